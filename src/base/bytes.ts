@@ -1,0 +1,54 @@
+/** Small operations on byte arrays that every room needs. */
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
+
+export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
+
+/** One new array holding all `parts` in order. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let length = 0
+  for (const part of parts) length += part.length
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && isPrefix(a, b)
+}
+
+/** Whether `whole` begins with `prefix`. */
+export function isPrefix(prefix: Uint8Array, whole: Uint8Array): boolean {
+  const length = prefix.length
+  if (length > whole.length) return false
+  let index = 0
+  // Four bytes at a time where both are aligned: pages almost always are.
+  if (((prefix.byteOffset | whole.byteOffset) & 3) === 0) {
+    const words = length >> 2
+    const a = new Int32Array(prefix.buffer, prefix.byteOffset, words)
+    const b = new Int32Array(whole.buffer, whole.byteOffset, words)
+    for (let word = 0; word < words; word++) if (a[word] !== b[word]) return false
+    index = words << 2
+  }
+  for (; index < length; index++) if (prefix[index] !== whole[index]) return false
+  return true
+}
+
+/** Length of `bytes` without its trailing zeros. */
+export function trimmedLength(bytes: Uint8Array): number {
+  let length = bytes.length
+  if (((bytes.byteOffset | length) & 3) === 0) {
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, length >> 2)
+    let count = words.length
+    while (count > 0 && words[count - 1] === 0) count--
+    length = count << 2
+  }
+  while (length > 0 && bytes[length - 1] === 0) length--
+  return length
+}

@@ -1,0 +1,97 @@
+/**
+ * Every error that pgnap itself raises, in one table. Errors of Postgres pass through untouched.
+ *
+ * `kind` says what the caller must do:
+ *   retry   the same request may work at once (another attempt starts from the store)
+ *   wait    it may work later, or after a limit was raised
+ *   fix     the request or the configuration is wrong and stays wrong
+ *   report  a bug, or damage that needs a person
+ *
+ * `docs/errors.md` lists the same codes; a test compares the two both ways.
+ */
+export type ErrorKind = 'retry' | 'wait' | 'fix' | 'report'
+
+interface ErrorEntry {
+  /** SQLSTATE (Postgres documentation, appendix A). */
+  readonly sqlState: string
+  readonly kind: ErrorKind
+  /** HTTP status that carries this error. */
+  readonly httpStatus: number
+}
+
+export const ERRORS = {
+  TENANT_NAME_INVALID: { sqlState: '3D000', kind: 'fix', httpStatus: 400 },
+  TENANT_UNKNOWN: { sqlState: '3D000', kind: 'fix', httpStatus: 404 },
+  TENANT_EXISTS: { sqlState: '42P04', kind: 'fix', httpStatus: 409 },
+  TENANT_BUSY: { sqlState: '55006', kind: 'wait', httpStatus: 409 },
+  AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
+  AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
+  PROTOCOL_VIOLATION: { sqlState: '08P01', kind: 'fix', httpStatus: 400 },
+  PROTOCOL_UNSUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 400 },
+  MESSAGE_TOO_LARGE: { sqlState: '54000', kind: 'fix', httpStatus: 413 },
+  ANSWER_TOO_LARGE: { sqlState: '54000', kind: 'fix', httpStatus: 507 },
+  CONNECTIONS_EXHAUSTED: { sqlState: '53300', kind: 'wait', httpStatus: 503 },
+  QUEUE_FULL: { sqlState: '53300', kind: 'wait', httpStatus: 503 },
+  QUERY_WAIT_TIMEOUT: { sqlState: '57014', kind: 'wait', httpStatus: 503 },
+  QUERY_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
+  SLOT_MEMORY_EXHAUSTED: { sqlState: '53200', kind: 'fix', httpStatus: 507 },
+  SLOT_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
+  SHARD_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
+  SHUTTING_DOWN: { sqlState: '57P01', kind: 'wait', httpStatus: 503 },
+  STARTING: { sqlState: '57P03', kind: 'wait', httpStatus: 503 },
+  STORE_IO: { sqlState: '58030', kind: 'retry', httpStatus: 503 },
+  STORE_FULL: { sqlState: '53100', kind: 'wait', httpStatus: 507 },
+  STORE_FENCED: { sqlState: '40001', kind: 'retry', httpStatus: 503 },
+  STORE_LOCKED: { sqlState: '55006', kind: 'fix', httpStatus: 503 },
+  STORE_CORRUPT: { sqlState: 'XX001', kind: 'report', httpStatus: 500 },
+  STORE_FORMAT_UNKNOWN: { sqlState: '0A000', kind: 'fix', httpStatus: 500 },
+  STORE_ENGINE_MISMATCH: { sqlState: '0A000', kind: 'fix', httpStatus: 500 },
+  VERSION_NOT_RETAINED: { sqlState: '22023', kind: 'fix', httpStatus: 404 },
+  DATABASE_TOO_LARGE: { sqlState: '53100', kind: 'fix', httpStatus: 507 },
+  DATA_FOLDER_IN_USE: { sqlState: '55006', kind: 'fix', httpStatus: 503 },
+  CONFIG_INVALID: { sqlState: 'F0000', kind: 'fix', httpStatus: 400 },
+  ENGINE_ASSETS_INVALID: { sqlState: '58P01', kind: 'report', httpStatus: 500 },
+  INTERNAL: { sqlState: 'XX000', kind: 'report', httpStatus: 500 },
+} as const satisfies Readonly<Record<string, ErrorEntry>>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface PgnapErrorOptions {
+  /** What to do next; names a command or a setting where there is one. */
+  readonly hint?: string
+  /** Facts about this case, as Postgres's DETAIL field. */
+  readonly detail?: string
+  readonly cause?: unknown
+}
+
+/** The one error class of pgnap. */
+export class PgnapError extends Error {
+  override readonly name = 'PgnapError'
+  readonly code: ErrorCode
+  readonly sqlState: string
+  readonly kind: ErrorKind
+  readonly httpStatus: number
+  readonly hint: string | undefined
+  readonly detail: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: PgnapErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    const entry = ERRORS[code]
+    this.code = code
+    this.sqlState = entry.sqlState
+    this.kind = entry.kind
+    this.httpStatus = entry.httpStatus
+    this.hint = options.hint
+    this.detail = options.detail
+  }
+}
+
+/** `error` as a {@link PgnapError}: itself, or wrapped as INTERNAL with the original as its cause. */
+export function toPgnapError(error: unknown): PgnapError {
+  if (error instanceof PgnapError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new PgnapError('INTERNAL', `internal error: ${message}`, {
+    cause: error,
+    hint: 'this is a bug in pgnap; please report it with the server log',
+  })
+}

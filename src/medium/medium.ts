@@ -1,0 +1,32 @@
+/**
+ * The durable thing under a store: one SQL database, spoken to synchronously. Implementations:
+ * `node:sqlite` (host/node), an in-memory one for tests, a fault-injecting one, and Durable Object
+ * SQLite (host/cloudflare). One conformance suite, test/conformance/medium.ts, runs on all of them.
+ *
+ * What an implementation may rely on: only the store of one tenant uses it, from one thread.
+ * What a user may rely on: when `transaction` has returned, its changes survive the end of the process
+ * and of the machine; when it has thrown, none of them are there.
+ */
+
+/** What SQLite can hold. Integers are exact up to 2^53; ids above it are computed and masked in SQL. */
+export type SqlValue = number | string | Uint8Array | null
+
+/** One row, in the order of the selected columns. */
+export type SqlRow = readonly SqlValue[]
+
+export interface Medium extends Disposable {
+  /** Runs statements without parameters (DDL). No PRAGMA: a Durable Object refuses it. */
+  exec(sql: string): void
+  /** Runs one statement; returns how many rows it changed. */
+  run(sql: string, ...parameters: readonly SqlValue[]): number
+  /** First row, or undefined. A blob of the row belongs to the caller. */
+  get(sql: string, ...parameters: readonly SqlValue[]): SqlRow | undefined
+  /** All rows. */
+  all(sql: string, ...parameters: readonly SqlValue[]): readonly SqlRow[]
+  /** Runs `body` in one transaction and makes it durable; a throw rolls back. Does not nest. */
+  transaction<Result>(body: () => Result): Result
+  /** Bytes that this database occupies now, with what its write-ahead log occupies. */
+  sizeBytes(): number
+  /** Gives free space back to the file system, a bounded slice at a time; returns bytes given back. */
+  compact(bytesMax: number): number
+}
