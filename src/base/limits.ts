@@ -35,7 +35,7 @@ export const LIMITS = {
   /** An awake tenant nobody has used for this long naps. */
   napAfterMs: 10_000,
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */
-  slotsPerShard: 4,
+  slotsPerShard: 8,
   /** Linear memory of one slot. Beyond: SQLSTATE 53200 for the query, and the slot is replaced. */
   slotMemoryBytesMax: 512 * MIB,
   /** A slot whose memory grew past this is replaced when its tenant leaves: wasm memory never shrinks. */

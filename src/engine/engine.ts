@@ -1,0 +1,47 @@
+/**
+ * What the pool needs to know of an engine: slots that can hold one tenant at a time.
+ *
+ * A slot is one instantiated WASM Postgres. Everything after `createSlot` is synchronous: while a slot
+ * works, its thread does nothing else. A slot never talks to a store by itself except through the
+ * tenant's files, which fault pages in when Postgres reads them; making changes durable is the
+ * caller's act (`TenantFiles.commit`), so that nothing is acknowledged by accident.
+ */
+import type { Fingerprint } from '../base/ids.ts'
+import type { TenantFiles } from '../store/tenant-files.ts'
+
+/** Transaction status of the backend, as ReadyForQuery reports it. */
+export type TransactionStatus = 'idle' | 'transaction' | 'failed'
+
+export interface Engine {
+  readonly fingerprint: Fingerprint
+  /** Major version of Postgres: a store of another major cannot be opened. */
+  readonly postgresMajor: number
+  /** Instantiates one more slot (about 40 ms, once). It holds no tenant yet. */
+  createSlot(): Promise<Slot>
+}
+
+export interface Slot {
+  /**
+   * Loads a cold tenant: memory back to the state before main, then Postgres started on the tenant's
+   * files, crash recovery included. About 10 ms. The slot must hold no tenant.
+   * A throw leaves the slot unusable: `discard` it.
+   */
+  boot(files: TenantFiles): void
+  /**
+   * Runs complete frontend messages and returns the backend's answer. The answer is a view that the
+   * next call overwrites. Nothing has been committed: the caller must commit the tenant's files
+   * before the answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
+   * that the memory is not to be trusted: discard the slot.
+   */
+  run(messages: Uint8Array): Uint8Array
+  /** Of the backend, after the last `run`. */
+  readonly transactionStatus: TransactionStatus
+  /** Takes the tenant out without writing anything; the slot can be booted again. */
+  unload(): void
+  /** Bytes of linear memory. It never shrinks. */
+  readonly memoryBytes: number
+  /** False when another tenant must not be loaded here: heap grown past its limit, library loaded, trapped. */
+  readonly reusable: boolean
+  /** Gives the memory up. The slot cannot be used afterwards. */
+  discard(): void
+}
