@@ -1,0 +1,109 @@
+/**
+ * What the front needs from everything below it: someone who knows users and tenants, and a backend
+ * to run messages on. The front speaks to this interface only, so it can be tested against a fake,
+ * and whatever stands behind it (a pool in this thread, a Durable Object, the admin console) looks
+ * the same to a client.
+ *
+ * Interfaces only; this file must never hold code.
+ */
+import type { PgnapError } from '../base/errors.ts'
+
+/** Transaction status of a backend, as ReadyForQuery reports it. */
+export type TransactionStatus = 'idle' | 'transaction' | 'failed'
+
+export interface Gateway {
+  /** Whether a password is asked for. Fixed for the life of the gateway. */
+  readonly authentication: 'trust' | 'scram'
+  /**
+   * The secret that `user` proves to know before `connect` is called, as a SCRAM-SHA-256 verifier.
+   * Undefined if there is no such user or tenant: the front then plays the exchange to its end and
+   * refuses, so that nobody can find out names by asking. Never rejects for an unknown name.
+   */
+  passwordFor(user: string, tenant: string): Promise<StoredSecret | undefined>
+  /**
+   * One more client of a tenant. Called after authentication, once per connection. Need not wake the
+   * tenant. Rejects with {@link PgnapError}: TENANT_NAME_INVALID, TENANT_UNKNOWN (its hint says how
+   * to make it), CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, ...
+   */
+  connect(request: ConnectRequest): Promise<BackendClient>
+}
+
+/** A password in the form that Postgres stores: it proves a password without containing it. */
+export interface StoredSecret {
+  /** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the last three in base64. */
+  readonly verifier: string
+}
+
+export interface ConnectRequest {
+  /** The database name as the client typed it: `tenant` or `tenant@branch`, not yet checked. */
+  readonly tenant: string
+  /** As the client typed it, already authenticated. */
+  readonly user: string
+  /** Empty if the client gave none. */
+  readonly applicationName: string
+  /**
+   * Settings the client asked for at startup, names in lower case, last one wins: its own startup
+   * parameters and those inside `options`, without user and database. The front applies them by SQL
+   * on the new client; they are here because RESET ALL and DISCARD ALL must go back to them.
+   */
+  readonly parameters: ReadonlyMap<string, string>
+  /**
+   * The number that BackendKeyData tells the client. What a client sees as the process id of its
+   * backend, for the admin console and for notifications.
+   */
+  readonly processId: number
+  /** How the backend reaches a client that is not waiting for an answer. */
+  readonly events: ClientEvents
+}
+
+/** What can happen to a client between two of its batches. */
+export interface ClientEvents {
+  /**
+   * Whole backend messages for an idle client: NotificationResponse, NoticeResponse, ParameterStatus.
+   * The bytes are consumed or copied when the call returns. Never called inside `run`, nor between
+   * `run` and the settling of its promise: there such messages belong to the answer.
+   */
+  messages(bytes: Uint8Array): void
+  /**
+   * The client has to go: its tenant was deleted, a time limit in a transaction has passed, an
+   * administrator said so. The front sends `error` as FATAL, closes the connection and calls `close`.
+   */
+  lost(error: PgnapError): void
+}
+
+/** One client's own view of a backend that it shares with others. */
+export interface BackendClient {
+  /**
+   * Runs complete frontend messages (never a part of one) as this client.
+   *
+   * `messages` may be read only during the call: an implementation that cannot run at once copies
+   * them before it returns. At most one call is in flight.
+   *
+   * The answer is durable when it is returned. An answer returned directly is a view that the next
+   * `run` of any client may overwrite: the caller consumes it before it does anything else. An answer
+   * that comes by promise stays valid until the next `run` of this client, because other clients may
+   * run between the settling of a promise and the code that waits for it.
+   *
+   * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
+   * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
+   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL), after which nothing of the batch
+   * has run and the client may go on.
+   *
+   * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
+   *   and the backend may be given to another client after it if its status is then idle. False after
+   *   Flush: the backend stays with this client.
+   */
+  run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /** As the last answer said. */
+  readonly transactionStatus: TransactionStatus
+  /**
+   * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE 57014.
+   * Does nothing when nothing is in flight. May come at any time.
+   */
+  cancel(): void
+  /**
+   * The client has gone: what is open is rolled back, what is held is let go, a run in flight is
+   * cancelled and its answer forgotten. Idempotent.
+   */
+  close(): void
+}
