@@ -1,0 +1,167 @@
+import { strict as assert } from 'node:assert'
+import { spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess, SpawnSyncReturns } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { ManualClock } from '../../base/clock.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import { explainFolderError, openDataFolder } from './data-folder.ts'
+
+const clock = new ManualClock(Date.UTC(2026, 10, 21, 5, 0, 0))
+
+function temporaryFolder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'pgnap-folder-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+function expectCode(code: ErrorCode, text: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof PgnapError, String(error))
+    assert.equal(error.code, code)
+    assert.match(error.message, text)
+    assert.ok(error.hint !== undefined && error.hint !== '')
+    return true
+  }
+}
+
+/** A program that opens `path` in another process and says what became of it. */
+function opener(path: string): string[] {
+  const program = `
+    const { openDataFolder } = await import(${JSON.stringify(import.meta.resolve('./data-folder.ts'))})
+    const { systemClock } = await import(${JSON.stringify(import.meta.resolve('./clock.ts'))})
+    try {
+      const folder = openDataFolder({ path: ${JSON.stringify(path)}, clock: systemClock })
+      console.log('open')
+      process.stdin.resume()
+      process.stdin.on('end', () => folder[Symbol.dispose]())
+    } catch (error) {
+      console.log(error.code + ' ' + error.message)
+    }`
+  return ['--input-type=module', '-e', program]
+}
+
+const tryElsewhere = (path: string): SpawnSyncReturns<string> =>
+  spawnSync(process.execPath, opener(path), { encoding: 'utf8', input: '', timeout: 60_000 })
+
+async function holdElsewhere(t: TestContext, path: string): Promise<ChildProcess> {
+  const holder = spawn(process.execPath, opener(path), { stdio: ['pipe', 'pipe', 'inherit'] })
+  t.after(() => holder.kill('SIGKILL'))
+  assert.ok(holder.stdout)
+  const [said] = (await once(holder.stdout, 'data')) as [Buffer]
+  assert.equal(String(said).trim(), 'open')
+  return holder
+}
+
+test('a missing folder is made, private, with its folder of tenants', (t) => {
+  const path = join(temporaryFolder(t), 'a', 'b')
+  using folder = openDataFolder({ path, clock })
+  assert.equal(folder.path, path)
+  assert.equal(folder.tenantsPath, join(path, 'tenants'))
+  assert.ok(statSync(folder.tenantsPath).isDirectory())
+  assert.equal(statSync(path).mode & 0o077, 0)
+})
+
+test('a folder that was given up can be opened again', (t) => {
+  const path = temporaryFolder(t)
+  for (let round = 0; round < 3; round++) {
+    const folder = openDataFolder({ path, clock })
+    folder[Symbol.dispose]()
+    folder[Symbol.dispose]()
+  }
+})
+
+test('the same process cannot have a folder twice', (t) => {
+  const path = temporaryFolder(t)
+  using _first = openDataFolder({ path, clock })
+  assert.throws(() => openDataFolder({ path, clock }), expectCode('DATA_FOLDER_IN_USE', /in use/))
+  // The refused attempt must not have loosened the first one's lock.
+  assert.match(tryElsewhere(path).stdout, /^DATA_FOLDER_IN_USE /)
+})
+
+test('a second process is told the id and the start of the first', (t) => {
+  const path = temporaryFolder(t)
+  using _folder = openDataFolder({ path, clock })
+  const { stdout } = tryElsewhere(path)
+  assert.match(stdout, /^DATA_FOLDER_IN_USE /)
+  assert.ok(stdout.includes(`by process ${process.pid}, started 2026-11-21T05:00:00.000Z`), stdout)
+})
+
+test('after kill -9 of the holder the folder is free', async (t) => {
+  const path = temporaryFolder(t)
+  const holder = await holdElsewhere(t, path)
+  assert.throws(
+    () => openDataFolder({ path, clock }),
+    expectCode('DATA_FOLDER_IN_USE', new RegExp(`by process ${holder.pid},`)),
+  )
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  using folder = openDataFolder({ path, clock })
+  assert.equal(folder.path, path)
+})
+
+test('an owner note that makes no sense does not hide that the folder is in use', (t) => {
+  const path = temporaryFolder(t)
+  using _folder = openDataFolder({ path, clock })
+  for (const note of ['', 'null', '{"pid":', '{"pid":1}']) {
+    writeFileSync(join(path, 'pgnap.owner.json'), note)
+    assert.throws(
+      () => openDataFolder({ path, clock }),
+      expectCode('DATA_FOLDER_IN_USE', /in use$/),
+    )
+  }
+})
+
+test('a file instead of a folder is named as what it is', (t) => {
+  const path = join(temporaryFolder(t), 'file')
+  writeFileSync(path, 'x')
+  const refusal = expectCode('CONFIG_INVALID', /is not a folder/)
+  assert.throws(() => openDataFolder({ path, clock }), refusal)
+  assert.throws(() => openDataFolder({ path: join(path, 'below'), clock }), refusal)
+})
+
+test('a lock file of somebody else is not overwritten', (t) => {
+  const path = temporaryFolder(t)
+  writeFileSync(
+    join(path, 'pgnap.lock'),
+    'not an SQLite file at all, but long enough to look at '.repeat(20),
+  )
+  const refusal = expectCode('CONFIG_INVALID', /pgnap\.lock that pgnap did not write/)
+  assert.throws(() => openDataFolder({ path, clock }), refusal)
+})
+
+test('a folder that this user may not write', (t) => {
+  const path = join(temporaryFolder(t), 'locked')
+  openDataFolder({ path, clock })[Symbol.dispose]()
+  chmodSync(path, 0o500)
+  const refusal = expectCode('CONFIG_INVALID', /cannot be written by this user/)
+  // Root may write everywhere, so it becomes nobody for the length of one call.
+  const isRoot = process.geteuid?.() === 0
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    assert.throws(() => openDataFolder({ path, clock }), refusal)
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+    chmodSync(path, 0o700)
+  }
+})
+
+test('what a disk may answer becomes an error that says what to do', () => {
+  const cases: readonly (readonly [string, ErrorCode, RegExp])[] = [
+    ['EROFS', 'CONFIG_INVALID', /read-only disk/],
+    ['EACCES', 'CONFIG_INVALID', /cannot be written by this user/],
+    ['EPERM', 'CONFIG_INVALID', /cannot be written by this user/],
+    ['ENOSPC', 'STORE_FULL', /no space left/],
+    ['EIO', 'STORE_IO', /cannot be used: broken/],
+  ]
+  for (const [systemCode, code, text] of cases) {
+    const error = Object.assign(new Error('broken'), { code: systemCode })
+    expectCode(code, text)(explainFolderError('/data', error))
+    assert.equal(explainFolderError('/data', error).cause, error)
+  }
+})

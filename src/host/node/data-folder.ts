@@ -1,0 +1,183 @@
+/**
+ * The folder that a server keeps everything in, and the lock that lets only one server have it.
+ *
+ *     DIR/pgnap.lock         an SQLite file, held in an exclusive transaction for as long as we live
+ *     DIR/pgnap.owner.json   who holds it: for the message that the second server prints
+ *     DIR/tenants/NAME.db    one store per tenant
+ *
+ * Why SQLite for a lock: it is the one way in Node to take an operating system lock on a file. The
+ * system releases it when the process ends, kill -9 included, so nothing is left to clean up and no
+ * process id has to be trusted: ids are reused, above all in containers where a server is always 1.
+ *
+ * Must never open `pgnap.lock` by any other way than SQLite's: on POSIX, closing any descriptor of a
+ * file drops all locks that the process holds on it. That is why the owner is written beside it.
+ */
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { Clock } from '../../base/clock.ts'
+import { PgnapError } from '../../base/errors.ts'
+
+/** A data folder that this process has for itself. Disposing it gives it up. */
+export interface DataFolder extends Disposable {
+  /** Absolute path of the folder. */
+  readonly path: string
+  /** Absolute path of the folder of stores, which exists. */
+  readonly tenantsPath: string
+}
+
+export interface DataFolderOptions {
+  /** The folder; relative paths are resolved against the working folder. Made if it is missing. */
+  readonly path: string
+  readonly clock: Clock
+}
+
+const LOCK_FILE = 'pgnap.lock'
+const OWNER_FILE = 'pgnap.owner.json'
+const TENANTS_FOLDER = 'tenants'
+/** Databases are their owner's business, as in Postgres's own data folder. */
+const FOLDER_MODE = 0o700
+
+/** SQLite's primary result codes that a lock can meet. */
+const SQLITE_BUSY = 5
+const SQLITE_READONLY = 8
+const SQLITE_FULL = 13
+const SQLITE_NOT_A_DATABASE = 26
+
+/**
+ * Makes the folder if needed and takes its lock.
+ *
+ * Errors: DATA_FOLDER_IN_USE when another server (or this process) has it, naming its process id and
+ * start; CONFIG_INVALID when the path is not a folder, or cannot be written, or its disk is read-only;
+ * STORE_FULL when the disk is; STORE_IO for what else a disk may say.
+ */
+export function openDataFolder(options: DataFolderOptions): DataFolder {
+  const path = resolve(options.path)
+  const tenantsPath = join(path, TENANTS_FOLDER)
+  attempt(path, () => {
+    mkdirSync(tenantsPath, { recursive: true, mode: FOLDER_MODE })
+    const wanted = constants.R_OK | constants.W_OK | constants.X_OK
+    accessSync(path, wanted)
+    accessSync(tenantsPath, wanted)
+  })
+  const lock = attempt(path, () => takeLock(path))
+  try {
+    attempt(path, () => writeOwner(path, options.clock))
+  } catch (error) {
+    lock.close()
+    throw error
+  }
+  return {
+    path,
+    tenantsPath,
+    [Symbol.dispose]: () => {
+      if (lock.isOpen) lock.close()
+    },
+  }
+}
+
+function takeLock(path: string): DatabaseSync {
+  const lock = new DatabaseSync(join(path, LOCK_FILE), { timeout: 0 })
+  try {
+    lock.exec('begin exclusive')
+    return lock
+  } catch (error) {
+    lock.close()
+    throw sqliteCode(error) === SQLITE_BUSY ? inUse(path, error) : error
+  }
+}
+
+/** Written under another name first, so that a reader never sees half of it. */
+function writeOwner(path: string, clock: Clock): void {
+  const owner = { pid: process.pid, startedAt: new Date(clock.nowMs()).toISOString() }
+  const temporary = join(path, `${OWNER_FILE}.new`)
+  writeFileSync(temporary, `${JSON.stringify(owner)}\n`)
+  renameSync(temporary, join(path, OWNER_FILE))
+}
+
+function inUse(path: string, cause: unknown): PgnapError {
+  return new PgnapError(
+    'DATA_FOLDER_IN_USE',
+    `data folder ${path} is in use${describeOwner(path)}`,
+    {
+      cause,
+      hint: 'stop that server first, or give this one a folder of its own with --data',
+    },
+  )
+}
+
+/** The owner as its file tells it; nothing if the holder has not come to writing it yet. */
+function describeOwner(path: string): string {
+  let owner: unknown
+  try {
+    owner = JSON.parse(readFileSync(join(path, OWNER_FILE), 'utf8'))
+  } catch {
+    // A missing or unreadable note takes nothing from the fact that the folder is locked.
+    return ''
+  }
+  if (typeof owner !== 'object' || owner === null) return ''
+  if (!('pid' in owner) || !('startedAt' in owner)) return ''
+  return ` by process ${String(owner.pid)}, started ${String(owner.startedAt)}`
+}
+
+function attempt<Result>(path: string, body: () => Result): Result {
+  try {
+    return body()
+  } catch (error) {
+    throw explainFolderError(path, error)
+  }
+}
+
+/** What went wrong with the data folder at `path`, in words that say what to do about it. */
+export function explainFolderError(path: string, error: unknown): PgnapError {
+  if (error instanceof PgnapError) return error
+  const explain = (
+    code: 'CONFIG_INVALID' | 'STORE_FULL' | 'STORE_IO',
+    problem: string,
+    hint: string,
+  ): PgnapError => new PgnapError(code, `data folder ${path} ${problem}`, { cause: error, hint })
+  switch (sqliteCode(error) ?? systemCode(error) ?? '') {
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return explain('CONFIG_INVALID', 'is not a folder', 'name a folder with --data')
+    case 'EACCES':
+    case 'EPERM':
+    case SQLITE_READONLY:
+      return explain(
+        'CONFIG_INVALID',
+        'cannot be written by this user',
+        `give it to the user that runs pgnap (chown -R), or name another with --data`,
+      )
+    case 'EROFS':
+      return explain(
+        'CONFIG_INVALID',
+        'is on a read-only disk',
+        'mount the disk writable, or name a folder elsewhere with --data',
+      )
+    case SQLITE_NOT_A_DATABASE:
+      return explain(
+        'CONFIG_INVALID',
+        `holds a ${LOCK_FILE} that pgnap did not write`,
+        `remove ${join(path, LOCK_FILE)} if it is not yours, or name another folder with --data`,
+      )
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case SQLITE_FULL:
+      return explain('STORE_FULL', 'has no space left', 'free space on its disk')
+    default: {
+      const reason = error instanceof Error ? error.message : String(error)
+      return explain('STORE_IO', `cannot be used: ${reason}`, 'check the disk and the path')
+    }
+  }
+}
+
+function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** SQLite's primary result code; extended codes keep it in their low byte. */
+function sqliteCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error)) return undefined
+  return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined
+}

@@ -1,0 +1,74 @@
+import { strict as assert } from 'node:assert'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+import { PgnapError } from '../../base/errors.ts'
+import { openLog } from './log.ts'
+import type { LogOptions } from './log.ts'
+
+function capture(options: LogOptions): { log: ReturnType<typeof openLog>; lines: string[] } {
+  const lines: string[] = []
+  const destination = { write: (line: string): void => void lines.push(line) }
+  return { log: openLog({ ...options, destination }), lines }
+}
+
+test('json lines carry time, level, message, fields, and an error with its code and causes', () => {
+  const { log, lines } = capture({ format: 'json', fields: { shard: 3 } })
+  const cause = new Error('disk on fire')
+  const error = new PgnapError('STORE_IO', 'cannot write', { cause, hint: 'look at the disk' })
+  log.error('commit failed', { tenant: 'acme', error })
+  const line = JSON.parse(lines[0] ?? '') as Record<string, unknown>
+  assert.equal(line['level'], 'error')
+  assert.equal(line['msg'], 'commit failed')
+  assert.equal(line['shard'], 3)
+  assert.equal(line['tenant'], 'acme')
+  assert.ok(!Number.isNaN(Date.parse(String(line['time']))))
+  const written = line['error'] as Record<string, unknown>
+  assert.equal(written['code'], 'STORE_IO')
+  assert.equal(written['hint'], 'look at the disk')
+  assert.equal((written['cause'] as Record<string, unknown>)['message'], 'disk on fire')
+})
+
+test('a level keeps quieter lines out', () => {
+  const { log, lines } = capture({ format: 'json', level: 'warn' })
+  log.debug('no')
+  log.info('no')
+  log.warn('yes')
+  log.error('yes')
+  assert.equal(lines.length, 2)
+  const silent = capture({ format: 'json', level: 'silent' })
+  silent.log.error('no')
+  assert.equal(silent.lines.length, 0)
+})
+
+test('pretty lines are one line each, whatever a client put into them', () => {
+  const { log, lines } = capture({ format: 'pretty' })
+  log.info('hello\n2026 error forged', { tenant: 'a\u001b[2Jb\nc', port: 6432 })
+  assert.equal(lines.length, 1)
+  const line = lines[0] ?? ''
+  assert.match(line, /^\d\d:\d\d:\d\d\.\d{3} info {2}hello\\u000a2026 error forged tenant=/)
+  assert.match(line, / port=6432\n$/)
+  assert.equal(line.indexOf('\n'), line.length - 1)
+  assert.ok(!line.includes('\u001b'))
+})
+
+test('a pretty error shows its stack below, indented', () => {
+  const { log, lines } = capture({ format: 'pretty' })
+  log.error('failed', { error: new Error('boom') })
+  const [head, ...stack] = (lines[0] ?? '').trimEnd().split('\n')
+  assert.match(head ?? '', /error failed error="boom"$/)
+  assert.ok(stack.length > 1)
+  assert.ok(stack.every((frame) => frame.startsWith('    ')))
+})
+
+test('lines written just before a process ends are not lost, and stdout stays empty', () => {
+  const program = `
+    const { openLog } = await import(${JSON.stringify(import.meta.resolve('./log.ts'))})
+    const log = openLog()
+    for (let line = 0; line < 500; line++) log.info('line', { line })
+    process.exit(0)`
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', program])
+  assert.equal(String(run.stdout), '')
+  const lines = String(run.stderr).trimEnd().split('\n')
+  assert.equal(lines.length, 500)
+  assert.equal((JSON.parse(lines[499] ?? '') as { line: number }).line, 499)
+})
