@@ -26,6 +26,7 @@ export const ERRORS = {
   TENANT_BUSY: { sqlState: '55006', kind: 'wait', httpStatus: 409 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
+  AUTHENTICATION_TIMEOUT: { sqlState: '57014', kind: 'retry', httpStatus: 408 },
   PROTOCOL_VIOLATION: { sqlState: '08P01', kind: 'fix', httpStatus: 400 },
   PROTOCOL_UNSUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 400 },
   MESSAGE_TOO_LARGE: { sqlState: '54000', kind: 'fix', httpStatus: 413 },
@@ -52,9 +53,11 @@ export const ERRORS = {
   CONFIG_INVALID: { sqlState: 'F0000', kind: 'fix', httpStatus: 400 },
   ENGINE_ASSETS_INVALID: { sqlState: '58P01', kind: 'report', httpStatus: 500 },
   INTERNAL: { sqlState: 'XX000', kind: 'report', httpStatus: 500 },
-} as const satisfies Readonly<Record<string, ErrorEntry>>
+} as const
 
 export type ErrorCode = keyof typeof ERRORS
+
+const entries: Readonly<Record<ErrorCode, ErrorEntry>> = ERRORS
 
 export interface PgnapErrorOptions {
   /** What to do next; names a command or a setting where there is one. */
@@ -76,7 +79,7 @@ export class PgnapError extends Error {
 
   constructor(code: ErrorCode, message: string, options: PgnapErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    const entry = ERRORS[code]
+    const entry = entries[code]
     this.code = code
     this.sqlState = entry.sqlState
     this.kind = entry.kind

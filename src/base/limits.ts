@@ -5,10 +5,6 @@
  */
 import { assert } from './assert.ts'
 
-const KIB = 1024
-const MIB = 1024 * KIB
-const GIB = 1024 * MIB
-
 export const LIMITS = {
   /** Longest tenant name. It is a file name and a Postgres identifier (63 bytes). Beyond: 3D000. */
   tenantNameCharsMax: 63,
@@ -17,11 +13,19 @@ export const LIMITS = {
   /** Time from accept to the end of authentication, as Postgres's authentication_timeout. */
   authenticationMs: 60_000,
   /** One message from a client, kept whole in memory. Beyond: 54000 and the connection closes. */
-  messageBytesMax: 256 * MIB,
+  messageBytesMax: 268_435_456, // 256 MiB
+  /** One message that never carries data (Sync, Execute, ...), as in Postgres. Beyond: 54000, closed. */
+  smallMessageBytesMax: 10_000,
+  /** Data of one COPY FROM STDIN, collected before it runs. Beyond: the COPY fails, the client goes on. */
+  copyBytesMax: 1_073_741_824, // 1 GiB
+  /** Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed. */
+  preparedCopiesMax: 1_000,
+  /** Unsent answer bytes of a client beyond which nothing more of it is run until it has read them. */
+  answerPauseBytes: 1_048_576, // 1 MiB
   /** Unread answer bytes kept for a client that does not read. Beyond: its query is cancelled, 54000. */
-  answerBytesMax: 256 * MIB,
+  answerBytesMax: 268_435_456, // 256 MiB
   /** Bytes collected for one pipeline before the backend must take them. Beyond: reading pauses. */
-  pipelineBytesMax: 16 * MIB,
+  pipelineBytesMax: 16_777_216, // 16 MiB
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */
   connectionsMax: 10_000,
   /** Clients of one tenant. Beyond: 53300 for the newcomer. */
@@ -36,22 +40,32 @@ export const LIMITS = {
   napAfterMs: 10_000,
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */
   slotsPerShard: 8,
+  /** Slots kept ready beyond those in use, so that a wake never waits 40 ms for one to be made. */
+  spareSlots: 1,
+  /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
+  slotQuantumMs: 5,
+  /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */
+  slotRetryMs: 1_000,
+  /** Rest after a tenant's last batch before upkeep (checkpoint, vacuum, prune) takes its backend. */
+  maintenanceIdleMs: 200,
+  /** Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go. */
+  maintenanceLedgersMax: 10_000,
   /** Linear memory of one slot. Beyond: SQLSTATE 53200 for the query, and the slot is replaced. */
-  slotMemoryBytesMax: 512 * MIB,
+  slotMemoryBytesMax: 536_870_912, // 512 MiB
   /** A slot whose memory grew past this is replaced when its tenant leaves: wasm memory never shrinks. */
-  slotRetireBytes: 96 * MIB,
+  slotRetireBytes: 100_663_296, // 96 MiB
   /** Clean pages of one tenant kept in memory while it is awake. Beyond: least recently used go. */
-  pageCacheBytesMax: 8 * MIB,
+  pageCacheBytesMax: 8_388_608, // 8 MiB
   /** Pages dirtied since the last commit. Beyond: they are committed even inside a transaction. */
-  dirtyBytesMax: 32 * MIB,
+  dirtyBytesMax: 33_554_432, // 32 MiB
   /** Size of one tenant's database. Beyond: 53100, and the tenant stays readable. */
-  databaseBytesMax: 64 * GIB,
+  databaseBytesMax: 68_719_476_736, // 64 GiB
   /** WAL written since the last checkpoint that makes the pool issue one when the tenant is idle. */
-  checkpointIdleBytes: 1 * MIB,
+  checkpointIdleBytes: 1_048_576, // 1 MiB
   /** The same, without waiting for the tenant to become idle. Bounds recovery time and file size. */
-  checkpointBusyBytes: 16 * MIB,
+  checkpointBusyBytes: 16_777_216, // 16 MiB
   /** History kept by default for time travel and delta sync. */
-  retentionMs: 5 * 60_000,
+  retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
   pruneCommitsPerSlice: 256,
   /** A shard that gives no sign of life for this long, with a query running, is cancelled (57014). */
@@ -60,7 +74,7 @@ export const LIMITS = {
   shardGraceMs: 5_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
-} as const satisfies Readonly<Record<string, number>>
+} as const
 
 export type LimitName = keyof typeof LIMITS
 
@@ -68,4 +82,8 @@ assert(LIMITS.slotRetireBytes < LIMITS.slotMemoryBytesMax, 'a slot retires befor
 assert(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoints come first')
 assert(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')
 assert(LIMITS.pipelineBytesMax <= LIMITS.messageBytesMax, 'a message may fill a pipeline')
+assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of any size')
+assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
 assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
+assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
+assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')

@@ -1,0 +1,126 @@
+/**
+ * Drives Postgres's main loop inside the module: request bytes in, answer bytes out, nothing parsed.
+ *
+ * Postgres reads through one callback and writes through another; both are JavaScript functions in its
+ * function table. One turn of `_PostgresMainLoopOnce` handles one message. An error inside Postgres
+ * leaves the loop by a longjmp that surfaces here as an exception with status 100; the module then
+ * wants to be told to finish its handling (`_PostgresMainLongJmp`), as `PostgresMain` itself would
+ * after sigsetjmp. Every other exception is a wasm trap or an exit and is rethrown: the memory is not
+ * to be trusted after it.
+ */
+import { PgnapError } from '../base/errors.ts'
+import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
+
+const STATUS_LONGJMP = 100
+const ANSWER_BYTES_INITIAL = 64 * 1024
+/** Below this a byte loop beats the call into TypedArray.prototype.set. */
+const COPY_LOOP_BYTES_MAX = 64
+
+export interface DriverOptions {
+  readonly module: EmscriptenModule
+  /** Longest answer kept; beyond it the query is cancelled by `cancel` and `run` throws. */
+  readonly answerBytesMax: number
+  /** Raises the query cancel flag of the backend. */
+  readonly cancel: () => void
+}
+
+export class Driver {
+  readonly #module: EmscriptenModule
+  readonly #answerBytesMax: number
+  readonly #cancel: () => void
+  readonly #readCallback: number
+  readonly #writeCallback: number
+  #request: Uint8Array = new Uint8Array(0)
+  #requestAt = 0
+  #answer = new Uint8Array(ANSWER_BYTES_INITIAL)
+  #answerBytes = 0
+  #overflowed = false
+
+  constructor({ module, answerBytesMax, cancel }: DriverOptions) {
+    this.#module = module
+    this.#answerBytesMax = answerBytesMax
+    this.#cancel = cancel
+    this.#readCallback = module.addFunction(this.#read.bind(this), 'iii')
+    this.#writeCallback = module.addFunction(this.#write.bind(this), 'iii')
+    this.bind()
+  }
+
+  /** Tells Postgres which callbacks to use. Needed again whenever its memory was replaced. */
+  bind(): void {
+    this.#module._pgl_set_rw_cbs(this.#readCallback, this.#writeCallback)
+  }
+
+  /**
+   * Runs complete frontend messages. The answer is a view that the next call overwrites.
+   * @throws PgnapError ANSWER_TOO_LARGE, or whatever wasm threw (a trap, an exit).
+   */
+  run(request: Uint8Array): Uint8Array {
+    const module = this.#module
+    const stackPointer = module.___stack_pointer
+    this.#request = request
+    this.#requestAt = 0
+    this.#answerBytes = 0
+    this.#overflowed = false
+    do {
+      const stackTop = stackPointer.value
+      try {
+        module._PostgresMainLoopOnce()
+      } catch (error) {
+        stackPointer.value = stackTop
+        if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
+        module._PostgresMainLongJmp()
+      }
+    } while (this.#requestAt < request.length || module._pq_buffer_remaining_data() > 0)
+    module._PostgresSendReadyForQueryIfNecessary()
+    module._pgl_pq_flush()
+    if (this.#overflowed) this.#throwOverflow()
+    return this.answer
+  }
+
+  /** What Postgres has answered so far; after a throw of `run`, its last words. */
+  get answer(): Uint8Array {
+    return this.#answer.subarray(0, this.#answerBytes)
+  }
+
+  #throwOverflow(): never {
+    this.#answer = new Uint8Array(ANSWER_BYTES_INITIAL)
+    this.#answerBytes = 0
+    throw new PgnapError('ANSWER_TOO_LARGE', `answer larger than ${this.#answerBytesMax} bytes`, {
+      hint: 'fetch in portions with a cursor or LIMIT, or raise the limit answerBytesMax',
+    })
+  }
+
+  #read(pointer: number, bytesMax: number): number {
+    const heap = this.#module.HEAPU8
+    const request = this.#request
+    const from = this.#requestAt
+    const count = Math.min(bytesMax, request.length - from)
+    if (count < COPY_LOOP_BYTES_MAX) {
+      for (let index = 0; index < count; index++) heap[pointer + index] = request[from + index] ?? 0
+    } else {
+      heap.set(request.subarray(from, from + count), pointer)
+    }
+    this.#requestAt = from + count
+    return count
+  }
+
+  #write(pointer: number, count: number): number {
+    if (this.#overflowed) return count
+    const end = this.#answerBytes + count
+    if (end > this.#answerBytesMax) {
+      this.#overflowed = true
+      this.#cancel()
+      return count
+    }
+    if (end > this.#answer.length) this.#grow(end)
+    this.#answer.set(this.#module.HEAPU8.subarray(pointer, pointer + count), this.#answerBytes)
+    this.#answerBytes = end
+    return count
+  }
+
+  #grow(bytesMin: number): void {
+    const larger = new Uint8Array(Math.max(this.#answer.length * 2, bytesMin))
+    larger.set(this.#answer.subarray(0, this.#answerBytes))
+    this.#answer = larger
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * What an engine needs beside the stock files of PGlite, as one file: template, pre-main image and the
+ * files laid over the stock bundle. Made once per build by `build-assets.ts`, kept in a cache, verified
+ * by hash whenever it is read.
+ *
+ *   offset | size | field
+ *        0 |    8 | magic "PGNAPENG"
+ *        8 |    4 | format version, u32 little endian
+ *       12 |    4 | length of the header, u32 little endian
+ *       16 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the pre-main image)
+ *          |      | padding to a multiple of 4096, then the sections, each padded likewise
+ */
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Fingerprint } from '../base/ids.ts'
+import { Template } from '../store/template.ts'
+import { type FilePack, parsePack, serializePack } from './file-pack.ts'
+import type { LibraryExports } from './instance.ts'
+import type { MemoryImage } from './memory-image.ts'
+import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
+
+const MAGIC = 'PGNAPENG'
+const FORMAT_VERSION = 1
+const ALIGNMENT = 4096
+const PREFIX_BYTES = 16
+
+/** The stock files that a build starts from. */
+export interface StockFiles {
+  /** `pglite.wasm`. */
+  readonly wasm: Uint8Array
+  /** `pglite.data`, the file bundle. */
+  readonly bundle: Uint8Array
+  /** `pglite.js`: the glue code belongs to the layout of an instance. */
+  readonly glue: Uint8Array
+  /** The gzipped tar file of each extension, by name. */
+  readonly extensions: ReadonlyMap<string, Uint8Array>
+  readonly gunzip: (bytes: Uint8Array) => Uint8Array
+}
+
+export interface EngineAssets {
+  readonly fingerprint: Fingerprint
+  readonly template: Template
+  readonly preMain: MemoryImage
+  readonly overlay: FilePack
+  readonly libraryExports: LibraryExports
+}
+
+interface Section {
+  readonly offset: number
+  readonly length: number
+  readonly sha256: string
+}
+
+interface Header {
+  readonly fingerprint: string
+  readonly sections: Readonly<Record<SectionName, Section>>
+  readonly libraryExports: LibraryExports
+  readonly preMain: { stackPointer: number; tableLength: number; heapEnd: number }
+}
+
+type SectionName = 'template' | 'overlay' | 'runs' | 'pages'
+const SECTION_NAMES: readonly SectionName[] = ['template', 'overlay', 'runs', 'pages']
+
+/** Names one exact build: the stock files, and every constant of the recipe. */
+export async function fingerprintOf(stock: StockFiles): Promise<Fingerprint> {
+  const recipe = JSON.stringify([
+    FORMAT_VERSION,
+    RECIPE_VERSION,
+    SLOT_MEMORY_BYTES_MIN,
+    START_PARAMETERS,
+    EXTENSIONS,
+  ])
+  const parts = [utf8(recipe), stock.wasm, stock.bundle, stock.glue]
+  for (const [, bytes] of [...stock.extensions].toSorted()) parts.push(bytes)
+  const hashes = await Promise.all(parts.map(sha256))
+  return (await sha256(utf8(hashes.join()))).slice(0, 32) as Fingerprint
+}
+
+export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<ArrayBuffer>> {
+  const { preMain } = assets
+  const contents: Record<SectionName, Uint8Array> = {
+    template: assets.template.serialize(),
+    overlay: serializePack(assets.overlay),
+    runs: new Uint8Array(preMain.runs.buffer, preMain.runs.byteOffset, preMain.runs.byteLength),
+    pages: preMain.pages,
+  }
+  const sections: Partial<Record<SectionName, Section>> = {}
+  let offset = 0
+  for (const name of SECTION_NAMES) {
+    const bytes = contents[name]
+    sections[name] = { offset, length: bytes.length, sha256: await sha256(bytes) }
+    offset += padded(bytes.length)
+  }
+  const { stackPointer, tableLength, heapEnd } = preMain
+  const header = utf8(
+    JSON.stringify({
+      fingerprint: assets.fingerprint,
+      sections,
+      libraryExports: assets.libraryExports,
+      preMain: { stackPointer, tableLength, heapEnd },
+    }),
+  )
+  const start = new Uint8Array(padded(PREFIX_BYTES + header.length))
+  start.set(utf8(MAGIC))
+  const view = new DataView(start.buffer)
+  view.setUint32(8, FORMAT_VERSION, true)
+  view.setUint32(12, header.length, true)
+  start.set(header, PREFIX_BYTES)
+  return concatBytes([start, ...SECTION_NAMES.map((name) => pad(contents[name]))])
+}
+
+/**
+ * Reads and verifies an asset file. Nothing is copied: the assets look into `bytes`, which may be
+ * shared between threads.
+ * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match or the build is another one.
+ */
+export async function parseAssets(bytes: Uint8Array, expected: Fingerprint): Promise<EngineAssets> {
+  const { header, sectionsAt } = readHeader(bytes)
+  if (header.fingerprint !== expected) {
+    throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
+  }
+  const section = (name: SectionName): Uint8Array => {
+    const { offset, length } = header.sections[name]
+    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
+  }
+  await Promise.all(
+    SECTION_NAMES.map(async (name) => {
+      const actual = await sha256(section(name))
+      if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
+    }),
+  )
+  return assemble(header, section)
+}
+
+/** Like {@link parseAssets}, for bytes that another thread of this process has verified. */
+export function parseVerifiedAssets(bytes: Uint8Array): EngineAssets {
+  const { header, sectionsAt } = readHeader(bytes)
+  return assemble(header, (name) => {
+    const { offset, length } = header.sections[name]
+    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
+  })
+}
+
+function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
+  const runs = section('runs')
+  return {
+    fingerprint: header.fingerprint as Fingerprint,
+    template: Template.parse(section('template')),
+    overlay: parsePack(section('overlay')),
+    libraryExports: header.libraryExports,
+    preMain: {
+      ...header.preMain,
+      runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
+      pages: section('pages'),
+    },
+  }
+}
+
+function readHeader(bytes: Uint8Array): { header: Header; sectionsAt: number } {
+  if (bytes.length < PREFIX_BYTES || fromUtf8(bytes.slice(0, 8)) !== MAGIC) {
+    throw invalid('not an engine asset file')
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const version = view.getUint32(8, true)
+  if (version !== FORMAT_VERSION) throw invalid(`format ${version}, expected ${FORMAT_VERSION}`)
+  const headerBytes = view.getUint32(12, true)
+  if (PREFIX_BYTES + headerBytes > bytes.length) throw invalid('cut short')
+  const text = fromUtf8(bytes.slice(PREFIX_BYTES, PREFIX_BYTES + headerBytes))
+  try {
+    const header = JSON.parse(text) as Header
+    return { header, sectionsAt: padded(PREFIX_BYTES + headerBytes) }
+  } catch (cause) {
+    throw invalid('its header is damaged', cause)
+  }
+}
+
+function invalid(why: string, cause?: unknown): PgnapError {
+  return new PgnapError('ENGINE_ASSETS_INVALID', `engine assets unusable: ${why}`, {
+    hint: 'delete the engine cache; the next start builds it anew',
+    cause,
+  })
+}
+
+/** SHA-256 as lower-case hex. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
+  // Web Crypto refuses shared memory.
+  const own =
+    bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice()
+  const digest = await crypto.subtle.digest('SHA-256', own)
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / ALIGNMENT) * ALIGNMENT
+}
+
+function pad(bytes: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(padded(bytes.length))
+  whole.set(bytes)
+  return whole
+}

@@ -1,0 +1,304 @@
+/**
+ * One instantiated module, before it holds anything: memory, imports as pgnap wants them, callbacks,
+ * side modules. Every instance of one build is made by the same steps in the same order, so that all
+ * of them have the same memory layout and the same function table; `tableLength` and the pre-main
+ * image are checked against each other for that reason.
+ */
+import { assert } from '../base/assert.ts'
+import { utf8 } from '../base/bytes.ts'
+import type { TenantFiles } from '../store/tenant-files.ts'
+import type {
+  EmscriptenFactory,
+  EmscriptenModule,
+  EmscriptenStream,
+  WasmFunction,
+  WasmImport,
+} from './emscripten.ts'
+import type { FilePack } from './file-pack.ts'
+import type { InterruptFlags } from './interrupts.ts'
+import { SlotFiles } from './slot-files.ts'
+
+const WASM_PREFIX = '/pglite'
+export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
+/** Side modules that every database uses, in the order in which they are loaded. */
+export const BASE_LIBRARIES: readonly string[] = ['plpgsql.so', 'dict_snowball.so']
+const WASM_PAGE_BYTES = 65_536
+/** glibc's values, which musl shares: RTLD_NOW | RTLD_GLOBAL. */
+const RTLD_NOW_GLOBAL = 2 | 256
+/** Layout of musl's `struct dso` as Emscripten's loader reads it. */
+const DSO_FLAGS_AT = 4
+const DSO_NAME_AT = 36
+/** The first two descriptors after stdio: Postgres's self-pipe. */
+const PIPE_DESCRIPTORS = [3, 4] as const
+
+/** Names of the functions that side modules export, by the module's file name. */
+export type LibraryExports = Readonly<Record<string, readonly string[]>>
+
+/** What all instances of a process share. */
+export interface InstanceParts {
+  readonly factory: EmscriptenFactory
+  readonly module: WebAssembly.Module
+  /** The stock file bundle, `pglite.data`. */
+  readonly bundle: ArrayBufferLike
+  /** Files laid over the bundle: patched side modules, extensions. */
+  readonly overlay: FilePack
+  /** Functions that each base library exports, by library name. */
+  readonly libraryExports: LibraryExports
+  readonly memory: {
+    readonly minimumPages: number
+    readonly maximumPages: number
+    readonly shared: boolean
+  }
+  /** Lines that Postgres writes to its log. */
+  readonly serverLog: (line: string) => void
+}
+
+export class Instance {
+  readonly memory: WebAssembly.Memory
+  readonly files: SlotFiles = new SlotFiles()
+  /** A library other than the base ones was loaded: this instance no longer has the common layout. */
+  extraLibraries = false
+  #module: EmscriptenModule | undefined
+  #exports: WebAssembly.Exports = {}
+  #imports: Record<string, WasmImport> = {}
+  #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
+
+  private constructor(parts: InstanceParts) {
+    this.memory = new WebAssembly.Memory({
+      initial: parts.memory.minimumPages,
+      maximum: parts.memory.maximumPages,
+      shared: parts.memory.shared,
+    })
+  }
+
+  /** Instantiates the module with PGDATA pointing at `placeholder`. About 40 ms. */
+  static async create(parts: InstanceParts, placeholder: TenantFiles): Promise<Instance> {
+    const instance = new Instance(parts)
+    await instance.#instantiate(parts, placeholder)
+    for (const [path, bytes] of parts.overlay) instance.#layOver(path, bytes)
+    instance.#lendCallbacks()
+    instance.#loadBaseLibraries(parts.libraryExports)
+    return instance
+  }
+
+  get module(): EmscriptenModule {
+    assert(this.#module, 'the module is instantiated')
+    return this.#module
+  }
+
+  /** End of the heap in bytes; memory beyond it is zero. */
+  get heapEnd(): number {
+    const pointer = (this.#exports['emscripten_get_sbrk_ptr'] as WasmFunction)()
+    const heap = this.module.HEAPU8
+    return new DataView(heap.buffer).getUint32(pointer, true)
+  }
+
+  get tableLength(): number {
+    return (this.#exports['__indirect_function_table'] as WebAssembly.Table).length
+  }
+
+  get interruptFlags(): InterruptFlags {
+    const address = (name: string): number => {
+      const symbol = this.#exports[name]
+      assert(symbol instanceof WebAssembly.Global, `the module exports ${name}`)
+      return Number(symbol.value)
+    }
+    return {
+      memory: this.memory,
+      interruptPendingAt: address('InterruptPending'),
+      queryCancelPendingAt: address('QueryCancelPending'),
+    }
+  }
+
+  /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
+  forgetRun(): void {
+    const { FS } = this.module
+    for (const descriptor of PIPE_DESCRIPTORS) FS.streams[descriptor] = null
+    this.#removeSharedMemoryFiles()
+    FS.chdir('/')
+  }
+
+  /**
+   * Removes the POSIX shared memory files (1 MB) that each start of Postgres leaves in Emscripten's
+   * own file system; they are mapped, which there means copied, so nothing reads them again.
+   */
+  #removeSharedMemoryFiles(): void {
+    const { FS } = this.module
+    const folder = FS.lookupPath('/dev/shm').node
+    const operations = folder.node_ops as { unlink(parent: object, name: string): void }
+    for (const name of FS.readdir('/dev/shm')) {
+      if (name === '.' || name === '..') continue
+      const node = FS.lookupNode(folder, name)
+      operations.unlink(folder, name)
+      FS.destroyNode(node)
+    }
+  }
+
+  async #instantiate(parts: InstanceParts, placeholder: TenantFiles): Promise<void> {
+    this.#module = await parts.factory({
+      thisProgram: `${WASM_PREFIX}/bin/postgres`,
+      arguments: [],
+      noExitRuntime: true,
+      wasmMemory: this.memory,
+      WASM_PREFIX,
+      PGLITE_ENV: {},
+      pg_extensions: {},
+      stdin: () => null,
+      print: parts.serverLog,
+      printErr: parts.serverLog,
+      getPreloadedPackage: () => parts.bundle,
+      instantiateWasm: (imports, done) => {
+        this.#adjustImports(imports['env'] ?? {})
+        const instance = new WebAssembly.Instance(parts.module, imports)
+        this.#exports = instance.exports
+        done(instance, parts.module)
+        return {}
+      },
+      preRun: [
+        (module) => {
+          this.#module = module
+          Object.assign(module.ENV, ENVIRONMENT)
+          this.files.mount(module, placeholder)
+        },
+      ],
+    })
+    this.#module.FS.chmod('/home/postgres/.pgpass', 0o600)
+  }
+
+  #adjustImports(env: Record<string, WasmImport>): void {
+    this.#imports = env
+    const replace = (name: string, make: (original: WasmImport) => WasmImport): void => {
+      const original = env[name]
+      assert(original, `the module imports ${name}`)
+      const replacement = make(original)
+      if (original.sig !== undefined) replacement.sig = original.sig
+      env[name] = replacement
+    }
+    // A JavaScript timer would fire in whatever tenant is in the slot by then. Time limits are the
+    // pool's business.
+    replace('_setitimer_js', () => () => 0)
+    // Each start of Postgres makes a self-pipe; one pair per instance serves them all.
+    replace(
+      '__syscall_pipe2',
+      (original) =>
+        (pointer = 0, flags = 0) =>
+          this.#pipe(original, pointer, flags),
+    )
+    replace('_dlopen_js', (original) => (handle = 0) => {
+      const loaded = original(handle)
+      const path = this.module.UTF8ToString(handle + DSO_NAME_AT)
+      if (loaded && !BASE_LIBRARIES.some((name) => path.endsWith(`/${name}`))) {
+        this.extraLibraries = true
+      }
+      return loaded
+    })
+    replace(
+      '__syscall_poll',
+      (original) =>
+        (descriptors = 0, count = 0, timeoutMs = 0) =>
+          this.#poll(original, descriptors, count, timeoutMs),
+    )
+  }
+
+  #pipe(original: WasmImport, pointer: number, flags: number): number {
+    const { FS } = this.module
+    if (!this.#selfPipe) {
+      const result = original(pointer, flags)
+      if (result === 0) this.#selfPipe = PIPE_DESCRIPTORS.map((fd) => FS.streams[fd])
+      return result
+    }
+    PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = this.#selfPipe?.[index]))
+    new Int32Array(this.module.HEAPU8.buffer).set(PIPE_DESCRIPTORS, pointer >> 2)
+    return 0
+  }
+
+  /**
+   * Emscripten's poll returns at once whatever its time limit, so pg_sleep() would spin. Here it
+   * sleeps on the flag that another thread raises to interrupt the query.
+   */
+  #poll(original: WasmImport, descriptors: number, count: number, timeoutMs: number): number {
+    const ready = original(descriptors, count, timeoutMs)
+    if (ready !== 0 || timeoutMs <= 0 || !isShared(this.memory)) return ready
+    const words = new Int32Array(this.memory.buffer)
+    Atomics.wait(words, this.interruptFlags.interruptPendingAt >> 2, 0, timeoutMs)
+    return original(descriptors, count, 0)
+  }
+
+  #layOver(path: string, bytes: Uint8Array): void {
+    const { FS } = this.module
+    if (FS.analyzePath(path).exists) FS.unlink(path)
+    else FS.mkdirTree(path.slice(0, path.lastIndexOf('/')))
+    FS.writeFile(path, bytes, { canOwn: true })
+  }
+
+  /** What Postgres calls when it wants a shell: there is none. */
+  #lendCallbacks(): void {
+    const { module } = this
+    const refuse = (): number => 1
+    const refuseStream = (): number => 0
+    module._pgl_set_system_fn(module.addFunction(refuse, 'pi'))
+    module._pgl_set_popen_fn(module.addFunction(refuseStream, 'ppp'))
+    module._pgl_set_pclose_fn(module.addFunction((stream = 0) => stream, 'pi'))
+  }
+
+  /**
+   * Loads the base libraries before Postgres runs, so that they lie at the same addresses in every
+   * instance. An exported name that clashes with an earlier module (`_PG_init`, `Pg_magic_func`, ...)
+   * would get its table entry only at the first dlsym; looking it up now fixes that entry too.
+   */
+  #loadBaseLibraries(exports: LibraryExports): void {
+    const scratch = this.module._malloc(1024)
+    const seen = new Set(Object.keys(this.#exports))
+    for (const name of BASE_LIBRARIES) {
+      const path = `${LIBRARY_FOLDER}/${name}`
+      const handle = this.#openLibrary(path)
+      for (const symbol of exports[name] ?? []) {
+        if (seen.has(symbol)) this.#lookUp(handle, symbol, scratch)
+        seen.add(symbol)
+      }
+    }
+  }
+
+  #openLibrary(path: string): number {
+    const { module } = this
+    const handle = module._malloc(DSO_NAME_AT + path.length + 28)
+    module.HEAPU8.fill(0, handle, handle + DSO_NAME_AT + path.length + 28)
+    new DataView(module.HEAPU8.buffer).setInt32(handle + DSO_FLAGS_AT, RTLD_NOW_GLOBAL, true)
+    module.HEAPU8.set(utf8(path), handle + DSO_NAME_AT)
+    const loaded = this.#imports['_dlopen_js']?.(handle)
+    assert(loaded, `side module ${path} loads`)
+    return handle
+  }
+
+  #lookUp(handle: number, symbol: string, scratch: number): void {
+    const name = utf8(`${symbol}\0`)
+    this.module.HEAPU8.set(name, scratch + 16)
+    this.#imports['_dlsym_js']?.(handle, scratch + 16, scratch)
+  }
+}
+
+/** What initdb and Postgres find in their environment; the same values as in stock PGlite. */
+const ENVIRONMENT = {
+  HOME: '/home/postgres',
+  USER: 'postgres',
+  LOGNAME: 'postgres',
+  PGDATA: '/pglite/data',
+  PGUSER: 'postgres',
+  PGDATABASE: 'postgres',
+  LANG: 'en_US.UTF-8',
+  LC_COLLATE: 'en_US.UTF-8',
+  LC_CTYPE: 'en_US.UTF-8',
+  TZ: 'UTC',
+  PGTZ: 'UTC',
+  PGCLIENTENCODING: 'UTF8',
+  ICU_DATA: `${WASM_PREFIX}/icu`,
+} as const
+
+function isShared(memory: WebAssembly.Memory): boolean {
+  return !(memory.buffer instanceof ArrayBuffer)
+}
+
+/** Pages of 64 KiB that hold `bytes`. */
+export function wasmPages(bytes: number): number {
+  return Math.ceil(bytes / WASM_PAGE_BYTES)
+}

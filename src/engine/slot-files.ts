@@ -1,0 +1,221 @@
+/**
+ * PGDATA inside a slot: an Emscripten file system type that forwards to the files of whichever tenant
+ * is in the slot. It holds no content of its own; changing tenants means forgetting the names that
+ * Emscripten has cached and pointing at another tree.
+ *
+ * A store that fails under a page fault must not be taken for an error of Postgres's own: Postgres is
+ * told EIO, and the real error is kept in `fault` for the slot to throw after the run.
+ */
+import { assert } from '../base/assert.ts'
+import { FileError, type FileNode, type TenantFiles } from '../store/tenant-files.ts'
+import type { EmscriptenFs, EmscriptenModule, EmscriptenNode } from './emscripten.ts'
+
+export const PGDATA = '/pglite/data'
+
+/** wasi-libc numbers of the errors that the tree can answer with. */
+const ERRNO = { ENOENT: 44, EEXIST: 20, ENOTEMPTY: 55, ENOTDIR: 54, EISDIR: 31 } as const
+const EINVAL = 28
+const EIO = 29
+const ENODEV = 43
+const EPERM = 63
+const SEEK_CURRENT = 1
+const SEEK_END = 2
+
+/** Emscripten asks stat times for `getTime` only, so no Date object is made for each of them. */
+class Moment {
+  readonly #ms: number
+
+  constructor(ms: number) {
+    this.#ms = ms
+  }
+
+  getTime(): number {
+    return this.#ms
+  }
+}
+
+interface PgdataNode extends EmscriptenNode {
+  file: FileNode
+}
+
+interface PgdataStream {
+  readonly node: PgdataNode
+  readonly position: number
+}
+
+interface Attributes {
+  readonly mode?: number | null
+  readonly size?: number
+  readonly mtime?: number | null
+  readonly timestamp?: number
+}
+
+export class SlotFiles {
+  /** The first error that a store raised under Postgres since the tenant was loaded. */
+  fault: unknown = undefined
+  #tenant: TenantFiles | undefined
+  #module: EmscriptenModule | undefined
+  #root: PgdataNode | undefined
+  #nodes: EmscriptenNode[] = []
+
+  /** Mounts PGDATA. Called once, before the runtime of the module starts. */
+  mount(module: EmscriptenModule, placeholder: TenantFiles): void {
+    this.#module = module
+    this.#tenant = placeholder
+    module.FS.mkdirTree(PGDATA)
+    const type = { mount: () => this.#node(null, '/', placeholder.root) }
+    this.#root = module.FS.mount(type, {}, PGDATA) as PgdataNode
+  }
+
+  /** Points PGDATA at another tenant. Open descriptors and cached names of the last one are gone. */
+  switchTo(tenant: TenantFiles): void {
+    const fs = this.#fs
+    const root = this.#root
+    assert(root, 'PGDATA is mounted before a tenant is loaded')
+    for (const [descriptor, stream] of fs.streams.entries()) {
+      if (stream?.node?.mount === root.mount) fs.streams[descriptor] = null
+    }
+    for (const node of this.#nodes) fs.hashRemoveNode(node)
+    this.#nodes = []
+    this.#tenant = tenant
+    this.fault = undefined
+    root.file = tenant.root
+  }
+
+  /** Throws what a store raised under Postgres, if anything. */
+  throwFault(): void {
+    if (this.fault !== undefined) throw this.fault
+  }
+
+  get #fs(): EmscriptenFs {
+    assert(this.#module, 'PGDATA is mounted before it is used')
+    return this.#module.FS
+  }
+
+  get #files(): TenantFiles {
+    assert(this.#tenant, 'a tenant is loaded')
+    return this.#tenant
+  }
+
+  #node(parent: EmscriptenNode | null, name: string, file: FileNode): PgdataNode {
+    const node = this.#fs.createNode(parent, name, file.mode, 0) as PgdataNode
+    node.file = file
+    node.node_ops = file.isDirectory ? this.#directoryOperations : this.#fileOperations
+    node.stream_ops = file.isDirectory ? this.#directoryStream : this.#fileStream
+    if (parent) this.#nodes.push(node)
+    return node
+  }
+
+  /** Runs `action`; what it throws reaches Postgres as an errno. */
+  #guard<Result>(action: () => Result): Result {
+    try {
+      return action()
+    } catch (error) {
+      const { ErrnoError } = this.#fs
+      if (error instanceof ErrnoError) throw error
+      if (error instanceof FileError) throw new ErrnoError(ERRNO[error.errno])
+      this.fault ??= error
+      throw new ErrnoError(EIO)
+    }
+  }
+
+  #fail(errno: number): never {
+    throw new this.#fs.ErrnoError(errno)
+  }
+
+  readonly #fileOperations: object = {
+    getattr: ({ file }: PgdataNode) => {
+      const moment = new Moment(file.modifiedMs)
+      return {
+        dev: 1,
+        ino: file.ino,
+        mode: file.mode,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        size: file.isDirectory ? 4096 : file.size,
+        atime: moment,
+        mtime: moment,
+        ctime: moment,
+        blksize: 4096,
+        blocks: Math.ceil(file.size / 512),
+      }
+    },
+    setattr: (node: PgdataNode, attributes: Attributes) =>
+      this.#guard(() => {
+        const { mode, size } = attributes
+        const modified = attributes.mtime ?? attributes.timestamp
+        if (mode !== undefined && mode !== null) {
+          this.#files.setMode(node.file, mode)
+          node.mode = node.file.mode
+        }
+        if (size !== undefined) this.#files.truncate(node.file, size)
+        if (modified !== undefined && modified !== null) {
+          this.#files.setModified(node.file, Number(modified))
+        }
+      }),
+  }
+
+  readonly #directoryOperations: object = {
+    ...this.#fileOperations,
+    lookup: (parent: PgdataNode, name: string) =>
+      this.#guard(() => {
+        const file = this.#files.lookup(parent.file, name)
+        return file ? this.#node(parent, name, file) : this.#fail(ERRNO.ENOENT)
+      }),
+    mknod: (parent: PgdataNode, name: string, mode: number) =>
+      this.#guard(() => {
+        if (!this.#fs.isDir(mode) && !this.#fs.isFile(mode)) this.#fail(EPERM)
+        return this.#node(parent, name, this.#files.create(parent.file, name, mode))
+      }),
+    rename: (node: PgdataNode, directory: PgdataNode, name: string) =>
+      this.#guard(() => {
+        const from = node.parent as PgdataNode
+        const replaces = this.#files.lookup(directory.file, name) !== undefined
+        this.#files.rename(node.file, from.file, node.name, directory.file, name)
+        // Emscripten leaves a replaced node in its name table; it would come back after an unlink.
+        if (replaces) this.#fs.destroyNode(this.#fs.lookupNode(directory, name))
+        node.name = name
+      }),
+    unlink: (parent: PgdataNode, name: string) =>
+      this.#guard(() => this.#files.unlink(parent.file, name)),
+    rmdir: (parent: PgdataNode, name: string) =>
+      this.#guard(() => this.#files.removeDirectory(parent.file, name)),
+    readdir: (node: PgdataNode) => this.#guard(() => ['.', '..', ...this.#files.list(node.file)]),
+    symlink: () => this.#fail(EPERM),
+  }
+
+  /** Without llseek, readdir() fails with "Invalid seek". */
+  readonly #directoryStream: object = {
+    llseek: (stream: PgdataStream, offset: number, whence: number) =>
+      whence === SEEK_CURRENT ? stream.position + offset : offset,
+  }
+
+  readonly #fileStream: object = {
+    open: () => {},
+    close: () => {},
+    // A store commit is atomic as a whole, so there is nothing for fsync to order.
+    fsync: () => 0,
+    read: (s: PgdataStream, into: ArrayBufferView, offset: number, length: number, at: number) =>
+      this.#guard(() => this.#files.read(s.node.file, this.#bytes(into), offset, length, at)),
+    write: (s: PgdataStream, from: ArrayBufferView, offset: number, length: number, at: number) =>
+      this.#guard(() => this.#files.write(s.node.file, this.#bytes(from), offset, length, at)),
+    llseek: (stream: PgdataStream, offset: number, whence: number) => {
+      let position = offset
+      if (whence === SEEK_CURRENT) position += stream.position
+      else if (whence === SEEK_END) position += stream.node.file.size
+      return position < 0 ? this.#fail(EINVAL) : position
+    },
+    mmap: () => this.#fail(ENODEV),
+    msync: () => 0,
+  }
+
+  /** Emscripten hands over its HEAP8, an Int8Array from the start of memory. */
+  #bytes(view: ArrayBufferView): Uint8Array {
+    if (view instanceof Uint8Array) return view
+    const heap = this.#module?.HEAPU8
+    if (heap && view.byteOffset === 0 && view.buffer === heap.buffer) return heap
+    return new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+  }
+}

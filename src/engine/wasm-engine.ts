@@ -1,0 +1,86 @@
+/**
+ * The engine: everything that slots share, and the way to make one. One per thread; the compiled
+ * module, the asset bytes and the stock bundle behind it are shared by all threads of the process.
+ */
+import { assert } from '../base/assert.ts'
+import type { Fingerprint } from '../base/ids.ts'
+import type { Clock } from '../base/clock.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Template } from '../store/template.ts'
+import { TenantFiles } from '../store/tenant-files.ts'
+import type { EmscriptenFactory } from './emscripten.ts'
+import type { Engine } from './engine.ts'
+import type { EngineAssets } from './engine-assets.ts'
+import { Instance, type InstanceParts, wasmPages } from './instance.ts'
+import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
+import { WasmSlot } from './wasm-slot.ts'
+
+export interface WasmEngineOptions {
+  readonly assets: EngineAssets
+  /** PGlite's `pglite.js`. */
+  readonly factory: EmscriptenFactory
+  /** `pglite.wasm` with the limits of {@link slotMemory}, compiled. */
+  readonly module: WebAssembly.Module
+  /** `pglite.data`. */
+  readonly bundle: ArrayBufferLike
+  readonly clock: Clock
+  /** Ceiling of one slot's memory in bytes; beyond it a query gets SQLSTATE 53200. */
+  readonly slotMemoryBytesMax?: number
+  /** Heap beyond which a slot is not reused for another tenant, in bytes. */
+  readonly slotRetireBytes?: number
+  readonly answerBytesMax?: number
+  /** Lines that Postgres writes to its log (only FATAL and PANIC, see the recipe). */
+  readonly serverLog?: (line: string) => void
+}
+
+/** Size of the memory that the compiled module declares and that each slot gets. */
+export const slotMemory: InstanceParts['memory'] = {
+  minimumPages: wasmPages(SLOT_MEMORY_BYTES_MIN),
+  // What the module itself allows; the ceiling of one slot is set on its memory, not on the module.
+  maximumPages: 32_768,
+  shared: true,
+}
+
+export class WasmEngine implements Engine {
+  readonly fingerprint: Fingerprint
+  readonly postgresMajor: number = POSTGRES_MAJOR
+  readonly template: Template
+  readonly #options: WasmEngineOptions
+  readonly #parts: InstanceParts
+
+  constructor(options: WasmEngineOptions) {
+    const { assets } = options
+    this.fingerprint = assets.fingerprint
+    this.template = assets.template
+    this.#options = options
+    this.#parts = {
+      factory: options.factory,
+      module: options.module,
+      bundle: options.bundle,
+      overlay: assets.overlay,
+      libraryExports: assets.libraryExports,
+      memory: {
+        ...slotMemory,
+        maximumPages: wasmPages(options.slotMemoryBytesMax ?? LIMITS.slotMemoryBytesMax),
+      },
+      serverLog: options.serverLog ?? (() => {}),
+    }
+  }
+
+  async createSlot(): Promise<WasmSlot> {
+    const { assets, clock } = this.#options
+    const placeholder = TenantFiles.inMemory({ template: this.template, clock })
+    const instance = await Instance.create(this.#parts, placeholder)
+    assert(
+      instance.tableLength === assets.preMain.tableLength,
+      `function table of ${instance.tableLength} entries, the image has ${assets.preMain.tableLength}`,
+    )
+    return new WasmSlot({
+      instance,
+      preMain: assets.preMain,
+      startParameters: START_PARAMETERS,
+      retireBytes: this.#options.slotRetireBytes ?? LIMITS.slotRetireBytes,
+      answerBytesMax: this.#options.answerBytesMax ?? LIMITS.answerBytesMax,
+    })
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The few things pgnap must do to a WebAssembly binary as bytes: find its imported memory and declare
+ * other limits for it, and list what a side module exports.
+ *
+ * Stock PGlite imports a memory of at least 128 MiB. A slot needs a fifth of that, and the memory has
+ * to be *shared* so that another thread can raise Postgres's interrupt flags. Both are properties of
+ * the import, not of the code, so one import entry is rewritten and nothing else. Side modules (the
+ * `.so` files of extensions) import the same memory and must declare the same kind.
+ *
+ * Source: WebAssembly Core Specification 2.0, "Binary Format", sections 5.3.8 (limits) and 5.5.5
+ * (import section); the threads proposal for the shared flag (limits flag 0x03).
+ */
+import { assert } from '../base/assert.ts'
+import { concatBytes, fromUtf8 } from '../base/bytes.ts'
+
+const SECTION_IMPORT = 2
+const IMPORT_FUNCTION = 0
+const IMPORT_TABLE = 1
+const IMPORT_MEMORY = 2
+const IMPORT_GLOBAL = 3
+const IMPORT_TAG = 4
+const LIMITS_HAS_MAXIMUM = 1
+const LIMITS_SHARED_WITH_MAXIMUM = 3
+const HEADER_BYTES = 8
+
+/** Size of a memory in units of 64 KiB. */
+export interface MemoryLimits {
+  readonly minimumPages: number
+  readonly maximumPages: number
+  readonly shared: boolean
+}
+
+interface MemoryImport {
+  /** Where the import section starts (its id byte), and where its content starts and ends. */
+  readonly sectionAt: number
+  readonly contentAt: number
+  readonly contentEnd: number
+  /** Where the limits of the memory start and end. */
+  readonly limitsAt: number
+  readonly limitsEnd: number
+  readonly minimumPages: number
+}
+
+class Cursor {
+  readonly bytes: Uint8Array
+  at: number
+
+  constructor(bytes: Uint8Array, at: number) {
+    this.bytes = bytes
+    this.at = at
+  }
+
+  byte(): number {
+    const value = this.bytes[this.at++]
+    assert(value !== undefined, 'wasm binary ends too early')
+    return value
+  }
+
+  /** An unsigned LEB128 of at most 32 bits. */
+  unsigned(): number {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const next = this.byte()
+      value |= (next & 0x7f) << shift
+      if (next < 0x80) return value >>> 0
+    }
+    assert(false, 'LEB128 longer than 32 bits')
+  }
+
+  name(): string {
+    const length = this.unsigned()
+    this.at += length
+    return fromUtf8(this.bytes.slice(this.at - length, this.at))
+  }
+
+  skipLimits(): void {
+    const flags = this.unsigned()
+    this.unsigned()
+    if (flags & LIMITS_HAS_MAXIMUM) this.unsigned()
+  }
+}
+
+/** `module` with other limits on its imported memory. The input is not changed. */
+export function withMemoryLimits(
+  module: Uint8Array,
+  limits: MemoryLimits,
+): Uint8Array<ArrayBuffer> {
+  assert(limits.minimumPages <= limits.maximumPages, 'minimum memory is at most the maximum')
+  const found = findMemoryImport(module)
+  const encoded = Uint8Array.from([
+    limits.shared ? LIMITS_SHARED_WITH_MAXIMUM : LIMITS_HAS_MAXIMUM,
+    ...leb128(limits.minimumPages),
+    ...leb128(limits.maximumPages),
+  ])
+  const grown = encoded.length - (found.limitsEnd - found.limitsAt)
+  const contentBytes = found.contentEnd - found.contentAt + grown
+  return concatBytes([
+    module.subarray(0, found.sectionAt + 1),
+    leb128(contentBytes),
+    module.subarray(found.contentAt, found.limitsAt),
+    encoded,
+    module.subarray(found.limitsEnd),
+  ])
+}
+
+/** Pages that the module's imported memory must have at least. */
+export function memoryMinimumPages(module: Uint8Array): number {
+  return findMemoryImport(module).minimumPages
+}
+
+function findMemoryImport(module: Uint8Array): MemoryImport {
+  const cursor = new Cursor(module, HEADER_BYTES)
+  while (cursor.at < module.length) {
+    const sectionAt = cursor.at
+    const id = cursor.byte()
+    const contentBytes = cursor.unsigned()
+    const contentAt = cursor.at
+    const contentEnd = contentAt + contentBytes
+    if (id === SECTION_IMPORT) {
+      const limits = findMemoryLimits(cursor)
+      if (limits) return { sectionAt, contentAt, contentEnd, ...limits }
+    }
+    cursor.at = contentEnd
+  }
+  assert(false, 'the wasm module imports no memory')
+}
+
+function findMemoryLimits(
+  cursor: Cursor,
+): Pick<MemoryImport, 'limitsAt' | 'limitsEnd' | 'minimumPages'> | undefined {
+  const count = cursor.unsigned()
+  for (let index = 0; index < count; index++) {
+    cursor.name()
+    cursor.name()
+    const kind = cursor.byte()
+    if (kind === IMPORT_MEMORY) {
+      const limitsAt = cursor.at
+      cursor.skipLimits()
+      const minimum = new Cursor(cursor.bytes, limitsAt + 1).unsigned()
+      return { limitsAt, limitsEnd: cursor.at, minimumPages: minimum }
+    }
+    skipImportDescription(cursor, kind)
+  }
+  return undefined
+}
+
+function skipImportDescription(cursor: Cursor, kind: number): void {
+  switch (kind) {
+    case IMPORT_FUNCTION:
+      cursor.unsigned()
+      return
+    case IMPORT_TABLE:
+      cursor.byte()
+      cursor.skipLimits()
+      return
+    case IMPORT_GLOBAL:
+      cursor.at += 2
+      return
+    case IMPORT_TAG:
+      cursor.byte()
+      cursor.unsigned()
+      return
+    default:
+      assert(false, `unknown kind of wasm import: ${kind}`)
+  }
+}
+
+function leb128(value: number): Uint8Array {
+  const bytes: number[] = []
+  let rest = value
+  do {
+    const low = rest & 0x7f
+    rest >>>= 7
+    bytes.push(rest ? low | 0x80 : low)
+  } while (rest)
+  return Uint8Array.from(bytes)
+}

@@ -1,0 +1,161 @@
+/**
+ * Finds the engine's assets, builds them if they are not there, and turns them into what a thread needs
+ * to make slots. The expensive parts (compiled wasm, asset bytes, stock bundle) are shared by all
+ * threads of the process: `EngineParts` can be posted to a worker.
+ *
+ * Where assets are looked for, in this order:
+ *   1. `assets/` beside the published code (a package from npm brings them along)
+ *   2. the cache: $PGNAP_CACHE, or `.pgnap-cache` in a checkout, or the user's cache folder
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { PgnapError } from '../../../base/errors.ts'
+import type { Fingerprint } from '../../../base/ids.ts'
+import {
+  fingerprintOf,
+  parseAssets,
+  parseVerifiedAssets,
+  type StockFiles,
+} from '../../../engine/engine-assets.ts'
+import { withMemoryLimits } from '../../../engine/wasm-module.ts'
+import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
+import { loadFactory, readStock } from './stock.ts'
+
+/** What every thread needs; posting it copies nothing large. */
+export interface EngineParts {
+  readonly module: WebAssembly.Module
+  readonly assets: Uint8Array<SharedArrayBuffer>
+  readonly bundle: SharedArrayBuffer
+}
+
+export interface LoadOptions {
+  /** Told about each step of a build, the only part that takes seconds. */
+  readonly progress?: (step: string) => void
+  /** Folder for assets that had to be built. */
+  readonly cacheFolder?: string
+}
+
+/** Assets, compiled module and bundle, built first if this is the first start of this build. */
+export async function loadEngineParts(options: LoadOptions = {}): Promise<EngineParts> {
+  const stock = readStock()
+  const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
+  const fingerprint = await fingerprintOf(stock)
+  const assets = await ensureAssets(fingerprint, options)
+  return { module: await compiling, assets, bundle: shareBundle(stock) }
+}
+
+/** An engine of this thread. */
+export async function createEngine(
+  parts: EngineParts,
+  options: Omit<WasmEngineOptions, 'assets' | 'factory' | 'module' | 'bundle'>,
+): Promise<WasmEngine> {
+  return new WasmEngine({
+    ...options,
+    assets: parseVerifiedAssets(parts.assets),
+    factory: await loadFactory(),
+    module: parts.module,
+    bundle: parts.bundle,
+  })
+}
+
+/** File name of the assets of one build. */
+export function assetFileName(fingerprint: Fingerprint): string {
+  return `engine-${fingerprint}.bin`
+}
+
+/** Builds the assets of this checkout or package into `folder`; returns the file's path. */
+export async function buildAssetFile(
+  folder: string,
+  fingerprint: Fingerprint,
+  progress: (step: string) => void,
+): Promise<string> {
+  mkdirSync(folder, { recursive: true })
+  const output = join(folder, assetFileName(fingerprint))
+  const self = fileURLToPath(import.meta.url)
+  const program = join(dirname(self), self.endsWith('.ts') ? 'build-main.ts' : 'build-main.js')
+  const child = spawn(process.execPath, [program, output], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const complaints: string[] = []
+  child.stderr.setEncoding('utf8').on('data', (text: string) => complaints.push(text))
+  createInterface(child.stdout).on('line', progress)
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  if (status !== 0) {
+    throw new PgnapError('ENGINE_ASSETS_INVALID', 'the engine could not be built', {
+      detail: complaints.join('').slice(-2000),
+      hint: `check that ${folder} is writable and has 40 MB to spare`,
+    })
+  }
+  return output
+}
+
+async function ensureAssets(
+  fingerprint: Fingerprint,
+  { progress = () => {}, cacheFolder = defaultCacheFolder() }: LoadOptions,
+): Promise<Uint8Array<SharedArrayBuffer>> {
+  const name = assetFileName(fingerprint)
+  const shipped = join(packageRoot(), 'dist', 'assets', name)
+  const cached = join(cacheFolder, name)
+  const found = [shipped, cached].find((path) => existsSync(path))
+  if (found !== undefined) {
+    const bytes = readShared(found)
+    if (await isIntact(bytes, fingerprint)) return bytes
+    progress('the cached engine is damaged, building it anew')
+  }
+  const bytes = readShared(await buildAssetFile(cacheFolder, fingerprint, progress))
+  await parseAssets(bytes, fingerprint)
+  return bytes
+}
+
+async function isIntact(bytes: Uint8Array, fingerprint: Fingerprint): Promise<boolean> {
+  try {
+    await parseAssets(bytes, fingerprint)
+    return true
+  } catch (error) {
+    if (error instanceof PgnapError && error.code === 'ENGINE_ASSETS_INVALID') return false
+    throw error
+  }
+}
+
+function readShared(path: string): Uint8Array<SharedArrayBuffer> {
+  const descriptor = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(descriptor)
+    const bytes = new Uint8Array(new SharedArrayBuffer(size))
+    let at = 0
+    while (at < size) {
+      const count = readSync(descriptor, bytes, at, size - at, at)
+      if (count === 0) break
+      at += count
+    }
+    return bytes
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function shareBundle({ bundle }: StockFiles): SharedArrayBuffer {
+  const shared = new SharedArrayBuffer(bundle.length)
+  new Uint8Array(shared).set(bundle)
+  return shared
+}
+
+function packageRoot(): string {
+  const here = dirname(fileURLToPath(import.meta.url))
+  return here
+    .slice(0, here.lastIndexOf(join('host', 'node', 'engine')))
+    .replace(/(src|dist).?$/, '')
+}
+
+function defaultCacheFolder(): string {
+  const chosen = process.env['PGNAP_CACHE']
+  if (chosen !== undefined && chosen !== '') return chosen
+  const root = packageRoot()
+  if (existsSync(join(root, 'src'))) return join(root, '.pgnap-cache')
+  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pgnap')
+}
