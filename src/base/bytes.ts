@@ -2,7 +2,7 @@
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
-export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text)
+export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
 
