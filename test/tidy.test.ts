@@ -16,7 +16,11 @@ test('tidy refuses what it should', () => {
   const refused = (file: string, source: string, why: RegExp): void => {
     assert.match(violations(file, source).join('\n'), why)
   }
-  refused('src/store/a.ts', "import { listen } from '../host/node/listen.ts'\n", /may not import host/)
+  refused(
+    'src/store/a.ts',
+    "import { listen } from '../host/node/listen.ts'\n",
+    /may not import host/,
+  )
   refused('src/pool/a.ts', "import { Store } from '../store/store.ts'\n", /may not import store/)
   refused('src/pool/a.ts', "import { Hono } from 'hono'\n", /may not import the package hono/)
   refused('src/store/a.ts', "import fs from 'node:fs'\n", /belongs under src\/host/)

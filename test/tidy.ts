@@ -36,7 +36,8 @@ const BANNED_IN_PURE_ROOMS = [/\bDate\.now\(/, /\bMath\.random\(/, /\bsetTimeout
 /** What must never stand in the repository: a task that is not done, or a check switched off. */
 const BANNED_EVERYWHERE = [/\bTODO\b/, /\bFIXME\b/, /\bXXX\b/, /@ts-ignore/, /\.skip\(/, /\.only\(/]
 
-const IMPORT = /^\s*(?:import|export)\b[^'"]*?from '([^']+)'|\bimport\('([^']+)'\)|^import '([^']+)'/gm
+const IMPORT =
+  /^\s*(?:import|export)\b[^'"]*?from '([^']+)'|\bimport\('([^']+)'\)|^import '([^']+)'/gm
 
 const roomOf = (path: string): string => path.split('/')[1] ?? ''
 const packageOf = (specifier: string): string =>
@@ -51,7 +52,8 @@ export function violations(file: string, source: string): string[] {
   const found: string[] = []
   if (lines.length > LINES_MAX) found.push(`${file}: more than ${LINES_MAX} lines`)
   lines.forEach((line, index) => {
-    if (line.length > COLUMNS_MAX) found.push(`${file}:${index + 1}: more than ${COLUMNS_MAX} columns`)
+    if (line.length > COLUMNS_MAX)
+      found.push(`${file}:${index + 1}: more than ${COLUMNS_MAX} columns`)
   })
   for (const banned of BANNED_EVERYWHERE) {
     if (banned.test(source)) found.push(`${file}: contains ${banned.source}`)

@@ -1,0 +1,217 @@
+/**
+ * The configuration of a server: where each setting may come from, what it may be, what it is if nobody
+ * says. A command-line flag wins over the environment, the environment over the configuration file, the
+ * file over the default. One table, `SETTINGS`, names all three forms; docs/config.md lists it.
+ */
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import * as v from 'valibot'
+import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+
+export interface Config {
+  /** Folder that holds everything. */
+  readonly data: string
+  /** Address to listen on. */
+  readonly host: string
+  /** Port of the Postgres wire; 0 takes a free one. */
+  readonly port: number
+  /** Port of HTTP; 0 takes a free one. */
+  readonly httpPort: number
+  /** Worker threads that own tenants. */
+  readonly shards: number
+  /** Tenants of one shard that may be awake at once. */
+  readonly slots: number
+  /** An awake tenant nobody used for this long naps, in milliseconds. */
+  readonly napAfterMs: number
+  readonly auth: 'trust' | 'scram'
+  /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
+  readonly authFile: string | undefined
+  /** Whether connecting to a tenant that does not exist makes it. */
+  readonly createOnConnect: boolean
+  /** Allows `trust` on an address that others can reach. */
+  readonly insecure: boolean
+  /** Ceiling of one slot's memory in bytes. */
+  readonly slotMemoryBytesMax: number
+  /** Longest wait for a backend, in milliseconds. */
+  readonly queryWaitMs: number
+  /** How far back a tenant's history is kept, in milliseconds. */
+  readonly retentionMs: number
+  /** Clients of the whole server. */
+  readonly connectionsMax: number
+  /** How a connection reaches its shard's thread. */
+  readonly transport: 'auto' | 'descriptor' | 'ring'
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+}
+
+export interface Setting {
+  readonly flag: string
+  readonly environment: string
+  readonly description: string
+}
+
+/** Names of every setting; the flag is the name in the configuration file with dashes. */
+export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
+  data: setting('data', 'folder that holds everything'),
+  host: setting('host', 'address to listen on'),
+  port: setting('port', 'port of the Postgres wire'),
+  httpPort: setting('http-port', 'port of HTTP'),
+  shards: setting('shards', 'worker threads; default: one per core'),
+  slots: setting('slots', 'tenants of one shard that may be awake at once'),
+  napAfterMs: setting('nap-after', 'idle time after which a tenant naps, such as 10s'),
+  auth: setting('auth', 'trust or scram'),
+  authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
+  createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
+  insecure: setting('insecure', 'allow trust on an address that others can reach'),
+  slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
+  queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
+  retentionMs: setting('retention', 'how far back history is kept, such as 5min'),
+  connectionsMax: setting('max-connections', 'clients of the whole server'),
+  transport: setting('transport', 'auto, descriptor or ring'),
+  logLevel: setting('log-level', 'debug, info, warn or error'),
+}
+
+function setting(flag: string, description: string): Setting {
+  return { flag, environment: `PGNAP_${flag.toUpperCase().replaceAll('-', '_')}`, description }
+}
+
+const DURATION_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
+const SIZE_BYTES: Readonly<Record<string, number>> = { kB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 }
+
+/** A number, or text with a unit, as Postgres's own configuration has it. */
+const quantity = (
+  units: Readonly<Record<string, number>>,
+  min: number,
+  max: number,
+): v.GenericSchema<unknown, number> =>
+  v.pipe(
+    v.union([v.number(), v.string()]),
+    v.transform((value) => {
+      if (typeof value === 'number') return value
+      const [, digits, unit] = /^(\d+)\s*([a-zA-Z]*)$/.exec(value.trim()) ?? []
+      const factor = unit === '' ? 1 : units[unit ?? '?']
+      return digits === undefined || factor === undefined ? Number.NaN : Number(digits) * factor
+    }),
+    v.number(`not a number with one of the units ${Object.keys(units).join(', ')}`),
+    v.integer('not a whole number'),
+    v.minValue(min, `less than ${min}`),
+    v.maxValue(max, `more than ${max}`),
+  )
+
+const count = (min: number, max: number): v.GenericSchema<unknown, number> => quantity({}, min, max)
+
+const yesOrNo: v.GenericSchema<unknown, boolean> = v.pipe(
+  v.union([v.boolean(), v.picklist(['true', 'false', 'on', 'off', '1', '0'])]),
+  v.transform((value) => value === true || value === 'true' || value === 'on' || value === '1'),
+)
+
+const DAY_MS = 86_400_000
+const SLOT_MEMORY_BYTES_MIN = 64 * 2 ** 20
+const SLOT_MEMORY_BYTES_MAX = 2 ** 31
+
+const schema = v.strictObject({
+  data: v.optional(v.pipe(v.string(), v.minLength(1)), './pgnap-data'),
+  host: v.optional(v.pipe(v.string(), v.minLength(1)), '127.0.0.1'),
+  port: v.optional(count(0, 65_535), 6432),
+  httpPort: v.optional(count(0, 65_535), 6480),
+  shards: v.optional(count(1, 256), availableParallelism()),
+  slots: v.optional(count(1, 1024), LIMITS.slotsPerShard),
+  napAfterMs: v.optional(quantity(DURATION_MS, 10, DAY_MS), LIMITS.napAfterMs),
+  auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
+  authFile: v.optional(v.string()),
+  createOnConnect: v.optional(yesOrNo, true),
+  insecure: v.optional(yesOrNo, false),
+  slotMemoryBytesMax: v.optional(
+    quantity(SIZE_BYTES, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX),
+    LIMITS.slotMemoryBytesMax,
+  ),
+  queryWaitMs: v.optional(quantity(DURATION_MS, 1, DAY_MS), LIMITS.queryWaitMs),
+  retentionMs: v.optional(quantity(DURATION_MS, 0, 365 * DAY_MS), LIMITS.retentionMs),
+  connectionsMax: v.optional(count(1, 1_000_000), LIMITS.connectionsMax),
+  transport: v.optional(v.picklist(['auto', 'descriptor', 'ring']), 'auto'),
+  logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+})
+
+/** Settings as somebody gave them: not checked, any of them missing. */
+export type ConfigInput = Partial<Record<keyof Config, unknown>>
+
+export interface ConfigSources {
+  readonly flags: ConfigInput
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Path of a configuration file (JSON), if one was named. */
+  readonly file?: string
+}
+
+/**
+ * The configuration that a server runs with.
+ * @throws PgnapError CONFIG_INVALID, naming the setting and where it came from.
+ */
+export function readConfig({ flags, environment, file }: ConfigSources): Config {
+  const fromEnvironment: ConfigInput = {}
+  for (const [name, { environment: variable }] of Object.entries(SETTINGS)) {
+    const value = environment[variable]
+    if (value !== undefined && value !== '') fromEnvironment[name as keyof Config] = value
+  }
+  const fromFile = file === undefined ? {} : readConfigFile(file)
+  return validate({ ...fromFile, ...fromEnvironment, ...defined(flags) })
+}
+
+/** Checks settings from one place; what is missing gets its default. */
+export function validate(input: ConfigInput): Config {
+  const parsed = v.safeParse(schema, input)
+  if (!parsed.success) {
+    const [issue] = parsed.issues
+    const name = String(issue.path?.[0]?.key ?? 'configuration') as keyof Config
+    const known = SETTINGS[name]
+    throw new PgnapError('CONFIG_INVALID', `${known ? known.flag : name}: ${issue.message}`, {
+      hint: known
+        ? `set it with --${known.flag}, ${known.environment} or "${name}" in the configuration file`
+        : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
+    })
+  }
+  const config: Config = { ...parsed.output, authFile: parsed.output.authFile }
+  checkTogether(config)
+  return config
+}
+
+/** What no setting can say for itself. */
+function checkTogether({ auth, authFile, host, insecure }: Config): void {
+  if (auth === 'scram' && authFile === undefined) {
+    throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
+      hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
+    })
+  }
+  if (auth === 'trust' && !isLoopback(host) && !insecure) {
+    throw new PgnapError('CONFIG_INVALID', `auth trust on ${host} would let anybody in`, {
+      hint: 'use --auth scram, or --insecure if every network that reaches this address is yours',
+    })
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
+}
+
+function readConfigFile(path: string): ConfigInput {
+  try {
+    const parsed: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    if (typeof parsed !== 'object' || parsed === null) throw new TypeError('not an object')
+    return parsed
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new PgnapError('CONFIG_INVALID', `cannot use the configuration file ${path}: ${why}`, {
+      hint: 'it holds one JSON object, such as { "port": 6432, "napAfterMs": "10s" }',
+      cause,
+    })
+  }
+}
+
+function defined(input: ConfigInput): ConfigInput {
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
+}
