@@ -58,6 +58,8 @@ export const LIMITS = {
   pageCacheBytesMax: 8_388_608, // 8 MiB
   /** Pages dirtied since the last commit. Beyond: they are committed even inside a transaction. */
   dirtyBytesMax: 33_554_432, // 32 MiB
+  /** Temporary files of one awake tenant, kept in memory. Beyond: 53100 for the statement. */
+  ephemeralBytesMax: 256 * MIB,
   /** Size of one tenant's database. Beyond: 53100, and the tenant stays readable. */
   databaseBytesMax: 68_719_476_736, // 64 GiB
   /** WAL written since the last checkpoint that makes the pool issue one when the tenant is idle. */

@@ -1,0 +1,130 @@
+/**
+ * One client of a tenant, as the pool hands it out. It is only the handle: whether a batch may run is
+ * decided by `pool-state.ts`, and running it is the work of `pool.ts`.
+ */
+import type { PgnapError } from '../base/errors.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import type { MaintenanceProgress } from './upkeep.ts'
+import type { ClientEntry, RestingPhase, TenantEntry } from './pool-model.ts'
+import type { OpenTenant } from './tenant-source.ts'
+
+/** Where the time of a client's last batch went, in milliseconds. */
+export interface BatchTimings {
+  /** Waiting for another client, or for a slot. */
+  queueMs: number
+  /** Loading the tenant; 0 if it was awake. */
+  wakeMs: number
+  /** Where the tenant was when the batch came. */
+  wokenFrom: RestingPhase | 'awake'
+  execMs: number
+  /** Committing to the store; 0 if nothing was to be committed. */
+  persistMs: number
+}
+
+/** One client's access to its tenant. It takes part in the contract of the router's `BackendClient`. */
+export interface PoolClient {
+  /**
+   * Runs complete frontend messages as this client; at most one call at a time. What the batch changed
+   * is durable when the answer is there.
+   *
+   * A direct answer is a view, good until anybody calls the pool again; it comes when the tenant is
+   * awake and nobody waits. An answer by promise is a copy. `messages` is read only during the call.
+   *
+   * @param complete whether the batch ends in Query, Sync or FunctionCall
+   * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED: nothing has
+   *   run and the client may go on. SLOT_LOST, SLOT_MEMORY_EXHAUSTED, STORE_*: the batch and the open
+   *   transaction are gone. SHUTTING_DOWN: no more batches.
+   */
+  run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /** As the last answer said; idle after an error. */
+  readonly transactionStatus: TransactionStatus
+  /** Timings of the last batch, once {@link measure} has been called. */
+  readonly timings: BatchTimings | undefined
+  /** Begins to keep timings for this client. */
+  measure(): void
+  /** Ends a wait with QUERY_CANCELED. A batch that is in the backend is not reached from this thread. */
+  cancel(): void
+  /** Rolls back what is open and leaves. Idempotent. A run in flight is rejected with QUERY_CANCELED. */
+  close(): void
+}
+
+/** How the pool reaches a client that did not ask. */
+export interface PoolClientListener {
+  /** The client has to go (its tenant is being deleted). The pool closes it after this call. */
+  lost(error: PgnapError): void
+}
+
+/** A tenant as the shell sees it: the machine's entry, and what is loaded for it. */
+export interface LiveTenant {
+  readonly entry: TenantEntry
+  readonly clients: Set<LiveClient>
+  slot: Slot | undefined
+  open: OpenTenant | undefined
+  progress: MaintenanceProgress | undefined
+  /** Of the last wake. */
+  wakeMs: number
+  awakeSinceMs: number
+  wokenFrom: RestingPhase
+}
+
+/** A batch that waits. */
+export interface PendingBatch {
+  readonly messages: Uint8Array
+  readonly complete: boolean
+  readonly sinceMs: number
+  readonly resolve: (answer: Uint8Array) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** What a client needs of its pool. */
+export interface ClientHost {
+  runBatch(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array>
+  cancelWait(client: LiveClient): void
+  closeClient(client: LiveClient): void
+}
+
+/** The pool's own view of a client; callers get it as {@link PoolClient}. */
+export class LiveClient implements PoolClient {
+  readonly entry: ClientEntry
+  readonly tenant: LiveTenant
+  readonly listener: PoolClientListener | undefined
+  transactionStatus: TransactionStatus = 'idle'
+  timings: BatchTimings | undefined = undefined
+  pending: PendingBatch | undefined = undefined
+  closed = false
+  readonly #host: ClientHost
+
+  constructor(
+    host: ClientHost,
+    parts: {
+      readonly entry: ClientEntry
+      readonly tenant: LiveTenant
+      readonly listener: PoolClientListener | undefined
+    },
+  ) {
+    this.#host = host
+    this.entry = parts.entry
+    this.tenant = parts.tenant
+    this.listener = parts.listener
+  }
+
+  run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
+    return this.#host.runBatch(this, messages, complete)
+  }
+
+  measure(): void {
+    this.timings ??= { queueMs: 0, wakeMs: 0, wokenFrom: 'awake', execMs: 0, persistMs: 0 }
+  }
+
+  cancel(): void {
+    this.#host.cancelWait(this)
+  }
+
+  close(): void {
+    this.#host.closeClient(this)
+  }
+}

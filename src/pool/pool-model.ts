@@ -1,0 +1,173 @@
+/**
+ * The nouns of one shard's pool: tenants, clients, slots, and the events and effects that pass between
+ * the state machine (`pool-state.ts`) and the shell that does the work (`pool.ts`).
+ *
+ * They are plain mutable objects with a fixed shape, because the path of every query reads and writes
+ * them: a map look-up or a fresh object per query would cost more than the decision it carries. Only
+ * the state machine may change their fields; everybody else reads.
+ */
+import type { ErrorCode } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
+import type { TransactionStatus } from '../engine/engine.ts'
+
+/**
+ * Where a tenant is. `draining` is the moment of leaving a slot; `napping` (image in RAM) and `asleep`
+ * (image on disk) are entered only by a shell that has somewhere to put images.
+ */
+export type TenantPhase = 'cold' | 'waking' | 'awake' | 'draining' | 'napping' | 'asleep'
+
+/** Where a tenant may be after it left its slot. */
+export type RestingPhase = 'cold' | 'napping' | 'asleep'
+
+/**
+ * What a client is doing. `running`: its batch is in the backend. `holding`: between batches, with a
+ * transaction or a pipeline open. `lost`: its transaction died with its slot and it has not been told.
+ */
+export type ClientPhase = 'idle' | 'waiting' | 'running' | 'holding' | 'lost' | 'gone'
+
+/** Why a tenant left its slot. */
+export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'drain'
+
+/** Who may use a tenant's backend now. The pool itself takes it for upkeep and for cleaning up. */
+export type Holder = ClientEntry | 'maintenance' | 'cleaning'
+
+/** One client connection's place in the pool. */
+export class ClientEntry {
+  readonly tenant: TenantEntry
+  phase: ClientPhase = 'idle'
+  /** Monotonic time at which it began to wait; meaningful only while `waiting`. */
+  waitSinceMs = 0
+  /** It went away while its batch was running: clean up when that batch has ended. */
+  leaving = false
+
+  constructor(tenant: TenantEntry) {
+    this.tenant = tenant
+  }
+}
+
+/** One tenant that has clients, or a slot, or an image. Others are not known to the pool at all. */
+export class TenantEntry {
+  readonly name: TenantName
+  phase: TenantPhase = 'cold'
+  slot: SlotEntry | undefined = undefined
+  holder: Holder | undefined = undefined
+  /** Clients waiting for this tenant's backend, first come first served. */
+  readonly waiting: Set<ClientEntry> = new Set()
+  clientCount = 0
+  awakeSinceMs = 0
+  lastUsedMs = 0
+  /** Something was written since the upkeep of this tenant last said that nothing is due. */
+  maintenanceDue = false
+  /** Upkeep that may not wait until the tenant is idle. */
+  maintenanceUrgent = false
+  /** A client has used the backend since the session state was last discarded. */
+  sessionUsed = false
+
+  constructor(name: TenantName) {
+    this.name = name
+  }
+}
+
+/** One slot. It is free when it has no tenant. */
+export class SlotEntry {
+  /** Counts up from 0; never reused, so that a late message about a dead slot finds nobody. */
+  readonly id: number
+  tenant: TenantEntry | undefined = undefined
+
+  constructor(id: number) {
+    this.id = id
+  }
+}
+
+/** What happened. Times are the caller's: the machine has no clock. */
+export type PoolEvent =
+  | { readonly type: 'clientArrived'; readonly client: ClientEntry }
+  | { readonly type: 'batchRequested'; readonly client: ClientEntry }
+  | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
+  | { readonly type: 'waitCanceled'; readonly client: ClientEntry }
+  | { readonly type: 'clientLeft'; readonly client: ClientEntry }
+  | { readonly type: 'cleanedUp'; readonly tenant: TenantEntry }
+  | { readonly type: 'maintained'; readonly tenant: TenantEntry; readonly more: boolean }
+  | { readonly type: 'bootFinished'; readonly tenant: TenantEntry }
+  | {
+      readonly type: 'bootFailed'
+      readonly tenant: TenantEntry
+      readonly error: unknown
+      /** True when the failure came before the slot was touched. */
+      readonly slotUsable: boolean
+    }
+  | {
+      readonly type: 'evicted'
+      readonly tenant: TenantEntry
+      readonly to: RestingPhase
+      readonly slotReusable: boolean
+    }
+  | { readonly type: 'imageMoved'; readonly tenant: TenantEntry; readonly to: RestingPhase }
+  | { readonly type: 'napRequested'; readonly tenant: TenantEntry }
+  | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
+  | { readonly type: 'slotFailed'; readonly error: unknown }
+  | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
+  | { readonly type: 'tick' }
+  | { readonly type: 'drainRequested'; readonly deadlineMs: number }
+
+/** How a batch left the backend. */
+export interface BatchResult {
+  readonly status: TransactionStatus
+  /** The batch ended with a Sync or a simple query: ReadyForQuery has been sent. */
+  readonly complete: boolean
+  /** Something was committed to the store. */
+  readonly wrote: boolean
+  /** Upkeep is needed before the next client, see `maintenanceUrgent`. */
+  readonly urgent: boolean
+}
+
+/** What the shell must do, in this order. */
+export type PoolEffect =
+  | { readonly type: 'createSlot' }
+  | { readonly type: 'discardSlot'; readonly slot: SlotEntry }
+  | {
+      readonly type: 'boot'
+      readonly tenant: TenantEntry
+      readonly slot: SlotEntry
+      readonly from: RestingPhase
+    }
+  | { readonly type: 'evict'; readonly tenant: TenantEntry; readonly reason: EvictionReason }
+  | { readonly type: 'grant'; readonly client: ClientEntry }
+  | {
+      readonly type: 'reject'
+      readonly client: ClientEntry
+      readonly code: Rejection
+      /** The error behind it, for SLOT_LOST: it is what the client is told if it is one of ours. */
+      readonly cause?: unknown
+    }
+  | {
+      readonly type: 'cleanUp'
+      readonly tenant: TenantEntry
+      /** End whatever transaction or pipeline is open. */
+      readonly abort: boolean
+      /** Nobody is left: forget settings, prepared statements, temporary tables. */
+      readonly discardAll: boolean
+    }
+  | { readonly type: 'maintain'; readonly tenant: TenantEntry }
+  | { readonly type: 'setTimer'; readonly atMs: number }
+  | { readonly type: 'forget'; readonly tenant: TenantEntry }
+  | { readonly type: 'drained' }
+
+/** The errors with which the pool turns a request away. */
+export type Rejection = Extract<
+  ErrorCode,
+  'QUEUE_FULL' | 'QUERY_WAIT_TIMEOUT' | 'QUERY_CANCELED' | 'SLOT_LOST' | 'SHUTTING_DOWN'
+>
+
+/** The numbers that govern one shard's pool; defaults are in `LIMITS`. */
+export interface PoolLimits {
+  readonly slotsPerShard: number
+  readonly spareSlots: number
+  readonly tenantQueueMax: number
+  readonly shardQueueMax: number
+  readonly queryWaitMs: number
+  readonly napAfterMs: number
+  readonly slotQuantumMs: number
+  readonly slotRetryMs: number
+  readonly maintenanceIdleMs: number
+}

@@ -1,0 +1,99 @@
+/**
+ * What each event means to a tenant, depending on where the tenant is: every phase times every event,
+ * in one table, so that nothing is left to chance and the compiler finds what was forgotten.
+ * `pool-state.ts` looks up here and acts; there must be no second place that decides by phase.
+ */
+import type { TenantPhase } from './pool-model.ts'
+
+/** The events whose meaning depends on where the tenant is. */
+export type TenantEventType =
+  | 'batchRequested'
+  | 'clientLeft'
+  | 'bootFinished'
+  | 'bootFailed'
+  | 'evicted'
+  | 'imageMoved'
+  | 'napRequested'
+  | 'slotLost'
+
+/**
+ * What the machine does with an event. `waitForSlot`: join the tenant's queue, and the tenant the
+ * shard's. `settle`: clean up after the last client. `never`: the shell has broken its contract.
+ */
+export type Reaction =
+  | 'waitForSlot'
+  | 'wait'
+  | 'serve'
+  | 'settle'
+  | 'rest'
+  | 'wake'
+  | 'fail'
+  | 'nap'
+  | 'move'
+  | 'ignore'
+  | 'never'
+
+/** The whole life of a tenant; the compiler demands that it is complete. */
+export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEventType, Reaction>>>> =
+  {
+    cold: {
+      batchRequested: 'waitForSlot',
+      clientLeft: 'rest',
+      bootFinished: 'never',
+      bootFailed: 'never',
+      evicted: 'never',
+      imageMoved: 'ignore',
+      napRequested: 'ignore',
+      slotLost: 'never',
+    },
+    waking: {
+      batchRequested: 'wait',
+      clientLeft: 'ignore',
+      bootFinished: 'wake',
+      bootFailed: 'fail',
+      evicted: 'never',
+      imageMoved: 'ignore',
+      napRequested: 'ignore',
+      slotLost: 'rest',
+    },
+    awake: {
+      batchRequested: 'serve',
+      clientLeft: 'settle',
+      bootFinished: 'never',
+      bootFailed: 'never',
+      evicted: 'never',
+      imageMoved: 'ignore',
+      napRequested: 'nap',
+      slotLost: 'rest',
+    },
+    draining: {
+      batchRequested: 'wait',
+      clientLeft: 'ignore',
+      bootFinished: 'never',
+      bootFailed: 'never',
+      evicted: 'rest',
+      imageMoved: 'never',
+      napRequested: 'ignore',
+      slotLost: 'rest',
+    },
+    napping: {
+      batchRequested: 'waitForSlot',
+      clientLeft: 'rest',
+      bootFinished: 'never',
+      bootFailed: 'never',
+      evicted: 'never',
+      imageMoved: 'move',
+      napRequested: 'ignore',
+      slotLost: 'never',
+    },
+    asleep: {
+      batchRequested: 'waitForSlot',
+      clientLeft: 'rest',
+      bootFinished: 'never',
+      bootFailed: 'never',
+      evicted: 'never',
+      imageMoved: 'move',
+      napRequested: 'ignore',
+      slotLost: 'never',
+    },
+  }

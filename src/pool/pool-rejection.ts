@@ -1,0 +1,47 @@
+/** The words in which the pool says no. Each one names the limit and how to raise it (promise 6). */
+import { unreachable } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { PoolEffect, PoolLimits } from './pool-model.ts'
+
+/** What a client is told when its batch is turned away. */
+export function rejectionError(
+  effect: Extract<PoolEffect, { type: 'reject' }>,
+  limits: PoolLimits,
+): PgnapError {
+  switch (effect.code) {
+    case 'QUEUE_FULL':
+      return new PgnapError('QUEUE_FULL', 'too many requests are waiting for this database', {
+        detail: `at most ${limits.tenantQueueMax} requests wait for one tenant, and ${limits.shardQueueMax} tenants for a slot`,
+        hint: 'try again, keep transactions short, or raise tenantQueueMax, shardQueueMax or slotsPerShard',
+      })
+    case 'QUERY_WAIT_TIMEOUT':
+      return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
+        detail: `waited ${limits.queryWaitMs} ms for a backend or a slot that stayed in use`,
+        hint: 'keep transactions short, or raise queryWaitMs or slotsPerShard',
+      })
+    case 'QUERY_CANCELED':
+      return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
+    case 'SHUTTING_DOWN':
+      return new PgnapError('SHUTTING_DOWN', 'the server is shutting down', {
+        hint: 'connect again when it has been restarted',
+      })
+    case 'SLOT_LOST':
+      return batchFailure(effect.cause)
+    default:
+      return unreachable(effect.code)
+  }
+}
+
+/** An error that ended a batch, as the client is told: ours as it is, anything else as SLOT_LOST. */
+export function batchFailure(error: unknown): PgnapError {
+  if (error instanceof PgnapError) return error
+  const options = {
+    detail: 'what was acknowledged is safe; the open transaction, if any, was rolled back',
+    hint: 'try again: the next request starts from the stored data',
+  }
+  return new PgnapError(
+    'SLOT_LOST',
+    'the database process ended unexpectedly',
+    error === undefined ? options : { ...options, cause: error },
+  )
+}

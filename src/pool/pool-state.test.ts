@@ -1,0 +1,495 @@
+/**
+ * Explores the pool's rules. A `World` is the state machine plus everything that a shell could be in
+ * the middle of; its `actions` are all that could happen next. One test walks every interleaving of
+ * small worlds breadth first, the other plays long random games with larger ones. After each step the
+ * invariants are checked, and from the states reached the world is let run out: it must come to rest.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { TenantName } from '../base/ids.ts'
+import { SeededRandom } from '../base/random.ts'
+import { ClientEntry, SlotEntry } from './pool-model.ts'
+import type { PoolEffect, PoolEvent, PoolLimits, TenantEntry } from './pool-model.ts'
+import { PoolState } from './pool-state.ts'
+
+interface Config {
+  readonly limits: Partial<PoolLimits>
+  /** Tenant of each client. */
+  readonly clients: readonly string[]
+  readonly requestsPerClient: number
+  /** Failures, naps, images, cancels. */
+  readonly rough: boolean
+}
+
+interface Action {
+  readonly name: string
+  readonly run: () => void
+}
+
+const SMALL: PoolLimits = {
+  slotsPerShard: 2,
+  spareSlots: 0,
+  tenantQueueMax: 2,
+  shardQueueMax: 2,
+  queryWaitMs: 50,
+  napAfterMs: 20,
+  slotQuantumMs: 5,
+  slotRetryMs: 30,
+  maintenanceIdleMs: 8,
+}
+
+class World {
+  readonly state: PoolState
+  readonly clients: ClientEntry[]
+  readonly left: number[]
+  readonly slots: SlotEntry[] = []
+  readonly boots = new Set<TenantEntry>()
+  readonly evictions = new Set<TenantEntry>()
+  readonly cleaning = new Set<TenantEntry>()
+  readonly maintaining = new Set<TenantEntry>()
+  /** Clients whose request has had no outcome yet, in order of request. */
+  readonly asked = new Set<ClientEntry>()
+  creating = false
+  nowMs = 0
+  timerAtMs = Number.POSITIVE_INFINITY
+  drained = false
+  #slotCount = 0
+  readonly #rough: boolean
+
+  constructor(config: Config) {
+    this.#rough = config.rough
+    this.state = new PoolState({ ...SMALL, ...config.limits })
+    this.clients = config.clients.map(
+      (name) => new ClientEntry(this.state.tenant(name as TenantName)),
+    )
+    this.left = this.clients.map(() => config.requestsPerClient)
+    for (const client of this.clients) this.state.handle({ type: 'clientArrived', client }, 0)
+  }
+
+  event(event: PoolEvent): void {
+    const queueBefore = [...this.state.slotQueue]
+    const effects = this.state.handle(event, this.nowMs)
+    for (const effect of effects) this.#take(effect, queueBefore)
+    this.check()
+  }
+
+  #take(effect: PoolEffect, queueBefore: TenantEntry[]): void {
+    switch (effect.type) {
+      case 'createSlot':
+        assert.ok(!this.creating, 'slots are made one at a time')
+        this.creating = true
+        return
+      case 'discardSlot':
+        this.slots.splice(this.slots.indexOf(effect.slot), 1)
+        return
+      case 'boot':
+        assert.ok(!this.boots.has(effect.tenant), 'one boot per tenant')
+        assert.ok(this.slots.includes(effect.slot), 'a boot needs a slot that exists')
+        if (queueBefore.length > 0) {
+          const stillQueued = queueBefore.filter((tenant) => this.state.slotQueue.has(tenant))
+          assert.ok(
+            queueBefore.includes(effect.tenant) || stillQueued.length === 0,
+            'tenants are FIFO',
+          )
+          const at = queueBefore.indexOf(effect.tenant)
+          const passed = queueBefore.slice(0, Math.max(at, 0))
+          assert.ok(!passed.some((tenant) => this.state.slotQueue.has(tenant)), 'tenants are FIFO')
+        }
+        this.boots.add(effect.tenant)
+        return
+      case 'evict':
+        this.evictions.add(effect.tenant)
+        return
+      case 'grant': {
+        assert.ok(this.asked.has(effect.client), 'a grant answers a request')
+        for (const other of this.asked) {
+          if (other === effect.client) break
+          assert.notEqual(other.tenant, effect.client.tenant, 'clients of a tenant are FIFO')
+        }
+        this.asked.delete(effect.client)
+        return
+      }
+      case 'reject':
+        // A running batch was granted before: its loss is its outcome.
+        this.asked.delete(effect.client)
+        return
+      case 'cleanUp':
+        this.cleaning.add(effect.tenant)
+        return
+      case 'maintain':
+        this.maintaining.add(effect.tenant)
+        return
+      case 'setTimer':
+        assert.ok(effect.atMs < this.timerAtMs, 'a timer is only moved forward')
+        this.timerAtMs = effect.atMs
+        return
+      case 'forget':
+        assert.notEqual(this.state.tenants.get(effect.tenant.name), effect.tenant)
+        return
+      case 'drained':
+        this.drained = true
+    }
+  }
+
+  // What could happen next
+
+  actions(): Action[] {
+    return [...this.#clientActions(), ...this.#workActions(), ...this.#timeActions()]
+  }
+
+  #clientActions(): Action[] {
+    return this.clients.flatMap((client, index): Action[] => {
+      const act = (name: string, run: () => void): Action => ({ name: `${name} ${index}`, run })
+      const leave = act('leave', () => this.leave(client))
+      const askable = (this.left[index] ?? 0) > 0 || client.phase === 'holding'
+      const request = act('request', () => this.request(client))
+      switch (client.phase) {
+        case 'idle':
+        case 'holding':
+        case 'lost':
+          return askable ? [request, leave] : [leave]
+        case 'waiting': {
+          const cancel = act('cancel', () => this.event({ type: 'waitCanceled', client }))
+          return this.#rough ? [leave, cancel] : [leave]
+        }
+        case 'running':
+          return [
+            act('finish', () => this.finish(client, true)),
+            act('begin', () => this.finish(client, false)),
+            act('leave running', () => this.leave(client)),
+            ...(this.#rough ? [act('crash', () => this.#crash(client.tenant))] : []),
+          ]
+        case 'gone':
+          return []
+      }
+    })
+  }
+
+  #workActions(): Action[] {
+    const actions: Action[] = []
+    const add = (name: string, run: () => void): void => void actions.push({ name, run })
+    if (this.creating) {
+      add('slot created', () => this.slotCreated())
+      if (this.#rough) add('slot failed', () => this.#slotFailed())
+    }
+    for (const tenant of this.boots) {
+      add(`boot ${tenant.name}`, () => this.booted(tenant))
+      if (!this.#rough) continue
+      add(`boot failed ${tenant.name}`, () => {
+        this.boots.delete(tenant)
+        this.event({ type: 'bootFailed', tenant, error: 'boot', slotUsable: false })
+      })
+    }
+    for (const tenant of this.evictions) {
+      add(`evicted ${tenant.name}`, () => this.evicted(tenant))
+      if (!this.#rough) continue
+      add(`evicted to napping ${tenant.name}`, () => {
+        this.evictions.delete(tenant)
+        this.event({ type: 'evicted', tenant, to: 'napping', slotReusable: false })
+      })
+    }
+    for (const tenant of this.cleaning) {
+      add(`cleaned ${tenant.name}`, () => this.cleaned(tenant))
+      if (this.#rough) add(`crash cleaning ${tenant.name}`, () => this.#crash(tenant))
+    }
+    for (const tenant of this.maintaining) {
+      add(`maintained ${tenant.name}`, () => this.maintained(tenant))
+      if (this.#rough) add(`crash maintaining ${tenant.name}`, () => this.#crash(tenant))
+    }
+    return actions
+  }
+
+  #timeActions(): Action[] {
+    const actions: Action[] = []
+    if (this.timerAtMs < Number.POSITIVE_INFINITY) {
+      actions.push({ name: 'tick', run: () => this.tick() })
+    }
+    if (!this.#rough) return actions
+    for (const tenant of this.state.tenants.values()) {
+      if (tenant.phase === 'awake') {
+        const run = (): void => this.event({ type: 'napRequested', tenant })
+        actions.push({ name: `nap ${tenant.name}`, run })
+      }
+      if (tenant.phase === 'napping') {
+        const run = (): void => this.event({ type: 'imageMoved', tenant, to: 'cold' })
+        actions.push({ name: `drop image ${tenant.name}`, run })
+      }
+    }
+    return actions
+  }
+
+  // Doing it
+
+  request(client: ClientEntry): void {
+    const index = this.clients.indexOf(client)
+    this.left[index] = (this.left[index] ?? 0) - 1
+    // As the shell does: the short way first.
+    if (this.state.acquire(client)) return this.check()
+    this.asked.add(client)
+    this.event({ type: 'batchRequested', client })
+    assert.ok(client.phase === 'waiting' || !this.asked.has(client), 'asked means waiting')
+  }
+
+  finish(client: ClientEntry, idle: boolean): void {
+    const status = idle ? 'idle' : 'transaction'
+    const result = { status, complete: true, wrote: true, urgent: false } as const
+    if (this.state.release(client, result, this.nowMs)) return this.check()
+    this.event({ type: 'batchFinished', client, result })
+  }
+
+  leave(client: ClientEntry): void {
+    this.asked.delete(client)
+    this.event({ type: 'clientLeft', client })
+  }
+
+  slotCreated(): void {
+    this.creating = false
+    const slot = new SlotEntry(this.#slotCount++)
+    this.slots.push(slot)
+    this.event({ type: 'slotCreated', slot })
+  }
+
+  #slotFailed(): void {
+    this.creating = false
+    this.event({ type: 'slotFailed', error: 'no memory' })
+  }
+
+  booted(tenant: TenantEntry): void {
+    this.boots.delete(tenant)
+    this.event({ type: 'bootFinished', tenant })
+  }
+
+  evicted(tenant: TenantEntry): void {
+    this.evictions.delete(tenant)
+    this.event({ type: 'evicted', tenant, to: 'cold', slotReusable: true })
+  }
+
+  cleaned(tenant: TenantEntry): void {
+    this.cleaning.delete(tenant)
+    this.event({ type: 'cleanedUp', tenant })
+  }
+
+  maintained(tenant: TenantEntry): void {
+    this.maintaining.delete(tenant)
+    this.event({ type: 'maintained', tenant, more: false })
+  }
+
+  #crash(tenant: TenantEntry): void {
+    const slot = tenant.slot
+    assert.ok(slot)
+    for (const work of [this.boots, this.evictions, this.cleaning, this.maintaining])
+      work.delete(tenant)
+    this.event({ type: 'slotLost', slot, error: 'trap' })
+  }
+
+  tick(): void {
+    this.nowMs = Math.max(this.nowMs, this.timerAtMs)
+    this.timerAtMs = Number.POSITIVE_INFINITY
+    this.event({ type: 'tick' })
+  }
+
+  // What must hold
+
+  check(): void {
+    const { state } = this
+    assert.ok(
+      state.slots.size + (state.creating ? 1 : 0) <= state.limits.slotsPerShard,
+      'slot limit',
+    )
+    assert.equal(state.creating, this.creating)
+    if (!this.drained) assert.deepEqual([...state.slots], this.slots, 'slots are accounted for')
+    for (const slot of state.slots) {
+      if (slot.tenant) assert.equal(slot.tenant.slot, slot, 'slot and tenant agree')
+    }
+    for (const tenant of state.tenants.values()) this.#checkTenant(tenant)
+    for (const client of this.clients) this.#checkClient(client)
+    for (const tenant of state.slotQueue) {
+      assert.ok(!tenant.slot && tenant.waiting.size > 0, 'only who needs a slot queues for one')
+      assert.ok(
+        [...state.slots].every((slot) => slot.tenant),
+        'no slot is free while tenants wait',
+      )
+    }
+  }
+
+  #checkTenant(tenant: TenantEntry): void {
+    const { state } = this
+    const inSlot = ['waking', 'awake', 'draining'].includes(tenant.phase)
+    assert.equal(tenant.slot !== undefined, inSlot, `${tenant.phase} and slot`)
+    if (tenant.slot) assert.ok(state.slots.has(tenant.slot), 'the slot lives')
+    if (tenant.slot) assert.equal(tenant.slot.tenant, tenant, 'tenant and slot agree')
+    const holder = tenant.holder
+    if (holder !== undefined) assert.equal(tenant.phase, 'awake', 'only awake tenants have holders')
+    if (holder instanceof ClientEntry) {
+      assert.equal(holder.tenant, tenant)
+      assert.ok(holder.phase === 'running' || holder.phase === 'holding', 'a holder uses it')
+    }
+    if (tenant.waiting.size > 0) {
+      const reason =
+        holder !== undefined || tenant.phase === 'waking' || tenant.phase === 'draining'
+      assert.ok(reason || state.slotQueue.has(tenant), 'nobody waits without a reason')
+      assert.ok(this.timerAtMs < Number.POSITIVE_INFINITY, 'every wait has a limit')
+    }
+    assert.ok(tenant.waiting.size <= state.limits.tenantQueueMax, 'the queue has a limit')
+    const here = this.clients.filter((each) => each.tenant === tenant && each.phase !== 'gone')
+    assert.equal(tenant.clientCount, here.length, 'clients are counted')
+    assert.ok(tenant.phase !== 'cold' || here.length > 0, 'nothing is kept of who has nothing')
+  }
+
+  #checkClient(client: ClientEntry): void {
+    const waiting = client.phase === 'waiting'
+    assert.equal(client.tenant.waiting.has(client), waiting)
+    assert.equal(this.state.waitingByAge.has(client), waiting)
+    assert.equal(this.asked.has(client), waiting, 'a request is waiting or has had its outcome')
+    const uses = client.phase === 'running' || client.phase === 'holding'
+    assert.equal(client.tenant.holder === client, uses, 'who uses the backend holds it')
+  }
+
+  /** Everybody finishes what they do: all requests have an outcome, all slots are given back. */
+  settle(): void {
+    for (let steps = 0; !this.#settled(); steps++) {
+      assert.ok(steps < 300, `comes to rest: ${this.fingerprint()}`)
+      if (this.creating) this.slotCreated()
+      for (const tenant of this.boots) this.booted(tenant)
+      for (const tenant of this.evictions) this.evicted(tenant)
+      for (const tenant of this.cleaning) this.cleaned(tenant)
+      for (const tenant of this.maintaining) this.maintained(tenant)
+      for (const client of this.clients) {
+        if (client.phase === 'running') this.finish(client, true)
+        else if (client.phase !== 'waiting') this.leave(client)
+      }
+      if (this.timerAtMs < Number.POSITIVE_INFINITY) this.tick()
+    }
+    assert.equal(this.asked.size, 0, 'every request had an outcome')
+    this.event({ type: 'drainRequested', deadlineMs: this.nowMs + 10 })
+    assert.ok(this.drained, 'an idle pool drains at once')
+    assert.equal(this.slots.length, 0, 'all slots are given up')
+  }
+
+  #settled(): boolean {
+    const napping = [...this.state.tenants.values()].every((tenant) => tenant.phase === 'napping')
+    return napping && !this.creating && this.clients.every((client) => client.phase === 'gone')
+  }
+
+  /** Equal fingerprints: nothing that could still happen differs. */
+  fingerprint(): string {
+    const { state, nowMs } = this
+    const ago = (atMs: number): number => Math.max(-60, atMs - nowMs)
+    const id = (client: ClientEntry): number => this.clients.indexOf(client)
+    const ids = (clients: Iterable<ClientEntry>): number[] => [...clients].map(id)
+    const names = (tenants: Iterable<TenantEntry>): string[] =>
+      [...tenants].map((each) => each.name)
+    const tenants = [
+      ...new Set([...this.clients.map((each) => each.tenant), ...state.tenants.values()]),
+    ]
+    return JSON.stringify([
+      tenants.map((each) => [
+        each.phase,
+        each.holder instanceof ClientEntry ? id(each.holder) : each.holder,
+        ids(each.waiting),
+        each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
+        each.maintenanceDue,
+        each.sessionUsed,
+      ]),
+      this.clients.map((each) => [
+        each.phase,
+        each.leaving,
+        each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
+      ]),
+      this.left,
+      ids(state.waitingByAge),
+      names(state.slotQueue),
+      [...state.slots].map((slot) => slot.tenant?.name),
+      [
+        this.creating,
+        Math.max(0, state.createAfterMs - nowMs),
+        Math.min(100, this.timerAtMs - nowMs),
+      ],
+      [this.boots, this.evictions, this.cleaning, this.maintaining].map(names),
+    ])
+  }
+}
+
+function replay(config: Config, path: readonly string[]): World {
+  const world = new World(config)
+  for (const name of path) {
+    const action = world.actions().find((each) => each.name === name)
+    assert.ok(action, `${name} is possible`)
+    action.run()
+  }
+  return world
+}
+
+/** All states reachable in `depth` steps; throws with the shortest path to a violation. */
+function explore(config: Config, depth: number): number {
+  const seen = new Set<string>()
+  let frontier: string[][] = [[]]
+  for (let step = 0; step <= depth; step++) {
+    const next: string[][] = []
+    for (const path of frontier) {
+      try {
+        const world = replay(config, path)
+        const print = world.fingerprint()
+        if (seen.has(print)) continue
+        seen.add(print)
+        if (step < depth) for (const { name } of world.actions()) next.push([...path, name])
+        world.settle()
+      } catch (error) {
+        throw new Error(`after: ${path.join(', ')}`, { cause: error })
+      }
+    }
+    frontier = next
+  }
+  return seen.size
+}
+
+void test('every interleaving of three clients of three tenants on two slots', () => {
+  const config = { limits: {}, clients: ['a', 'b', 'c'], requestsPerClient: 2, rough: false }
+  assert.ok(explore(config, 9) > 500)
+})
+
+void test('every interleaving of three tenants on one slot, with failures', () => {
+  const limits = { slotsPerShard: 1 }
+  const config = { limits, clients: ['a', 'b', 'c'], requestsPerClient: 1, rough: true }
+  assert.ok(explore(config, 7) > 500)
+})
+
+void test('every interleaving of three clients of two tenants, with failures', () => {
+  const limits = { slotsPerShard: 1, tenantQueueMax: 1 }
+  const config = { limits, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
+  assert.ok(explore(config, 7) > 500)
+})
+
+void test('long random games with many clients', () => {
+  const game = fc.record({
+    seed: fc.integer(),
+    slots: fc.integer({ min: 1, max: 4 }),
+    spares: fc.integer({ min: 0, max: 2 }),
+    clients: fc.array(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'), {
+      minLength: 1,
+      maxLength: 14,
+    }),
+    steps: fc.integer({ min: 1, max: 200 }),
+  })
+  fc.assert(
+    fc.property(game, ({ seed, slots, spares, clients, steps }) => {
+      const random = new SeededRandom(seed)
+      const limits = {
+        slotsPerShard: slots,
+        spareSlots: spares,
+        tenantQueueMax: 4,
+        shardQueueMax: 4,
+      }
+      const world = new World({ limits, clients, requestsPerClient: 12, rough: true })
+      for (let step = 0; step < steps; step++) {
+        const actions = world.actions()
+        const action = actions[random.below(actions.length)]
+        if (!action) break
+        action.run()
+      }
+      world.settle()
+    }),
+    { numRuns: 200 },
+  )
+})

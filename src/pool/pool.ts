@@ -1,0 +1,505 @@
+/**
+ * The pool of one shard: its slots, the tenants in them, and their clients.
+ *
+ * The decisions are made by `PoolState`, which is pure; this shell carries them out against an engine
+ * and a source of tenants, and reports what came of it. A query of an awake tenant whose backend is
+ * free never leaves the caller's stack and allocates nothing: acquire, run, commit, release.
+ *
+ * Effects that would touch a slot are never carried out between a batch and the caller's use of its
+ * answer: they wait for a microtask, and the answer is copied if there are any.
+ *
+ * What this file must never do: return an answer whose changes are not committed (promise 1), run
+ * anything in a slot that has thrown, or let one tenant's failure reach another's clients.
+ */
+import { assert, unreachable } from '../base/assert.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Engine, Slot } from '../engine/engine.ts'
+import { ABORT, DISCARD_ALL, SYNC } from './backend-query.ts'
+import { commitIfDue } from './commit-rule.ts'
+import { LiveClient } from './pool-client.ts'
+import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
+import { ClientEntry, SlotEntry } from './pool-model.ts'
+import type {
+  BatchResult,
+  EvictionReason,
+  PoolEffect,
+  PoolEvent,
+  PoolLimits,
+  RestingPhase,
+  TenantPhase,
+} from './pool-model.ts'
+import { batchFailure, rejectionError } from './pool-rejection.ts'
+import { PoolState } from './pool-state.ts'
+import { PoolCounters, poolStatistics } from './pool-statistics.ts'
+import type { PoolStatistics } from './pool-statistics.ts'
+import type { OpenTenant, TenantSource } from './tenant-source.ts'
+import { Upkeep } from './upkeep.ts'
+
+export interface PoolOptions {
+  readonly engine: Engine
+  readonly source: TenantSource
+  readonly clock: Clock
+  readonly log: Log
+  /** Instead of the defaults in `LIMITS`. */
+  readonly limits?: Partial<PoolLimits>
+}
+
+const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
+
+/**
+ * @example
+ * const pool = new Pool({ engine, source, clock, log })
+ * const client = pool.connect(tenant)
+ * const answer = await client.run(messages, true)
+ * client.close()
+ */
+export class Pool implements ClientHost {
+  readonly #engine: Engine
+  readonly #source: TenantSource
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #state: PoolState
+  readonly #upkeep: Upkeep
+  readonly #counters = new PoolCounters()
+  readonly #tenants = new Map<TenantName, LiveTenant>()
+  readonly #slots = new Map<SlotEntry, Slot>()
+  readonly #waiting = new Map<ClientEntry, LiveClient>()
+  /** One object for all batches: the state machine reads it and does not keep it. */
+  readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
+  readonly #effects: PoolEffect[] = []
+  readonly #drained = Promise.withResolvers<void>()
+  #performing = false
+  #slotCount = 0
+  #timer: Timer | undefined
+
+  constructor(options: PoolOptions) {
+    this.#engine = options.engine
+    this.#source = options.source
+    this.#clock = options.clock
+    this.#log = options.log
+    this.#state = new PoolState({ ...LIMITS, ...options.limits })
+    this.#upkeep = new Upkeep(options.log)
+    this.#event({ type: 'tick' })
+  }
+
+  /** One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch. */
+  connect(tenant: TenantName, listener?: PoolClientListener): PoolClient {
+    const live = this.#live(tenant)
+    const entry = new ClientEntry(live.entry)
+    const client = new LiveClient(this, { entry, tenant: live, listener })
+    live.clients.add(client)
+    this.#event({ type: 'clientArrived', client: entry })
+    return client
+  }
+
+  /** Where a tenant is. Whether it exists is a question for the directory: unknown ones are cold. */
+  phaseOf(tenant: TenantName): TenantPhase {
+    return this.#state.tenants.get(tenant)?.phase ?? 'cold'
+  }
+
+  /** Clients connected to a tenant now. */
+  clientCountOf(tenant: TenantName): number {
+    return this.#state.tenants.get(tenant)?.clientCount ?? 0
+  }
+
+  /** Loads a tenant before it is asked for. Rejects as a batch of a client would. */
+  async wake(tenant: TenantName): Promise<void> {
+    const client = this.connect(tenant)
+    try {
+      await client.run(SYNC, true)
+    } finally {
+      client.close()
+    }
+  }
+
+  /**
+   * Takes a tenant out of its slot now, whatever the idle time.
+   * @throws PgnapError TENANT_BUSY while a transaction is open in it, or while it is waking
+   */
+  nap(tenant: TenantName): void {
+    const entry = this.#state.tenants.get(tenant)
+    if (!entry) return
+    this.#event({ type: 'napRequested', tenant: entry })
+    if (entry.slot === undefined) return
+    throw new PgnapError('TENANT_BUSY', `tenant "${tenant}" is in use`, {
+      hint: 'wait until its open transaction has ended, or close the connection that holds it',
+    })
+  }
+
+  /**
+   * Sends all clients of a tenant away with `error` and takes it out of its slot, so that its store
+   * is closed when this returns.
+   * @throws PgnapError TENANT_BUSY if it is just waking: try again
+   */
+  expel(tenant: TenantName, error: PgnapError): void {
+    const live = this.#tenants.get(tenant)
+    for (const client of live?.clients ?? []) {
+      client.listener?.lost(error)
+      client.close()
+    }
+    this.nap(tenant)
+    this.#upkeep.forget(tenant)
+  }
+
+  statistics(): PoolStatistics {
+    let memoryBytes = 0
+    for (const slot of this.#slots.values()) memoryBytes += slot.memoryBytes
+    return poolStatistics(this.#state, this.#counters, memoryBytes)
+  }
+
+  /**
+   * Ends the pool: waiting and new batches are refused with SHUTTING_DOWN, open transactions may go on
+   * for `graceMs` and are then rolled back, all tenants leave, all slots are given up.
+   */
+  drain(graceMs: number = LIMITS.drainMs): Promise<void> {
+    this.#event({ type: 'drainRequested', deadlineMs: this.#clock.monotonicMs() + graceMs })
+    return this.#drained.promise
+  }
+
+  // Called by clients
+
+  runBatch(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array> {
+    assert(!client.closed && !client.pending, 'one batch at a time, none after close')
+    this.#counters.requests++
+    if (!this.#state.acquire(client.entry)) return this.#wait(client, messages, complete)
+    this.#counters.hits++
+    const timings = client.timings
+    if (timings) {
+      timings.queueMs = 0
+      timings.wakeMs = 0
+      timings.wokenFrom = 'awake'
+    }
+    return this.#execute(client, messages, complete)
+  }
+
+  cancelWait(client: LiveClient): void {
+    if (client.pending) this.#event({ type: 'waitCanceled', client: client.entry })
+  }
+
+  closeClient(client: LiveClient): void {
+    if (client.closed) return
+    client.closed = true
+    client.tenant.clients.delete(client)
+    const pending = this.#settle(client.entry)
+    this.#event({ type: 'clientLeft', client: client.entry })
+    pending?.reject(new PgnapError('QUERY_CANCELED', 'the client has gone'))
+  }
+
+  // Batches
+
+  /** Runs one batch of a client that has the backend. The answer is a view, see the top of the file. */
+  #execute(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array {
+    const tenant = client.tenant
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'a batch needs a loaded tenant')
+    const result = this.#result
+    const startMs = this.#clock.monotonicMs()
+    let answer: Uint8Array
+    let ranMs: number
+    let endMs: number
+    try {
+      answer = slot.run(messages)
+      ranMs = endMs = this.#clock.monotonicMs()
+      result.status = slot.transactionStatus
+      result.wrote = open.files.walDirty
+      if (commitIfDue(open.files, result.status, progress)) endMs = this.#clock.monotonicMs()
+    } catch (error) {
+      client.transactionStatus = 'idle'
+      throw this.#lose(tenant, error)
+    }
+    this.#counters.execution.record(ranMs - startMs)
+    if (endMs > ranMs) this.#counters.commit.record(endMs - ranMs)
+    if (client.timings) {
+      client.timings.execMs = ranMs - startMs
+      client.timings.persistMs = endMs - ranMs
+    }
+    client.transactionStatus = result.status
+    result.complete = complete
+    result.urgent = complete && result.status === 'idle' && this.#upkeep.isUrgent(progress)
+    if (this.#state.release(client.entry, result, endMs)) return answer
+    const effects = this.#state.handle(
+      { type: 'batchFinished', client: client.entry, result },
+      endMs,
+    )
+    if (effects.length === 0) return answer
+    const copy = answer.slice()
+    this.#performLater(effects)
+    return copy
+  }
+
+  #wait(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array> {
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    const sinceMs = this.#clock.monotonicMs()
+    client.pending = { messages: messages.slice(), complete, sinceMs, resolve, reject }
+    this.#waiting.set(client.entry, client)
+    this.#counters.waits++
+    this.#event({ type: 'batchRequested', client: client.entry })
+    return promise
+  }
+
+  /** Takes a waiting batch off the books. */
+  #settle(entry: ClientEntry): LiveClient['pending'] {
+    const client = this.#waiting.get(entry)
+    if (!client) return undefined
+    this.#waiting.delete(entry)
+    const pending = client.pending
+    client.pending = undefined
+    return pending
+  }
+
+  #grant(entry: ClientEntry): void {
+    const client = this.#waiting.get(entry)
+    const pending = this.#settle(entry)
+    if (!client || !pending) {
+      // It was closed after it had been granted the backend.
+      return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
+    }
+    const { wakeMs, awakeSinceMs, wokenFrom } = client.tenant
+    const waitedMs = this.#clock.monotonicMs() - pending.sinceMs
+    const woken = awakeSinceMs >= pending.sinceMs
+    this.#counters.wait.record(waitedMs)
+    if (client.timings) {
+      client.timings.wokenFrom = woken ? wokenFrom : 'awake'
+      client.timings.wakeMs = woken ? Math.min(wakeMs, waitedMs) : 0
+      client.timings.queueMs = waitedMs - client.timings.wakeMs
+    }
+    try {
+      const answer = this.#execute(client, pending.messages, pending.complete)
+      pending.resolve(answer.slice())
+    } catch (error) {
+      pending.reject(error)
+    }
+  }
+
+  // Effects
+
+  #event(event: PoolEvent): void {
+    this.#perform(this.#state.handle(event, this.#clock.monotonicMs()))
+  }
+
+  #performLater(effects: readonly PoolEffect[]): void {
+    this.#effects.push(...effects)
+    queueMicrotask(() => this.#perform([]))
+  }
+
+  /** Carries effects out in order; those of events on the way are appended, not nested. */
+  #perform(effects: readonly PoolEffect[]): void {
+    this.#effects.push(...effects)
+    if (this.#performing) return
+    this.#performing = true
+    try {
+      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
+        this.#performOne(effect)
+      }
+    } finally {
+      this.#performing = false
+    }
+  }
+
+  #performOne(effect: PoolEffect): void {
+    switch (effect.type) {
+      case 'createSlot':
+        return void this.#createSlot()
+      case 'discardSlot':
+        return this.#discardSlot(effect.slot)
+      case 'boot':
+        return void this.#boot(this.#live(effect.tenant.name), effect.slot, effect.from)
+      case 'evict':
+        return this.#evict(this.#live(effect.tenant.name), effect.reason)
+      case 'grant':
+        return this.#grant(effect.client)
+      case 'reject':
+        this.#counters.rejections++
+        return this.#settle(effect.client)?.reject(rejectionError(effect, this.#state.limits))
+      case 'cleanUp':
+        return this.#cleanUp(this.#live(effect.tenant.name), effect)
+      case 'maintain':
+        return this.#maintain(this.#live(effect.tenant.name))
+      case 'setTimer':
+        return this.#setTimer(effect.atMs)
+      case 'forget':
+        if (this.#tenants.get(effect.tenant.name)?.entry === effect.tenant) {
+          this.#tenants.delete(effect.tenant.name)
+        }
+        return
+      case 'drained':
+        this.#timer?.cancel()
+        return this.#drained.resolve()
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  #setTimer(atMs: number): void {
+    this.#timer?.cancel()
+    const delayMs = Math.max(0, atMs - this.#clock.monotonicMs())
+    this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
+  }
+
+  // Slots
+
+  async #createSlot(): Promise<void> {
+    let slot: Slot
+    try {
+      slot = await this.#engine.createSlot()
+    } catch (error) {
+      this.#log.error('a slot could not be made', { error })
+      return this.#event({ type: 'slotFailed', error })
+    }
+    const entry = new SlotEntry(this.#slotCount++)
+    this.#slots.set(entry, slot)
+    this.#counters.slotsCreated++
+    this.#event({ type: 'slotCreated', slot: entry })
+  }
+
+  #discardSlot(entry: SlotEntry): void {
+    const slot = this.#slots.get(entry)
+    this.#slots.delete(entry)
+    try {
+      slot?.discard()
+    } catch (error) {
+      this.#log.warn('a slot did not go quietly', { error })
+    }
+  }
+
+  /** Something threw in a tenant's slot: neither the memory nor the open files are to be trusted. */
+  #lose(tenant: LiveTenant, error: unknown): PgnapError {
+    const failure = batchFailure(error)
+    this.#log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
+    this.#counters.slotsLost++
+    const slot = tenant.entry.slot
+    assert(slot, 'only a tenant in a slot can lose it')
+    if (tenant.progress) this.#upkeep.lose(tenant.progress)
+    this.#unload(tenant)
+    const event = { type: 'slotLost', slot, error: failure } as const
+    const effects = this.#state.handle(event, this.#clock.monotonicMs())
+    // Whoever was running is told by the caller; when these are carried out, that client may already
+    // wait for something else.
+    this.#performLater(effects.filter((effect) => effect.type !== 'reject'))
+    return failure
+  }
+
+  /** Forgets what is loaded for a tenant and lets go of its store; nothing is written. */
+  #unload(tenant: LiveTenant): void {
+    const open = tenant.open
+    tenant.slot = undefined
+    tenant.open = undefined
+    tenant.progress = undefined
+    open?.close()
+  }
+
+  // Tenants
+
+  #live(name: TenantName): LiveTenant {
+    const entry = this.#state.tenant(name)
+    const known = this.#tenants.get(name)
+    if (known?.entry === entry) return known
+    const live: LiveTenant = {
+      entry,
+      clients: new Set(),
+      slot: undefined,
+      open: undefined,
+      progress: undefined,
+      wakeMs: 0,
+      awakeSinceMs: 0,
+      wokenFrom: 'cold',
+    }
+    this.#tenants.set(name, live)
+    return live
+  }
+
+  async #boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
+    const startMs = this.#clock.monotonicMs()
+    let slotUsable = true
+    try {
+      const opening = this.#source.open(tenant.entry.name)
+      // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
+      const open: OpenTenant = opening instanceof Promise ? await opening : opening
+      tenant.open = open
+      slotUsable = false
+      const slot = this.#slots.get(entry)
+      assert(slot, 'a slot is there before a tenant is put into it')
+      slot.boot(open.files)
+      tenant.slot = slot
+      tenant.progress = this.#upkeep.begin(tenant.entry.name, open)
+    } catch (error) {
+      this.#counters.bootFailures++
+      this.#log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
+      this.#unload(tenant)
+      const failure = batchFailure(error)
+      return this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
+    }
+    const endMs = this.#clock.monotonicMs()
+    tenant.wakeMs = endMs - startMs
+    tenant.awakeSinceMs = endMs
+    tenant.wokenFrom = from
+    this.#counters.boots++
+    this.#counters.wake.record(tenant.wakeMs)
+    this.#event({ type: 'bootFinished', tenant: tenant.entry })
+  }
+
+  #evict(tenant: LiveTenant, reason: EvictionReason): void {
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'only a loaded tenant can leave')
+    try {
+      this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
+      slot.unload()
+    } catch (error) {
+      this.#lose(tenant, error)
+      return
+    }
+    this.#unload(tenant)
+    this.#counters.evictions[reason]++
+    if (!slot.reusable) this.#counters.slotsRetired++
+    this.#event({
+      type: 'evicted',
+      tenant: tenant.entry,
+      to: 'cold',
+      slotReusable: slot.reusable,
+    })
+  }
+
+  #cleanUp(
+    tenant: LiveTenant,
+    what: { readonly abort: boolean; readonly discardAll: boolean },
+  ): void {
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'only a loaded tenant needs cleaning')
+    try {
+      if (what.abort) slot.run(ABORT)
+      if (what.discardAll) slot.run(DISCARD_ALL)
+      assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
+      commitIfDue(open.files, 'idle', progress)
+    } catch (error) {
+      this.#lose(tenant, error)
+      return
+    }
+    this.#event({ type: 'cleanedUp', tenant: tenant.entry })
+  }
+
+  #maintain(tenant: LiveTenant): void {
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'only a loaded tenant is maintained')
+    let more: boolean
+    try {
+      more = this.#upkeep.step(progress, slot, open)
+    } catch (error) {
+      this.#lose(tenant, error)
+      return
+    }
+    this.#counters.maintenanceSteps++
+    this.#event({ type: 'maintained', tenant: tenant.entry, more })
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * Does the upkeep of tenants in their idle time, one bounded step at a time, so that a client that
+ * arrives waits for one step at most. What is due is decided in `maintenance.ts`.
+ *
+ *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices) -> done
+ *
+ * A client's batch in between does no harm: the plan goes on in the next idle time, and if something
+ * was written meanwhile, another round follows. Postgres refusing one of these statements (a client
+ * has set a role without the right) ends the round; the next write starts a new one.
+ *
+ * It must never run while a client holds the backend; the state machine sees to that.
+ */
+import type { PgnapError } from '../base/errors.ts'
+import { toPgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Slot } from '../engine/engine.ts'
+import { ownQuery, readAnswer } from './backend-query.ts'
+import type { Row } from './backend-query.ts'
+import { commitIfDue } from './commit-rule.ts'
+import type { WalMeter } from './commit-rule.ts'
+import {
+  carryOver,
+  FLUSH_COUNTERS_SQL,
+  readLedger,
+  readSettings,
+  readTable,
+  settle,
+  SETTINGS_SQL,
+  surveySql,
+  taskFor,
+  WAL_BYTES_SQL,
+  writeLedger,
+} from './maintenance.ts'
+import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
+import type { OpenTenant } from './tenant-source.ts'
+
+type Stage = 'survey' | 'tables' | 'checkpoint' | 'notes' | 'tidy'
+
+/** How far the upkeep of one awake tenant has come. Made at each wake. */
+export interface MaintenanceProgress extends WalMeter {
+  readonly tenant: TenantName
+  stage: Stage
+  tasks: MaintenanceTask[]
+  /** Counters from before this wake, less what was settled since. */
+  ledger: Ledger
+  /** Counters of this wake added: what the ledger will be when the tenant leaves. */
+  carried: Ledger
+  /** Bytes committed by anybody in this wake, at the last survey and now. */
+  surveyedAtBytes: number
+  writtenBytes: number
+  savedNotes: string
+}
+
+/** What a leaving tenant still has. */
+export interface Leaving {
+  readonly slot: Slot
+  readonly open: OpenTenant
+  /** Somebody waits for the slot: nothing is written beside the store now. */
+  readonly hurried: boolean
+}
+
+export class Upkeep {
+  readonly #log: Log
+  /** Ledgers of tenants that are not awake, least recently left first. */
+  readonly #ledgers = new Map<TenantName, Ledger>()
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** A tenant has been loaded. The ledger in memory is newer than the notes beside the store. */
+  begin(tenant: TenantName, open: OpenTenant): MaintenanceProgress {
+    const notes = open.readNotes()
+    const ledger = this.#ledgers.get(tenant) ?? readLedger(notes)
+    this.#ledgers.delete(tenant)
+    return {
+      tenant,
+      stage: 'survey',
+      tasks: [],
+      ledger,
+      carried: ledger,
+      walBytesAtMost: 0,
+      surveyedAtBytes: 0,
+      writtenBytes: 0,
+      savedNotes: notes ?? '',
+    }
+  }
+
+  /** So much WAL may have gathered that the next client should wait for a checkpoint. */
+  isUrgent(progress: MaintenanceProgress): boolean {
+    return progress.walBytesAtMost >= LIMITS.checkpointBusyBytes
+  }
+
+  /**
+   * One step. True: there is more to do.
+   * @throws whatever the slot or a commit throws: the slot is lost then
+   */
+  step(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
+    if (this.isUrgent(progress)) {
+      this.#checkpoint(progress, slot, open, LIMITS.checkpointBusyBytes)
+      return true
+    }
+    switch (progress.stage) {
+      case 'survey':
+        return this.#plan(progress, slot, open)
+      case 'tables':
+        return this.#doTask(progress, slot, open)
+      case 'checkpoint':
+        this.#checkpoint(progress, slot, open, LIMITS.checkpointIdleBytes)
+        progress.stage = 'notes'
+        return true
+      case 'notes':
+        this.#saveNotes(progress, open)
+        progress.stage = 'tidy'
+        return true
+      case 'tidy':
+        if (this.#tidy(progress, open)) return true
+        progress.stage = 'survey'
+        return progress.writtenBytes > progress.surveyedAtBytes
+    }
+  }
+
+  /** The tenant leaves its slot: keeps what Postgres has counted. Throws as {@link step}. */
+  leave(progress: MaintenanceProgress, leaving: Leaving): void {
+    const { slot, open, hurried } = leaving
+    if (progress.writtenBytes > progress.surveyedAtBytes) this.#survey(progress, slot, open)
+    if (!hurried) this.#saveNotes(progress, open)
+    this.#keep(progress)
+  }
+
+  /** The tenant's slot was lost. What was counted at the last survey is the best there is. */
+  lose(progress: MaintenanceProgress): void {
+    this.#keep(progress)
+  }
+
+  /** The tenant may be deleted: another of the same name must not inherit its counters. */
+  forget(tenant: TenantName): void {
+    this.#ledgers.delete(tenant)
+  }
+
+  #keep(progress: MaintenanceProgress): void {
+    this.#ledgers.delete(progress.tenant)
+    this.#ledgers.set(progress.tenant, progress.carried)
+    if (this.#ledgers.size <= LIMITS.maintenanceLedgersMax) return
+    for (const oldest of this.#ledgers.keys()) {
+      this.#ledgers.delete(oldest)
+      break
+    }
+  }
+
+  #plan(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
+    const tables = this.#survey(progress, slot, open)
+    const settings = this.#ask(progress, slot, open, SETTINGS_SQL)?.[0]
+    if (!tables || !settings) return false
+    const values = readSettings(settings)
+    progress.tasks = tables.flatMap((table) => taskFor(table, progress.ledger, values) ?? [])
+    progress.stage = 'tables'
+    return true
+  }
+
+  #survey(
+    progress: MaintenanceProgress,
+    slot: Slot,
+    open: OpenTenant,
+  ): readonly TableFacts[] | undefined {
+    progress.surveyedAtBytes = progress.writtenBytes
+    this.#ask(progress, slot, open, FLUSH_COUNTERS_SQL)
+    const rows = this.#ask(progress, slot, open, surveySql(progress.ledger))
+    if (!rows) return undefined
+    const tables = rows.map(readTable)
+    progress.carried = carryOver(tables, progress.ledger)
+    return tables
+  }
+
+  #doTask(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
+    const task = progress.tasks.shift()
+    if (!task) {
+      progress.stage = 'checkpoint'
+      return true
+    }
+    const writtenBytes = progress.writtenBytes
+    // A table that was dropped since the survey is refused, and that is all right.
+    if (this.#ask(progress, slot, open, task.statement)) {
+      progress.ledger = settle(progress.ledger, task)
+      progress.carried = settle(progress.carried, task)
+    }
+    // What upkeep itself writes is no reason for another round of it.
+    progress.surveyedAtBytes += progress.writtenBytes - writtenBytes
+    return true
+  }
+
+  #checkpoint(
+    progress: MaintenanceProgress,
+    slot: Slot,
+    open: OpenTenant,
+    fromBytes: number,
+  ): void {
+    // The meter is an upper bound, because a commit carries whole blocks. Postgres knows exactly.
+    const writtenBytes = progress.writtenBytes
+    const exactBytes = Number(this.#ask(progress, slot, open, WAL_BYTES_SQL)?.[0]?.[0] ?? fromBytes)
+    if (exactBytes >= fromBytes) this.#ask(progress, slot, open, 'checkpoint')
+    progress.walBytesAtMost = exactBytes >= fromBytes ? 0 : exactBytes
+    progress.surveyedAtBytes += progress.writtenBytes - writtenBytes
+  }
+
+  #saveNotes(progress: MaintenanceProgress, open: OpenTenant): void {
+    const notes = writeLedger(progress.carried)
+    if (notes === progress.savedNotes) return
+    this.#tolerate(progress, 'the notes of a tenant were not kept', () => {
+      open.writeNotes(notes)
+      progress.savedNotes = notes
+      return true
+    })
+  }
+
+  #tidy(progress: MaintenanceProgress, open: OpenTenant): boolean {
+    return this.#tolerate(progress, 'the store of a tenant was not tidied', () => open.tidy())
+  }
+
+  /** Housekeeping that fails changes nothing that anybody was told; it is tried again after a write. */
+  #tolerate(progress: MaintenanceProgress, message: string, action: () => boolean): boolean {
+    try {
+      return action()
+    } catch (error) {
+      const known: PgnapError = toPgnapError(error)
+      this.#log.warn(message, { tenant: progress.tenant, code: known.code, error })
+      return false
+    }
+  }
+
+  /** The rows of one statement, or undefined if Postgres refused it. What it changed is committed. */
+  #ask(
+    progress: MaintenanceProgress,
+    slot: Slot,
+    open: OpenTenant,
+    statement: string,
+  ): readonly Row[] | undefined {
+    const { rows, refusal } = readAnswer(slot.run(ownQuery(statement)))
+    commitIfDue(open.files, slot.transactionStatus, progress)
+    if (refusal === undefined) return rows
+    this.#log.info('upkeep was refused', { tenant: progress.tenant, statement, refusal })
+    return undefined
+  }
+}
