@@ -44,7 +44,8 @@ export interface ConnectRequest {
   /**
    * Settings the client asked for at startup, names in lower case, last one wins: its own startup
    * parameters and those inside `options`, without user and database. The front applies them by SQL
-   * on the new client; they are here because RESET ALL and DISCARD ALL must go back to them.
+   * on the new client and reads from the answer what they have changed, so nobody else may apply them
+   * before; they are here because RESET ALL and DISCARD ALL must go back to them.
    */
   readonly parameters: ReadonlyMap<string, string>
   /**
@@ -86,8 +87,8 @@ export interface BackendClient {
    *
    * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
    * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
-   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL), after which nothing of the batch
-   * has run and the client may go on.
+   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL) and the client was idle: such an
+   * error must mean that nothing of the batch has run, and the client may go on.
    *
    * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
    *   and the backend may be given to another client after it if its status is then idle. False after

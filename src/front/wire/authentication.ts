@@ -1,0 +1,80 @@
+/**
+ * The password part of a connection: SCRAM-SHA-256 carried in SASL messages. Everything that goes wrong
+ * is a PgnapError, and a wrong password, an unknown user and an unknown tenant are one and the same.
+ */
+import { PgnapError } from '../../base/errors.ts'
+import type { Log } from '../../base/log.ts'
+import type { Random } from '../../base/random.ts'
+import type { Gateway } from '../../router/gateway.ts'
+import { BodyReader } from './body-reader.ts'
+import { ScramExchange, type Verifier, mockVerifier, parseVerifier } from './scram.ts'
+import { AUTHENTICATION_SASL, saslContinue, saslFinal } from './server-messages.ts'
+import type { StartupPacket } from './startup.ts'
+
+export interface AuthenticationOptions {
+  readonly link: { write(bytes: Uint8Array): void }
+  readonly gateway: Gateway
+  readonly random: Random
+  readonly log: Log
+  readonly mockSecret?: Uint8Array<ArrayBuffer>
+}
+
+const MOCK_SECRET_BYTES = 32
+/** One secret per gateway, so that an unknown user has the same salt on all its connections. */
+const mockSecrets = new WeakMap<Gateway, Uint8Array<ArrayBuffer>>()
+
+/**
+ * Returns when the client has proven to know the password of its user, and after the server's own
+ * proof was sent. Throws AUTHENTICATION_FAILED, AUTHENTICATION_UNSUPPORTED or PROTOCOL_VIOLATION.
+ * @param ask sends a message and gives the body of the client's next password message
+ */
+export async function authenticate(
+  packet: StartupPacket,
+  options: AuthenticationOptions,
+  ask: (message: Uint8Array) => Promise<Uint8Array>,
+): Promise<void> {
+  const verifier = await verifierFor(packet, options)
+  const initial = new BodyReader(await ask(AUTHENTICATION_SASL))
+  const mechanism = initial.string()
+  if (mechanism !== 'SCRAM-SHA-256') {
+    throw new PgnapError(
+      'AUTHENTICATION_UNSUPPORTED',
+      `the client asked for ${mechanism}, which was not offered`,
+      { hint: 'use a client that knows SCRAM-SHA-256 without channel binding' },
+    )
+  }
+  // Length -1 stands for no data, which SCRAM does not allow; reading it reports that.
+  const clientFirst = initial.bytes(initial.int32())
+  const exchange = new ScramExchange(verifier, options.random)
+  const clientFinal = await ask(saslContinue(exchange.first(clientFirst)))
+  const serverFinal = await exchange.final(clientFinal)
+  if (serverFinal === undefined) {
+    throw new PgnapError(
+      'AUTHENTICATION_FAILED',
+      `password authentication failed for user "${packet.user}"`,
+    )
+  }
+  options.link.write(saslFinal(serverFinal))
+}
+
+async function verifierFor(
+  packet: StartupPacket,
+  options: AuthenticationOptions,
+): Promise<Verifier> {
+  const { gateway } = options
+  // Made in either case, so that the time of an answer tells nothing.
+  const mock = await mockVerifier(packet.user, options.mockSecret ?? mockSecretOf(options))
+  const secret = await gateway.passwordFor(packet.user, packet.database)
+  if (!secret) return mock
+  const verifier = parseVerifier(secret.verifier)
+  if (!verifier) options.log.error('a stored secret is not a SCRAM verifier', { user: packet.user })
+  return verifier ?? mock
+}
+
+function mockSecretOf(options: AuthenticationOptions): Uint8Array<ArrayBuffer> {
+  const known = mockSecrets.get(options.gateway)
+  if (known) return known
+  const made = new Uint8Array(options.random.bytes(MOCK_SECRET_BYTES))
+  mockSecrets.set(options.gateway, made)
+  return made
+}

@@ -1,0 +1,125 @@
+/**
+ * Cuts a client's stream into batches: whole messages up to the last one that makes a backend answer
+ * (Query, Sync, Flush, FunctionCall). A batch is what is run at once; everything a client has sent
+ * ahead goes with it.
+ *
+ * It remembers how far it has looked, so that a stream in small pieces is looked at once. It reports
+ * what it meets as a `stop` and decides nothing. Lengths are checked as soon as they can be read: what
+ * a client only claims is never waited for.
+ */
+import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { CopyPlan, CopyWatch } from './copy-plan.ts'
+import { FRAME_HEAD_BYTES, FRONTEND, int32At } from './frame.ts'
+
+/**
+ * Why the scan ended:
+ *   more        the next message is not whole yet
+ *   terminate   the next message is Terminate
+ *   copy        the next message begins COPY FROM STDIN; `plan` says which
+ *   copy-rest   the next message belongs to a COPY that is over; it is skipped
+ *   violation   the next bytes are no message; `error` says why
+ */
+export type ScanStop = 'more' | 'terminate' | 'copy' | 'copy-rest' | 'violation'
+
+/** How a message takes part in a batch. 0 stands for a type that does not exist. */
+const Role = { within: 1, ready: 2, flush: 3, copyRest: 4, terminate: 5 } as const
+
+const ROLES = new Uint8Array(256)
+const SMALL = new Uint8Array(256)
+for (const type of ['parse', 'bind', 'describe', 'execute', 'close'] as const) {
+  ROLES[FRONTEND[type]] = Role.within
+}
+for (const type of ['query', 'sync', 'functionCall'] as const) ROLES[FRONTEND[type]] = Role.ready
+for (const type of ['copyData', 'copyDone', 'copyFail'] as const) {
+  ROLES[FRONTEND[type]] = Role.copyRest
+}
+ROLES[FRONTEND.flush] = Role.flush
+ROLES[FRONTEND.terminate] = Role.terminate
+for (const type of ['close', 'describe', 'execute', 'flush', 'sync', 'terminate'] as const) {
+  SMALL[FRONTEND[type]] = 1
+}
+for (const type of ['copyDone', 'copyFail'] as const) SMALL[FRONTEND[type]] = 1
+
+export class BatchScanner {
+  readonly #watch: CopyWatch
+  /** Bytes of whole messages looked at and not yet taken. */
+  scannedBytes = 0
+  /** Bytes up to the end of the last message that makes a backend answer; 0 if there is none. */
+  batchBytes = 0
+  /** The batch ends in Query, Sync or FunctionCall. */
+  batchComplete = false
+  /** ReadyForQuery messages that the batch will be answered with. */
+  readyCount = 0
+  stop: ScanStop = 'more'
+  plan: CopyPlan | undefined
+  error: PgnapError | undefined
+
+  constructor(watch: CopyWatch) {
+    this.#watch = watch
+  }
+
+  /** Looks on in `bytes`, whose untaken messages begin at `start`. Never throws. */
+  scan(bytes: Uint8Array, start: number, end: number): void {
+    this.stop = 'more'
+    let at = start + this.scannedBytes
+    while (end - at >= FRAME_HEAD_BYTES) {
+      const type = bytes[at] as number
+      const length = int32At(bytes, at + 1)
+      const role = ROLES[type] as number
+      this.error = checkHead(type, length)
+      if (this.error) {
+        this.stop = 'violation'
+        break
+      }
+      const next = at + 1 + length
+      if (next > end) break
+      if (role >= Role.copyRest) {
+        this.stop = role === Role.terminate ? 'terminate' : 'copy-rest'
+        break
+      }
+      if (type !== FRONTEND.sync && this.#beginsCopy(type, bytes, at, next)) break
+      at = next
+      if (role === Role.within) continue
+      this.batchBytes = at - start
+      this.batchComplete = role === Role.ready
+      if (role === Role.ready) this.readyCount++
+    }
+    this.scannedBytes = at - start
+  }
+
+  /** Forgets the first `count` bytes: they were taken as a batch. */
+  take(count: number): void {
+    this.scannedBytes -= count
+    this.batchBytes = 0
+    this.batchComplete = false
+    this.readyCount = 0
+  }
+
+  #beginsCopy(type: number, bytes: Uint8Array, at: number, next: number): boolean {
+    try {
+      this.plan = this.#watch.inspect(type, bytes, at + FRAME_HEAD_BYTES, next)
+    } catch (error) {
+      if (!(error instanceof PgnapError)) throw error
+      this.error = error
+      this.stop = 'violation'
+      return true
+    }
+    if (!this.plan) return false
+    this.stop = 'copy'
+    return true
+  }
+}
+
+/** What is wrong with the head of a message, if something is. */
+export function checkHead(type: number, length: number): PgnapError | undefined {
+  if (ROLES[type] === 0) {
+    return new PgnapError('PROTOCOL_VIOLATION', `invalid frontend message type ${type}`)
+  }
+  if (length < 4) return new PgnapError('PROTOCOL_VIOLATION', 'invalid message length')
+  const bytesMax = SMALL[type] === 1 ? LIMITS.smallMessageBytesMax : LIMITS.messageBytesMax
+  if (length <= bytesMax) return undefined
+  return new PgnapError('MESSAGE_TOO_LARGE', `a message of ${length} bytes is too large`, {
+    hint: `send less at once: the limit of this message is ${bytesMax} bytes`,
+  })
+}

@@ -1,0 +1,327 @@
+/**
+ * One client connection, from its first byte to its last: startup, authentication, greeting, and then a
+ * Session that does the work. The first three happen once and are written as one straight asynchronous
+ * story; the Session is on the path of every query and gets its bytes without a detour.
+ *
+ *   startup --> password? --> connect --> settings --> greeting --> Session --> closed
+ *      |           |             |            |
+ *      +-- cancel  +-------------+------------+--> FATAL --> closed
+ *
+ * It must never ask the gateway for anything before the client has proven who it is, and never leave a
+ * BackendClient behind: whoever got one closes it, also when the client left while it was made.
+ */
+import { concatBytes } from '../../base/bytes.ts'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Log } from '../../base/log.ts'
+import type { Random } from '../../base/random.ts'
+import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import { authenticate } from './authentication.ts'
+import { FRAME_HEAD_BYTES, FRONTEND, frameEnd, int32At } from './frame.ts'
+import { errorIn, greeting } from './greeting.ts'
+import { Inbox } from './inbox.ts'
+import type { Link, LinkReceiver } from './link.ts'
+import { queryMessage } from './result.ts'
+import {
+  ENCRYPTION_REFUSED,
+  asFatal,
+  errorResponse,
+  negotiateProtocolVersion,
+  readyForQuery,
+} from './server-messages.ts'
+import { Session } from './session.ts'
+import { settingsSql } from './startup-options.ts'
+import { MINOR_VERSION_MAX, type StartupPacket, parseStartup } from './startup.ts'
+
+export interface WireConnectionOptions {
+  readonly link: Link
+  readonly gateway: Gateway
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** What clients are told, as `18.1`. */
+  readonly serverVersion: string
+  /** A client asks to cancel what another connection runs. The host finds that connection. */
+  readonly onCancelRequest: (processId: number, secret: Uint8Array) => void
+  /** Called once when the connection is over and holds nothing any more. */
+  readonly onClosed?: () => void
+  /**
+   * The number in BackendKeyData, in [1, 2^31). A host gives one to find the connection (and its
+   * shard) again. Default: from `random`.
+   */
+  readonly processId?: number
+  /**
+   * Makes unknown users look like known ones, see `mockVerifier`. Default: one per gateway object,
+   * which a restart changes.
+   */
+  readonly mockSecret?: Uint8Array<ArrayBuffer>
+}
+
+/** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
+const SECRET_BYTES = 4
+const LONG_SECRET_BYTES = 32
+
+type State = 'startup' | 'password' | 'busy' | 'session' | 'closed'
+
+export class WireConnection implements LinkReceiver {
+  readonly #options: WireConnectionOptions
+  readonly #link: Link
+  readonly #inbox = new Inbox()
+  readonly #timer: Timer
+  readonly #processId: number
+  #secret: Uint8Array = new Uint8Array(0)
+  #state: State = 'startup'
+  #session: Session | undefined
+  /** Who waits for the next password message. */
+  #passwordWanted: ((body: Uint8Array) => void) | undefined
+  readonly #encryptionRefused = { ssl: false, gssenc: false }
+  #readingPaused = false
+  #linkGone = false
+  #lingering: Timer | undefined
+
+  constructor(options: WireConnectionOptions) {
+    this.#options = options
+    this.#link = options.link
+    this.#processId = options.processId ?? 1 + options.random.below(2 ** 31 - 1)
+    this.#timer = options.clock.setTimer(LIMITS.authenticationMs, () => this.#timedOut())
+  }
+
+  /** What the client knows as the process id of its backend. */
+  get processId(): number {
+    return this.#processId
+  }
+
+  /** The key that a cancel request for this connection must carry; empty before the greeting. */
+  get secret(): Uint8Array {
+    return this.#secret
+  }
+
+  /** Greeted, and nothing in flight. */
+  get idle(): boolean {
+    return this.#state === 'session' && this.#session?.busy === false
+  }
+
+  receive(bytes: Uint8Array): void {
+    if (this.#session) {
+      this.#session.receive(bytes)
+      return
+    }
+    if (this.#state === 'closed') return
+    this.#inbox.append(bytes)
+    this.#work()
+  }
+
+  linkDrained(): void {
+    this.#session?.linkDrained()
+  }
+
+  linkClosed(): void {
+    this.#linkGone = true
+    this.#lingering?.cancel()
+    this.#session?.linkClosed()
+    this.#closed()
+  }
+
+  /** Ends the connection with a FATAL `error`, after the batch in flight if there is one. */
+  shutdown(error: PgnapError): void {
+    if (this.#session) this.#session.shutdown(error)
+    else this.#fail(error)
+  }
+
+  /** Interrupts what this client runs. Called for a cancel request whose key was right. */
+  cancel(): void {
+    this.#session?.cancel()
+  }
+
+  /** Goes on with the bytes at hand, until a whole message or an answer of somebody is missing. */
+  #work(): void {
+    while (this.#inbox.length > 0) {
+      if (this.#state === 'startup' && this.#readStartup()) continue
+      if (this.#state === 'password' && this.#readPassword()) continue
+      break
+    }
+    if (this.#state === 'busy' && this.#inbox.length > LIMITS.startupPacketBytesMax) {
+      this.#pause(true)
+    }
+  }
+
+  /** True if a request was taken from the inbox. */
+  #readStartup(): boolean {
+    const request = parseStartup(this.#inbox.view())
+    switch (request.kind) {
+      case 'incomplete':
+        return false
+      case 'invalid':
+        this.#fail(request.error)
+        return false
+      case 'ssl':
+      case 'gssenc':
+        this.#inbox.consume(request.byteLength)
+        return this.#refuseEncryption(request.kind)
+      case 'cancel':
+        // As in Postgres no answer says whether the key was right.
+        this.#options.onCancelRequest(request.processId, request.secret)
+        this.#link.end()
+        this.#closed()
+        return false
+      case 'startup':
+        this.#inbox.consume(request.byteLength)
+        this.#state = 'busy'
+        this.#begin(request).catch((error: unknown) => this.#fail(toPgnapError(error)))
+        return true
+    }
+  }
+
+  #refuseEncryption(kind: 'ssl' | 'gssenc'): boolean {
+    if (this.#encryptionRefused[kind]) {
+      this.#fail(new PgnapError('PROTOCOL_VIOLATION', 'encryption was refused already'))
+      return false
+    }
+    this.#encryptionRefused[kind] = true
+    this.#link.write(ENCRYPTION_REFUSED)
+    return true
+  }
+
+  /** True if a password message was taken from the inbox. */
+  #readPassword(): boolean {
+    const bytes = this.#inbox.view()
+    if (bytes.length < FRAME_HEAD_BYTES) return false
+    const length = int32At(bytes, 1)
+    if (bytes[0] === FRONTEND.terminate) {
+      this.#link.end()
+      this.#closed()
+      return false
+    }
+    if (bytes[0] !== FRONTEND.password || length < 4 || length > LIMITS.startupPacketBytesMax) {
+      this.#fail(new PgnapError('PROTOCOL_VIOLATION', 'expected a password message'))
+      return false
+    }
+    const end = frameEnd(bytes, 0, bytes.length)
+    if (end < 0) return false
+    const body = bytes.slice(FRAME_HEAD_BYTES, end)
+    this.#inbox.consume(end)
+    this.#state = 'busy'
+    this.#passwordWanted?.(body)
+    return true
+  }
+
+  #nextPassword(message: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve) => {
+      if (this.#state === 'closed') return
+      this.#passwordWanted = resolve
+      this.#state = 'password'
+      this.#link.write(message)
+      this.#pause(false)
+      this.#work()
+    })
+  }
+
+  async #begin(packet: StartupPacket): Promise<void> {
+    const { gateway } = this.#options
+    const minorVersion = Math.min(packet.minorVersion, MINOR_VERSION_MAX)
+    if (packet.minorVersion > minorVersion || packet.unknownOptions.length > 0) {
+      this.#link.write(negotiateProtocolVersion(minorVersion, packet.unknownOptions))
+    }
+    const secretBytes = minorVersion >= 2 ? LONG_SECRET_BYTES : SECRET_BYTES
+    this.#secret = this.#options.random.bytes(secretBytes)
+    if (gateway.authentication === 'scram') {
+      await authenticate(packet, this.#options, (message) => this.#nextPassword(message))
+    }
+    if (this.#isClosed()) return
+    this.#timer.cancel()
+    const client = await gateway.connect({
+      tenant: packet.database,
+      user: packet.user,
+      applicationName: packet.parameters.get('application_name') ?? '',
+      parameters: packet.parameters,
+      processId: this.#processId,
+      events: {
+        messages: (bytes) => this.#session?.deliver(bytes),
+        lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
+      },
+    })
+    try {
+      await this.#greet(client, packet)
+    } catch (error) {
+      client.close()
+      throw error
+    }
+    if (this.#session === undefined) client.close()
+  }
+
+  /** Leaves no session if the connection has ended meanwhile. */
+  async #greet(client: BackendClient, packet: StartupPacket): Promise<void> {
+    if (this.#isClosed()) return
+    const sql = settingsSql(packet.parameters)
+    const settingsAnswer =
+      sql === '' ? new Uint8Array(0) : (await client.run(queryMessage(sql), true)).slice()
+    if (this.#isClosed()) return
+    const error = errorIn(settingsAnswer)
+    if (error) {
+      this.#link.end(asFatal(error))
+      this.#closed()
+      return
+    }
+    const messages = greeting({
+      serverVersion: this.#options.serverVersion,
+      applicationName: packet.parameters.get('application_name') ?? '',
+      processId: this.#processId,
+      secret: this.#secret,
+      settingsAnswer,
+    })
+    this.#link.write(concatBytes([...messages, readyForQuery(client.transactionStatus)]))
+    this.#startSession(client)
+  }
+
+  #startSession(client: BackendClient): void {
+    if (this.#isClosed()) return
+    const { link, log } = this.#options
+    const session = new Session({ link, client, log, onClosed: () => this.#closed() })
+    this.#session = session
+    this.#state = 'session'
+    const early = this.#inbox.view().slice()
+    this.#inbox.clear()
+    this.#pause(false)
+    if (early.length > 0) session.receive(early)
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  #pause(pause: boolean): void {
+    if (pause === this.#readingPaused) return
+    this.#readingPaused = pause
+    if (pause) this.#link.pauseReading()
+    else this.#link.resumeReading()
+  }
+
+  #timedOut(): void {
+    this.#fail(
+      new PgnapError('AUTHENTICATION_TIMEOUT', 'canceling authentication due to timeout', {
+        hint: `finish startup and password within ${LIMITS.authenticationMs} ms`,
+      }),
+    )
+  }
+
+  #fail(error: PgnapError): void {
+    if (this.#isClosed()) return
+    if (error.kind === 'report') this.#options.log.error(error.message, { error })
+    this.#link.end(errorResponse(error, 'FATAL'))
+    this.#closed()
+  }
+
+  #closed(): void {
+    if (this.#isClosed()) return
+    this.#state = 'closed'
+    this.#timer.cancel()
+    this.#inbox.clear()
+    // A client that does not read its last message must not hold the stream for ever.
+    if (!this.#linkGone) {
+      const { clock } = this.#options
+      this.#lingering = clock.setTimer(LIMITS.drainMs, () => this.#link.destroy())
+    }
+    this.#options.onClosed?.()
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677), without channel binding.
+ *
+ *   client-first   n,,n=,r=<nonce>          server-first   r=<nonce+ours>,s=<salt>,i=<iterations>
+ *   client-final   c=biws,r=<nonce>,p=<proof>   server-final   v=<signature>
+ *
+ * The server keeps a verifier, never a password, and proves in its last message that it had one. For a
+ * user that does not exist the exchange is played to its end with a verifier made up from the name, so
+ * that the salt is the same at every attempt and nothing tells the two cases apart. Proofs are compared
+ * in constant time. Only `crypto.subtle` is used, which exists on every host.
+ */
+import { equalBytes, fromUtf8 } from '../../base/bytes.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import { saslPrepare } from './sasl-prepare.ts'
+
+/** A stored secret taken apart. */
+export interface Verifier {
+  readonly iterations: number
+  readonly salt: Uint8Array<ArrayBuffer>
+  readonly storedKey: Uint8Array<ArrayBuffer>
+  readonly serverKey: Uint8Array<ArrayBuffer>
+}
+
+export interface VerifierOptions {
+  /** Rounds of PBKDF2. Default 4096, as Postgres's scram_iterations. */
+  readonly iterations?: number
+  /** Default: 16 bytes of `random`. */
+  readonly salt?: Uint8Array<ArrayBuffer>
+}
+
+const ITERATIONS = 4096
+const KEY_BYTES = 32
+const SALT_BYTES = 16
+const NONCE_BYTES = 18
+const VERIFIER = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/
+
+/** What Postgres would store for `password`: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
+export async function makeVerifier(
+  password: string,
+  random: Random,
+  options: VerifierOptions = {},
+): Promise<string> {
+  const iterations = options.iterations ?? ITERATIONS
+  const salt = options.salt ?? new Uint8Array(random.bytes(SALT_BYTES))
+  const raw = utf8(saslPrepare(password))
+  const key = await crypto.subtle.importKey('raw', raw, 'PBKDF2', false, ['deriveBits'])
+  const derivation = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations }
+  const salted = new Uint8Array(await crypto.subtle.deriveBits(derivation, key, KEY_BYTES * 8))
+  const storedKey = await sha256(await hmac(salted, utf8('Client Key')))
+  const serverKey = await hmac(salted, utf8('Server Key'))
+  const keys = `${toBase64(storedKey)}:${toBase64(serverKey)}`
+  return `SCRAM-SHA-256$${iterations}:${toBase64(salt)}$${keys}`
+}
+
+/** Reads the text form of a verifier; undefined if it is not one. */
+export function parseVerifier(text: string): Verifier | undefined {
+  const [, iterations, salt, storedKey, serverKey] = VERIFIER.exec(text) ?? []
+  const verifier = {
+    iterations: Number(iterations),
+    salt: fromBase64(salt ?? ''),
+    storedKey: fromBase64(storedKey ?? ''),
+    serverKey: fromBase64(serverKey ?? ''),
+  }
+  const { salt: bytes, storedKey: stored, serverKey: server } = verifier
+  if (!bytes || stored?.length !== KEY_BYTES || server?.length !== KEY_BYTES) return undefined
+  if (!(verifier.iterations >= 1)) return undefined
+  return { iterations: verifier.iterations, salt: bytes, storedKey: stored, serverKey: server }
+}
+
+/**
+ * A verifier that no password fits, always the same for one `secret` and `user`.
+ * @param secret known to nobody outside; the same for the life of the server, better for longer
+ */
+export async function mockVerifier(
+  user: string,
+  secret: Uint8Array<ArrayBuffer>,
+): Promise<Verifier> {
+  const salt = await hmac(secret, utf8(`salt ${user}`))
+  return {
+    iterations: ITERATIONS,
+    salt: salt.slice(0, SALT_BYTES),
+    storedKey: await hmac(secret, utf8(`stored ${user}`)),
+    serverKey: await hmac(secret, utf8(`server ${user}`)),
+  }
+}
+
+/** One exchange. `first`, then `final`, each once. Malformed messages throw PROTOCOL_VIOLATION. */
+export class ScramExchange {
+  readonly #verifier: Verifier
+  readonly #serverNonce: string
+  #header = ''
+  #clientFirstBare = ''
+  #nonce = ''
+  #serverFirst = ''
+
+  /** @param serverNonce printable text without commas; default: 24 characters of `random` */
+  constructor(verifier: Verifier, random: Random, serverNonce?: string) {
+    this.#verifier = verifier
+    this.#serverNonce = serverNonce ?? toBase64(random.bytes(NONCE_BYTES))
+  }
+
+  /** The client's first message in, the server's first message out. */
+  first(clientFirst: Uint8Array): string {
+    const text = fromUtf8(clientFirst)
+    if (text.startsWith('p=')) throw malformed('channel binding is not offered')
+    const parts = /^([ny],([^,]*),)((m=)?.*)$/s.exec(text)
+    if (!parts) throw malformed('no GS2 header')
+    const [, header, authorizationId, bare, extension] = parts
+    if (authorizationId !== '') {
+      throw new PgnapError(
+        'AUTHENTICATION_UNSUPPORTED',
+        'SCRAM authorization ids are not supported',
+      )
+    }
+    if (extension !== undefined) throw malformed('mandatory extensions are not supported')
+    // The name inside is ignored, as in Postgres: the startup packet has said who it is.
+    const nonce = /^n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?$/s.exec(bare ?? '')?.[1]
+    if (nonce === undefined) throw malformed('no nonce in the first message')
+    this.#header = header ?? ''
+    this.#clientFirstBare = bare ?? ''
+    this.#nonce = nonce + this.#serverNonce
+    const { salt, iterations } = this.#verifier
+    this.#serverFirst = `r=${this.#nonce},s=${toBase64(salt)},i=${iterations}`
+    return this.#serverFirst
+  }
+
+  /** The client's proof in; the server's proof out, or undefined if the password is wrong. */
+  async final(clientFinal: Uint8Array): Promise<string | undefined> {
+    const text = fromUtf8(clientFinal)
+    const parts = /^(c=([A-Za-z0-9+/=]+),r=([^,]*)(?:,.*)?),p=([A-Za-z0-9+/=]+)$/s.exec(text)
+    if (!parts) throw malformed('the final message is not one')
+    const [, withoutProof, binding, nonce, proofText] = parts
+    if (binding !== toBase64(utf8(this.#header))) throw malformed('channel binding check failed')
+    if (nonce !== this.#nonce) throw malformed('nonce does not match')
+    const proof = fromBase64(proofText ?? '')
+    if (proof?.length !== KEY_BYTES) throw malformed('the proof has a wrong length')
+    const message = utf8(`${this.#clientFirstBare},${this.#serverFirst},${withoutProof}`)
+    const clientSignature = await hmac(this.#verifier.storedKey, message)
+    const clientKey = proof.map((byte, index) => byte ^ (clientSignature[index] ?? 0))
+    const storedKey = await sha256(clientKey)
+    // Both are made in either case, so that a wrong password takes as long as a right one.
+    const serverSignature = await hmac(this.#verifier.serverKey, message)
+    if (!equalInConstantTime(storedKey, this.#verifier.storedKey)) return undefined
+    return `v=${toBase64(serverSignature)}`
+  }
+}
+
+/** Whether two arrays are equal, in a time that depends on their lengths only. */
+export function equalInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  let difference = 0
+  for (let index = 0; index < a.length; index++) {
+    difference |= (a[index] as number) ^ (b[index] as number)
+  }
+  return difference === 0
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes))
+}
+
+/** Strict: undefined unless `text` is exactly what {@link toBase64} would write. */
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (text === '' || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  return equalBytes(utf8(toBase64(bytes)), utf8(text)) ? bytes : undefined
+}
+
+/** As its own array: what the platform's cryptography takes may not lie in shared memory. */
+function utf8(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new TextEncoder().encode(text))
+}
+
+async function hmac(
+  key: Uint8Array<ArrayBuffer>,
+  message: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' }
+  const imported = await crypto.subtle.importKey('raw', key, algorithm, false, ['sign'])
+  return new Uint8Array(await crypto.subtle.sign('HMAC', imported, message))
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
+}
+
+function malformed(what: string): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', `malformed SCRAM message: ${what}`)
+}

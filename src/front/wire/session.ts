@@ -1,0 +1,414 @@
+/**
+ * One client after its greeting: batches in, answers out, in order, one in flight.
+ *
+ *            whole batch                          answer
+ *   ready ----------------> running ---------------------------------> ready
+ *     |                        | error before anything ran: ERROR, ReadyForQuery -> ready
+ *     |                        |   ... of a batch without Sync -> skipping, until Sync -> ready
+ *     |                        | any other error: FATAL -> closed
+ *     |  COPY FROM STDIN       |
+ *     +-----------> probing ---+--> copying -- data is there --> running
+ *     |
+ *     +-- Terminate, violation, shutdown, link closed --> closed
+ *
+ * Running is not a place of its own when the backend answers at once: then no promise is made, no byte
+ * copied and the next batch of the same chunk follows in the same call.
+ *
+ * Back pressure: while a batch runs or answers wait to be read, the link is paused once there is enough
+ * to do. A session must never keep a view of borrowed bytes, run two batches at a time, or let an
+ * answer out of order.
+ */
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Log } from '../../base/log.ts'
+import type { BackendClient } from '../../router/gateway.ts'
+import { BatchScanner, checkHead } from './batch-scanner.ts'
+import { CopyCollector } from './copy-collector.ts'
+import { CopyWatch } from './copy-plan.ts'
+import { copyTrial, trialAlone, writeWithoutFrames, writeAsynchronous } from './copy-trial.ts'
+import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, findFrame, frameEnd, int32At } from './frame.ts'
+import { Inbox } from './inbox.ts'
+import type { Link } from './link.ts'
+import { copyInResponse, errorResponse, readyForQuery } from './server-messages.ts'
+
+export interface SessionOptions {
+  readonly link: Link
+  readonly client: BackendClient
+  readonly log: Log
+  /** Called once, when the session has ended and given its client up. */
+  readonly onClosed: () => void
+}
+
+/** What the answer in flight is for. */
+type Purpose = 'client' | 'trial' | 'copy'
+
+/** Errors after which a client may go on, if its batch has not begun: it waited in vain. */
+const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300'])
+
+export class Session {
+  readonly #link: Link
+  readonly #client: BackendClient
+  readonly #log: Log
+  readonly #onClosed: () => void
+  readonly #inbox = new Inbox()
+  readonly #watch = new CopyWatch()
+  readonly #scanner = new BatchScanner(this.#watch)
+  readonly #settle = (answer: Uint8Array): void => this.#settled(answer, undefined)
+  readonly #settleError = (error: unknown): void => this.#settled(undefined, error)
+  #copy: CopyCollector | undefined
+  #purpose: Purpose = 'client'
+  /** Of the batch in flight. */
+  #complete = true
+  #readyCount = 0
+  /** A promise of the backend is in flight. */
+  #running = false
+  /** Something has run since the last ReadyForQuery: the backend is in the middle of a batch. */
+  #open = false
+  /** The backend skips till Sync: a COPY executed now would not ask for its data. */
+  #aborted = false
+  /** We skip till Sync, because the backend has not seen the batch that failed. */
+  #skipping = false
+  /** Answers wait to be read by the client. */
+  #clogged = false
+  #readingPaused = false
+  #shutdownError: PgnapError | undefined
+  #closed = false
+
+  constructor(options: SessionOptions) {
+    this.#link = options.link
+    this.#client = options.client
+    this.#log = options.log
+    this.#onClosed = options.onClosed
+  }
+
+  /** A batch is in flight. */
+  get busy(): boolean {
+    return this.#running
+  }
+
+  receive(bytes: Uint8Array): void {
+    if (this.#closed) return
+    if (this.#inbox.length > 0 || this.#running || this.#clogged) {
+      this.#inbox.append(bytes)
+      this.#work()
+      return
+    }
+    const used = this.#process(bytes)
+    if (used < bytes.length && !this.#closed) this.#inbox.append(bytes.subarray(used))
+    this.#steer()
+  }
+
+  linkDrained(): void {
+    if (this.#closed || !this.#clogged) return
+    this.#clogged = false
+    this.#work()
+  }
+
+  linkClosed(): void {
+    this.#close()
+  }
+
+  /** Ends the session with a FATAL `error`: now, or after the batch in flight. */
+  shutdown(error: PgnapError): void {
+    if (this.#running) this.#shutdownError = error
+    else this.end(error)
+  }
+
+  /** Ends the session with a FATAL `error` now; a batch in flight is given up. */
+  end(error: PgnapError): void {
+    if (this.#closed) return
+    this.#link.end(errorResponse(error, 'FATAL'))
+    this.#close()
+  }
+
+  /** Messages of the backend for a client that did not ask. */
+  deliver(messages: Uint8Array): void {
+    if (!this.#closed) this.#send(messages)
+  }
+
+  /** Interrupts the batch in flight. */
+  cancel(): void {
+    if (!this.#closed) this.#client.cancel()
+  }
+
+  /** Works on what has been kept, as far as the backend and the client let us. */
+  #work(): void {
+    if (this.#inbox.length > 0 && !this.#running && !this.#clogged && !this.#closed) {
+      const used = this.#process(this.#inbox.view())
+      if (!this.#closed) this.#inbox.consume(used)
+    }
+    this.#steer()
+  }
+
+  /** Stops the host from reading what we could not work on anyway. */
+  #steer(): void {
+    if (this.#closed) return
+    const full = this.#running && this.#inbox.length > LIMITS.pipelineBytesMax
+    const pause = full || this.#clogged
+    if (pause === this.#readingPaused) return
+    this.#readingPaused = pause
+    if (pause) this.#link.pauseReading()
+    else this.#link.resumeReading()
+  }
+
+  /** Takes whole steps from the front of `bytes`; returns how many bytes they were. */
+  #process(bytes: Uint8Array): number {
+    let at = 0
+    while (at < bytes.length && !this.#running && !this.#clogged && !this.#closed) {
+      const next = this.#step(bytes, at)
+      if (next === at && !this.#moved) break
+      at = next
+    }
+    return at
+  }
+
+  /** A step has changed the state without taking bytes. */
+  #moved = false
+
+  #step(bytes: Uint8Array, at: number): number {
+    this.#moved = false
+    if (this.#skipping) return this.#skipToSync(bytes, at)
+    if (this.#copy) return this.#collect(this.#copy, bytes, at)
+    const scanner = this.#scanner
+    scanner.scan(bytes, at, bytes.length)
+    if (scanner.batchBytes > 0 && scanner.stop !== 'copy') return this.#takeBatch(bytes, at)
+    switch (scanner.stop) {
+      case 'more':
+        if (scanner.scannedBytes <= LIMITS.pipelineBytesMax) return at
+        // The backend takes what there is; the rest of the pipeline follows.
+        return this.#takeScanned(bytes, at)
+      case 'copy':
+        if (scanner.scannedBytes > 0) return this.#takeScanned(bytes, at)
+        return this.#beginCopy(bytes, at)
+      case 'copy-rest':
+        if (scanner.scannedBytes > 0) return this.#takeScanned(bytes, at)
+        return frameEnd(bytes, at, bytes.length)
+      case 'terminate':
+        this.#link.end()
+        this.#close()
+        return at
+      case 'violation':
+        this.end(scanner.error ?? toPgnapError('a violation without an error'))
+        return at
+    }
+  }
+
+  #takeBatch(bytes: Uint8Array, at: number): number {
+    const scanner = this.#scanner
+    const end = at + scanner.batchBytes
+    const { batchComplete, readyCount } = scanner
+    scanner.take(scanner.batchBytes)
+    this.#run(slice(bytes, at, end), batchComplete, readyCount, 'client')
+    return end
+  }
+
+  /** Runs every whole message, also those that no Sync has closed yet. */
+  #takeScanned(bytes: Uint8Array, at: number): number {
+    const scanner = this.#scanner
+    const end = at + scanner.scannedBytes
+    const complete = scanner.batchComplete && scanner.batchBytes === scanner.scannedBytes
+    const { readyCount } = scanner
+    scanner.take(scanner.scannedBytes)
+    this.#run(slice(bytes, at, end), complete, readyCount, 'client')
+    return end
+  }
+
+  #skipToSync(bytes: Uint8Array, start: number): number {
+    let at = start
+    while (bytes.length - at >= FRAME_HEAD_BYTES) {
+      const type = bytes[at] as number
+      const error = checkHead(type, int32At(bytes, at + 1))
+      if (error) {
+        this.end(error)
+        return at
+      }
+      const next = frameEnd(bytes, at, bytes.length)
+      if (next < 0) break
+      if (type === FRONTEND.terminate) {
+        this.#link.end()
+        this.#close()
+        return next
+      }
+      at = next
+      if (type !== FRONTEND.sync) continue
+      this.#skipping = false
+      this.#send(readyForQuery(this.#client.transactionStatus))
+      break
+    }
+    return at
+  }
+
+  #beginCopy(bytes: Uint8Array, at: number): number {
+    const { plan } = this.#scanner
+    const end = frameEnd(bytes, at, bytes.length)
+    const head = bytes.slice(at, end)
+    if (!plan || this.#aborted) {
+      // The backend skips this message anyway.
+      this.#run(head, false, 0, 'client')
+      return end
+    }
+    const copy = new CopyCollector({ head, plan })
+    const status = this.#client.transactionStatus
+    if (!copy.simple || !plan.alone || (copy.shape.freeze && status !== 'failed')) {
+      this.#copy = copy
+      this.#askForData(copy)
+      return end
+    }
+    if (status === 'failed') this.#run(trialAlone(head), true, 1, 'client')
+    else {
+      this.#copy = copy
+      this.#run(copyTrial(head, status), true, 1, 'trial')
+    }
+    return end
+  }
+
+  #askForData(copy: CopyCollector): void {
+    this.#send(copyInResponse(copy.shape.binary, copy.shape.columnCount))
+  }
+
+  #collect(copy: CopyCollector, bytes: Uint8Array, at: number): number {
+    const next = copy.collect(bytes, at, bytes.length)
+    switch (copy.outcome) {
+      case 'more':
+        break
+      case 'next':
+        this.#askForData(copy)
+        break
+      case 'done':
+        this.#copy = undefined
+        this.#moved = true
+        this.#run(copy.messages(), copy.simple, copy.simple ? 1 : 0, 'copy')
+        break
+      case 'terminate':
+        this.#link.end()
+        this.#close()
+        break
+      case 'violation':
+        this.end(copy.error ?? toPgnapError('a violation without an error'))
+        break
+    }
+    return next
+  }
+
+  #run(messages: Uint8Array, complete: boolean, readyCount: number, purpose: Purpose): void {
+    this.#complete = complete
+    this.#readyCount = readyCount
+    this.#purpose = purpose
+    let answer: Uint8Array | Promise<Uint8Array>
+    try {
+      answer = this.#client.run(messages, complete)
+    } catch (error) {
+      this.#failed(error)
+      return
+    }
+    if (answer instanceof Uint8Array) {
+      this.#answered(answer)
+      return
+    }
+    this.#running = true
+    answer.then(this.#settle, this.#settleError)
+  }
+
+  #settled(answer: Uint8Array | undefined, error: unknown): void {
+    this.#running = false
+    if (this.#closed) return
+    if (answer) this.#answered(answer)
+    else this.#failed(error)
+    if (this.#shutdownError && !this.#running) this.end(this.#shutdownError)
+    this.#work()
+  }
+
+  #answered(answer: Uint8Array): void {
+    if (this.#closed) return
+    this.#open = !this.#complete
+    if (this.#purpose === 'trial') {
+      this.#triedCopy(answer)
+      return
+    }
+    this.#aborted = this.#open && endsAborted(answer, this.#aborted)
+    if (this.#purpose === 'client') this.#send(answer)
+    // The client has had its CopyInResponse from us, when we asked for the data.
+    else writeWithoutFrames(answer, BACKEND.copyInResponse, (part) => this.#send(part))
+  }
+
+  /** The backend has tried a COPY and undone it: either it wants data, or it has told what is wrong. */
+  #triedCopy(answer: Uint8Array): void {
+    const copy = this.#copy
+    if (!copy) return
+    const at = findFrame(answer, BACKEND.copyInResponse)
+    if (at >= 0) {
+      writeAsynchronous(answer, (part) => this.#send(part))
+      this.#send(answer.subarray(at, frameEnd(answer, at, answer.length)))
+      return
+    }
+    this.#copy = undefined
+    // In a transaction the trial was rolled back to a savepoint; the error must happen to the client.
+    if (this.#client.transactionStatus === 'idle') this.#send(answer)
+    else this.#run(trialAlone(copy.head), true, 1, 'client')
+  }
+
+  /** The batch in flight was not run to its end; if it had not even begun, the client may go on. */
+  #failed(reason: unknown): void {
+    if (this.#closed) return
+    const error = toPgnapError(reason)
+    if (error.kind === 'report') this.#log.error(error.message, { error })
+    const idle = this.#client.transactionStatus === 'idle' && !this.#open
+    if (!idle || !RECOVERABLE.has(error.sqlState)) {
+      this.end(error)
+      return
+    }
+    this.#copy = undefined
+    const message = errorResponse(error, 'ERROR')
+    for (let count = 0; count < this.#readyCount; count++) {
+      this.#send(message)
+      this.#send(readyForQuery('idle'))
+    }
+    if (this.#complete) return
+    this.#send(message)
+    this.#skipping = true
+  }
+
+  #send(bytes: Uint8Array): void {
+    if (bytes.length === 0 || this.#closed) return
+    const link = this.#link
+    const unread = link.bufferedBytes + bytes.length
+    if (unread > LIMITS.answerBytesMax) {
+      this.end(
+        new PgnapError('ANSWER_TOO_LARGE', `${unread} bytes of answers wait to be read`, {
+          hint: `read faster or ask for less: the limit answerBytesMax is ${LIMITS.answerBytesMax}`,
+        }),
+      )
+      return
+    }
+    link.write(bytes)
+    if (link.bufferedBytes > LIMITS.answerPauseBytes) this.#clogged = true
+  }
+
+  #close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#copy = undefined
+    this.#inbox.clear()
+    this.#client.close()
+    this.#onClosed()
+  }
+}
+
+/** Whether the backend skips till Sync after `answer`: an error without ReadyForQuery behind it. */
+function endsAborted(answer: Uint8Array, before: boolean): boolean {
+  let aborted = before
+  let at = 0
+  for (;;) {
+    const next = frameEnd(answer, at, answer.length)
+    if (next < 0) return aborted
+    const type = answer[at]
+    if (type === BACKEND.errorResponse) aborted = true
+    else if (type === BACKEND.readyForQuery) aborted = false
+    at = next
+  }
+}
+
+/** The part [start, end) of `bytes`; `bytes` itself when that is all of it. */
+function slice(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end)
+}

@@ -1,0 +1,87 @@
+/**
+ * Settings that a client asks for at startup, from the text of `options` to the SQL that applies them.
+ * Values come from outside and end in SQL that runs before the client has said anything else, so each
+ * one is quoted here and nowhere else.
+ */
+import { PgnapError } from '../../base/errors.ts'
+
+/**
+ * The settings inside the startup parameter `options`: `-c name=value`, `-cname=value`,
+ * `--name=value`; words are parted by space, a backslash keeps the character after it.
+ * Words that choose a Neon endpoint are passed over, because its clients send them to every server.
+ * Throws PROTOCOL_VIOLATION for any other word.
+ */
+export function splitOptions(options: string): [name: string, value: string][] {
+  const settings: [string, string][] = []
+  const words = splitWords(options)
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] ?? ''
+    if (word === '-c') settings.push(parseSetting(words[++index] ?? '', word))
+    else if (word.startsWith('-c')) settings.push(parseSetting(word.slice(2), word))
+    else if (word.startsWith('--')) settings.push(parseSetting(word.slice(2), word))
+    else if (!/^(?:endpoint|project)=/.test(word)) throw optionError(word)
+  }
+  return settings
+}
+
+/** One statement per setting, joined, or an empty text for no settings. */
+export function settingsSql(parameters: ReadonlyMap<string, string>): string {
+  let sql = ''
+  for (const [name, value] of parameters) sql += `${settingSql(name, value)};`
+  return sql
+}
+
+/** SQL's form of a text, right whatever standard_conforming_strings says. */
+export function quoteLiteral(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
+  return text.includes('\\') ? `E${quoted}` : quoted
+}
+
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/**
+ * Settings whose values are lists of names: SET would take one quoted text for one name, so the list
+ * is taken apart here. (Other lists, as DateStyle, are read from one text.)
+ */
+const NAME_LISTS: ReadonlySet<string> = new Set(['search_path', 'temp_tablespaces'])
+
+function settingSql(name: string, value: string): string {
+  const names = NAME_LISTS.has(name) && value.trim() !== '' ? splitNames(value) : [value]
+  // A broken list goes to Postgres as one text by a way that reads it as a list, for its own error.
+  if (!names) return `SELECT set_config(${quoteLiteral(name)},${quoteLiteral(value)},false)`
+  return `SET ${quoteIdentifier(name)} TO ${names.map(quoteLiteral).join(',')}`
+}
+
+/** `a, "B c"` as [`a`, `B c`]; undefined if it is not a list of names. */
+function splitNames(list: string): string[] | undefined {
+  const names: string[] = []
+  const element = /\s*(?:"((?:[^"]|"")+)"|([^\s",]+))\s*(,|$)/y
+  for (;;) {
+    const match = element.exec(list)
+    if (!match) return undefined
+    names.push(match[1]?.replaceAll('""', '"') ?? (match[2] ?? '').toLowerCase())
+    if (match[3] === '') return names
+  }
+}
+
+function splitWords(options: string): string[] {
+  const words: string[] = []
+  for (const match of options.matchAll(/(?:[^\s\\]|\\[\s\S])+/g)) {
+    words.push(match[0].replaceAll(/\\([\s\S])/g, '$1'))
+  }
+  return words
+}
+
+function parseSetting(text: string, word: string): [string, string] {
+  const equals = text.indexOf('=')
+  if (equals <= 0) throw optionError(word)
+  return [text.slice(0, equals).replaceAll('-', '_').toLowerCase(), text.slice(equals + 1)]
+}
+
+function optionError(word: string): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', `invalid word in startup options: ${word}`, {
+    hint: 'write settings as -c name=value or --name=value',
+  })
+}
