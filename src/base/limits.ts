@@ -59,7 +59,7 @@ export const LIMITS = {
   /** Pages dirtied since the last commit. Beyond: they are committed even inside a transaction. */
   dirtyBytesMax: 33_554_432, // 32 MiB
   /** Temporary files of one awake tenant, kept in memory. Beyond: 53100 for the statement. */
-  ephemeralBytesMax: 256 * MIB,
+  ephemeralBytesMax: 268_435_456, // 256 MiB
   /** Size of one tenant's database. Beyond: 53100, and the tenant stays readable. */
   databaseBytesMax: 68_719_476_736, // 64 GiB
   /** WAL written since the last checkpoint that makes the pool issue one when the tenant is idle. */
@@ -89,3 +89,5 @@ assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused bef
 assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
+assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
+assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')

@@ -1,0 +1,184 @@
+/**
+ * A medium on `node:sqlite`: one file per tenant, and while it is open its write-ahead log beside it.
+ *
+ * Durability is SQLite's: WAL mode with synchronous=FULL makes one fsync per commit, of the log. The log
+ * is never truncated while open, so once it has its size a commit overwrites blocks that are already
+ * there and the fsync has no file metadata to write. Copying the log into the file is left to
+ * `checkpoint`, on idle; SQLite does it by itself only beyond a bound.
+ *
+ * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and no
+ * shared-memory file is made.
+ */
+import { statSync } from 'node:fs'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { assert } from '../../base/assert.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { Medium, SqlRow, SqlValue } from '../../medium/medium.ts'
+import { sqliteError } from './sqlite-medium-error.ts'
+
+const PAGE_BYTES = 4096
+/** SQLite's own cache per open tenant; Postgres pages are cached above it. */
+const CACHE_KIB = 512
+/** Pages in the log beyond which a commit pays for a checkpoint (16 MB). Idle ones come before. */
+const CHECKPOINT_PAGES = 4096
+/** Prepared statements kept; the store has about forty. */
+const STATEMENTS_MAX = 128
+
+export interface NodeSqliteMediumOptions {
+  /**
+   * FULL: an acknowledged commit survives a power failure. NORMAL: it survives the end of the process,
+   * and a power failure may take the newest commits, whole ones only.
+   */
+  readonly synchronous?: 'FULL' | 'NORMAL'
+}
+
+export class NodeSqliteMedium implements Medium {
+  readonly #database: DatabaseSync
+  /** Undefined in memory. */
+  readonly #path: string | undefined
+  readonly #statements = new Map<string, StatementSync>()
+  /** Why nothing can be done any more: a transaction could be neither committed nor rolled back. */
+  #failure: PgnapError | undefined
+  #inTransaction = false
+
+  /**
+   * Opens the file, or makes it. Throws STORE_LOCKED when another process has it, STORE_IO, STORE_FULL,
+   * and STORE_CORRUPT when it is no SQLite file.
+   */
+  constructor(path: string, options: NodeSqliteMediumOptions = {}) {
+    this.#path = path === ':memory:' ? undefined : path
+    const synchronous = options.synchronous ?? 'FULL'
+    assert(synchronous === 'FULL' || synchronous === 'NORMAL', 'a known durability')
+    let database: DatabaseSync | undefined
+    try {
+      database = new DatabaseSync(path)
+      // The order matters: page size and vacuum mode before anything is written, the lock before WAL.
+      database.exec(`
+        PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;
+        PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+        PRAGMA synchronous = ${synchronous}; PRAGMA cache_size = -${CACHE_KIB};
+        PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA temp_store = MEMORY;
+        PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; COMMIT`)
+      this.#database = database
+    } catch (error) {
+      database?.close()
+      throw sqliteError(error)
+    }
+  }
+
+  /** A medium that is gone when it is closed. */
+  static inMemory(): NodeSqliteMedium {
+    return new NodeSqliteMedium(':memory:')
+  }
+
+  exec(sql: string): void {
+    this.#guard(() => this.#database.exec(sql))
+  }
+
+  run(sql: string, ...parameters: readonly SqlValue[]): number {
+    return this.#guard(() => Number(this.#prepare(sql).run(...parameters).changes))
+  }
+
+  get(sql: string, ...parameters: readonly SqlValue[]): SqlRow | undefined {
+    return this.#guard(() => this.#prepare(sql).get(...parameters) as SqlRow | undefined)
+  }
+
+  all(sql: string, ...parameters: readonly SqlValue[]): readonly SqlRow[] {
+    return this.#guard(() => this.#prepare(sql).all(...parameters) as unknown as SqlRow[])
+  }
+
+  transaction<Result>(body: () => Result): Result {
+    assert(!this.#inTransaction, 'transactions do not nest')
+    this.run('BEGIN IMMEDIATE')
+    this.#inTransaction = true
+    try {
+      const result = body()
+      this.run('COMMIT')
+      return result
+    } catch (error) {
+      this.#rollback()
+      throw error
+    } finally {
+      this.#inTransaction = false
+    }
+  }
+
+  sizeBytes(): number {
+    const pages = Number(this.get('PRAGMA page_count')?.[0] ?? 0)
+    return pages * this.#pageBytes() + this.#logBytes()
+  }
+
+  compact(bytesMax: number): number {
+    assert(bytesMax >= 0, 'bytes are not negative')
+    const free = Number(this.get('PRAGMA freelist_count')?.[0] ?? 0)
+    const pages = Math.min(free, Math.floor(bytesMax / this.#pageBytes()))
+    if (pages === 0) return 0
+    const before = Number(this.get('PRAGMA page_count')?.[0] ?? 0)
+    // exec, because each step of this statement frees one page and `run` would take one step only.
+    this.exec(`PRAGMA incremental_vacuum(${pages})`)
+    const after = Number(this.get('PRAGMA page_count')?.[0] ?? 0)
+    return (before - after) * this.#pageBytes()
+  }
+
+  checkpoint(): void {
+    if (this.#logBytes() > 0) this.get('PRAGMA wal_checkpoint(PASSIVE)')
+  }
+
+  damage(): readonly string[] {
+    const rows = this.all('PRAGMA integrity_check')
+    return rows.map((row) => String(row[0])).filter((text) => text !== 'ok')
+  }
+
+  /** Copies the log into the file and leaves that one file. Closing twice is allowed. */
+  [Symbol.dispose](): void {
+    if (!this.#database.isOpen) return
+    assert(!this.#inTransaction, 'a medium is not closed inside a transaction')
+    this.#statements.clear()
+    try {
+      this.#database.close()
+    } catch (error) {
+      throw sqliteError(error)
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql)
+    if (known !== undefined) return known
+    assert(this.#statements.size < STATEMENTS_MAX, 'values are bound, not written into SQL')
+    const statement = this.#database.prepare(sql)
+    statement.setReturnArrays(true)
+    this.#statements.set(sql, statement)
+    return statement
+  }
+
+  #rollback(): void {
+    // SQLite rolls back by itself after some errors; then there is nothing left to do.
+    if (!this.#database.isTransaction) return
+    try {
+      this.#database.exec('ROLLBACK')
+    } catch (error) {
+      this.#failure = new PgnapError('STORE_IO', 'the store failed and must be opened again', {
+        cause: error,
+        hint: 'check the disk; what was acknowledged is in the file',
+      })
+    }
+  }
+
+  #guard<Result>(action: () => Result): Result {
+    if (this.#failure !== undefined) throw this.#failure
+    try {
+      return action()
+    } catch (error) {
+      throw sqliteError(error)
+    }
+  }
+
+  #pageBytes(): number {
+    return Number(this.get('PRAGMA page_size')?.[0] ?? PAGE_BYTES)
+  }
+
+  #logBytes(): number {
+    if (this.#path === undefined) return 0
+    return statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  }
+}

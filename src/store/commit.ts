@@ -1,0 +1,186 @@
+/**
+ * A commit: new contents and deletions of one layer, as one transaction and one new version.
+ *
+ * For each key that held something before, the old content must stay readable. If it is a prefix of the
+ * new one, two numbers in the row keep it (append-history.ts); if not, the old row is copied to `undo`
+ * by SQLite itself, without passing through JavaScript. The log row comes last; its id is the new
+ * version, so a second commit of the same version would violate the key.
+ */
+import { assert } from '../base/assert.ts'
+import { isPrefix } from '../base/bytes.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
+import { HISTORY_BYTES_MAX, extendHistory, tailOf } from './append-history.ts'
+import { KeyRuns } from './key-runs.ts'
+import { ID, IN_RANGE, KEY_OF_ID, RECORD_KEYS, nextVersion } from './keys.ts'
+import type { KeyRange } from './keys.ts'
+import { asBytes, asNumber } from './schema.ts'
+import type { HotRow, Layer, StoreState } from './state.ts'
+import { fenced, layerOf, rememberHot, write } from './state.ts'
+
+/** Longest value of a key: one page. */
+export const VALUE_BYTES_MAX = 8192
+/** Longest content that is tried as an append: one chunk of Postgres's write-ahead log. */
+const APPEND_BYTES_MAX = 4096
+
+const COPY_TO_UNDO = 'INSERT INTO undo SELECT id, ?3, since, hist, data FROM page WHERE'
+const UPSERT = `INSERT INTO page VALUES (${ID}, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
+  since = excluded.since, hist = excluded.hist, data = excluded.data`
+
+export interface Put {
+  readonly key: PageKey
+  /** At most 8192 bytes. Must not change afterwards: the store remembers small ones as they are. */
+  readonly data: Uint8Array
+}
+
+/** What one commit changes. Deletions happen before puts. A key is put once at most. */
+export interface StoreChanges {
+  readonly puts: readonly Put[]
+  readonly deletions: readonly KeyRange[]
+  /** Inode numbers from here on have never been used, if that has moved. */
+  readonly nextInode?: InodeNo
+}
+
+/**
+ * Makes `changes` the next version of a layer and returns it.
+ * Throws STORE_FENCED unless the layer's head is `expected`, and what the medium throws.
+ */
+export function commit(
+  state: StoreState,
+  id: LayerId,
+  expected: Version,
+  changes: StoreChanges,
+): Version {
+  const layer = layerOf(state, id)
+  if (layer.head !== expected) throw fenced(`head is ${layer.head}, expected ${expected}`)
+  const puts = changes.puts.toSorted((a, b) => a.key - b.key)
+  for (let index = 1; index < puts.length; index++) {
+    assert(puts[index - 1]?.key !== puts[index]?.key, 'a commit puts a key once')
+  }
+  return commitWith(state, layer, (writer) => {
+    for (const range of changes.deletions) writer.deleteRange(range)
+    for (const put of puts) writer.put(put.key, put.data)
+    if (changes.nextInode !== undefined) writer.reserveInodes(changes.nextInode)
+  })
+}
+
+/** One commit whose changes `body` makes step by step, so that they need not all be in memory. */
+export function commitWith(
+  state: StoreState,
+  layer: Layer,
+  body: (writer: CommitWriter) => void,
+): Version {
+  const version = nextVersion(layer.head)
+  // Time may go back; versions must not look as if they did.
+  const atMs = Math.max(Math.floor(state.clock.nowMs()), layer.headMs)
+  const writer = new CommitWriter(state, layer, version)
+  write(state, () => {
+    body(writer)
+    state.medium.run(`INSERT INTO log VALUES (${ID}, ?3, ?4)`, layer.id, version, atMs, writer.ids())
+  })
+  writer.remember()
+  layer.head = version
+  layer.headMs = atMs
+  return version
+}
+
+/** The changes of one commit on their way into the tables. Use it only inside `commitWith`. */
+export class CommitWriter {
+  readonly #state: StoreState
+  readonly #layer: Layer
+  readonly #version: Version
+  readonly #keys: PageKey[] = []
+  readonly #deleted = new Set<PageKey>()
+  readonly #hot: [PageKey, HotRow | undefined][] = []
+  #nextInode: InodeNo
+
+  constructor(state: StoreState, layer: Layer, version: Version) {
+    this.#state = state
+    this.#layer = layer
+    this.#version = version
+    this.#nextInode = layer.nextInode
+  }
+
+  /** Deletes what the layer holds in [from, to). */
+  deleteRange({ from, to }: KeyRange): void {
+    assert(from < to, 'a range is not empty')
+    const { medium } = this.#state
+    const layer = this.#layer.id
+    const rows = medium.all(`SELECT ${KEY_OF_ID} FROM page WHERE ${IN_RANGE}`, layer, from, to)
+    if (rows.length === 0) return
+    for (const row of rows) {
+      const key = asNumber(row[0]) as PageKey
+      this.#keys.push(key)
+      this.#deleted.add(key)
+      this.#hot.push([key, undefined])
+    }
+    medium.run(
+      `INSERT INTO undo SELECT id, ?4, since, hist, data FROM page WHERE ${IN_RANGE}`,
+      ...[layer, from, to, this.#version],
+    )
+    medium.run(`DELETE FROM page WHERE ${IN_RANGE}`, layer, from, to)
+  }
+
+  /** Sets the content of one key; keys of one commit are put once each. */
+  put(key: PageKey, data: Uint8Array): void {
+    assert(data.length <= VALUE_BYTES_MAX, 'a value is one page at most')
+    const version = this.#version
+    const appendable = data.length <= APPEND_BYTES_MAX && key >= RECORD_KEYS
+    const before = appendable ? this.#lineage(key) : undefined
+    let row: HotRow | undefined
+    if (
+      before !== undefined &&
+      (before.history?.length ?? 0) < HISTORY_BYTES_MAX &&
+      isPrefix(before.data, data)
+    ) {
+      const lengthBefore = before.data.length
+      const history = extendHistory(before.history, before.tail, version, lengthBefore)
+      row = { since: before.since, history, data, tail: { version, length: lengthBefore } }
+    } else {
+      if (!this.#deleted.has(key)) {
+        this.#state.medium.run(`${COPY_TO_UNDO} id = ${ID}`, this.#layer.id, key, version)
+      }
+      if (appendable) row = { since: version, history: null, data, tail: { version, length: 0 } }
+    }
+    this.#state.medium.run(
+      UPSERT,
+      ...[this.#layer.id, key, row?.since ?? version, row?.history ?? null, data],
+    )
+    this.#keys.push(key)
+    this.#hot.push([key, row])
+  }
+
+  reserveInodes(nextInode: InodeNo): void {
+    assert(nextInode >= this.#nextInode, 'inode numbers are never reused')
+    this.#nextInode = nextInode
+    const { medium } = this.#state
+    medium.run('UPDATE layer SET next_inode = ?2 WHERE id = ?1', this.#layer.id, nextInode)
+  }
+
+  /** The keys of this commit, as the log keeps them. */
+  ids(): Uint8Array<ArrayBuffer> {
+    return KeyRuns.of(this.#keys).encode()
+  }
+
+  /** After the commit: what the next one will want to know. */
+  remember(): void {
+    for (const [key, row] of this.#hot) rememberHot(this.#layer, key, row)
+    this.#layer.nextInode = this.#nextInode
+  }
+
+  #lineage(key: PageKey): HotRow | undefined {
+    if (this.#deleted.has(key)) return undefined
+    const hot = this.#layer.hot.get(key)
+    if (hot !== undefined) return hot
+    const row = this.#state.medium.get(
+      `SELECT since, hist, data FROM page WHERE id = ${ID}`,
+      ...[this.#layer.id, key],
+    )
+    if (row === undefined) return undefined
+    const since = asNumber(row[0]) as Version
+    const history = row[1] === null ? null : asBytes(row[1])
+    return { since, history, data: asBytes(row[2]), tail: tailOf(since, history) }
+  }
+}
+
+assert(VALUE_BYTES_MAX <= LIMITS.dirtyBytesMax, 'a commit holds one page at least')

@@ -1,0 +1,244 @@
+/**
+ * Names and nodes of one tenant's tree: the template, and over it what the store's records say.
+ *
+ * A directory keeps only the names in which it differs from the template (`overlay`), and a node exists
+ * only once somebody has looked at it, so opening costs what was changed and not what is there.
+ */
+import { assert } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { InodeNo } from '../base/ids.ts'
+import { FileError, FileNode, PAGE_BYTES, ROOT_INODE, WAL_CHUNK_BYTES } from './file-node.ts'
+import { WAL_DIRECTORY, isDirectoryMode } from './file-node.ts'
+import { FIRST_TENANT_INODE, INODES_MAX } from './keys.ts'
+import type { Template, TemplateNode } from './template.ts'
+import { corrupt } from './varint.ts'
+import type { LevelRecord, StoreView } from './view.ts'
+
+/**
+ * Removed by Postgres at every start (pg_internal.init alone is 150 KB rebuilt per boot), or of meaning
+ * only to a live process.
+ */
+const EPHEMERAL_NAME = /^(postmaster\.(pid|opts)|pgsql_tmp.*|pg_internal\.init.*)$/
+/** The directory itself must exist when Postgres starts; what is in it is ephemeral. */
+const EPHEMERAL_DIRECTORY = 'pg_stat_tmp'
+
+export class FileTree {
+  readonly root: FileNode
+  /** Files that were unlinked while open by somebody who never came back to let them go. */
+  readonly orphans: readonly FileNode[]
+  /** Sizes of all files but WAL and ephemeral ones. */
+  databaseBytes: number
+  readonly #template: Template
+  readonly #view: StoreView | undefined
+  readonly #records: ReadonlyMap<InodeNo, readonly LevelRecord[]>
+  readonly #overlays = new Map<InodeNo, Map<string, InodeNo | null>>()
+  readonly #nodes = new Map<InodeNo, FileNode>()
+  #nextInode: InodeNo
+
+  constructor(template: Template, view: StoreView | undefined) {
+    this.#template = template
+    this.#view = view
+    this.#records = view?.records() ?? new Map()
+    this.#nextInode = view?.nextInode ?? FIRST_TENANT_INODE
+    this.databaseBytes = template.databaseBytes
+    const orphans: InodeNo[] = []
+    // First all names of the template that a record may have moved, then all names of records: two
+    // files may have swapped theirs.
+    for (const inode of this.#records.keys()) {
+      const below = template.node(inode)
+      if (below !== undefined) this.#setName(below.parent, below.name, null)
+    }
+    for (const [inode, levels] of this.#records) {
+      const entry = levels[0]
+      assert(entry !== undefined, 'a record is of some level')
+      const { record } = entry
+      if (record.parent !== 0) this.#setName(record.parent, record.name, inode)
+      else if (record.sizeBytes > 0 && view?.owns(entry) === true) orphans.push(inode)
+      const below = template.node(inode)
+      if (below !== undefined && !template.isWal(below)) this.databaseBytes -= below.sizeBytes
+      const counts = record.parent !== 0 && record.chunkBytes !== WAL_CHUNK_BYTES
+      if (counts) this.databaseBytes += record.sizeBytes
+    }
+    this.root = this.#node(ROOT_INODE)
+    this.orphans = view?.readOnly === true ? [] : orphans.map((inode) => this.#orphan(inode))
+  }
+
+  lookup(directory: FileNode, name: string): FileNode | undefined {
+    if (!directory.isDirectory) throw new FileError('ENOTDIR')
+    const changed = directory.overlay?.get(name)
+    if (changed === null) return undefined
+    const inode = changed ?? directory.template?.children?.get(name)
+    return inode === undefined ? undefined : this.#node(inode)
+  }
+
+  list(directory: FileNode): string[] {
+    if (!directory.isDirectory) throw new FileError('ENOTDIR')
+    const names: string[] = []
+    const { overlay } = directory
+    for (const name of directory.template?.children?.keys() ?? []) {
+      if (overlay?.has(name) !== true) names.push(name)
+    }
+    for (const [name, inode] of overlay ?? []) if (inode !== null) names.push(name)
+    return names
+  }
+
+  create(directory: FileNode, name: string, mode: number, nowMs: number): FileNode {
+    if (this.lookup(directory, name) !== undefined) throw new FileError('EEXIST')
+    assert(!directory.unlinked, 'nothing is made in a directory that is gone')
+    if (this.#nextInode >= INODES_MAX) {
+      throw new PgnapError('STORE_FULL', 'this tenant has used up its inode numbers', {
+        hint: 'dump the tenant and restore it into a new one',
+      })
+    }
+    const ino = this.#nextInode
+    this.#nextInode = (ino + 1) as InodeNo
+    const inWal = !isDirectoryMode(mode) && this.#isWalDirectory(directory)
+    const node = new FileNode({
+      ino,
+      parent: directory.ino,
+      name,
+      mode,
+      size: 0,
+      modifiedMs: nowMs,
+      baseBytes: 0,
+      chunkBytes: inWal ? WAL_CHUNK_BYTES : PAGE_BYTES,
+      template: undefined,
+      recorded: false,
+      ephemeral: this.isEphemeralName(directory, name),
+    })
+    this.#nodes.set(ino, node)
+    this.#rename(directory, name, ino, nowMs)
+    return node
+  }
+
+  /** Throws unless `node` may be moved into `directory` over `target`. */
+  checkRename(node: FileNode, directory: FileNode, target: FileNode | undefined): void {
+    if (!directory.isDirectory) throw new FileError('ENOTDIR')
+    for (let up: FileNode | undefined = directory; up !== undefined; up = this.#parentOf(up)) {
+      if (up === node) throw new FileError('EINVAL')
+    }
+    if (target === undefined) return
+    if (target.isDirectory && !node.isDirectory) throw new FileError('EISDIR')
+    if (!target.isDirectory && node.isDirectory) throw new FileError('ENOTDIR')
+    if (target.isDirectory && this.list(target).length > 0) throw new FileError('ENOTEMPTY')
+  }
+
+  move(
+    node: FileNode,
+    fromDirectory: FileNode,
+    fromName: string,
+    toDirectory: FileNode,
+    toName: string,
+    nowMs: number,
+  ): void {
+    this.#rename(fromDirectory, fromName, null, nowMs)
+    this.#rename(toDirectory, toName, node.ino, nowMs)
+    node.parent = toDirectory.ino
+    node.name = toName
+  }
+
+  /** Takes a name out of the tree; its node stays until it is forgotten. */
+  detach(directory: FileNode, name: string, node: FileNode, nowMs: number): void {
+    assert(!node.unlinked, 'a node leaves the tree once')
+    this.#rename(directory, name, null, nowMs)
+    node.unlinked = true
+    node.recordDirty = true
+  }
+
+  forget(node: FileNode): void {
+    assert(node.unlinked, 'what has a name stays')
+    this.#nodes.delete(node.ino)
+  }
+
+  isEphemeralName(directory: FileNode, name: string): boolean {
+    return (
+      directory.ephemeral || directory.name === EPHEMERAL_DIRECTORY || EPHEMERAL_NAME.test(name)
+    )
+  }
+
+  /** Counts bytes that a node gained, if they count. */
+  countBytes(node: FileNode, bytes: number): void {
+    if (!node.ephemeral && !node.isWal && !node.unlinked) this.databaseBytes += bytes
+  }
+
+  #parentOf(node: FileNode): FileNode | undefined {
+    return node.parent === 0 ? undefined : this.#node(node.parent)
+  }
+
+  #rename(directory: FileNode, name: string, inode: InodeNo | null, nowMs: number): void {
+    this.#setName(directory.ino, name, inode)
+    directory.overlay ??= this.#overlays.get(directory.ino)
+    directory.modifiedMs = nowMs
+  }
+
+  #setName(directory: InodeNo | 0, name: string, inode: InodeNo | null): void {
+    if (directory === 0) return
+    let overlay = this.#overlays.get(directory)
+    if (overlay === undefined) this.#overlays.set(directory, (overlay = new Map()))
+    // A name that the template has not got needs no whiteout: a busy directory would collect them.
+    const inTemplate = this.#template.node(directory)?.children?.has(name) === true
+    if (inode === null && !inTemplate) overlay.delete(name)
+    else overlay.set(name, inode)
+  }
+
+  #isWalDirectory(directory: FileNode): boolean {
+    return directory.name === WAL_DIRECTORY && directory.parent === ROOT_INODE
+  }
+
+  #node(inode: InodeNo): FileNode {
+    const known = this.#nodes.get(inode)
+    if (known !== undefined) return known
+    const levels = this.#records.get(inode)
+    const below = this.#template.node(inode)
+    const node = levels === undefined ? this.#fromTemplate(below) : this.#fromRecords(inode, levels)
+    if (node === undefined) throw corrupt(`a name leads to inode ${inode}, which does not exist`)
+    node.overlay = this.#overlays.get(inode)
+    this.#nodes.set(inode, node)
+    return node
+  }
+
+  #fromTemplate(below: TemplateNode | undefined): FileNode | undefined {
+    if (below === undefined) return undefined
+    return new FileNode({
+      ino: below.inode,
+      parent: below.parent,
+      name: below.name,
+      mode: below.mode,
+      size: below.sizeBytes,
+      modifiedMs: below.modifiedMs,
+      baseBytes: below.sizeBytes,
+      chunkBytes: this.#template.isWal(below) ? WAL_CHUNK_BYTES : PAGE_BYTES,
+      template: below,
+      recorded: false,
+      ephemeral: false,
+    })
+  }
+
+  #fromRecords(inode: InodeNo, levels: readonly LevelRecord[]): FileNode | undefined {
+    const entry = levels[0]
+    if (entry === undefined) return undefined
+    const { record } = entry
+    const own = this.#view?.owns(entry) === true
+    return new FileNode({
+      ino: inode,
+      parent: record.parent,
+      name: record.name,
+      mode: record.mode,
+      size: record.sizeBytes,
+      modifiedMs: record.modifiedMs,
+      // Where the layer has no record yet, all of the file below shows through.
+      baseBytes: own ? record.baseBytes : record.sizeBytes,
+      chunkBytes: record.chunkBytes,
+      template: this.#template.node(inode),
+      lower: own ? levels.slice(1) : levels,
+      recorded: own,
+      ephemeral: false,
+    })
+  }
+
+  #orphan(inode: InodeNo): FileNode {
+    const node = this.#node(inode)
+    node.unlinked = true
+    return node
+  }
+}

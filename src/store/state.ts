@@ -1,0 +1,224 @@
+/**
+ * What a store keeps in memory about its medium, how that is loaded, and the one door through which
+ * every write goes.
+ *
+ * Ownership. Opening reads the epoch; the first write raises it, in the same transaction as what it
+ * writes, and from then on every write checks it. So of two owners the one that wrote last wins and the
+ * other is refused (STORE_FENCED) before it can write a byte, and opening to read costs no fsync.
+ * Between opening and the first write somebody else may have written: the first write therefore also
+ * compares what was loaded with what is there.
+ *
+ * Failure. When a write throws, what is in the medium is not known: a commit that reported an error
+ * may have become durable. Nothing in memory is believed any more; the next call loads it again.
+ * Memory is changed only after the medium has said yes.
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
+import type { Medium } from '../medium/medium.ts'
+import type { HistoryTail, Lineage } from './append-history.ts'
+import type { KeyRuns } from './key-runs.ts'
+import { KEY_OF_ID, IN_LAYER } from './keys.ts'
+import { asNumber, readEpoch, readMeta, setMeta } from './schema.ts'
+import { corrupt } from './varint.ts'
+
+/** Small rows of the newest commits of one layer, so that an append needs no SELECT. */
+const HOT_ROWS_MAX = 32
+/** Key sets of frozen levels that are remembered. */
+const FROZEN_SETS_MAX = 32
+
+export interface HotRow extends Lineage {
+  readonly tail: HistoryTail
+}
+
+/** One row of `layer`, and the head that follows from `log`. */
+export interface Layer {
+  readonly id: LayerId
+  readonly parent: LayerId | undefined
+  /** The parent's version that this layer stands on, and its own first version. */
+  readonly base: Version
+  name: string | undefined
+  readonly createdMs: number
+  /** Oldest version that can be read. */
+  floor: Version
+  floorMs: number
+  /**
+   * Log rows up to here have been examined by prune since the store was loaded. Kept in memory only:
+   * below the floor only rows with pinned keys remain, so examining them once more per load is cheap.
+   */
+  swept: number
+  /** Inode numbers from here on have never been used in this layer. */
+  nextInode: InodeNo
+  /** Dropped, but others stand on it. */
+  dead: boolean
+  head: Version
+  headMs: number
+  readonly hot: Map<PageKey, HotRow>
+}
+
+export interface StoreState {
+  readonly medium: Medium
+  readonly clock: Clock
+  readonly fingerprint: Fingerprint
+  layers: Map<LayerId, Layer>
+  nextLayer: number
+  /** The epoch found when the state was loaded; ours is one more, once `claimed`. */
+  epochFound: number
+  claimed: boolean
+  /** A write failed: load again before anything else. */
+  stale: boolean
+  closed: boolean
+  /** Versions that an open view reads: layer, version, how many views. */
+  readonly pins: Map<LayerId, Map<Version, number>>
+  readonly frozenKeys: Map<string, KeyRuns | undefined>
+}
+
+/** Reads layers and heads. */
+export function loadState(state: StoreState): void {
+  const { medium } = state
+  const meta = readMeta(medium)
+  if (meta === undefined) throw corrupt('its facts are gone')
+  if (state.claimed && meta.epoch !== state.epochFound + 1) throw fenced('another owner has written')
+  if (!state.claimed) state.epochFound = meta.epoch
+  state.nextLayer = meta.nextLayer
+  state.layers = readLayers(medium)
+  state.frozenKeys.clear()
+  state.stale = false
+}
+
+function readLayers(medium: Medium): Map<LayerId, Layer> {
+  const layers = new Map<LayerId, Layer>()
+  const rows = medium.all(
+    `SELECT id, parent, base, name, at, floor, floor_at, next_inode, dead FROM layer
+     ORDER BY id`,
+  )
+  for (const row of rows) {
+    const id = asNumber(row[0]) as LayerId
+    const base = asNumber(row[2]) as Version
+    const createdMs = asNumber(row[4])
+    const last = medium.get(
+      `SELECT ${KEY_OF_ID}, at FROM log WHERE ${IN_LAYER} ORDER BY id DESC LIMIT 1`,
+      id,
+    )
+    layers.set(id, {
+      id,
+      parent: row[1] === null ? undefined : (asNumber(row[1]) as LayerId),
+      base,
+      name: typeof row[3] === 'string' ? row[3] : undefined,
+      createdMs,
+      floor: asNumber(row[5]) as Version,
+      floorMs: asNumber(row[6]),
+      swept: base,
+      nextInode: asNumber(row[7]) as InodeNo,
+      dead: row[8] === 1,
+      head: last === undefined ? base : (asNumber(last[0]) as Version),
+      headMs: last === undefined ? createdMs : asNumber(last[1]),
+      hot: new Map(),
+    })
+  }
+  if (!layers.has(0 as LayerId)) throw corrupt('its main layer is gone')
+  return layers
+}
+
+/** The state, loaded again if the last write failed. Throws STORE_IO when the store is closed. */
+export function current(state: StoreState): StoreState {
+  if (state.closed) {
+    throw new PgnapError('STORE_IO', 'the store is closed', { hint: 'open the tenant again' })
+  }
+  if (state.stale) loadState(state)
+  return state
+}
+
+/** The layer, which must exist. */
+export function layerOf(state: StoreState, id: LayerId): Layer {
+  const layer = current(state).layers.get(id)
+  if (layer === undefined) {
+    throw new PgnapError('TENANT_UNKNOWN', `branch ${id} does not exist`, {
+      hint: 'list the branches with "pgnap branch list"',
+    })
+  }
+  return layer
+}
+
+/**
+ * Runs `body` as one durable write of this owner. Throws STORE_FENCED when there is another owner,
+ * and what the medium or `body` throws; the state is then loaded again before its next use.
+ */
+export function write<Result>(state: StoreState, body: () => Result): Result {
+  current(state)
+  try {
+    const result = state.medium.transaction(() => {
+      if (state.claimed) {
+        if (readEpoch(state.medium) !== state.epochFound + 1) {
+          throw fenced('another owner has written')
+        }
+      } else claim(state)
+      return body()
+    })
+    state.claimed = true
+    return result
+  } catch (error) {
+    state.stale = true
+    throw error
+  }
+}
+
+function claim(state: StoreState): void {
+  const { medium } = state
+  if (readEpoch(medium) !== state.epochFound) throw fenced('another owner has taken the store')
+  const present = readLayers(medium)
+  const unchanged =
+    present.size === state.layers.size &&
+    [...present.values()].every((layer) => {
+      const known = state.layers.get(layer.id)
+      return known !== undefined && known.head === layer.head && known.floor === layer.floor
+    })
+  if (!unchanged) throw fenced('the store changed after it was opened')
+  setMeta(medium, 'epoch', state.epochFound + 1)
+  setMeta(medium, 'fingerprint', state.fingerprint)
+}
+
+/** The refusal that keeps one writer per tenant. */
+export function fenced(detail: string): PgnapError {
+  return new PgnapError('STORE_FENCED', 'this copy of the tenant is out of date', {
+    detail,
+    hint: 'try again: the next attempt starts from the store',
+  })
+}
+
+/** The refusal to read or branch a version that history no longer holds. */
+export function notRetained(layer: Layer, what: string): PgnapError {
+  return new PgnapError('VERSION_NOT_RETAINED', `${what} is not retained`, {
+    detail: `versions ${layer.floor} to ${layer.head} are, the oldest from ${layer.floorMs} ms`,
+    hint: 'raise the retention of history to go back further in future',
+  })
+}
+
+/** Versions of `id` below its floor that must stay readable: branch points and open views. */
+export function pinsOf(state: StoreState, id: LayerId): readonly number[] {
+  const pins: number[] = [...(state.pins.get(id)?.keys() ?? [])]
+  for (const layer of state.layers.values()) if (layer.parent === id) pins.push(layer.base)
+  return pins
+}
+
+/** Remembers a small row of the newest commit; the least recently written go. */
+export function rememberHot(layer: Layer, key: PageKey, row: HotRow | undefined): void {
+  layer.hot.delete(key)
+  if (row === undefined) return
+  layer.hot.set(key, row)
+  if (layer.hot.size > HOT_ROWS_MAX) {
+    const oldest = layer.hot.keys().next().value
+    assert(oldest !== undefined, 'a map with entries has a first one')
+    layer.hot.delete(oldest)
+  }
+}
+
+/** Remembers the keys of a frozen level, undefined for "too many"; the oldest set goes. */
+export function rememberFrozen(state: StoreState, name: string, keys: KeyRuns | undefined): void {
+  if (state.frozenKeys.size >= FROZEN_SETS_MAX) {
+    const oldest = state.frozenKeys.keys().next().value
+    if (oldest !== undefined) state.frozenKeys.delete(oldest)
+  }
+  state.frozenKeys.set(name, keys)
+}

@@ -1,0 +1,180 @@
+/**
+ * The durable truth of one tenant: every version of every branch that is still retained, in one medium.
+ * This file only composes; each idea has its own: commit.ts, reading.ts, layers.ts, history.ts, prune.ts,
+ * restore.ts, verify.ts, inspect.ts.
+ *
+ * A store holds differences from one template, named in it for ever. It is opened with whatever
+ * templates this pgnap has: an engine of another build may use the store as long as Postgres's major
+ * version is the same and the store's own template is among them.
+ */
+import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Fingerprint, LayerId, Version } from '../base/ids.ts'
+import type { Medium } from '../medium/medium.ts'
+import type { StoreChanges } from './commit.ts'
+import { commit } from './commit.ts'
+import { FIRST_TENANT_INODE, MAIN } from './keys.ts'
+import { branch, drop, findLayer } from './layers.ts'
+import type { BranchOptions } from './layers.ts'
+import { FORMAT_VERSION, createTables, readMeta } from './schema.ts'
+import type { StoreMeta } from './schema.ts'
+import type { StoreState } from './state.ts'
+import { current, layerOf, loadState } from './state.ts'
+import type { Template } from './template.ts'
+import { StoreView } from './view.ts'
+
+/** The build of the engine that is about to use a store. */
+export interface StoreEngine {
+  readonly fingerprint: Fingerprint
+  readonly postgresMajor: number
+  /** The template that a new store is made on. */
+  readonly templateId: string
+}
+
+export interface StoreOptions {
+  readonly clock: Clock
+  readonly engine: StoreEngine
+  /** Templates of this and of earlier engine builds, by id. */
+  readonly templates: { get(id: string): Template | undefined }
+}
+
+/** A branch, as others see it. */
+export interface LayerInfo {
+  readonly id: LayerId
+  readonly name: string | undefined
+  readonly parent: LayerId | undefined
+  /** The parent's version it was made at. */
+  readonly base: Version
+  readonly createdMs: number
+  readonly head: Version
+  readonly headMs: number
+  /** Oldest version that can be read, and its time. */
+  readonly floor: Version
+  readonly floorMs: number
+}
+
+export class Store implements Disposable {
+  readonly template: Template
+  readonly #state: StoreState
+
+  private constructor(state: StoreState, template: Template) {
+    this.#state = state
+    this.template = template
+  }
+
+  /**
+   * Opens what is in `medium`, or makes a new store in an empty one. The store owns the medium.
+   * Throws STORE_FORMAT_UNKNOWN, STORE_ENGINE_MISMATCH, STORE_CORRUPT and what the medium throws.
+   */
+  static open(medium: Medium, options: StoreOptions): Store {
+    const meta = readMeta(medium) ?? create(medium, options)
+    const { engine } = options
+    if (meta.postgresMajor !== engine.postgresMajor) {
+      throw mismatch(`it is of Postgres ${meta.postgresMajor}, this is ${engine.postgresMajor}`)
+    }
+    const template = options.templates.get(meta.templateId)
+    if (template === undefined) {
+      throw mismatch(`it stands on template ${meta.templateId}, which this pgnap has not got`)
+    }
+    const state: StoreState = {
+      medium,
+      clock: options.clock,
+      fingerprint: engine.fingerprint,
+      layers: new Map(),
+      nextLayer: meta.nextLayer,
+      epochFound: meta.epoch,
+      claimed: false,
+      stale: false,
+      closed: false,
+      pins: new Map(),
+      frozenKeys: new Map(),
+    }
+    loadState(state)
+    return new Store(state, template)
+  }
+
+  get templateId(): string {
+    return this.template.id
+  }
+
+  /** Live branches, main first. */
+  layers(): readonly LayerInfo[] {
+    const layers = [...current(this.#state).layers.values()]
+    return layers.filter((layer) => !layer.dead).map((layer) => ({ ...layer }))
+  }
+
+  /** The branch of this name, "main" included. */
+  findLayer(name: string): LayerId | undefined {
+    return findLayer(this.#state, name)?.id
+  }
+
+  /** Newest version of a layer. */
+  head(layer: LayerId = MAIN): Version {
+    return layerOf(this.#state, layer).head
+  }
+
+  /**
+   * A layer as it is now (that view commits), or at a retained version of the past (read-only; the
+   * version stays readable until the view is closed). Throws VERSION_NOT_RETAINED, TENANT_UNKNOWN.
+   */
+  view(layer: LayerId = MAIN, pastVersion?: Version): StoreView {
+    return new StoreView(this.#state, layer, pastVersion)
+  }
+
+  /** One commit without a view. Throws STORE_FENCED unless the head is `expected`. */
+  commit(layer: LayerId, expected: Version, changes: StoreChanges): Version {
+    return commit(this.#state, layer, expected, changes)
+  }
+
+  /** See {@link branch}. */
+  branch(parent: LayerId, options: BranchOptions = {}): LayerId {
+    return branch(this.#state, parent, options)
+  }
+
+  /** See {@link drop}. */
+  drop(layer: LayerId): void {
+    drop(this.#state, layer)
+  }
+
+  /** Closes the medium too. */
+  close(): void {
+    if (this.#state.closed) return
+    this.#state.closed = true
+    this.#state.medium[Symbol.dispose]()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+function create(medium: Medium, { clock, engine, templates }: StoreOptions): StoreMeta {
+  if (templates.get(engine.templateId) === undefined) {
+    throw new PgnapError('ENGINE_ASSETS_INVALID', 'the template of this engine is missing', {
+      hint: 'install pgnap again',
+    })
+  }
+  const meta: StoreMeta = {
+    format: FORMAT_VERSION,
+    fingerprint: engine.fingerprint,
+    postgresMajor: engine.postgresMajor,
+    templateId: engine.templateId,
+    nextLayer: MAIN + 1,
+    epoch: 0,
+  }
+  const nowMs = Math.floor(clock.nowMs())
+  medium.transaction(() => {
+    createTables(medium, meta)
+    medium.run(
+      `INSERT INTO layer VALUES (?1, NULL, 0, 'main', ?2, 0, ?2, ?3, 0)`,
+      ...[MAIN, nowMs, FIRST_TENANT_INODE],
+    )
+  })
+  return meta
+}
+
+function mismatch(what: string): PgnapError {
+  return new PgnapError('STORE_ENGINE_MISMATCH', `this store needs another engine: ${what}`, {
+    hint: 'run "pgnap dump" with the pgnap that wrote it, then "pgnap restore" with this one',
+  })
+}

@@ -1,0 +1,439 @@
+/**
+ * The files of one tenant: a tree over a view of its store and over the template, held in memory only
+ * where it was touched. It is what Postgres sees as its data directory, and it knows nothing of Postgres
+ * but three facts: chunks below pg_wal are smaller, some names mean nothing after a restart, and one
+ * commit must hold everything that changed since the last one.
+ *
+ * Opening reads the records of changed files, so its cost does not depend on the template or on the
+ * size of the database. Nothing is durable until `commit`; nothing may be acknowledged before it. A
+ * commit that fails leaves these files useless (`broken`): memory is ahead of the store and cannot be
+ * wound back. Drop them and the slot, and open again.
+ */
+import { assert } from '../base/assert.ts'
+import { trimmedLength } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { InodeNo, Version } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
+import { FileError, withPermissions } from './file-node.ts'
+import type { FileNode } from './file-node.ts'
+import { FilePages } from './file-pages.ts'
+import { FileTree } from './file-tree.ts'
+import type { Put, StoreChanges } from './commit.ts'
+import { encodeRecord } from './inode-record.ts'
+import { CHUNKS_PER_INODE, chunkKey, recordKey } from './keys.ts'
+import type { KeyRange } from './keys.ts'
+import type { Template } from './template.ts'
+import type { StoreView } from './view.ts'
+
+export { FileError, FileNode, type FileErrorName } from './file-node.ts'
+
+export interface TenantFilesOptions {
+  /** Of the store, or any template in memory. */
+  readonly template: Template
+  readonly clock: Clock
+  /** Default: `LIMITS.pageCacheBytesMax`. */
+  readonly cacheBytesMax?: number
+  /** Default: `LIMITS.databaseBytesMax`. */
+  readonly databaseBytesMax?: number
+  /** Default: `LIMITS.ephemeralBytesMax`. */
+  readonly ephemeralBytesMax?: number
+}
+
+export class TenantFiles implements Disposable {
+  readonly #view: StoreView | undefined
+  readonly #template: Template
+  readonly #clock: Clock
+  readonly #databaseBytesMax: number
+  readonly #pages: FilePages
+  readonly #tree: FileTree
+  /** Nodes with something for the next commit: content, record or removal. */
+  readonly #dirtyNodes = new Set<FileNode>()
+  /** Files in the store that have left the tree by becoming ephemeral. */
+  readonly #leftStore = new Set<FileNode>()
+  #committedDatabaseBytes: number
+  #walDirty = false
+  #broken: unknown = undefined
+  #closed = false
+
+  private constructor(view: StoreView | undefined, options: TenantFilesOptions) {
+    this.#view = view
+    this.#template = options.template
+    this.#clock = options.clock
+    this.#databaseBytesMax = options.databaseBytesMax ?? LIMITS.databaseBytesMax
+    this.#pages = new FilePages({
+      view,
+      cacheBytesMax: options.cacheBytesMax ?? LIMITS.pageCacheBytesMax,
+      ephemeralBytesMax: options.ephemeralBytesMax ?? LIMITS.ephemeralBytesMax,
+      onDirty: (node) => this.#mark(node),
+    })
+    this.#tree = new FileTree(options.template, view)
+    for (const orphan of this.#tree.orphans) this.#dirtyNodes.add(orphan)
+    this.#committedDatabaseBytes = this.#tree.databaseBytes
+  }
+
+  /** The files that a view shows. They own the view: `close` closes it. */
+  static open(view: StoreView, options: TenantFilesOptions): TenantFiles {
+    return new TenantFiles(view, options)
+  }
+
+  /** A copy of the template that is written to in memory and nowhere else. `commit` does nothing. */
+  static inMemory(options: TenantFilesOptions): TenantFiles {
+    return new TenantFiles(undefined, options)
+  }
+
+  get root(): FileNode {
+    return this.#tree.root
+  }
+
+  /** What differs from the version that the view shows. */
+  get dirty(): boolean {
+    return this.#dirtyNodes.size > 0 || this.#leftStore.size > 0
+  }
+
+  /** Bytes that the next commit writes. Bounded by what one statement dirties. */
+  get dirtyBytes(): number {
+    return this.#pages.dirtyBytes
+  }
+
+  /** A file below pg_wal has changed since the last commit. */
+  get walDirty(): boolean {
+    return this.#walDirty
+  }
+
+  /** Bytes of WAL written since these files were opened. Take the difference between checkpoints. */
+  get walBytesWritten(): number {
+    return this.#pages.walBytesWritten
+  }
+
+  /** Sizes of all files but WAL and ephemeral ones. */
+  get databaseBytes(): number {
+    return this.#tree.databaseBytes
+  }
+
+  /** Bytes of clean pages in memory. */
+  get cacheBytes(): number {
+    return this.#pages.cache.bytes
+  }
+
+  /** A commit failed: every call throws until these files are dropped. */
+  get broken(): boolean {
+    return this.#broken !== undefined
+  }
+
+  /** The version that these files show, with their changes on top; undefined in memory. */
+  get version(): Version | undefined {
+    return this.#view?.version
+  }
+
+  lookup(directory: FileNode, name: string): FileNode | undefined {
+    this.#check()
+    return this.#tree.lookup(directory, name)
+  }
+
+  /** Names in a directory, in no particular order, without . and .. */
+  list(directory: FileNode): string[] {
+    this.#check()
+    return this.#tree.list(directory)
+  }
+
+  /** Throws EEXIST, ENOTDIR. */
+  create(directory: FileNode, name: string, mode: number): FileNode {
+    this.#check()
+    const node = this.#tree.create(directory, name, mode, this.#clock.nowMs())
+    this.#touch(node)
+    return node
+  }
+
+  /**
+   * Gives `node` another name, replacing what has it. Throws ENOENT when `node` has not the old name;
+   * ENOTEMPTY, EISDIR, ENOTDIR for a target that cannot be replaced; EXDEV for a directory that would
+   * move between what is stored and what is ephemeral.
+   */
+  rename(
+    node: FileNode,
+    fromDirectory: FileNode,
+    fromName: string,
+    toDirectory: FileNode,
+    toName: string,
+  ): void {
+    this.#check()
+    if (this.#tree.lookup(fromDirectory, fromName) !== node) throw new FileError('ENOENT')
+    const target = this.#tree.lookup(toDirectory, toName)
+    if (target === node) return
+    this.#tree.checkRename(node, toDirectory, target)
+    const ephemeral = this.#tree.isEphemeralName(toDirectory, toName)
+    if (node.isDirectory && ephemeral !== node.ephemeral) throw new FileError('EXDEV')
+    if (target !== undefined) this.#remove(toDirectory, toName, target)
+    this.#tree.move(node, fromDirectory, fromName, toDirectory, toName, this.#clock.nowMs())
+    if (ephemeral && !node.ephemeral) this.#leaveStore(node)
+    else if (!ephemeral && node.ephemeral) this.#enterStore(node)
+    this.#touch(node)
+  }
+
+  /** Throws ENOENT, EISDIR. Whoever holds the node can still read and write it (`retain`). */
+  unlink(directory: FileNode, name: string): void {
+    this.#check()
+    const node = this.#tree.lookup(directory, name)
+    if (node === undefined) throw new FileError('ENOENT')
+    if (node.isDirectory) throw new FileError('EISDIR')
+    this.#remove(directory, name, node)
+  }
+
+  /** Throws ENOENT, ENOTDIR, ENOTEMPTY. */
+  removeDirectory(directory: FileNode, name: string): void {
+    this.#check()
+    const node = this.#tree.lookup(directory, name)
+    if (node === undefined) throw new FileError('ENOENT')
+    if (!node.isDirectory) throw new FileError('ENOTDIR')
+    if (this.#tree.list(node).length > 0) throw new FileError('ENOTEMPTY')
+    this.#remove(directory, name, node)
+  }
+
+  /** Says that `node` is open once more: its content outlives its name. Pair it with `release`. */
+  retain(node: FileNode): void {
+    node.holders++
+  }
+
+  /** Says that one descriptor of `node` was closed; the last one lets unlinked content go. */
+  release(node: FileNode): void {
+    assert(node.holders > 0, 'a node is released as often as it was retained')
+    node.holders--
+    if (node.holders === 0 && node.unlinked) this.#letGo(node)
+  }
+
+  /** Reads up to `length` bytes at `position`; returns how many there were. */
+  read(
+    node: FileNode,
+    target: Uint8Array,
+    targetOffset: number,
+    length: number,
+    position: number,
+  ): number {
+    this.#check()
+    return this.#pages.read(node, target, targetOffset, length, position)
+  }
+
+  /** Writes all of it and returns `length`. Throws ENOSPC, EFBIG (2 GiB per file). */
+  write(
+    node: FileNode,
+    source: Uint8Array,
+    sourceOffset: number,
+    length: number,
+    position: number,
+  ): number {
+    this.#check()
+    const grown = position + length - node.size
+    if (grown > 0) this.#checkRoom(node, grown)
+    this.#pages.write(node, source, sourceOffset, length, position)
+    if (grown > 0) this.#setSize(node, position + length)
+    node.modifiedMs = this.#clock.nowMs()
+    return length
+  }
+
+  /** Cuts or, with zeros, extends. Throws ENOSPC, EFBIG. */
+  truncate(node: FileNode, size: number): void {
+    this.#check()
+    assert(Number.isSafeInteger(size) && size >= 0, 'a size is an unsigned integer')
+    if (size === node.size) return
+    if (size > CHUNKS_PER_INODE * node.chunkBytes) throw new FileError('EFBIG')
+    if (size < node.size) this.#pages.cut(node, size)
+    else this.#checkRoom(node, size - node.size)
+    this.#setSize(node, size)
+    node.modifiedMs = this.#clock.nowMs()
+  }
+
+  setMode(node: FileNode, mode: number): void {
+    this.#check()
+    node.mode = withPermissions(node.mode, mode)
+    this.#touch(node)
+  }
+
+  setModified(node: FileNode, modifiedMs: number): void {
+    this.#check()
+    node.modifiedMs = modifiedMs
+    this.#touch(node)
+  }
+
+  /**
+   * Makes everything that changed since the last commit the next version; undefined when nothing did,
+   * or when these files are of the past or in memory. Throws DATABASE_TOO_LARGE, STORE_FENCED,
+   * STORE_FULL, STORE_IO; these files are then `broken`.
+   */
+  commit(): Version | undefined {
+    this.#check()
+    if (this.#view === undefined || this.#view.readOnly || !this.dirty) return undefined
+    try {
+      this.#checkDatabaseSize()
+      const version = this.#view.commit(this.#changes(this.#view))
+      this.#afterCommit()
+      return version
+    } catch (error) {
+      this.#broken = error
+      throw error
+    }
+  }
+
+  /** Lets go of the view and of all memory. What was not committed is gone. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#view?.[Symbol.dispose]()
+    this.#pages.cache.clear()
+    this.#dirtyNodes.clear()
+    this.#leftStore.clear()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #check(): void {
+    assert(!this.#closed, 'the files are open')
+    if (this.#broken !== undefined) throw this.#broken
+  }
+
+  #mark(node: FileNode): void {
+    this.#dirtyNodes.add(node)
+    if (node.isWal) this.#walDirty = true
+  }
+
+  #touch(node: FileNode): void {
+    node.recordDirty = true
+    if (!node.ephemeral && !node.unlinked) this.#mark(node)
+  }
+
+  #setSize(node: FileNode, size: number): void {
+    this.#tree.countBytes(node, size - node.size)
+    node.size = size
+    this.#touch(node)
+  }
+
+  #checkRoom(node: FileNode, grownBytes: number): void {
+    if (node.ephemeral || node.isWal) return
+    if (this.#tree.databaseBytes + grownBytes > this.#databaseBytesMax) throw new FileError('ENOSPC')
+  }
+
+  /** A commit that does not grow is let through, or nobody could ever delete anything. */
+  #checkDatabaseSize(): void {
+    const bytes = this.#tree.databaseBytes
+    if (bytes <= this.#databaseBytesMax || bytes <= this.#committedDatabaseBytes) return
+    throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
+      detail: `${bytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
+      hint: 'delete data and run VACUUM FULL, or raise databaseBytesMax',
+    })
+  }
+
+  #remove(directory: FileNode, name: string, node: FileNode): void {
+    this.#tree.countBytes(node, -node.size)
+    this.#tree.detach(directory, name, node, this.#clock.nowMs())
+    if (node.isWal) this.#walDirty = true
+    if (node.holders > 0) {
+      if (this.#inStore(node)) this.#dirtyNodes.add(node)
+    } else this.#letGo(node)
+  }
+
+  /** Nobody can reach this node any more. */
+  #letGo(node: FileNode): void {
+    assert(node.unlinked, 'what has a name stays')
+    this.#pages.forget(node)
+    if (this.#inStore(node)) this.#dirtyNodes.add(node)
+    else {
+      this.#dirtyNodes.delete(node)
+      this.#tree.forget(node)
+    }
+  }
+
+  /** Whether the store, a lower layer or the template knows of this file. */
+  #inStore(node: FileNode): boolean {
+    if (node.ephemeral) return false
+    return node.recorded || node.lower.length > 0 || node.template !== undefined
+  }
+
+  #leaveStore(node: FileNode): void {
+    this.#pages.takeAll(node)
+    const known = this.#inStore(node)
+    this.#tree.countBytes(node, -node.size)
+    this.#dirtyNodes.delete(node)
+    this.#pages.setEphemeral(node, true)
+    if (known) this.#leftStore.add(node)
+    node.storedChunks = 0
+    node.baseBytes = 0
+  }
+
+  #enterStore(node: FileNode): void {
+    this.#pages.setEphemeral(node, false)
+    this.#tree.countBytes(node, node.size)
+    // Rows of the time before it left may still be there.
+    if (this.#leftStore.delete(node)) node.cutChunk = 0
+  }
+
+  #changes(view: StoreView): StoreChanges {
+    const puts: Put[] = []
+    const deletions: KeyRange[] = []
+    let nextInode = view.nextInode
+    for (const node of this.#leftStore) this.#addRemoval(node, puts, deletions)
+    for (const node of this.#dirtyNodes) {
+      if (node.unlinked && node.holders === 0) {
+        this.#addRemoval(node, puts, deletions)
+        continue
+      }
+      const { ino } = node
+      if (node.cutChunk < CHUNKS_PER_INODE && node.recorded) {
+        const from = chunkKey(ino, node.cutChunk)
+        deletions.push({ from, to: chunkKey(ino, CHUNKS_PER_INODE) })
+      }
+      if (node.recordDirty || !node.recorded) {
+        puts.push({ key: recordKey(ino), data: encodeRecord(recordOf(node)) })
+      }
+      for (const [chunk, bytes] of node.dirty ?? []) {
+        const data = bytes.subarray(0, trimmedLength(bytes))
+        puts.push({ key: chunkKey(ino, chunk), data })
+      }
+      if (ino >= nextInode) nextInode = (ino + 1) as InodeNo
+    }
+    return nextInode > view.nextInode ? { puts, deletions, nextInode } : { puts, deletions }
+  }
+
+  #addRemoval(node: FileNode, puts: Put[], deletions: KeyRange[]): void {
+    const { ino } = node
+    if (node.recorded) {
+      deletions.push({ from: chunkKey(ino, 0), to: chunkKey(ino, CHUNKS_PER_INODE) })
+    }
+    if (node.lower.length > 0 || node.template !== undefined) {
+      const whiteout = { ...recordOf(node), sizeBytes: 0, baseBytes: 0, parent: 0 as const, name: '' }
+      puts.push({ key: recordKey(ino), data: encodeRecord(whiteout) })
+    } else if (node.recorded) {
+      deletions.push({ from: recordKey(ino), to: recordKey((ino + 1) as InodeNo) })
+    }
+  }
+
+  #afterCommit(): void {
+    for (const node of this.#leftStore) node.recorded = this.#hasBelow(node)
+    for (const node of this.#dirtyNodes) {
+      if (node.unlinked && node.holders === 0) this.#tree.forget(node)
+      else this.#pages.committed(node)
+    }
+    this.#leftStore.clear()
+    this.#dirtyNodes.clear()
+    this.#walDirty = false
+    this.#committedDatabaseBytes = this.#tree.databaseBytes
+    assert(this.#pages.dirtyBytes === 0, 'a commit takes everything')
+  }
+
+  #hasBelow(node: FileNode): boolean {
+    return node.lower.length > 0 || this.#template.node(node.ino) !== undefined
+  }
+}
+
+function recordOf(node: FileNode): Parameters<typeof encodeRecord>[0] {
+  return {
+    mode: node.mode,
+    sizeBytes: node.size,
+    baseBytes: Math.min(node.baseBytes, node.size),
+    chunkBytes: node.chunkBytes,
+    modifiedMs: node.modifiedMs,
+    parent: node.unlinked ? 0 : node.parent,
+    name: node.unlinked ? '' : node.name,
+  }
+}
