@@ -76,6 +76,12 @@ export const LIMITS = {
   shardGraceMs: 5_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
+  /** One direction of the ring between the main thread and a shard (portable transport). Full: waits. */
+  ringBytes: 4_194_304, // 4 MiB
+  /** Bytes of one connection that may be under way in a ring. Beyond: that client's reading pauses. */
+  ringWindowBytes: 1_048_576, // 1 MiB
+  /** One record in a ring; longer payloads are split. */
+  ringRecordBytesMax: 65_536, // 64 KiB
 } as const
 
 export type LimitName = keyof typeof LIMITS
