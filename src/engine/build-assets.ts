@@ -178,7 +178,7 @@ async function buildPreMain(
   }: Pick<EngineAssets, 'template' | 'overlay' | 'libraryExports'>,
 ): Promise<EngineAssets['preMain']> {
   const module = compile(withMemoryLimits(stock.wasm, slotMemory))
-  const bundle = stock.bundle.slice().buffer
+  const bundle = stock.bundle.slice().buffer as ArrayBuffer
   const serverLog = (): void => {}
   const parts = { factory, module, bundle, overlay, libraryExports, memory: slotMemory, serverLog }
   const instance = await Instance.create(parts, TenantFiles.inMemory({ template, clock }))

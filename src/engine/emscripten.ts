@@ -99,7 +99,7 @@ export interface EmscriptenOptions {
     imports: Record<string, Record<string, WasmImport>>,
     done: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
   ): object
-  getPreloadedPackage(name: string, bytes: number): ArrayBufferLike
+  getPreloadedPackage(name: string, bytes: number): ArrayBuffer
   readonly preRun: readonly ((module: EmscriptenModule) => void)[]
 }
 

@@ -39,7 +39,7 @@ export interface InstanceParts {
   readonly factory: EmscriptenFactory
   readonly module: WebAssembly.Module
   /** The stock file bundle, `pglite.data`. */
-  readonly bundle: ArrayBufferLike
+  readonly bundle: ArrayBuffer
   /** Files laid over the bundle: patched side modules, extensions. */
   readonly overlay: FilePack
   /** Functions that each base library exports, by library name. */

@@ -50,20 +50,26 @@ export function captureMemory(
 }
 
 /**
- * Makes the first `dirtyEnd` bytes of `heap` equal to the image: its runs are copied, everything
- * between and after them is zeroed. Memory from `dirtyEnd` on must be zero already.
+ * Makes a heap equal to the image: its runs are copied, everything between and after them, up to
+ * `dirtyEnd`, is zeroed by `clear`. Memory from `dirtyEnd` on must be zero already.
  */
-export function restoreMemory(heap: Uint8Array, image: MemoryImage, dirtyEnd: number): void {
+export function restoreMemory(
+  heap: Uint8Array,
+  image: MemoryImage,
+  dirtyEnd: number,
+  clear: (fromBytes: number, toBytes: number) => void,
+): void {
   assert(dirtyEnd <= heap.length, 'the dirty part of a heap is inside it')
-  let zeroFrom = 0
+  let clearFrom = 0
   let from = 0
   for (let index = 0; index < image.runs.length; index += 2) {
     const start = (image.runs[index] ?? 0) * IMAGE_PAGE_BYTES
     const length = (image.runs[index + 1] ?? 0) * IMAGE_PAGE_BYTES
-    if (start > zeroFrom) heap.fill(0, zeroFrom, start)
+    if (start > clearFrom) clear(clearFrom, start)
     heap.set(image.pages.subarray(from, from + length), start)
     from += length
-    zeroFrom = start + length
+    clearFrom = start + length
   }
-  if (dirtyEnd > zeroFrom) heap.fill(0, zeroFrom, dirtyEnd)
+  const end = Math.ceil(dirtyEnd / IMAGE_PAGE_BYTES) * IMAGE_PAGE_BYTES
+  if (end > clearFrom) clear(clearFrom, end)
 }

@@ -13,8 +13,7 @@ import type { EmscriptenFs, EmscriptenModule, EmscriptenNode } from './emscripte
 export const PGDATA = '/pglite/data'
 
 /** wasi-libc numbers of the errors that the tree can answer with. */
-const ERRNO = { ENOENT: 44, EEXIST: 20, ENOTEMPTY: 55, ENOTDIR: 54, EISDIR: 31 } as const
-const EINVAL = 28
+const ERRNO = { ENOENT: 44, EEXIST: 20, ENOTEMPTY: 55, ENOTDIR: 54, EISDIR: 31, EFBIG: 22, EINVAL: 28 } as const
 const EIO = 29
 const ENODEV = 43
 const EPERM = 63
@@ -205,7 +204,7 @@ export class SlotFiles {
       let position = offset
       if (whence === SEEK_CURRENT) position += stream.position
       else if (whence === SEEK_END) position += stream.node.file.size
-      return position < 0 ? this.#fail(EINVAL) : position
+      return position < 0 ? this.#fail(ERRNO.EINVAL) : position
     },
     mmap: () => this.#fail(ENODEV),
     msync: () => 0,

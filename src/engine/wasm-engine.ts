@@ -12,6 +12,7 @@ import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
 import { Instance, type InstanceParts, wasmPages } from './instance.ts'
+import { bindPageClearer } from './page-clearer.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -21,8 +22,10 @@ export interface WasmEngineOptions {
   readonly factory: EmscriptenFactory
   /** `pglite.wasm` with the limits of {@link slotMemory}, compiled. */
   readonly module: WebAssembly.Module
+  /** {@link pageClearerCode} for the same limits, compiled. */
+  readonly pageClearer: WebAssembly.Module
   /** `pglite.data`. */
-  readonly bundle: ArrayBufferLike
+  readonly bundle: ArrayBuffer
   readonly clock: Clock
   /** Ceiling of one slot's memory in bytes; beyond it a query gets SQLSTATE 53200. */
   readonly slotMemoryBytesMax?: number
@@ -78,6 +81,7 @@ export class WasmEngine implements Engine {
     return new WasmSlot({
       instance,
       preMain: assets.preMain,
+      pageClearer: bindPageClearer(this.#options.pageClearer, instance.memory),
       startParameters: START_PARAMETERS,
       retireBytes: this.#options.slotRetireBytes ?? LIMITS.slotRetireBytes,
       answerBytesMax: this.#options.answerBytesMax ?? LIMITS.answerBytesMax,

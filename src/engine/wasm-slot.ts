@@ -17,6 +17,7 @@ import type { Slot, TransactionStatus } from './engine.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import { type MemoryImage, restoreMemory } from './memory-image.ts'
+import type { PageClearer } from './page-clearer.ts'
 import { PGDATA } from './slot-files.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
@@ -32,6 +33,7 @@ const STATUS_BY_BYTE: Readonly<Record<number, TransactionStatus>> = {
 export interface WasmSlotOptions {
   readonly instance: Instance
   readonly preMain: MemoryImage
+  readonly pageClearer: PageClearer
   /** Command line of Postgres, without the data folder and the database. */
   readonly startParameters: readonly string[]
   /** Heap beyond which the slot is not used for another tenant, in bytes. */
@@ -42,6 +44,7 @@ export interface WasmSlotOptions {
 export class WasmSlot implements Slot {
   readonly #instance: Instance
   readonly #preMain: MemoryImage
+  readonly #pageClearer: PageClearer
   readonly #startParameters: readonly string[]
   readonly #retireBytes: number
   readonly #driver: Driver
@@ -53,6 +56,7 @@ export class WasmSlot implements Slot {
     const { instance } = options
     this.#instance = instance
     this.#preMain = options.preMain
+    this.#pageClearer = options.pageClearer
     this.#startParameters = options.startParameters
     this.#retireBytes = options.retireBytes
     this.interruptFlags = instance.interruptFlags
@@ -82,7 +86,7 @@ export class WasmSlot implements Slot {
     // Until Postgres has started, nothing in this slot may be used.
     this.#state = 'broken'
     instance.forgetRun()
-    restoreMemory(instance.module.HEAPU8, this.#preMain, instance.heapEnd)
+    restoreMemory(instance.module.HEAPU8, this.#preMain, instance.heapEnd, this.#pageClearer)
     instance.module.___stack_pointer.value = this.#preMain.stackPointer
     instance.files.switchTo(files)
     this.#driver.bind()

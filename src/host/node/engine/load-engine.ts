@@ -21,6 +21,7 @@ import {
   parseVerifiedAssets,
   type StockFiles,
 } from '../../../engine/engine-assets.ts'
+import { pageClearerCode } from '../../../engine/page-clearer.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
 import { loadFactory, readStock } from './stock.ts'
@@ -28,6 +29,7 @@ import { loadFactory, readStock } from './stock.ts'
 /** What every thread needs; posting it copies nothing large. */
 export interface EngineParts {
   readonly module: WebAssembly.Module
+  readonly pageClearer: WebAssembly.Module
   readonly assets: Uint8Array<SharedArrayBuffer>
   readonly bundle: SharedArrayBuffer
 }
@@ -45,20 +47,23 @@ export async function loadEngineParts(options: LoadOptions = {}): Promise<Engine
   const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
   const fingerprint = await fingerprintOf(stock)
   const assets = await ensureAssets(fingerprint, options)
-  return { module: await compiling, assets, bundle: shareBundle(stock) }
+  const pageClearer = new WebAssembly.Module(pageClearerCode(slotMemory))
+  return { module: await compiling, pageClearer, assets, bundle: shareBundle(stock) }
 }
 
 /** An engine of this thread. */
 export async function createEngine(
   parts: EngineParts,
-  options: Omit<WasmEngineOptions, 'assets' | 'factory' | 'module' | 'bundle'>,
+  options: Omit<WasmEngineOptions, 'assets' | 'factory' | 'bundle' | keyof EngineParts>,
 ): Promise<WasmEngine> {
   return new WasmEngine({
     ...options,
     assets: parseVerifiedAssets(parts.assets),
     factory: await loadFactory(),
     module: parts.module,
-    bundle: parts.bundle,
+    pageClearer: parts.pageClearer,
+    // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
+    bundle: new Uint8Array(parts.bundle).slice().buffer,
   })
 }
 
