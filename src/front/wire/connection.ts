@@ -18,7 +18,7 @@ import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
 import { authenticate } from './authentication.ts'
-import { FRAME_HEAD_BYTES, FRONTEND, frameEnd, int32At } from './frame.ts'
+import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
 import { errorIn, greeting } from './greeting.ts'
 import { Inbox } from './inbox.ts'
 import type { Link, LinkReceiver } from './link.ts'
@@ -199,7 +199,7 @@ export class WireConnection implements LinkReceiver {
     }
     const end = frameEnd(bytes, 0, bytes.length)
     if (end < 0) return false
-    const body = bytes.slice(FRAME_HEAD_BYTES, end)
+    const body = copyBytes(bytes, FRAME_HEAD_BYTES, end)
     this.#inbox.consume(end)
     this.#state = 'busy'
     this.#passwordWanted?.(body)
@@ -255,7 +255,7 @@ export class WireConnection implements LinkReceiver {
     if (this.#isClosed()) return
     const sql = settingsSql(packet.parameters)
     const settingsAnswer =
-      sql === '' ? new Uint8Array(0) : (await client.run(queryMessage(sql), true)).slice()
+      sql === '' ? new Uint8Array(0) : copyBytes(await client.run(queryMessage(sql), true))
     if (this.#isClosed()) return
     const error = errorIn(settingsAnswer)
     if (error) {
@@ -280,7 +280,7 @@ export class WireConnection implements LinkReceiver {
     const session = new Session({ link, client, log, onClosed: () => this.#closed() })
     this.#session = session
     this.#state = 'session'
-    const early = this.#inbox.view().slice()
+    const early = copyBytes(this.#inbox.view())
     this.#inbox.clear()
     this.#pause(false)
     if (early.length > 0) session.receive(early)

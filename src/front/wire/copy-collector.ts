@@ -12,7 +12,7 @@ import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkHead } from './batch-scanner.ts'
 import type { CopyPlan, CopyShape } from './copy-plan.ts'
-import { FRAME_HEAD_BYTES, FRONTEND, int32At } from './frame.ts'
+import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, int32At } from './frame.ts'
 import { MessageWriter } from './message-writer.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -114,13 +114,13 @@ export class CopyCollector {
   #control(type: number, message: Uint8Array): void {
     switch (type) {
       case FRONTEND.copyDone:
-        this.#chunks.push(message.slice())
+        this.#chunks.push(copyBytes(message))
         this.#chunkStart = this.#chunks.length
         this.#copyIndex++
         this.outcome = this.#copyIndex < this.#shapes.length ? 'next' : 'done'
         return
       case FRONTEND.copyFail:
-        this.#fail(message.slice())
+        this.#fail(copyBytes(message))
         return
       case FRONTEND.flush:
       case FRONTEND.sync:
@@ -143,7 +143,7 @@ export class CopyCollector {
     if (start === end) return true
     this.#bytes += end - start
     if (this.#bytes <= this.#bytesMax) {
-      this.#chunks.push(bytes.slice(start, end))
+      this.#chunks.push(copyBytes(bytes, start, end))
       return true
     }
     const limit = `the limit copyBytesMax is ${this.#bytesMax} bytes`

@@ -66,6 +66,18 @@ export function int16At(bytes: Uint8Array, at: number): number {
 }
 
 /**
+ * A copy of the part [start, end). Hosts lend Buffers, and the `slice` of a Buffer copies nothing: it
+ * would be a view of bytes that somebody else is about to overwrite.
+ */
+export function copyBytes(
+  bytes: Uint8Array,
+  start = 0,
+  end: number = bytes.length,
+): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(start, end))
+}
+
+/**
  * Offset after the frame at `at` if the whole frame lies before `end`, else -1. A length below 4 gives
  * -1 as well: bytes of a backend never have one, and bytes of a client are checked before.
  */

@@ -7,7 +7,7 @@
  * reports go over the constants.
  */
 import { BodyReader } from './body-reader.ts'
-import { BACKEND, FRAME_HEAD_BYTES, findFrame, frameEnd } from './frame.ts'
+import { BACKEND, FRAME_HEAD_BYTES, copyBytes, findFrame, frameEnd } from './frame.ts'
 import { AUTHENTICATION_OK, backendKeyData, parameterStatus } from './server-messages.ts'
 
 /**
@@ -59,7 +59,7 @@ export function greeting(options: GreetingOptions): Uint8Array[] {
 /** The ErrorResponse in a backend's answer, whole with its head, or undefined. */
 export function errorIn(answer: Uint8Array): Uint8Array | undefined {
   const at = findFrame(answer, BACKEND.errorResponse)
-  return at < 0 ? undefined : answer.slice(at, frameEnd(answer, at, answer.length))
+  return at < 0 ? undefined : copyBytes(answer, at, frameEnd(answer, at, answer.length))
 }
 
 /** Name and value of each ParameterStatus in a backend's answer. */

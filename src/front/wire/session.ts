@@ -26,7 +26,15 @@ import { BatchScanner, checkHead } from './batch-scanner.ts'
 import { CopyCollector } from './copy-collector.ts'
 import { CopyWatch } from './copy-plan.ts'
 import { copyTrial, trialAlone, writeWithoutFrames, writeAsynchronous } from './copy-trial.ts'
-import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, findFrame, frameEnd, int32At } from './frame.ts'
+import {
+  BACKEND,
+  FRAME_HEAD_BYTES,
+  FRONTEND,
+  copyBytes,
+  findFrame,
+  frameEnd,
+  int32At,
+} from './frame.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
 import { copyInResponse, errorResponse, readyForQuery } from './server-messages.ts'
@@ -241,7 +249,7 @@ export class Session {
   #beginCopy(bytes: Uint8Array, at: number): number {
     const { plan } = this.#scanner
     const end = frameEnd(bytes, at, bytes.length)
-    const head = bytes.slice(at, end)
+    const head = copyBytes(bytes, at, end)
     if (!plan || this.#aborted) {
       // The backend skips this message anyway.
       this.#run(head, false, 0, 'client')

@@ -9,7 +9,7 @@
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { BodyReader } from './body-reader.ts'
-import { int32At } from './frame.ts'
+import { copyBytes, int32At } from './frame.ts'
 import { splitOptions } from './startup-options.ts'
 
 /** What the bytes at the beginning of a connection are. `byteLength`: how many of them are spent. */
@@ -81,7 +81,7 @@ function parseCancel(bytes: Uint8Array, byteLength: number): StartupRequest {
   if (secretBytes < 4 || secretBytes > SECRET_BYTES_MAX) {
     return invalid('PROTOCOL_VIOLATION', 'invalid length of cancel request')
   }
-  const secret = bytes.slice(12, byteLength)
+  const secret = copyBytes(bytes, 12, byteLength)
   return { kind: 'cancel', byteLength, processId: int32At(bytes, 8), secret }
 }
 
