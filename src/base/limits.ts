@@ -82,6 +82,8 @@ export const LIMITS = {
   ringWindowBytes: 1_048_576, // 1 MiB
   /** One record in a ring; longer payloads are split. */
   ringRecordBytesMax: 65_536, // 64 KiB
+  /** A client that takes none of its last bytes, or leaves its side open, for this long is cut off. */
+  lingerMs: 30_000,
 } as const
 
 export type LimitName = keyof typeof LIMITS
