@@ -31,7 +31,7 @@ suite('the lexer', () => {
 
   test('tokens of any text follow each other to its end', () => {
     const piece = fc.constantFrom(
-      ...`'"$\\;/*-aE1(.\n `,
+      ...`'"$\\;/*-aE1(.\n `.split(''),
       '$$',
       '/*',
       '*/',

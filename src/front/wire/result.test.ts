@@ -61,7 +61,7 @@ test('several statements, notices, the first error', () => {
       ['', null],
     ],
   )
-  assert.equal(answer.notices[0]?.message, 'hear')
+  assert.equal(answer.notices[0]?.['M'], 'hear')
   assert.equal(answer.error?.sqlState, '22012')
   assert.equal(answer.status, undefined)
 })
@@ -118,5 +118,12 @@ test('a question holds its text and parameters, and nothing can be forged by the
       assert.equal(String.fromCharCode(...types), 'PBDES')
     }),
   )
-  assert.throws(() => queryMessages('x', new Array<string>(65_536).fill('')), /too many/)
+  assert.throws(
+    () =>
+      queryMessages(
+        'x',
+        Array.from({ length: 65_536 }, () => ''),
+      ),
+    /too many/,
+  )
 })

@@ -23,7 +23,7 @@ export interface ResultField {
 }
 
 /** What one statement returned. */
-export interface StatementResult {
+export interface ResultSet {
   readonly fields: readonly ResultField[]
   /** Values as Postgres writes them; null for NULL. */
   readonly rows: readonly (readonly (string | null)[])[]
@@ -33,30 +33,43 @@ export interface StatementResult {
   readonly rowCount: number | null
 }
 
-/** Fields of an error or a notice, by their letters (Postgres manual, section 54.8). */
-export interface ServerMessage {
-  readonly severity: string
+/**
+ * Fields of an error or a notice, by the letters that Postgres gives them (manual, section 54.8):
+ * `V` severity, `C` SQLSTATE, `M` message, `D` detail, `H` hint, `P` position, `n` constraint, ...
+ */
+export type MessageFields = Readonly<Record<string, string>>
+
+/** What Postgres itself said no with; errors of pgnap are PgnapErrors. */
+export class PostgresError extends Error {
+  override readonly name = 'PostgresError'
+  readonly fields: MessageFields
   readonly sqlState: string
-  readonly message: string
-  /** Everything, by letter: `D` detail, `H` hint, `P` position, `n` constraint, ... */
-  readonly fields: Readonly<Record<string, string>>
+  /** `ERROR`, `FATAL` or `PANIC`, never translated. */
+  readonly severity: string
+
+  constructor(fields: MessageFields) {
+    super(fields['M'] ?? '')
+    this.fields = fields
+    this.sqlState = fields['C'] ?? 'XX000'
+    this.severity = fields['V'] ?? fields['S'] ?? 'ERROR'
+  }
 }
 
 export interface Answer {
   /** One per statement that has finished, in order. */
-  readonly results: readonly StatementResult[]
+  readonly results: readonly ResultSet[]
   /** The last result, for the usual case of one statement. */
-  readonly result: StatementResult
+  readonly result: ResultSet
   /** The first error. Later statements of the batch have not run. */
-  readonly error: ServerMessage | undefined
-  readonly notices: readonly ServerMessage[]
+  readonly error: PostgresError | undefined
+  readonly notices: readonly MessageFields[]
   /** Types of the parameters, if the statement was described. */
   readonly parameterTypeOids: readonly number[]
   /** As the last ReadyForQuery says; undefined if there is none. */
   readonly status: TransactionStatus | undefined
 }
 
-const NO_RESULT: StatementResult = { fields: [], rows: [], command: '', rowCount: null }
+const NO_RESULT: ResultSet = { fields: [], rows: [], command: '', rowCount: null }
 
 /** A Query message. Throws PROTOCOL_VIOLATION if `sql` holds a zero character. */
 export function queryMessage(sql: string): Uint8Array<ArrayBuffer> {
@@ -103,9 +116,9 @@ export function readAnswer(answer: Uint8Array): Answer {
 }
 
 class AnswerReader {
-  readonly #results: StatementResult[] = []
-  readonly #notices: ServerMessage[] = []
-  #error: ServerMessage | undefined
+  readonly #results: ResultSet[] = []
+  readonly #notices: MessageFields[] = []
+  #error: PostgresError | undefined
   #fields: readonly ResultField[] = []
   #rows: (string | null)[][] = []
   #parameterTypeOids: number[] = []
@@ -126,10 +139,10 @@ class AnswerReader {
         this.#finish('')
         break
       case BACKEND.errorResponse:
-        this.#error ??= readServerMessage(body)
+        this.#error ??= new PostgresError(readMessageFields(body))
         break
       case BACKEND.noticeResponse:
-        this.#notices.push(readServerMessage(body))
+        this.#notices.push(readMessageFields(body))
         break
       case BACKEND.parameterDescription:
         this.#parameterTypeOids = readList(body, () => body.int32() >>> 0)
@@ -189,17 +202,12 @@ function readField(body: BodyReader): ResultField {
   return field
 }
 
-function readServerMessage(body: BodyReader): ServerMessage {
+function readMessageFields(body: BodyReader): MessageFields {
   const fields: Record<string, string> = {}
   for (let letter = body.int8(); letter !== 0; letter = body.int8()) {
     fields[String.fromCharCode(letter)] = body.string()
   }
-  return {
-    severity: fields['V'] ?? fields['S'] ?? 'ERROR',
-    sqlState: fields['C'] ?? 'XX000',
-    message: fields['M'] ?? '',
-    fields,
-  }
+  return fields
 }
 
 function readStatus(letter: number): TransactionStatus {

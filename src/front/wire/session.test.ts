@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
-import { FakeClient, FakeLink, say, split, summarize } from './fake-gateway.test-support.ts'
+import { FakeClient, FakeLink, say, split, summarize } from '../../../test/support/fake-gateway.ts'
 import { Session } from './session.ts'
 
 function open(later = false) {
@@ -154,7 +154,7 @@ suite('session: splits', () => {
   })
 
   test('random bytes end in order or wait, and never throw', () => {
-    const letters = fc.constantFrom(...'QPBDESHCFdcfXp?')
+    const letters = fc.constantFrom(...'QPBDESHCFdcfXp?'.split(''))
     const frame = fc
       .tuple(letters, fc.uint8Array({ maxLength: 30 }), fc.integer({ min: -3, max: 40 }))
       .map(([letter, body, lie]) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../../base/limits.ts'
-import { say } from './fake-gateway.test-support.ts'
+import { say } from '../../../test/support/fake-gateway.ts'
 import { quoteIdentifier, quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
 import { parseStartup } from './startup.ts'
 

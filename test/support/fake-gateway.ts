@@ -1,5 +1,5 @@
 /**
- * A gateway for tests of this room: a backend that keeps the protocol's rules (who answers what, what is
+ * A gateway for tests of the wire room: a backend that keeps the protocol's rules (who answers what, what is
  * skipped after an error, how COPY takes its data) over a toy SQL. It is the lower room's interface,
  * faked; nothing of our own is replaced.
  *
@@ -8,18 +8,18 @@
  * is an empty answer with its first word as the tag.
  */
 import assert from 'node:assert/strict'
-import type { PgnapError } from '../../base/errors.ts'
+import type { PgnapError } from '../../src/base/errors.ts'
 import type {
   BackendClient,
   ConnectRequest,
   Gateway,
   StoredSecret,
   TransactionStatus,
-} from '../../router/gateway.ts'
-import { BodyReader } from './body-reader.ts'
-import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from './frame.ts'
-import type { Link } from './link.ts'
-import { MessageWriter } from './message-writer.ts'
+} from '../../src/router/gateway.ts'
+import { BodyReader } from '../../src/front/wire/body-reader.ts'
+import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
+import type { Link } from '../../src/front/wire/link.ts'
+import { MessageWriter } from '../../src/front/wire/message-writer.ts'
 
 export class FakeLink implements Link {
   sent: Uint8Array[] = []
@@ -268,8 +268,12 @@ export class FakeClient implements BackendClient {
     }
     if (words[0] === 'set') {
       if (sql.includes('invalid')) return this.#error('22023', at)
-      const [, name = '', value = ''] = /set "?(\w+)"? to '([^']*)'/i.exec(sql) ?? []
-      this.#out.begin(BACKEND.parameterStatus).string(name).string(value).end()
+      const [, name = '', value = ''] = /set "?(\w+)"? to '((?:[^']|'')*)'/i.exec(sql) ?? []
+      this.#out
+        .begin(BACKEND.parameterStatus)
+        .string(name)
+        .string(value.replaceAll("''", "'"))
+        .end()
     }
     if (words[0] === 'select') {
       this.#out
@@ -339,8 +343,8 @@ export const say = {
   copyData: (data: string): Uint8Array => message(FRONTEND.copyData, (w) => w.text(data)),
   copyDone: (): Uint8Array => message(FRONTEND.copyDone),
   copyFail: (reason: string): Uint8Array => message(FRONTEND.copyFail, (w) => w.string(reason)),
-  startup: (parameters: Readonly<Record<string, string>>, version = 3 << 16): Uint8Array =>
-    message(0, (w) => {
+  startup: (parameters: Readonly<Record<string, string>>, version: number = 3 << 16): Uint8Array =>
+    message(0, (w): void => {
       w.int32(version)
       for (const [name, value] of Object.entries(parameters)) w.string(name).string(value)
       w.int8(0)

@@ -1,0 +1,302 @@
+import assert from 'node:assert/strict'
+import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { ManualClock } from '../../base/clock.ts'
+import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { silentLog } from '../../base/log.ts'
+import { SeededRandom } from '../../base/random.ts'
+import { WireConnection } from './connection.ts'
+import {
+  FakeGateway,
+  type FakeGatewayOptions,
+  FakeLink,
+  say,
+  split,
+} from '../../../test/support/fake-gateway.ts'
+import { makeVerifier } from './scram.ts'
+
+const GREETING = `R ${'S '.repeat(15)}K ZI`
+const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
+
+function open(options: FakeGatewayOptions & { processId?: number } = {}) {
+  const link = new FakeLink()
+  const gateway = new FakeGateway(options)
+  const clock = new ManualClock()
+  const cancels: [number, string][] = []
+  let closedCount = 0
+  const connection = new WireConnection({
+    link,
+    gateway,
+    clock,
+    random: new SeededRandom(1),
+    log: silentLog,
+    serverVersion: '18.1',
+    onCancelRequest: (processId, secret) =>
+      cancels.push([processId, Buffer.from(secret).toString('hex')]),
+    onClosed: () => void closedCount++,
+    processId: options.processId ?? 77,
+  })
+  return { link, gateway, clock, connection, cancels, closedCount: () => closedCount }
+}
+
+/** Lets promises of the connection and of the platform's cryptography settle. */
+async function until(condition: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 10_000 && !condition(); turn++) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(condition(), 'it happens')
+}
+
+suite('startup', () => {
+  test('greets with settings, a key and ReadyForQuery', async () => {
+    const { link, connection, gateway } = open()
+    connection.receive(say.startup({ user: 'ann', database: 'acme' }))
+    await until(() => connection.idle)
+    assert.equal(link.summary(), GREETING)
+    const text = Buffer.from(link.bytes()).toString('latin1')
+    assert.ok(text.includes('server_version\x0018.1\0'))
+    assert.ok(text.includes('K\0\0\0\x0c\0\0\0\x4d'), 'the process id that the host gave')
+    assert.equal(connection.secret.length, 4)
+    assert.equal(gateway.requests[0]?.tenant, 'acme')
+    assert.deepEqual(gateway.clients[0]?.batches, [], 'a client without settings wakes nobody')
+  })
+
+  test('applies settings in one batch and reports what the backend reports', async () => {
+    const { link, connection, gateway } = open()
+    connection.receive(
+      say.startup({
+        user: 'a',
+        application_name: `it's`,
+        DateStyle: 'German',
+        options: '-c work_mem=1MB',
+      }),
+    )
+    await until(() => connection.idle)
+    assert.deepEqual(gateway.clients[0]?.batches, ['Q|'])
+    assert.equal(gateway.requests[0]?.applicationName, `it's`)
+    const text = Buffer.from(link.bytes()).toString()
+    assert.ok(text.includes('datestyle\0German\0'))
+    assert.ok(text.includes(`application_name\0it's\0`))
+  })
+
+  test('an invalid setting is FATAL with the SQLSTATE of the backend', async () => {
+    const { link, connection, gateway } = open()
+    connection.receive(say.startup({ user: 'a', timezone: 'invalid' }))
+    await until(() => link.ended)
+    assert.equal(link.summary(), 'FATAL:22023')
+    await until(() => gateway.clients[0]?.closed === true)
+  })
+
+  test('an unknown tenant is FATAL 3D000 with its hint', async () => {
+    const { link, connection, gateway } = open()
+    gateway.connectError = new PgnapError('TENANT_UNKNOWN', 'no such tenant', {
+      hint: 'pgnap tenant create',
+    })
+    connection.receive(say.startup({ user: 'a', database: 'nobody' }))
+    await until(() => link.ended)
+    assert.equal(link.summary(), 'FATAL:3D000')
+    assert.ok(Buffer.from(link.bytes()).toString().includes('Hpgnap tenant create\0'))
+  })
+
+  test('encryption is refused once', () => {
+    const { link, connection } = open()
+    connection.receive(SSL_REQUEST)
+    assert.deepEqual([...link.bytes()], [0x4e])
+    connection.receive(SSL_REQUEST)
+    assert.equal(link.summary(1), 'FATAL:08P01')
+  })
+
+  test('protocol 3.2 has long keys, newer ones are negotiated down to it', async () => {
+    for (const [minor, negotiated] of [
+      [2, false],
+      [9999, true],
+    ] as const) {
+      const { link, connection } = open()
+      connection.receive(say.startup({ user: 'a' }, (3 << 16) | minor))
+      await until(() => connection.idle)
+      assert.equal(link.summary(), `${negotiated ? 'v ' : ''}${GREETING}`)
+      assert.equal(connection.secret.length, 32)
+      if (negotiated) assert.deepEqual([...link.bytes().subarray(5, 13)], [0, 3, 0, 2, 0, 0, 0, 0])
+    }
+  })
+
+  test('a cancel request is handed on and answered by nothing', () => {
+    const { link, connection, cancels } = open()
+    connection.receive(Buffer.from('0000001004d2162e0000004d01020304', 'hex'))
+    assert.deepEqual(cancels, [[77, '01020304']])
+    assert.deepEqual([link.bytes().length, link.ended], [0, true])
+  })
+
+  test('any split of startup and first queries gives the same bytes', async () => {
+    const stream = Buffer.concat([
+      SSL_REQUEST,
+      say.startup({ user: 'a', application_name: 'x' }),
+      say.query('select a'),
+      say.query('copy t from stdin'),
+      say.copyData('1\n'),
+      say.copyDone(),
+      say.terminate(),
+    ])
+    const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 8 })
+    const expected = `${GREETING} D C(select) ZI G C(COPY 1) ZI`
+    await fc.assert(
+      fc.asyncProperty(cuts, fc.boolean(), async (cutAt, slowly) => {
+        const { link, connection, gateway } = open()
+        for (const part of split(stream, cutAt)) {
+          connection.receive(part)
+          if (slowly) await Promise.resolve()
+        }
+        await until(() => link.ended)
+        assert.equal(link.summary(1), expected)
+        assert.ok(gateway.clients[0]?.closed)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('bytes sent too early are kept, and above a limit not read', async () => {
+    const { link, connection } = open({ later: true })
+    connection.receive(say.startup({ user: 'a' }))
+    connection.receive(say.query(`select ${'x'.repeat(LIMITS.startupPacketBytesMax)}`))
+    assert.equal(link.paused, true)
+    await until(() => link.sent.length > 0)
+    assert.equal(link.paused, false)
+  })
+})
+
+suite('endings', () => {
+  test('a client that is too slow to say who it is must go', () => {
+    const { link, connection, clock, closedCount } = open()
+    connection.receive(Buffer.from([0]))
+    clock.advance(LIMITS.authenticationMs)
+    assert.equal(link.summary(), 'FATAL:57014')
+    assert.equal(closedCount(), 1)
+    clock.advance(LIMITS.drainMs)
+    assert.equal(link.destroyed, true, 'and does not keep the stream by not reading')
+  })
+
+  test('a greeted client may think for ever', async () => {
+    const { link, connection, clock } = open()
+    connection.receive(say.startup({ user: 'a' }))
+    await until(() => connection.idle)
+    clock.advance(LIMITS.authenticationMs * 2)
+    assert.equal(link.ended, false)
+  })
+
+  test('a link that closes while the gateway connects leaves no client behind', async () => {
+    const { connection, gateway, link } = open()
+    connection.receive(say.startup({ user: 'a' }))
+    connection.linkClosed()
+    await until(() => gateway.clients[0]?.closed === true)
+    assert.equal(link.bytes().length, 0)
+  })
+
+  test('shutdown and a lost backend are FATAL at any time', async () => {
+    const early = open()
+    early.connection.shutdown(new PgnapError('SHUTTING_DOWN', 'bye'))
+    assert.equal(early.link.summary(), 'FATAL:57P01')
+    const late = open()
+    late.connection.receive(say.startup({ user: 'a' }))
+    await until(() => late.connection.idle)
+    late.gateway.requests[0]?.events.lost(new PgnapError('SLOT_LOST', 'gone'))
+    assert.equal(late.link.summary(), `${GREETING} FATAL:57P01`)
+    assert.ok(late.gateway.clients[0]?.closed)
+    assert.equal(late.closedCount(), 1)
+  })
+
+  test('cancel reaches the client of the backend', async () => {
+    const { connection, gateway } = open()
+    connection.cancel()
+    connection.receive(say.startup({ user: 'a' }))
+    await until(() => connection.idle)
+    connection.cancel()
+    assert.equal(gateway.clients[0]?.cancelled, 1)
+  })
+
+  test('random bytes end in order or wait, and never throw', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 100 }), fc.boolean(), async (bytes, scram) => {
+        const { connection, link } = open({ authentication: scram ? 'scram' : 'trust' })
+        connection.receive(say.startup({ user: 'a' }).subarray(0, scram ? undefined : 0))
+        connection.receive(bytes)
+        await Promise.resolve()
+        connection.linkClosed()
+        assert.equal(connection.idle, false)
+        assert.ok(link.sent.length < 5)
+      }),
+    )
+  })
+})
+
+suite('passwords', () => {
+  const hmac = (key: Buffer, text: string): Buffer =>
+    createHmac('sha256', key).update(text).digest()
+
+  async function login(user: string, password: string) {
+    const verifier = await makeVerifier('secret', new SeededRandom(2), { iterations: 10 })
+    const opened = open({ authentication: 'scram', verifiers: { ann: verifier } })
+    const { link, connection } = opened
+    connection.receive(say.startup({ user, database: 'acme' }))
+    await until(() => link.sent.length === 1)
+    assert.equal(Buffer.from(link.bytes()).toString('latin1', 5), '\0\0\0\x0aSCRAM-SHA-256\0\0')
+    const bare = 'n=,r=clientnonce'
+    const first = `n,,${bare}`
+    connection.receive(
+      say.password((w) => w.string('SCRAM-SHA-256').int32(first.length).text(first)),
+    )
+    await until(() => link.sent.length === 2)
+    const serverFirst = Buffer.from(link.sent[1] ?? []).toString('utf8', 9)
+    const [, nonce = '', salt = '', count = ''] = /r=(.*),s=(.*),i=(.*)/.exec(serverFirst) ?? []
+    const salted = pbkdf2Sync(password, Buffer.from(salt, 'base64'), Number(count), 32, 'sha256')
+    const clientKey = hmac(salted, 'Client Key')
+    const storedKey = createHash('sha256').update(clientKey).digest()
+    const withoutProof = `c=biws,r=${nonce}`
+    const signature = hmac(storedKey, `${bare},${serverFirst},${withoutProof}`)
+    const proof = Buffer.from(clientKey.map((byte, index) => byte ^ (signature[index] ?? 0)))
+    connection.receive(say.password((w) => w.text(`${withoutProof},p=${proof.toString('base64')}`)))
+    await until(() => link.sent.length >= 3)
+    return { ...opened, salt }
+  }
+
+  test('the right one opens the door', async () => {
+    const { link, connection } = await login('ann', 'secret')
+    await until(() => connection.idle)
+    assert.equal(link.summary(), `R R R ${GREETING}`)
+  })
+
+  test('a wrong one and an unknown user are told the same, and the gateway is not asked', async () => {
+    const wrong = await login('ann', 'guess')
+    const unknown = await login('bob', 'guess')
+    for (const { link, gateway } of [wrong, unknown]) {
+      assert.equal(link.summary(), 'R R FATAL:28P01')
+      assert.equal(gateway.requests.length, 0)
+    }
+    assert.equal(wrong.salt.length, unknown.salt.length)
+  })
+
+  test('anything but a password message is refused', async () => {
+    for (const message of [
+      say.query('select a'),
+      say.password((w) => w.string('PLAIN').int32(-1)),
+    ]) {
+      const { link, connection } = open({ authentication: 'scram' })
+      connection.receive(say.startup({ user: 'a' }))
+      await until(() => link.sent.length === 1)
+      connection.receive(message)
+      await until(() => link.ended)
+      assert.match(link.summary(), /^R FATAL:(08P01|28000)$/)
+    }
+  })
+
+  test('a password message too long is refused by its length alone', async () => {
+    const { link, connection } = open({ authentication: 'scram' })
+    connection.receive(say.startup({ user: 'a' }))
+    await until(() => link.sent.length === 1)
+    const head = Buffer.from('p\0\0\0\0', 'latin1')
+    head.writeInt32BE(LIMITS.startupPacketBytesMax + 1, 1)
+    connection.receive(head)
+    assert.equal(link.summary(), 'R FATAL:08P01')
+  })
+})
