@@ -216,11 +216,9 @@ export class PoolState {
     if (result.urgent) tenant.maintenanceUrgent = true
     const free = result.complete && result.status === 'idle'
     client.phase = free ? 'idle' : 'holding'
-    if (client.leaving) {
-      this.#leave(client, nowMs)
-    } else if (free) {
-      this.#free(tenant, nowMs)
-    }
+    if (free) tenant.holder = undefined
+    if (client.leaving) this.#leave(client, nowMs)
+    else if (free) this.#free(tenant, nowMs)
   }
 
   #leave(client: ClientEntry, nowMs: number): void {

@@ -6,7 +6,8 @@
  * free never leaves the caller's stack and allocates nothing: acquire, run, commit, release.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
- * answer: they wait for a microtask, and the answer is copied if there are any.
+ * answer: they wait for a microtask, and the answer is copied if there are any. Copies are made by
+ * `new Uint8Array`, because `slice` of a Node Buffer is only a view.
  *
  * What this file must never do: return an answer whose changes are not committed (promise 1), run
  * anything in a slot that has thrown, or let one tenant's failure reach another's clients.
@@ -230,7 +231,7 @@ export class Pool implements ClientHost {
       endMs,
     )
     if (effects.length === 0) return answer
-    const copy = answer.slice()
+    const copy = new Uint8Array(answer)
     this.#performLater(effects)
     return copy
   }
@@ -242,7 +243,7 @@ export class Pool implements ClientHost {
   ): Uint8Array | Promise<Uint8Array> {
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
     const sinceMs = this.#clock.monotonicMs()
-    client.pending = { messages: messages.slice(), complete, sinceMs, resolve, reject }
+    client.pending = { messages: new Uint8Array(messages), complete, sinceMs, resolve, reject }
     this.#waiting.set(client.entry, client)
     this.#counters.waits++
     this.#event({ type: 'batchRequested', client: client.entry })
@@ -277,7 +278,7 @@ export class Pool implements ClientHost {
     }
     try {
       const answer = this.#execute(client, pending.messages, pending.complete)
-      pending.resolve(answer.slice())
+      pending.resolve(new Uint8Array(answer))
     } catch (error) {
       pending.reject(error)
     }
