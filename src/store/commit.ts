@@ -16,12 +16,14 @@ import { ID, IN_RANGE, KEY_OF_ID, RECORD_KEYS, nextVersion } from './keys.ts'
 import type { KeyRange } from './keys.ts'
 import { asBytes, asNumber } from './schema.ts'
 import type { HotRow, Layer, StoreState } from './state.ts'
-import { fenced, layerOf, rememberHot, write } from './state.ts'
+import { fenced, layerOf, write } from './state.ts'
 
 /** Longest value of a key: one page. */
 export const VALUE_BYTES_MAX = 8192
 /** Longest content that is tried as an append: one chunk of Postgres's write-ahead log. */
 const APPEND_BYTES_MAX = 4096
+/** Small rows of the newest commits kept per layer, so that an append needs no SELECT. */
+const HOT_ROWS_MAX = 32
 
 const COPY_TO_UNDO = 'INSERT INTO undo SELECT id, ?3, since, hist, data FROM page WHERE'
 const UPSERT = `INSERT INTO page VALUES (${ID}, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
@@ -76,7 +78,13 @@ export function commitWith(
   const writer = new CommitWriter(state, layer, version)
   write(state, () => {
     body(writer)
-    state.medium.run(`INSERT INTO log VALUES (${ID}, ?3, ?4)`, layer.id, version, atMs, writer.ids())
+    state.medium.run(
+      `INSERT INTO log VALUES (${ID}, ?3, ?4)`,
+      layer.id,
+      version,
+      atMs,
+      writer.ids(),
+    )
   })
   writer.remember()
   layer.head = version
@@ -91,7 +99,8 @@ export class CommitWriter {
   readonly #version: Version
   readonly #keys: PageKey[] = []
   readonly #deleted = new Set<PageKey>()
-  readonly #hot: [PageKey, HotRow | undefined][] = []
+  /** The small rows put last; what a huge commit put before is not worth its memory. */
+  readonly #hot = new Map<PageKey, HotRow>()
   #nextInode: InodeNo
 
   constructor(state: StoreState, layer: Layer, version: Version) {
@@ -112,11 +121,13 @@ export class CommitWriter {
       const key = asNumber(row[0]) as PageKey
       this.#keys.push(key)
       this.#deleted.add(key)
-      this.#hot.push([key, undefined])
     }
     medium.run(
       `INSERT INTO undo SELECT id, ?4, since, hist, data FROM page WHERE ${IN_RANGE}`,
-      ...[layer, from, to, this.#version],
+      layer,
+      from,
+      to,
+      this.#version,
     )
     medium.run(`DELETE FROM page WHERE ${IN_RANGE}`, layer, from, to)
   }
@@ -144,10 +155,14 @@ export class CommitWriter {
     }
     this.#state.medium.run(
       UPSERT,
-      ...[this.#layer.id, key, row?.since ?? version, row?.history ?? null, data],
+      this.#layer.id,
+      key,
+      row?.since ?? version,
+      row?.history ?? null,
+      data,
     )
     this.#keys.push(key)
-    this.#hot.push([key, row])
+    if (row !== undefined) keepNewest(this.#hot, key, row)
   }
 
   reserveInodes(nextInode: InodeNo): void {
@@ -164,7 +179,9 @@ export class CommitWriter {
 
   /** After the commit: what the next one will want to know. */
   remember(): void {
-    for (const [key, row] of this.#hot) rememberHot(this.#layer, key, row)
+    const { hot } = this.#layer
+    for (const key of this.#keys) hot.delete(key)
+    for (const [key, row] of this.#hot) keepNewest(hot, key, row)
     this.#layer.nextInode = this.#nextInode
   }
 
@@ -174,13 +191,21 @@ export class CommitWriter {
     if (hot !== undefined) return hot
     const row = this.#state.medium.get(
       `SELECT since, hist, data FROM page WHERE id = ${ID}`,
-      ...[this.#layer.id, key],
+      this.#layer.id,
+      key,
     )
     if (row === undefined) return undefined
     const since = asNumber(row[0]) as Version
     const history = row[1] === null ? null : asBytes(row[1])
     return { since, history, data: asBytes(row[2]), tail: tailOf(since, history) }
   }
+}
+
+function keepNewest(rows: Map<PageKey, HotRow>, key: PageKey, row: HotRow): void {
+  rows.set(key, row)
+  if (rows.size <= HOT_ROWS_MAX) return
+  const oldest = rows.keys().next().value
+  if (oldest !== undefined) rows.delete(oldest)
 }
 
 assert(VALUE_BYTES_MAX <= LIMITS.dirtyBytesMax, 'a commit holds one page at least')

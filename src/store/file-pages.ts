@@ -189,7 +189,8 @@ export class FilePages {
     const known = inStore
       ? this.cache.get(chunkKey(node.ino, chunk))
       : this.#fromTemplate(node, chunk, node.baseBytes)
-    if (known !== undefined && isPrefix(known, bytes) && trimmedLength(bytes) <= known.length) return
+    if (known !== undefined && isPrefix(known, bytes) && trimmedLength(bytes) <= known.length)
+      return
     this.#setDirty(node, chunk, bytes.slice())
   }
 

@@ -66,7 +66,12 @@ export function branch(state: StoreState, parentId: LayerId, options: BranchOpti
   write(state, () => {
     state.medium.run(
       'INSERT INTO layer VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?5, ?6, 0)',
-      ...[id, parentId, version, name ?? null, createdMs, parent.nextInode],
+      id,
+      parentId,
+      version,
+      name ?? null,
+      createdMs,
+      parent.nextInode,
     )
     setMeta(state.medium, 'nextLayer', id + 1)
   })

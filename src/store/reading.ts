@@ -38,7 +38,9 @@ export function readKey(state: StoreState, level: Level, key: PageKey): Uint8Arr
   if (row !== undefined && asNumber(row[0]) <= version) return contentOf(row, version)
   const old = medium.get(
     `SELECT since, hist, data FROM undo WHERE id = ${ID} AND ver > ?3 ORDER BY ver LIMIT 1`,
-    ...[layer, key, version],
+    layer,
+    key,
+    version,
   )
   if (old !== undefined && asNumber(old[0]) <= version) return contentOf(old, version)
   return undefined
@@ -54,7 +56,12 @@ export function readRange(
   const { medium } = current(state)
   const { layer, version } = level
   if (version === undefined) {
-    const rows = medium.all(`SELECT ${KEY_OF_ID}, data FROM page WHERE ${IN_RANGE}`, layer, from, to)
+    const rows = medium.all(
+      `SELECT ${KEY_OF_ID}, data FROM page WHERE ${IN_RANGE}`,
+      layer,
+      from,
+      to,
+    )
     return rows.map((row) => [asNumber(row[0]) as PageKey, asBytes(row[1])])
   }
   const rows = medium.all(
@@ -62,7 +69,10 @@ export function readRange(
      UNION ALL
      SELECT since, hist, data, ${KEY_OF_ID} FROM undo
      WHERE ${IN_RANGE} AND ver > ?4 AND since <= ?4`,
-    ...[layer, from, to, version],
+    layer,
+    from,
+    to,
+    version,
   )
   return rows.map((row) => [asNumber(row[3]) as PageKey, contentOf(row, version)])
 }
@@ -82,7 +92,9 @@ export function frozenKeys(state: StoreState, level: Level): KeyRuns | undefined
     `SELECT ${KEY_OF_ID} FROM page WHERE ${IN_LAYER} AND since <= ?2
      UNION ALL
      SELECT ${KEY_OF_ID} FROM undo WHERE ${IN_LAYER} AND ver > ?2 AND since <= ?2 LIMIT ?3`,
-    ...[layer, version, FROZEN_KEYS_MAX],
+    layer,
+    version,
+    FROZEN_KEYS_MAX,
   )
   const few = rows.length < FROZEN_KEYS_MAX
   const keys = few ? KeyRuns.of(rows.map((row) => asNumber(row[0]))) : undefined

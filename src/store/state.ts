@@ -12,7 +12,6 @@
  * may have become durable. Nothing in memory is believed any more; the next call loads it again.
  * Memory is changed only after the medium has said yes.
  */
-import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
@@ -23,8 +22,6 @@ import { KEY_OF_ID, IN_LAYER } from './keys.ts'
 import { asNumber, readEpoch, readMeta, setMeta } from './schema.ts'
 import { corrupt } from './varint.ts'
 
-/** Small rows of the newest commits of one layer, so that an append needs no SELECT. */
-const HOT_ROWS_MAX = 32
 /** Key sets of frozen levels that are remembered. */
 const FROZEN_SETS_MAX = 32
 
@@ -54,6 +51,7 @@ export interface Layer {
   dead: boolean
   head: Version
   headMs: number
+  /** Small rows of the newest commits. */
   readonly hot: Map<PageKey, HotRow>
 }
 
@@ -79,7 +77,8 @@ export function loadState(state: StoreState): void {
   const { medium } = state
   const meta = readMeta(medium)
   if (meta === undefined) throw corrupt('its facts are gone')
-  if (state.claimed && meta.epoch !== state.epochFound + 1) throw fenced('another owner has written')
+  if (state.claimed && meta.epoch !== state.epochFound + 1)
+    throw fenced('another owner has written')
   if (!state.claimed) state.epochFound = meta.epoch
   state.nextLayer = meta.nextLayer
   state.layers = readLayers(medium)
@@ -200,18 +199,6 @@ export function pinsOf(state: StoreState, id: LayerId): readonly number[] {
   const pins: number[] = [...(state.pins.get(id)?.keys() ?? [])]
   for (const layer of state.layers.values()) if (layer.parent === id) pins.push(layer.base)
   return pins
-}
-
-/** Remembers a small row of the newest commit; the least recently written go. */
-export function rememberHot(layer: Layer, key: PageKey, row: HotRow | undefined): void {
-  layer.hot.delete(key)
-  if (row === undefined) return
-  layer.hot.set(key, row)
-  if (layer.hot.size > HOT_ROWS_MAX) {
-    const oldest = layer.hot.keys().next().value
-    assert(oldest !== undefined, 'a map with entries has a first one')
-    layer.hot.delete(oldest)
-  }
 }
 
 /** Remembers the keys of a frozen level, undefined for "too many"; the oldest set goes. */

@@ -10,17 +10,26 @@
 import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint, LayerId, Version } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
 import type { Medium } from '../medium/medium.ts'
 import type { StoreChanges } from './commit.ts'
 import { commit } from './commit.ts'
+import { changesSince, floorFor, versionAt } from './history.ts'
+import type { Changes } from './history.ts'
+import { inspect, layerInfo } from './inspect.ts'
+import type { LayerInfo, StoreFacts } from './inspect.ts'
 import { FIRST_TENANT_INODE, MAIN } from './keys.ts'
 import { branch, drop, findLayer } from './layers.ts'
 import type { BranchOptions } from './layers.ts'
+import { prune, pruneLayer } from './prune.ts'
+import type { PruneResult } from './prune.ts'
+import { restore } from './restore.ts'
 import { FORMAT_VERSION, createTables, readMeta } from './schema.ts'
 import type { StoreMeta } from './schema.ts'
 import type { StoreState } from './state.ts'
 import { current, layerOf, loadState } from './state.ts'
 import type { Template } from './template.ts'
+import { verify } from './verify.ts'
 import { StoreView } from './view.ts'
 
 /** The build of the engine that is about to use a store. */
@@ -36,21 +45,6 @@ export interface StoreOptions {
   readonly engine: StoreEngine
   /** Templates of this and of earlier engine builds, by id. */
   readonly templates: { get(id: string): Template | undefined }
-}
-
-/** A branch, as others see it. */
-export interface LayerInfo {
-  readonly id: LayerId
-  readonly name: string | undefined
-  readonly parent: LayerId | undefined
-  /** The parent's version it was made at. */
-  readonly base: Version
-  readonly createdMs: number
-  readonly head: Version
-  readonly headMs: number
-  /** Oldest version that can be read, and its time. */
-  readonly floor: Version
-  readonly floorMs: number
 }
 
 export class Store implements Disposable {
@@ -100,7 +94,7 @@ export class Store implements Disposable {
   /** Live branches, main first. */
   layers(): readonly LayerInfo[] {
     const layers = [...current(this.#state).layers.values()]
-    return layers.filter((layer) => !layer.dead).map((layer) => ({ ...layer }))
+    return layers.filter((layer) => !layer.dead).map(layerInfo)
   }
 
   /** The branch of this name, "main" included. */
@@ -136,6 +130,61 @@ export class Store implements Disposable {
     drop(this.#state, layer)
   }
 
+  /** Newest version at or before a time. Throws VERSION_NOT_RETAINED before the floor. */
+  versionAt(layer: LayerId, timeMs: number): Version {
+    return versionAt(this.#state, layer, timeMs)
+  }
+
+  /** See {@link changesSince}. */
+  changesSince(layer: LayerId, version: Version): Changes {
+    return changesSince(this.#state, layer, version)
+  }
+
+  /** See {@link restore}. */
+  restore(layer: LayerId, version: Version): Version {
+    return restore(this.#state, layer, version)
+  }
+
+  /** The version below which `retentionMs` of history, counted from now, needs nothing. */
+  floorFor(layer: LayerId, retentionMs: number): Version {
+    return floorFor(this.#state, layer, retentionMs)
+  }
+
+  /** One slice of forgetting what is older than `retentionMs`; for idle moments. */
+  prune(retentionMs: number = LIMITS.retentionMs): PruneResult {
+    return prune(this.#state, retentionMs)
+  }
+
+  /** One slice of forgetting versions of one layer below `floor`. */
+  pruneLayer(layer: LayerId, floor: Version, commitsMax?: number): PruneResult {
+    return pruneLayer(this.#state, layer, floor, commitsMax)
+  }
+
+  /** Every invariant against every row: problems, one sentence each. Reads everything. */
+  verify(): readonly string[] {
+    return verify(this.#state, this.template)
+  }
+
+  /** Facts for people. Reads everything. */
+  inspect(): StoreFacts {
+    return inspect(this.#state)
+  }
+
+  /** Bytes on disk now. */
+  sizeBytes(): number {
+    return current(this.#state).medium.sizeBytes()
+  }
+
+  /** Moves the medium's write-ahead log into its file; for idle moments. */
+  checkpoint(): void {
+    current(this.#state).medium.checkpoint()
+  }
+
+  /** Gives up to `bytesMax` of free space back to the file system; returns bytes given back. */
+  compact(bytesMax: number): number {
+    return current(this.#state).medium.compact(bytesMax)
+  }
+
   /** Closes the medium too. */
   close(): void {
     if (this.#state.closed) return
@@ -167,7 +216,9 @@ function create(medium: Medium, { clock, engine, templates }: StoreOptions): Sto
     createTables(medium, meta)
     medium.run(
       `INSERT INTO layer VALUES (?1, NULL, 0, 'main', ?2, 0, ?2, ?3, 0)`,
-      ...[MAIN, nowMs, FIRST_TENANT_INODE],
+      MAIN,
+      nowMs,
+      FIRST_TENANT_INODE,
     )
   })
   return meta

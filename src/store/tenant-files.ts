@@ -311,7 +311,8 @@ export class TenantFiles implements Disposable {
 
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
-    if (this.#tree.databaseBytes + grownBytes > this.#databaseBytesMax) throw new FileError('ENOSPC')
+    if (this.#tree.databaseBytes + grownBytes > this.#databaseBytesMax)
+      throw new FileError('ENOSPC')
   }
 
   /** A commit that does not grow is let through, or nobody could ever delete anything. */
@@ -401,7 +402,13 @@ export class TenantFiles implements Disposable {
       deletions.push({ from: chunkKey(ino, 0), to: chunkKey(ino, CHUNKS_PER_INODE) })
     }
     if (node.lower.length > 0 || node.template !== undefined) {
-      const whiteout = { ...recordOf(node), sizeBytes: 0, baseBytes: 0, parent: 0 as const, name: '' }
+      const whiteout = {
+        ...recordOf(node),
+        sizeBytes: 0,
+        baseBytes: 0,
+        parent: 0 as const,
+        name: '',
+      }
       puts.push({ key: recordKey(ino), data: encodeRecord(whiteout) })
     } else if (node.recorded) {
       deletions.push({ from: recordKey(ino), to: recordKey((ino + 1) as InodeNo) })

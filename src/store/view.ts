@@ -94,7 +94,10 @@ export class StoreView implements Disposable {
   }
 
   /** What the keys of a range hold at one level, the view's own by default; absent ones are left out. */
-  readRange(range: KeyRange, level: Level = this.#own): readonly (readonly [PageKey, Uint8Array])[] {
+  readRange(
+    range: KeyRange,
+    level: Level = this.#own,
+  ): readonly (readonly [PageKey, Uint8Array])[] {
     this.#check()
     return readRange(this.#state, level, range)
   }
