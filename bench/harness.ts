@@ -1,0 +1,170 @@
+/**
+ * The measuring itself: every contender of a row in turn, round after round, in opposite order every
+ * other round, so that a slow minute of the machine falls on everybody. A contender that fails is
+ * reported with its reason and left out; it never ends the run. All contenders of one metric must
+ * have given the same answers, else the row is worth nothing and says so.
+ */
+import { assert } from '../src/base/assert.ts'
+import type { Bench } from './bench.ts'
+import type { PeerName } from './peers/server.ts'
+import { summarize, type Summary } from './statistics.ts'
+
+/** Longest round of one contender. Beyond: it has failed. */
+const ROUND_MS_MAX = 180_000
+
+/** What one contender measured of one metric in one round. */
+export interface Observation {
+  /** In the unit of the metric. */
+  readonly values: readonly number[]
+  /** Hash of the answers; undefined where there are none (a folder's size). */
+  readonly work?: number
+}
+
+/** A claim of ours about a metric. */
+export type Goal =
+  | { readonly kind: 'limit'; readonly value: number }
+  /** At least `value` times as good as the contender `against`. */
+  | { readonly kind: 'ratio'; readonly against: string; readonly value: number }
+
+export interface Metric {
+  readonly name: string
+  /** What is measured, for people. */
+  readonly title: string
+  readonly unit: 'ms' | '1/s' | 'KB' | 'MB'
+  readonly better: 'lower' | 'higher'
+  /** Label of the contender that ratios are taken against. */
+  readonly reference: string
+  readonly goals: readonly Goal[]
+}
+
+export interface Contender {
+  readonly peer: PeerName
+  /** Unique in its row; what tables call it. */
+  readonly label: string
+  /** Everything that is not to be measured: servers, tenants, data. */
+  prepare(): Promise<void>
+  /** One round; the keys are names of the row's metrics, any subset of them. */
+  round(index: number): Promise<Readonly<Record<string, Observation>>>
+}
+
+export interface Row {
+  readonly name: string
+  readonly metrics: readonly Metric[]
+  contenders(bench: Bench): readonly Contender[]
+}
+
+/** One contender's result in one metric. */
+export interface Result {
+  readonly label: string
+  readonly peer: PeerName
+  readonly summary: Summary
+  readonly work: number | undefined
+}
+
+export interface MetricReport {
+  readonly row: string
+  readonly metric: Metric
+  readonly results: readonly Result[]
+}
+
+export interface RowReport {
+  readonly metrics: readonly MetricReport[]
+  readonly failures: readonly { readonly label: string; readonly reason: string }[]
+}
+
+/** Runs all rounds of one row. */
+export async function runRow(row: Row, bench: Bench): Promise<RowReport> {
+  const observations = new Map<Contender, Map<string, Observation[]>>()
+  const failed = new Map<Contender, string>()
+  const contenders = row.contenders(bench).filter((contender) => bench.wants(contender.peer))
+  const attempt = async (contender: Contender, action: () => Promise<void>): Promise<void> => {
+    if (failed.has(contender)) return
+    try {
+      await withinTime(action())
+    } catch (error) {
+      failed.set(contender, error instanceof Error ? error.message : String(error))
+    }
+  }
+  for (const contender of contenders) {
+    bench.progress(`${row.name}: preparing ${contender.label}`)
+    await attempt(contender, () => contender.prepare())
+  }
+  for (let index = 0; index < bench.roundCount; index++) {
+    const order = index % 2 === 0 ? contenders : contenders.toReversed()
+    for (const contender of order) {
+      bench.progress(`${row.name}: round ${index + 1} of ${bench.roundCount}, ${contender.label}`)
+      await attempt(contender, async () => {
+        const all = observations.get(contender) ?? new Map<string, Observation[]>()
+        observations.set(contender, all)
+        for (const [name, observation] of Object.entries(await contender.round(index))) {
+          assert(
+            row.metrics.some((metric) => metric.name === name),
+            `unknown metric ${name}`,
+          )
+          all.set(name, [...(all.get(name) ?? []), observation])
+        }
+      })
+    }
+  }
+  const complete = contenders.filter((contender) => !failed.has(contender))
+  return {
+    metrics: row.metrics.map((metric) => ({
+      row: row.name,
+      metric,
+      results: complete.flatMap((contender) =>
+        resultOf(contender, observations.get(contender)?.get(metric.name)),
+      ),
+    })),
+    failures: [...failed].map(([contender, reason]) => ({ label: contender.label, reason })),
+  }
+}
+
+/** Contenders whose answers differ from the first one's: their numbers are about something else. */
+export function disagreeing(report: MetricReport): readonly string[] {
+  const first = report.results[0]
+  return report.results.filter((result) => result.work !== first?.work).map(({ label }) => label)
+}
+
+/** How many times as good as the reference a value is; above 1 is better than it. */
+export function timesBetter(metric: Metric, value: number, reference: number): number {
+  return metric.better === 'lower' ? reference / value : value / reference
+}
+
+/** Whether pgnap met a goal; undefined if what it is compared with was not measured. */
+export function goalMet(report: MetricReport, goal: Goal): boolean | undefined {
+  const own = report.results.find((result) => result.label === 'pgnap')?.summary.median
+  if (own === undefined) return undefined
+  if (goal.kind === 'limit') {
+    return report.metric.better === 'lower' ? own <= goal.value : own >= goal.value
+  }
+  const other = report.results.find((result) => result.label === goal.against)?.summary.median
+  return other === undefined ? undefined : timesBetter(report.metric, own, other) >= goal.value
+}
+
+function resultOf(contender: Contender, rounds: readonly Observation[] | undefined): Result[] {
+  if (rounds === undefined) return []
+  const works = new Set(rounds.map((round) => round.work))
+  // Every round does the same work; a peer whose answers change between rounds is broken.
+  assert(works.size === 1, `${contender.label} answered differently in different rounds`)
+  return [
+    {
+      label: contender.label,
+      peer: contender.peer,
+      summary: summarize(rounds.map((round) => round.values)),
+      work: rounds[0]?.work,
+    },
+  ]
+}
+
+async function withinTime(action: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`no answer within ${ROUND_MS_MAX / 1000} s`)
+    timer = setTimeout(() => reject(error), ROUND_MS_MAX)
+  })
+  try {
+    await Promise.race([action, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Claim: an empty tenant costs next to nothing on disk, and little memory while awake. Disk is what
+ * the file system allocates after the server has closed; memory is proportional set size over the
+ * whole process tree, which counts shared pages once (Linux only), as the cost of one tenant MORE:
+ * the difference between a few and many awake tenants, so that no server pays for its own code.
+ */
+import { join } from 'node:path'
+import { assert } from '../../src/base/assert.ts'
+import type { Bench } from '../bench.ts'
+import type { Contender, Row } from '../harness.ts'
+import { createCluster, SMALL_SETTINGS, spawnNative } from '../peers/native.ts'
+import { startPgnap } from '../peers/pgnap.ts'
+import type { PgliteProcess } from '../peers/pglite.ts'
+import { addressOf, type PeerServer, waitUntilReady } from '../peers/server.ts'
+import { allocatedBytes, treeMemoryBytes } from '../usage.ts'
+import { Connection, freePort, queryOnce } from '../wire/connection.ts'
+import { FIRST_ROW_SQL, repeat } from './work.ts'
+
+const KB = 1024
+const MB = 1024 * 1024
+/** Tenants awake at the first look: what the server prepares ahead is paid for by then. */
+const FEW = 4
+
+export const densityRow: Row = {
+  name: 'density',
+  metrics: [
+    {
+      name: 'disk',
+      title: 'empty tenant on disk, after close',
+      unit: 'KB',
+      better: 'lower',
+      reference: 'native database',
+      goals: [{ kind: 'limit', value: 32 }],
+    },
+    {
+      name: 'memory',
+      title: 'awake empty tenant, one connection',
+      unit: 'MB',
+      better: 'lower',
+      reference: 'native process',
+      goals: [{ kind: 'limit', value: 30 }],
+    },
+  ],
+  contenders: (bench) => [
+    shared(bench, 'pgnap', 'pgnap', {
+      folder: bench.newFolder('density-pgnap'),
+      // Neither naps nor evictions while we look.
+      open: (folder) =>
+        startPgnap(bench.pgnapEntry, folder, ['--slots', '32', '--nap-after', '10m']),
+    }),
+    shared(bench, 'native', 'native database', nativeCluster(bench)),
+    nativeProcess(bench),
+    pglite(bench),
+  ],
+}
+
+interface Shared {
+  /** Counted on disk. */
+  readonly folder: string
+  open(folder: string): Promise<PeerServer>
+}
+
+/** One server for all tenants, each with one connection that has been used. */
+function shared(bench: Bench, peer: 'pgnap' | 'native', label: string, how: Shared): Contender {
+  let tenantCount = 0
+  const awake = async (server: PeerServer, names: readonly string[]): Promise<Connection[]> =>
+    await repeat(names.length, async (index) => {
+      const connection = await Connection.open(addressOf(server, names[index] ?? ''))
+      await connection.query(FIRST_ROW_SQL)
+      return connection
+    })
+  const create = async (server: PeerServer, count: number): Promise<string[]> =>
+    await repeat(count, async () => {
+      const name = `density${++tenantCount}`
+      await server.createTenant(name)
+      await queryOnce(addressOf(server, name), FIRST_ROW_SQL)
+      return name
+    })
+  return {
+    peer,
+    label,
+    prepare: async () => {},
+    round: async () => {
+      const first = await how.open(how.folder)
+      const few: string[] = []
+      try {
+        few.push(...(await create(first, FEW)))
+      } finally {
+        await first.stop()
+      }
+      const diskBefore = allocatedBytes(how.folder)
+      const extra = bench.size(8, 1)
+      const second = await how.open(how.folder)
+      try {
+        const connections = await awake(second, few)
+        const before = treeMemoryBytes(second.child.pid)
+        connections.push(...(await awake(second, await create(second, extra))))
+        const memoryBytes = (treeMemoryBytes(second.child.pid) - before) / extra
+        for (const connection of connections) await connection[Symbol.asyncDispose]()
+        await second.stop()
+        const diskBytes = (allocatedBytes(how.folder) - diskBefore) / extra
+        return { disk: { values: [diskBytes / KB] }, memory: { values: [memoryBytes / MB] } }
+      } finally {
+        await second.stop()
+      }
+    },
+  }
+}
+
+function nativeCluster(bench: Bench): Shared {
+  const cluster = bench.newPath('density-native')
+  let made: Promise<void> | undefined
+  return {
+    // Only the databases: the server's log, which all of them share, comes and goes by itself.
+    folder: join(cluster, 'base'),
+    open: async () => {
+      made ??= createCluster(bench.nativeBinaries(), cluster)
+      await made
+      const server = spawnNative(bench.nativeBinaries(), cluster, await freePort(), [])
+      await waitUntilReady(server.child, addressOf(server, 'postgres'))
+      return server
+    },
+  }
+}
+
+function nativeProcess(bench: Bench): Contender {
+  const folder = bench.newPath('density-process')
+  return {
+    peer: 'native',
+    label: 'native process',
+    prepare: () => createCluster(bench.nativeBinaries(), folder),
+    round: async () => {
+      const port = await freePort()
+      const server = spawnNative(bench.nativeBinaries(), folder, port, SMALL_SETTINGS)
+      try {
+        const address = addressOf(server, 'postgres')
+        await waitUntilReady(server.child, address)
+        const connection = await Connection.open(address)
+        await connection.query(FIRST_ROW_SQL)
+        const memoryBytes = treeMemoryBytes(server.child.pid)
+        await connection[Symbol.asyncDispose]()
+        await server.stop()
+        const diskBytes = allocatedBytes(folder)
+        return { disk: { values: [diskBytes / KB] }, memory: { values: [memoryBytes / MB] } }
+      } finally {
+        await server.stop()
+      }
+    },
+  }
+}
+
+/** One database more in a process that has the module loaded and one database open. */
+function pglite(bench: Bench): Contender {
+  const folder = bench.newFolder('density-pglite')
+  let stock: PgliteProcess | undefined
+  return {
+    peer: 'pglite',
+    label: 'PGlite',
+    prepare: async () => {
+      stock = bench.pglite()
+      await stock.run({ kind: 'fill', folder, statements: [] })
+      await stock.run({ kind: 'keep', folder: bench.newFolder('density-kept') })
+    },
+    round: async () => {
+      assert(stock !== undefined, 'prepared')
+      const before = treeMemoryBytes(stock.pid)
+      await stock.run({ kind: 'keep', folder: bench.newFolder('density-kept') })
+      const memoryBytes = treeMemoryBytes(stock.pid) - before
+      const diskBytes = allocatedBytes(folder)
+      return { disk: { values: [diskBytes / KB] }, memory: { values: [memoryBytes / MB] } }
+    },
+  }
+}

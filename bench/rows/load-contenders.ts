@@ -1,0 +1,57 @@
+/** The contenders of the rows that put load on a running server: they differ in nothing but the port. */
+import { assert } from '../../src/base/assert.ts'
+import type { Bench } from '../bench.ts'
+import type { Contender, Observation } from '../harness.ts'
+import { addressOf, type PeerName, type PeerServer } from '../peers/server.ts'
+import { Connection } from '../wire/connection.ts'
+
+export interface LoadWork {
+  /** Databases of the row, made before anything is measured. */
+  readonly databases: readonly string[]
+  /** Run once in every database. */
+  readonly setup: readonly string[]
+  round(bench: Bench, server: PeerServer): Promise<Readonly<Record<string, Observation>>>
+}
+
+/** pgnap, native directly, native behind PgBouncer, and pglite-socket, all doing the same work. */
+export function loadContenders(bench: Bench, work: LoadWork): readonly Contender[] {
+  const contender = (
+    peer: PeerName,
+    label: string,
+    start: () => Promise<PeerServer>,
+  ): Contender => {
+    let server: PeerServer | undefined
+    return {
+      peer,
+      label,
+      prepare: async () => {
+        server = await start()
+        for (const database of work.databases) {
+          await ensureTenant(server, database)
+          await using connection = await Connection.open(addressOf(server, database))
+          for (const sql of work.setup) await connection.query(sql)
+        }
+      },
+      round: async () => {
+        assert(server !== undefined, 'prepared')
+        return await work.round(bench, server)
+      },
+    }
+  }
+  return [
+    contender('pgnap', 'pgnap', () => bench.pgnap()),
+    contender('native', 'native', () => bench.native()),
+    contender('pgbouncer', 'PgBouncer', () => bench.bouncer()),
+    contender('pglite-socket', 'pglite-socket', () => bench.pgliteSocket()),
+  ]
+}
+
+/** PgBouncer's databases are native's: whichever contender comes second finds them there. */
+async function ensureTenant(server: PeerServer, name: string): Promise<void> {
+  try {
+    await server.createTenant(name)
+  } catch (error) {
+    const exists = error instanceof Error && error.message.includes('42P04')
+    if (!exists) throw error
+  }
+}

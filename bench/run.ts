@@ -1,0 +1,156 @@
+/**
+ * `npm run bench [-- rows...] [--json] [--rounds N] [--smoke] [--peers a,b]`: one run, pgnap and its
+ * peers by turns. Prints the table, or JSON lines which it also keeps in `bench/results/`.
+ * Exits 1 if a contender failed or answered wrongly, never because a goal was missed: a benchmark is
+ * not a timed test. A peer that is not installed is skipped with a line that says so.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { Bench } from './bench.ts'
+import { runRow, type Row, type RowReport } from './harness.ts'
+import { machineFacts, machineLine, type MachineFacts } from './machine.ts'
+import { installPeers, peersInstalled } from './peers/install.ts'
+import { nativeInstalled } from './peers/native.ts'
+import { bouncerInstalled } from './peers/pgbouncer.ts'
+import { pgnapBuilt } from './peers/pgnap.ts'
+import { pgliteSocketInstalled } from './peers/pglite-socket.ts'
+import { PEERS, type PeerName } from './peers/server.ts'
+import { headingLine, jsonLines, metricLines, problemLines } from './report.ts'
+import { createRow } from './rows/create.ts'
+import { densityRow } from './rows/density.ts'
+import { insertRow } from './rows/insert.ts'
+import { pointRow } from './rows/point.ts'
+import { startRow } from './rows/start.ts'
+import { wakeColdRow } from './rows/wake-cold.ts'
+
+const ROWS: readonly Row[] = [createRow, wakeColdRow, pointRow, insertRow, startRow, densityRow]
+const ROUNDS_DEFAULT = 5
+const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
+
+const HELP = `usage: npm run bench -- [rows...] [options]
+
+rows: ${ROWS.map((row) => row.name).join(' ')} (default: all)
+  --rounds N      alternating rounds (default ${ROUNDS_DEFAULT})
+  --peers a,b     of ${PEERS.join(', ')} (default: all that are installed)
+  --json          JSON lines on stdout, also written to bench/results/
+  --smoke         tiny sizes and one round, installs nothing: shows that it runs, measures nothing
+  --folder DIR    where the databases live (default: the system's temporary folder)
+  --pgnap FILE    entry of the pgnap command line to measure (default src/cli/main.ts)`
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string' },
+    peers: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    smoke: { type: 'boolean', default: false },
+    folder: { type: 'string', default: tmpdir() },
+    pgnap: { type: 'string', default: join(REPOSITORY, 'src/cli/main.ts') },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+/** People's lines: on stdout, but not between JSON lines. */
+function say(line: string): void {
+  ;(flags.json ? process.stderr : process.stdout).write(`${line}\n`)
+}
+
+/** What is happening now; only where somebody watches. */
+function progress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\u001b[2K${line}\r`)
+}
+
+function usageError(message: string): never {
+  process.stderr.write(`${message}\n\n${HELP}\n`)
+  process.exit(2)
+}
+
+function chosenRows(): readonly Row[] {
+  const unknown = positionals.find((name) => !ROWS.some((row) => row.name === name))
+  if (unknown !== undefined) usageError(`there is no row called ${unknown}`)
+  return positionals.length === 0 ? ROWS : ROWS.filter((row) => positionals.includes(row.name))
+}
+
+function chosenRoundCount(): number {
+  const count = Number(flags.rounds ?? (flags.smoke ? 1 : ROUNDS_DEFAULT))
+  if (!Number.isInteger(count) || count < 1) usageError('--rounds takes a whole number above 0')
+  return count
+}
+
+/** The peers asked for, less those that are not there; says which and why. */
+function chosenPeers(): ReadonlySet<PeerName> {
+  const names = flags.peers?.split(',') ?? PEERS
+  const asked = PEERS.filter((peer) => names.includes(peer))
+  if (asked.length !== names.length) usageError(`peers are: ${PEERS.join(', ')}`)
+  if (!flags.smoke && asked.some((peer) => peer !== 'pgnap') && !peersInstalled()) {
+    say('installing the peers into bench/peers (once)')
+    try {
+      installPeers()
+    } catch (error) {
+      say(`the install failed: ${String(error)}`)
+    }
+  }
+  const missing: Readonly<Record<PeerName, string | undefined>> = {
+    pgnap: pgnapBuilt(flags.pgnap) ? undefined : `${flags.pgnap} does not exist`,
+    native: nativeInstalled() ? undefined : 'not installed in bench/peers',
+    pgbouncer: bouncerInstalled() ? undefined : 'no pgbouncer program on this system',
+    pglite: undefined,
+    'pglite-socket': pgliteSocketInstalled() ? undefined : 'not installed in bench/peers',
+  }
+  const peers = asked.filter((peer) => {
+    // PgBouncer needs the native server behind it.
+    const reason = missing[peer] ?? (peer === 'pgbouncer' ? missing.native : undefined)
+    if (reason !== undefined) say(`skipped ${peer}: ${reason}`)
+    return reason === undefined
+  })
+  return new Set(peers)
+}
+
+function writeResults(lines: readonly string[], machine: MachineFacts, at: string): void {
+  const folder = join(REPOSITORY, 'bench/results')
+  mkdirSync(folder, { recursive: true })
+  const name = `${at.replaceAll(/[:.]/g, '-')}-${machine.commit.replace('+', '-changed')}.jsonl`
+  writeFileSync(join(folder, name), `${lines.join('\n')}\n`)
+}
+
+async function main(): Promise<boolean> {
+  const rows = chosenRows()
+  const roundCount = chosenRoundCount()
+  const peers = chosenPeers()
+  const machine = machineFacts(flags.folder, REPOSITORY)
+  const run = { at: new Date().toISOString(), smoke: flags.smoke, machine }
+  say(`${machineLine(machine)}, rounds ${roundCount}${flags.smoke ? ' (smoke)' : ''}`)
+  say(headingLine())
+  const json: string[] = []
+  let sound = true
+  await using bench = new Bench({
+    roundCount,
+    smoke: flags.smoke,
+    peers,
+    parentFolder: flags.folder,
+    pgnapEntry: flags.pgnap,
+    progress,
+  })
+  for (const row of rows) {
+    const report: RowReport = await runRow(row, bench)
+    const problems = problemLines(report)
+    if (problems.length > 0) sound = false
+    progress('')
+    for (const metric of report.metrics) {
+      for (const line of metricLines(metric)) say(line)
+      json.push(...jsonLines(metric, run))
+    }
+    for (const line of problems) say(line)
+  }
+  if (flags.json) {
+    for (const line of json) process.stdout.write(`${line}\n`)
+    if (!flags.smoke) writeResults(json, machine, run.at)
+  }
+  return sound
+}
+
+if (flags.help) process.stdout.write(`${HELP}\n`)
+else if (!(await main())) process.exitCode = 1
