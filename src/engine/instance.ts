@@ -28,6 +28,11 @@ const RTLD_NOW_GLOBAL = 2 | 256
 /** Layout of musl's `struct dso` as Emscripten's loader reads it. */
 const DSO_FLAGS_AT = 4
 const DSO_NAME_AT = 36
+/** WASI's clock ids, and how far the clock jumps to end a sleep: longer than any sleep. */
+const CLOCK_MONOTONIC = 1
+const CLOCK_JUMP_NS = 10n ** 18n
+/** WASI's clock_time_get: clock id, precision, where to write nanoseconds. */
+type WasiClock = (clock: number, precision: bigint, timeAt: number) => number
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
 
@@ -61,6 +66,7 @@ export class Instance {
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
+  #flags: InterruptFlags | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
 
   private constructor(parts: InstanceParts) {
@@ -98,16 +104,18 @@ export class Instance {
   }
 
   get interruptFlags(): InterruptFlags {
+    if (this.#flags) return this.#flags
     const address = (name: string): number => {
       const symbol = this.#exports[name]
       assert(symbol instanceof WebAssembly.Global, `the module exports ${name}`)
       return Number(symbol.value)
     }
-    return {
+    this.#flags = {
       memory: this.memory,
       interruptPendingAt: address('InterruptPending'),
       queryCancelPendingAt: address('QueryCancelPending'),
     }
+    return this.#flags
   }
 
   /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
@@ -148,7 +156,9 @@ export class Instance {
       printErr: parts.serverLog,
       getPreloadedPackage: () => parts.bundle,
       instantiateWasm: (imports, done) => {
+        const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }
         this.#adjustImports(imports['env'] ?? {})
+        wasi.clock_time_get = this.#interruptibleClock(wasi.clock_time_get)
         const instance = new WebAssembly.Instance(parts.module, imports)
         this.#exports = instance.exports
         done(instance, parts.module)
@@ -192,12 +202,6 @@ export class Instance {
       }
       return loaded
     })
-    replace(
-      '__syscall_poll',
-      (original) =>
-        (descriptors = 0, count = 0, timeoutMs = 0) =>
-          this.#poll(original, descriptors, count, timeoutMs),
-    )
   }
 
   #pipe(original: WasmImport, pointer: number, flags: number): number {
@@ -213,15 +217,26 @@ export class Instance {
   }
 
   /**
-   * Emscripten's poll returns at once whatever its time limit, so pg_sleep() would spin. Here it
-   * sleeps on the flag that another thread raises to interrupt the query.
+   * Sleeping is a loop that looks at the monotonic clock until enough time has passed (there is nothing
+   * else in the module that could wait), and in that loop Postgres does not look for interrupts. So
+   * once the flag is up, the clock jumps far ahead: the sleep ends, and the query is cancelled before
+   * anybody can use the time it was told.
    */
-  #poll(original: WasmImport, descriptors: number, count: number, timeoutMs: number): number {
-    const ready = original(descriptors, count, timeoutMs)
-    if (ready !== 0 || timeoutMs <= 0 || !isShared(this.memory)) return ready
-    const words = new Int32Array(this.memory.buffer)
-    Atomics.wait(words, this.interruptFlags.interruptPendingAt >> 2, 0, timeoutMs)
-    return original(descriptors, count, 0)
+  #interruptibleClock(original: WasiClock): WasiClock {
+    return (clock, precision, timeAt) => {
+      const result = original(clock, precision, timeAt)
+      if (clock === CLOCK_MONOTONIC && this.#interruptPending) {
+        const times = new BigInt64Array(this.memory.buffer)
+        times[timeAt >> 3] = (times[timeAt >> 3] ?? 0n) + CLOCK_JUMP_NS
+      }
+      return result
+    }
+  }
+
+  get #interruptPending(): boolean {
+    const address = this.#flags?.interruptPendingAt
+    const heap = this.#module?.HEAPU8
+    return address !== undefined && heap !== undefined && heap[address] !== 0
   }
 
   #layOver(path: string, bytes: Uint8Array): void {
@@ -293,10 +308,6 @@ const ENVIRONMENT = {
   PGCLIENTENCODING: 'UTF8',
   ICU_DATA: `${WASM_PREFIX}/icu`,
 } as const
-
-function isShared(memory: WebAssembly.Memory): boolean {
-  return !(memory.buffer instanceof ArrayBuffer)
-}
 
 /** Pages of 64 KiB that hold `bytes`. */
 export function wasmPages(bytes: number): number {

@@ -19,5 +19,4 @@ export function requestCancel(flags: InterruptFlags): void {
   // The cause first, then the flag that makes Postgres look for causes.
   Atomics.store(words, flags.queryCancelPendingAt >> 2, 1)
   Atomics.store(words, flags.interruptPendingAt >> 2, 1)
-  Atomics.notify(words, flags.interruptPendingAt >> 2)
 }

@@ -7,13 +7,28 @@
  * told EIO, and the real error is kept in `fault` for the slot to throw after the run.
  */
 import { assert } from '../base/assert.ts'
-import { FileError, type FileNode, type TenantFiles } from '../store/tenant-files.ts'
+import {
+  FileError,
+  type FileErrorName,
+  type FileNode,
+  type TenantFiles,
+} from '../store/tenant-files.ts'
 import type { EmscriptenFs, EmscriptenModule, EmscriptenNode } from './emscripten.ts'
 
 export const PGDATA = '/pglite/data'
 
 /** wasi-libc numbers of the errors that the tree can answer with. */
-const ERRNO = { ENOENT: 44, EEXIST: 20, ENOTEMPTY: 55, ENOTDIR: 54, EISDIR: 31, EFBIG: 22, EINVAL: 28 } as const
+const ERRNO: Readonly<Record<FileErrorName, number>> = {
+  EEXIST: 20,
+  EFBIG: 22,
+  EINVAL: 28,
+  EISDIR: 31,
+  ENOENT: 44,
+  ENOSPC: 51,
+  ENOTDIR: 54,
+  ENOTEMPTY: 55,
+  EXDEV: 75,
+}
 const EIO = 29
 const ENODEV = 43
 const EPERM = 63

@@ -1,0 +1,51 @@
+/**
+ * The templates that the stores of a data folder stand on. A store is a difference from exactly one
+ * template; an engine of another build brings another one. So the folder keeps a copy of each template
+ * that any of its stores was made on, and stays readable by every later pgnap of the same Postgres
+ * major version.
+ *
+ *     DIR/templates/ID.bin    Template.serialize(), 8 MB, written once
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Template } from '../../store/template.ts'
+import { explainFolderError } from './data-folder.ts'
+
+const TEMPLATES_FOLDER = 'templates'
+const ID_PATTERN = /^[0-9a-f]{8,64}$/
+
+export class TemplateShelf {
+  readonly #folder: string
+  readonly #templates = new Map<string, Template>()
+
+  /** @param own the template of this engine */
+  constructor(dataPath: string, own: Template) {
+    this.#folder = join(dataPath, TEMPLATES_FOLDER)
+    this.#templates.set(own.id, own)
+  }
+
+  /** Keeps this engine's template in the folder. Call once, before a store is made. */
+  static keep(dataPath: string, own: Template): void {
+    const folder = join(dataPath, TEMPLATES_FOLDER)
+    const path = join(folder, `${own.id}.bin`)
+    try {
+      if (existsSync(path)) return
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(`${path}.new`, own.serialize())
+      renameSync(`${path}.new`, path)
+    } catch (error) {
+      throw explainFolderError(folder, error)
+    }
+  }
+
+  /** A template by id; undefined if neither this engine nor the folder has it. */
+  get(id: string): Template | undefined {
+    const known = this.#templates.get(id)
+    if (known) return known
+    const path = join(this.#folder, `${id}.bin`)
+    if (!ID_PATTERN.test(id) || !existsSync(path)) return undefined
+    const template = Template.parse(readFileSync(path))
+    this.#templates.set(id, template)
+    return template
+  }
+}

@@ -1,0 +1,263 @@
+/** The engine with the real module: boots, isolation, equality with stock PGlite, limits, extensions. */
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import { PGlite } from '@electric-sql/pglite'
+import { PgnapError } from '../../src/base/errors.ts'
+import { concatBytes, utf8 } from '../../src/base/bytes.ts'
+import { START_PARAMETERS } from '../../src/engine/recipe.ts'
+import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
+import { queryMessage, queryMessages } from '../../src/front/wire/result.ts'
+import { systemClock } from '../../src/host/node/clock.ts'
+import {
+  createEngine,
+  type EngineParts,
+  loadEngineParts,
+} from '../../src/host/node/engine/load-engine.ts'
+import { FileError, TenantFiles } from '../../src/store/tenant-files.ts'
+import { runSql, valueOf } from '../support/messages.ts'
+
+let parts: EngineParts
+let engine: WasmEngine
+
+before(async () => {
+  parts = await loadEngineParts()
+  engine = await createEngine(parts, { clock: systemClock })
+})
+
+const newTenant = (): TenantFiles =>
+  TenantFiles.inMemory({ template: engine.template, clock: systemClock })
+
+const message = (type: string, ...body: Uint8Array[]): Uint8Array => {
+  const content = concatBytes(body)
+  const head = new Uint8Array(5)
+  head.set(utf8(type))
+  new DataView(head.buffer).setUint32(1, content.length + 4)
+  return concatBytes([head, content])
+}
+
+/** Byte positions of `needle` in memory, at most one. */
+const find = (memory: WebAssembly.Memory, needle: string): number =>
+  Buffer.from(memory.buffer).indexOf(needle)
+
+test('answers are byte for byte those of stock PGlite', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  const stock = await PGlite.create({
+    initDbStartParams: ['--wal-segsize=1'],
+    startParams: [...START_PARAMETERS],
+  })
+  const copyData = message('d', utf8('1\ta\n2\tb\n'))
+  const cases: Record<string, Uint8Array> = {
+    'a row': queryMessage('select 1 as one, null as nothing'),
+    'several statements': queryMessage('select 1; select 2; select 3'),
+    nothing: queryMessage(''),
+    DDL: queryMessage('create table t(a int primary key, b text)'),
+    'an insert': queryMessage("insert into t values (10, 'x') returning 1 as one"),
+    'a notice': queryMessage('drop table if exists no_such_table'),
+    'a notice from plpgsql': queryMessage("do $$ begin raise notice 'hi %', 1; end $$"),
+    'a syntax error': queryMessage('selec 1'),
+    'a constraint': queryMessage('insert into t values (10)'),
+    'an error in a transaction': queryMessage('begin; select 1/0; select 2'),
+    'a failed transaction': queryMessage('select 1'),
+    'its end': queryMessage('rollback'),
+    extended: queryMessages('select $1::int + 1, $2::text', ['41', 'x']),
+    'an error in a pipeline': concatBytes([
+      queryMessages('select 1/$1::int', ['0']),
+      queryMessages('select $1::int', ['5']),
+    ]),
+    'COPY in': concatBytes([queryMessage('copy t from stdin'), copyData, message('c')]),
+    'COPY failed': concatBytes([queryMessage('copy t from stdin'), message('f', utf8('no\0'))]),
+    'COPY out': queryMessage('copy t to stdout'),
+    'three megabytes': queryMessage("select repeat('x', 1000000) from generate_series(1, 3)"),
+  }
+  for (const [name, request] of Object.entries(cases)) {
+    const expected = Buffer.from(stock.execProtocolRawSync(request)).toString('latin1')
+    const actual = Buffer.from(slot.run(request)).toString('latin1')
+    assert.equal(actual, expected, name)
+  }
+  await stock.close()
+})
+
+test('nothing of a tenant stays in a slot that boots another', async () => {
+  const slot = await engine.createSlot()
+  const secret = `secret-${Math.random().toString(36).slice(2)}`
+  const first = newTenant()
+  slot.boot(first)
+  runSql(slot, `create table diary(t text); insert into diary values ('${secret}')`)
+  runSql(slot, `set application_name = '${secret}'; prepare p as select '${secret}'`)
+  assert.notEqual(find(slot.interruptFlags.memory, secret), -1)
+  slot.unload()
+  slot.boot(newTenant())
+  assert.equal(find(slot.interruptFlags.memory, secret), -1)
+  assert.equal(runSql(slot, 'select * from diary').error?.sqlState, '42P01')
+  assert.equal(valueOf(slot, 'show application_name'), '')
+  slot.unload()
+  slot.boot(first)
+  assert.equal(valueOf(slot, 'select t from diary'), secret)
+})
+
+test('a slot boots many times and stays reusable', async () => {
+  const slot = await engine.createSlot()
+  const files = newTenant()
+  const memoryBytes = slot.memoryBytes
+  for (let round = 1; round <= 20; round++) {
+    slot.boot(files)
+    if (round === 1) runSql(slot, 'create table t(a int)')
+    runSql(slot, `insert into t values (${round})`)
+    assert.equal(valueOf(slot, 'select count(*) from t'), String(round))
+    slot.unload()
+  }
+  assert.equal(slot.reusable, true)
+  assert.equal(slot.memoryBytes, memoryBytes)
+})
+
+test('transaction status follows the backend', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  runSql(slot, 'begin')
+  assert.equal(slot.transactionStatus, 'transaction')
+  runSql(slot, 'select 1/0')
+  assert.equal(slot.transactionStatus, 'failed')
+  runSql(slot, 'rollback')
+  assert.equal(slot.transactionStatus, 'idle')
+})
+
+test('beyond the memory ceiling a query gets 53200, the backend lives, the slot retires', async () => {
+  const small = await createEngine(parts, {
+    clock: systemClock,
+    slotMemoryBytesMax: 64 * 2 ** 20,
+    slotRetireBytes: 48 * 2 ** 20,
+  })
+  const slot = await small.createSlot()
+  slot.boot(newTenant())
+  assert.equal(slot.reusable, true)
+  const { error } = runSql(slot, "select length(repeat('x', 200000000))")
+  assert.equal(error?.sqlState, '53200')
+  assert.equal(valueOf(slot, 'select 1'), '1')
+  runSql(slot, "select length(repeat('x', 25000000))")
+  assert.ok(slot.memoryBytes <= 64 * 2 ** 20)
+  assert.equal(slot.reusable, false)
+})
+
+test('an answer beyond its limit is an error, not a crash of the process', async () => {
+  const small = await createEngine(parts, { clock: systemClock, answerBytesMax: 100_000 })
+  const slot = await small.createSlot()
+  slot.boot(newTenant())
+  assert.throws(
+    () => runSql(slot, 'select generate_series(1, 1000000)'),
+    (error) => error instanceof PgnapError && error.code === 'ANSWER_TOO_LARGE',
+  )
+})
+
+test('a backend that exits loses its slot and says why', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  // COPY that finds no data: Postgres takes it for a lost client and exits.
+  assert.throws(
+    () => slot.run(queryMessage('begin; create table t(a int); copy t from stdin')),
+    (error) =>
+      error instanceof PgnapError && error.code === 'SLOT_LOST' && error.sqlState === '57P01',
+  )
+  assert.equal(slot.reusable, false)
+  assert.throws(() => runSql(slot, 'select 1'), /not broken/)
+})
+
+test('a store that fails under a page fault fails the run with its own error', async () => {
+  const slot = await engine.createSlot()
+  const files = newTenant()
+  slot.boot(files)
+  runSql(slot, 'create table t(a int); insert into t select generate_series(1, 100); checkpoint')
+  slot.unload()
+  slot.boot(files)
+  const failure = new PgnapError('STORE_IO', 'the disk said no')
+  const { read } = files
+  files.read = () => {
+    throw failure
+  }
+  assert.throws(() => runSql(slot, 'select count(*) from t'), failure)
+  files.read = read
+  assert.equal(slot.reusable, false)
+})
+
+test('a file error of the tree is an errno for Postgres, not a fault of the slot', async () => {
+  const slot = await engine.createSlot()
+  const files = newTenant()
+  slot.boot(files)
+  assert.throws(() => files.unlink(files.root, 'no such file'), FileError)
+  const { error } = runSql(slot, "select pg_read_file('no such file')")
+  assert.equal(error?.sqlState, '58P01')
+  assert.equal(valueOf(slot, 'select 1'), '1')
+})
+
+/** Raises the cancel flag from another thread after a while, as the main thread does. */
+const cancelSoon = (slot: WasmSlot, afterMs: number): Worker => {
+  const url = new URL('../../src/engine/interrupts.ts', import.meta.url).href
+  const code = `
+    const { workerData } = require('node:worker_threads')
+    import(workerData.url).then(({ requestCancel }) => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, workerData.afterMs)
+      requestCancel(workerData.flags)
+    })`
+  return new Worker(code, { eval: true, workerData: { url, afterMs, flags: slot.interruptFlags } })
+}
+
+for (const [what, sql] of Object.entries({
+  'a sleep': 'select pg_sleep(60)',
+  'a computing loop': 'select count(*) from generate_series(1, 2000000000)',
+  'a plpgsql loop': 'do $$ begin loop null; end loop; end $$',
+})) {
+  test(`another thread cancels ${what}`, async () => {
+    const slot = await engine.createSlot()
+    slot.boot(newTenant())
+    const worker = cancelSoon(slot, 50)
+    const { error } = runSql(slot, sql)
+    assert.equal(error?.sqlState, '57014')
+    assert.equal(valueOf(slot, 'select 1'), '1')
+    await worker.terminate()
+  })
+}
+
+test('every extension of the recipe works, and the slot is not reused after it', async () => {
+  const probes: Record<string, string> = {
+    amcheck: "select bt_index_check('pg_class_oid_index')",
+    bloom: 'create table b(a int); create index on b using bloom(a)',
+    btree_gin: 'create table g(a int); create index on g using gin(a)',
+    btree_gist: 'create table gi(a int); create index on gi using gist(a)',
+    citext: "select 'A'::citext = 'a'::citext",
+    cube: "select '(1,2)'::cube",
+    earthdistance: 'select earth()',
+    fuzzystrmatch: "select levenshtein('a', 'b')",
+    hstore: "select 'a=>1'::hstore",
+    intarray: "select '{1,2}'::int[] & '{2}'::int[]",
+    ltree: "select 'a.b'::ltree",
+    pg_trgm: "select similarity('abc', 'abd')",
+    pgcrypto: "select digest('x', 'sha256')",
+    tablefunc: 'select * from normal_rand(1, 0, 1)',
+    unaccent: "select unaccent('é')",
+    '"uuid-ossp"': 'select uuid_generate_v4()',
+    vector: "select '[1,2]'::vector <-> '[3,4]'::vector",
+  }
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  for (const [name, probe] of Object.entries(probes)) {
+    assert.equal(runSql(slot, `create extension ${name} cascade`).error, undefined, name)
+    assert.equal(runSql(slot, probe).error, undefined, `${name}: ${probe}`)
+  }
+  assert.equal(slot.reusable, false)
+})
+
+test('pg_stat_statements works once the tenant preloads it', async () => {
+  const files = newTenant()
+  const first = await engine.createSlot()
+  first.boot(files)
+  runSql(first, 'create extension pg_stat_statements')
+  runSql(first, "alter system set shared_preload_libraries = 'pg_stat_statements'")
+  first.unload()
+  const second = await engine.createSlot()
+  second.boot(files)
+  valueOf(second, 'select 42')
+  const count = valueOf(second, "select count(*) from pg_stat_statements where query = 'select $1'")
+  assert.equal(count, '1')
+})
