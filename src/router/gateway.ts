@@ -21,9 +21,9 @@ export interface Gateway {
    */
   passwordFor(user: string, tenant: string): Promise<StoredSecret | undefined>
   /**
-   * One more client of a tenant. Called after authentication, once per connection. Need not wake the
-   * tenant. Rejects with {@link PgnapError}: TENANT_NAME_INVALID, TENANT_UNKNOWN (its hint says how
-   * to make it), CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, ...
+   * One more client of a tenant. Called after authentication, once per connection. Need not wake
+   * the tenant. Rejects with {@link PgnapError}: TENANT_NAME_INVALID, TENANT_UNKNOWN (its hint says
+   * how to make it), CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, ...
    */
   connect(request: ConnectRequest): Promise<BackendClient>
 }
@@ -44,8 +44,8 @@ export interface ConnectRequest {
   /**
    * Settings the client asked for at startup, names in lower case, last one wins: its own startup
    * parameters and those inside `options`, without user and database. The front applies them by SQL
-   * on the new client and reads from the answer what they have changed, so nobody else may apply them
-   * before; they are here because RESET ALL and DISCARD ALL must go back to them.
+   * on the new client and reads from the answer what they have changed, so nobody else may apply
+   * them before; they are here because RESET ALL and DISCARD ALL must go back to them.
    */
   readonly parameters: ReadonlyMap<string, string>
   /**
@@ -60,14 +60,16 @@ export interface ConnectRequest {
 /** What can happen to a client between two of its batches. */
 export interface ClientEvents {
   /**
-   * Whole backend messages for an idle client: NotificationResponse, NoticeResponse, ParameterStatus.
-   * The bytes are consumed or copied when the call returns. Never called inside `run`, nor between
-   * `run` and the settling of its promise: there such messages belong to the answer.
+   * Whole backend messages for an idle client: NotificationResponse, NoticeResponse,
+   * ParameterStatus. The bytes are consumed or copied when the call returns. Never called inside
+   * `run`, nor between `run` and the settling of its promise: there such messages belong to the
+   * answer.
    */
   messages(bytes: Uint8Array): void
   /**
    * The client has to go: its tenant was deleted, a time limit in a transaction has passed, an
-   * administrator said so. The front sends `error` as FATAL, closes the connection and calls `close`.
+   * administrator said so. The front sends `error` as FATAL, closes the connection and calls
+   * `close`.
    */
   lost(error: PgnapError): void
 }
@@ -81,9 +83,9 @@ export interface BackendClient {
    * them before it returns. At most one call is in flight.
    *
    * The answer is durable when it is returned. An answer returned directly is a view that the next
-   * `run` of any client may overwrite: the caller consumes it before it does anything else. An answer
-   * that comes by promise stays valid until the next `run` of this client, because other clients may
-   * run between the settling of a promise and the code that waits for it.
+   * `run` of any client may overwrite: the caller consumes it before it does anything else. An
+   * answer that comes by promise stays valid until the next `run` of this client, because other
+   * clients may run between the settling of a promise and the code that waits for it.
    *
    * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
    * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
@@ -91,15 +93,15 @@ export interface BackendClient {
    * error must mean that nothing of the batch has run, and the client may go on.
    *
    * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
-   *   and the backend may be given to another client after it if its status is then idle. False after
-   *   Flush: the backend stays with this client.
+   *   and the backend may be given to another client after it if its status is then idle. False
+   *   after Flush: the backend stays with this client.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
-   * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE 57014.
-   * Does nothing when nothing is in flight. May come at any time.
+   * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE
+   * 57014. Does nothing when nothing is in flight. May come at any time.
    */
   cancel(): void
   /**

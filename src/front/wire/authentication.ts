@@ -1,6 +1,7 @@
 /**
- * The password part of a connection: SCRAM-SHA-256 carried in SASL messages. Everything that goes wrong
- * is a PgnapError, and a wrong password, an unknown user and an unknown tenant are one and the same.
+ * The password part of a connection: SCRAM-SHA-256 carried in SASL messages. Everything that goes
+ * wrong is a PgnapError, and a wrong password, an unknown user and an unknown tenant are one and
+ * the same.
  */
 import { PgnapError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'

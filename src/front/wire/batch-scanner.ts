@@ -1,11 +1,11 @@
 /**
- * Cuts a client's stream into batches: whole messages up to the last one that makes a backend answer
- * (Query, Sync, Flush, FunctionCall). A batch is what is run at once; everything a client has sent
- * ahead goes with it.
+ * Cuts a client's stream into batches: whole messages up to the last one that makes a backend
+ * answer (Query, Sync, Flush, FunctionCall). A batch is what is run at once; everything a client
+ * has sent ahead goes with it.
  *
- * It remembers how far it has looked, so that a stream in small pieces is looked at once. It reports
- * what it meets as a `stop` and decides nothing. Lengths are checked as soon as they can be read: what
- * a client only claims is never waited for.
+ * It remembers how far it has looked, so that a stream in small pieces is looked at once. It
+ * reports what it meets as a `stop` and decides nothing. Lengths are checked as soon as they can be
+ * read: what a client only claims is never waited for.
  */
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'

@@ -1,7 +1,7 @@
 /**
- * Reads the body of one message. Total: whatever the bytes are, a read either gives a value from inside
- * the body or throws PROTOCOL_VIOLATION. Used where messages are few (startup, authentication,
- * results), not on the path of every message.
+ * Reads the body of one message. Total: whatever the bytes are, a read either gives a value from
+ * inside the body or throws PROTOCOL_VIOLATION. Used where messages are few (startup,
+ * authentication, results), not on the path of every message.
  */
 import { PgnapError } from '../../base/errors.ts'
 import { int16At, int32At } from './frame.ts'

@@ -266,7 +266,7 @@ suite('passwords', () => {
     assert.equal(link.summary(), `R R R ${GREETING}`)
   })
 
-  test('a wrong one and an unknown user are told the same, and the gateway is not asked', async () => {
+  test('a wrong one and an unknown user are told the same, before any connect', async () => {
     const wrong = await login('ann', 'guess')
     const unknown = await login('bob', 'guess')
     for (const { link, gateway } of [wrong, unknown]) {

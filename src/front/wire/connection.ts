@@ -1,14 +1,16 @@
 /**
- * One client connection, from its first byte to its last: startup, authentication, greeting, and then a
- * Session that does the work. The first three happen once and are written as one straight asynchronous
- * story; the Session is on the path of every query and gets its bytes without a detour.
+ * One client connection, from its first byte to its last: startup, authentication, greeting, and
+ * then a Session that does the work. The first three happen once and are written as one straight
+ * asynchronous story; the Session is on the path of every query and gets its bytes without a
+ * detour.
  *
  *   startup --> password? --> connect --> settings --> greeting --> Session --> closed
  *      |           |             |            |
  *      +-- cancel  +-------------+------------+--> FATAL --> closed
  *
- * It must never ask the gateway for anything before the client has proven who it is, and never leave a
- * BackendClient behind: whoever got one closes it, also when the client left while it was made.
+ * It must never connect to a tenant before the client has proven who it is, and never
+ * leave a BackendClient behind: whoever got one closes it, also when the client left while it was
+ * made.
  */
 import { concatBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'

@@ -115,7 +115,9 @@ export class CopyWatch {
   }
 }
 
-/** To forget a name would let its COPY reach the backend without data, so too many end the client. */
+/**
+ * To forget a name would let its COPY reach the backend without data, so too many end the client.
+ */
 function remember(plans: Map<string, CopyPlan>, name: string, plan: CopyPlan): void {
   if (plans.size >= LIMITS.preparedCopiesMax && !plans.has(name)) {
     throw new PgnapError('MESSAGE_TOO_LARGE', 'too many prepared COPY FROM STDIN statements', {

@@ -1,8 +1,8 @@
 /**
- * A trial tells what only the backend knows of a COPY FROM STDIN before its data is there: whether the
- * table exists and how many columns it has. The statement is run and failed at once by CopyFail, so
- * it reads no row and leaves nothing; inside a transaction a savepoint keeps that failure from the
- * client's own work.
+ * A trial tells what only the backend knows of a COPY FROM STDIN before its data is there: whether
+ * the table exists and how many columns it has. The statement is run and failed at once by
+ * CopyFail, so it reads no row and leaves nothing; inside a transaction a savepoint keeps that
+ * failure from the client's own work.
  *
  * Never try a COPY that shares its Query with other statements: they would run, too.
  */

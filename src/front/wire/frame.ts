@@ -1,7 +1,7 @@
 /**
- * The frame of the protocol: one type byte, a length that counts itself, a body. Everything here works
- * on offsets into borrowed bytes and makes no objects, because it runs for every message of every
- * client. Numbers on the wire are big-endian.
+ * The frame of the protocol: one type byte, a length that counts itself, a body. Everything here
+ * works on offsets into borrowed bytes and makes no objects, because it runs for every message of
+ * every client. Numbers on the wire are big-endian.
  *
  * Nothing here decides what a message means, and nothing may read outside the bytes it was given.
  */
@@ -66,8 +66,8 @@ export function int16At(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * A copy of the part [start, end). Hosts lend Buffers, and the `slice` of a Buffer copies nothing: it
- * would be a view of bytes that somebody else is about to overwrite.
+ * A copy of the part [start, end). Hosts lend Buffers, and the `slice` of a Buffer copies nothing:
+ * it would be a view of bytes that somebody else is about to overwrite.
  */
 export function copyBytes(
   bytes: Uint8Array,
@@ -78,7 +78,8 @@ export function copyBytes(
 }
 
 /**
- * Offset after the frame at `at` if the whole frame lies before `end`, else -1. A length below 4 gives
+ * Offset after the frame at `at` if the whole frame lies before `end`, else -1. A length below 4
+ * gives
  * -1 as well: bytes of a backend never have one, and bytes of a client are checked before.
  */
 export function frameEnd(bytes: Uint8Array, at: number, end: number): number {

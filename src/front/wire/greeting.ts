@@ -2,9 +2,9 @@
  * What a client hears between its password and its first ReadyForQuery: settings as the backend has
  * them, and the key for its cancel requests.
  *
- * The settings are constants of our one kind of backend, so that a greeting does not have to ask for
- * them; what the client's own startup parameters have changed, the backend has reported, and its
- * reports go over the constants.
+ * The settings are constants of our one kind of backend, so that a greeting does not have to ask
+ * for them; what the client's own startup parameters have changed, the backend has reported, and
+ * its reports go over the constants.
  */
 import { BodyReader } from './body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, copyBytes, findFrame, frameEnd } from './frame.ts'

@@ -1,8 +1,8 @@
 /**
- * Bytes of a client that wait for the rest of their message, or for the backend. Chunks that hold whole
- * messages never come here. It keeps one buffer: what is read moves the front, what comes in goes to the
- * back, and the buffer is let go when it is empty and large, so that ten thousand idle clients cost
- * nothing.
+ * Bytes of a client that wait for the rest of their message, or for the backend. Chunks that hold
+ * whole messages never come here. It keeps one buffer: what is read moves the front, what comes in
+ * goes to the back, and the buffer is let go when it is empty and large, so that ten thousand idle
+ * clients cost nothing.
  */
 const FIRST_BYTES = 1024
 /** A buffer up to this size is kept while it is empty. */

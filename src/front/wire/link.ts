@@ -1,8 +1,8 @@
 /**
- * A byte stream as the wire room sees it, and what a host may tell it. The host owns the socket (or the
- * WebSocket, or a test's array); this room owns the bytes' meaning. Both directions lend bytes for the
- * length of one call, so that an answer goes from a backend's buffer to the socket without a copy of
- * ours.
+ * A byte stream as the wire room sees it, and what a host may tell it. The host owns the socket (or
+ * the WebSocket, or a test's array); this room owns the bytes' meaning. Both directions lend bytes
+ * for the length of one call, so that an answer goes from a backend's buffer to the socket without
+ * a copy of ours.
  *
  * Interfaces only. Nothing here may know what a socket is.
  */

@@ -1,6 +1,6 @@
 /**
- * Builds messages in one growing buffer. A writer is kept and reset, so that writing makes no garbage
- * once it has grown; what leaves it is a view (valid until the next reset) or a copy.
+ * Builds messages in one growing buffer. A writer is kept and reset, so that writing makes no
+ * garbage once it has grown; what leaves it is a view (valid until the next reset) or a copy.
  *
  * It must never write a string with a zero byte inside: the protocol ends strings with zero, so a
  * client could forge a message behind it.

@@ -1,6 +1,6 @@
 /**
- * Questions and answers for callers inside pgnap that speak SQL and not the protocol: HTTP handlers and
- * the library. Text format only: what the values mean is the caller's business.
+ * Questions and answers for callers inside pgnap that speak SQL and not the protocol: HTTP handlers
+ * and the library. Text format only: what the values mean is the caller's business.
  *
  * Not on the wire's path: a wire client gets the backend's bytes as they are.
  */
@@ -100,8 +100,8 @@ export function queryMessages(
 }
 
 /**
- * Reads a backend's answer. Throws PROTOCOL_VIOLATION if the bytes are not whole messages. Everything
- * in the result is the caller's own: nothing points into `answer`.
+ * Reads a backend's answer. Throws PROTOCOL_VIOLATION if the bytes are not whole messages.
+ * Everything in the result is the caller's own: nothing points into `answer`.
  */
 export function readAnswer(answer: Uint8Array): Answer {
   const reader = new AnswerReader()

@@ -4,10 +4,10 @@
  *   client-first   n,,n=,r=<nonce>          server-first   r=<nonce+ours>,s=<salt>,i=<iterations>
  *   client-final   c=biws,r=<nonce>,p=<proof>   server-final   v=<signature>
  *
- * The server keeps a verifier, never a password, and proves in its last message that it had one. For a
- * user that does not exist the exchange is played to its end with a verifier made up from the name, so
- * that the salt is the same at every attempt and nothing tells the two cases apart. Proofs are compared
- * in constant time. Only `crypto.subtle` is used, which exists on every host.
+ * The server keeps a verifier, never a password, and proves in its last message that it had one.
+ * For a user that does not exist the exchange is played to its end with a verifier made up from the
+ * name, so that the salt is the same at every attempt and nothing tells the two cases apart. Proofs
+ * are compared in constant time. Only `crypto.subtle` is used, which exists on every host.
  */
 import { equalBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
@@ -35,7 +35,10 @@ const SALT_BYTES = 16
 const NONCE_BYTES = 18
 const VERIFIER = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/
 
-/** What Postgres would store for `password`: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
+/**
+ * What Postgres would store for `password`:
+ * `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+ */
 export async function makeVerifier(
   password: string,
   random: Random,

@@ -1,6 +1,6 @@
 /**
- * The messages that the front itself sends to a client. Those without content are built once; the rest
- * are small and rare. What a backend answers is never rebuilt here: it passes through.
+ * The messages that the front itself sends to a client. Those without content are built once; the
+ * rest are small and rare. What a backend answers is never rebuilt here: it passes through.
  *
  * A message of ours must never carry a stack trace, a path or another tenant's name: it holds only
  * what a PgnapError says to its user.
@@ -96,7 +96,9 @@ export function errorResponse(error: PgnapError, severity: 'ERROR' | 'FATAL'): U
   return errorFields(fields)
 }
 
-/** The backend's own ErrorResponse, whole with its head, as FATAL: for errors that end a startup. */
+/**
+ * The backend's own ErrorResponse, whole with its head, as FATAL: for errors that end a startup.
+ */
 export function asFatal(message: Uint8Array): Uint8Array {
   const fields: [string, string][] = []
   const body = new BodyReader(message, FRAME_HEAD_BYTES)

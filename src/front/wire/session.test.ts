@@ -302,7 +302,7 @@ suite('session: errors of the way to the backend', () => {
     assert.deepEqual(client.batches, ['Q|'])
   })
 
-  test('in a transaction it is FATAL, because the transaction would go on without a statement', () => {
+  test('in a transaction it is FATAL: the transaction would go on without a statement', () => {
     const { link, client, send } = open()
     send(say.query('begin'))
     client.nextError = waited()

@@ -11,12 +11,12 @@
  *     |
  *     +-- Terminate, violation, shutdown, link closed --> closed
  *
- * Running is not a place of its own when the backend answers at once: then no promise is made, no byte
- * copied and the next batch of the same chunk follows in the same call.
+ * Running is not a place of its own when the backend answers at once: then no promise is made, no
+ * byte copied and the next batch of the same chunk follows in the same call.
  *
- * Back pressure: while a batch runs or answers wait to be read, the link is paused once there is enough
- * to do. A session must never keep a view of borrowed bytes, run two batches at a time, or let an
- * answer out of order.
+ * Back pressure: while a batch runs or answers wait to be read, the link is paused once there is
+ * enough to do. A session must never keep a view of borrowed bytes, run two batches at a time, or
+ * let an answer out of order.
  */
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -339,7 +339,9 @@ export class Session {
     else writeWithoutFrames(answer, BACKEND.copyInResponse, (part) => this.#send(part))
   }
 
-  /** The backend has tried a COPY and undone it: either it wants data, or it has told what is wrong. */
+  /**
+   * The backend has tried a COPY and undone it: either it wants data, or it has told what is wrong.
+   */
   #triedCopy(answer: Uint8Array): void {
     const copy = this.#copy
     if (!copy) return
@@ -350,7 +352,8 @@ export class Session {
       return
     }
     this.#copy = undefined
-    // In a transaction the trial was rolled back to a savepoint; the error must happen to the client.
+    // In a transaction the trial was rolled back to a savepoint; the error must happen to the
+    // client.
     if (this.#client.transactionStatus === 'idle') this.#send(answer)
     else this.#run(trialAlone(copy.head), true, 1, 'client')
   }

@@ -1,10 +1,10 @@
 /**
  * Where words, names, texts and comments of SQL begin and end, by Postgres's lexical rules (manual,
- * section 4.1): enough to know which words are really words. Total: any text is cut into tokens that
- * follow each other to its end, and what is not closed reaches to the end.
+ * section 4.1): enough to know which words are really words. Total: any text is cut into tokens
+ * that follow each other to its end, and what is not closed reaches to the end.
  *
- * It assumes standard_conforming_strings, Postgres's default: with it turned off a backslash before a
- * quote would be read differently. It must never be used to decide what a client may do, only how
+ * It assumes standard_conforming_strings, Postgres's default: with it turned off a backslash before
+ * a quote would be read differently. It must never be used to decide what a client may do, only how
  * its bytes are to be waited for.
  */
 

@@ -1,7 +1,7 @@
 /**
- * Settings that a client asks for at startup, from the text of `options` to the SQL that applies them.
- * Values come from outside and end in SQL that runs before the client has said anything else, so each
- * one is quoted here and nowhere else.
+ * Settings that a client asks for at startup, from the text of `options` to the SQL that applies
+ * them. Values come from outside and end in SQL that runs before the client has said anything else,
+ * so each one is quoted here and nowhere else.
  */
 import { PgnapError } from '../../base/errors.ts'
 
@@ -42,8 +42,8 @@ export function quoteIdentifier(name: string): string {
 }
 
 /**
- * Settings whose values are lists of names: SET would take one quoted text for one name, so the list
- * is taken apart here. (Other lists, as DateStyle, are read from one text.)
+ * Settings whose values are lists of names: SET would take one quoted text for one name, so the
+ * list is taken apart here. (Other lists, as DateStyle, are read from one text.)
  */
 const NAME_LISTS: ReadonlySet<string> = new Set(['search_path', 'temp_tablespaces'])
 

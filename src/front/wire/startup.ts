@@ -1,7 +1,7 @@
 /**
- * The first bytes of a connection: encryption requests, cancel requests, the startup packet. Pure and
- * without memory, so that a thread which only hands connections on can read the database's name from
- * the same bytes that it then gives, unchanged, to the thread which serves the connection.
+ * The first bytes of a connection: encryption requests, cancel requests, the startup packet. Pure
+ * and without memory, so that a thread which only hands connections on can read the database's name
+ * from the same bytes that it then gives, unchanged, to the thread which serves the connection.
  *
  * Total over hostile bytes: the result says what they are, nothing throws, and no more than
  * LIMITS.startupPacketBytesMax is ever waited for.
@@ -12,7 +12,9 @@ import { BodyReader } from './body-reader.ts'
 import { copyBytes, int32At } from './frame.ts'
 import { splitOptions } from './startup-options.ts'
 
-/** What the bytes at the beginning of a connection are. `byteLength`: how many of them are spent. */
+/**
+ * What the bytes at the beginning of a connection are. `byteLength`: how many of them are spent.
+ */
 export type StartupRequest =
   | { readonly kind: 'incomplete' }
   | { readonly kind: 'invalid'; readonly error: PgnapError }
@@ -43,7 +45,9 @@ export interface StartupPacket {
   readonly unknownOptions: readonly string[]
 }
 
-/** The newest minor version of protocol 3 that we speak. 3.2 has cancel keys of more than 4 bytes. */
+/**
+ * The newest minor version of protocol 3 that we speak. 3.2 has cancel keys of more than 4 bytes.
+ */
 export const MINOR_VERSION_MAX = 2
 
 const MAGIC_CANCEL = 80_877_102
