@@ -21,6 +21,13 @@ export interface BatchTimings {
   persistMs: number
 }
 
+/** For a batch that found its tenant awake and its backend free. */
+export function resetTimings(timings: BatchTimings): void {
+  timings.queueMs = 0
+  timings.wakeMs = 0
+  timings.wokenFrom = 'awake'
+}
+
 /** One client's access to its tenant. It takes part in the contract of the router's `BackendClient`. */
 export interface PoolClient {
   /**
@@ -65,6 +72,20 @@ export interface LiveTenant {
   wakeMs: number
   awakeSinceMs: number
   wokenFrom: RestingPhase
+}
+
+/** A tenant of which nothing is loaded yet. */
+export function newLiveTenant(entry: TenantEntry): LiveTenant {
+  return {
+    entry,
+    clients: new Set(),
+    slot: undefined,
+    open: undefined,
+    progress: undefined,
+    wakeMs: 0,
+    awakeSinceMs: 0,
+    wokenFrom: 'cold',
+  }
 }
 
 /** A batch that waits. */

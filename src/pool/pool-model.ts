@@ -138,7 +138,7 @@ export type PoolEffect =
       readonly client: ClientEntry
       readonly code: Rejection
       /** The error behind it, for SLOT_LOST: it is what the client is told if it is one of ours. */
-      readonly cause?: unknown
+      readonly cause: unknown
     }
   | {
       readonly type: 'cleanUp'

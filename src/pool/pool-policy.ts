@@ -38,11 +38,8 @@ export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefin
  */
 export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   const limits = view.limits
-  let atMs = Number.POSITIVE_INFINITY
-  for (const oldest of view.waitingByAge) {
-    atMs = oldest.waitSinceMs + limits.queryWaitMs
-    break
-  }
+  const oldest = first(view.waitingByAge)
+  let atMs = oldest ? oldest.waitSinceMs + limits.queryWaitMs : Number.POSITIVE_INFINITY
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
     const idle = isIdle(tenant)
@@ -64,4 +61,10 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
 function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
   return tenant.awakeSinceMs + view.limits.slotQuantumMs
+}
+
+/** The one that has been in `set` the longest. */
+export function first<Item>(set: ReadonlySet<Item>): Item | undefined {
+  for (const item of set) return item
+  return undefined
 }

@@ -22,14 +22,19 @@ export function rejectionError(
     case 'QUERY_CANCELED':
       return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
     case 'SHUTTING_DOWN':
-      return new PgnapError('SHUTTING_DOWN', 'the server is shutting down', {
-        hint: 'connect again when it has been restarted',
-      })
+      return shuttingDown()
     case 'SLOT_LOST':
       return batchFailure(effect.cause)
     default:
       return unreachable(effect.code)
   }
+}
+
+/** What a newcomer is told while the pool drains. */
+export function shuttingDown(): PgnapError {
+  return new PgnapError('SHUTTING_DOWN', 'the server is shutting down', {
+    hint: 'connect again when it has been restarted',
+  })
 }
 
 /** An error that ended a batch, as the client is told: ours as it is, anything else as SLOT_LOST. */

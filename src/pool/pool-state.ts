@@ -45,7 +45,7 @@ import type {
   SlotEntry,
 } from './pool-model.ts'
 import { TenantEntry } from './pool-model.ts'
-import { isIdle, nextDeadlineMs, pickVictim } from './pool-policy.ts'
+import { first, isIdle, nextDeadlineMs, pickVictim } from './pool-policy.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -181,31 +181,22 @@ export class PoolState {
     const tenant = client.tenant
     if (client.phase === 'lost') {
       client.phase = 'idle'
-      this.#effects.push({ type: 'reject', client, code: 'SLOT_LOST' })
-      return
+      return this.#reject(client, 'SLOT_LOST')
     }
-    if (this.acquire(client)) {
-      this.#effects.push({ type: 'grant', client })
-      return
-    }
+    if (this.acquire(client)) return void this.#effects.push({ type: 'grant', client })
     assert(client.phase === 'idle', 'one batch at a time per client')
-    if (this.drainDeadlineMs !== undefined) return this.#turnAway(client, 'SHUTTING_DOWN')
-    if (tenant.waiting.size >= this.limits.tenantQueueMax)
-      return this.#turnAway(client, 'QUEUE_FULL')
+    if (this.drainDeadlineMs !== undefined) return this.#reject(client, 'SHUTTING_DOWN')
+    if (tenant.waiting.size >= this.limits.tenantQueueMax) return this.#reject(client, 'QUEUE_FULL')
     const reaction = REACTIONS[tenant.phase].batchRequested
     const joins = reaction === 'waitForSlot' && !this.slotQueue.has(tenant)
     if (joins && this.slotQueue.size >= this.limits.shardQueueMax) {
-      return this.#turnAway(client, 'QUEUE_FULL')
+      return this.#reject(client, 'QUEUE_FULL')
     }
     if (joins) this.slotQueue.add(tenant)
     client.phase = 'waiting'
     client.waitSinceMs = nowMs
     tenant.waiting.add(client)
     this.waitingByAge.add(client)
-  }
-
-  #turnAway(client: ClientEntry, code: Rejection): void {
-    this.#effects.push({ type: 'reject', client, code })
   }
 
   #finish(client: ClientEntry, result: BatchResult, nowMs: number): void {
@@ -254,8 +245,7 @@ export class PoolState {
 
   #reject(client: ClientEntry, code: Rejection, cause?: unknown): void {
     if (client.phase === 'waiting') this.#stopWaiting(client)
-    const effect = { type: 'reject', client, code } as const
-    this.#effects.push(cause === undefined ? effect : { ...effect, cause })
+    this.#effects.push({ type: 'reject', client, code, cause })
   }
 
   // Backends
@@ -365,8 +355,8 @@ export class PoolState {
   #slotFailed(error: unknown, nowMs: number): void {
     this.creating = false
     this.createAfterMs = nowMs + this.limits.slotRetryMs
-    // With no slot at all nobody's patience would be rewarded.
     if (this.slots.size > 0) return
+    // With no slot at all nobody's patience would be rewarded.
     for (const client of this.waitingByAge) this.#reject(client, 'SLOT_LOST', error)
   }
 
@@ -508,9 +498,4 @@ export class PoolState {
     this.slots.clear()
     this.#effects.push({ type: 'drained' })
   }
-}
-
-function first<Item>(set: ReadonlySet<Item>): Item | undefined {
-  for (const item of set) return item
-  return undefined
 }

@@ -21,7 +21,7 @@ import type { Log } from '../base/log.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
 import { ABORT, DISCARD_ALL, SYNC } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
-import { LiveClient } from './pool-client.ts'
+import { LiveClient, newLiveTenant, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { ClientEntry, SlotEntry } from './pool-model.ts'
 import type {
@@ -33,7 +33,7 @@ import type {
   RestingPhase,
   TenantPhase,
 } from './pool-model.ts'
-import { batchFailure, rejectionError } from './pool-rejection.ts'
+import { batchFailure, rejectionError, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { PoolCounters, poolStatistics } from './pool-statistics.ts'
 import type { PoolStatistics } from './pool-statistics.ts'
@@ -74,6 +74,7 @@ export class Pool implements ClientHost {
   readonly #effects: PoolEffect[] = []
   readonly #drained = Promise.withResolvers<void>()
   #performing = false
+  #clientCount = 0
   #slotCount = 0
   #timer: Timer | undefined
 
@@ -87,8 +88,13 @@ export class Pool implements ClientHost {
     this.#event({ type: 'tick' })
   }
 
-  /** One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch. */
+  /**
+   * One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch.
+   * @throws PgnapError SHUTTING_DOWN
+   */
   connect(tenant: TenantName, listener?: PoolClientListener): PoolClient {
+    if (this.#state.drainDeadlineMs !== undefined) throw shuttingDown()
+    this.#clientCount++
     const live = this.#live(tenant)
     const entry = new ClientEntry(live.entry)
     const client = new LiveClient(this, { entry, tenant: live, listener })
@@ -102,7 +108,12 @@ export class Pool implements ClientHost {
     return this.#state.tenants.get(tenant)?.phase ?? 'cold'
   }
 
-  /** Clients connected to a tenant now. */
+  /** Clients connected to any tenant now. */
+  get clientCount(): number {
+    return this.#clientCount
+  }
+
+  /** Clients connected to one tenant now. */
   clientCountOf(tenant: TenantName): number {
     return this.#state.tenants.get(tenant)?.clientCount ?? 0
   }
@@ -172,12 +183,7 @@ export class Pool implements ClientHost {
     this.#counters.requests++
     if (!this.#state.acquire(client.entry)) return this.#wait(client, messages, complete)
     this.#counters.hits++
-    const timings = client.timings
-    if (timings) {
-      timings.queueMs = 0
-      timings.wakeMs = 0
-      timings.wokenFrom = 'awake'
-    }
+    if (client.timings) resetTimings(client.timings)
     return this.#execute(client, messages, complete)
   }
 
@@ -188,6 +194,7 @@ export class Pool implements ClientHost {
   closeClient(client: LiveClient): void {
     if (client.closed) return
     client.closed = true
+    this.#clientCount--
     client.tenant.clients.delete(client)
     const pending = this.#settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
@@ -226,10 +233,8 @@ export class Pool implements ClientHost {
     result.complete = complete
     result.urgent = complete && result.status === 'idle' && this.#upkeep.isUrgent(progress)
     if (this.#state.release(client.entry, result, endMs)) return answer
-    const effects = this.#state.handle(
-      { type: 'batchFinished', client: client.entry, result },
-      endMs,
-    )
+    const event = { type: 'batchFinished', client: client.entry, result } as const
+    const effects = this.#state.handle(event, endMs)
     if (effects.length === 0) return answer
     const copy = new Uint8Array(answer)
     this.#performLater(effects)
@@ -407,16 +412,7 @@ export class Pool implements ClientHost {
     const entry = this.#state.tenant(name)
     const known = this.#tenants.get(name)
     if (known?.entry === entry) return known
-    const live: LiveTenant = {
-      entry,
-      clients: new Set(),
-      slot: undefined,
-      open: undefined,
-      progress: undefined,
-      wakeMs: 0,
-      awakeSinceMs: 0,
-      wokenFrom: 'cold',
-    }
+    const live = newLiveTenant(entry)
     this.#tenants.set(name, live)
     return live
   }
@@ -464,12 +460,8 @@ export class Pool implements ClientHost {
     this.#unload(tenant)
     this.#counters.evictions[reason]++
     if (!slot.reusable) this.#counters.slotsRetired++
-    this.#event({
-      type: 'evicted',
-      tenant: tenant.entry,
-      to: 'cold',
-      slotReusable: slot.reusable,
-    })
+    const slotReusable = slot.reusable
+    this.#event({ type: 'evicted', tenant: tenant.entry, to: 'cold', slotReusable })
   }
 
   #cleanUp(

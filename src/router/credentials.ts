@@ -1,0 +1,84 @@
+/**
+ * Users and their passwords, from an `auth_file` as PgBouncer reads it (userlist.txt): one user per
+ * line, `"user" "password"`, a quote inside quotes doubled, the rest of a line ignored, `;` and `#`
+ * begin comments. The second field is a SCRAM-SHA-256 verifier or a plain password. MD5 hashes are
+ * refused by name: pgnap speaks SCRAM only, and a user who silently cannot log in is worse than a
+ * server that says so when it starts.
+ *
+ * Plain passwords are turned into verifiers at once and not kept. Error messages name lines, never
+ * what is in them.
+ */
+import { PgnapError } from '../base/errors.ts'
+import type { StoredSecret } from './gateway.ts'
+
+/** Makes a SCRAM-SHA-256 verifier of a plain password; the front has the one implementation. */
+export type MakeVerifier = (password: string) => Promise<string>
+
+interface UserLine {
+  readonly user: string
+  readonly secret: string
+  readonly lineNumber: number
+}
+
+const VERIFIER =
+  /^SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/]+={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$/
+const MD5 = /^md5[0-9a-f]{32}$/
+const LINE = /^"((?:[^"]|"")+)"\s+"((?:[^"]|"")*)"/
+
+/** The users that may log in. */
+export class Credentials {
+  readonly #secrets: ReadonlyMap<string, StoredSecret>
+
+  private constructor(secrets: ReadonlyMap<string, StoredSecret>) {
+    this.#secrets = secrets
+  }
+
+  /**
+   * Reads an auth_file. Of two lines for one user the first one counts, as in PgBouncer.
+   * @throws PgnapError CONFIG_INVALID naming the line
+   */
+  static async parse(text: string, makeVerifier: MakeVerifier): Promise<Credentials> {
+    const secrets = new Map<string, StoredSecret>()
+    for (const { user, secret, lineNumber } of userLines(text)) {
+      if (secrets.has(user)) continue
+      if (MD5.test(secret)) throw invalid(lineNumber, 'md5 passwords are not supported')
+      if (secret === '') throw invalid(lineNumber, 'the password is empty')
+      const isVerifier = VERIFIER.test(secret)
+      if (!isVerifier && secret.startsWith('SCRAM-SHA-256$')) {
+        throw invalid(lineNumber, 'the SCRAM verifier is damaged')
+      }
+      secrets.set(user, { verifier: isVerifier ? secret : await makeVerifier(secret) })
+    }
+    return new Credentials(secrets)
+  }
+
+  get userCount(): number {
+    return this.#secrets.size
+  }
+
+  secretOf(user: string): StoredSecret | undefined {
+    return this.#secrets.get(user)
+  }
+}
+
+function userLines(text: string): UserLine[] {
+  return text.split('\n').flatMap((raw, index): UserLine[] => {
+    const line = raw.trim()
+    if (line === '' || line.startsWith(';') || line.startsWith('#')) return []
+    const [, user, secret] = LINE.exec(line) ?? []
+    if (user === undefined || secret === undefined) {
+      throw invalid(index + 1, 'it must begin with "user" "password", both in double quotes')
+    }
+    return [{ user: unquote(user), secret: unquote(secret), lineNumber: index + 1 }]
+  })
+}
+
+function unquote(text: string): string {
+  return text.replaceAll('""', '"')
+}
+
+function invalid(lineNumber: number, reason: string): PgnapError {
+  return new PgnapError('CONFIG_INVALID', `auth_file, line ${lineNumber}: ${reason}`, {
+    hint: 'write "user" "password" or "user" "SCRAM-SHA-256$..." as in pg_authid.rolpassword',
+  })
+}

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ManualClock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { Fingerprint, TenantName } from '../base/ids.ts'
+import { silentLog } from '../base/log.ts'
+import type { Engine, Slot } from '../engine/engine.ts'
+import { Pool } from '../pool/pool.ts'
+import { Credentials } from './credentials.ts'
+import type { TenantDirectory } from './directory.ts'
+import type { ConnectRequest } from './gateway.ts'
+import { TenantGateway } from './tenant-gateway.ts'
+import type { TenantGatewayOptions } from './tenant-gateway.ts'
+
+/** Connecting never wakes anybody, so an engine that never has a slot will do. */
+const engine: Engine = {
+  fingerprint: 'none' as Fingerprint,
+  postgresMajor: 18,
+  createSlot: () => new Promise<Slot>(() => {}),
+}
+
+class Names implements TenantDirectory {
+  readonly names = new Set<string>(['acme'])
+  creations = 0
+  gate: Promise<void> = Promise.resolve()
+
+  async exists(tenant: TenantName): Promise<boolean> {
+    return this.names.has(tenant)
+  }
+
+  async create(tenant: TenantName): Promise<void> {
+    this.creations++
+    await this.gate
+    if (this.names.has(tenant)) throw new PgnapError('TENANT_EXISTS', 'exists')
+    this.names.add(tenant)
+  }
+
+  async delete(tenant: TenantName): Promise<void> {
+    this.names.delete(tenant)
+  }
+
+  async facts(name: TenantName): ReturnType<TenantDirectory['facts']> {
+    return { name, createdAtMs: 0, storedBytes: 0 }
+  }
+
+  async list(): ReturnType<TenantDirectory['list']> {
+    return { tenants: [], next: undefined }
+  }
+}
+
+function setUp(options: Partial<TenantGatewayOptions> = {}): {
+  readonly gateway: TenantGateway
+  readonly directory: Names
+  readonly pool: Pool
+} {
+  const source = {
+    open: (): never => assert.fail('nobody wakes'),
+  }
+  const pool = new Pool({ engine, source, clock: new ManualClock(), log: silentLog })
+  const directory = new Names()
+  const gateway = new TenantGateway({ pool, directory, createOnConnect: true, ...options })
+  return { gateway, directory, pool }
+}
+
+function request(tenant: string, lost: (error: PgnapError) => void = () => {}): ConnectRequest {
+  const events = { messages: () => {}, lost }
+  return { tenant, user: 'ann', applicationName: '', parameters: new Map(), processId: 1, events }
+}
+
+function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof PgnapError && error.code === code && error.sqlState === sqlState
+}
+
+void test('a tenant that exists is connected to, one that does not is made, once', async () => {
+  const { gateway, directory, pool } = setUp()
+  const gate = Promise.withResolvers<void>()
+  directory.gate = gate.promise
+  await gateway.connect(request('acme'))
+  const clients = [1, 2, 3].map(() => gateway.connect(request('new')))
+  gate.resolve()
+  await Promise.all(clients)
+  assert.equal(directory.creations, 1)
+  assert.equal(pool.clientCountOf('new' as TenantName), 3)
+  assert.equal(pool.clientCount, 4)
+})
+
+void test('a tenant that somebody else made meanwhile is connected to', async () => {
+  const { gateway, directory } = setUp()
+  const gate = Promise.withResolvers<void>()
+  directory.gate = gate.promise
+  const client = gateway.connect(request('new'))
+  directory.names.add('new')
+  gate.resolve()
+  await client
+})
+
+void test('without create-on-connect an unknown tenant is refused with the way to make it', async () => {
+  const { gateway, directory } = setUp({ createOnConnect: false })
+  await assert.rejects(gateway.connect(request('new')), (error) => {
+    assert.ok(failsWith('TENANT_UNKNOWN', '3D000')(error))
+    assert.match(String((error as PgnapError).hint), /pgnap tenant create new/)
+    return true
+  })
+  assert.equal(directory.creations, 0)
+})
+
+void test('bad names and branches are refused before anything is made', async () => {
+  const { gateway, directory } = setUp()
+  await assert.rejects(gateway.connect(request('No')), failsWith('TENANT_NAME_INVALID', '3D000'))
+  await assert.rejects(gateway.connect(request('a@b')), failsWith('NOT_SUPPORTED', '0A000'))
+  assert.equal(directory.creations, 0)
+})
+
+void test('connections are limited per tenant and per shard, and closing makes room', async () => {
+  const { gateway, directory } = setUp({ connectionsPerTenantMax: 2, connectionsMax: 3 })
+  const first = await gateway.connect(request('acme'))
+  await gateway.connect(request('acme'))
+  const exhausted = failsWith('CONNECTIONS_EXHAUSTED', '53300')
+  await assert.rejects(gateway.connect(request('acme')), exhausted)
+  await gateway.connect(request('other'))
+  const made = directory.creations
+  await assert.rejects(gateway.connect(request('third')), exhausted)
+  assert.equal(directory.creations, made, 'nothing is made for who cannot come in')
+  first.close()
+  await gateway.connect(request('acme'))
+})
+
+void test('newcomers who arrive together do not slip past the limit', async () => {
+  const { gateway } = setUp({ connectionsPerTenantMax: 2 })
+  const results = await Promise.allSettled([1, 2, 3, 4].map(() => gateway.connect(request('acme'))))
+  assert.equal(results.filter((result) => result.status === 'fulfilled').length, 2)
+})
+
+void test('a draining pool takes nobody in, an expelled client is told', async () => {
+  const { gateway, pool } = setUp()
+  const told: string[] = []
+  await gateway.connect(request('acme', (error) => told.push(error.code)))
+  pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
+  assert.deepEqual(told, ['TENANT_UNKNOWN'])
+  void pool.drain()
+  await assert.rejects(gateway.connect(request('acme')), failsWith('SHUTTING_DOWN', '57P01'))
+})
+
+void test('passwords come from the credentials; without them everybody is trusted', async () => {
+  assert.equal(setUp().gateway.authentication, 'trust')
+  const credentials = await Credentials.parse('"ann" "x"', async (password) => `v(${password})`)
+  const { gateway } = setUp({ credentials })
+  assert.equal(gateway.authentication, 'scram')
+  assert.deepEqual(await gateway.passwordFor('ann'), { verifier: 'v(x)' })
+  assert.equal(await gateway.passwordFor('eve'), undefined)
+})
