@@ -19,7 +19,7 @@ export const REPORTED_SETTINGS: Readonly<Record<string, string>> = {
   client_encoding: 'UTF8',
   DateStyle: 'ISO, MDY',
   IntervalStyle: 'postgres',
-  TimeZone: 'GMT',
+  TimeZone: 'UTC',
   integer_datetimes: 'on',
   standard_conforming_strings: 'on',
   is_superuser: 'on',

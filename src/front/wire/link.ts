@@ -24,7 +24,10 @@ export interface Link {
 
 /** The incoming half, called by a host. No method throws. */
 export interface LinkReceiver {
-  /** Bytes from the client, split anywhere. Valid only during the call. */
+  /**
+   * Bytes from the client, split anywhere. Valid only during the call. Not in shared memory: the
+   * platform decodes no text there.
+   */
   receive(bytes: Uint8Array): void
   /** `bufferedBytes` of the link is 0 again after it was not. */
   linkDrained(): void
