@@ -24,6 +24,7 @@ import {
 import { pageClearerCode } from '../../../engine/page-clearer.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
+import { besideModule } from '../module-url.ts'
 import { loadFactory, readStock } from './stock.ts'
 
 /** What every thread needs; posting it copies nothing large. */
@@ -80,8 +81,7 @@ export async function buildAssetFile(
 ): Promise<string> {
   mkdirSync(folder, { recursive: true })
   const output = join(folder, assetFileName(fingerprint))
-  const self = fileURLToPath(import.meta.url)
-  const program = join(dirname(self), self.endsWith('.ts') ? 'build-main.ts' : 'build-main.js')
+  const program = fileURLToPath(besideModule(import.meta.url, './build-main'))
   const child = spawn(process.execPath, [program, output], { stdio: ['ignore', 'pipe', 'pipe'] })
   const complaints: string[] = []
   child.stderr.setEncoding('utf8').on('data', (text: string) => complaints.push(text))

@@ -1,0 +1,99 @@
+/**
+ * Opens and makes the stores of one data folder for one engine: the place where medium, store, files and
+ * template come together on Node.
+ */
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import type { Clock } from '../../base/clock.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { Fingerprint, TenantName } from '../../base/ids.ts'
+import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import { Store, type StoreOptions } from '../../store/store.ts'
+import type { Template } from '../../store/template.ts'
+import { TenantFiles } from '../../store/tenant-files.ts'
+import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { storePath } from './tenant-files-on-disk.ts'
+import { TemplateShelf } from './templates.ts'
+
+export interface StoreFactoryOptions {
+  readonly dataPath: string
+  readonly tenantsPath: string
+  readonly clock: Clock
+  readonly engine: {
+    readonly fingerprint: Fingerprint
+    readonly postgresMajor: number
+    readonly template: Template
+  }
+  readonly retentionMs: number
+}
+
+/** Bytes given back to the file system per slice of housekeeping. */
+const COMPACT_SLICE_BYTES = 1_048_576
+
+export class StoreFactory implements TenantSource {
+  readonly #tenantsPath: string
+  readonly #retentionMs: number
+  readonly #clock: Clock
+  readonly #storeOptions: StoreOptions
+
+  constructor({ dataPath, tenantsPath, clock, engine, retentionMs }: StoreFactoryOptions) {
+    this.#tenantsPath = tenantsPath
+    this.#retentionMs = retentionMs
+    this.#clock = clock
+    this.#storeOptions = {
+      clock,
+      engine: {
+        fingerprint: engine.fingerprint,
+        postgresMajor: engine.postgresMajor,
+        templateId: engine.template.id,
+      },
+      templates: new TemplateShelf(dataPath, engine.template),
+    }
+  }
+
+  /** Makes an empty store. It is made beside its name and renamed: others see it whole. */
+  readonly create = (path: string): void => {
+    const partial = `${path}.new`
+    rmSync(partial, { force: true })
+    Store.open(new NodeSqliteMedium(partial), this.#storeOptions).close()
+    renameSync(partial, path)
+  }
+
+  /** Opens a store for inspection and the like; the caller closes it. */
+  openStore(tenant: TenantName): { readonly store: Store; readonly medium: NodeSqliteMedium } {
+    const path = storePath(this.#tenantsPath, tenant)
+    if (!existsSync(path)) {
+      throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
+        hint: `make it with: pgnap tenant create ${tenant}`,
+      })
+    }
+    const medium = new NodeSqliteMedium(path)
+    try {
+      return { store: Store.open(medium, this.#storeOptions), medium }
+    } catch (error) {
+      medium[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  open(tenant: TenantName): OpenTenant {
+    const { store, medium } = this.openStore(tenant)
+    const { template } = store
+    const files = TenantFiles.open(store.view(), { template, clock: this.#clock })
+    return {
+      files,
+      tidy: () => {
+        const pruned = store.prune(this.#retentionMs)
+        if (pruned.more) return true
+        if (medium.compact(COMPACT_SLICE_BYTES) > 0) return true
+        medium.checkpoint()
+        return false
+      },
+      readNotes: () => store.readNotes(),
+      writeNotes: (notes) => store.writeNotes(notes),
+      close: () => {
+        files.close()
+        store.close()
+      },
+    }
+  }
+}
