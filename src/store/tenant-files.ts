@@ -98,7 +98,7 @@ export class TenantFiles implements Disposable {
 
   /** A file below pg_wal has changed since the last commit. */
   get walDirty(): boolean {
-    return this.#walDirty
+    return this.#walDirty && this.dirty
   }
 
   /** Bytes of WAL written since these files were opened. Take the difference between checkpoints. */
@@ -262,6 +262,7 @@ export class TenantFiles implements Disposable {
    */
   commit(): Version | undefined {
     this.#check()
+    if (!this.dirty) this.#walDirty = false
     if (this.#view === undefined || this.#view.readOnly || !this.dirty) return undefined
     try {
       this.#checkDatabaseSize()

@@ -36,7 +36,9 @@ export class NodeSqliteMedium implements Medium {
   readonly #database: DatabaseSync
   /** Undefined in memory. */
   readonly #path: string | undefined
-  readonly #statements = new Map<string, StatementSync>()
+  /** By what they are for, then by text: statements that return rows, and those that change them. */
+  readonly #readers = new Map<string, StatementSync>()
+  readonly #writers = new Map<string, StatementSync>()
   /** Why nothing can be done any more: a transaction could be neither committed nor rolled back. */
   #failure: PgnapError | undefined
   #inTransaction = false
@@ -76,15 +78,15 @@ export class NodeSqliteMedium implements Medium {
   }
 
   run(sql: string, ...parameters: readonly SqlValue[]): number {
-    return this.#guard(() => Number(this.#prepare(sql).run(...parameters).changes))
+    return this.#guard(() => Number(this.#writer(sql).run(...parameters).changes))
   }
 
   get(sql: string, ...parameters: readonly SqlValue[]): SqlRow | undefined {
-    return this.#guard(() => this.#prepare(sql).get(...parameters) as SqlRow | undefined)
+    return this.#guard(() => this.#reader(sql).get(...parameters) as SqlRow | undefined)
   }
 
   all(sql: string, ...parameters: readonly SqlValue[]): readonly SqlRow[] {
-    return this.#guard(() => this.#prepare(sql).all(...parameters) as unknown as SqlRow[])
+    return this.#guard(() => this.#reader(sql).all(...parameters) as unknown as SqlRow[])
   }
 
   transaction<Result>(body: () => Result): Result {
@@ -133,7 +135,8 @@ export class NodeSqliteMedium implements Medium {
   [Symbol.dispose](): void {
     if (!this.#database.isOpen) return
     assert(!this.#inTransaction, 'a medium is not closed inside a transaction')
-    this.#statements.clear()
+    this.#readers.clear()
+    this.#writers.clear()
     try {
       this.#database.close()
     } catch (error) {
@@ -141,14 +144,29 @@ export class NodeSqliteMedium implements Medium {
     }
   }
 
-  #prepare(sql: string): StatementSync {
-    const known = this.#statements.get(sql)
+  #reader(sql: string): StatementSync {
+    const known = this.#readers.get(sql)
     if (known !== undefined) return known
-    assert(this.#statements.size < STATEMENTS_MAX, 'values are bound, not written into SQL')
-    const statement = this.#database.prepare(sql)
+    const statement = this.#prepare(sql)
     statement.setReturnArrays(true)
-    this.#statements.set(sql, statement)
+    this.#readers.set(sql, statement)
     return statement
+  }
+
+  #writer(sql: string): StatementSync {
+    const known = this.#writers.get(sql)
+    if (known !== undefined) return known
+    const statement = this.#prepare(sql)
+    // `run` reports the last row id, and as a number it throws beyond 2^53: from layer 512 on.
+    statement.setReadBigInts(true)
+    this.#writers.set(sql, statement)
+    return statement
+  }
+
+  #prepare(sql: string): StatementSync {
+    const count = this.#readers.size + this.#writers.size
+    assert(count < STATEMENTS_MAX, 'values are bound, not written into SQL')
+    return this.#database.prepare(sql)
   }
 
   #rollback(): void {

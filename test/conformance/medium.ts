@@ -1,0 +1,172 @@
+/**
+ * What every medium must do. Call it with a way to open one; `open` of the same place must find what was
+ * written before, unless the medium says that it forgets.
+ */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Medium } from '../../src/medium/medium.ts'
+
+export interface MediumUnderTest {
+  /** Opens a new, empty place, or the place of before when `reopen` is called. */
+  open(): Medium
+  /** Opens again what the last `open` made; undefined for media that keep nothing. */
+  readonly reopen?: () => Medium
+}
+
+export function mediumConformance(name: string, make: () => MediumUnderTest): void {
+  const TABLE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB NOT NULL, more)'
+  const withTable = (): { medium: Medium; place: MediumUnderTest } => {
+    const place = make()
+    const medium = place.open()
+    medium.exec(TABLE)
+    return { medium, place }
+  }
+
+  describe(`medium: ${name}`, () => {
+    test('keeps every kind of value as it was', () => {
+      using medium = withTable().medium
+      const blob = Uint8Array.of(0, 1, 255)
+      const values = [null, 0, -1, 2 ** 53 - 1, 1.5, '', 'text', 'ä€😀', blob, new Uint8Array(0)]
+      for (const [id, value] of values.entries()) {
+        medium.run('INSERT INTO t VALUES (?1, ?2, ?3)', id, new Uint8Array(0), value)
+      }
+      for (const [id, value] of values.entries()) {
+        const row = medium.get('SELECT data, more FROM t WHERE id = ?1', id)
+        assert.deepEqual(row?.[0], new Uint8Array(0))
+        if (value instanceof Uint8Array)
+          assert.deepEqual(new Uint8Array(row?.[1] as Uint8Array), value)
+        else assert.equal(row?.[1], value)
+      }
+    })
+
+    test('computes ids of 63 bits in SQL from numbers that are bound', () => {
+      using medium = withTable().medium
+      const layer = 2 ** 19 - 2
+      const key = 2 ** 44 - 1
+      medium.run('INSERT INTO t VALUES ((?1<<44|?2), ?3, NULL)', layer, key, Uint8Array.of(7))
+      const row = medium.get(
+        'SELECT (id & 17592186044415), data FROM t WHERE id = (?1<<44|?2)',
+        layer,
+        key,
+      )
+      assert.equal(row?.[0], key)
+      assert.equal(medium.get('SELECT id >> 44 FROM t')?.[0], layer)
+      assert.equal(medium.get('SELECT count(*) FROM t WHERE id < ((?1+1)<<44)', layer)?.[0], 1)
+    })
+
+    test('gives rows in order, undefined for none, and counts what it changed', () => {
+      using medium = withTable().medium
+      for (let id = 5; id > 0; id--) {
+        assert.equal(medium.run('INSERT INTO t VALUES (?1, ?2, ?1)', id, Uint8Array.of(id)), 1)
+      }
+      assert.deepEqual(medium.all('SELECT id, more FROM t WHERE id > ?1 ORDER BY id', 3), [
+        [4, 4],
+        [5, 5],
+      ])
+      assert.deepEqual(medium.all('SELECT id FROM t WHERE id > 9'), [])
+      assert.equal(medium.get('SELECT id FROM t WHERE id > 9'), undefined)
+      assert.equal(medium.run('DELETE FROM t WHERE id > ?1', 2), 3)
+    })
+
+    test('a blob of a row belongs to the caller', () => {
+      using medium = withTable().medium
+      const source = Uint8Array.of(1, 2, 3)
+      medium.run('INSERT INTO t VALUES (1, ?1, NULL)', source)
+      source[0] = 9
+      const read = (): Uint8Array =>
+        medium.get('SELECT data FROM t WHERE id = 1')?.[0] as Uint8Array
+      const first = read()
+      assert.deepEqual([...first], [1, 2, 3])
+      first[1] = 9
+      assert.deepEqual([...read()], [1, 2, 3])
+    })
+
+    test('keeps a blob of 512 KiB', () => {
+      using medium = withTable().medium
+      const blob = new Uint8Array(512 * 1024).map((_, index) => index * 7)
+      medium.run('INSERT INTO t VALUES (1, ?1, NULL)', blob)
+      const read = medium.get('SELECT data FROM t')?.[0] as Uint8Array
+      assert.equal(Buffer.compare(read, blob), 0)
+    })
+
+    test('a transaction returns what its body returns, and its changes are there', () => {
+      using medium = withTable().medium
+      const result = medium.transaction(() => {
+        medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1))
+        return 'done'
+      })
+      assert.equal(result, 'done')
+      assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 1)
+    })
+
+    test('a throw takes all of a transaction back, and the medium goes on', () => {
+      using medium = withTable().medium
+      const error = new Error('no')
+      assert.throws(() => {
+        medium.transaction(() => {
+          medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1))
+          medium.exec('CREATE TABLE u (x)')
+          throw error
+        })
+      }, error)
+      assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 0)
+      medium.transaction(() => medium.exec('CREATE TABLE u (x)'))
+    })
+
+    test('transactions do not nest', () => {
+      using medium = withTable().medium
+      assert.throws(() => medium.transaction(() => medium.transaction(() => 1)))
+      assert.equal(
+        medium.transaction(() => 1),
+        1,
+      )
+    })
+
+    test('a wrong statement is an error with a code, and harms nothing', () => {
+      using medium = withTable().medium
+      assert.throws(() => medium.run('INSERT INTO nowhere VALUES (1)'), { name: 'PgnapError' })
+      medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1))
+      assert.throws(() => medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(2)), {
+        name: 'PgnapError',
+      })
+      assert.deepEqual(medium.damage(), [])
+    })
+
+    test('gives room back in slices, and checkpoints at any time', () => {
+      using medium = withTable().medium
+      medium.checkpoint()
+      medium.transaction(() => {
+        for (let id = 0; id < 300; id++) {
+          medium.run('INSERT INTO t VALUES (?1, ?2, NULL)', id, new Uint8Array(8192).fill(1))
+        }
+      })
+      medium.checkpoint()
+      const full = medium.sizeBytes()
+      assert.ok(full > 300 * 8192)
+      medium.run('DELETE FROM t')
+      let given = 0
+      let slices = 0
+      for (let bytes = 1; bytes > 0; slices++) {
+        bytes = medium.compact(512 * 1024)
+        assert.ok(bytes <= 512 * 1024)
+        given += bytes
+      }
+      assert.ok(slices > 3 && given > 200 * 8192, `${given} bytes in ${slices} slices`)
+      medium.checkpoint()
+      assert.deepEqual(medium.damage(), [])
+    })
+
+    test('what was written is there after closing and opening', (context) => {
+      const { medium, place } = withTable()
+      if (place.reopen === undefined) {
+        medium[Symbol.dispose]()
+        context.skip('this medium keeps nothing')
+        return
+      }
+      medium.transaction(() => medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1)))
+      medium[Symbol.dispose]()
+      using again = place.reopen()
+      assert.equal(again.get('SELECT count(*) FROM t')?.[0], 1)
+    })
+  })
+}

@@ -1,0 +1,27 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
+import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
+import { storeConformance } from './store.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'pgnap-store-'))
+after(() => rmSync(folder, { recursive: true }))
+let files = 0
+
+storeConformance('node:sqlite on a file', () => {
+  const path = join(folder, `${files++}.db`)
+  // Relaxed, because what is tested here is not the disk; reopening is real.
+  return { open: () => new NodeSqliteMedium(path, { synchronous: 'NORMAL' }) }
+})
+
+/** Closing would forget; what is opened again is the store, on a medium that stays. */
+class KeptMedium extends FaultyMedium {
+  override [Symbol.dispose](): void {}
+}
+
+storeConformance('node:sqlite in memory', () => {
+  const medium = NodeSqliteMedium.inMemory()
+  return { open: () => new KeptMedium(medium) }
+})
