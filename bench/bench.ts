@@ -38,6 +38,7 @@ export class Bench implements AsyncDisposable {
     this.folder = mkdtempSync(join(options.parentFolder, 'pgnap-bench-'))
     // Servers under another user must be able to reach their own folders inside.
     chmodSync(this.folder, 0o711)
+    process.once('exit', () => this.#removeFolder())
   }
 
   get roundCount(): number {
@@ -110,6 +111,10 @@ export class Bench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const close of this.#closing.toReversed()) await close().catch(() => undefined)
     await this.load[Symbol.asyncDispose]()
+    this.#removeFolder()
+  }
+
+  #removeFolder(): void {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 })
   }
 

@@ -15,6 +15,13 @@ const UNPRIVILEGED_ID = 65_534
 export const SERVER_USER: { readonly uid: number; readonly gid: number } | undefined =
   process.getuid?.() === 0 ? { uid: UNPRIVILEGED_ID, gid: UNPRIVILEGED_ID } : undefined
 
+/** Running servers: whatever way the bench ends, none of them outlives it. */
+const running = new Set<ChildProcess>()
+
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 export interface ChildOptions {
   /** Run under {@link SERVER_USER}. */
   readonly unprivileged?: boolean
@@ -37,6 +44,9 @@ export class Child {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.unprivileged ? SERVER_USER : {}),
     })
+    const child = this.#process
+    running.add(child)
+    child.once('exit', () => running.delete(child))
     const keep = (chunk: Buffer): void => {
       this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_CHARS_MAX)
     }

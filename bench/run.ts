@@ -152,5 +152,8 @@ async function main(): Promise<boolean> {
   return sound
 }
 
+// A signal ends the run through the exit hooks that end the servers and remove the folder.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+
 if (flags.help) process.stdout.write(`${HELP}\n`)
 else if (!(await main())) process.exitCode = 1
