@@ -74,6 +74,12 @@ export const LIMITS = {
   shardHangMs: 300_000,
   /** After the cancel, how long the shard may still take before its thread is replaced (57P01). */
   shardGraceMs: 5_000,
+  /** Body of one HTTP request, as Neon's. Beyond: 413. */
+  httpRequestBytesMax: 10_485_760, // 10 MiB
+  /** Body of one HTTP answer, kept whole in memory, as Neon's. Beyond: 507. */
+  httpAnswerBytesMax: 10_485_760, // 10 MiB
+  /** Tenants in one answer. Beyond: the next page has the rest. */
+  tenantsPerPageMax: 1_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** One direction of the ring between the main thread and a shard (portable transport). Full: waits. */
