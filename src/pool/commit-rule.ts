@@ -10,30 +10,14 @@ import { LIMITS } from '../base/limits.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
-/** Counts what goes to the store, so that a checkpoint is thought of in time. */
-export interface WalMeter {
-  /** Bytes committed together with WAL since the last look at the real figure; never too low. */
-  walBytesAtMost: number
-  /** The same since the tenant was loaded; it never goes down. */
-  writtenBytes: number
-}
-
 /**
  * Commits if the rule demands it; true if it did.
  * @throws PgnapError STORE_*: nothing was committed, the slot is not to be trusted any more
  */
-export function commitIfDue(
-  files: TenantFiles,
-  status: TransactionStatus,
-  meter: WalMeter,
-): boolean {
+export function commitIfDue(files: TenantFiles, status: TransactionStatus): boolean {
   if (!files.dirty) return false
   const deferrable = status !== 'idle' && !files.walDirty
   if (deferrable && files.dirtyBytes <= LIMITS.dirtyBytesMax) return false
-  if (files.walDirty) {
-    meter.walBytesAtMost += files.dirtyBytes
-    meter.writtenBytes += files.dirtyBytes
-  }
   files.commit()
   return true
 }

@@ -89,22 +89,28 @@ export const SETTINGS_SQL: string = `select ${SETTINGS.map(
 export const WAL_BYTES_SQL =
   'select pg_catalog.pg_current_wal_insert_lsn() - redo_lsn from pg_catalog.pg_control_checkpoint()'
 
-/** Asks for every table that may need work: changed since the start, in the ledger, or old. */
+/**
+ * Asks for every table that may need work: changed since the start, in the ledger, or old. It reads the
+ * counters by function, because the view `pg_stat_all_tables` takes 5 ms where this takes less than one.
+ */
 export function surveySql(ledger: Ledger): string {
   const known = [...ledger.keys()].map(Number).join(', ')
   return `select c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, c.reltuples,
     case when c.relpages > 0 then 1 - least(c.relallfrozen, c.relpages)::float8 / c.relpages else 1 end,
-    coalesce(s.n_dead_tup, 0), coalesce(s.n_ins_since_vacuum, 0), coalesce(s.n_mod_since_analyze, 0),
-    s.last_vacuum is not null, s.last_analyze is not null,
-    pg_catalog.age(c.relfrozenxid), pg_catalog.mxid_age(c.relminmxid),
-    pg_catalog.array_to_string(c.reloptions, ',')
-  from pg_catalog.pg_class c
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  left join pg_catalog.pg_stat_all_tables s on s.relid = c.oid
-  where c.relkind in ('r', 'm', 't') and c.relpersistence <> 't' and (
-    s.n_dead_tup > 0 or s.n_ins_since_vacuum > 0 or s.n_mod_since_analyze > 0
+    c.dead, c.inserted, c.modified,
+    pg_catalog.pg_stat_get_last_vacuum_time(c.oid) is not null,
+    pg_catalog.pg_stat_get_last_analyze_time(c.oid) is not null,
+    c.xid_age, c.multixact_age, pg_catalog.array_to_string(c.reloptions, ',')
+  from (
+    select *, pg_catalog.pg_stat_get_dead_tuples(oid) as dead,
+      pg_catalog.pg_stat_get_ins_since_vacuum(oid) as inserted,
+      pg_catalog.pg_stat_get_mod_since_analyze(oid) as modified,
+      pg_catalog.age(relfrozenxid) as xid_age, pg_catalog.mxid_age(relminmxid) as multixact_age
+    from pg_catalog.pg_class where relkind in ('r', 'm', 't') and relpersistence <> 't'
+    offset 0
+  ) c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.dead + c.inserted + c.modified > 0 or c.xid_age > 100000 or c.multixact_age > 10000
     or ${known === '' ? 'false' : `c.oid in (${known})`}
-    or pg_catalog.age(c.relfrozenxid) > 100000 or pg_catalog.mxid_age(c.relminmxid) > 10000)
   order by c.oid`
 }
 

@@ -35,6 +35,7 @@ class FakeFiles {
   dirty = false
   walDirty = false
   dirtyBytes = 0
+  walBytesWritten = 0
   commits = 0
 
   constructor(stores: FakeStores, tenant: string) {
@@ -68,7 +69,10 @@ class FakeFiles {
 
   touch(wal: boolean): void {
     this.dirty = true
-    if (wal) this.walDirty = true
+    if (wal) {
+      this.walDirty = true
+      this.walBytesWritten += 8192
+    }
     this.dirtyBytes += 8192
   }
 }

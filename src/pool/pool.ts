@@ -38,7 +38,7 @@ import { PoolState } from './pool-state.ts'
 import { PoolCounters, poolStatistics } from './pool-statistics.ts'
 import type { PoolStatistics } from './pool-statistics.ts'
 import type { OpenTenant, TenantSource } from './tenant-source.ts'
-import { Upkeep } from './upkeep.ts'
+import { isUrgent, Upkeep } from './upkeep.ts'
 
 export interface PoolOptions {
   readonly engine: Engine
@@ -218,7 +218,7 @@ export class Pool implements ClientHost {
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
-      if (commitIfDue(open.files, result.status, progress)) endMs = this.#clock.monotonicMs()
+      if (commitIfDue(open.files, result.status)) endMs = this.#clock.monotonicMs()
     } catch (error) {
       client.transactionStatus = 'idle'
       throw this.#lose(tenant, error)
@@ -231,7 +231,7 @@ export class Pool implements ClientHost {
     }
     client.transactionStatus = result.status
     result.complete = complete
-    result.urgent = complete && result.status === 'idle' && this.#upkeep.isUrgent(progress)
+    result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (this.#state.release(client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
@@ -474,7 +474,7 @@ export class Pool implements ClientHost {
       if (what.abort) slot.run(ABORT)
       if (what.discardAll) slot.run(DISCARD_ALL)
       assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
-      commitIfDue(open.files, 'idle', progress)
+      commitIfDue(open.files, 'idle')
     } catch (error) {
       this.#lose(tenant, error)
       return

@@ -19,7 +19,6 @@ import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import type { Row } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
-import type { WalMeter } from './commit-rule.ts'
 import {
   carryOver,
   FLUSH_COUNTERS_SQL,
@@ -34,12 +33,12 @@ import {
   writeLedger,
 } from './maintenance.ts'
 import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
-import type { OpenTenant } from './tenant-source.ts'
+import type { OpenTenant, TenantFiles } from './tenant-source.ts'
 
 type Stage = 'survey' | 'tables' | 'checkpoint' | 'notes' | 'tidy'
 
 /** How far the upkeep of one awake tenant has come. Made at each wake. */
-export interface MaintenanceProgress extends WalMeter {
+export interface MaintenanceProgress {
   readonly tenant: TenantName
   stage: Stage
   tasks: MaintenanceTask[]
@@ -47,9 +46,10 @@ export interface MaintenanceProgress extends WalMeter {
   ledger: Ledger
   /** Counters of this wake added: what the ledger will be when the tenant leaves. */
   carried: Ledger
-  /** Bytes committed by anybody in this wake, at the last survey and now. */
+  /** What `files.walBytesWritten` was at the last look at the counters, less what upkeep wrote since. */
   surveyedAtBytes: number
-  writtenBytes: number
+  /** What it was when the WAL since the last checkpoint was last measured, less what there was then. */
+  checkpointAtBytes: number
   savedNotes: string
 }
 
@@ -59,6 +59,11 @@ export interface Leaving {
   readonly open: OpenTenant
   /** Somebody waits for the slot: nothing is written beside the store now. */
   readonly hurried: boolean
+}
+
+/** So much WAL may have gathered that the next client should wait for a checkpoint. */
+export function isUrgent(progress: MaintenanceProgress, files: TenantFiles): boolean {
+  return files.walBytesWritten - progress.checkpointAtBytes >= LIMITS.checkpointBusyBytes
 }
 
 export class Upkeep {
@@ -81,16 +86,10 @@ export class Upkeep {
       tasks: [],
       ledger,
       carried: ledger,
-      walBytesAtMost: 0,
-      surveyedAtBytes: 0,
-      writtenBytes: 0,
+      surveyedAtBytes: open.files.walBytesWritten,
+      checkpointAtBytes: open.files.walBytesWritten,
       savedNotes: notes ?? '',
     }
-  }
-
-  /** So much WAL may have gathered that the next client should wait for a checkpoint. */
-  isUrgent(progress: MaintenanceProgress): boolean {
-    return progress.walBytesAtMost >= LIMITS.checkpointBusyBytes
   }
 
   /**
@@ -98,7 +97,7 @@ export class Upkeep {
    * @throws whatever the slot or a commit throws: the slot is lost then
    */
   step(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
-    if (this.isUrgent(progress)) {
+    if (isUrgent(progress, open.files)) {
       this.#checkpoint(progress, slot, open, LIMITS.checkpointBusyBytes)
       return true
     }
@@ -118,14 +117,14 @@ export class Upkeep {
       case 'tidy':
         if (this.#tidy(progress, open)) return true
         progress.stage = 'survey'
-        return progress.writtenBytes > progress.surveyedAtBytes
+        return open.files.walBytesWritten > progress.surveyedAtBytes
     }
   }
 
   /** The tenant leaves its slot: keeps what Postgres has counted. Throws as {@link step}. */
   leave(progress: MaintenanceProgress, leaving: Leaving): void {
     const { slot, open, hurried } = leaving
-    if (progress.writtenBytes > progress.surveyedAtBytes) this.#survey(progress, slot, open)
+    if (open.files.walBytesWritten > progress.surveyedAtBytes) this.#survey(progress, slot, open)
     if (!hurried) this.#saveNotes(progress, open)
     this.#keep(progress)
   }
@@ -165,7 +164,7 @@ export class Upkeep {
     slot: Slot,
     open: OpenTenant,
   ): readonly TableFacts[] | undefined {
-    progress.surveyedAtBytes = progress.writtenBytes
+    progress.surveyedAtBytes = open.files.walBytesWritten
     this.#ask(progress, slot, open, FLUSH_COUNTERS_SQL)
     const rows = this.#ask(progress, slot, open, surveySql(progress.ledger))
     if (!rows) return undefined
@@ -180,14 +179,14 @@ export class Upkeep {
       progress.stage = 'checkpoint'
       return true
     }
-    const writtenBytes = progress.writtenBytes
+    const writtenBytes = open.files.walBytesWritten
     // A table that was dropped since the survey is refused, and that is all right.
     if (this.#ask(progress, slot, open, task.statement)) {
       progress.ledger = settle(progress.ledger, task)
       progress.carried = settle(progress.carried, task)
     }
     // What upkeep itself writes is no reason for another round of it.
-    progress.surveyedAtBytes += progress.writtenBytes - writtenBytes
+    progress.surveyedAtBytes += open.files.walBytesWritten - writtenBytes
     return true
   }
 
@@ -197,12 +196,13 @@ export class Upkeep {
     open: OpenTenant,
     fromBytes: number,
   ): void {
-    // The meter is an upper bound, because a commit carries whole blocks. Postgres knows exactly.
-    const writtenBytes = progress.writtenBytes
+    // What was written is an upper bound: blocks of WAL are written again and again. Postgres knows.
+    const writtenBytes = open.files.walBytesWritten
     const exactBytes = Number(this.#ask(progress, slot, open, WAL_BYTES_SQL)?.[0]?.[0] ?? fromBytes)
     if (exactBytes >= fromBytes) this.#ask(progress, slot, open, 'checkpoint')
-    progress.walBytesAtMost = exactBytes >= fromBytes ? 0 : exactBytes
-    progress.surveyedAtBytes += progress.writtenBytes - writtenBytes
+    const leftBytes = exactBytes >= fromBytes ? 0 : exactBytes
+    progress.checkpointAtBytes = open.files.walBytesWritten - leftBytes
+    progress.surveyedAtBytes += open.files.walBytesWritten - writtenBytes
   }
 
   #saveNotes(progress: MaintenanceProgress, open: OpenTenant): void {
@@ -238,7 +238,7 @@ export class Upkeep {
     statement: string,
   ): readonly Row[] | undefined {
     const { rows, refusal } = readAnswer(slot.run(ownQuery(statement)))
-    commitIfDue(open.files, slot.transactionStatus, progress)
+    commitIfDue(open.files, slot.transactionStatus)
     if (refusal === undefined) return rows
     this.#log.info('upkeep was refused', { tenant: progress.tenant, statement, refusal })
     return undefined

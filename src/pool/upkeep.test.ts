@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
+import { silentLog } from '../base/log.ts'
+import type { Slot } from '../engine/engine.ts'
+import { SETTINGS_SQL, WAL_BYTES_SQL } from './maintenance.ts'
+import type { OpenTenant, TenantFiles } from './tenant-source.ts'
+import { isUrgent, Upkeep } from './upkeep.ts'
+import type { MaintenanceProgress } from './upkeep.ts'
+
+const SETTINGS = ['on', '50', '0.2', '-1', '1000', '0.2', '50', '0.1', '200000000', '400000000']
+const TENANT = 'acme' as TenantName
+
+function message(type: string, ...parts: Uint8Array[]): Uint8Array {
+  const body = concatBytes(parts)
+  const head = new Uint8Array(5)
+  head[0] = type.charCodeAt(0)
+  new DataView(head.buffer).setInt32(1, body.length + 4)
+  return concatBytes([head, body])
+}
+
+function int(value: number, byteCount: 2 | 4): Uint8Array {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setInt32(0, value)
+  return bytes.subarray(4 - byteCount)
+}
+
+function dataRow(row: readonly (string | null)[]): Uint8Array {
+  const columns = row.map((value) =>
+    value === null ? int(-1, 4) : concatBytes([int(utf8(value).length, 4), utf8(value)]),
+  )
+  return message('D', int(row.length, 2), ...columns)
+}
+
+/** A tenant whose Postgres answers the pool's queries from these fields. */
+class Tenant {
+  readonly statements: string[] = []
+  readonly files = { dirty: false, walDirty: false, dirtyBytes: 0, walBytesWritten: 0 }
+  tables: (string | null)[][] = []
+  walBytes = 0
+  refuse: string | undefined = undefined
+  slices = 0
+  notes: string | undefined = undefined
+  notesError: PgnapError | undefined = undefined
+
+  readonly slot: Slot = {
+    boot: () => {},
+    run: (bytes) => this.#answer(bytes),
+    transactionStatus: 'idle',
+    unload: () => {},
+    memoryBytes: 0,
+    reusable: true,
+    discard: () => {},
+  }
+
+  readonly open: OpenTenant = {
+    files: this.files as unknown as TenantFiles,
+    tidy: () => --this.slices > 0,
+    readNotes: () => this.notes,
+    writeNotes: (notes) => {
+      if (this.notesError) throw this.notesError
+      this.notes = notes
+    },
+    close: () => {},
+  }
+
+  write(byteCount: number): void {
+    this.files.walBytesWritten += byteCount
+    this.walBytes += byteCount
+  }
+
+  #answer(bytes: Uint8Array): Uint8Array {
+    const statement =
+      fromUtf8(bytes)
+        .split('\0')
+        .find((part) => / |checkpoint/.test(part)) ?? ''
+    this.statements.push(statement)
+    const ready = message('Z', utf8('I'))
+    if (this.refuse !== undefined && statement.includes(this.refuse)) {
+      return concatBytes([message('E', utf8('SERROR\0C42501\0Mpermission denied\0\0')), ready])
+    }
+    return concatBytes([...this.#rows(statement).map(dataRow), message('C', utf8('OK\0')), ready])
+  }
+
+  #rows(statement: string): readonly (string | null)[][] {
+    if (statement === SETTINGS_SQL) return [SETTINGS]
+    if (statement === WAL_BYTES_SQL) return [[String(this.walBytes)]]
+    if (statement === 'checkpoint') this.walBytes = 0
+    return statement.includes('pg_class') ? this.tables : []
+  }
+}
+
+function row(oid: number, dead: number): (string | null)[] {
+  return [`${oid}`, `public.t${oid}`, 'r', '0', '1', `${dead}`, '0', '0', 'f', 'f', '3', '0', null]
+}
+
+function work(upkeep: Upkeep, progress: MaintenanceProgress, tenant: Tenant): number {
+  let steps = 1
+  while (upkeep.step(progress, tenant.slot, tenant.open)) steps++
+  return steps
+}
+
+/** Vacuums and checkpoints only. */
+function deeds(tenant: Tenant): string[] {
+  return tenant.statements.filter((each) => /^(vacuum|analyze|checkpoint)/.test(each))
+}
+
+void test('one table per step, then the checkpoint, the notes and the slices of the store', () => {
+  const tenant = new Tenant()
+  tenant.tables = [row(1, 60), row(2, 10), row(3, 70)]
+  tenant.slices = 3
+  const upkeep = new Upkeep(silentLog)
+  const progress = upkeep.begin(TENANT, tenant.open)
+  tenant.write(LIMITS.checkpointIdleBytes)
+  const seen: number[] = []
+  let more = true
+  while (more) {
+    const before = deeds(tenant).length
+    more = upkeep.step(progress, tenant.slot, tenant.open)
+    seen.push(deeds(tenant).length - before)
+  }
+  assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t3', 'checkpoint'])
+  assert.ok(
+    seen.every((count) => count <= 1),
+    'a client waits for one of them at most',
+  )
+  assert.equal(tenant.slices, 0)
+  assert.match(tenant.notes ?? '', /\[2,10,0,0\]/)
+})
+
+void test('little WAL is left alone, and what a client writes meanwhile starts another round', () => {
+  const tenant = new Tenant()
+  const upkeep = new Upkeep(silentLog)
+  const progress = upkeep.begin(TENANT, tenant.open)
+  tenant.write(LIMITS.checkpointIdleBytes - 1)
+  const steps = work(upkeep, progress, tenant)
+  assert.deepEqual(deeds(tenant), [])
+  upkeep.step(progress, tenant.slot, tenant.open)
+  tenant.write(1)
+  assert.ok(work(upkeep, progress, tenant) > steps, 'the rest of this round and a whole one')
+  assert.deepEqual(deeds(tenant), ['checkpoint'])
+})
+
+void test('much WAL is urgent: the next step is a checkpoint, whatever the plan says', () => {
+  const tenant = new Tenant()
+  const upkeep = new Upkeep(silentLog)
+  const progress = upkeep.begin(TENANT, tenant.open)
+  tenant.write(LIMITS.checkpointBusyBytes - 1)
+  assert.equal(isUrgent(progress, tenant.open.files), false)
+  tenant.write(1)
+  assert.equal(isUrgent(progress, tenant.open.files), true)
+  upkeep.step(progress, tenant.slot, tenant.open)
+  assert.deepEqual(tenant.statements, [WAL_BYTES_SQL, 'checkpoint'])
+  assert.equal(isUrgent(progress, tenant.open.files), false)
+})
+
+void test('blocks of WAL written over and over are no reason for a checkpoint', () => {
+  const tenant = new Tenant()
+  const upkeep = new Upkeep(silentLog)
+  const progress = upkeep.begin(TENANT, tenant.open)
+  tenant.write(LIMITS.checkpointBusyBytes)
+  tenant.walBytes = 1_000
+  upkeep.step(progress, tenant.slot, tenant.open)
+  assert.deepEqual(tenant.statements, [WAL_BYTES_SQL])
+  assert.equal(isUrgent(progress, tenant.open.files), false)
+})
+
+void test('counters survive leaving: in memory for this server, as notes for the next', () => {
+  const tenant = new Tenant()
+  tenant.tables = [row(1, 30)]
+  const upkeep = new Upkeep(silentLog)
+  const first = upkeep.begin(TENANT, tenant.open)
+  tenant.write(100)
+  upkeep.leave(first, { slot: tenant.slot, open: tenant.open, hurried: true })
+  assert.equal(tenant.notes, undefined, 'somebody is waiting')
+  const second = upkeep.begin(TENANT, tenant.open)
+  tenant.write(100)
+  upkeep.leave(second, { slot: tenant.slot, open: tenant.open, hurried: false })
+  assert.match(tenant.notes ?? '', /\[1,60,0,0\]/)
+  tenant.tables = [row(1, 0)]
+  const restarted = new Upkeep(silentLog)
+  work(restarted, restarted.begin(TENANT, tenant.open), tenant)
+  assert.deepEqual(deeds(tenant), ['vacuum public.t1'])
+})
+
+void test('who only read leaves without a query; a lost slot keeps what was known; a name can be reused', () => {
+  const tenant = new Tenant()
+  tenant.notes = '{"version":1,"tables":[[1,40,0,0]]}'
+  const upkeep = new Upkeep(silentLog)
+  const reader = upkeep.begin(TENANT, tenant.open)
+  upkeep.leave(reader, { slot: tenant.slot, open: tenant.open, hurried: true })
+  assert.deepEqual(tenant.statements, [])
+  const lost = upkeep.begin(TENANT, tenant.open)
+  upkeep.lose(lost)
+  assert.equal(upkeep.begin(TENANT, tenant.open).ledger.get(1)?.dead, 40)
+  upkeep.lose(lost)
+  upkeep.forget(TENANT)
+  tenant.notes = undefined
+  assert.equal(upkeep.begin(TENANT, tenant.open).ledger.size, 0)
+})
+
+void test('a refusal ends the round, and one table that is gone does not stop the others', () => {
+  const tenant = new Tenant()
+  tenant.tables = [row(1, 60), row(2, 60)]
+  tenant.refuse = 'public.t1'
+  const upkeep = new Upkeep(silentLog)
+  work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
+  assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t2'])
+  tenant.refuse = 'pg_class'
+  assert.equal(work(upkeep, upkeep.begin(TENANT, tenant.open), tenant), 1)
+})
+
+void test('notes that cannot be kept harm nobody; a slot that throws is reported', () => {
+  const tenant = new Tenant()
+  tenant.tables = [row(2, 10)]
+  tenant.notesError = new PgnapError('STORE_FULL', 'disk full')
+  const upkeep = new Upkeep(silentLog)
+  work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
+  const trap: Slot = {
+    ...tenant.slot,
+    run: () => {
+      throw new Error('trap')
+    },
+  }
+  const progress = upkeep.begin(TENANT, tenant.open)
+  assert.throws(() => upkeep.step(progress, trap, tenant.open), /trap/)
+})
