@@ -4,148 +4,13 @@ import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
-import type { Fingerprint, TenantName } from '../base/ids.ts'
+import type { TenantName } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
 import { silentLog } from '../base/log.ts'
-import type { Engine, Slot, TransactionStatus } from '../engine/engine.ts'
-import { ABORT, DISCARD_ALL } from './backend-query.ts'
+import { FakeEngine, FakeStores } from '../../test/support/fake-shard.ts'
 import type { PoolClient } from './pool-client.ts'
 import type { PoolLimits } from './pool-model.ts'
 import { Pool } from './pool.ts'
-import type { OpenTenant, TenantFiles, TenantSource } from './tenant-source.ts'
-
-/** The stores of a shard, as numbers: what was committed, and what is dirty while a slot has it. */
-class FakeStores implements TenantSource {
-  readonly committed = new Map<string, number>()
-  readonly open_ = new Set<string>()
-  failOpen: PgnapError | undefined = undefined
-  failCommit: PgnapError | undefined = undefined
-  opening: Promise<void> | undefined = undefined
-
-  open(tenant: TenantName): OpenTenant | Promise<OpenTenant> {
-    if (this.failOpen) throw this.failOpen
-    const opened = new FakeFiles(this, tenant)
-    return this.opening ? this.opening.then(() => opened.handle()) : opened.handle()
-  }
-}
-
-class FakeFiles {
-  readonly stores: FakeStores
-  readonly tenant: string
-  pending = 0
-  dirty = false
-  walDirty = false
-  dirtyBytes = 0
-  walBytesWritten = 0
-  commits = 0
-
-  constructor(stores: FakeStores, tenant: string) {
-    this.stores = stores
-    this.tenant = tenant
-  }
-
-  handle(): OpenTenant {
-    assert.ok(!this.stores.open_.has(this.tenant), 'a store is open once')
-    this.stores.open_.add(this.tenant)
-    return {
-      files: this as unknown as TenantFiles,
-      tidy: () => false,
-      readNotes: () => undefined,
-      writeNotes: () => {},
-      close: () => void this.stores.open_.delete(this.tenant),
-    }
-  }
-
-  commit(): void {
-    if (this.stores.failCommit) throw this.stores.failCommit
-    this.stores.committed.set(
-      this.tenant,
-      (this.stores.committed.get(this.tenant) ?? 0) + this.pending,
-    )
-    this.pending = 0
-    this.dirty = this.walDirty = false
-    this.dirtyBytes = 0
-    this.commits++
-  }
-
-  touch(wal: boolean): void {
-    this.dirty = true
-    if (wal) {
-      this.walDirty = true
-      this.walBytesWritten += 8192
-    }
-    this.dirtyBytes += 8192
-  }
-}
-
-/** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
-class FakeSlot implements Slot {
-  transactionStatus: TransactionStatus = 'idle'
-  memoryBytes = 1_000
-  reusable = true
-  discarded = false
-  files: FakeFiles | undefined = undefined
-  readonly log: string[]
-  readonly #answer = new Uint8Array(64)
-  bootError: Error | undefined = undefined
-
-  constructor(log: string[]) {
-    this.log = log
-  }
-
-  boot(files: TenantFiles): void {
-    assert.ok(!this.files && !this.discarded, 'booted when empty')
-    if (this.bootError) throw this.bootError
-    this.files = files as unknown as FakeFiles
-    this.transactionStatus = 'idle'
-    this.log.push(`boot ${this.files.tenant}`)
-  }
-
-  run(messages: Uint8Array): Uint8Array {
-    assert.ok(this.files && !this.discarded, 'runs only what is loaded')
-    const text = this.#word(messages)
-    this.log.push(`${this.files.tenant}: ${text}`)
-    if (text === 'trap') throw new Error('unreachable executed')
-    if (text === 'begin') this.transactionStatus = 'transaction'
-    if (text === 'commit' || text === 'abort') this.transactionStatus = 'idle'
-    if (text === 'write' || text === 'writes') {
-      this.files.pending++
-      this.files.touch(true)
-    }
-    if (text === 'hint') this.files.touch(false)
-    if (text === 'grow') this.reusable = false
-    const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
-    return this.#answer.subarray(0, text === 'own' ? 0 : length)
-  }
-
-  #word(messages: Uint8Array): string {
-    if (messages === ABORT) return 'abort'
-    if (messages === DISCARD_ALL) return 'discard all'
-    return messages[0] === 0x50 ? 'own' : fromUtf8(messages)
-  }
-
-  unload(): void {
-    this.files = undefined
-  }
-
-  discard(): void {
-    this.discarded = true
-  }
-}
-
-class FakeEngine implements Engine {
-  readonly fingerprint = 'fake' as Fingerprint
-  readonly postgresMajor = 18
-  readonly slots: FakeSlot[] = []
-  readonly log: string[] = []
-  fail: Error | undefined = undefined
-
-  async createSlot(): Promise<Slot> {
-    if (this.fail) throw this.fail
-    const slot = new FakeSlot(this.log)
-    this.slots.push(slot)
-    return slot
-  }
-}
 
 interface Bench {
   readonly pool: Pool
@@ -359,7 +224,7 @@ void test('a commit that fails is an error for the client, and the slot goes', a
     engine.slots.map((slot) => slot.discarded),
     [true, false],
   )
-  assert.deepEqual([...stores.open_], ['acme'])
+  assert.deepEqual([...stores.openTenants], ['acme'])
 })
 
 void test('a tenant that cannot be opened or booted fails its clients and nobody else', async () => {
@@ -376,7 +241,7 @@ void test('a tenant that cannot be opened or booted fails its clients and nobody
   slot.bootError = new Error('no checkpoint record')
   await assert.rejects(ask(connect('acme'), 'x'), failsWith('SLOT_LOST'))
   assert.equal(slot.discarded, true)
-  assert.equal(stores.open_.size, 0)
+  assert.equal(stores.openTenants.size, 0)
   assert.equal(await ask(connect('zeta'), 'x'), 'did x')
 })
 
@@ -403,7 +268,7 @@ void test('an idle tenant naps, and wakes for the next batch', async () => {
   assert.equal(pool.phaseOf('acme' as TenantName), 'awake')
   clock.advance(1)
   assert.equal(pool.phaseOf('acme' as TenantName), 'cold')
-  assert.equal(stores.open_.size, 0)
+  assert.equal(stores.openTenants.size, 0)
   await ask(client, 'read')
   assert.equal(client.timings?.wokenFrom, 'cold')
   await ask(client, 'read')
@@ -430,7 +295,7 @@ void test('expelled clients are told, and the store is closed', async () => {
   await ask(client, 'begin')
   pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
   assert.deepEqual(told, ['TENANT_UNKNOWN'])
-  assert.equal(stores.open_.size, 0)
+  assert.equal(stores.openTenants.size, 0)
   assert.equal(pool.clientCountOf('acme' as TenantName), 0)
 })
 
@@ -470,7 +335,7 @@ void test('draining: idle tenants leave, transactions may end, nobody else begin
   await turn(clock)
   await drained
   assert.equal(stores.committed.get('acme'), 1)
-  assert.equal(stores.open_.size, 0)
+  assert.equal(stores.openTenants.size, 0)
   assert.ok(engine.slots.every((slot) => slot.discarded))
 })
 
@@ -484,4 +349,54 @@ void test('draining: a transaction that outlasts the grace is rolled back', asyn
   assert.ok(engine.log.includes('acme: abort'))
   await assert.rejects(ask(writer, 'x'), failsWith('SLOT_LOST'))
   await assert.rejects(ask(writer, 'x'), failsWith('SHUTTING_DOWN'))
+})
+
+void test('upkeep comes after a write and a rest, not after reads, and not into a transaction', async () => {
+  const { connect, clock, pool, engine } = await bench({ maintenanceIdleMs: 200 })
+  const client = connect('acme')
+  const steps = (): number => pool.statistics().maintenanceSteps
+  await ask(client, 'read')
+  clock.advance(1_000)
+  assert.equal(steps(), 0)
+  await ask(client, 'write')
+  clock.advance(150)
+  await ask(client, 'read')
+  clock.advance(150)
+  assert.equal(steps(), 0, 'the rest begins anew with each batch')
+  await ask(client, 'begin')
+  clock.advance(1_000)
+  assert.equal(steps(), 0)
+  await ask(client, 'commit')
+  clock.advance(200)
+  assert.equal(steps(), 1)
+  assert.equal(engine.log.at(-1), 'acme: own')
+})
+
+void test('too much WAL is checkpointed before the next client gets the backend', async () => {
+  const { connect, pool, engine } = await bench()
+  const [first, second] = [connect('acme'), connect('acme')]
+  await ask(first, 'begin')
+  const waiting = ask(second, 'two')
+  const files = engine.slots[0]?.files
+  assert.ok(files)
+  files.walBytesWritten += LIMITS.checkpointBusyBytes
+  await ask(first, 'write')
+  assert.equal(pool.statistics().maintenanceSteps, 0, 'not inside the transaction')
+  await ask(first, 'commit')
+  await waiting
+  assert.equal(pool.statistics().maintenanceSteps, 1)
+  assert.equal(engine.log.at(-1), 'acme: two')
+})
+
+void test('an answer by promise stays when others use the backend, also of a Node Buffer', async () => {
+  const { connect } = await bench()
+  const [first, second] = [connect('acme'), connect('acme')]
+  await ask(first, 'begin')
+  const request = Buffer.from('two')
+  const waiting = second.run(request, true)
+  request.fill(0)
+  await ask(first, 'commit')
+  const answer = await waiting
+  await ask(first, 'overwrite')
+  assert.equal(fromUtf8(answer), 'did two')
 })

@@ -1,0 +1,146 @@
+/**
+ * A shard's lower room, faked for the pool's tests: an engine whose backends understand a few words
+ * (begin, write, hint, commit, trap, grow) and stores that hold one number each. The fakes assert the
+ * contract of what they stand for: one tenant per slot, one opening per store, nothing after discard.
+ */
+import assert from 'node:assert/strict'
+import { fromUtf8 } from '../../src/base/bytes.ts'
+import type { PgnapError } from '../../src/base/errors.ts'
+import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
+import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
+import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
+import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenant-source.ts'
+
+/** The stores of a shard, as numbers: what was committed, and what is dirty while a slot has it. */
+export class FakeStores implements TenantSource {
+  readonly committed: Map<string, number> = new Map()
+  readonly openTenants: Set<string> = new Set()
+  failOpen: PgnapError | undefined = undefined
+  failCommit: PgnapError | undefined = undefined
+  opening: Promise<void> | undefined = undefined
+
+  open(tenant: TenantName): OpenTenant | Promise<OpenTenant> {
+    if (this.failOpen) throw this.failOpen
+    const opened = new FakeFiles(this, tenant)
+    return this.opening ? this.opening.then(() => opened.handle()) : opened.handle()
+  }
+}
+
+export class FakeFiles {
+  readonly stores: FakeStores
+  readonly tenant: string
+  pending = 0
+  dirty = false
+  walDirty = false
+  dirtyBytes = 0
+  walBytesWritten = 0
+  commits = 0
+
+  constructor(stores: FakeStores, tenant: string) {
+    this.stores = stores
+    this.tenant = tenant
+  }
+
+  handle(): OpenTenant {
+    assert.ok(!this.stores.openTenants.has(this.tenant), 'a store is open once')
+    this.stores.openTenants.add(this.tenant)
+    return {
+      files: this as unknown as TenantFiles,
+      tidy: () => false,
+      readNotes: () => undefined,
+      writeNotes: () => {},
+      close: () => void this.stores.openTenants.delete(this.tenant),
+    }
+  }
+
+  commit(): void {
+    if (this.stores.failCommit) throw this.stores.failCommit
+    this.stores.committed.set(
+      this.tenant,
+      (this.stores.committed.get(this.tenant) ?? 0) + this.pending,
+    )
+    this.pending = 0
+    this.dirty = this.walDirty = false
+    this.dirtyBytes = 0
+    this.commits++
+  }
+
+  touch(wal: boolean): void {
+    this.dirty = true
+    if (wal) {
+      this.walDirty = true
+      this.walBytesWritten += 8192
+    }
+    this.dirtyBytes += 8192
+  }
+}
+
+/** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
+export class FakeSlot implements Slot {
+  transactionStatus: TransactionStatus = 'idle'
+  memoryBytes = 1_000
+  reusable = true
+  discarded = false
+  files: FakeFiles | undefined = undefined
+  readonly log: string[]
+  readonly #answer = new Uint8Array(64)
+  bootError: Error | undefined = undefined
+
+  constructor(log: string[]) {
+    this.log = log
+  }
+
+  boot(files: TenantFiles): void {
+    assert.ok(!this.files && !this.discarded, 'booted when empty')
+    if (this.bootError) throw this.bootError
+    this.files = files as unknown as FakeFiles
+    this.transactionStatus = 'idle'
+    this.log.push(`boot ${this.files.tenant}`)
+  }
+
+  run(messages: Uint8Array): Uint8Array {
+    assert.ok(this.files && !this.discarded, 'runs only what is loaded')
+    const text = this.#word(messages)
+    this.log.push(`${this.files.tenant}: ${text}`)
+    if (text === 'trap') throw new Error('unreachable executed')
+    if (text === 'begin') this.transactionStatus = 'transaction'
+    if (text === 'commit' || text === 'abort') this.transactionStatus = 'idle'
+    if (text === 'write' || text === 'writes') {
+      this.files.pending++
+      this.files.touch(true)
+    }
+    if (text === 'hint') this.files.touch(false)
+    if (text === 'grow') this.reusable = false
+    const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
+    return this.#answer.subarray(0, text === 'own' ? 0 : length)
+  }
+
+  #word(messages: Uint8Array): string {
+    if (messages === ABORT) return 'abort'
+    if (messages === DISCARD_ALL) return 'discard all'
+    return messages[0] === 0x50 ? 'own' : fromUtf8(messages)
+  }
+
+  unload(): void {
+    this.files = undefined
+  }
+
+  discard(): void {
+    this.discarded = true
+  }
+}
+
+export class FakeEngine implements Engine {
+  readonly fingerprint: Fingerprint = 'fake' as Fingerprint
+  readonly postgresMajor: number = 18
+  readonly slots: FakeSlot[] = []
+  readonly log: string[] = []
+  fail: Error | undefined = undefined
+
+  async createSlot(): Promise<Slot> {
+    if (this.fail) throw this.fail
+    const slot = new FakeSlot(this.log)
+    this.slots.push(slot)
+    return slot
+  }
+}
