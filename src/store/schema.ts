@@ -87,6 +87,24 @@ export function readEpoch(medium: Medium): number {
   return asNumber(medium.get(`SELECT v FROM meta WHERE k = 'epoch'`)?.[0])
 }
 
+const NOTES_KEY = 'notes'
+
+/** What the pool keeps beside a tenant's data: not part of any version. Undefined: nothing yet. */
+export function readNotes(medium: Medium): string | undefined {
+  const value = medium.get('SELECT v FROM meta WHERE k = ?1', NOTES_KEY)?.[0]
+  return typeof value === 'string' ? value : undefined
+}
+
+export function writeNotes(medium: Medium, notes: string): void {
+  medium.transaction(() => {
+    medium.run(
+      'INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v',
+      NOTES_KEY,
+      notes,
+    )
+  })
+}
+
 /** A column that must hold an integer. */
 export function asNumber(value: SqlValue | undefined): number {
   if (typeof value !== 'number') throw corrupt('a column that holds numbers does not')

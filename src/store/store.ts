@@ -24,7 +24,7 @@ import type { BranchOptions } from './layers.ts'
 import { prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
-import { FORMAT_VERSION, createTables, readMeta } from './schema.ts'
+import { FORMAT_VERSION, createTables, readMeta, readNotes, writeNotes } from './schema.ts'
 import type { StoreMeta } from './schema.ts'
 import type { StoreState } from './state.ts'
 import { current, layerOf, loadState } from './state.ts'
@@ -183,6 +183,16 @@ export class Store implements Disposable {
   /** Gives up to `bytesMax` of free space back to the file system; returns bytes given back. */
   compact(bytesMax: number): number {
     return current(this.#state).medium.compact(bytesMax)
+  }
+
+  /** What {@link Store.writeNotes} last kept. */
+  readNotes(): string | undefined {
+    return readNotes(current(this.#state).medium)
+  }
+
+  /** Keeps a few KB beside the data, in no version of it. */
+  writeNotes(notes: string): void {
+    writeNotes(current(this.#state).medium, notes)
   }
 
   /** Closes the medium too. */

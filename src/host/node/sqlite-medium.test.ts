@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { ManualClock } from '../../base/clock.ts'
+import type { Fingerprint } from '../../base/ids.ts'
+import { Store } from '../../store/store.ts'
+import { Template } from '../../store/template.ts'
+import { sqliteError } from './sqlite-medium-error.ts'
+import { NodeSqliteMedium } from './sqlite-medium.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'pgnap-sqlite-'))
+after(() => rmSync(folder, { recursive: true }))
+
+test('a file that is open is refused to others at once', () => {
+  const path = join(folder, 'locked.db')
+  {
+    using medium = new NodeSqliteMedium(path)
+    medium.exec('CREATE TABLE t (x)')
+    assert.throws(() => new NodeSqliteMedium(path), { code: 'STORE_LOCKED', hint: /other pgnap/ })
+    assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 0)
+  }
+  using again = new NodeSqliteMedium(path)
+  assert.equal(again.get('SELECT count(*) FROM t')?.[0], 0)
+})
+
+test('an empty tenant is one file of at most 32 KB after closing', () => {
+  const path = join(folder, 'empty.db')
+  const template = Template.empty()
+  const engine = {
+    fingerprint: 'test' as Fingerprint,
+    postgresMajor: 18,
+    templateId: template.id,
+  }
+  const store = Store.open(new NodeSqliteMedium(path), {
+    clock: new ManualClock(),
+    engine,
+    templates: { get: () => template },
+  })
+  store.close()
+  store.close()
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('empty')),
+    ['empty.db'],
+  )
+  assert.ok(statSync(path).size <= 32_768, `${statSync(path).size} bytes`)
+})
+
+test('what is no database, or cannot be opened, is told apart', () => {
+  const path = join(folder, 'text.db')
+  writeFileSync(path, 'this is not a database, and it is long enough to have a header '.repeat(20))
+  assert.throws(() => new NodeSqliteMedium(path), { code: 'STORE_CORRUPT', hint: /pgnap verify/ })
+  const missing = join(folder, 'no', 'such', 'folder.db')
+  assert.throws(() => new NodeSqliteMedium(missing), { code: 'STORE_IO' })
+})
+
+test('result codes of SQLite become codes that say what to do', () => {
+  const codes = {
+    5: 'STORE_LOCKED',
+    13: 'STORE_FULL',
+    10: 'STORE_IO',
+    11: 'STORE_CORRUPT',
+    8: 'STORE_IO',
+  }
+  for (const [errcode, code] of Object.entries(codes)) {
+    // Extended codes carry more in their upper bytes.
+    const error = Object.assign(new Error('text'), { errcode: Number(errcode) + 256 * 3 })
+    assert.throws(
+      () => {
+        throw sqliteError(error)
+      },
+      { code, cause: error },
+    )
+  }
+  const constraint = Object.assign(new Error('text'), { errcode: 19 })
+  assert.throws(
+    () => {
+      throw sqliteError(constraint)
+    },
+    { code: 'INTERNAL', cause: constraint },
+  )
+})
+
+test('a full database fails the transaction whole and works again when there is room', () => {
+  using medium = NodeSqliteMedium.inMemory()
+  medium.exec('CREATE TABLE t (data)')
+  medium.get('PRAGMA max_page_count = 20')
+  const fill = (): void =>
+    medium.transaction(() => {
+      for (let row = 0; row < 40; row++) medium.run('INSERT INTO t VALUES (zeroblob(4000))')
+    })
+  assert.throws(fill, { code: 'STORE_FULL', hint: /free space/ })
+  assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 0)
+  medium.get('PRAGMA max_page_count = 2000')
+  fill()
+  assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 40)
+})
