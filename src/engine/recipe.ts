@@ -7,6 +7,8 @@
 export const RECIPE_VERSION = 1
 
 export const POSTGRES_MAJOR = 18
+/** What the module says of itself; a test compares the two. */
+export const POSTGRES_VERSION = '18.6'
 
 const MIB = 1024 * 1024
 

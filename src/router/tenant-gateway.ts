@@ -1,6 +1,6 @@
 /**
- * The front's gateway to the tenants of one shard: checks names, existence and connection limits, and
- * hands out clients of the pool. A tenant may come into being by being connected to.
+ * The front's gateway to the tenants of one shard: checks names, existence and connection limits,
+ * and hands out clients of the pool. A tenant may come into being by being connected to.
  *
  * It must never wake a tenant (connecting is cheap, and many connections never say anything), and
  * never create anything for a name that was not checked.
@@ -8,10 +8,11 @@
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { PoolClient } from '../pool/pool-client.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Credentials } from './credentials.ts'
 import type { TenantDirectory } from './directory.ts'
-import type { BackendClient, ConnectRequest, Gateway, StoredSecret } from './gateway.ts'
+import type { ConnectRequest, Gateway, StoredSecret } from './gateway.ts'
 import { parseTenantAddress } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
@@ -54,7 +55,7 @@ export class TenantGateway implements Gateway {
     return this.#credentials?.secretOf(user)
   }
 
-  async connect(request: ConnectRequest): Promise<BackendClient> {
+  async connect(request: ConnectRequest): Promise<PoolClient> {
     const { tenant, branch } = parseTenantAddress(request.tenant)
     if (branch !== undefined) throw branchesUnsupported(tenant)
     // Before anything is made on disk, and again after the waiting.
@@ -96,7 +97,8 @@ export class TenantGateway implements Gateway {
     try {
       await this.#directory.create(tenant)
     } catch (error) {
-      // Somebody else (the command line, HTTP) was faster. The client wanted it to exist, and it does.
+      // Somebody else (the command line, HTTP) was faster. The client wanted it to exist, and it
+      // does.
       if (error instanceof PgnapError && error.code === 'TENANT_EXISTS') return
       throw error
     }

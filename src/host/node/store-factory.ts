@@ -58,8 +58,8 @@ export class StoreFactory implements TenantSource {
     renameSync(partial, path)
   }
 
-  /** Opens a store for inspection and the like; the caller closes it. */
-  openStore(tenant: TenantName): { readonly store: Store; readonly medium: NodeSqliteMedium } {
+  /** Opens a store; the caller closes it. */
+  openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
     if (!existsSync(path)) {
       throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
@@ -68,7 +68,7 @@ export class StoreFactory implements TenantSource {
     }
     const medium = new NodeSqliteMedium(path)
     try {
-      return { store: Store.open(medium, this.#storeOptions), medium }
+      return Store.open(medium, this.#storeOptions)
     } catch (error) {
       medium[Symbol.dispose]()
       throw error
@@ -76,7 +76,7 @@ export class StoreFactory implements TenantSource {
   }
 
   open(tenant: TenantName): OpenTenant {
-    const { store, medium } = this.openStore(tenant)
+    const store = this.openStore(tenant)
     const { template } = store
     const files = TenantFiles.open(store.view(), { template, clock: this.#clock })
     return {
@@ -84,8 +84,8 @@ export class StoreFactory implements TenantSource {
       tidy: () => {
         const pruned = store.prune(this.#retentionMs)
         if (pruned.more) return true
-        if (medium.compact(COMPACT_SLICE_BYTES) > 0) return true
-        medium.checkpoint()
+        if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
+        store.checkpoint()
         return false
       },
       readNotes: () => store.readNotes(),

@@ -8,7 +8,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseVerifiedAssets } from '../../engine/engine-assets.ts'
 import { Template } from '../../store/template.ts'
+import type { EngineParts } from './engine/load-engine.ts'
 import { explainFolderError } from './data-folder.ts'
 
 const TEMPLATES_FOLDER = 'templates'
@@ -24,20 +26,6 @@ export class TemplateShelf {
     this.#templates.set(own.id, own)
   }
 
-  /** Keeps this engine's template in the folder. Call once, before a store is made. */
-  static keep(dataPath: string, own: Template): void {
-    const folder = join(dataPath, TEMPLATES_FOLDER)
-    const path = join(folder, `${own.id}.bin`)
-    try {
-      if (existsSync(path)) return
-      mkdirSync(folder, { recursive: true })
-      writeFileSync(`${path}.new`, own.serialize())
-      renameSync(`${path}.new`, path)
-    } catch (error) {
-      throw explainFolderError(folder, error)
-    }
-  }
-
   /** A template by id; undefined if neither this engine nor the folder has it. */
   get(id: string): Template | undefined {
     const known = this.#templates.get(id)
@@ -47,5 +35,20 @@ export class TemplateShelf {
     const template = Template.parse(readFileSync(path))
     this.#templates.set(id, template)
     return template
+  }
+}
+
+/** Keeps this engine's template in the folder. Call once, before a store is made. */
+export function keepTemplate(dataPath: string, engine: EngineParts): void {
+  const folder = join(dataPath, TEMPLATES_FOLDER)
+  try {
+    const { template } = parseVerifiedAssets(engine.assets)
+    const path = join(folder, `${template.id}.bin`)
+    if (existsSync(path)) return
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(`${path}.new`, template.serialize())
+    renameSync(`${path}.new`, path)
+  } catch (error) {
+    throw explainFolderError(folder, error)
   }
 }

@@ -1,0 +1,132 @@
+/**
+ * The main thread's side of a connection over the rings: it keeps the client's socket, reads and writes
+ * it, and carries bytes to and from the shard. The portable way, and the only one for a socket whose TLS
+ * the main thread speaks.
+ */
+import type { Socket } from 'node:net'
+import type { Clock } from '../../../base/clock.ts'
+import { LIMITS } from '../../../base/limits.ts'
+import { NO_BYTES, RECORD } from './protocol.ts'
+import type { ConnectionReceiver } from './protocol.ts'
+import type { RingChannel } from './ring-channel.ts'
+import { SocketLink } from './socket-link.ts'
+
+export interface CarriedConnectionOptions {
+  readonly connection: number
+  readonly socket: Socket
+  readonly channel: RingChannel
+  readonly clock: Clock
+  readonly lingerMs: number | undefined
+  /** The socket is closed; the connection's number means nothing any more. */
+  readonly onClosed: () => void
+}
+
+/** Credit is given back in halves of the window: fewer records, and the shard is never idle for it. */
+const CREDIT_STEP_BYTES = LIMITS.ringWindowBytes / 2
+
+export class CarriedConnection implements ConnectionReceiver {
+  readonly #connection: number
+  readonly #channel: RingChannel
+  readonly #link: SocketLink
+  readonly #onClosed: () => void
+  #isStarted = false
+  #isPausedByShard = false
+  #isPausedByRing = false
+  /** Bytes written to the socket that no credit was given for yet. */
+  #owedBytes = 0
+  /** The shard has sent a part of a write and not the rest. */
+  #isPartial = false
+  #shardIsDead = false
+
+  constructor(options: CarriedConnectionOptions) {
+    this.#connection = options.connection
+    this.#channel = options.channel
+    this.#onClosed = options.onClosed
+    this.#link = new SocketLink(options)
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.#channel.sendData(this.#connection, bytes, false)
+    if (!this.#channel.isCongested) return
+    this.#isPausedByRing = true
+    this.#link.pauseReading()
+  }
+
+  linkEnded(): void {
+    if (this.#shardIsDead) this.#link.end()
+    else this.#channel.send(this.#connection, RECORD.end)
+  }
+
+  linkDrained(): void {
+    this.#giveCredit()
+  }
+
+  linkClosed(): void {
+    if (!this.#shardIsDead) this.#channel.send(this.#connection, RECORD.closed)
+    this.#onClosed()
+  }
+
+  /** The ring to the shard has room again. */
+  ringHasRoom(): void {
+    if (!this.#isPausedByRing) return
+    this.#isPausedByRing = false
+    if (!this.#isPausedByShard) this.#link.resumeReading()
+  }
+
+  /** One record of this connection from the shard. */
+  visit(kind: number, bytes: Uint8Array): void {
+    this.#start()
+    switch (kind) {
+      case RECORD.data:
+      case RECORD.part:
+        this.#isPartial = kind === RECORD.part
+        this.#owedBytes += bytes.length
+        this.#link.write(bytes)
+        this.#giveCredit()
+        break
+      case RECORD.end:
+        this.#link.end()
+        break
+      case RECORD.destroy:
+        this.#link.destroy()
+        break
+      case RECORD.pause:
+        this.#isPausedByShard = true
+        this.#link.pauseReading()
+        break
+      case RECORD.resume:
+        this.#isPausedByShard = false
+        if (!this.#isPausedByRing) this.#link.resumeReading()
+        break
+    }
+  }
+
+  /** The thread behind it is gone: `lastBytes` and the end, or only the end if it died mid-write. */
+  shardDied(lastBytes: Uint8Array): void {
+    this.#shardIsDead = true
+    this.#start()
+    this.#link.end(this.#isPartial ? NO_BYTES : lastBytes)
+  }
+
+  destroy(): void {
+    this.#shardIsDead = true
+    this.#start()
+    this.#link.destroy()
+  }
+
+  /** Reading starts with the shard's first word, because only then does it know the connection. */
+  #start(): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    this.#link.start(this)
+  }
+
+  #giveCredit(): void {
+    if (this.#shardIsDead || this.#owedBytes < CREDIT_STEP_BYTES) return
+    if (this.#link.bufferedBytes > 0) return
+    const bytes = new Uint8Array(4)
+    new DataView(bytes.buffer).setUint32(0, this.#owedBytes, true)
+    this.#owedBytes = 0
+    this.#channel.send(this.#connection, RECORD.credit, bytes)
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The main thread's half of the handover. It accepts connections and learns where they belong; from
+ * then on the shard's own thread reads and writes them, so that a query crosses no thread.
+ *
+ *     client --- main: accept, startup packet, route --- hand() ---> shard: Link, receiver
+ *
+ * Two ways, one interface. `descriptor`: the shard gets a duplicate of the socket's descriptor and does
+ * its own reads and writes; needs Node's experimental ffi. `ring`: main keeps reading and writing and
+ * carries bytes through shared memory; works everywhere, costs 12 to 14 us per query (measured, see the
+ * notes on the wire path). Sockets with TLS in the main thread always go by ring.
+ *
+ * Must never block the main thread, and never lose a connection without telling its client.
+ */
+import type { Socket } from 'node:net'
+import { assert } from '../../../base/assert.ts'
+import type { Clock } from '../../../base/clock.ts'
+import { PgnapError } from '../../../base/errors.ts'
+import { loadDuplicate } from './descriptors.ts'
+import type { HandoverEnds } from './protocol.ts'
+import { ShardConnections } from './shard-connections.ts'
+
+export type HandoverMode = 'descriptor' | 'ring'
+
+export interface HandoverOptions {
+  /** Default: `descriptor` where this Node and system can, else `ring`. */
+  readonly mode?: HandoverMode
+  readonly clock: Clock
+  /** Default `LIMITS.lingerMs`. */
+  readonly lingerMs?: number
+}
+
+export interface Handover {
+  readonly mode: HandoverMode
+  /** Connections handed over and not closed yet. */
+  readonly openCount: number
+  /** Prepares for a shard's thread; give it the ends, with `ends.port` in the transfer list. */
+  attachShard(shardIndex: number): HandoverEnds
+  /**
+   * Gives `socket` to a shard, which receives `initialBytes` (what has been read from it) and the rest.
+   * `route` may be anything that can be cloned. The caller forgets the socket: it must have removed its
+   * own listeners. False if there is no such shard now or the socket is closed already: then nothing was
+   * done and the socket is still the caller's.
+   */
+  hand(socket: Socket, shardIndex: number, route: unknown, initialBytes: Uint8Array): boolean
+  /**
+   * To be called after the `exit` event of a shard's thread, not before. Its clients are sent
+   * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of it)
+   * and closed. The shard may then be attached again.
+   */
+  shardDied(shardIndex: number, lastBytes: Uint8Array): void
+  /** Closes every connection at once. Drain before. */
+  close(): void
+}
+
+/**
+ * Errors: CONFIG_INVALID when `descriptor` is asked for and impossible here.
+ *
+ * @example
+ * const handover = createHandover({ clock })
+ * const ends = handover.attachShard(0)
+ * new Worker(url, { workerData: { ends }, transferList: [ends.port] })
+ * readRoute({ socket, clock, peek }, (route, bytes) => handover.hand(socket, 0, route, bytes))
+ */
+export function createHandover(options: HandoverOptions): Handover {
+  const duplicate = options.mode === 'ring' ? undefined : loadDuplicate()
+  if (options.mode === 'descriptor' && !duplicate) {
+    throw new PgnapError('CONFIG_INVALID', 'connections cannot be handed over by descriptor here', {
+      hint: 'it needs Node 26 or newer on Linux or macOS, with ffi allowed; use the ring instead',
+    })
+  }
+  const { clock, lingerMs } = options
+  const shards = new Map<number, ShardConnections>()
+  /** Tables of dead shards whose clients are still taking their last bytes. */
+  const dying = new Set<ShardConnections>()
+  return {
+    mode: duplicate ? 'descriptor' : 'ring',
+    get openCount(): number {
+      let count = 0
+      for (const shard of [...shards.values(), ...dying]) count += shard.openCount
+      return count
+    },
+    attachShard(shardIndex) {
+      assert(!shards.has(shardIndex), 'a shard is attached once')
+      const shard = new ShardConnections({ duplicate, clock, lingerMs })
+      shards.set(shardIndex, shard)
+      return shard.ends
+    },
+    hand(socket, shardIndex, route, initialBytes) {
+      const shard = shards.get(shardIndex)
+      if (!shard || socket.destroyed) return false
+      shard.add(socket, route, initialBytes)
+      return true
+    },
+    shardDied(shardIndex, lastBytes) {
+      const shard = shards.get(shardIndex)
+      assert(shard, 'a shard that dies was attached')
+      shards.delete(shardIndex)
+      for (const old of dying) if (old.openCount === 0) dying.delete(old)
+      dying.add(shard)
+      shard.shardDied(lastBytes)
+    },
+    close() {
+      for (const shard of [...shards.values(), ...dying]) shard.destroy()
+      shards.clear()
+      dying.clear()
+    },
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The main thread's side of a connection whose duplicate descriptor a shard reads and writes. Main keeps
+ * its own socket, parked: as long as that is open the connection is, whatever becomes of the thread. So
+ * when a shard dies its clients hear why, and do not just fall off.
+ *
+ * The price: closing the duplicate alone tells the client nothing. A shard that ends a link shuts the
+ * connection down, which the client sees at once; and it tells us, and we close ours.
+ *
+ * Must never close the duplicate's number while a shard might use it or after somebody else has got it.
+ */
+import { closeSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { Clock } from '../../../base/clock.ts'
+import { closeIfSame, identify } from './descriptors.ts'
+import type { Identity } from './descriptors.ts'
+import { CELL, NO_BYTES } from './protocol.ts'
+import { unparkReading } from './socket-internals.ts'
+import { SocketLink } from './socket-link.ts'
+
+export interface KeptConnectionOptions {
+  /** Ours, with reading parked. */
+  readonly socket: Socket
+  /** The shard's duplicate, not yet posted. */
+  readonly descriptor: number
+  readonly cells: Int32Array
+  readonly cell: number
+  readonly clock: Clock
+  readonly lingerMs: number | undefined
+  /** Our socket is closed. */
+  readonly onClosed: () => void
+}
+
+const DEAF = { receive: (): void => {}, linkDrained: (): void => {}, linkClosed: (): void => {} }
+
+export class KeptConnection {
+  readonly #options: KeptConnectionOptions
+  readonly #identity: Identity | undefined
+
+  constructor(options: KeptConnectionOptions) {
+    this.#options = options
+    this.#identity = identify(options.descriptor)
+    options.socket.on('error', () => {})
+    options.socket.once('close', options.onClosed)
+  }
+
+  /** The shard has closed its duplicate. */
+  closedByShard(): void {
+    this.#options.socket.destroy()
+  }
+
+  /** The shard could not open the duplicate, and has not kept it. */
+  refusedByShard(): void {
+    closeIfSame(this.#options.descriptor, this.#identity)
+    this.#options.socket.destroy()
+  }
+
+  /** The shard's thread has ended, so nobody but us can close what it has left. */
+  shardDied(lastBytes: Uint8Array): void {
+    const { socket, descriptor, cells, cell, clock, lingerMs } = this.#options
+    const state = Atomics.load(cells, cell)
+    // Not claimed: the number is still ours. Claimed: Node closed it with the thread, unless that died
+    // between the claim and the opening; our own socket keeps the connection's identity provable.
+    if (state === CELL.offered) closeSync(descriptor)
+    else closeIfSame(descriptor, this.#identity)
+    const link = new SocketLink({ socket, clock, lingerMs })
+    link.start(DEAF)
+    unparkReading(socket)
+    link.end(state === CELL.partial ? NO_BYTES : lastBytes)
+  }
+
+  /** Closes ours; the shard is told by other means to close its own. */
+  destroy(): void {
+    this.#options.socket.destroy()
+  }
+}

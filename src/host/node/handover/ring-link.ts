@@ -1,0 +1,161 @@
+/**
+ * A shard's `Link` to a client whose socket the main thread keeps, over the rings.
+ *
+ * A client that does not read must not fill the ring for others, nor the main thread's memory: at most
+ * a window of its bytes is on the way, the rest waits here, where `bufferedBytes` shows it to the front.
+ * Main gives credit back as the client's socket takes bytes.
+ *
+ * `linkClosed` always comes from main's word that the socket is closed, whoever closed it.
+ */
+import { LIMITS } from '../../../base/limits.ts'
+import type { Link } from '../../../front/wire/link.ts'
+import { RECORD } from './protocol.ts'
+import type { ConnectionReceiver } from './protocol.ts'
+import type { RingChannel } from './ring-channel.ts'
+
+export interface RingLinkOptions {
+  readonly connection: number
+  readonly channel: RingChannel
+}
+
+export class RingLink implements Link {
+  readonly #connection: number
+  readonly #channel: RingChannel
+  #receiver: ConnectionReceiver | undefined
+  #state: 'open' | 'ending' | 'over' = 'open'
+  #creditBytes: number = LIMITS.ringWindowBytes
+  /** Writes that wait for credit, oldest first. */
+  #queue: Uint8Array[] = []
+  #queuedBytes = 0
+  /** What came while the front did not want it. Bounded by the ring: main stops reading when told. */
+  #held: Uint8Array[] = []
+  #isPaused = false
+  #isDelivering = false
+  #clientHasEnded = false
+
+  constructor(options: RingLinkOptions) {
+    this.#connection = options.connection
+    this.#channel = options.channel
+  }
+
+  /** Begins to tell `receiver` what happens. Main reads from our first word on. */
+  start(receiver: ConnectionReceiver): void {
+    this.#receiver = receiver
+    if (this.#state !== 'open') return
+    this.#channel.send(this.#connection, this.#isPaused ? RECORD.pause : RECORD.resume)
+  }
+
+  /** Bytes not yet on their way; up to a window more may be with main. */
+  get bufferedBytes(): number {
+    return this.#queuedBytes
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#state !== 'open' || bytes.length === 0) return
+    let at = 0
+    if (this.#queue.length === 0) at = this.#sendWithinCredit(bytes)
+    if (at === bytes.length) return
+    this.#queue.push(Uint8Array.from(bytes.subarray(at)))
+    this.#queuedBytes += bytes.length - at
+  }
+
+  end(lastBytes?: Uint8Array): void {
+    if (this.#state !== 'open') return
+    if (lastBytes) this.write(lastBytes)
+    this.#state = 'ending'
+    this.#held = []
+    if (this.#queue.length === 0) this.#channel.send(this.#connection, RECORD.end)
+  }
+
+  destroy(): void {
+    if (this.#state === 'over') return
+    this.#giveUp()
+    this.#channel.send(this.#connection, RECORD.destroy)
+  }
+
+  pauseReading(): void {
+    if (this.#isPaused || this.#state !== 'open') return
+    this.#isPaused = true
+    this.#channel.send(this.#connection, RECORD.pause)
+  }
+
+  resumeReading(): void {
+    if (!this.#isPaused || this.#state !== 'open') return
+    this.#isPaused = false
+    this.#channel.send(this.#connection, RECORD.resume)
+    this.#deliver()
+  }
+
+  /** One record of this connection from main. */
+  visit(kind: number, bytes: Uint8Array): void {
+    if (kind === RECORD.closed) this.closed()
+    else if (kind === RECORD.credit) this.#credit(bytes)
+    else if (this.#state === 'open') this.#incoming(kind, bytes)
+  }
+
+  /** The connection is over, or main is. */
+  closed(): void {
+    this.#giveUp()
+    this.#receiver?.linkClosed()
+  }
+
+  #incoming(kind: number, bytes: Uint8Array): void {
+    if (kind === RECORD.end) this.#clientHasEnded = true
+    else if (this.#isPaused || this.#isDelivering || this.#held.length > 0) {
+      this.#held.push(Uint8Array.from(bytes))
+    } else {
+      this.#isDelivering = true
+      this.#receiver?.receive(bytes)
+      this.#isDelivering = false
+    }
+    this.#deliver()
+  }
+
+  /** What was held, in order, for as long as the front wants it; the client's end comes after it. */
+  #deliver(): void {
+    // A receiver that resumes inside `receive` is served by the loop below it on the stack.
+    if (this.#isDelivering) return
+    this.#isDelivering = true
+    while (this.#state === 'open' && !this.#isPaused) {
+      const bytes = this.#held.shift()
+      if (!bytes) break
+      this.#receiver?.receive(bytes)
+    }
+    this.#isDelivering = false
+    if (this.#state !== 'open' || this.#isPaused || !this.#clientHasEnded) return
+    this.#clientHasEnded = false
+    if (this.#receiver?.linkEnded) this.#receiver.linkEnded()
+    else this.end()
+  }
+
+  #credit(bytes: Uint8Array): void {
+    if (this.#state === 'over') return
+    this.#creditBytes += new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true)
+    if (this.#queue.length === 0) return
+    for (let first = this.#queue[0]; first; first = this.#queue[0]) {
+      const sent = this.#sendWithinCredit(first)
+      this.#queuedBytes -= sent
+      if (sent < first.length) {
+        this.#queue[0] = first.subarray(sent)
+        return
+      }
+      this.#queue.shift()
+    }
+    if (this.#state === 'ending') this.#channel.send(this.#connection, RECORD.end)
+    else this.#receiver?.linkDrained()
+  }
+
+  #sendWithinCredit(bytes: Uint8Array): number {
+    const count = Math.min(bytes.length, this.#creditBytes)
+    this.#creditBytes -= count
+    this.#channel.sendData(this.#connection, bytes.subarray(0, count), count < bytes.length)
+    return count
+  }
+
+  #giveUp(): void {
+    this.#state = 'over'
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.#held = []
+  }
+}

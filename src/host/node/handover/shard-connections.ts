@@ -1,0 +1,144 @@
+/**
+ * The main thread's table of one shard's connections, by number, and the channels to it. A number is
+ * used once in the life of a table, so a late word about an old connection meets nobody.
+ */
+import type { Socket } from 'node:net'
+import { MessageChannel } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
+import type { Clock } from '../../../base/clock.ts'
+import { concatBytes } from '../../../base/bytes.ts'
+import { LIMITS } from '../../../base/limits.ts'
+import { ByteRing } from './byte-ring.ts'
+import { CarriedConnection } from './carried-connection.ts'
+import type { Duplicate } from './descriptors.ts'
+import { KeptConnection } from './kept-connection.ts'
+import { CELL } from './protocol.ts'
+import type { HandoverEnds, ToMain, ToShard } from './protocol.ts'
+import { RingChannel } from './ring-channel.ts'
+import { descriptorOf, parkReading } from './socket-internals.ts'
+
+export interface ShardConnectionsOptions {
+  /** Undefined: every connection goes over the rings. */
+  readonly duplicate: Duplicate | undefined
+  readonly clock: Clock
+  readonly lingerMs: number | undefined
+}
+
+export class ShardConnections {
+  /** For the shard's thread. */
+  readonly ends: HandoverEnds
+  readonly #options: ShardConnectionsOptions
+  readonly #port: MessagePort
+  readonly #cells: Int32Array
+  readonly #freeCells: number[]
+  readonly #channel: RingChannel
+  readonly #kept = new Map<number, KeptConnection>()
+  readonly #carried = new Map<number, CarriedConnection>()
+  #nextNumber = 0
+
+  constructor(options: ShardConnectionsOptions) {
+    this.#options = options
+    const { port1, port2 } = new MessageChannel()
+    this.#port = port1
+    this.ends = {
+      port: port2,
+      cells: new SharedArrayBuffer(LIMITS.connectionsMax * Int32Array.BYTES_PER_ELEMENT),
+      toShard: ByteRing.allocate(),
+      toMain: ByteRing.allocate(),
+    }
+    this.#cells = new Int32Array(this.ends.cells)
+    this.#freeCells = Array.from(this.#cells, (_, index) => index)
+    this.#channel = new RingChannel({
+      outgoing: new ByteRing(this.ends.toShard),
+      incoming: new ByteRing(this.ends.toMain),
+      visit: (connection, kind, bytes) => this.#carried.get(connection)?.visit(kind, bytes),
+      onRoom: () => this.#ringHasRoom(),
+    })
+    port1.on('message', (message: ToMain) => this.#heard(message))
+    // A server lives by its listening sockets, not by its shards.
+    port1.unref()
+  }
+
+  get openCount(): number {
+    return this.#kept.size + this.#carried.size
+  }
+
+  add(socket: Socket, route: unknown, initialBytes: Uint8Array): void {
+    const connection = this.#nextNumber++
+    const { duplicate } = this.#options
+    const own = duplicate && descriptorOf(socket)
+    const cell = own === undefined ? undefined : this.#freeCells.pop()
+    if (own === undefined || cell === undefined || duplicate === undefined) {
+      this.#carry(connection, socket)
+      this.#post({ kind: 'open', connection, route, initialBytes })
+      return
+    }
+    const rest = parkReading(socket)
+    const descriptor = duplicate(own)
+    this.#keep(connection, socket, descriptor, cell)
+    const bytes = rest.length === 0 ? initialBytes : concatBytes([initialBytes, ...rest])
+    this.#post({ kind: 'adopt', connection, cell, descriptor, route, initialBytes: bytes })
+  }
+
+  /** After the end of the shard's thread. Its connections hear `lastBytes` and close. */
+  shardDied(lastBytes: Uint8Array): void {
+    // What it said before it died still counts: answers of the rings, and closed connections.
+    this.#channel.drainNow()
+    this.#stop()
+    for (const connection of this.#kept.values()) connection.shardDied(lastBytes)
+    for (const connection of this.#carried.values()) connection.shardDied(lastBytes)
+  }
+
+  /** Closes all connections at once. */
+  destroy(): void {
+    this.#stop()
+    for (const connection of this.#kept.values()) connection.destroy()
+    for (const connection of this.#carried.values()) connection.destroy()
+  }
+
+  #keep(connection: number, socket: Socket, descriptor: number, cell: number): void {
+    Atomics.store(this.#cells, cell, CELL.offered)
+    const { clock, lingerMs } = this.#options
+    const onClosed = (): void => {
+      this.#kept.delete(connection)
+      this.#freeCells.push(cell)
+    }
+    const cells = this.#cells
+    const kept = new KeptConnection({ socket, descriptor, cells, cell, clock, lingerMs, onClosed })
+    this.#kept.set(connection, kept)
+  }
+
+  #carry(connection: number, socket: Socket): void {
+    const { clock, lingerMs } = this.#options
+    const onClosed = (): void => void this.#carried.delete(connection)
+    const channel = this.#channel
+    const carried = new CarriedConnection({
+      connection,
+      socket,
+      channel,
+      clock,
+      lingerMs,
+      onClosed,
+    })
+    this.#carried.set(connection, carried)
+  }
+
+  #heard({ kind, connection }: ToMain): void {
+    const kept = this.#kept.get(connection)
+    if (kind === 'closed') kept?.closedByShard()
+    else kept?.refusedByShard()
+  }
+
+  #post(message: ToShard): void {
+    this.#port.postMessage(message)
+  }
+
+  #ringHasRoom(): void {
+    for (const connection of this.#carried.values()) connection.ringHasRoom()
+  }
+
+  #stop(): void {
+    this.#channel.stop()
+    this.#port.close()
+  }
+}

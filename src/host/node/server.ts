@@ -1,0 +1,177 @@
+/**
+ * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP. Composes
+ * only; everything it is made of has its own file.
+ */
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import { LIMITS } from '../../base/limits.ts'
+import type { Log } from '../../base/log.ts'
+import { POSTGRES_VERSION } from '../../engine/recipe.ts'
+import type { Control } from '../../front/control.ts'
+import { createHttp } from '../../front/http/app.ts'
+import { systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { loadEngineParts } from './engine/load-engine.ts'
+import { createHandover, type Handover } from './handover/handover.ts'
+import { explainListenError } from './listen-error.ts'
+import { passwordCheck } from './password-check.ts'
+import { ShardSet } from './shard/shard-set.ts'
+import type { ShardSettings } from './shard/shard.ts'
+import { ShardedControl } from './sharded-control.ts'
+import { TenantFolder } from './tenant-folder.ts'
+import { keepTemplate } from './templates.ts'
+import { type Address, listenForWire } from './wire-listener.ts'
+
+export interface ServerOptions {
+  readonly log: Log
+  /** pgnap's own version, as HTTP shows it. */
+  readonly version: string
+  /** Told about the steps of an engine build, which only a first start has. */
+  readonly progress?: (step: string) => void
+}
+
+/** Tenants and the threads that serve them, without any port. */
+export interface Backend extends AsyncDisposable {
+  readonly control: Control
+  readonly shards: ShardSet
+  readonly handover: Handover
+  /** Lets clients finish, puts every tenant away, ends the threads, gives up the folder. */
+  drain(): Promise<void>
+}
+
+export interface RunningServer {
+  readonly wireAddress: Address
+  readonly httpAddress: Address
+  readonly control: Control
+  /** How connections reach their shard's thread. */
+  readonly transport: Handover['mode']
+  /** Stops listening, lets clients finish what they are doing, ends. Idempotent. */
+  drain(): Promise<void>
+}
+
+/**
+ * Starts a server.
+ * @throws PgnapError DATA_FOLDER_IN_USE, CONFIG_INVALID, ENGINE_ASSETS_INVALID, STORE_IO
+ */
+export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
+  const backend = await startBackend(config, options)
+  const { control, shards, handover } = backend
+  try {
+    const http = await listenForHttp(config, control, options)
+    const wire = await listenForWire({
+      host: config.host,
+      port: config.port,
+      connectionsMax: config.connectionsMax,
+      handover,
+      shards,
+      clock: systemClock,
+      log: options.log,
+    })
+    let drained: Promise<void> | undefined
+    const drain = async (): Promise<void> => {
+      wire.close()
+      await backend.drain()
+      await http.close()
+    }
+    return {
+      wireAddress: wire.address,
+      httpAddress: http.address,
+      control,
+      transport: handover.mode,
+      drain: () => (drained ??= drain()),
+    }
+  } catch (error) {
+    await backend.drain()
+    throw error
+  }
+}
+
+/** Opens a data folder and starts its shards. Errors: as {@link startServer}. */
+export async function startBackend(config: Config, options: ServerOptions): Promise<Backend> {
+  const { log, progress } = options
+  const folder = openDataFolder({ path: config.data, clock: systemClock })
+  const handover = createHandover({
+    clock: systemClock,
+    ...(config.transport === 'auto' ? {} : { mode: config.transport }),
+  })
+  const settings = loadSettings(config, folder, progress)
+  const shards = new ShardSet({
+    count: config.shards,
+    handover,
+    settings,
+    clock: systemClock,
+    log,
+  })
+  const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath))
+  const close = async (): Promise<void> => {
+    await shards.close()
+    handover.close()
+    folder[Symbol.dispose]()
+  }
+  try {
+    await shards.started()
+  } catch (error) {
+    await close()
+    // If the engine could not be loaded, that is the reason, and not that the shards did not start.
+    await settings
+    throw error
+  }
+  const drain = async (): Promise<void> => {
+    control.drain()
+    await shards.all((shard) => shard.drain(LIMITS.drainMs))
+    await close()
+  }
+  return { control, shards, handover, drain, [Symbol.asyncDispose]: drain }
+}
+
+async function loadSettings(
+  config: Config,
+  folder: DataFolder,
+  progress: ServerOptions['progress'],
+): Promise<ShardSettings> {
+  const engine = await loadEngineParts(progress ? { progress } : {})
+  keepTemplate(folder.path, engine)
+  return {
+    config,
+    dataPath: folder.path,
+    tenantsPath: folder.tenantsPath,
+    engine,
+    index: 0,
+  }
+}
+
+interface HttpListener {
+  readonly address: Address
+  close(): Promise<void>
+}
+
+async function listenForHttp(
+  config: Config,
+  control: Control,
+  { log, version }: ServerOptions,
+): Promise<HttpListener> {
+  const { host, httpPort: port } = config
+  const authenticate = await passwordCheck(config)
+  const app = createHttp({
+    control,
+    clock: systemClock,
+    log,
+    version,
+    serverVersion: POSTGRES_VERSION,
+    allowedHosts: [host],
+    ...(authenticate ? { authenticate } : {}),
+  })
+  const server = createAdaptorServer({ fetch: app.fetch })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(explainListenError(error, { host, port, flag: 'http-port' })),
+    )
+    server.listen(port, host, resolve)
+  })
+  const bound = server.address() as AddressInfo
+  return {
+    address: { host: bound.address, port: bound.port },
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * What the main thread asks of a shard, beside handing it connections. A shard lives in a thread of its
+ * own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
+ */
+import type { Answer, Statement } from '../../../front/control.ts'
+import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
+import type { TenantPhase } from '../../../pool/pool-model.ts'
+
+/** How a tenant of this shard stands. */
+export interface TenantStanding {
+  readonly phase: TenantPhase
+  readonly clients: number
+}
+
+export interface ShardApi {
+  /** Runs one statement as a client of its own. */
+  query(tenant: string, statement: Statement): Promise<Answer>
+  createTenant(tenant: string): Promise<void>
+  /** Sends the clients away, closes the store and removes it. */
+  deleteTenant(tenant: string): Promise<void>
+  /** Of each of these tenants, in order. */
+  standings(tenants: readonly string[]): Promise<readonly TenantStanding[]>
+  nap(tenant: string): Promise<void>
+  wake(tenant: string): Promise<void>
+  statistics(): Promise<PoolStatistics>
+  /** Lets clients finish what they are doing, then puts every tenant away. */
+  drain(graceMs: number): Promise<void>
+  /** Answers: the thread is alive. */
+  ping(): Promise<void>
+}

@@ -1,0 +1,226 @@
+/**
+ * One shard: an engine, a pool over it, the stores of the tenants that belong here, and the clients of
+ * those tenants. Everything in it runs on one thread, whichever that is.
+ */
+import type { Clock } from '../../../base/clock.ts'
+import { PgnapError } from '../../../base/errors.ts'
+import type { TenantName } from '../../../base/ids.ts'
+import type { Log } from '../../../base/log.ts'
+import type { Random } from '../../../base/random.ts'
+import type { Answer, Statement } from '../../../front/control.ts'
+import { WireConnection } from '../../../front/wire/connection.ts'
+import type { Link } from '../../../front/wire/link.ts'
+import { queryMessages, readAnswer } from '../../../front/wire/result.ts'
+import { equalInConstantTime } from '../../../front/wire/scram.ts'
+import type { PoolClient } from '../../../pool/pool-client.ts'
+import { Pool } from '../../../pool/pool.ts'
+import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
+import { TenantGateway } from '../../../router/tenant-gateway.ts'
+import { parseTenantName } from '../../../router/tenant-name.ts'
+import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
+import type { Config } from '../config.ts'
+import { createEngine, type EngineParts } from '../engine/load-engine.ts'
+import { readCredentials } from '../read-credentials.ts'
+import { StoreFactory } from '../store-factory.ts'
+import { NodeTenantDirectory } from '../tenant-directory.ts'
+import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
+import type { ShardApi, TenantStanding } from './shard-api.ts'
+
+const PROCESS_ID_MAX = 2 ** 31 - 1
+
+/** Index of the shard that a client's process id was given by. */
+export function shardOfProcess(processId: number, shardCount: number): number {
+  return processId % shardCount
+}
+
+/** What a shard is made of; all of it can be posted to another thread. */
+export interface ShardSettings {
+  readonly config: Config
+  readonly dataPath: string
+  readonly tenantsPath: string
+  readonly engine: EngineParts
+  /** Which of `config.shards` this is; names its clients' process ids. */
+  readonly index: number
+}
+
+export interface ShardDependencies {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Told about the slots as they come and go, so that another thread can interrupt them. */
+  readonly slotWatcher?: SlotWatcher
+}
+
+export class Shard implements ShardApi {
+  readonly #settings: ShardSettings
+  readonly #dependencies: ShardDependencies
+  readonly #pool: Pool
+  readonly #directory: NodeTenantDirectory
+  readonly #gateway: TenantGateway
+  readonly #connections = new Set<WireConnection>()
+
+  private constructor(
+    settings: ShardSettings,
+    dependencies: ShardDependencies,
+    parts: { pool: Pool; directory: NodeTenantDirectory; gateway: TenantGateway },
+  ) {
+    this.#settings = settings
+    this.#dependencies = dependencies
+    this.#pool = parts.pool
+    this.#directory = parts.directory
+    this.#gateway = parts.gateway
+  }
+
+  static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
+    const { config, dataPath, tenantsPath } = settings
+    const { clock, log, random } = dependencies
+    const engine = await createEngine(settings.engine, {
+      clock,
+      slotMemoryBytesMax: config.slotMemoryBytesMax,
+      serverLog: (line) => log.debug('postgres', { line }),
+    })
+    const { retentionMs } = config
+    const stores = new StoreFactory({ dataPath, tenantsPath, clock, engine, retentionMs })
+    const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
+    const pool = new Pool({
+      engine: watchEngine(engine, dependencies.slotWatcher),
+      source: stores,
+      clock,
+      log,
+      limits: {
+        slotsPerShard: config.slots,
+        napAfterMs: config.napAfterMs,
+        queryWaitMs: config.queryWaitMs,
+      },
+    })
+    const credentials = await readCredentials(config, random)
+    const gateway = new TenantGateway({
+      pool,
+      directory,
+      createOnConnect: config.createOnConnect,
+      connectionsMax: config.connectionsMax,
+      ...(credentials ? { credentials } : {}),
+    })
+    return new Shard(settings, dependencies, { pool, directory, gateway })
+  }
+
+  /** Serves one client. The caller passes on what its link receives. */
+  connect(link: Link): WireConnection {
+    const { clock, random, log } = this.#dependencies
+    const connection: WireConnection = new WireConnection({
+      link,
+      gateway: this.#gateway,
+      clock,
+      random,
+      log,
+      serverVersion: POSTGRES_VERSION,
+      processId: this.#newProcessId(),
+      onCancelRequest: (processId, secret) => this.#cancel(processId, secret),
+      onClosed: () => this.#connections.delete(connection),
+    })
+    this.#connections.add(connection)
+    return connection
+  }
+
+  /** A process id that leads a cancel request back to this shard; see `shardOfProcess`. */
+  #newProcessId(): number {
+    const { config, index } = this.#settings
+    const turns = Math.floor(PROCESS_ID_MAX / config.shards) - 1
+    return (1 + this.#dependencies.random.below(turns)) * config.shards + index
+  }
+
+  async query(tenant: string, { sql, parameters }: Statement): Promise<Answer> {
+    const startMs = this.#dependencies.clock.monotonicMs()
+    const client = await this.#connectInternally(tenant)
+    try {
+      client.measure()
+      const routeMs = this.#dependencies.clock.monotonicMs() - startMs
+      const { result, error } = readAnswer(await client.run(queryMessages(sql, parameters), true))
+      if (error) throw error
+      const {
+        queueMs = 0,
+        wakeMs = 0,
+        wokenFrom = 'awake',
+        execMs = 0,
+        persistMs = 0,
+      } = client.timings ?? {}
+      const timings = { routeMs, queueMs, wakeMs, wokenFrom, executeMs: execMs, persistMs }
+      return { result, timings }
+    } finally {
+      client.close()
+    }
+  }
+
+  async createTenant(tenant: string): Promise<void> {
+    await this.#directory.create(parseTenantName(tenant))
+  }
+
+  async deleteTenant(tenant: string): Promise<void> {
+    const name = await this.#existing(tenant)
+    this.#pool.expel(
+      name,
+      new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
+        hint: 'connecting again makes a new, empty one',
+      }),
+    )
+    await this.#directory.delete(name)
+  }
+
+  async standings(tenants: readonly string[]): Promise<readonly TenantStanding[]> {
+    return tenants.map(parseTenantName).map((name) => ({
+      phase: this.#pool.phaseOf(name),
+      clients: this.#pool.clientCountOf(name),
+    }))
+  }
+
+  async nap(tenant: string): Promise<void> {
+    this.#pool.nap(await this.#existing(tenant))
+  }
+
+  async wake(tenant: string): Promise<void> {
+    await this.#pool.wake(await this.#existing(tenant))
+  }
+
+  async statistics(): Promise<PoolStatistics> {
+    return this.#pool.statistics()
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    const drained = this.#pool.drain(graceMs)
+    const goodbye = new PgnapError(
+      'SHUTTING_DOWN',
+      'terminating connection due to administrator command',
+      { hint: 'connect again when the server is back' },
+    )
+    for (const connection of this.#connections) connection.shutdown(goodbye)
+    await drained
+  }
+
+  async ping(): Promise<void> {}
+
+  async #existing(tenant: string): Promise<TenantName> {
+    const name = parseTenantName(tenant)
+    await this.#directory.facts(name)
+    return name
+  }
+
+  #connectInternally(tenant: string): Promise<PoolClient> {
+    return this.#gateway.connect({
+      tenant,
+      user: 'postgres',
+      applicationName: 'pgnap',
+      parameters: new Map(),
+      processId: 0,
+      // A client of one statement has nothing to be told between batches.
+      events: { messages: () => {}, lost: () => {} },
+    })
+  }
+
+  /** A client of this shard asks to cancel what another of its connections runs or waits for. */
+  #cancel(processId: number, secret: Uint8Array): void {
+    for (const connection of this.#connections) {
+      const isMeant = connection.processId === processId && connection.secret.length > 0
+      if (isMeant && equalInConstantTime(connection.secret, secret)) connection.cancel()
+    }
+  }
+}

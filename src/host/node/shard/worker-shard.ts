@@ -1,0 +1,200 @@
+/**
+ * One shard in a worker thread, as the main thread sees it: starts it, watches that it lives, interrupts
+ * it when it hangs, replaces it when it dies.
+ *
+ *   starting --ready--> running --exit--> dead --after a pause--> starting
+ *                          |
+ *                          +-- silent for shardHangMs: cancel what runs (57014)
+ *                              silent for shardGraceMs more: terminate the thread (57P01)
+ *
+ * A thread that dies takes nothing acknowledged with it: its tenants come back from their stores when
+ * they are asked for again. Nobody's statement is repeated: whether it ran is the client's to find out.
+ */
+import { MessageChannel, Worker } from 'node:worker_threads'
+import type { Clock, Timer } from '../../../base/clock.ts'
+import { PgnapError } from '../../../base/errors.ts'
+import { LIMITS } from '../../../base/limits.ts'
+import type { Log } from '../../../base/log.ts'
+import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
+import { errorResponse } from '../../../front/wire/server-messages.ts'
+import type { Handover } from '../handover/handover.ts'
+import { besideModule } from '../module-url.ts'
+import { ApiCaller, type Remote } from './rpc.ts'
+import type { ShardApi } from './shard-api.ts'
+import type { ShardSettings } from './shard.ts'
+import type { FromWorker, WorkerData } from './worker-messages.ts'
+
+export interface WorkerShardOptions {
+  readonly index: number
+  readonly handover: Handover
+  /** Known a little later than the thread is started. */
+  readonly settings: Promise<ShardSettings>
+  readonly clock: Clock
+  readonly log: Log
+  /** Silence after which a running query is cancelled. Default: `LIMITS.shardHangMs`. */
+  readonly hangMs?: number
+  /** Further silence after which the thread is replaced. Default: `LIMITS.shardGraceMs`. */
+  readonly graceMs?: number
+}
+
+const PING_EVERY_MS = 1_000
+/** Pause before a dead thread is started again; doubled for each death that follows at once. */
+const RESTART_MS_MIN = 100
+const RESTART_MS_MAX = 10_000
+
+const LOST: PgnapError = new PgnapError(
+  'SHARD_LOST',
+  'the thread that served this tenant has ended',
+  {
+    hint: 'connect again; nothing that was acknowledged is lost',
+  },
+)
+
+export class WorkerShard {
+  readonly #options: WorkerShardOptions
+  readonly #slots = new Map<number, InterruptFlags>()
+  #worker: Worker
+  #caller: ApiCaller<ShardApi>
+  #ready = Promise.withResolvers<void>()
+  #state: 'starting' | 'running' | 'dead' | 'closed' = 'starting'
+  #heardAtMs = 0
+  #cancelledAtMs: number | undefined
+  #watch: Timer | undefined
+  #restartMs = RESTART_MS_MIN
+
+  constructor(options: WorkerShardOptions) {
+    this.#options = options
+    const { worker, caller } = this.#start()
+    this.#worker = worker
+    this.#caller = caller
+  }
+
+  /** Settles when the shard first takes requests; rejects if its first start fails. */
+  get started(): Promise<void> {
+    return this.#ready.promise
+  }
+
+  get running(): boolean {
+    return this.#state === 'running'
+  }
+
+  get api(): Remote<ShardApi> {
+    return this.#caller.remote
+  }
+
+  /** Ends the thread for good. Drain it before. */
+  async close(): Promise<void> {
+    this.#state = 'closed'
+    this.#watch?.cancel()
+    this.#caller.fail(LOST)
+    await this.#worker.terminate()
+  }
+
+  #start(): { worker: Worker; caller: ApiCaller<ShardApi> } {
+    const { index, handover, settings, clock } = this.#options
+    const { port1, port2 } = new MessageChannel()
+    const ends = handover.attachShard(index)
+    const workerData: WorkerData = { ends, api: port2 }
+    const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
+      workerData,
+      transferList: [ends.port, port2],
+    })
+    worker.on('message', (message: FromWorker) => this.#hear(message))
+    worker.on('error', (error) => this.#failed(error))
+    worker.on('exit', () => this.#died())
+    // A shard that sleeps must not be what keeps a library's process alive.
+    worker.unref()
+    port1.unref()
+    settings.then(
+      (known) => worker.postMessage({ settings: { ...known, index } }),
+      (error: unknown) => this.#ready.reject(error),
+    )
+    this.#heardAtMs = clock.monotonicMs()
+    return { worker, caller: new ApiCaller<ShardApi>(port1) }
+  }
+
+  #hear(message: FromWorker): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#state = 'running'
+        this.#ready.resolve()
+        this.#heardAtMs = this.#options.clock.monotonicMs()
+        this.#listen()
+        return
+      case 'slotCreated':
+        this.#slots.set(message.slotNo, message.flags)
+        return
+      case 'slotDiscarded':
+        this.#slots.delete(message.slotNo)
+    }
+  }
+
+  /** Asks the thread for a sign of life, again and again. */
+  #listen(): void {
+    const { clock } = this.#options
+    const caller = this.#caller
+    const heard = (): void => {
+      this.#heardAtMs = clock.monotonicMs()
+      this.#cancelledAtMs = undefined
+      this.#restartMs = RESTART_MS_MIN
+    }
+    // A call that fails belongs to a thread that has died: `#died` deals with it.
+    caller.remote.ping().then(heard, () => {})
+    const check = (): void => {
+      if (this.#state !== 'running' || caller !== this.#caller) return
+      if (this.#cancelledAtMs === undefined) caller.remote.ping().then(heard, () => {})
+      this.#checkSilence()
+      this.#watch = clock.setTimer(PING_EVERY_MS, check)
+    }
+    this.#watch = clock.setTimer(PING_EVERY_MS, check)
+  }
+
+  #checkSilence(): void {
+    const { clock, index, log } = this.#options
+    const { hangMs = LIMITS.shardHangMs, graceMs = LIMITS.shardGraceMs } = this.#options
+    const nowMs = clock.monotonicMs()
+    if (this.#cancelledAtMs === undefined) {
+      if (nowMs - this.#heardAtMs <= hangMs) return
+      log.warn('a shard hangs: its running query is cancelled', { shard: index })
+      this.#cancelledAtMs = nowMs
+      // Only one slot of a thread can be running; a cancel has no effect on a backend at rest.
+      for (const flags of this.#slots.values()) requestCancel(flags)
+    } else if (nowMs - this.#cancelledAtMs > graceMs) {
+      log.error('a shard hangs and cannot be interrupted: its thread is replaced', { shard: index })
+      this.#cancelledAtMs = undefined
+      void this.#worker.terminate()
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#options.log.error('a shard failed', { shard: this.#options.index, error })
+    this.#ready.reject(error)
+  }
+
+  #died(): void {
+    this.#watch?.cancel()
+    this.#slots.clear()
+    this.#caller.fail(LOST)
+    if (this.#state === 'closed') return
+    const neverRan = this.#state === 'starting'
+    this.#state = 'dead'
+    const { index, handover, clock, log } = this.#options
+    handover.shardDied(index, errorResponse(LOST, 'FATAL'))
+    this.#ready.reject(LOST)
+    const pauseMs = this.#restartMs
+    this.#restartMs = Math.min(this.#restartMs * (neverRan ? 4 : 2), RESTART_MS_MAX)
+    log.warn('a shard has ended and is started again', { shard: index, pauseMs })
+    clock.setTimer(pauseMs, () => this.#restart())
+  }
+
+  #restart(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'starting'
+    this.#ready = Promise.withResolvers()
+    // Whoever waits for `started` asked before; a restart that fails is logged and tried again.
+    this.#ready.promise.catch(() => {})
+    const { worker, caller } = this.#start()
+    this.#worker = worker
+    this.#caller = caller
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * What programs ask of a server, answered by its shards: finds the shard of a tenant, and adds up what
+ * the shards say of themselves.
+ */
+import { Histogram, type HistogramData } from '../../base/histogram.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { TenantName } from '../../base/ids.ts'
+import type {
+  Answer,
+  Control,
+  DurationFacts,
+  PoolFacts,
+  Statement,
+  TenantFacts,
+  TenantState,
+} from '../../front/control.ts'
+import type { PoolStatistics } from '../../pool/pool-statistics.ts'
+import { parseTenantName } from '../../router/tenant-name.ts'
+import type { ShardSet } from './shard/shard-set.ts'
+import type { TenantFolder } from './tenant-folder.ts'
+
+/** A phase of the pool as its users know it: leaving a slot is still being awake. */
+const STATE_OF_PHASE = {
+  cold: 'cold',
+  waking: 'waking',
+  awake: 'awake',
+  draining: 'awake',
+  napping: 'napping',
+  asleep: 'asleep',
+} as const satisfies Record<string, TenantState>
+
+export class ShardedControl implements Control {
+  readonly #shards: ShardSet
+  readonly #folder: TenantFolder
+  #draining = false
+
+  constructor(shards: ShardSet, folder: TenantFolder) {
+    this.#shards = shards
+    this.#folder = folder
+  }
+
+  async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    signal?.throwIfAborted()
+    return this.#shards.of(this.#name(tenant)).query(tenant, statement)
+  }
+
+  async createTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#shards.of(name).createTenant(name)
+    return this.showTenant(name)
+  }
+
+  async listTenants(page: {
+    readonly after?: string
+    readonly limit: number
+  }): Promise<TenantFacts[]> {
+    const { after, limit } = page
+    const { tenants } = await this.#folder.list({
+      limit,
+      ...(after === undefined ? {} : { after: after as TenantName }),
+    })
+    const byShard = Map.groupBy(tenants, ({ name }) => this.#shards.indexOf(name))
+    const states = new Map<string, Pick<TenantFacts, 'state' | 'clients'>>()
+    await Promise.all(
+      [...byShard].map(async ([index, owned]) => {
+        const standings = await this.#shards.at(index).standings(owned.map(({ name }) => name))
+        owned.forEach(({ name }, at) => {
+          const { phase = 'cold', clients = 0 } = standings[at] ?? {}
+          states.set(name, { state: STATE_OF_PHASE[phase], clients })
+        })
+      }),
+    )
+    return tenants.map(({ name, createdAtMs, storedBytes }) => ({
+      name,
+      state: states.get(name)?.state ?? 'cold',
+      shard: this.#shards.indexOf(name),
+      clients: states.get(name)?.clients ?? 0,
+      storeBytes: storedBytes,
+      createdMs: createdAtMs,
+    }))
+  }
+
+  async showTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    const { createdAtMs, storedBytes } = await this.#folder.facts(name)
+    const [standing] = await this.#shards.of(name).standings([name])
+    return {
+      name,
+      state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
+      shard: this.#shards.indexOf(name),
+      clients: standing?.clients ?? 0,
+      storeBytes: storedBytes,
+      createdMs: createdAtMs,
+    }
+  }
+
+  async deleteTenant(tenant: string): Promise<void> {
+    const name = this.#name(tenant)
+    await this.#shards.of(name).deleteTenant(name)
+  }
+
+  async napTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#shards.of(name).nap(name)
+    return this.showTenant(name)
+  }
+
+  async wakeTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#shards.of(name).wake(name)
+    return this.showTenant(name)
+  }
+
+  async pool(): Promise<PoolFacts> {
+    return addUp(await this.#shards.all((shard) => shard.statistics()))
+  }
+
+  ready(): boolean {
+    return !this.#draining && this.#shards.running
+  }
+
+  /** From now on: not ready, and no new work. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  #name(tenant: string): TenantName {
+    if (this.#draining) {
+      throw new PgnapError('SHUTTING_DOWN', 'the server is shutting down', {
+        hint: 'try again when it is back',
+      })
+    }
+    return parseTenantName(tenant)
+  }
+}
+
+function addUp(pools: readonly PoolStatistics[]): PoolFacts {
+  const sum = (value: (pool: PoolStatistics) => number): number =>
+    pools.reduce((total, pool) => total + value(pool), 0)
+  const tenants = { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 }
+  const evictions: Record<string, number> = {}
+  for (const pool of pools) {
+    for (const [phase, state] of Object.entries(STATE_OF_PHASE)) {
+      tenants[state] += pool.tenants[phase as keyof typeof STATE_OF_PHASE]
+    }
+    for (const [reason, count] of Object.entries(pool.evictions)) {
+      evictions[reason] = (evictions[reason] ?? 0) + count
+    }
+  }
+  const requests = sum((pool) => pool.requests)
+  return {
+    shards: pools.length,
+    slots: {
+      total: sum((pool) => pool.slots.total),
+      idle: sum((pool) => pool.slots.idle),
+      inUse: sum((pool) => pool.slots.inUse),
+    },
+    memoryBytes: sum((pool) => pool.slots.memoryBytes),
+    tenants,
+    clients: sum((pool) => pool.clients.connected),
+    hitRate: requests === 0 ? 1 : sum((pool) => pool.hits) / requests,
+    requests,
+    boots: sum((pool) => pool.boots),
+    evictions,
+    wake: durationFacts(pools.map((pool) => pool.wake)),
+    execute: durationFacts(pools.map((pool) => pool.execution)),
+    commit: durationFacts(pools.map((pool) => pool.commit)),
+  }
+}
+
+function durationFacts(parts: readonly HistogramData[]): DurationFacts {
+  const whole = new Histogram()
+  for (const part of parts) whole.merge(part)
+  return {
+    count: whole.count,
+    p50Ms: whole.quantileMs(0.5),
+    p99Ms: whole.quantileMs(0.99),
+    maxMs: whole.maxMs,
+  }
+}
