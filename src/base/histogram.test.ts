@@ -11,7 +11,7 @@ function of(durations: readonly number[]): Histogram {
   return histogram
 }
 
-void test('a quantile is never too low, and at most one bucket too high', () => {
+test('a quantile is never too low, and at most one bucket too high', () => {
   const share = fc.double({ min: 0, max: 1, noNaN: true })
   fc.assert(
     fc.property(fc.array(durationMs, { minLength: 1 }), share, (durations, quantile) => {
@@ -24,7 +24,7 @@ void test('a quantile is never too low, and at most one bucket too high', () => 
   )
 })
 
-void test('merging equals recording everything in one', () => {
+test('merging equals recording everything in one', () => {
   fc.assert(
     fc.property(fc.array(durationMs), fc.array(durationMs), (left, right) => {
       const merged = of(left)
@@ -38,7 +38,7 @@ void test('merging equals recording everything in one', () => {
   )
 })
 
-void test('data that went through JSON merges as the histogram itself', () => {
+test('data that went through JSON merges as the histogram itself', () => {
   const histogram = new Histogram()
   histogram.merge(JSON.parse(JSON.stringify(of([0.01, 5, 5, 900]).toData())))
   assert.equal(histogram.count, 4)
@@ -46,7 +46,7 @@ void test('data that went through JSON merges as the histogram itself', () => {
   assert.equal(histogram.quantileMs(1), 900)
 })
 
-void test('nothing recorded is zero, and durations out of range are clamped', () => {
+test('nothing recorded is zero, and durations out of range are clamped', () => {
   assert.equal(new Histogram().quantileMs(0.5), 0)
   const histogram = of([-1, 1e12])
   assert.equal(histogram.quantileMs(0), 0.001)

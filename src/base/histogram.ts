@@ -1,9 +1,10 @@
 /**
  * Histogram of durations in fixed memory: log-linear buckets, as HdrHistogram made popular.
  *
- * Each power of two is cut into 16 equal parts, so a quantile is at most 6.25 % too high whether it is
- * a microsecond or an hour, and recording costs two additions and no allocation. Two histograms add up
- * bucket by bucket, which is how shards are merged: quantiles themselves cannot be averaged.
+ * Each power of two is cut into 16 equal parts, so a quantile is at most 6.25 % too high whether
+ * it is a microsecond or an hour, and recording costs two additions and no allocation. Two
+ * histograms add up bucket by bucket, which is how shards are merged: quantiles themselves cannot
+ * be averaged.
  *
  * It must never allocate in `record`: it stands on the path of every query.
  */
@@ -14,7 +15,10 @@ const PARTS = 16
 const PARTS_LOG2 = 4
 /** The unit of the buckets; everything shorter than one is counted as one. */
 const UNITS_PER_MS = 1_000
-/** Longest duration that is told apart, in units: 2^32 us, 71 minutes. Longer ones are counted there. */
+/**
+ * Longest duration that is told apart, in units: 2^32 us, 71 minutes. Longer ones are counted
+ * there.
+ */
 const UNITS_MAX = 2 ** 32 - 1
 const BUCKET_COUNT = PARTS * (32 - PARTS_LOG2 + 1)
 
@@ -57,8 +61,8 @@ export class Histogram {
   }
 
   /**
-   * The duration that the share `quantile` of all durations does not exceed, in milliseconds; the upper
-   * edge of its bucket, but never more than the longest one seen. 0 if nothing was recorded.
+   * The duration that the share `quantile` of all durations does not exceed, in milliseconds; the
+   * upper edge of its bucket, but never more than the longest one seen. 0 if nothing was recorded.
    * @param quantile in [0, 1]
    */
   quantileMs(quantile: number): number {

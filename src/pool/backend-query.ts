@@ -38,9 +38,9 @@ export function ownQuery(statement: string): Uint8Array {
 }
 
 /**
- * Ends a COPY, a pipeline without Sync, a transaction in any state: CopyFail (ignored elsewhere), an
- * Execute that must fail (an error is what aborts an implicit transaction), Sync, ROLLBACK. The answer
- * is full of errors and of no interest; the status afterwards is idle.
+ * Ends a COPY, a pipeline without Sync, a transaction in any state: CopyFail (ignored elsewhere),
+ * an Execute that must fail (an error is what aborts an implicit transaction), Sync, ROLLBACK. The
+ * answer is full of errors and of no interest; the status afterwards is idle.
  */
 export const ABORT: Uint8Array = concatBytes([
   message('f', utf8('client gone\0')),

@@ -52,7 +52,7 @@ function statementFor(changes: Partial<TableFacts>, row = DEFAULTS): string | un
   return taskFor(table(changes), nothing, readSettings(row))?.statement
 }
 
-void test('the thresholds are those of autovacuum', () => {
+test('the thresholds are those of autovacuum', () => {
   const at = (counters: Partial<TableCounters>): string | undefined =>
     statementFor({ live: { ...none, ...counters } })
   assert.equal(at({ dead: 250 }), undefined)
@@ -64,14 +64,14 @@ void test('the thresholds are those of autovacuum', () => {
   assert.equal(at({ dead: 251, modified: 151 }), 'vacuum (analyze) public.t')
 })
 
-void test('a table that was never analyzed counts as empty, frozen pages do not count', () => {
+test('a table that was never analyzed counts as empty, frozen pages do not count', () => {
   assert.equal(statementFor({ reltuples: -1, live: { ...none, dead: 51 } }), 'vacuum public.t')
   const live = { ...none, inserted: 1_051 }
   assert.equal(statementFor({ live, unfrozenShare: 0.25 }), 'vacuum public.t')
   assert.equal(statementFor({ live, unfrozenShare: 0.26 }), undefined)
 })
 
-void test('a huge table is vacuumed at the maximum threshold, -1 takes limits away', () => {
+test('a huge table is vacuumed at the maximum threshold, -1 takes limits away', () => {
   const live = { dead: 100_000_001, inserted: 100_000_000, modified: 0 }
   const reltuples = 1e10
   assert.equal(statementFor({ reltuples, live }), 'vacuum public.t')
@@ -80,7 +80,7 @@ void test('a huge table is vacuumed at the maximum threshold, -1 takes limits aw
   assert.equal(statementFor({ live: inserts }, DEFAULTS.with(4, '-1')), undefined)
 })
 
-void test('a table may set its own thresholds, and switch off all but the freeze', () => {
+test('a table may set its own thresholds, and switch off all but the freeze', () => {
   const live = { ...none, dead: 251 }
   const options = new Map([['autovacuum_vacuum_threshold', '500']])
   assert.equal(statementFor({ live, options }), undefined)
@@ -93,12 +93,12 @@ void test('a table may set its own thresholds, and switch off all but the freeze
   assert.equal(statementFor({ options: later, xidAge: 200_000_001 }), 'vacuum public.t')
 })
 
-void test('TOAST tables are vacuumed and never analyzed', () => {
+test('TOAST tables are vacuumed and never analyzed', () => {
   const live = { dead: 251, inserted: 0, modified: 1_000 }
   assert.equal(statementFor({ isToast: true, live }), 'vacuum public.t')
 })
 
-void test('counters from before a wake count until somebody has cleaned up', () => {
+test('counters from before a wake count until somebody has cleaned up', () => {
   const ledger: Ledger = new Map([[16_384, { dead: 200, inserted: 10, modified: 100 }]])
   const live = { dead: 60, inserted: 1, modified: 60 }
   assert.deepEqual(totalCounters(table({ live }), ledger), {
@@ -117,7 +117,7 @@ void test('counters from before a wake count until somebody has cleaned up', () 
   assert.deepEqual(settle(ledger, task).get(16_384), none)
 })
 
-void test('over any number of wakes nothing is forgotten and nothing is counted twice', () => {
+test('over any number of wakes nothing is forgotten and nothing is counted twice', () => {
   const counters = fc.record({ dead: fc.nat(99), inserted: fc.nat(99), modified: fc.nat(99) })
   fc.assert(
     fc.property(fc.array(counters, { minLength: 1 }), (wakes) => {
@@ -134,14 +134,14 @@ void test('over any number of wakes nothing is forgotten and nothing is counted 
   )
 })
 
-void test('notes that are not understood are no notes', () => {
+test('notes that are not understood are no notes', () => {
   const foreign = ['', '{', 'null', '[]', '{"version":2,"tables":[[1,1,1,1]]}', '{"version":1}']
   for (const notes of [undefined, ...foreign]) assert.equal(readLedger(notes).size, 0)
   const mixed = '{"version":1,"tables":[[1,2,3,4],[2,-1,0,0],["x",1,1,1],[3],7]}'
   assert.deepEqual([...readLedger(mixed)], [[1, { dead: 2, inserted: 3, modified: 4 }]])
 })
 
-void test('a row of the survey is read, and the ledger asks for its tables', () => {
+test('a row of the survey is read, and the ledger asks for its tables', () => {
   const row = [
     '7',
     'a."B"',

@@ -1,8 +1,10 @@
 /**
  * What upkeep a tenant needs: the decisions that Postgres leaves to its autovacuum daemon, which a
- * Postgres in single-user mode does not have. Pure: SQL texts, thresholds, and a ledger of counters.
+ * Postgres in single-user mode does not have. Pure: SQL texts, thresholds, and a ledger of
+ * counters.
  *
- * The thresholds are autovacuum's own, with the tenant's settings and each table's storage parameters:
+ * The thresholds are autovacuum's own, with the tenant's settings and each table's storage
+ * parameters:
  *
  *   vacuum    dead rows     > least(50 + 0.2 * reltuples, autovacuum_vacuum_max_threshold)
  *   vacuum    rows inserted > 1000 + 0.2 * reltuples * (share of pages not yet frozen)
@@ -10,11 +12,12 @@
  *             autovacuum is switched off, because the alternative is a database that stops
  *   analyze   rows changed  > 50 + 0.1 * reltuples
  *
- * The counters live in Postgres's memory and are lost whenever a tenant leaves its slot, since coming
- * back is a crash recovery, and that resets statistics. Therefore the pool reads them before a tenant
- * leaves and keeps the sums in a ledger: in memory, and beside the store after each idle time. A
- * `kill -9` loses what was counted since the tenant was last idle: a vacuum then comes later, by at
- * most those rows. Rows counted twice or for nothing cost one early vacuum; nothing depends on them.
+ * The counters live in Postgres's memory and are lost whenever a tenant leaves its slot, since
+ * coming back is a crash recovery, and that resets statistics. Therefore the pool reads them
+ * before a tenant leaves and keeps the sums in a ledger: in memory, and beside the store after
+ * each idle time. A `kill -9` loses what was counted since the tenant was last idle: a vacuum then
+ * comes later, by at most those rows. Rows counted twice or for nothing cost one early vacuum;
+ * nothing depends on them.
  *
  * It must never decide by anything that a client can set for its session only.
  */
@@ -77,7 +80,10 @@ const SETTINGS = [
 
 type SettingName = (typeof SETTINGS)[number]
 
-/** Makes Postgres publish the counters of this backend before the next query; else they lag by seconds. */
+/**
+ * Makes Postgres publish the counters of this backend before the next query; else they lag by
+ * seconds.
+ */
 export const FLUSH_COUNTERS_SQL = 'select pg_catalog.pg_stat_force_next_flush()'
 
 /** One row of the settings, in the order that {@link readSettings} expects. */
@@ -90,13 +96,15 @@ export const WAL_BYTES_SQL =
   'select pg_catalog.pg_current_wal_insert_lsn() - redo_lsn from pg_catalog.pg_control_checkpoint()'
 
 /**
- * Asks for every table that may need work: changed since the start, in the ledger, or old. It reads the
- * counters by function, because the view `pg_stat_all_tables` takes 5 ms where this takes less than one.
+ * Asks for every table that may need work: changed since the start, in the ledger, or old. It
+ * reads the counters by function, because the view `pg_stat_all_tables` takes 5 ms where this
+ * takes less than one.
  */
 export function surveySql(ledger: Ledger): string {
   const known = [...ledger.keys()].map(Number).join(', ')
   return `select c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, c.reltuples,
-    case when c.relpages > 0 then 1 - least(c.relallfrozen, c.relpages)::float8 / c.relpages else 1 end,
+    case when c.relpages > 0
+      then 1 - least(c.relallfrozen, c.relpages)::float8 / c.relpages else 1 end,
     c.dead, c.inserted, c.modified,
     pg_catalog.pg_stat_get_last_vacuum_time(c.oid) is not null,
     pg_catalog.pg_stat_get_last_analyze_time(c.oid) is not null,
@@ -235,8 +243,8 @@ export function writeLedger(ledger: Ledger): string {
 }
 
 /**
- * Reads {@link writeLedger}. Notes are a help, never a truth: whatever is not understood (an older or
- * newer version, damage) counts as no notes.
+ * Reads {@link writeLedger}. Notes are a help, never a truth: whatever is not understood (an older
+ * or newer version, damage) counts as no notes.
  */
 export function readLedger(notes: string | undefined): Ledger {
   const ledger = new Map<number, TableCounters>()

@@ -1,6 +1,6 @@
 /**
- * One client of a tenant, as the pool hands it out. It is only the handle: whether a batch may run is
- * decided by `pool-state.ts`, and running it is the work of `pool.ts`.
+ * One client of a tenant, as the pool hands it out. It is only the handle: whether a batch may run
+ * is decided by `pool-state.ts`, and running it is the work of `pool.ts`.
  */
 import type { PgnapError } from '../base/errors.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
@@ -28,18 +28,37 @@ export function resetTimings(timings: BatchTimings): void {
   timings.wokenFrom = 'awake'
 }
 
-/** One client's access to its tenant. It takes part in the contract of the router's `BackendClient`. */
+/** For a batch that waited from `sinceMs` until now. */
+export function noteWait(
+  timings: BatchTimings,
+  tenant: LiveTenant,
+  sinceMs: number,
+  nowMs: number,
+): void {
+  const woken = tenant.awakeSinceMs >= sinceMs
+  timings.wokenFrom = woken ? tenant.wokenFrom : 'awake'
+  timings.wakeMs = woken ? Math.min(tenant.wakeMs, nowMs - sinceMs) : 0
+  timings.queueMs = nowMs - sinceMs - timings.wakeMs
+}
+
+/**
+ * One client's access to its tenant. It takes part in the contract of the router's
+ * `BackendClient`.
+ */
 export interface PoolClient {
   /**
-   * Runs complete frontend messages as this client; at most one call at a time. What the batch changed
-   * is durable when the answer is there.
+   * Runs complete frontend messages as this client; at most one call at a time. What the batch
+   * changed is durable when the answer is there.
    *
    * A direct answer is a view, good until anybody calls the pool again; it comes when the tenant is
-   * awake and nobody waits. An answer by promise is a copy. `messages` is read only during the call.
+   * awake and nobody waits. An answer by promise is a copy. `messages` is read only during the
+   * call.
    *
    * @param complete whether the batch ends in Query, Sync or FunctionCall
-   * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED: nothing has
-   *   run and the client may go on. SLOT_LOST, SLOT_MEMORY_EXHAUSTED, STORE_*: the batch and the open
+   * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED:
+   * nothing has
+   *   run and the client may go on. SLOT_LOST, SLOT_MEMORY_EXHAUSTED, STORE_*: the batch and the
+   * open
    *   transaction are gone. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
@@ -49,9 +68,15 @@ export interface PoolClient {
   readonly timings: BatchTimings | undefined
   /** Begins to keep timings for this client. */
   measure(): void
-  /** Ends a wait with QUERY_CANCELED. A batch that is in the backend is not reached from this thread. */
+  /**
+   * Ends a wait with QUERY_CANCELED. A batch that is in the backend is not reached from this
+   * thread.
+   */
   cancel(): void
-  /** Rolls back what is open and leaves. Idempotent. A run in flight is rejected with QUERY_CANCELED. */
+  /**
+   * Rolls back what is open and leaves. Idempotent. A run in flight is rejected with
+   * QUERY_CANCELED.
+   */
   close(): void
 }
 

@@ -1,18 +1,18 @@
 /**
- * The nouns of one shard's pool: tenants, clients, slots, and the events and effects that pass between
- * the state machine (`pool-state.ts`) and the shell that does the work (`pool.ts`).
+ * The nouns of one shard's pool: tenants, clients, slots, and the events and effects that pass
+ * between the state machine (`pool-state.ts`) and the shell that does the work (`pool.ts`).
  *
- * They are plain mutable objects with a fixed shape, because the path of every query reads and writes
- * them: a map look-up or a fresh object per query would cost more than the decision it carries. Only
- * the state machine may change their fields; everybody else reads.
+ * They are plain mutable objects with a fixed shape, because the path of every query reads and
+ * writes them: a map look-up or a fresh object per query would cost more than the decision it
+ * carries. Only the state machine may change their fields; everybody else reads.
  */
 import type { ErrorCode } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 
 /**
- * Where a tenant is. `draining` is the moment of leaving a slot; `napping` (image in RAM) and `asleep`
- * (image on disk) are entered only by a shell that has somewhere to put images.
+ * Where a tenant is. `draining` is the moment of leaving a slot; `napping` (image in RAM) and
+ * `asleep` (image on disk) are entered only by a shell that has somewhere to put images.
  */
 export type TenantPhase = 'cold' | 'waking' | 'awake' | 'draining' | 'napping' | 'asleep'
 
@@ -20,8 +20,9 @@ export type TenantPhase = 'cold' | 'waking' | 'awake' | 'draining' | 'napping' |
 export type RestingPhase = 'cold' | 'napping' | 'asleep'
 
 /**
- * What a client is doing. `running`: its batch is in the backend. `holding`: between batches, with a
- * transaction or a pipeline open. `lost`: its transaction died with its slot and it has not been told.
+ * What a client is doing. `running`: its batch is in the backend. `holding`: between batches, with
+ * a transaction or a pipeline open. `lost`: its transaction died with its slot and it has not been
+ * told.
  */
 export type ClientPhase = 'idle' | 'waiting' | 'running' | 'holding' | 'lost' | 'gone'
 

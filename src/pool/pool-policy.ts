@@ -1,8 +1,8 @@
 /**
- * The pool's judgements that need no change of state: who may be asked to leave, and when the machine
- * must look again. Pure functions over the state, apart from `pool-state.ts` so that a policy can be
- * read, and replaced, on one page. There are few slots in a shard: scans beat lists kept in order,
- * which the path of every query would have to keep.
+ * The pool's judgements that need no change of state: who may be asked to leave, and when the
+ * machine must look again. Pure functions over the state, apart from `pool-state.ts` so that a
+ * policy can be read, and replaced, on one page. There are few slots in a shard: scans beat lists
+ * kept in order, which the path of every query would have to keep.
  */
 import type { ClientEntry, PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
 
@@ -22,6 +22,20 @@ export function isIdle(tenant: TenantEntry): boolean {
   return tenant.phase === 'awake' && tenant.holder === undefined && tenant.waiting.size === 0
 }
 
+/** Slots that are free, or will be without anybody doing anything more. */
+export function slotsExpected(view: PoolView): number {
+  let count = view.creating ? 1 : 0
+  for (const { tenant } of view.slots) {
+    if (!tenant || tenant.phase === 'draining') count++
+  }
+  return count
+}
+
+/** Whether one more slot may be made now. */
+export function mayCreate(view: PoolView, nowMs: number): boolean {
+  return view.slots.size < view.limits.slotsPerShard && nowMs >= view.createAfterMs
+}
+
 /** The least recently used of the idle tenants that may be asked to leave now. */
 export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefined {
   let victim: TenantEntry | undefined
@@ -33,8 +47,8 @@ export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefin
 }
 
 /**
- * When the machine must get a `tick` at the latest, on the clock of `nowMs`; infinity: never. A tick
- * that comes too early does no harm.
+ * When the machine must get a `tick` at the latest, on the clock of `nowMs`; infinity: never. A
+ * tick that comes too early does no harm.
  */
 export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   const limits = view.limits
@@ -57,7 +71,9 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   return mayWantSlot && view.createAfterMs > nowMs ? Math.min(atMs, view.createAfterMs) : atMs
 }
 
-/** A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum. */
+/**
+ * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum.
+ */
 function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
   return tenant.awakeSinceMs + view.limits.slotQuantumMs

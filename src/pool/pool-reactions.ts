@@ -1,7 +1,8 @@
 /**
- * What each event means to a tenant, depending on where the tenant is: every phase times every event,
- * in one table, so that nothing is left to chance and the compiler finds what was forgotten.
- * `pool-state.ts` looks up here and acts; there must be no second place that decides by phase.
+ * What each event means to a tenant, depending on where the tenant is: every phase times every
+ * event, in one table, so that nothing is left to chance and the compiler finds what was
+ * forgotten. `pool-state.ts` looks up here and acts; there must be no second place that decides by
+ * phase.
  */
 import type { TenantPhase } from './pool-model.ts'
 

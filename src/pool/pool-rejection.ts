@@ -1,4 +1,6 @@
-/** The words in which the pool says no. Each one names the limit and how to raise it (promise 6). */
+/**
+ * The words in which the pool says no. Each one names the limit and how to raise it (promise 6).
+ */
 import { unreachable } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { PoolEffect, PoolLimits } from './pool-model.ts'
@@ -11,8 +13,8 @@ export function rejectionError(
   switch (effect.code) {
     case 'QUEUE_FULL':
       return new PgnapError('QUEUE_FULL', 'too many requests are waiting for this database', {
-        detail: `at most ${limits.tenantQueueMax} requests wait for one tenant, and ${limits.shardQueueMax} tenants for a slot`,
-        hint: 'try again, keep transactions short, or raise tenantQueueMax, shardQueueMax or slotsPerShard',
+        detail: `tenantQueueMax is ${limits.tenantQueueMax}, shardQueueMax ${limits.shardQueueMax}`,
+        hint: 'keep transactions short, or raise tenantQueueMax, shardQueueMax, slotsPerShard',
       })
     case 'QUERY_WAIT_TIMEOUT':
       return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
@@ -37,7 +39,9 @@ export function shuttingDown(): PgnapError {
   })
 }
 
-/** An error that ended a batch, as the client is told: ours as it is, anything else as SLOT_LOST. */
+/**
+ * An error that ended a batch, as the client is told: ours as it is, anything else as SLOT_LOST.
+ */
 export function batchFailure(error: unknown): PgnapError {
   if (error instanceof PgnapError) return error
   const options = {

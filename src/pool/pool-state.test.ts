@@ -1,8 +1,9 @@
 /**
- * Explores the pool's rules. A `World` is the state machine plus everything that a shell could be in
- * the middle of; its `actions` are all that could happen next. One test walks every interleaving of
- * small worlds breadth first, the other plays long random games with larger ones. After each step the
- * invariants are checked, and from the states reached the world is let run out: it must come to rest.
+ * Explores the pool's rules. A `World` is the state machine plus everything that a shell could be
+ * in the middle of; its `actions` are all that could happen next. One test walks every
+ * interleaving of small worlds breadth first, the other plays long random games with larger ones.
+ * After each step the invariants are checked, and from the states reached the world is let run
+ * out: it must come to rest.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -119,11 +120,9 @@ class World {
         this.asked.delete(effect.client)
         return
       case 'cleanUp':
-        this.cleaning.add(effect.tenant)
-        return
+        return void this.cleaning.add(effect.tenant)
       case 'maintain':
-        this.maintaining.add(effect.tenant)
-        return
+        return void this.maintaining.add(effect.tenant)
       case 'setTimer':
         assert.ok(effect.atMs < this.timerAtMs, 'a timer is only moved forward')
         this.timerAtMs = effect.atMs
@@ -448,24 +447,24 @@ function explore(config: Config, depth: number): number {
   return seen.size
 }
 
-void test('every interleaving of three clients of three tenants on two slots', () => {
+test('every interleaving of three clients of three tenants on two slots', () => {
   const config = { limits: {}, clients: ['a', 'b', 'c'], requestsPerClient: 2, rough: false }
   assert.ok(explore(config, 8) > 1_000)
 })
 
-void test('every interleaving of three tenants on one slot, with failures', () => {
+test('every interleaving of three tenants on one slot, with failures', () => {
   const limits = { slotsPerShard: 1 }
   const config = { limits, clients: ['a', 'b', 'c'], requestsPerClient: 1, rough: true }
   assert.ok(explore(config, 8) > 1_000)
 })
 
-void test('every interleaving of three clients of two tenants, with failures', () => {
+test('every interleaving of three clients of two tenants, with failures', () => {
   const limits = { slotsPerShard: 1, tenantQueueMax: 1 }
   const config = { limits, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
   assert.ok(explore(config, 8) > 1_000)
 })
 
-void test('long random games with many clients', () => {
+test('long random games with many clients', () => {
   const game = fc.record({
     seed: fc.integer(),
     slots: fc.integer({ min: 1, max: 4 }),

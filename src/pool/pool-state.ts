@@ -1,7 +1,8 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
- * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts` does
- * what it says and reports back. That is why it can be explored exhaustively (`pool-state.test.ts`).
+ * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts`
+ * does what it says and reports back. That is why it can be explored exhaustively (`pool-
+ * state.test.ts`).
  *
  * A tenant:
  *
@@ -20,12 +21,14 @@
  *     (napping and asleep wake as cold does; without an image source every nap ends in cold)
  *
  * Rules:
- * - A backend belongs to one client from its first message until a complete batch leaves it idle. The
+ * - A backend belongs to one client from its first message until a complete batch leaves it idle.
+ * The
  *   others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
  * - One boot per tenant, however many clients asked for it.
  * - While a tenant waits for a slot, a tenant whose backend is free gives its slot up: the least
  *   recently used one, after `slotQuantumMs` (at once if it has no clients left). A stream of short
- *   batches does not protect it: the quantum ends between two of them. An open transaction does; the
+ *   batches does not protect it: the quantum ends between two of them. An open transaction does;
+ * the
  *   limit on waiting protects the others.
  * - Every wait ends: granted, or rejected with the name of the limit.
  *
@@ -45,7 +48,14 @@ import type {
   SlotEntry,
 } from './pool-model.ts'
 import { TenantEntry } from './pool-model.ts'
-import { first, isIdle, nextDeadlineMs, pickVictim } from './pool-policy.ts'
+import {
+  first,
+  isIdle,
+  mayCreate,
+  nextDeadlineMs,
+  pickVictim,
+  slotsExpected,
+} from './pool-policy.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -73,7 +83,10 @@ export class PoolState {
     this.limits = limits
   }
 
-  /** The entry of `name`, made if there is none. It stays as long as it has clients, a slot or an image. */
+  /**
+   * The entry of `name`, made if there is none. It stays as long as it has clients, a slot or an
+   * image.
+   */
   tenant(name: TenantName): TenantEntry {
     let tenant = this.tenants.get(name)
     if (!tenant) {
@@ -104,8 +117,8 @@ export class PoolState {
   }
 
   /**
-   * The counterpart of {@link acquire}: ends a batch if nobody else is concerned by its end. Allocates
-   * nothing. False: send `batchFinished`, which does the rest.
+   * The counterpart of {@link acquire}: ends a batch if nobody else is concerned by its end.
+   * Allocates nothing. False: send `batchFinished`, which does the rest.
    */
   release(client: ClientEntry, result: BatchResult, nowMs: number): boolean {
     const tenant = client.tenant
@@ -258,7 +271,7 @@ export class PoolState {
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain')
     const overdue = nowMs - tenant.awakeSinceMs >= this.limits.slotQuantumMs
-    if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > this.#slotsExpected()) {
+    if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
       return this.#evict(tenant, 'fairness')
     }
     const next = first(tenant.waiting)
@@ -291,19 +304,6 @@ export class PoolState {
 
   // Slots
 
-  /** Slots that will be free without anybody doing anything more. */
-  #slotsExpected(): number {
-    let count = this.creating ? 1 : 0
-    for (const slot of this.slots) {
-      if (!slot.tenant || slot.tenant.phase === 'draining') count++
-    }
-    return count
-  }
-
-  #mayCreate(nowMs: number): boolean {
-    return this.slots.size < this.limits.slotsPerShard && nowMs >= this.createAfterMs
-  }
-
   /** Gives free slots to the tenants that wait, and sees to it that there will be more. */
   #assignSlots(nowMs: number): void {
     let freeCount = 0
@@ -315,14 +315,14 @@ export class PoolState {
     }
     if (this.drainDeadlineMs !== undefined) return
     const short = this.slotQueue.size > 0 || freeCount < this.limits.spareSlots
-    if (short && !this.creating && this.#mayCreate(nowMs)) {
+    if (short && !this.creating && mayCreate(this, nowMs)) {
       this.creating = true
       this.#effects.push({ type: 'createSlot' })
     }
     // While there is room for more slots the queue waits for those: a wake is cheaper than a loss.
     const room = this.slots.size + (this.creating ? 1 : 0) < this.limits.slotsPerShard
     if (room && this.creating) return
-    let missing = this.slotQueue.size - this.#slotsExpected()
+    let missing = this.slotQueue.size - slotsExpected(this)
     for (; missing > 0; missing--) {
       const victim = pickVictim(this, nowMs)
       if (!victim) return
@@ -370,13 +370,10 @@ export class PoolState {
     const holder = tenant.holder
     this.#rest(tenant, 'cold')
     if (holder === undefined || holder === 'maintenance' || holder === 'cleaning') return
-    if (holder.phase === 'holding') {
-      holder.phase = 'lost'
-      return
-    }
-    holder.phase = 'idle'
+    const wasHolding = holder.phase === 'holding'
+    holder.phase = wasHolding ? 'lost' : 'idle'
     if (holder.leaving) this.#leave(holder, 0)
-    else this.#reject(holder, 'SLOT_LOST', error)
+    else if (!wasHolding) this.#reject(holder, 'SLOT_LOST', error)
   }
 
   // Tenants
@@ -408,9 +405,6 @@ export class PoolState {
         return this.#forgetIfEmpty(tenant)
       case 'napRequested':
         if (isIdle(tenant)) this.#evict(tenant, 'requested')
-        return
-      default:
-        return unreachable(event)
     }
   }
 
@@ -424,7 +418,9 @@ export class PoolState {
     this.#effects.push({ type: 'discardSlot', slot })
   }
 
-  /** Out of the slot. Whoever still waits makes the tenant queue again, behind those already there. */
+  /**
+   * Out of the slot. Whoever still waits makes the tenant queue again, behind those already there.
+   */
   #rest(tenant: TenantEntry, to: RestingPhase): void {
     tenant.phase = to
     tenant.slot = undefined

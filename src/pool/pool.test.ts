@@ -46,7 +46,7 @@ function failsWith(code: ErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof PgnapError && error.code === code
 }
 
-void test('a batch of an awake tenant is answered at once, and what it wrote is committed', async () => {
+test('a batch of an awake tenant is answered at once, and what it wrote is committed', async () => {
   const { connect, stores } = await bench()
   const client = connect('acme')
   assert.equal(await ask(client, 'write'), 'did write')
@@ -56,7 +56,7 @@ void test('a batch of an awake tenant is answered at once, and what it wrote is 
   assert.equal(stores.committed.get('acme'), 2)
 })
 
-void test('WAL is committed inside a transaction too, other pages may wait for its end', async () => {
+test('WAL is committed inside a transaction too, other pages may wait for its end', async () => {
   const { connect, stores, engine } = await bench()
   const client = connect('acme')
   await ask(client, 'begin')
@@ -70,7 +70,7 @@ void test('WAL is committed inside a transaction too, other pages may wait for i
   assert.equal(files?.commits, 2, 'not past the end of the transaction')
 })
 
-void test('a hundred clients of a cold tenant cause one boot and are served in order', async () => {
+test('a hundred clients of a cold tenant cause one boot and are served in order', async () => {
   const { connect, engine } = await bench()
   const words = Array.from({ length: 100 }, (_, index) => `w${index}`)
   const answers = await Promise.all(words.map((word) => ask(connect('acme'), word)))
@@ -86,7 +86,7 @@ void test('a hundred clients of a cold tenant cause one boot and are served in o
   )
 })
 
-void test('a transaction keeps the backend; others wait and get it when it ends', async () => {
+test('a transaction keeps the backend; others wait and get it when it ends', async () => {
   const { connect, engine } = await bench()
   const [first, second] = [connect('acme'), connect('acme')]
   await ask(first, 'begin')
@@ -97,7 +97,7 @@ void test('a transaction keeps the backend; others wait and get it when it ends'
   assert.deepEqual(engine.log.slice(1), ['acme: begin', 'acme: one', 'acme: commit', 'acme: two'])
 })
 
-void test('an incomplete batch keeps the backend although its status is idle', async () => {
+test('an incomplete batch keeps the backend although its status is idle', async () => {
   const { connect, engine } = await bench()
   const [first, second] = [connect('acme'), connect('acme')]
   await first.run(utf8('flush'), false)
@@ -107,7 +107,7 @@ void test('an incomplete batch keeps the backend although its status is idle', a
   assert.deepEqual(engine.log.slice(1), ['acme: flush', 'acme: sync', 'acme: two'])
 })
 
-void test('waiting ends with the name of the limit', async () => {
+test('waiting ends with the name of the limit', async () => {
   const { connect, clock } = await bench({ queryWaitMs: 100, tenantQueueMax: 1 })
   const [first, second, third] = [connect('acme'), connect('acme'), connect('acme')]
   await ask(first, 'begin')
@@ -125,7 +125,7 @@ void test('waiting ends with the name of the limit', async () => {
   assert.equal(await ask(second, 'again'), 'did again', 'nothing has run, it may go on')
 })
 
-void test('a wait can be canceled; a client that leaves while waiting takes its batch along', async () => {
+test('a wait can be canceled, and a client that leaves takes its batch along', async () => {
   const { connect, engine } = await bench()
   const [first, second, third] = [connect('acme'), connect('acme'), connect('acme')]
   await ask(first, 'begin')
@@ -139,7 +139,7 @@ void test('a wait can be canceled; a client that leaves while waiting takes its 
   assert.ok(!engine.log.some((line) => line.endsWith('two') || line.endsWith('three')))
 })
 
-void test('who leaves inside a transaction is rolled back, and the last one leaves nothing', async () => {
+test('who leaves in a transaction is rolled back, and the last one leaves nothing', async () => {
   const { connect, engine } = await bench()
   const [first, second] = [connect('acme'), connect('acme')]
   await ask(first, 'begin')
@@ -153,7 +153,7 @@ void test('who leaves inside a transaction is rolled back, and the last one leav
   assert.equal(engine.log.length, 5)
 })
 
-void test('the least recently used tenant makes room; a transaction is not disturbed', async () => {
+test('the least recently used tenant makes room; a transaction is not disturbed', async () => {
   const { connect, engine, clock, pool } = await bench({ slotsPerShard: 3 })
   const clients = new Map(['a', 'b', 'c', 'd'].map((name) => [name, connect(name)]))
   const use = async (name: string, word: string): Promise<void> => {
@@ -176,7 +176,7 @@ void test('the least recently used tenant makes room; a transaction is not distu
   assert.equal(pool.statistics().tenants.awake, 3)
 })
 
-void test('a stream of short batches does not keep a slot from others past the quantum', async () => {
+test('a stream of short batches does not keep a slot from others past the quantum', async () => {
   const { connect, clock, engine } = await bench({ slotQuantumMs: 5 })
   const busy = connect('busy')
   await ask(busy, 'x')
@@ -193,7 +193,7 @@ void test('a stream of short batches does not keep a slot from others past the q
   assert.equal(fromUtf8(await answer), 'did x', 'and the other gives it back')
 })
 
-void test('a slot that traps costs its own client one batch, and nobody else anything', async () => {
+test('a slot that traps costs its own client one batch, and nobody else anything', async () => {
   const { connect, engine, stores } = await bench({ slotsPerShard: 2 })
   const [victim, bystander, neighbour] = [connect('acme'), connect('acme'), connect('zeta')]
   await ask(victim, 'begin')
@@ -211,7 +211,7 @@ void test('a slot that traps costs its own client one batch, and nobody else any
   )
 })
 
-void test('a commit that fails is an error for the client, and the slot goes', async () => {
+test('a commit that fails is an error for the client, and the slot goes', async () => {
   const { connect, engine, stores } = await bench()
   const client = connect('acme')
   await ask(client, 'write')
@@ -227,7 +227,7 @@ void test('a commit that fails is an error for the client, and the slot goes', a
   assert.deepEqual([...stores.openTenants], ['acme'])
 })
 
-void test('a tenant that cannot be opened or booted fails its clients and nobody else', async () => {
+test('a tenant that cannot be opened or booted fails its clients and nobody else', async () => {
   const { connect, engine, stores } = await bench()
   stores.failOpen = new PgnapError('STORE_CORRUPT', 'bad page')
   const clients = [connect('acme'), connect('acme')]
@@ -245,7 +245,7 @@ void test('a tenant that cannot be opened or booted fails its clients and nobody
   assert.equal(await ask(connect('zeta'), 'x'), 'did x')
 })
 
-void test('a store that opens later is waited for, also by clients who come meanwhile', async () => {
+test('a store that opens later is waited for, also by clients who come meanwhile', async () => {
   const { connect, stores, clock, pool } = await bench()
   const gate = Promise.withResolvers<void>()
   stores.opening = gate.promise
@@ -257,7 +257,7 @@ void test('a store that opens later is waited for, also by clients who come mean
   assert.deepEqual(await Promise.all([first, second]), ['did one', 'did two'])
 })
 
-void test('an idle tenant naps, and wakes for the next batch', async () => {
+test('an idle tenant naps, and wakes for the next batch', async () => {
   const { connect, clock, pool, stores } = await bench({ napAfterMs: 1_000 })
   const client = connect('acme')
   client.measure()
@@ -277,7 +277,7 @@ void test('an idle tenant naps, and wakes for the next batch', async () => {
   assert.equal(pool.statistics().hitRate, 0.5)
 })
 
-void test('nap and wake by hand; a transaction refuses the nap', async () => {
+test('nap and wake by hand; a transaction refuses the nap', async () => {
   const { connect, pool } = await bench()
   await pool.wake('acme' as TenantName)
   assert.equal(pool.phaseOf('acme' as TenantName), 'awake')
@@ -288,7 +288,7 @@ void test('nap and wake by hand; a transaction refuses the nap', async () => {
   assert.throws(() => pool.nap('acme' as TenantName), failsWith('TENANT_BUSY'))
 })
 
-void test('expelled clients are told, and the store is closed', async () => {
+test('expelled clients are told, and the store is closed', async () => {
   const { pool, stores } = await bench()
   const told: string[] = []
   const client = pool.connect('acme' as TenantName, { lost: (error) => told.push(error.code) })
@@ -299,7 +299,7 @@ void test('expelled clients are told, and the store is closed', async () => {
   assert.equal(pool.clientCountOf('acme' as TenantName), 0)
 })
 
-void test('a slot that grew is replaced when its tenant leaves; a spare is kept ready', async () => {
+test('a slot that grew is replaced when its tenant leaves; a spare is kept ready', async () => {
   const { connect, engine, pool, clock } = await bench({ slotsPerShard: 2, spareSlots: 1 })
   assert.equal(pool.statistics().slots.idle, 1)
   await ask(connect('acme'), 'grow')
@@ -312,7 +312,7 @@ void test('a slot that grew is replaced when its tenant leaves; a spare is kept 
   assert.equal(pool.statistics().slots.idle, 1)
 })
 
-void test('no slot at all: the error is told at once, and slots are tried again later', async () => {
+test('no slot at all: the error is told at once, and slots are tried again later', async () => {
   const { connect, engine, clock } = await bench({ slotRetryMs: 50 })
   engine.fail = new Error('out of memory')
   await assert.rejects(ask(connect('acme'), 'x'), failsWith('SLOT_LOST'))
@@ -323,7 +323,7 @@ void test('no slot at all: the error is told at once, and slots are tried again 
   assert.equal(await later, 'did x')
 })
 
-void test('draining: idle tenants leave, transactions may end, nobody else begins', async () => {
+test('draining: idle tenants leave, transactions may end, nobody else begins', async () => {
   const { connect, engine, pool, stores, clock } = await bench({ slotsPerShard: 2 })
   const [writer, sleeper] = [connect('acme'), connect('zeta')]
   await ask(writer, 'begin')
@@ -339,7 +339,7 @@ void test('draining: idle tenants leave, transactions may end, nobody else begin
   assert.ok(engine.slots.every((slot) => slot.discarded))
 })
 
-void test('draining: a transaction that outlasts the grace is rolled back', async () => {
+test('draining: a transaction that outlasts the grace is rolled back', async () => {
   const { connect, engine, pool, clock } = await bench()
   const writer = connect('acme')
   await ask(writer, 'begin')
@@ -351,7 +351,7 @@ void test('draining: a transaction that outlasts the grace is rolled back', asyn
   await assert.rejects(ask(writer, 'x'), failsWith('SHUTTING_DOWN'))
 })
 
-void test('upkeep comes after a write and a rest, not after reads, and not into a transaction', async () => {
+test('upkeep comes after a write and a rest, never into a transaction', async () => {
   const { connect, clock, pool, engine } = await bench({ maintenanceIdleMs: 200 })
   const client = connect('acme')
   const steps = (): number => pool.statistics().maintenanceSteps
@@ -372,7 +372,7 @@ void test('upkeep comes after a write and a rest, not after reads, and not into 
   assert.equal(engine.log.at(-1), 'acme: own')
 })
 
-void test('too much WAL is checkpointed before the next client gets the backend', async () => {
+test('too much WAL is checkpointed before the next client gets the backend', async () => {
   const { connect, pool, engine } = await bench()
   const [first, second] = [connect('acme'), connect('acme')]
   await ask(first, 'begin')
@@ -388,7 +388,7 @@ void test('too much WAL is checkpointed before the next client gets the backend'
   assert.equal(engine.log.at(-1), 'acme: two')
 })
 
-void test('an answer by promise stays when others use the backend, also of a Node Buffer', async () => {
+test('an answer by promise stays when others use the backend, also of a Node Buffer', async () => {
   const { connect } = await bench()
   const [first, second] = [connect('acme'), connect('acme')]
   await ask(first, 'begin')

@@ -1,9 +1,10 @@
 /**
  * The pool of one shard: its slots, the tenants in them, and their clients.
  *
- * The decisions are made by `PoolState`, which is pure; this shell carries them out against an engine
- * and a source of tenants, and reports what came of it. A query of an awake tenant whose backend is
- * free never leaves the caller's stack and allocates nothing: acquire, run, commit, release.
+ * The decisions are made by `PoolState`, which is pure; this shell carries them out against an
+ * engine and a source of tenants, and reports what came of it. A query of an awake tenant whose
+ * backend is free never leaves the caller's stack and allocates nothing: acquire, run, commit,
+ * release.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
  * answer: they wait for a microtask, and the answer is copied if there are any. Copies are made by
@@ -21,7 +22,7 @@ import type { Log } from '../base/log.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
 import { ABORT, DISCARD_ALL, SYNC } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
-import { LiveClient, newLiveTenant, resetTimings } from './pool-client.ts'
+import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { ClientEntry, SlotEntry } from './pool-model.ts'
 import type {
@@ -52,6 +53,7 @@ export interface PoolOptions {
 const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
 
 /**
+ * One shard's pool.
  * @example
  * const pool = new Pool({ engine, source, clock, log })
  * const client = pool.connect(tenant)
@@ -103,7 +105,9 @@ export class Pool implements ClientHost {
     return client
   }
 
-  /** Where a tenant is. Whether it exists is a question for the directory: unknown ones are cold. */
+  /**
+   * Where a tenant is. Whether it exists is a question for the directory: unknown ones are cold.
+   */
   phaseOf(tenant: TenantName): TenantPhase {
     return this.#state.tenants.get(tenant)?.phase ?? 'cold'
   }
@@ -164,8 +168,8 @@ export class Pool implements ClientHost {
   }
 
   /**
-   * Ends the pool: waiting and new batches are refused with SHUTTING_DOWN, open transactions may go on
-   * for `graceMs` and are then rolled back, all tenants leave, all slots are given up.
+   * Ends the pool: waiting and new batches are refused with SHUTTING_DOWN, open transactions may
+   * go on for `graceMs` and are then rolled back, all tenants leave, all slots are given up.
    */
   drain(graceMs: number = LIMITS.drainMs): Promise<void> {
     this.#event({ type: 'drainRequested', deadlineMs: this.#clock.monotonicMs() + graceMs })
@@ -203,7 +207,10 @@ export class Pool implements ClientHost {
 
   // Batches
 
-  /** Runs one batch of a client that has the backend. The answer is a view, see the top of the file. */
+  /**
+   * Runs one batch of a client that has the backend. The answer is a view, see the top of the
+   * file.
+   */
   #execute(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array {
     const tenant = client.tenant
     const { slot, open, progress } = tenant
@@ -272,15 +279,9 @@ export class Pool implements ClientHost {
       // It was closed after it had been granted the backend.
       return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
     }
-    const { wakeMs, awakeSinceMs, wokenFrom } = client.tenant
-    const waitedMs = this.#clock.monotonicMs() - pending.sinceMs
-    const woken = awakeSinceMs >= pending.sinceMs
-    this.#counters.wait.record(waitedMs)
-    if (client.timings) {
-      client.timings.wokenFrom = woken ? wokenFrom : 'awake'
-      client.timings.wakeMs = woken ? Math.min(wakeMs, waitedMs) : 0
-      client.timings.queueMs = waitedMs - client.timings.wakeMs
-    }
+    const nowMs = this.#clock.monotonicMs()
+    this.#counters.wait.record(nowMs - pending.sinceMs)
+    if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
       const answer = this.#execute(client, pending.messages, pending.complete)
       pending.resolve(new Uint8Array(answer))
@@ -380,7 +381,9 @@ export class Pool implements ClientHost {
     }
   }
 
-  /** Something threw in a tenant's slot: neither the memory nor the open files are to be trusted. */
+  /**
+   * Something threw in a tenant's slot: neither the memory nor the open files are to be trusted.
+   */
   #lose(tenant: LiveTenant, error: unknown): PgnapError {
     const failure = batchFailure(error)
     this.#log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
@@ -391,8 +394,8 @@ export class Pool implements ClientHost {
     this.#unload(tenant)
     const event = { type: 'slotLost', slot, error: failure } as const
     const effects = this.#state.handle(event, this.#clock.monotonicMs())
-    // Whoever was running is told by the caller; when these are carried out, that client may already
-    // wait for something else.
+    // Whoever was running is told by the caller; when these are carried out, that client may
+    // already wait for something else.
     this.#performLater(effects.filter((effect) => effect.type !== 'reject'))
     return failure
   }
@@ -476,8 +479,7 @@ export class Pool implements ClientHost {
       assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
       commitIfDue(open.files, 'idle')
     } catch (error) {
-      this.#lose(tenant, error)
-      return
+      return void this.#lose(tenant, error)
     }
     this.#event({ type: 'cleanedUp', tenant: tenant.entry })
   }
@@ -489,8 +491,7 @@ export class Pool implements ClientHost {
     try {
       more = this.#upkeep.step(progress, slot, open)
     } catch (error) {
-      this.#lose(tenant, error)
-      return
+      return void this.#lose(tenant, error)
     }
     this.#counters.maintenanceSteps++
     this.#event({ type: 'maintained', tenant: tenant.entry, more })

@@ -18,7 +18,9 @@ export interface OpenTenant {
   tidy(): boolean
   /** What `writeNotes` last kept, or undefined. Throws STORE_IO. */
   readNotes(): string | undefined
-  /** Keeps the pool's notes on this tenant (a few KB of counters) beside its data. Throws STORE_IO. */
+  /**
+   * Keeps the pool's notes on this tenant (a few KB of counters) beside its data. Throws STORE_IO.
+   */
   writeNotes(notes: string): void
   /** Lets go of the store. What was not committed is lost, on purpose. Does not throw. */
   close(): void
@@ -26,8 +28,9 @@ export interface OpenTenant {
 
 export interface TenantSource {
   /**
-   * Opens the store of a tenant. Synchronous where the medium is. Throws or rejects with TENANT_UNKNOWN,
-   * STORE_IO, STORE_CORRUPT, STORE_ENGINE_MISMATCH, STORE_LOCKED: the waiting clients are told.
+   * Opens the store of a tenant. Synchronous where the medium is. Throws or rejects with
+   * TENANT_UNKNOWN, STORE_IO, STORE_CORRUPT, STORE_ENGINE_MISMATCH, STORE_LOCKED: the waiting
+   * clients are told.
    */
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant>
 }

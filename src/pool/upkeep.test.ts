@@ -108,7 +108,7 @@ function deeds(tenant: Tenant): string[] {
   return tenant.statements.filter((each) => /^(vacuum|analyze|checkpoint)/.test(each))
 }
 
-void test('one table per step, then the checkpoint, the notes and the slices of the store', () => {
+test('one table per step, then the checkpoint, the notes and the slices of the store', () => {
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 10), row(3, 70)]
   tenant.slices = 3
@@ -131,7 +131,7 @@ void test('one table per step, then the checkpoint, the notes and the slices of 
   assert.match(tenant.notes ?? '', /\[2,10,0,0\]/)
 })
 
-void test('little WAL is left alone, and what a client writes meanwhile starts another round', () => {
+test('little WAL is left alone, and what a client writes meanwhile starts another round', () => {
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
@@ -144,7 +144,7 @@ void test('little WAL is left alone, and what a client writes meanwhile starts a
   assert.deepEqual(deeds(tenant), ['checkpoint'])
 })
 
-void test('much WAL is urgent: the next step is a checkpoint, whatever the plan says', () => {
+test('much WAL is urgent: the next step is a checkpoint, whatever the plan says', () => {
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
@@ -157,7 +157,7 @@ void test('much WAL is urgent: the next step is a checkpoint, whatever the plan 
   assert.equal(isUrgent(progress, tenant.open.files), false)
 })
 
-void test('blocks of WAL written over and over are no reason for a checkpoint', () => {
+test('blocks of WAL written over and over are no reason for a checkpoint', () => {
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
@@ -168,7 +168,7 @@ void test('blocks of WAL written over and over are no reason for a checkpoint', 
   assert.equal(isUrgent(progress, tenant.open.files), false)
 })
 
-void test('counters survive leaving: in memory for this server, as notes for the next', () => {
+test('counters survive leaving: in memory for this server, as notes for the next', () => {
   const tenant = new Tenant()
   tenant.tables = [row(1, 30)]
   const upkeep = new Upkeep(silentLog)
@@ -186,7 +186,7 @@ void test('counters survive leaving: in memory for this server, as notes for the
   assert.deepEqual(deeds(tenant), ['vacuum public.t1'])
 })
 
-void test('who only read leaves without a query; a lost slot keeps what was known; a name can be reused', () => {
+test('a reader leaves without a query, a lost slot keeps what was known', () => {
   const tenant = new Tenant()
   tenant.notes = '{"version":1,"tables":[[1,40,0,0]]}'
   const upkeep = new Upkeep(silentLog)
@@ -202,7 +202,7 @@ void test('who only read leaves without a query; a lost slot keeps what was know
   assert.equal(upkeep.begin(TENANT, tenant.open).ledger.size, 0)
 })
 
-void test('a refusal ends the round, and one table that is gone does not stop the others', () => {
+test('a refusal ends the round, and one table that is gone does not stop the others', () => {
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 60)]
   tenant.refuse = 'public.t1'
@@ -213,7 +213,7 @@ void test('a refusal ends the round, and one table that is gone does not stop th
   assert.equal(work(upkeep, upkeep.begin(TENANT, tenant.open), tenant), 1)
 })
 
-void test('notes that cannot be kept harm nobody; a slot that throws is reported', () => {
+test('notes that cannot be kept harm nobody; a slot that throws is reported', () => {
   const tenant = new Tenant()
   tenant.tables = [row(2, 10)]
   tenant.notesError = new PgnapError('STORE_FULL', 'disk full')

@@ -2,11 +2,13 @@
  * Does the upkeep of tenants in their idle time, one bounded step at a time, so that a client that
  * arrives waits for one step at most. What is due is decided in `maintenance.ts`.
  *
- *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices) -> done
+ *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices) ->
+ * done
  *
- * A client's batch in between does no harm: the plan goes on in the next idle time, and if something
- * was written meanwhile, another round follows. Postgres refusing one of these statements (a client
- * has set a role without the right) ends the round; the next write starts a new one.
+ * A client's batch in between does no harm: the plan goes on in the next idle time, and if
+ * something was written meanwhile, another round follows. Postgres refusing one of these
+ * statements (a client has set a role without the right) ends the round; the next write starts a
+ * new one.
  *
  * It must never run while a client holds the backend; the state machine sees to that.
  */
@@ -46,9 +48,15 @@ export interface MaintenanceProgress {
   ledger: Ledger
   /** Counters of this wake added: what the ledger will be when the tenant leaves. */
   carried: Ledger
-  /** What `files.walBytesWritten` was at the last look at the counters, less what upkeep wrote since. */
+  /**
+   * What `files.walBytesWritten` was at the last look at the counters, less what upkeep wrote
+   * since.
+   */
   surveyedAtBytes: number
-  /** What it was when the WAL since the last checkpoint was last measured, less what there was then. */
+  /**
+   * What it was when the WAL since the last checkpoint was last measured, less what there was
+   * then.
+   */
   checkpointAtBytes: number
   savedNotes: string
 }
@@ -196,7 +204,8 @@ export class Upkeep {
     open: OpenTenant,
     fromBytes: number,
   ): void {
-    // What was written is an upper bound: blocks of WAL are written again and again. Postgres knows.
+    // What was written is an upper bound: blocks of WAL are written again and again. Postgres
+    // knows.
     const writtenBytes = open.files.walBytesWritten
     const exactBytes = Number(this.#ask(progress, slot, open, WAL_BYTES_SQL)?.[0]?.[0] ?? fromBytes)
     if (exactBytes >= fromBytes) this.#ask(progress, slot, open, 'checkpoint')
@@ -219,7 +228,10 @@ export class Upkeep {
     return this.#tolerate(progress, 'the store of a tenant was not tidied', () => open.tidy())
   }
 
-  /** Housekeeping that fails changes nothing that anybody was told; it is tried again after a write. */
+  /**
+   * Housekeeping that fails changes nothing that anybody was told; it is tried again after a
+   * write.
+   */
   #tolerate(progress: MaintenanceProgress, message: string, action: () => boolean): boolean {
     try {
       return action()
@@ -230,7 +242,9 @@ export class Upkeep {
     }
   }
 
-  /** The rows of one statement, or undefined if Postgres refused it. What it changed is committed. */
+  /**
+   * The rows of one statement, or undefined if Postgres refused it. What it changed is committed.
+   */
   #ask(
     progress: MaintenanceProgress,
     slot: Slot,

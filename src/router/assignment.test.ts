@@ -8,7 +8,7 @@ const names = Array.from({ length: 20_000 }, (_, index) => `tenant-${index}` as 
 /** Computed once, when this was written. */
 const GOLDEN = [7, 2, 4, 0]
 
-void test('tenants are spread evenly', () => {
+test('tenants are spread evenly', () => {
   for (const shardCount of [1, 2, 3, 8, 16]) {
     const counts = Array.from({ length: shardCount }, () => 0)
     for (const name of names) {
@@ -20,7 +20,7 @@ void test('tenants are spread evenly', () => {
   }
 })
 
-void test('one more shard takes its share, and nobody else moves', () => {
+test('one more shard takes its share, and nobody else moves', () => {
   for (const shardCount of [1, 2, 7]) {
     const moved = names.filter((name) => {
       const before = shardOf(name, shardCount)
@@ -33,7 +33,7 @@ void test('one more shard takes its share, and nobody else moves', () => {
   }
 })
 
-void test('the assignment is the same after every restart', () => {
+test('the assignment is the same after every restart', () => {
   const shards = ['acme', 'postgres', 'a', 'zeta-9'].map((name) => shardOf(name as TenantName, 8))
   assert.deepEqual(shards, GOLDEN)
 })

@@ -1,7 +1,7 @@
 /**
- * Which shard a tenant belongs to: rendezvous hashing. Every shard gets a score for the tenant from a
- * hash of both, and the highest wins. With no table to keep it is the same in every thread and after
- * every restart, and when a shard is added only the tenants that move to it move at all.
+ * Which shard a tenant belongs to: rendezvous hashing. Every shard gets a score for the tenant
+ * from a hash of both, and the highest wins. With no table to keep it is the same in every thread
+ * and after every restart, and when a shard is added only the tenants that move to it move at all.
  *
  * The hash is FNV-1a with a final mix: not secret. Somebody who chooses tenant names can aim at one
  * shard; what he can do there is bounded by the limits of the pool.

@@ -8,7 +8,7 @@ const KEY = `${'A'.repeat(43)}=`
 const VERIFIER = `SCRAM-SHA-256$4096:c2FsdA==$${KEY}:${KEY}`
 const makeVerifier = async (password: string): Promise<string> => `made of ${password}`
 
-void test('verifiers are kept, plain passwords are turned into verifiers', async () => {
+test('verifiers are kept, plain passwords are turned into verifiers', async () => {
   const text = [
     '; users of the shop',
     '',
@@ -26,7 +26,7 @@ void test('verifiers are kept, plain passwords are turned into verifiers', async
   assert.equal(credentials.secretOf('eve'), undefined)
 })
 
-void test('a line that is wrong is named, its secret is not', async () => {
+test('a line that is wrong is named, its secret is not', async () => {
   const lines = [
     'bob s3cret',
     '"bob"',
@@ -46,7 +46,7 @@ void test('a line that is wrong is named, its secret is not', async () => {
   }
 })
 
-void test('any user and password that fit on a line survive quoting', async () => {
+test('any user and password that fit on a line survive quoting', async () => {
   const word = fc.string({ minLength: 1 }).filter((text) => !/[\r\n]/.test(text))
   const password = word.filter((text) => !/^(md5|SCRAM)/.test(text))
   await fc.assert(

@@ -1,6 +1,6 @@
 /**
- * Which tenants exist. A host implements it over its media: a folder of files, a table, a bucket. The
- * pool never asks: it opens what it is told to open.
+ * Which tenants exist. A host implements it over its media: a folder of files, a table, a bucket.
+ * The pool never asks: it opens what it is told to open.
  */
 import type { TenantName } from '../base/ids.ts'
 

@@ -73,7 +73,7 @@ function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boole
     error instanceof PgnapError && error.code === code && error.sqlState === sqlState
 }
 
-void test('a tenant that exists is connected to, one that does not is made, once', async () => {
+test('a tenant that exists is connected to, one that does not is made, once', async () => {
   const { gateway, directory, pool } = setUp()
   const gate = Promise.withResolvers<void>()
   directory.gate = gate.promise
@@ -86,7 +86,7 @@ void test('a tenant that exists is connected to, one that does not is made, once
   assert.equal(pool.clientCount, 4)
 })
 
-void test('a tenant that somebody else made meanwhile is connected to', async () => {
+test('a tenant that somebody else made meanwhile is connected to', async () => {
   const { gateway, directory } = setUp()
   const gate = Promise.withResolvers<void>()
   directory.gate = gate.promise
@@ -96,7 +96,7 @@ void test('a tenant that somebody else made meanwhile is connected to', async ()
   await client
 })
 
-void test('without create-on-connect an unknown tenant is refused with the way to make it', async () => {
+test('without create-on-connect an unknown tenant is refused with the way to make it', async () => {
   const { gateway, directory } = setUp({ createOnConnect: false })
   await assert.rejects(gateway.connect(request('new')), (error) => {
     assert.ok(failsWith('TENANT_UNKNOWN', '3D000')(error))
@@ -106,14 +106,14 @@ void test('without create-on-connect an unknown tenant is refused with the way t
   assert.equal(directory.creations, 0)
 })
 
-void test('bad names and branches are refused before anything is made', async () => {
+test('bad names and branches are refused before anything is made', async () => {
   const { gateway, directory } = setUp()
   await assert.rejects(gateway.connect(request('No')), failsWith('TENANT_NAME_INVALID', '3D000'))
   await assert.rejects(gateway.connect(request('a@b')), failsWith('NOT_SUPPORTED', '0A000'))
   assert.equal(directory.creations, 0)
 })
 
-void test('connections are limited per tenant and per shard, and closing makes room', async () => {
+test('connections are limited per tenant and per shard, and closing makes room', async () => {
   const { gateway, directory } = setUp({ connectionsPerTenantMax: 2, connectionsMax: 3 })
   const first = await gateway.connect(request('acme'))
   await gateway.connect(request('acme'))
@@ -127,13 +127,13 @@ void test('connections are limited per tenant and per shard, and closing makes r
   await gateway.connect(request('acme'))
 })
 
-void test('newcomers who arrive together do not slip past the limit', async () => {
+test('newcomers who arrive together do not slip past the limit', async () => {
   const { gateway } = setUp({ connectionsPerTenantMax: 2 })
   const results = await Promise.allSettled([1, 2, 3, 4].map(() => gateway.connect(request('acme'))))
   assert.equal(results.filter((result) => result.status === 'fulfilled').length, 2)
 })
 
-void test('a draining pool takes nobody in, an expelled client is told', async () => {
+test('a draining pool takes nobody in, an expelled client is told', async () => {
   const { gateway, pool } = setUp()
   const told: string[] = []
   await gateway.connect(request('acme', (error) => told.push(error.code)))
@@ -143,7 +143,7 @@ void test('a draining pool takes nobody in, an expelled client is told', async (
   await assert.rejects(gateway.connect(request('acme')), failsWith('SHUTTING_DOWN', '57P01'))
 })
 
-void test('passwords come from the credentials; without them everybody is trusted', async () => {
+test('passwords come from the credentials; without them everybody is trusted', async () => {
   assert.equal(setUp().gateway.authentication, 'trust')
   const credentials = await Credentials.parse('"ann" "x"', async (password) => `v(${password})`)
   const { gateway } = setUp({ credentials })

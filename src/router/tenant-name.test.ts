@@ -9,7 +9,7 @@ function isInvalid(error: unknown): boolean {
   return error instanceof PgnapError && error.code === 'TENANT_NAME_INVALID'
 }
 
-void test('valid names are taken as they are', () => {
+test('valid names are taken as they are', () => {
   for (const name of [
     'a',
     '0',
@@ -23,11 +23,11 @@ void test('valid names are taken as they are', () => {
   }
 })
 
-void test('an address may name a branch', () => {
+test('an address may name a branch', () => {
   assert.deepEqual(parseTenantAddress('acme@preview-7'), { tenant: 'acme', branch: 'preview-7' })
 })
 
-void test('anything else is refused', () => {
+test('anything else is refused', () => {
   const tooLong = 'a'.repeat(LIMITS.tenantNameCharsMax + 1)
   const names = ['', '-a', '_a', 'A', 'ä', 'a b', '../a', 'a/b', 'a.b', 'a\0', 'a\n', tooLong]
   for (const name of names) {
@@ -39,7 +39,7 @@ void test('anything else is refused', () => {
   }
 })
 
-void test('whatever is accepted is safe as a file name, and what it says is what was typed', () => {
+test('whatever is accepted is safe as a file name, and what it says is what was typed', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       try {

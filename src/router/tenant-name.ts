@@ -13,8 +13,9 @@ const NAME = /^[a-z0-9][a-z0-9_-]*$/
 
 /**
  * Names that are no tenants. `pgnap` is the admin console; the templates exist in every cluster and
- * clients that list databases skip them. `postgres` is not here: a client that names no database, and
- * every tool that needs some database to begin with, asks for it, so it is a tenant like any other.
+ * clients that list databases skip them. `postgres` is not here: a client that names no database,
+ * and every tool that needs some database to begin with, asks for it, so it is a tenant like any
+ * other.
  */
 export const RESERVED_NAMES: ReadonlySet<string> = new Set(['pgnap', 'template0', 'template1'])
 
@@ -53,7 +54,7 @@ function isName(text: string): boolean {
 function invalid(what: string, text: string): PgnapError {
   const shown = JSON.stringify(text.slice(0, LIMITS.tenantNameCharsMax))
   return new PgnapError('TENANT_NAME_INVALID', `${what} name ${shown} is not valid`, {
-    detail: `a name has 1 to ${LIMITS.tenantNameCharsMax} characters of a-z, 0-9, "_" and "-", and begins with a letter or digit`,
+    detail: `1 to ${LIMITS.tenantNameCharsMax} of a-z, 0-9, "_", "-"; first a letter or digit`,
     hint:
       text === ''
         ? 'name a database in the connection string'

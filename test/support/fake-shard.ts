@@ -1,7 +1,8 @@
 /**
  * A shard's lower room, faked for the pool's tests: an engine whose backends understand a few words
- * (begin, write, hint, commit, trap, grow) and stores that hold one number each. The fakes assert the
- * contract of what they stand for: one tenant per slot, one opening per store, nothing after discard.
+ * (begin, write, hint, commit, trap, grow) and stores that hold one number each. The fakes assert
+ * the contract of what they stand for: one tenant per slot, one opening per store, nothing after
+ * discard.
  */
 import assert from 'node:assert/strict'
 import { fromUtf8 } from '../../src/base/bytes.ts'
