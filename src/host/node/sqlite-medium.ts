@@ -1,10 +1,11 @@
 /**
  * A medium on `node:sqlite`: one file per tenant, and while it is open its write-ahead log beside it.
  *
- * Durability is SQLite's: WAL mode with synchronous=FULL makes one fsync per commit, of the log. The log
- * is never truncated while open, so once it has its size a commit overwrites blocks that are already
- * there and the fsync has no file metadata to write. Copying the log into the file is left to
- * `checkpoint`, on idle; SQLite does it by itself only beyond a bound.
+ * Durability is SQLite's: WAL mode with synchronous=FULL makes one fsync per commit, of the log. While the
+ * log grows, that fsync also writes file metadata: 0.29 ms measured, against 0.145 ms once the log has
+ * its size and commits overwrite what is there, which is what a bare fdatasync of 8 KiB costs. So the log
+ * is kept small and is not truncated: it begins again after every checkpoint. The pool checkpoints on
+ * idle; SQLite does it by itself beyond a bound, at the cost of about one more fsync for that commit.
  *
  * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and no
  * shared-memory file is made.
@@ -19,8 +20,10 @@ import { sqliteError } from './sqlite-medium-error.ts'
 const PAGE_BYTES = 4096
 /** SQLite's own cache per open tenant; Postgres pages are cached above it. */
 const CACHE_KIB = 512
-/** Pages in the log beyond which a commit pays for a checkpoint (16 MB). Idle ones come before. */
-const CHECKPOINT_PAGES = 4096
+/** Pages in the log beyond which a commit pays for a checkpoint (1 MB). Idle ones come before. */
+const CHECKPOINT_PAGES = 256
+/** A log that one huge commit made longer than this is cut when it begins again. */
+const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Prepared statements kept; the store has about forty. */
 const STATEMENTS_MAX = 128
 
@@ -59,7 +62,8 @@ export class NodeSqliteMedium implements Medium {
         PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;
         PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
         PRAGMA synchronous = ${synchronous}; PRAGMA cache_size = -${CACHE_KIB};
-        PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA temp_store = MEMORY;
+        PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
+        PRAGMA journal_size_limit = ${LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY;
         PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; COMMIT`)
       this.#database = database
     } catch (error) {
