@@ -98,8 +98,6 @@ export class FileNode {
   dirty: Map<number, Uint8Array> | undefined
   /** Of a directory: names that differ from the template; null for one that is gone. */
   overlay: Map<string, InodeNo | null> | undefined
-  /** The chunk that a read last had to fetch, to notice a scan. */
-  lastFetchedChunk: number
   /** Chunks of WAL written so far, from the start of the file. */
   walChunks: number
 
@@ -123,7 +121,6 @@ export class FileNode {
     this.cutChunk = Infinity
     this.dirty = undefined
     this.overlay = undefined
-    this.lastFetchedChunk = -2
     this.walChunks = 0
   }
 

@@ -6,8 +6,9 @@
  * go to the dirty map only; a full chunk equal to what is known to be there is dropped, which is what
  * keeps a commit small: Postgres rewrites whole blocks of WAL of which little changes.
  *
- * Chunks come one by one, except where reading goes forward: crash recovery reads WAL segments from
- * their start, and a scan of a heap asks for neighbours. Those fetch a run of chunks in one SELECT.
+ * Chunks come one by one, except those of WAL: crash recovery reads segments from their start, so a
+ * miss there fetches a run in one SELECT. For scans of a heap that was measured and does not pay (5 to 8
+ * us per page with runs of 16, 6.5 without).
  */
 import { assert } from '../base/assert.ts'
 import { isPrefix, trimmedLength } from '../base/bytes.ts'
@@ -20,8 +21,6 @@ import type { StoreView } from './view.ts'
 
 /** Chunks of WAL fetched at once. */
 const WAL_FETCH_CHUNKS = 64
-/** Pages of a heap fetched at once, when the page before was fetched just now. */
-const SCAN_FETCH_CHUNKS = 16
 const EMPTY = new Uint8Array(0)
 
 export interface FilePagesOptions {
@@ -134,10 +133,8 @@ export class FilePages {
     if (!needsStore) return this.#fromTemplate(node, chunk, node.baseBytes)
     const cached = this.cache.get(chunkKey(node.ino, chunk))
     if (cached !== undefined) return cached
-    const scanning = node.lastFetchedChunk === chunk - 1
-    const wanted = node.isWal ? WAL_FETCH_CHUNKS : scanning ? SCAN_FETCH_CHUNKS : 1
-    const count = Math.min(wanted, Math.ceil(node.size / node.chunkBytes) - chunk)
-    node.lastFetchedChunk = chunk + Math.max(count, 1) - 1
+    const left = Math.ceil(node.size / node.chunkBytes) - chunk
+    const count = node.isWal ? Math.min(WAL_FETCH_CHUNKS, left) : 1
     const content = count > 1 ? this.#fetchRun(node, chunk, count) : this.#fetch(node, chunk)
     this.cache.put(chunkKey(node.ino, chunk), content)
     return content
