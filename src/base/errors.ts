@@ -31,6 +31,7 @@ export const ERRORS = {
   REQUEST_INVALID: { sqlState: '22023', kind: 'fix', httpStatus: 400 },
   REQUEST_REFUSED: { sqlState: '42501', kind: 'fix', httpStatus: 403 },
   ROUTE_UNKNOWN: { sqlState: '08P01', kind: 'fix', httpStatus: 404 },
+  METHOD_NOT_ALLOWED: { sqlState: '08P01', kind: 'fix', httpStatus: 405 },
   NOT_SUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 501 },
   SERVER_UNREACHABLE: { sqlState: '08001', kind: 'wait', httpStatus: 503 },
   PROTOCOL_UNSUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 400 },

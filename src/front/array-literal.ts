@@ -1,17 +1,17 @@
 /**
  * Postgres array literals, such as `{1,NULL,"a \"quoted\" one",{nested}}`: read and written.
  *
- * Reading is total: what is not an array literal as Postgres's array_out writes it gives undefined, and
- * never an exception, because the text may come from a type that only looks like an array. Nesting is
- * followed without recursion, so that no input can exhaust the stack.
+ * Reading is total: what is not an array literal as Postgres's array_out writes it gives
+ * undefined, and never an exception, because the text may come from a type that only looks like an
+ * array. Nesting is followed without recursion, so that no input can exhaust the stack.
  */
 
 /** A value inside an array that has been read: an element, NULL, or an inner array. */
 export type ArrayReading<Element> = (Element | null | ArrayReading<Element>)[]
 
 /**
- * Elements of an array literal, each read by `readElement`; undefined if `text` is not one. Lower bounds
- * (`[0:1]={a,b}`) are accepted and dropped: arrays of JavaScript begin at 0.
+ * Elements of an array literal, each read by `readElement`; undefined if `text` is not one. Lower
+ * bounds (`[0:1]={a,b}`) are accepted and dropped: arrays of JavaScript begin at 0.
  * @param delimiter `,` for every built-in type but box, which has `;`
  */
 export function readArrayLiteral<Element>(
@@ -54,8 +54,8 @@ export function readArrayLiteral<Element>(
 }
 
 /**
- * An array as a literal. Elements are what `writeElement` makes of them; null and undefined are NULL.
- * Every text is quoted, which is always allowed and spares knowing when it must be.
+ * An array as a literal. Elements are what `writeElement` makes of them; null and undefined are
+ * NULL. Every text is quoted, which is always allowed and spares knowing when it must be.
  */
 export function writeArrayLiteral(
   values: readonly unknown[],

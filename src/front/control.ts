@@ -3,9 +3,10 @@
  * clients do. One interface, so that all of them behave the same wherever the tenants live: in this
  * thread, in other threads, behind Durable Objects.
  *
- * Every method rejects with PgnapError, or with {@link PostgresError} where Postgres itself said no.
+ * Every method rejects with PgnapError, or with PostgresError of wire/result.ts where Postgres
+ * itself said no.
  */
-import type { PostgresError, ResultSet } from './wire/result.ts'
+import type { ResultSet } from './wire/result.ts'
 
 /** One statement with its parameters in text form; null is NULL. */
 export interface Statement {

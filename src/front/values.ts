@@ -1,6 +1,6 @@
 /**
- * Values between JavaScript and Postgres's text format: parameters in, columns out. HTTP and the library
- * share it, so that a value looks the same whichever way it was asked for.
+ * Values between JavaScript and Postgres's text format: parameters in, columns out. HTTP and the
+ * library share it, so that a value looks the same whichever way it was asked for.
  *
  * | Postgres                     | over HTTP (JSON)            | in the library           |
  * |------------------------------|-----------------------------|--------------------------|
@@ -12,13 +12,14 @@
  * | arrays of known types        | array of the above          | array of the above       |
  * | int8, numeric, dates, others | text                        | text                     |
  *
- * int8 and numeric stay text because a JavaScript number would change them, and a bigint cannot become
- * JSON. Dates and timestamps stay text because a Date has milliseconds and Postgres has microseconds: a
- * row read and compared again would not be found; and `date` is no moment in time at all. Who wants
- * another type gives a reader of their own for it.
+ * int8 and numeric stay text because a JavaScript number would change them, and a bigint cannot
+ * become JSON. Dates and timestamps stay text because a Date has milliseconds and Postgres has
+ * microseconds: a row read and compared again would not be found; and `date` is no moment in time
+ * at all. Who wants another type gives a reader of their own for it.
  *
  * It must never guess: a type that is not in the tables below stays the text that Postgres wrote.
  */
+import { AssertionError } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import { readArrayLiteral, writeArrayLiteral } from './array-literal.ts'
 import type { ResultSet } from './wire/result.ts'
@@ -40,7 +41,9 @@ const OID = {
   jsonb: 3802,
 } as const
 
-/** Array types of Postgres 18 whose text is an array literal with commas: array OID to element OID. */
+/**
+ * Array types of Postgres 18 whose text is an array literal with commas: array OID to element OID.
+ */
 const ELEMENT_OIDS: ReadonlyMap<number, number> = new Map([
   [1000, OID.bool],
   [1001, OID.bytea],
@@ -50,45 +53,44 @@ const ELEMENT_OIDS: ReadonlyMap<number, number> = new Map([
   [1021, OID.float4],
   [1022, OID.float8],
   [3807, OID.jsonb],
-  // Elements that stay text: "char", name, text, bpchar, varchar, int8, oid, numeric, uuid, dates, ...
-  ...(
-    [
-      [1002, 18],
-      [1003, 19],
-      [1016, 20],
-      [1008, 24],
-      [1009, 25],
-      [1028, 26],
-      [143, 142],
-      [651, 650],
-      [1041, 869],
-      [791, 790],
-      [1040, 829],
-      [775, 774],
-      [1014, 1042],
-      [1015, 1043],
-      [1182, 1082],
-      [1183, 1083],
-      [1115, 1114],
-      [1185, 1184],
-      [1187, 1186],
-      [1270, 1266],
-      [1561, 1560],
-      [1563, 1562],
-      [1231, 1700],
-      [2951, 2950],
-      [3221, 3220],
-      [3643, 3614],
-      [3645, 3615],
-      [4073, 4072],
-      [3905, 3904],
-      [3907, 3906],
-      [3909, 3908],
-      [3911, 3910],
-      [3913, 3912],
-      [3927, 3926],
-    ] as const
-  ),
+  // Elements that stay text: "char", name, text, bpchar, varchar, int8, oid, numeric, uuid, dates,
+  // ...
+  ...([
+    [1002, 18],
+    [1003, 19],
+    [1016, 20],
+    [1008, 24],
+    [1009, 25],
+    [1028, 26],
+    [143, 142],
+    [651, 650],
+    [1041, 869],
+    [791, 790],
+    [1040, 829],
+    [775, 774],
+    [1014, 1042],
+    [1015, 1043],
+    [1182, 1082],
+    [1183, 1083],
+    [1115, 1114],
+    [1185, 1184],
+    [1187, 1186],
+    [1270, 1266],
+    [1561, 1560],
+    [1563, 1562],
+    [1231, 1700],
+    [2951, 2950],
+    [3221, 3220],
+    [3643, 3614],
+    [3645, 3615],
+    [4073, 4072],
+    [3905, 3904],
+    [3907, 3906],
+    [3909, 3908],
+    [3911, 3910],
+    [3913, 3912],
+    [3927, 3926],
+  ] as const),
 ])
 
 const asText: ValueReader = (text) => text
@@ -119,7 +121,9 @@ export const libraryReaders: ValueReaders = readersOf([
 /** Every value as Postgres wrote it. */
 export const textReaders: ValueReaders = () => asText
 
-/** `readers`, except for the types that `own` names by OID; arrays of those are read by it as well. */
+/**
+ * `readers`, except for the types that `own` names by OID; arrays of those are read by it as well.
+ */
 export function withOwnReaders(
   readers: ValueReaders,
   own: Readonly<Record<number, ValueReader>>,
@@ -141,7 +145,9 @@ export function readRowArrays(result: ResultSet, readers: ValueReaders): unknown
   )
 }
 
-/** Rows as objects by column name. Of columns with one name the last one wins, as in node-postgres. */
+/**
+ * Rows as objects by column name. Of columns with one name the last one wins, as in node-postgres.
+ */
 export function readRowObjects(
   result: ResultSet,
   readers: ValueReaders,
@@ -159,9 +165,10 @@ export function encodeParameters(values: readonly unknown[]): (string | null)[] 
 }
 
 /**
- * A parameter in text form; null is NULL. Numbers, bigints and booleans become their text, a Date its
- * moment in UTC, bytes `\x` and hex, an array a Postgres array, any other object its JSON. An array that
- * is meant as json has to be given as text (JSON.stringify), since nothing tells the two apart.
+ * A parameter in text form; null is NULL. Numbers, bigints and booleans become their text, a Date
+ * its moment in UTC, bytes `\x` and hex, an array a Postgres array, any other object its JSON. An
+ * array that is meant as json has to be given as text (JSON.stringify), since nothing tells the
+ * two apart.
  * @param name the parameter in the error's words
  */
 export function encodeParameter(value: unknown, name: string): string | null {
@@ -176,8 +183,12 @@ export function encodeParameter(value: unknown, name: string): string | null {
       return String(value)
     case 'object':
       return encodeObject(value, name)
+    case 'undefined':
+    case 'function':
+    case 'symbol':
+      throw unfit(name, `is of type ${typeof value}`)
     default:
-      throw unfit(name, `is ${typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`}`)
+      throw new AssertionError('typeof knows no other types')
   }
 }
 
@@ -208,11 +219,11 @@ function isDate(value: object): value is { toISOString(): string; getTime(): num
   return Object.prototype.toString.call(value) === '[object Date]'
 }
 
-/** ISO 8601 as Postgres reads it: it wants no sign before long years, and BC for those before year 1. */
-function writeDate(
-  date: { toISOString(): string; getTime(): number },
-  name: string,
-): string {
+/**
+ * ISO 8601 as Postgres reads it: it wants no sign before long years, and BC for those before year
+ * 1.
+ */
+function writeDate(date: { toISOString(): string; getTime(): number }, name: string): string {
   if (Number.isNaN(date.getTime())) throw unfit(name, 'is an invalid Date')
   const text = date.toISOString()
   const [, year = '', rest = ''] = /^([+-]?\d+)(-.*)$/.exec(text) ?? []
@@ -242,7 +253,8 @@ function readJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    // Postgres has checked it, but its json allows what JavaScript may not; the text is always right.
+    // Postgres has checked it, but its json allows what JavaScript may not; the text is always
+    // right.
     return text
   }
 }

@@ -1,0 +1,81 @@
+/**
+ * `/v1`: tenants and the pool as a JSON API, and queries for programs that want no driver at all.
+ * docs/http-api.md describes it request by request.
+ */
+import { Hono } from 'hono'
+import { LIMITS } from '../../base/limits.ts'
+import type { Control } from '../control.ts'
+import {
+  encodeParameters,
+  jsonReaders,
+  readRowArrays,
+  readRowObjects,
+  textReaders,
+} from '../values.ts'
+import { jsonAnswer, jsonField, queryTiming } from './answers.ts'
+import { optionalFlag, optionalList, queryNumber, readJsonObject, requiredText } from './request.ts'
+
+/** Tenants of one page unless the request says otherwise. */
+const PAGE_TENANTS = 100
+
+/** The routes, to be mounted at `/v1`. */
+export function adminRoutes(control: Control): Hono {
+  const routes = new Hono()
+  addTenantRoutes(routes, control)
+  addQueryRoute(routes, control)
+  routes.get('/pool', async (context) => jsonAnswer(context, await control.pool()))
+  return routes
+}
+
+function addTenantRoutes(routes: Hono, control: Control): void {
+  routes.get('/tenants', async (context) => {
+    const range = { otherwise: PAGE_TENANTS, max: LIMITS.tenantsPerPageMax }
+    const limit = queryNumber(context, 'limit', range)
+    const after = context.req.query('after')
+    // One more than asked for tells whether there is a next page.
+    const page = { limit: limit + 1, ...(after === undefined ? {} : { after }) }
+    const found = await control.listTenants(page)
+    const tenants = found.slice(0, limit)
+    const next = found.length > limit ? (tenants.at(-1)?.name ?? null) : null
+    return jsonAnswer(context, { tenants, next })
+  })
+  routes.post('/tenants', async (context) => {
+    const name = requiredText(await readJsonObject(context), 'name', '{"name": "acme"}')
+    const tenant = await control.createTenant(name)
+    context.header('Location', `/v1/tenants/${encodeURIComponent(tenant.name)}`)
+    return jsonAnswer(context, tenant, 201)
+  })
+  routes.get('/tenants/:name', async (context) =>
+    jsonAnswer(context, await control.showTenant(context.req.param('name'))),
+  )
+  routes.delete('/tenants/:name', async (context) => {
+    await control.deleteTenant(context.req.param('name'))
+    return context.body(null, 204)
+  })
+  routes.post('/tenants/:name/nap', async (context) =>
+    jsonAnswer(context, await control.napTenant(context.req.param('name'))),
+  )
+  routes.post('/tenants/:name/wake', async (context) =>
+    jsonAnswer(context, await control.wakeTenant(context.req.param('name'))),
+  )
+}
+
+function addQueryRoute(routes: Hono, control: Control): void {
+  routes.post('/tenants/:name/query', async (context) => {
+    const body = await readJsonObject(context)
+    const sql = requiredText(body, 'sql', '{"sql": "select $1::int", "params": [1]}')
+    const parameters = encodeParameters(optionalList(body, 'params'))
+    const readers = optionalFlag(body, 'rawText') ? textReaders : jsonReaders
+    const readRows = optionalFlag(body, 'arrayMode') ? readRowArrays : readRowObjects
+    const { signal } = context.req.raw
+    const tenant = context.req.param('name')
+    const { result, timings } = await control.query(tenant, { sql, parameters }, signal)
+    context.header('Server-Timing', queryTiming(timings))
+    return jsonAnswer(context, {
+      fields: result.fields.map(jsonField),
+      rows: readRows(result, readers),
+      command: result.command,
+      rowCount: result.rowCount,
+    })
+  })
+}

@@ -1,0 +1,130 @@
+/**
+ * What answers look like: JSON under a limit, errors in one shape, Server-Timing.
+ *
+ * Two shapes of errors: that of /v1, `{ "error": { code, sqlState, message, hint, detail } }`, and
+ * that of Neon's /sql, a flat object with the fields of Postgres, which drivers turn into their
+ * own error class. Neither ever holds a stack or anything of another tenant.
+ */
+import type { Context } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { utf8 } from '../../base/bytes.ts'
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Timings } from '../control.ts'
+import { PostgresError, type ResultField } from '../wire/result.ts'
+
+/** A column in the form of node-postgres and of Neon. */
+export interface JsonField {
+  readonly name: string
+  readonly tableID: number
+  readonly columnID: number
+  readonly dataTypeID: number
+  readonly dataTypeSize: number
+  readonly dataTypeModifier: number
+  readonly format: 'text'
+}
+
+export interface ErrorAnswer {
+  readonly status: number
+  readonly body: unknown
+}
+
+/** Letters of an ErrorResponse by the names that drivers give them. */
+const FIELD_NAMES: Readonly<Record<string, string>> = {
+  message: 'M',
+  code: 'C',
+  severity: 'V',
+  detail: 'D',
+  hint: 'H',
+  position: 'P',
+  internalPosition: 'p',
+  internalQuery: 'q',
+  where: 'W',
+  schema: 's',
+  table: 't',
+  column: 'c',
+  dataType: 'd',
+  constraint: 'n',
+  file: 'F',
+  line: 'L',
+  routine: 'R',
+}
+
+/** Writes `body` as JSON. Throws ANSWER_TOO_LARGE beyond LIMITS.httpAnswerBytesMax. */
+export function jsonAnswer(context: Context, body: unknown, status: number = 200): Response {
+  const bytes = utf8(JSON.stringify(body)) as Uint8Array<ArrayBuffer>
+  if (bytes.length > LIMITS.httpAnswerBytesMax) {
+    throw new PgnapError(
+      'ANSWER_TOO_LARGE',
+      `the answer has ${bytes.length} bytes, more than the ${LIMITS.httpAnswerBytesMax} allowed`,
+      { hint: 'add a limit clause, or read large results over the Postgres wire protocol' },
+    )
+  }
+  context.header('Content-Type', 'application/json')
+  return context.body(bytes, status as ContentfulStatusCode)
+}
+
+export function jsonField(field: ResultField): JsonField {
+  return {
+    name: field.name,
+    tableID: field.tableOid,
+    columnID: field.columnNumber,
+    dataTypeID: field.typeOid,
+    dataTypeSize: field.typeBytes,
+    dataTypeModifier: field.typeModifier,
+    format: 'text',
+  }
+}
+
+/** An error in the shape of /v1. What is not an error of ours or of Postgres is INTERNAL. */
+export function errorAnswer(error: unknown): ErrorAnswer {
+  if (error instanceof PostgresError) {
+    const { code, message, detail, hint, ...others } = namedFields(error)
+    const body = { code: 'POSTGRES', sqlState: code, message, hint, detail, ...others }
+    return { status: 400, body: { error: body } }
+  }
+  const { code, sqlState, message, hint = null, detail = null, httpStatus } = toPgnapError(error)
+  return { status: httpStatus, body: { error: { code, sqlState, message, hint, detail } } }
+}
+
+/**
+ * An error in the shape of Neon's /sql. Drivers read the fields only at status 400, so that is the
+ * status of everything the caller has to fix, except what is told by the status alone (413, 507,
+ * 501).
+ */
+export function neonErrorAnswer(error: unknown): ErrorAnswer {
+  if (error instanceof PostgresError) return { status: 400, body: namedFields(error) }
+  const { sqlState, kind, message, hint, detail, httpStatus } = toPgnapError(error)
+  const told = httpStatus === 413 || httpStatus >= 500 || kind !== 'fix'
+  const fields = { C: sqlState, V: 'ERROR', M: message }
+  const more = { ...(hint && { H: hint }), ...(detail && { D: detail }) }
+  const body = namedFields(new PostgresError({ ...fields, ...more }))
+  return { status: told ? httpStatus : 400, body }
+}
+
+function namedFields(error: PostgresError): Record<string, string | null> {
+  return Object.fromEntries(
+    Object.entries(FIELD_NAMES).map(([name, letter]) => [name, error.fields[letter] ?? null]),
+  )
+}
+
+/** The Server-Timing header of a query. */
+export function queryTiming(timings: Timings): string {
+  const { routeMs, queueMs, wakeMs, wokenFrom, executeMs, persistMs } = timings
+  return [
+    `route;dur=${decimal(routeMs)}`,
+    `queue;dur=${decimal(queueMs)}`,
+    `wake;dur=${decimal(wakeMs)};desc="${wokenFrom}"`,
+    `exec;dur=${decimal(executeMs)}`,
+    `persist;dur=${decimal(persistMs)}`,
+  ].join(', ')
+}
+
+/** The Server-Timing header of everything else. */
+export function totalTiming(totalMs: number): string {
+  return `total;dur=${decimal(totalMs)}`
+}
+
+function decimal(durationMs: number): string {
+  return String(Math.round(durationMs * 1000) / 1000)
+}

@@ -1,0 +1,89 @@
+/**
+ * The HTTP front: SQL over HTTP for drivers, a JSON API for programs, a page for people.
+ * Runtime-neutral: a host gives it requests by `fetch`, a test by `request`.
+ *
+ *   request --> Server-Timing --> Host, Origin --> body limit --> password --> route --> Control
+ *
+ * Nothing here knows where tenants live, and nothing keeps state between two requests. It must
+ * never let a request reach the Control before its Host, its Origin and its password were looked
+ * at.
+ */
+import { Hono } from 'hono'
+import type { Context } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { Clock } from '../../base/clock.ts'
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Log } from '../../base/log.ts'
+import type { Control } from '../control.ts'
+import { PostgresError } from '../wire/result.ts'
+import { adminRoutes } from './admin-routes.ts'
+import { errorAnswer, neonErrorAnswer, totalTiming } from './answers.ts'
+import { type GuardOptions, allowOrigin, guardOrigin, guardPassword } from './guard.ts'
+import { PAGE_POLICY, startPage } from './page.ts'
+import { unknownRoute } from './routes.ts'
+import { sqlRoute } from './sql-route.ts'
+
+export interface HttpOptions extends GuardOptions {
+  readonly control: Control
+  readonly clock: Clock
+  /** Version of pgnap. */
+  readonly version: string
+  /** Version of Postgres, as `18.1`. */
+  readonly serverVersion: string
+  readonly log: Log
+}
+
+/**
+ * The application.
+ *
+ * @example
+ * const app = createHttp({ control, clock, log, version: '0.1.0', serverVersion: '18.1' })
+ * const answer = await app.request('/v1/pool')
+ */
+export function createHttp(options: HttpOptions): Hono {
+  const { control, clock, version, serverVersion } = options
+  const app = new Hono()
+  app.use(async (context, next) => {
+    const startMs = clock.monotonicMs()
+    await next()
+    if (context.res.headers.has('Server-Timing')) return
+    context.header('Server-Timing', totalTiming(clock.monotonicMs() - startMs))
+  })
+  app.use(guardOrigin(options))
+  app.use(bodyLimit({ maxSize: LIMITS.httpRequestBytesMax, onError: tooLarge }))
+
+  app.use('/sql', allowOrigin(options))
+  app.route('/sql', sqlRoute(options))
+  app.use('/v1/*', guardPassword(options))
+  app.route('/v1', adminRoutes(control))
+
+  app.get('/healthz', (context) => context.json({ status: 'ok', version, serverVersion }))
+  app.get('/readyz', (context) => {
+    const ready = control.ready()
+    return context.json({ ready }, ready ? 200 : 503)
+  })
+  app.get('/', (context) => {
+    context.header('Content-Security-Policy', PAGE_POLICY)
+    return context.html(startPage({ version, serverVersion }))
+  })
+  app.notFound((context) => failure(context, unknownRoute(context), options.log))
+  app.onError((error, context) => failure(context, error, options.log))
+  return app
+}
+
+function tooLarge(): never {
+  const limit = LIMITS.httpRequestBytesMax
+  throw new PgnapError('MESSAGE_TOO_LARGE', `the body has more than the ${limit} bytes allowed`, {
+    hint: 'send large amounts over the Postgres wire protocol, with COPY',
+  })
+}
+
+function failure(context: Context, error: unknown, log: Log): Response {
+  if (!(error instanceof PostgresError) && toPgnapError(error).kind === 'report') {
+    log.error('an HTTP request failed', { error, method: context.req.method })
+  }
+  const { status, body } = context.req.path === '/sql' ? neonErrorAnswer(error) : errorAnswer(error)
+  return context.json(body, status as ContentfulStatusCode)
+}

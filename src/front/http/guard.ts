@@ -1,0 +1,166 @@
+/**
+ * Who may ask. A server on loopback without passwords is within reach of every web page that its
+ * user opens, because the browser runs there too. Three rules stand against that;
+ * docs/decisions/0004 tells the attacks and why these and no others.
+ *
+ *   Host     must be an address, a name without dots, localhost, or a name the operator gave: a
+ *   page that
+ *            has pointed its own domain at 127.0.0.1 (DNS rebinding) sends that domain.
+ *   Origin   if there is one, must be loopback, the server itself, or one the operator gave. With
+ *            passwords, /sql is open to all origins, as Neon's is: no browser adds a password by
+ *            itself.
+ *   Password with `authenticate`: of the connection string on /sql, HTTP basic on /v1.
+ *
+ * It must never answer a refused request with CORS headers: those are what would let the page read.
+ */
+import type { Context, MiddlewareHandler } from 'hono'
+import { PgnapError } from '../../base/errors.ts'
+import { type Credentials, basicCredentials } from './request.ts'
+
+/**
+ * Whether `password` is the one of `user`, who may use `tenant`. Must take as long for unknown
+ * users.
+ */
+export type Authenticate = (user: string, password: string, tenant: string) => Promise<boolean>
+
+export interface GuardOptions {
+  /** Absent: everybody is let in, so only trusted hosts and origins are. */
+  readonly authenticate?: Authenticate
+  /** Host names by which the server is reached, without port. */
+  readonly allowedHosts?: readonly string[]
+  /** Origins of web pages that may ask, as `https://app.example.com`. */
+  readonly allowedOrigins?: readonly string[]
+}
+
+/** The admin console's database: who may use it may use what belongs to no tenant. */
+export const ADMIN_TENANT = 'pgnap'
+
+const NEON_HEADERS = [
+  'Authorization',
+  'Content-Type',
+  'Neon-Connection-String',
+  'Neon-Raw-Text-Output',
+  'Neon-Array-Mode',
+  'Neon-Pool-Opt-In',
+  'Neon-Batch-Read-Only',
+  'Neon-Batch-Isolation-Level',
+]
+const PREFLIGHT_SECONDS = 86_400
+
+/** Refuses requests by their Host and Origin. Goes before everything else. */
+export function guardOrigin(options: GuardOptions): MiddlewareHandler {
+  const hosts = new Set((options.allowedHosts ?? []).map((host) => host.toLowerCase()))
+  const origins = new Set(options.allowedOrigins ?? [])
+  // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
+  const anyHost = options.authenticate !== undefined && hosts.size === 0
+  return async (context, next) => {
+    const host = context.req.header('Host') ?? new URL(context.req.url).host
+    if (!anyHost && !isTrustedHost(host, hosts)) {
+      throw new PgnapError('REQUEST_REFUSED', `the host name ${JSON.stringify(host)} is not ours`, {
+        hint: 'ask by address or as localhost, or allow the name in the server configuration',
+      })
+    }
+    const origin = context.req.header('Origin')
+    const open = options.authenticate !== undefined && context.req.path === '/sql'
+    if (origin !== undefined && !open && !isTrustedOrigin(origin, host, origins)) {
+      throw new PgnapError('REQUEST_REFUSED', `web pages of ${origin} may not use this server`, {
+        hint: 'allow the origin in the server configuration, or use passwords (--auth scram)',
+      })
+    }
+    await next()
+  }
+}
+
+/** CORS of /sql; the guard has passed the origin. */
+export function allowOrigin(options: GuardOptions): MiddlewareHandler {
+  return async (context, next) => {
+    const origin = context.req.header('Origin')
+    if (options.authenticate) context.header('Access-Control-Allow-Origin', '*')
+    else if (origin !== undefined) context.header('Access-Control-Allow-Origin', origin)
+    context.header('Vary', 'Origin')
+    context.header('Access-Control-Expose-Headers', 'Server-Timing')
+    if (context.req.method !== 'OPTIONS') return next()
+    context.header('Allow', 'OPTIONS, POST')
+    context.header('Access-Control-Allow-Methods', 'OPTIONS, POST')
+    context.header('Access-Control-Allow-Headers', NEON_HEADERS.join(', '))
+    context.header('Access-Control-Max-Age', String(PREFLIGHT_SECONDS))
+    return context.body(null, 200)
+  }
+}
+
+/** Asks for HTTP basic authentication on /v1, for the tenant in the path or the admin console. */
+export function guardPassword({ authenticate }: GuardOptions): MiddlewareHandler {
+  return async (context, next) => {
+    if (authenticate) {
+      const credentials = basicCredentials(context.req.header('Authorization'))
+      try {
+        await checkPassword(authenticate, credentials, tenantOf(context))
+      } catch (error) {
+        context.header('WWW-Authenticate', 'Basic realm="pgnap", charset="UTF-8"')
+        throw error
+      }
+    }
+    await next()
+  }
+}
+
+/** Throws AUTHENTICATION_FAILED, in the same words whatever was wrong. */
+export async function checkPassword(
+  authenticate: Authenticate,
+  credentials: Credentials | undefined,
+  tenant: string,
+): Promise<void> {
+  const user = credentials?.user ?? ''
+  if (credentials && (await authenticate(user, credentials.password, tenant))) return
+  throw new PgnapError(
+    'AUTHENTICATION_FAILED',
+    `password authentication failed for user "${user}"`,
+    {
+      hint: 'send them in the connection string on /sql, as basic authentication on /v1',
+    },
+  )
+}
+
+function tenantOf(context: Context): string {
+  const encoded = /^\/v1\/tenants\/([^/]+)/.exec(context.req.path)?.[1]
+  if (encoded === undefined) return ADMIN_TENANT
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    return encoded
+  }
+}
+
+function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {
+  const name = hostName(host)
+  // A page from an address or a name without dots was served by that machine itself: no one can
+  // have either in the public DNS.
+  return name !== undefined && (allowed.has(name) || isAddress(name) || isLocalName(name))
+}
+
+function isTrustedOrigin(origin: string, host: string, allowed: ReadonlySet<string>): boolean {
+  if (allowed.has(origin)) return true
+  const url = URL.parse(origin)
+  if (!url || !/^https?:$/.test(url.protocol)) return false
+  return url.host === host.toLowerCase() || isLoopback(url.hostname)
+}
+
+function hostName(host: string): string | undefined {
+  // `:` ends the name only outside of the brackets of an IPv6 address.
+  return /^(\[[0-9a-f:.]+\]|[^:[\]/@\s]+)(?::\d+)?$/
+    .exec(host.toLowerCase())?.[1]
+    ?.replace(/\.$/, '')
+}
+
+function isAddress(name: string): boolean {
+  return name.startsWith('[') || /^\d{1,3}(?:\.\d{1,3}){3}$/.test(name)
+}
+
+function isLocalName(name: string): boolean {
+  return !name.includes('.') || name.endsWith('.localhost')
+}
+
+function isLoopback(name: string): boolean {
+  const isName = name === 'localhost' || name.endsWith('.localhost')
+  return isName || name === '[::1]' || (isAddress(name) && name.startsWith('127.'))
+}

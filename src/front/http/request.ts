@@ -1,0 +1,153 @@
+/**
+ * What requests carry: JSON bodies and credentials. Everything here comes from strangers; whatever
+ * is not exactly as documented is REQUEST_INVALID with a hint that shows the right form.
+ */
+import type { Context } from 'hono'
+import { PgnapError } from '../../base/errors.ts'
+
+export type JsonObject = Readonly<Record<string, unknown>>
+
+export interface Credentials {
+  readonly user: string
+  readonly password: string
+}
+
+/**
+ * TypeScript does not know yet that a reviver is told a number's own text, nor how to keep that.
+ */
+interface LosslessJson {
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+  ): unknown
+  rawJSON(text: string): object
+}
+const losslessJson = JSON as unknown as LosslessJson
+
+/**
+ * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none.
+ *
+ * Numbers that a JavaScript number would change (2^53 + 1, thirty decimals) are kept as raw JSON
+ * values, which turn into their own text when they are written as a parameter: programs in other
+ * languages do send them, and a number must not change on its way into a table.
+ */
+export async function readJsonObject(context: Context): Promise<JsonObject> {
+  const text = await context.req.text()
+  let value: unknown
+  try {
+    value = losslessJson.parse(text, (_, each, { source }) =>
+      typeof each === 'number' && source !== undefined && loses(each, source)
+        ? losslessJson.rawJSON(source)
+        : each,
+    )
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw invalid(`the body is not JSON: ${reason}`, 'send one JSON object', cause)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalid('the body is not a JSON object', 'send one JSON object')
+  }
+  return value as JsonObject
+}
+
+function loses(value: number, source: string): boolean {
+  if (!/^-?\d+(?:\.\d+)?$/.test(source)) return false
+  const shortest = source.includes('.') ? source.replace(/\.?0+$/, '') : source
+  return String(value) !== shortest && shortest !== '-0'
+}
+
+/** A field that has to be text. */
+export function requiredText(body: JsonObject, name: string, example: string): string {
+  const value = body[name]
+  if (typeof value !== 'string') {
+    throw invalid(`"${name}" has to be text`, `send a body such as ${example}`)
+  }
+  return value
+}
+
+/** A field that is a list if it is there. */
+export function optionalList(body: JsonObject, name: string): readonly unknown[] {
+  const value = body[name] ?? []
+  if (!Array.isArray(value)) throw invalid(`"${name}" has to be a list`, `such as "${name}": [1]`)
+  return value
+}
+
+/** A field that is true or false if it is there. */
+export function optionalFlag(body: JsonObject, name: string): boolean | undefined {
+  const value = body[name] ?? undefined
+  if (value !== undefined && typeof value !== 'boolean') {
+    throw invalid(`"${name}" has to be true or false`, `leave "${name}" out for the default`)
+  }
+  return value
+}
+
+/** A whole number from the query string. */
+export function queryNumber(
+  context: Context,
+  name: string,
+  range: { readonly otherwise: number; readonly max: number },
+): number {
+  const text = context.req.query(name)
+  if (text === undefined) return range.otherwise
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0
+  if (value < 1 || value > range.max) {
+    throw invalid(`${name}=${text} is out of range`, `${name} is between 1 and ${range.max}`)
+  }
+  return value
+}
+
+/** User and password of HTTP basic authentication (RFC 7617); undefined if the header is none. */
+export function basicCredentials(header: string | undefined): Credentials | undefined {
+  const encoded = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(header ?? '')?.[1]
+  if (encoded === undefined || encoded.replace(/=+$/, '').length % 4 === 1) return undefined
+  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
+  const text = new TextDecoder().decode(bytes)
+  const colon = text.indexOf(':')
+  if (colon < 0) return undefined
+  return { user: text.slice(0, colon), password: text.slice(colon + 1) }
+}
+
+export interface ConnectionString extends Credentials {
+  /** The database's name: the tenant. */
+  readonly tenant: string
+}
+
+const EXAMPLE = 'postgres://user:password@localhost/TENANT'
+/**
+ * They would change the session, and there is no way to honour them here: saying so beats silence.
+ */
+const SESSION_PARAMETERS = ['options', 'search_path', 'replication']
+
+/**
+ * Reads a connection string; its database is the tenant, its host and port mean nothing here.
+ * Parameters about the connection itself (sslmode, channel_binding, ...) are ignored, there is
+ * none.
+ */
+export function readConnectionString(text: string | undefined): ConnectionString {
+  const hint = `send the header Neon-Connection-String: ${EXAMPLE}`
+  if (text === undefined) throw invalid('the header Neon-Connection-String is missing', hint)
+  const url = URL.parse(text)
+  // The text is not repeated: it holds a password.
+  if (!url || !/^postgres(?:ql)?:$/.test(url.protocol)) {
+    throw invalid('the header Neon-Connection-String is not a connection string', hint)
+  }
+  for (const name of SESSION_PARAMETERS) {
+    if (!url.searchParams.has(name)) continue
+    throw new PgnapError('NOT_SUPPORTED', `"${name}" in a connection string over HTTP`, {
+      hint: 'use the Postgres wire protocol for statements that need session settings',
+    })
+  }
+  try {
+    const [, tenant = ''] = url.pathname.split('/').map(decodeURIComponent)
+    if (tenant === '') throw invalid('the connection string names no database', hint)
+    const user = decodeURIComponent(url.username)
+    return { tenant, user, password: decodeURIComponent(url.password) }
+  } catch (error) {
+    if (error instanceof PgnapError) throw error
+    throw invalid('the connection string has a wrong % sequence', hint)
+  }
+}
+
+function invalid(message: string, hint: string, cause?: unknown): PgnapError {
+  return new PgnapError('REQUEST_INVALID', message, { hint, cause })
+}
