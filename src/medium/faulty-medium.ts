@@ -1,14 +1,15 @@
 /**
- * A medium that fails on order, for tests and simulations. It wraps a real one and counts operations; a
- * plan names one of them and what happens there:
+ * A medium that fails on order, for tests and simulations. It wraps a real one and counts
+ * operations; a plan names one of them and what happens there:
  *
  *   fail before   it throws and nothing has happened (a disk that refuses)
  *   fail after    it has happened, and it throws all the same (a disk whose answer is lost)
- *   stop          as fail, and from then on every call throws: the process is dead, only the wrapped
- *                 medium's last durable state is left
+ *   stop          as fail, and from then on every call throws: the process is dead, and only
+ *                 what the wrapped medium made durable is left
  *
- * A fault inside a transaction rolls back, as SQLite does. At `commit`, "before" means rolled back, and
- * "after" means durable but never acknowledged: the case that separates careful code from lucky code.
+ * A fault inside a transaction rolls back, as SQLite does. At `commit`, "before" means rolled back,
+ * and "after" means durable but never acknowledged: the case that separates careful code from lucky
+ * code.
  */
 import { PgnapError } from '../base/errors.ts'
 import type { Medium, SqlRow, SqlValue } from './medium.ts'

@@ -1,16 +1,18 @@
 /**
  * The durable thing under a store: one SQL database, spoken to synchronously. Implementations:
- * `node:sqlite` (host/node, on a file or in memory), a fault-injecting wrapper (faulty-medium.ts) and
- * Durable Object SQLite (host/cloudflare). One conformance suite, test/conformance/medium.ts, runs on
- * all of them.
+ * `node:sqlite` (host/node, on a file or in memory), a fault-injecting wrapper (faulty-medium.ts)
+ * and Durable Object SQLite (host/cloudflare). One conformance suite, test/conformance/medium.ts,
+ * runs on all of them.
  *
- * What an implementation may rely on: only the store of one tenant uses it, from one thread.
- * What a user may rely on: when `transaction` has returned, its changes survive the end of the process
- * and of the machine; when it has thrown, either none of them are there or, if the throw came from
+ * What an implementation may rely on: only the store of one tenant uses it, from one thread. What a
+ * user may rely on: when `transaction` has returned, its changes survive the end of the process and
+ * of the machine; when it has thrown, either none of them are there or, if the throw came from
  * making them durable, all of them may be. Never some. Errors are `PgnapError` with a STORE_ code.
  */
 
-/** What SQLite can hold. Integers are exact up to 2^53; ids above it are computed and masked in SQL. */
+/**
+ * What SQLite can hold. Integers are exact up to 2^53; ids above it are computed and masked in SQL.
+ */
 export type SqlValue = number | string | Uint8Array | null
 
 /** One row, in the order of the selected columns. */
@@ -29,13 +31,17 @@ export interface Medium extends Disposable {
   transaction<Result>(body: () => Result): Result
   /** Bytes that this database occupies now, with what its write-ahead log occupies. */
   sizeBytes(): number
-  /** Gives free space back to the file system, a bounded slice at a time; returns bytes given back. */
+  /**
+   * Gives free space back to the file system, a bounded slice at a time; returns bytes given back.
+   */
   compact(bytesMax: number): number
   /**
-   * Moves what a write-ahead log has collected into the main file, so that no client's commit has to.
-   * For idle moments; a medium that has no such log does nothing. Costs two fsyncs at most.
+   * Moves what a write-ahead log has collected into the main file, so that no client's commit has
+   * to. For idle moments; a medium that has no such log does nothing. Costs two fsyncs at most.
    */
   checkpoint(): void
-  /** What the database engine itself finds wrong with the file, one sentence each. Reads everything. */
+  /**
+   * What the database engine itself finds wrong with the file, one sentence each. Reads everything.
+   */
   damage(): readonly string[]
 }

@@ -1,12 +1,13 @@
 /**
  * History inside a row. A chunk of Postgres's write-ahead log only grows: what it held at an older
- * version is a prefix of what it holds now. So a commit that appends does not copy the old content to
- * `undo`; it adds two numbers to the row's `hist` blob. 24 hours of history of 100,000 inserts take
- * 34 MB this way instead of 407 MB. The rule is only "old is a prefix of new": nothing here knows WAL.
+ * version is a prefix of what it holds now. So a commit that appends does not copy the old content
+ * to `undo`; it adds two numbers to the row's `hist` blob. 24 hours of history of 100,000 inserts
+ * take 34 MB this way instead of 407 MB. The rule is only "old is a prefix of new": nothing here
+ * knows WAL.
  *
- * `hist` is a list of varint pairs, one per append: the version that appended, as the distance from the
- * pair before (from `since` for the first), and the length before it, as the distance from the length
- * of the pair before (from 0). `since` is the first version of the lineage; both only grow.
+ * `hist` is a list of varint pairs, one per append: the version that appended, as the distance from
+ * the pair before (from `since` for the first), and the length before it, as the distance from the
+ * length of the pair before (from 0). `since` is the first version of the lineage; both only grow.
  */
 import { assert } from '../base/assert.ts'
 import type { Version } from '../base/ids.ts'
@@ -28,7 +29,9 @@ export interface HistoryTail {
   readonly length: number
 }
 
-/** What the key held at `version`, a view into `lineage.data`. `version` must not be before `since`. */
+/**
+ * What the key held at `version`, a view into `lineage.data`. `version` must not be before `since`.
+ */
 export function contentAt(lineage: Lineage, version: number): Uint8Array {
   const { history, data } = lineage
   assert(lineage.since <= version, 'the lineage had begun at this version')

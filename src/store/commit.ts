@@ -1,10 +1,10 @@
 /**
  * A commit: new contents and deletions of one layer, as one transaction and one new version.
  *
- * For each key that held something before, the old content must stay readable. If it is a prefix of the
- * new one, two numbers in the row keep it (append-history.ts); if not, the old row is copied to `undo`
- * by SQLite itself, without passing through JavaScript. The log row comes last; its id is the new
- * version, so a second commit of the same version would violate the key.
+ * For each key that held something before, the old content must stay readable. If it is a prefix of
+ * the new one, two numbers in the row keep it (append-history.ts); if not, the old row is copied to
+ * `undo` by SQLite itself, without passing through JavaScript. The log row comes last; its id is
+ * the new version, so a second commit of the same version would violate the key.
  */
 import { assert } from '../base/assert.ts'
 import { isPrefix } from '../base/bytes.ts'

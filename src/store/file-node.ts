@@ -1,9 +1,9 @@
 /**
- * One file or directory of one tenant, as long as it is in memory. A boot touches about 950 of them, so
- * a node is one flat object: its maps exist only once something is in them.
+ * One file or directory of one tenant, as long as it is in memory. A boot touches about 950 of
+ * them, so a node is one flat object: its maps exist only once something is in them.
  *
- * Only the tree and its pages (file-tree.ts, file-pages.ts, tenant-files.ts) may change a node; everyone
- * else reads `ino`, `mode`, `size`, `modifiedMs`, `isDirectory`.
+ * Only the tree and its pages (file-tree.ts, file-pages.ts, tenant-files.ts) may change a node;
+ * everyone else reads `ino`, `mode`, `size`, `modifiedMs`, `isDirectory`.
  */
 import type { InodeNo } from '../base/ids.ts'
 import type { TemplateNode } from './template.ts'
@@ -14,7 +14,10 @@ const TYPE_MASK = 0o170000
 export const DIRECTORY_MODE = 0o040000
 /** Bytes per chunk of ordinary files: one page of Postgres. */
 export const PAGE_BYTES = 8192
-/** Bytes per chunk below pg_wal: a commit rewrites 8 KiB of which little changes (append-history.ts). */
+/**
+ * Bytes per chunk below pg_wal: a commit rewrites 8 KiB of which little changes
+ * (append-history.ts).
+ */
 export const WAL_CHUNK_BYTES = 4096
 /** Name, below the root, of the directory of Postgres's write-ahead log. */
 export const WAL_DIRECTORY = 'pg_wal'

@@ -1,14 +1,15 @@
 /**
  * Contents of files, chunk by chunk: what is dirty, what is cached, and where the rest comes from.
  *
- * A chunk is looked for in the node's dirty map, the clean cache, the layer's own rows, the rows of each
- * lower layer whose record lets that byte show through, the template, and is zeros otherwise. Writes
- * go to the dirty map only; a full chunk equal to what is known to be there is dropped, which is what
- * keeps a commit small: Postgres rewrites whole blocks of WAL of which little changes.
+ * A chunk is looked for in the node's dirty map, the clean cache, the layer's own rows, the rows of
+ * each lower layer whose record lets that byte show through, the template, and is zeros otherwise.
+ * Writes go to the dirty map only; a full chunk equal to what is known to be there is dropped,
+ * which is what keeps a commit small: Postgres rewrites whole blocks of WAL of which little
+ * changes.
  *
  * Chunks come one by one, except those of WAL: crash recovery reads segments from their start, so a
- * miss there fetches a run in one SELECT. For scans of a heap that was measured and does not pay (5 to 8
- * us per page with runs of 16, 6.5 without).
+ * miss there fetches a run in one SELECT. For scans of a heap that was measured and does not pay (5
+ * to 8 us per page with runs of 16, 6.5 without).
  */
 import { assert } from '../base/assert.ts'
 import { isPrefix, trimmedLength } from '../base/bytes.ts'

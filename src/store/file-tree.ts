@@ -1,8 +1,9 @@
 /**
  * Names and nodes of one tenant's tree: the template, and over it what the store's records say.
  *
- * A directory keeps only the names in which it differs from the template (`overlay`), and a node exists
- * only once somebody has looked at it, so opening costs what was changed and not what is there.
+ * A directory keeps only the names in which it differs from the template (`overlay`), and a node
+ * exists only once somebody has looked at it, so opening costs what was changed and not what is
+ * there.
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
@@ -15,8 +16,8 @@ import { corrupt } from './varint.ts'
 import type { LevelRecord, StoreView } from './view.ts'
 
 /**
- * Removed by Postgres at every start (pg_internal.init alone is 150 KB rebuilt per boot), or of meaning
- * only to a live process.
+ * Removed by Postgres at every start (pg_internal.init alone is 150 KB rebuilt per boot), or of
+ * meaning only to a live process.
  */
 const EPHEMERAL_NAME = /^(postmaster\.(pid|opts)|pgsql_tmp.*|pg_internal\.init.*)$/
 /** The directory itself must exist when Postgres starts; what is in it is ephemeral. */

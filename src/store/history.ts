@@ -1,7 +1,7 @@
 /**
- * Time and change: which version was current at a time, which versions are kept, and what changed since
- * one. All of it comes from the log, whose rows of (floor, head] are all there, whose times never go
- * back, and whose lists name every key a commit touched.
+ * Time and change: which version was current at a time, which versions are kept, and what changed
+ * since one. All of it comes from the log, whose rows of (floor, head] are all there, whose times
+ * never go back, and whose lists name every key a commit touched.
  */
 import { assert } from '../base/assert.ts'
 import type { LayerId, PageKey, Version } from '../base/ids.ts'
@@ -86,7 +86,7 @@ export function changesSince(state: StoreState, id: LayerId, version: Version): 
 
 /** The same by looking at every row, for when a commit was too large to list. */
 function searchChanges(state: StoreState, id: LayerId, version: Version): KeyRuns {
-  // A row with a history may have been appended to since; its list says so, but so may this superset.
+  // A row with a history may have been appended to since then; a superset is allowed.
   const rows = state.medium.all(
     `SELECT ${KEY_OF_ID} FROM page WHERE ${IN_LAYER} AND (since > ?2 OR hist IS NOT NULL)
      UNION SELECT ${KEY_OF_ID} FROM undo WHERE ${IN_LAYER} AND ver > ?2`,

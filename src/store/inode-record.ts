@@ -1,7 +1,7 @@
 /**
  * What a store keeps of one file or directory, as the value of its record key. There is no table of
- * directory entries: a record names its own parent, so a rename is one record, and versions, branches
- * and garbage collection need not know what a file is.
+ * directory entries: a record names its own parent, so a rename is one record, and versions,
+ * branches and garbage collection need not know what a file is.
  *
  * parent 0 means "not in the tree": a file of the template or of a lower layer that is gone here (a
  * whiteout), or, with a size, a file that was unlinked while still open (an orphan), to be swept by

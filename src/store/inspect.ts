@@ -1,4 +1,6 @@
-/** Facts about a store, for `pgnap inspect`. Counting reads every row's header, so it takes a while. */
+/**
+ * Facts about a store, for `pgnap inspect`. Counting reads every row's header, so it takes a while.
+ */
 import { asNumber, readMeta } from './schema.ts'
 import type { StoreMeta } from './schema.ts'
 import type { Layer, StoreState } from './state.ts'

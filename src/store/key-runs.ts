@@ -4,9 +4,9 @@
  * neighbours, so a CHECKPOINT of thousands of pages is a handful of runs.
  *
  * Encoded: one kind byte, then for each run two varints: the gap from the end of the run before
- * (last key + 1; 0 for the first) and the length minus one. Kind 1 is that list. Kind 0 has no body and
- * means "too many to list": whoever reads it must search the tables. The kind byte is there from the
- * first day so that another list can be added without touching old rows.
+ * (last key + 1; 0 for the first) and the length minus one. Kind 1 is that list. Kind 0 has no body
+ * and means "too many to list": whoever reads it must search the tables. The kind byte is there
+ * from the first day so that another list can be added without touching old rows.
  */
 import { assert } from '../base/assert.ts'
 import type { PageKey } from '../base/ids.ts'

@@ -4,10 +4,10 @@
  *   [0, 2^26)        the record of inode `key`
  *   [2^26, 2^44)     chunk `key % 2^18` of inode `floor(key / 2^18) - 256`
  *
- * so all records are one range at the front, and the chunks of a file are one range each. In SQL the
- * row id is `layer << 44 | key`: 63 bits, more than a JavaScript number holds, and therefore computed
- * and taken apart by SQLite itself. Numbers are bound as doubles there; `|` and `<<` make them
- * integers again, `+` would not.
+ * so all records are one range at the front, and the chunks of a file are one range each. In SQL
+ * the row id is `layer << 44 | key`: 63 bits, more than a JavaScript number holds, and therefore
+ * computed and taken apart by SQLite itself. Numbers are bound as doubles there; `|` and `<<` make
+ * them integers again, `+` would not.
  */
 import { assert } from '../base/assert.ts'
 import type { InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
@@ -47,7 +47,9 @@ export function recordKey(inode: InodeNo): PageKey {
   return inode as number as PageKey
 }
 
-/** Where chunk `chunk` of an inode lives. `chunk` may equal CHUNKS_PER_INODE, as the end of a range. */
+/**
+ * Where chunk `chunk` of an inode lives. `chunk` may equal CHUNKS_PER_INODE, as the end of a range.
+ */
 export function chunkKey(inode: InodeNo, chunk: number): PageKey {
   return ((inode + 256) * CHUNKS_PER_INODE + chunk) as PageKey
 }

@@ -1,9 +1,10 @@
 /**
  * Layers: main, branches, and the chain a read falls through.
  *
- * A branch is one row that says which version of which layer it stands on; nothing is copied. What it
- * stands on must stay readable as long as the branch lives, whatever the parent's floor: that is a pin.
- * Ids are never used twice (meta.next_layer), because memory images and caches are keyed by them.
+ * A branch is one row that says which version of which layer it stands on; nothing is copied. What
+ * it stands on must stay readable as long as the branch lives, whatever the parent's floor: that is
+ * a pin. Ids are never used twice (meta.next_layer), because memory images and caches are keyed by
+ * them.
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
@@ -41,8 +42,8 @@ export interface BranchOptions {
 }
 
 /**
- * A new layer on `parent` at a retained version. Throws VERSION_NOT_RETAINED, TENANT_EXISTS for a name
- * in use, and STORE_FULL when the 524,286 layers of a store are used up.
+ * A new layer on `parent` at a retained version. Throws VERSION_NOT_RETAINED, TENANT_EXISTS for a
+ * name in use, and STORE_FULL when the 524,286 layers of a store are used up.
  */
 export function branch(state: StoreState, parentId: LayerId, options: BranchOptions): LayerId {
   const parent = layerOf(state, parentId)
@@ -95,8 +96,8 @@ export function branch(state: StoreState, parentId: LayerId, options: BranchOpti
 }
 
 /**
- * Deletes a branch. One that others stand on loses its name and stays until they are gone. Main cannot
- * be dropped. Parents are swept again by the next `prune`, since a pin may have gone.
+ * Deletes a branch. One that others stand on loses its name and stays until they are gone. Main
+ * cannot be dropped. Parents are swept again by the next `prune`, since a pin may have gone.
  */
 export function drop(state: StoreState, id: LayerId): void {
   const layer = layerOf(state, id)

@@ -1,6 +1,6 @@
 /**
- * Clean chunks of one tenant, least recently used go first, bounded in bytes. Chunks are never changed
- * once they are in here: a writer takes a copy.
+ * Clean chunks of one tenant, least recently used go first, bounded in bytes. Chunks are never
+ * changed once they are in here: a writer takes a copy.
  */
 import { assert } from '../base/assert.ts'
 import type { PageKey } from '../base/ids.ts'

@@ -1,11 +1,12 @@
 /**
  * Forgetting history below a floor, in slices.
  *
- * The floor moves first and at once; from then on nothing below it can be read, except what is pinned.
- * The rows that only those versions needed go slice by slice: each log row at or below the floor names
- * the keys its commit replaced, and for each of them the one `undo` row it made. An `undo` row goes
- * unless a branch or an open view stands on a version it covers; then its log row stays too, with only
- * those keys, for the day the pin is gone. The head's log row always stays: it carries the version.
+ * The floor moves first and at once; from then on nothing below it can be read, except what is
+ * pinned. The rows that only those versions needed go slice by slice: each log row at or below the
+ * floor names the keys its commit replaced, and for each of them the one `undo` row it made. An
+ * `undo` row goes unless a branch or an open view stands on a version it covers; then its log row
+ * stays too, with only those keys, for the day the pin is gone. The head's log row always stays: it
+ * carries the version.
  */
 import { assert } from '../base/assert.ts'
 import type { LayerId, PageKey, Version } from '../base/ids.ts'
@@ -27,7 +28,9 @@ export interface PruneResult {
   readonly more: boolean
 }
 
-/** One slice over every layer, each keeping `retentionMs` of history. A dropped layer keeps none. */
+/**
+ * One slice over every layer, each keeping `retentionMs` of history. A dropped layer keeps none.
+ */
 export function prune(state: StoreState, retentionMs: number): PruneResult {
   let rows = 0
   let more = false

@@ -1,9 +1,9 @@
 /**
  * Reading one layer, at its head or at a version of the past.
  *
- * At a version x: the row in `page` if its lineage had begun by then, else the oldest row in `undo` that
- * was replaced after x, if its lineage had begun by then, else nothing. The intervals of one key never
- * overlap, so a range at x is at most one row per key out of the two tables together.
+ * At a version x: the row in `page` if its lineage had begun by then, else the oldest row in `undo`
+ * that was replaced after x, if its lineage had begun by then, else nothing. The intervals of one
+ * key never overlap, so a range at x is at most one row per key out of the two tables together.
  */
 import { assert } from '../base/assert.ts'
 import type { LayerId, PageKey, Version } from '../base/ids.ts'
@@ -26,7 +26,9 @@ export interface Level {
   readonly version: Version | undefined
 }
 
-/** What `key` holds at this level alone (lower layers not asked), or undefined. The bytes are yours. */
+/**
+ * What `key` holds at this level alone (lower layers not asked), or undefined. The bytes are yours.
+ */
 export function readKey(state: StoreState, level: Level, key: PageKey): Uint8Array | undefined {
   const { medium } = current(state)
   const { layer, version } = level
@@ -79,7 +81,8 @@ export function readRange(
 
 /**
  * The keys a frozen level holds, or undefined if they are too many to remember or the layer is main
- * (whose scan could be long). Asked once, it spares every later lookup of an absent key 8 us per level.
+ * (whose scan could be long). Asked once, it spares every later lookup of an absent key 8 us per
+ * level.
  */
 export function frozenKeys(state: StoreState, level: Level): KeyRuns | undefined {
   const { layer, version } = level

@@ -1,7 +1,7 @@
 /**
- * Going back to an older version, as a new commit. The counter never goes back: images and deltas that
- * carry a version stay unambiguous, and the restore itself can be undone the same way. One value is in
- * memory at a time, however much changed.
+ * Going back to an older version, as a new commit. The counter never goes back: images and deltas
+ * that carry a version stay unambiguous, and the restore itself can be undone the same way. One
+ * value is in memory at a time, however much changed.
  */
 import { equalBytes } from '../base/bytes.ts'
 import type { LayerId, PageKey, Version } from '../base/ids.ts'
@@ -12,8 +12,8 @@ import type { StoreState } from './state.ts'
 import { layerOf, notRetained } from './state.ts'
 
 /**
- * Makes the content of `version` the new head of its layer and returns the new version. Whoever has the
- * layer open is fenced. Throws VERSION_NOT_RETAINED and what the medium throws.
+ * Makes the content of `version` the new head of its layer and returns the new version. Whoever has
+ * the layer open is fenced. Throws VERSION_NOT_RETAINED and what the medium throws.
  */
 export function restore(state: StoreState, id: LayerId, version: Version): Version {
   const layer = layerOf(state, id)

@@ -1,9 +1,10 @@
 /**
  * Tables of a store and the facts in its `meta` table. The version of the format is a row and not
- * `user_version`, because a Durable Object refuses PRAGMA. docs/store-format.md describes every column.
+ * `user_version`, because a Durable Object refuses PRAGMA. docs/store-format.md describes every
+ * column.
  *
- * `page` holds the current content flat, `undo` what commits replaced, `log` one row per commit. `undo`
- * is WITHOUT ROWID: one row written per replaced page instead of two.
+ * `page` holds the current content flat, `undo` what commits replaced, `log` one row per commit.
+ * `undo` is WITHOUT ROWID: one row written per replaced page instead of two.
  */
 import { PgnapError } from '../base/errors.ts'
 import type { Medium, SqlValue } from '../medium/medium.ts'

@@ -3,10 +3,10 @@
  * every write goes.
  *
  * Ownership. Opening reads the epoch; the first write raises it, in the same transaction as what it
- * writes, and from then on every write checks it. So of two owners the one that wrote last wins and the
- * other is refused (STORE_FENCED) before it can write a byte, and opening to read costs no fsync.
- * Between opening and the first write somebody else may have written: the first write therefore also
- * compares what was loaded with what is there.
+ * writes, and from then on every write checks it. So of two owners the one that wrote last wins and
+ * the other is refused (STORE_FENCED) before it can write a byte, and opening to read costs no
+ * fsync. Between opening and the first write somebody else may have written: the first write
+ * therefore also compares what was loaded with what is there.
  *
  * Failure. When a write throws, what is in the medium is not known: a commit that reported an error
  * may have become durable. Nothing in memory is believed any more; the next call loads it again.
@@ -41,8 +41,9 @@ export interface Layer {
   floor: Version
   floorMs: number
   /**
-   * Log rows up to here have been examined by prune since the store was loaded. Kept in memory only:
-   * below the floor only rows with pinned keys remain, so examining them once more per load is cheap.
+   * Log rows up to here have been examined by prune since the store was loaded. Kept in memory
+   * only: below the floor only rows with pinned keys remain, so examining them once more per load
+   * is cheap.
    */
   swept: number
   /** Inode numbers from here on have never been used in this layer. */

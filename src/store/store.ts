@@ -1,11 +1,11 @@
 /**
- * The durable truth of one tenant: every version of every branch that is still retained, in one medium.
- * This file only composes; each idea has its own: commit.ts, reading.ts, layers.ts, history.ts, prune.ts,
- * restore.ts, verify.ts, inspect.ts.
+ * The durable truth of one tenant: every version of every branch that is still retained, in one
+ * medium. This file only composes; each idea has its own: commit.ts, reading.ts, layers.ts,
+ * history.ts, prune.ts, restore.ts, verify.ts, inspect.ts.
  *
  * A store holds differences from one template, named in it for ever. It is opened with whatever
- * templates this pgnap has: an engine of another build may use the store as long as Postgres's major
- * version is the same and the store's own template is among them.
+ * templates this pgnap has: an engine of another build may use the store as long as Postgres's
+ * major version is the same and the store's own template is among them.
  */
 import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'

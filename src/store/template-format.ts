@@ -1,17 +1,19 @@
 /**
- * A template as bytes. All numbers little-endian; sizes and times are doubles, so that a reader needs
- * no 64-bit integers. docs/store-format.md has the byte tables.
+ * A template as bytes. All numbers little-endian; sizes and times are doubles, so that a reader
+ * needs no 64-bit integers. docs/store-format.md has the byte tables.
  *
  *   0   8  magic "pgnapTPL"          16  16  checksum of everything from byte 32 on
  *   8   4  version (1)               32   8  bytes of the tree
  *   12  4  number of nodes           40   8  bytes of the data
- *   48     the tree: per node 40 bytes (parent u32, mode u32, size f64, modified f64, data offset u32,
- *          data length u32, name length u16, zero u16, zero u32), then the name in UTF-8, padded to 4
+ *   48     the tree: per node 40 bytes (parent u32, mode u32, size f64, modified f64,
+ *          data offset u32, data length u32, name length u16, six zeros), then the name in
+ *          UTF-8, padded to 4
  *   then   the data, each content once, each starting at a multiple of 8
  *
- * The checksum is four 32-bit lanes, each over every fourth word, mixed by multiplying and rotating.
- * It finds damage and names a template; it is no defence against a forger. A step is a bijection of the
- * lane, so any single changed word changes the sum. Checking 8 MB takes about 2 ms.
+ * The checksum is four 32-bit lanes, each over every fourth word, mixed by multiplying and
+ * rotating. It finds damage and names a template; it is no defence against a forger. A step is a
+ * bijection of the lane, so any single changed word changes the sum. Checking 8 MB takes about 2
+ * ms.
  */
 import { assert } from '../base/assert.ts'
 import { fromUtf8, utf8 } from '../base/bytes.ts'

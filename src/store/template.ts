@@ -1,7 +1,8 @@
 /**
- * The read-only cluster that every tenant is a difference from: a tree of files made once by initdb,
- * shared by all tenants of a process and, its bytes being allowed to lie in a SharedArrayBuffer, by all
- * threads. Files of equal content share their bytes; zeros at the end of a file are not kept.
+ * The read-only cluster that every tenant is a difference from: a tree of files made once by
+ * initdb, shared by all tenants of a process and, its bytes being allowed to lie in a
+ * SharedArrayBuffer, by all threads. Files of equal content share their bytes; zeros at the end of
+ * a file are not kept.
  *
  * The id is computed from the content, so a store can name the template it was written against, and
  * two builds that happen to make the same tree are the same template. Nothing here may ever change
@@ -15,7 +16,9 @@ import { DIRECTORY_MODE, ROOT_INODE, WAL_DIRECTORY } from './file-node.ts'
 import type { TenantFiles } from './tenant-files.ts'
 import { parseTemplate, serializeTemplate } from './template-format.ts'
 
-/** One file or directory of a template. Inode 1 is the root; a parent's number is below its child's. */
+/**
+ * One file or directory of a template. Inode 1 is the root; a parent's number is below its child's.
+ */
 export interface TemplateNode {
   readonly inode: InodeNo
   /** 0 for the root. */
@@ -99,8 +102,8 @@ export class Template {
   }
 
   /**
-   * Reads what `serialize` wrote; the template keeps views into `bytes`. Throws ENGINE_ASSETS_INVALID
-   * when they are not a whole template of a known version.
+   * Reads what `serialize` wrote; the template keeps views into `bytes`. Throws
+   * ENGINE_ASSETS_INVALID when they are not a whole template of a known version.
    */
   static parse(bytes: Uint8Array, options: TemplateParseOptions = {}): Template {
     const { id, nodes } = parseTemplate(bytes, options.checked ?? false)

@@ -1,13 +1,13 @@
 /**
- * The files of one tenant: a tree over a view of its store and over the template, held in memory only
- * where it was touched. It is what Postgres sees as its data directory, and it knows nothing of Postgres
- * but three facts: chunks below pg_wal are smaller, some names mean nothing after a restart, and one
- * commit must hold everything that changed since the last one.
+ * The files of one tenant: a tree over a view of its store and over the template, held in memory
+ * only where it was touched. It is what Postgres sees as its data directory, and it knows nothing
+ * of Postgres but three facts: chunks below pg_wal are smaller, some names mean nothing after a
+ * restart, and one commit must hold everything that changed since the last one.
  *
  * Opening reads the records of changed files, so its cost does not depend on the template or on the
  * size of the database. Nothing is durable until `commit`; nothing may be acknowledged before it. A
- * commit that fails leaves these files useless (`broken`): memory is ahead of the store and cannot be
- * wound back. Drop them and the slot, and open again.
+ * commit that fails leaves these files useless (`broken`): memory is ahead of the store and cannot
+ * be wound back. Drop them and the slot, and open again.
  */
 import { assert } from '../base/assert.ts'
 import { trimmedLength } from '../base/bytes.ts'
@@ -77,7 +77,9 @@ export class TenantFiles implements Disposable {
     return new TenantFiles(view, options)
   }
 
-  /** A copy of the template that is written to in memory and nowhere else. `commit` does nothing. */
+  /**
+   * A copy of the template that is written to in memory and nowhere else. `commit` does nothing.
+   */
   static inMemory(options: TenantFilesOptions): TenantFiles {
     return new TenantFiles(undefined, options)
   }
@@ -101,7 +103,9 @@ export class TenantFiles implements Disposable {
     return this.#walDirty && this.dirty
   }
 
-  /** Bytes of WAL written since these files were opened. Take the difference between checkpoints. */
+  /**
+   * Bytes of WAL written since these files were opened. Take the difference between checkpoints.
+   */
   get walBytesWritten(): number {
     return this.#pages.walBytesWritten
   }
@@ -146,9 +150,9 @@ export class TenantFiles implements Disposable {
   }
 
   /**
-   * Gives `node` another name, replacing what has it. Throws ENOENT when `node` has not the old name;
-   * ENOTEMPTY, EISDIR, ENOTDIR for a target that cannot be replaced; EXDEV for a directory that would
-   * move between what is stored and what is ephemeral.
+   * Gives `node` another name, replacing what has it. Throws ENOENT when `node` has not the old
+   * name; ENOTEMPTY, EISDIR, ENOTDIR for a target that cannot be replaced; EXDEV for a directory
+   * that would move between what is stored and what is ephemeral.
    */
   rename(
     node: FileNode,
@@ -256,8 +260,8 @@ export class TenantFiles implements Disposable {
   }
 
   /**
-   * Makes everything that changed since the last commit the next version; undefined when nothing did,
-   * or when these files are of the past or in memory. Throws DATABASE_TOO_LARGE, STORE_FENCED,
+   * Makes everything that changed since the last commit the next version; undefined when nothing
+   * did, or when these files are of the past or in memory. Throws DATABASE_TOO_LARGE, STORE_FENCED,
    * STORE_FULL, STORE_IO; these files are then `broken`.
    */
   commit(): Version | undefined {

@@ -1,8 +1,8 @@
 /**
- * Unsigned integers in as few bytes as they need: seven bits per byte, lowest first, the top bit says
- * that more follow. Every list and record of the store is made of them. Values reach 2^53, so the
- * arithmetic is multiplication and never a 32-bit shift. What is read comes from a disk: a value that
- * runs over the end or past 2^53 is damage (STORE_CORRUPT), never an assertion.
+ * Unsigned integers in as few bytes as they need: seven bits per byte, lowest first, the top bit
+ * says that more follow. Every list and record of the store is made of them. Values reach 2^53, so
+ * the arithmetic is multiplication and never a 32-bit shift. What is read comes from a disk: a
+ * value that runs over the end or past 2^53 is damage (STORE_CORRUPT), never an assertion.
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'

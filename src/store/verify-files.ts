@@ -1,4 +1,6 @@
-/** The part of `verify` that knows of files: records make one tree, and chunks belong to records. */
+/**
+ * The part of `verify` that knows of files: records make one tree, and chunks belong to records.
+ */
 import type { InodeNo, Version } from '../base/ids.ts'
 import { isDirectoryMode } from './file-node.ts'
 import type { InodeRecord } from './inode-record.ts'

@@ -1,6 +1,6 @@
 /**
- * Every invariant of a store, checked against every row; used by `pgnap verify` and by tests after every
- * fault. Reads in slices, so memory does not grow with the store. Finds; never repairs.
+ * Every invariant of a store, checked against every row; used by `pgnap verify` and by tests after
+ * every fault. Reads in slices, so memory does not grow with the store. Finds; never repairs.
  */
 import type { PageKey, Version } from '../base/ids.ts'
 import type { SqlRow } from '../medium/medium.ts'
@@ -18,7 +18,9 @@ const ROWS_PER_READ = 512
 /** Problems reported; a broken store would repeat itself for ever. */
 const PROBLEMS_MAX = 100
 
-/** Problems, one sentence each; none for a sound store. Throws only when the medium cannot be read. */
+/**
+ * Problems, one sentence each; none for a sound store. Throws only when the medium cannot be read.
+ */
 export function verify(state: StoreState, template: Template): readonly string[] {
   current(state)
   const problems: string[] = []

@@ -2,10 +2,10 @@
  * A view of a store: one layer at its head, or at a version of the past, with everything that shows
  * through from the layers it stands on. Files are built on a view and on nothing else of the store.
  *
- * A view of the head is the only kind that commits, and it belongs to whoever reads pages ahead of it:
- * once the head has moved by other hands, its reader's cached pages are old, so every read and commit of
- * such a view is refused (STORE_FENCED). A view of the past never changes; while it is open, its
- * version is pinned.
+ * A view of the head is the only kind that commits, and it belongs to whoever reads pages ahead of
+ * it: once the head has moved by other hands, its reader's cached pages are old, so every read and
+ * commit of such a view is refused (STORE_FENCED). A view of the past never changes; while it is
+ * open, its version is pinned.
  */
 import { assert } from '../base/assert.ts'
 import type { InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
@@ -93,7 +93,10 @@ export class StoreView implements Disposable {
     return readKey(this.#state, level, key)
   }
 
-  /** What the keys of a range hold at one level, the view's own by default; absent ones are left out. */
+  /**
+   * What the keys of a range hold at one level, the view's own by default; absent ones are left
+   * out.
+   */
   readRange(
     range: KeyRange,
     level: Level = this.#own,
@@ -102,7 +105,9 @@ export class StoreView implements Disposable {
     return readRange(this.#state, level, range)
   }
 
-  /** Makes `changes` the next version; the view then shows it. Throws STORE_FENCED and the medium's. */
+  /**
+   * Makes `changes` the next version; the view then shows it. Throws STORE_FENCED and the medium's.
+   */
   commit(changes: StoreChanges): Version {
     assert(!this.readOnly, 'a view of the past does not commit')
     this.#check()

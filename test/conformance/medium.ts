@@ -1,6 +1,6 @@
 /**
- * What every medium must do. Call it with a way to open one; `open` of the same place must find what was
- * written before, unless the medium says that it forgets.
+ * What every medium must do. Call it with a way to open one; `open` of the same place must find
+ * what was written before, unless the medium says that it forgets.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'

@@ -1,7 +1,8 @@
 /**
- * What a store must do on every medium: random operations against a model that remembers everything, all
- * retained versions of all layers compared, with reopening, a clock that goes back, branches of past
- * versions, pruning in slices, restoring and dropping; and faults at every operation of a workload.
+ * What a store must do on every medium: random operations against a model that remembers
+ * everything, all retained versions of all layers compared, with reopening, a clock that goes back,
+ * branches of past versions, pruning in slices, restoring and dropping; and faults at every
+ * operation of a workload.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -203,7 +204,9 @@ class Model {
     this.pending = undefined
   }
 
-  /** Mostly an append, as Postgres writes its log; sometimes something else, short or long or empty. */
+  /**
+   * Mostly an append, as Postgres writes its log; sometimes something else, short or long or empty.
+   */
   #bytesAfter(before: Uint8Array | undefined): Uint8Array {
     if (this.#random.below(3) > 0) {
       const old = before ?? new Uint8Array(0)

@@ -1,6 +1,6 @@
 /**
- * SQLite's result codes as errors of pgnap. The low byte is the class, the rest says more and goes into
- * the detail. A constraint that fails is a bug of ours and no fault of the disk: INTERNAL.
+ * SQLite's result codes as errors of pgnap. The low byte is the class, the rest says more and goes
+ * into the detail. A constraint that fails is a bug of ours and no fault of the disk: INTERNAL.
  */
 import { AssertionError } from '../../base/assert.ts'
 import { PgnapError, type ErrorCode } from '../../base/errors.ts'

@@ -1,14 +1,16 @@
 /**
- * A medium on `node:sqlite`: one file per tenant, and while it is open its write-ahead log beside it.
+ * A medium on `node:sqlite`: one file per tenant, and while it is open its write-ahead log beside
+ * it.
  *
- * Durability is SQLite's: WAL mode with synchronous=FULL makes one fsync per commit, of the log. While the
- * log grows, that fsync also writes file metadata: 0.29 ms measured, against 0.145 ms once the log has
- * its size and commits overwrite what is there, which is what a bare fdatasync of 8 KiB costs. So the log
- * is kept small and is not truncated: it begins again after every checkpoint. The pool checkpoints on
- * idle; SQLite does it by itself beyond a bound, at the cost of about one more fsync for that commit.
+ * Durability is SQLite's: WAL mode with synchronous=FULL makes one fsync per commit, of the log.
+ * While the log grows, that fsync also writes file metadata: 0.29 ms measured, against 0.145 ms
+ * once the log has its size and commits overwrite what is there, which is what a bare fdatasync of
+ * 8 KiB costs. So the log is kept small and is not truncated: it begins again after every
+ * checkpoint. The pool checkpoints on idle; SQLite does it by itself beyond a bound, at the cost of
+ * about one more fsync for that commit.
  *
- * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and no
- * shared-memory file is made.
+ * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and
+ * no shared-memory file is made.
  */
 import { statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
@@ -29,8 +31,8 @@ const STATEMENTS_MAX = 128
 
 export interface NodeSqliteMediumOptions {
   /**
-   * FULL: an acknowledged commit survives a power failure. NORMAL: it survives the end of the process,
-   * and a power failure may take the newest commits, whole ones only.
+   * FULL: an acknowledged commit survives a power failure. NORMAL: it survives the end of the
+   * process, and a power failure may take the newest commits, whole ones only.
    */
   readonly synchronous?: 'FULL' | 'NORMAL'
 }
@@ -39,7 +41,9 @@ export class NodeSqliteMedium implements Medium {
   readonly #database: DatabaseSync
   /** Undefined in memory. */
   readonly #path: string | undefined
-  /** By what they are for, then by text: statements that return rows, and those that change them. */
+  /**
+   * By what they are for, then by text: statements that return rows, and those that change them.
+   */
   readonly #readers = new Map<string, StatementSync>()
   readonly #writers = new Map<string, StatementSync>()
   /** Why nothing can be done any more: a transaction could be neither committed nor rolled back. */
@@ -47,8 +51,8 @@ export class NodeSqliteMedium implements Medium {
   #inTransaction = false
 
   /**
-   * Opens the file, or makes it. Throws STORE_LOCKED when another process has it, STORE_IO, STORE_FULL,
-   * and STORE_CORRUPT when it is no SQLite file.
+   * Opens the file, or makes it. Throws STORE_LOCKED when another process has it, STORE_IO,
+   * STORE_FULL, and STORE_CORRUPT when it is no SQLite file.
    */
   constructor(path: string, options: NodeSqliteMediumOptions = {}) {
     this.#path = path === ':memory:' ? undefined : path
@@ -57,7 +61,7 @@ export class NodeSqliteMedium implements Medium {
     let database: DatabaseSync | undefined
     try {
       database = new DatabaseSync(path)
-      // The order matters: page size and vacuum mode before anything is written, the lock before WAL.
+      // The order matters: page size and vacuum mode before anything is written, lock before WAL.
       database.exec(`
         PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;
         PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
