@@ -165,6 +165,11 @@ export class Store implements Disposable {
     return verify(this.#state, this.template)
   }
 
+  /** What the medium finds wrong with itself. Reads everything. */
+  damage(): readonly string[] {
+    return current(this.#state).medium.damage()
+  }
+
   /** Facts for people. Reads everything. */
   inspect(): StoreFacts {
     return inspect(this.#state)

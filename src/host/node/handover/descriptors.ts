@@ -9,8 +9,8 @@
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 
-/** A second descriptor of what `descriptor` refers to. Throws if the process has no more of them. */
-export type Duplicate = (descriptor: number) => number
+/** A second descriptor of what `descriptor` refers to. Undefined if the process may have no more. */
+export type Duplicate = (descriptor: number) => number | undefined
 
 /** Which kernel object a descriptor refers to. */
 export interface Identity {
@@ -29,10 +29,9 @@ export function loadDuplicate(): Duplicate | undefined {
     const { dup } = process.getBuiltinModule('node:ffi').dlopen(null, {
       dup: { arguments: ['int32'], return: 'int32' },
     }).functions
-    const duplicate = (descriptor: number): number => {
+    const duplicate = (descriptor: number): number | undefined => {
       const copy = dup(descriptor)
-      if (copy < 0) throw new Error(`dup(${descriptor}) failed`)
-      return copy
+      return copy < 0 ? undefined : copy
     }
     return isSound(duplicate) ? duplicate : undefined
   } catch {
@@ -64,14 +63,12 @@ export function closeIfSame(descriptor: number, identity: Identity | undefined):
 
 function isSound(duplicate: Duplicate): boolean {
   const original = openSync(devNull, 'r')
+  const copy = duplicate(original)
   try {
-    const copy = duplicate(original)
-    try {
-      return copy !== original && fstatSync(copy).rdev === fstatSync(original).rdev
-    } finally {
-      closeSync(copy)
-    }
+    if (copy === undefined || copy === original) return false
+    return fstatSync(copy).rdev === fstatSync(original).rdev
   } finally {
+    if (copy !== undefined) closeSync(copy)
     closeSync(original)
   }
 }

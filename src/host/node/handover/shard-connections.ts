@@ -24,6 +24,11 @@ export interface ShardConnectionsOptions {
   readonly lingerMs: number | undefined
 }
 
+interface Offer {
+  readonly descriptor: number
+  readonly cell: number
+}
+
 export class ShardConnections {
   /** For the shard's thread. */
   readonly ends: HandoverEnds
@@ -65,19 +70,17 @@ export class ShardConnections {
 
   add(socket: Socket, route: unknown, initialBytes: Uint8Array): void {
     const connection = this.#nextNumber++
-    const { duplicate } = this.#options
-    const own = duplicate && descriptorOf(socket)
-    const cell = own === undefined ? undefined : this.#freeCells.pop()
-    if (own === undefined || cell === undefined || duplicate === undefined) {
+    socket.allowHalfOpen = true
+    const offer = this.#duplicate(socket)
+    if (!offer) {
       this.#carry(connection, socket)
       this.#post({ kind: 'open', connection, route, initialBytes })
       return
     }
     const rest = parkReading(socket)
-    const descriptor = duplicate(own)
-    this.#keep(connection, socket, descriptor, cell)
+    this.#keep(connection, socket, offer)
     const bytes = rest.length === 0 ? initialBytes : concatBytes([initialBytes, ...rest])
-    this.#post({ kind: 'adopt', connection, cell, descriptor, route, initialBytes: bytes })
+    this.#post({ kind: 'adopt', connection, ...offer, route, initialBytes: bytes })
   }
 
   /** After the end of the shard's thread. Its connections hear `lastBytes` and close. */
@@ -96,7 +99,18 @@ export class ShardConnections {
     for (const connection of this.#carried.values()) connection.destroy()
   }
 
-  #keep(connection: number, socket: Socket, descriptor: number, cell: number): void {
+  /** A descriptor and a cell for the shard; undefined if either cannot be had. */
+  #duplicate(socket: Socket): Offer | undefined {
+    const own = descriptorOf(socket)
+    const cell = this.#freeCells.at(-1)
+    if (own === undefined || cell === undefined) return undefined
+    const descriptor = this.#options.duplicate?.(own)
+    if (descriptor === undefined) return undefined
+    this.#freeCells.pop()
+    return { descriptor, cell }
+  }
+
+  #keep(connection: number, socket: Socket, { descriptor, cell }: Offer): void {
     Atomics.store(this.#cells, cell, CELL.offered)
     const { clock, lingerMs } = this.#options
     const onClosed = (): void => {

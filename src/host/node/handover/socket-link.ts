@@ -39,6 +39,7 @@ export class SocketLink implements Link {
   readonly #onSending: ((sending: boolean) => void) | undefined
   #receiver: ConnectionReceiver | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
+  #isPaused = false
   #lingerTimer: Timer | undefined
 
   constructor(options: SocketLinkOptions) {
@@ -63,7 +64,7 @@ export class SocketLink implements Link {
     if (this.#socket.readableEnded) queueMicrotask(() => this.#clientEnded())
     else this.#socket.once('end', () => this.#clientEnded())
     if (this.#state === 'closed') queueMicrotask(() => receiver.linkClosed())
-    else this.#socket.resume()
+    else if (!this.#isPaused) this.#socket.resume()
   }
 
   /** Bytes from the socket, for whoever reads it on our behalf. */
@@ -89,6 +90,7 @@ export class SocketLink implements Link {
     if (this.#state !== 'open') return
     if (lastBytes) this.write(lastBytes)
     this.#state = 'ending'
+    this.#isPaused = false
     this.#socket.end()
     this.#socket.resume()
     this.#linger(Number.POSITIVE_INFINITY)
@@ -99,11 +101,15 @@ export class SocketLink implements Link {
   }
 
   pauseReading(): void {
-    if (this.#state === 'open') this.#socket.pause()
+    if (this.#state !== 'open') return
+    this.#isPaused = true
+    this.#socket.pause()
   }
 
   resumeReading(): void {
-    if (this.#state === 'open') this.#socket.resume()
+    if (this.#state !== 'open') return
+    this.#isPaused = false
+    if (this.#receiver) this.#socket.resume()
   }
 
   /** Writes what the kernel takes at once. Returns how many bytes, or -1 if the connection is broken. */

@@ -1,0 +1,109 @@
+/**
+ * Looking at one tenant's store without serving it: facts for `pgnap inspect`, checks for `pgnap verify`.
+ * Both need the data folder for themselves, because a store has one owner.
+ *
+ * Verify checks three layers, each on its own terms: the SQLite file, the invariants of the store, and,
+ * booted in a slot whose changes are thrown away, Postgres's own (amcheck: every btree against its
+ * heap, every heap page).
+ */
+import type { TenantName } from '../../base/ids.ts'
+import type { WasmEngine } from '../../engine/wasm-engine.ts'
+import type { WasmSlot } from '../../engine/wasm-slot.ts'
+import { queryMessage, readAnswer, type ResultSet } from '../../front/wire/result.ts'
+import { parseTenantName } from '../../router/tenant-name.ts'
+import type { StoreFacts } from '../../store/inspect.ts'
+import { systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import { openDataFolder } from './data-folder.ts'
+import { createEngine, loadEngineParts } from './engine/load-engine.ts'
+import { StoreFactory } from './store-factory.ts'
+
+export interface TenantCheck {
+  readonly tenant: string
+  /** What is wrong, one sentence each; empty if nothing is. */
+  readonly problems: readonly string[]
+  /** What was looked at. */
+  readonly checked: {
+    readonly btrees: number
+    readonly tables: number
+  }
+}
+
+/** Facts of a tenant's store. Errors: TENANT_UNKNOWN, DATA_FOLDER_IN_USE, STORE_*. */
+export async function inspectTenant(config: Config, tenant: string): Promise<StoreFacts> {
+  return withStores(config, async (stores) => {
+    using store = stores.openStore(parseTenantName(tenant))
+    return store.inspect()
+  })
+}
+
+/** Checks everything about a tenant. Reads the whole database. Errors: as {@link inspectTenant}. */
+export async function verifyTenant(config: Config, tenant: string): Promise<TenantCheck> {
+  const name = parseTenantName(tenant)
+  return withStores(config, async (stores, engine) => {
+    const problems = storeProblems(stores, name)
+    // A store that is wrong is not booted: Postgres would only report the same damage less clearly.
+    if (problems.length > 0) return { tenant, problems, checked: { btrees: 0, tables: 0 } }
+    const slot = await engine.createSlot()
+    const open = stores.open(name)
+    try {
+      slot.boot(open.files)
+      return { tenant, ...checkWithAmcheck(slot) }
+    } finally {
+      // Never committed: what recovery and CREATE EXTENSION wrote is thrown away.
+      open.close()
+      slot.discard()
+    }
+  })
+}
+
+function storeProblems(stores: StoreFactory, tenant: TenantName): readonly string[] {
+  using store = stores.openStore(tenant)
+  return [...store.damage(), ...store.verify()]
+}
+
+function checkWithAmcheck(slot: WasmSlot): Omit<TenantCheck, 'tenant'> {
+  run(slot, 'CREATE EXTENSION IF NOT EXISTS amcheck')
+  const problems: string[] = []
+  const btrees = run(slot, BTREES).rows.map(([oid]) => oid)
+  for (const oid of btrees) {
+    const { error } = readAnswer(slot.run(queryMessage(`SELECT bt_index_check(${oid}, true)`)))
+    if (error) problems.push(`index ${oid}: ${error.message}`)
+  }
+  const tables = run(slot, TABLES).rows.map(([oid]) => oid)
+  for (const oid of tables) {
+    const found = run(slot, `SELECT blkno, offnum, msg FROM verify_heapam(${oid})`)
+    for (const [block, item, text] of found.rows) {
+      problems.push(`table ${oid}, block ${block}, item ${item}: ${text}`)
+    }
+  }
+  return { problems, checked: { btrees: btrees.length, tables: tables.length } }
+}
+
+const BTREES = `SELECT c.oid::text FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+  JOIN pg_index i ON i.indexrelid = c.oid
+  WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence = 'p' AND i.indisvalid`
+const TABLES = `SELECT oid::text FROM pg_class WHERE relkind IN ('r', 't', 'm')
+  AND relpersistence = 'p'`
+
+function run(slot: WasmSlot, sql: string): ResultSet {
+  const { result, error } = readAnswer(slot.run(queryMessage(sql)))
+  if (error) throw error
+  return result
+}
+
+async function withStores<Result>(
+  config: Config,
+  use: (stores: StoreFactory, engine: WasmEngine) => Promise<Result>,
+): Promise<Result> {
+  using folder = openDataFolder({ path: config.data, clock: systemClock })
+  const engine = await createEngine(await loadEngineParts(), { clock: systemClock })
+  const stores = new StoreFactory({
+    dataPath: folder.path,
+    tenantsPath: folder.tenantsPath,
+    clock: systemClock,
+    engine,
+    retentionMs: config.retentionMs,
+  })
+  return use(stores, engine)
+}
