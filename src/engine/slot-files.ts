@@ -207,8 +207,10 @@ export class SlotFiles {
   }
 
   readonly #fileStream: object = {
-    open: () => {},
-    close: () => {},
+    // A file that is unlinked while it is open keeps its content until it is closed.
+    open: ({ node }: PgdataStream) => this.#files.retain(node.file),
+    dup: ({ node }: PgdataStream) => this.#files.retain(node.file),
+    close: ({ node }: PgdataStream) => this.#files.release(node.file),
     // A store commit is atomic as a whole, so there is nothing for fsync to order.
     fsync: () => 0,
     read: (s: PgdataStream, into: ArrayBufferView, offset: number, length: number, at: number) =>

@@ -1,0 +1,82 @@
+/** The asset file: whatever is wrong with it is found before it is used. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { PgnapError } from '../../src/base/errors.ts'
+import type { Fingerprint } from '../../src/base/ids.ts'
+import { fingerprintOf, parseAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
+import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
+import { systemClock } from '../../src/host/node/clock.ts'
+import {
+  assetFileName,
+  buildAssetFile,
+  createEngine,
+  type EngineParts,
+  loadEngineParts,
+} from '../../src/host/node/engine/load-engine.ts'
+import { readStock } from '../../src/host/node/engine/stock.ts'
+import { TenantFiles } from '../../src/store/tenant-files.ts'
+import { valueOf } from '../support/messages.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'pgnap-assets-'))
+after(() => rmSync(folder, { recursive: true }))
+
+let fingerprint: Fingerprint
+let parts: EngineParts
+before(async () => {
+  fingerprint = await fingerprintOf(readStock())
+  parts = await loadEngineParts()
+})
+
+const isInvalid = (error: unknown): boolean =>
+  error instanceof PgnapError && error.code === 'ENGINE_ASSETS_INVALID' && error.hint !== undefined
+
+test('two builds of one engine are the same bytes', async () => {
+  const path = await buildAssetFile(folder, fingerprint, () => {})
+  assert.ok(readFileSync(path).equals(parts.assets))
+})
+
+test('a flipped bit anywhere is found', async () => {
+  // Inside the header, in each section, and at the very end of the last one.
+  const { overlay, preMain } = parseVerifiedAssets(parts.assets)
+  const places = [
+    17,
+    preMain.pages.byteOffset,
+    (overlay.values().next().value?.byteOffset ?? 0) + 9,
+  ]
+  for (const place of places) {
+    const damaged = new Uint8Array(parts.assets)
+    damaged[place] = (damaged[place] ?? 0) ^ 1
+    await assert.rejects(parseAssets(damaged, fingerprint), isInvalid, `byte ${place}`)
+  }
+})
+
+test('a file that is cut short, of another build, or no asset file at all is refused', async () => {
+  const other = '0'.repeat(32) as Fingerprint
+  await assert.rejects(parseAssets(parts.assets.slice(0, 1000), fingerprint), isInvalid)
+  await assert.rejects(parseAssets(parts.assets.slice(0, -5000), fingerprint), isInvalid)
+  await assert.rejects(parseAssets(parts.assets, other), isInvalid)
+  await assert.rejects(parseAssets(new Uint8Array(100), fingerprint), isInvalid)
+})
+
+test('a damaged cache is built anew and then used', async () => {
+  const path = join(folder, assetFileName(fingerprint))
+  const bytes = readFileSync(path)
+  bytes[bytes.length - 5000] = (bytes[bytes.length - 5000] ?? 0) ^ 1
+  writeFileSync(path, bytes)
+  const steps: string[] = []
+  await loadEngineParts({ cacheFolder: folder, progress: (step) => steps.push(step) })
+  assert.match(steps.join(), /damaged/)
+  assert.ok(readFileSync(path).equals(parts.assets))
+  // Nothing half-written stays behind.
+  assert.deepEqual(readdirSync(folder), [assetFileName(fingerprint)])
+})
+
+test('the version that clients are told is that of the module', async () => {
+  const engine = await createEngine(parts, { clock: systemClock })
+  const slot = await engine.createSlot()
+  slot.boot(TenantFiles.inMemory({ template: engine.template, clock: systemClock }))
+  assert.equal(valueOf(slot, 'show server_version'), POSTGRES_VERSION)
+})
