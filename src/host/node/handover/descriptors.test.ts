@@ -6,7 +6,7 @@ import { closeIfSame, identify, loadDuplicate } from './descriptors.ts'
 const duplicate = loadDuplicate()
 
 test('a duplicate outlives its original', { skip: !duplicate && 'no ffi here' }, () => {
-  const original = openSync(import.meta.filename)
+  const original = openSync(import.meta.filename, 'r')
   const copy = duplicate?.(original)
   assert.ok(copy !== undefined)
   closeSync(original)
@@ -20,11 +20,11 @@ test('what is not open cannot be duplicated', { skip: !duplicate && 'no ffi here
 })
 
 test('a number is closed only while it refers to the same thing', () => {
-  const first = openSync(import.meta.filename)
+  const first = openSync(import.meta.filename, 'r')
   const identity = identify(first)
   closeSync(first)
   closeIfSame(first, identity)
-  const second = openSync('/')
+  const second = openSync('/', 'r')
   assert.equal(second, first, 'the kernel gives the lowest free number')
   closeIfSame(second, identity)
   assert.ok(identify(second), 'somebody else has the number now')
