@@ -71,7 +71,8 @@ export async function fingerprintOf(stock: StockFiles): Promise<Fingerprint> {
     EXTENSIONS,
   ])
   const parts = [utf8(recipe), stock.wasm, stock.bundle, stock.glue]
-  for (const [, bytes] of [...stock.extensions].toSorted()) parts.push(bytes)
+  for (const [, bytes] of [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    parts.push(bytes)
   const hashes = await Promise.all(parts.map(sha256))
   return (await sha256(utf8(hashes.join()))).slice(0, 32) as Fingerprint
 }

@@ -33,6 +33,12 @@ const CLOCK_MONOTONIC = 1
 const CLOCK_JUMP_NS = 10n ** 18n
 /** WASI's clock_time_get: clock id, precision, where to write nanoseconds. */
 type WasiClock = (clock: number, precision: bigint, timeAt: number) => number
+/** Layout of musl's `struct dirent`, and its d_type values. */
+const DIRENT_BYTES = 280
+const DIRENT_NAME_AT = 19
+const DIRENT_NAME_BYTES_MAX = 255
+const DIRENT_DIRECTORY = 4
+const DIRENT_FILE = 8
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
 
@@ -194,6 +200,12 @@ export class Instance {
         (pointer = 0, flags = 0) =>
           this.#pipe(original, pointer, flags),
     )
+    replace(
+      '__syscall_getdents64',
+      (original) =>
+        (descriptor = 0, buffer = 0, bytesMax = 0) =>
+          this.#readFolder(descriptor, buffer, bytesMax) ?? original(descriptor, buffer, bytesMax),
+    )
     replace('_dlopen_js', (original) => (handle = 0) => {
       const loaded = original(handle)
       const path = this.module.UTF8ToString(handle + DSO_NAME_AT)
@@ -202,6 +214,33 @@ export class Instance {
       }
       return loaded
     })
+  }
+
+  /**
+   * getdents64(2) for folders of PGDATA. Emscripten's own looks every name up and keeps a node for it,
+   * which at each start of Postgres is a millisecond for a thousand names that nobody opens.
+   */
+  #readFolder(descriptor: number, buffer: number, bytesMax: number): number | undefined {
+    const stream = this.module.FS.streams[descriptor]
+    const entries = stream && this.files.entriesOf(stream)
+    if (!entries) return undefined
+    const heap = this.module.HEAPU8
+    const view = new DataView(heap.buffer)
+    const first = Math.floor(stream.position / DIRENT_BYTES)
+    const end = Math.min(entries.length, first + Math.floor(bytesMax / DIRENT_BYTES))
+    let at = buffer
+    for (const [index, { name, ino, isDirectory }] of entries.slice(first, end).entries()) {
+      view.setBigInt64(at, BigInt(ino), true)
+      view.setBigInt64(at + 8, BigInt((first + index + 1) * DIRENT_BYTES), true)
+      view.setInt16(at + 16, DIRENT_BYTES, true)
+      heap[at + 18] = isDirectory ? DIRENT_DIRECTORY : DIRENT_FILE
+      const bytes = utf8(name).subarray(0, DIRENT_NAME_BYTES_MAX)
+      heap.set(bytes, at + DIRENT_NAME_AT)
+      heap[at + DIRENT_NAME_AT + bytes.length] = 0
+      at += DIRENT_BYTES
+    }
+    stream.position = end * DIRENT_BYTES
+    return at - buffer
   }
 
   #pipe(original: WasmImport, pointer: number, flags: number): number {

@@ -38,6 +38,9 @@ export const START_PARAMETERS: readonly string[] = [
     max_parallel_maintenance_workers: '0',
     io_method: 'sync',
     shared_buffers: '4MB',
+    // At start Postgres duplicates a descriptor this often to learn how many it may have (1000 by
+    // default: 1.5 ms of every wake). More files than this are opened by turns.
+    max_files_per_process: '200',
     // An acknowledged commit is in the WAL files. There is no WAL writer to bring it there later.
     synchronous_commit: 'on',
     // Torn pages cannot happen: the store writes all pages of a commit or none.

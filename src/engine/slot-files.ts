@@ -13,7 +13,12 @@ import {
   type FileNode,
   type TenantFiles,
 } from '../store/tenant-files.ts'
-import type { EmscriptenFs, EmscriptenModule, EmscriptenNode } from './emscripten.ts'
+import type {
+  EmscriptenFs,
+  EmscriptenModule,
+  EmscriptenNode,
+  EmscriptenStream,
+} from './emscripten.ts'
 
 export const PGDATA = '/pglite/data'
 
@@ -57,6 +62,13 @@ interface PgdataStream {
   readonly position: number
 }
 
+/** One name in a folder, as getdents(2) tells it. */
+export interface DirectoryEntry {
+  readonly name: string
+  readonly ino: number
+  readonly isDirectory: boolean
+}
+
 interface Attributes {
   readonly mode?: number | null
   readonly size?: number
@@ -71,6 +83,7 @@ export class SlotFiles {
   #module: EmscriptenModule | undefined
   #root: PgdataNode | undefined
   #nodes: EmscriptenNode[] = []
+  readonly #listings = new WeakMap<EmscriptenStream, readonly DirectoryEntry[]>()
 
   /** Mounts PGDATA. Called once, before the runtime of the module starts. */
   mount(module: EmscriptenModule, placeholder: TenantFiles): void {
@@ -99,6 +112,33 @@ export class SlotFiles {
   /** Throws what a store raised under Postgres, if anything. */
   throwFault(): void {
     if (this.fault !== undefined) throw this.fault
+  }
+
+  /**
+   * Entries of an open folder of PGDATA; undefined for a folder elsewhere. Read once per descriptor, as
+   * readdir(3) must not change its mind between two calls.
+   */
+  entriesOf(stream: EmscriptenStream): readonly DirectoryEntry[] | undefined {
+    if (stream.node.mount !== this.#root?.mount) return undefined
+    let entries = this.#listings.get(stream)
+    if (!entries) {
+      const { file } = stream.node as PgdataNode
+      entries = this.#guard(() => this.#list(file))
+      this.#listings.set(stream, entries)
+    }
+    return entries
+  }
+
+  #list(folder: FileNode): DirectoryEntry[] {
+    const entries: DirectoryEntry[] = [
+      { name: '.', ino: folder.ino, isDirectory: true },
+      { name: '..', ino: folder.ino, isDirectory: true },
+    ]
+    for (const name of this.#files.list(folder)) {
+      const file = this.#files.lookup(folder, name)
+      if (file) entries.push({ name, ino: file.ino, isDirectory: file.isDirectory })
+    }
+    return entries
   }
 
   get #fs(): EmscriptenFs {

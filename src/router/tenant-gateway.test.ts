@@ -8,7 +8,6 @@ import { silentLog } from '../base/log.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
 import { Pool } from '../pool/pool.ts'
 import { Credentials } from './credentials.ts'
-import type { TenantDirectory } from './directory.ts'
 import type { ConnectRequest } from './gateway.ts'
 import { TenantGateway } from './tenant-gateway.ts'
 import type { TenantGatewayOptions } from './tenant-gateway.ts'
@@ -20,32 +19,11 @@ const engine: Engine = {
   createSlot: () => new Promise<Slot>(() => {}),
 }
 
-class Names implements TenantDirectory {
+class Names {
   readonly names = new Set<string>(['acme'])
-  creations = 0
-  gate: Promise<void> = Promise.resolve()
 
   async exists(tenant: TenantName): Promise<boolean> {
     return this.names.has(tenant)
-  }
-
-  async create(tenant: TenantName): Promise<void> {
-    this.creations++
-    await this.gate
-    if (this.names.has(tenant)) throw new PgnapError('TENANT_EXISTS', 'exists')
-    this.names.add(tenant)
-  }
-
-  async delete(tenant: TenantName): Promise<void> {
-    this.names.delete(tenant)
-  }
-
-  async facts(name: TenantName): ReturnType<TenantDirectory['facts']> {
-    return { name, createdAtMs: 0, storedBytes: 0 }
-  }
-
-  async list(): ReturnType<TenantDirectory['list']> {
-    return { tenants: [], next: undefined }
   }
 }
 
@@ -73,56 +51,36 @@ function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boole
     error instanceof PgnapError && error.code === code && error.sqlState === sqlState
 }
 
-test('a tenant that exists is connected to, one that does not is made, once', async () => {
-  const { gateway, directory, pool } = setUp()
-  const gate = Promise.withResolvers<void>()
-  directory.gate = gate.promise
-  await gateway.connect(request('acme'))
-  const clients = [1, 2, 3].map(() => gateway.connect(request('new')))
-  gate.resolve()
-  await Promise.all(clients)
-  assert.equal(directory.creations, 1)
+test('a tenant that exists is connected to, and so is one that its first batch will make', async () => {
+  const { gateway, pool } = setUp()
+  for (const tenant of ['acme', 'new', 'new', 'new']) await gateway.connect(request(tenant))
   assert.equal(pool.clientCountOf('new' as TenantName), 3)
   assert.equal(pool.clientCount, 4)
 })
 
-test('a tenant that somebody else made meanwhile is connected to', async () => {
-  const { gateway, directory } = setUp()
-  const gate = Promise.withResolvers<void>()
-  directory.gate = gate.promise
-  const client = gateway.connect(request('new'))
-  directory.names.add('new')
-  gate.resolve()
-  await client
-})
-
 test('without create-on-connect an unknown tenant is refused with the way to make it', async () => {
-  const { gateway, directory } = setUp({ createOnConnect: false })
+  const { gateway } = setUp({ createOnConnect: false })
   await assert.rejects(gateway.connect(request('new')), (error) => {
     assert.ok(failsWith('TENANT_UNKNOWN', '3D000')(error))
     assert.match(String((error as PgnapError).hint), /pgnap tenant create new/)
     return true
   })
-  assert.equal(directory.creations, 0)
 })
 
 test('bad names and branches are refused before anything is made', async () => {
-  const { gateway, directory } = setUp()
+  const { gateway } = setUp()
   await assert.rejects(gateway.connect(request('No')), failsWith('TENANT_NAME_INVALID', '3D000'))
   await assert.rejects(gateway.connect(request('a@b')), failsWith('NOT_SUPPORTED', '0A000'))
-  assert.equal(directory.creations, 0)
 })
 
 test('connections are limited per tenant and per shard, and closing makes room', async () => {
-  const { gateway, directory } = setUp({ connectionsPerTenantMax: 2, connectionsMax: 3 })
+  const { gateway } = setUp({ connectionsPerTenantMax: 2, connectionsMax: 3 })
   const first = await gateway.connect(request('acme'))
   await gateway.connect(request('acme'))
   const exhausted = failsWith('CONNECTIONS_EXHAUSTED', '53300')
   await assert.rejects(gateway.connect(request('acme')), exhausted)
   await gateway.connect(request('other'))
-  const made = directory.creations
   await assert.rejects(gateway.connect(request('third')), exhausted)
-  assert.equal(directory.creations, made, 'nothing is made for who cannot come in')
   first.close()
   await gateway.connect(request('acme'))
 })

@@ -17,8 +17,8 @@ import { parseTenantAddress } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
   readonly pool: Pool
-  readonly directory: TenantDirectory
-  /** Makes a tenant that is connected to and does not exist. */
+  readonly directory: Pick<TenantDirectory, 'exists'>
+  /** Connecting to a tenant that does not exist makes it; the pool's source must then do so. */
   readonly createOnConnect: boolean
   /** Who may log in; without it everybody may. */
   readonly credentials?: Credentials
@@ -31,13 +31,11 @@ export interface TenantGatewayOptions {
 export class TenantGateway implements Gateway {
   readonly authentication: 'trust' | 'scram'
   readonly #pool: Pool
-  readonly #directory: TenantDirectory
+  readonly #directory: Pick<TenantDirectory, 'exists'>
   readonly #createOnConnect: boolean
   readonly #credentials: Credentials | undefined
   readonly #connectionsPerTenantMax: number
   readonly #connectionsMax: number
-  /** Tenants being made: the clients of a new tenant often come all at once. */
-  readonly #creating = new Map<TenantName, Promise<void>>()
 
   constructor(options: TenantGatewayOptions) {
     this.authentication = options.credentials ? 'scram' : 'trust'
@@ -58,9 +56,9 @@ export class TenantGateway implements Gateway {
   async connect(request: ConnectRequest): Promise<PoolClient> {
     const { tenant, branch } = parseTenantAddress(request.tenant)
     if (branch !== undefined) throw branchesUnsupported(tenant)
-    // Before anything is made on disk, and again after the waiting.
-    this.#checkLimits(tenant)
-    if (!(await this.#directory.exists(tenant))) await this.#createOrRefuse(tenant)
+    // Otherwise the tenant is made by the pool's source, when the first batch opens it: a client that
+    // never says anything leaves nothing behind, and the store is opened once instead of twice.
+    if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
     this.#checkLimits(tenant)
     return this.#pool.connect(tenant, request.events)
   }
@@ -78,31 +76,12 @@ export class TenantGateway implements Gateway {
       hint: 'close idle connections, or raise connectionsPerTenantMax',
     })
   }
+}
 
-  async #createOrRefuse(tenant: TenantName): Promise<void> {
-    if (!this.#createOnConnect) {
-      throw new PgnapError('TENANT_UNKNOWN', `database "${tenant}" does not exist`, {
-        hint: `create it with: pgnap tenant create ${tenant}`,
-      })
-    }
-    let creating = this.#creating.get(tenant)
-    if (!creating) {
-      creating = this.#create(tenant).finally(() => this.#creating.delete(tenant))
-      this.#creating.set(tenant, creating)
-    }
-    await creating
-  }
-
-  async #create(tenant: TenantName): Promise<void> {
-    try {
-      await this.#directory.create(tenant)
-    } catch (error) {
-      // Somebody else (the command line, HTTP) was faster. The client wanted it to exist, and it
-      // does.
-      if (error instanceof PgnapError && error.code === 'TENANT_EXISTS') return
-      throw error
-    }
-  }
+function unknown(tenant: TenantName): PgnapError {
+  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" does not exist`, {
+    hint: `create it with: pgnap tenant create ${tenant}`,
+  })
 }
 
 function branchesUnsupported(tenant: TenantName): PgnapError {

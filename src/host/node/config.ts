@@ -167,7 +167,8 @@ export function validate(input: ConfigInput): Config {
   const parsed = v.safeParse(schema, input)
   if (!parsed.success) {
     const [issue] = parsed.issues
-    const name = String(issue.path?.[0]?.key ?? 'configuration') as keyof Config
+    const key = issue.path?.[0]?.key
+    const name = (typeof key === 'string' ? key : 'configuration') as keyof Config
     const known = SETTINGS[name]
     throw new PgnapError('CONFIG_INVALID', `${known ? known.flag : name}: ${issue.message}`, {
       hint: known

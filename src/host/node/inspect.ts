@@ -104,6 +104,7 @@ async function withStores<Result>(
     clock: systemClock,
     engine,
     retentionMs: config.retentionMs,
+    createMissing: false,
   })
   return use(stores, engine)
 }

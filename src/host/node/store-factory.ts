@@ -2,7 +2,7 @@
  * Opens and makes the stores of one data folder for one engine: the place where medium, store, files and
  * template come together on Node.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
@@ -24,6 +24,8 @@ export interface StoreFactoryOptions {
     readonly template: Template
   }
   readonly retentionMs: number
+  /** Whether opening a tenant that does not exist makes it. */
+  readonly createMissing: boolean
 }
 
 /** Bytes given back to the file system per slice of housekeeping. */
@@ -32,12 +34,15 @@ const COMPACT_SLICE_BYTES = 1_048_576
 export class StoreFactory implements TenantSource {
   readonly #tenantsPath: string
   readonly #retentionMs: number
+  readonly #createMissing: boolean
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
 
-  constructor({ dataPath, tenantsPath, clock, engine, retentionMs }: StoreFactoryOptions) {
+  constructor(options: StoreFactoryOptions) {
+    const { dataPath, tenantsPath, clock, engine, retentionMs } = options
     this.#tenantsPath = tenantsPath
     this.#retentionMs = retentionMs
+    this.#createMissing = options.createMissing
     this.#clock = clock
     this.#storeOptions = {
       clock,
@@ -50,18 +55,18 @@ export class StoreFactory implements TenantSource {
     }
   }
 
-  /** Makes an empty store. It is made beside its name and renamed: others see it whole. */
+  /**
+   * Makes an empty store. A file that was cut off while it was made holds nothing, and is made again by
+   * whoever opens it.
+   */
   readonly create = (path: string): void => {
-    const partial = `${path}.new`
-    rmSync(partial, { force: true })
-    Store.open(new NodeSqliteMedium(partial), this.#storeOptions).close()
-    renameSync(partial, path)
+    Store.open(new NodeSqliteMedium(path), this.#storeOptions).close()
   }
 
   /** Opens a store; the caller closes it. */
   openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
-    if (!existsSync(path)) {
+    if (!this.#createMissing && !existsSync(path)) {
       throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
         hint: `make it with: pgnap tenant create ${tenant}`,
       })

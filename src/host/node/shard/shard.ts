@@ -79,8 +79,14 @@ export class Shard implements ShardApi {
       slotMemoryBytesMax: config.slotMemoryBytesMax,
       serverLog: (line) => log.debug('postgres', { line }),
     })
-    const { retentionMs } = config
-    const stores = new StoreFactory({ dataPath, tenantsPath, clock, engine, retentionMs })
+    const stores = new StoreFactory({
+      dataPath,
+      tenantsPath,
+      clock,
+      engine,
+      retentionMs: config.retentionMs,
+      createMissing: config.createOnConnect,
+    })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
       engine: watchEngine(engine, dependencies.slotWatcher),

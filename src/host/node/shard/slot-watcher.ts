@@ -22,10 +22,10 @@ export function watchEngine(engine: WasmEngine, watcher: SlotWatcher | undefined
       const slot = await engine.createSlot()
       const own = slotNo++
       watcher.slotCreated(own, slot.interruptFlags)
-      const { discard } = slot
+      const discard = slot.discard.bind(slot)
       slot.discard = () => {
         watcher.slotDiscarded(own)
-        discard.call(slot)
+        discard()
       }
       return slot
     },
