@@ -52,7 +52,7 @@ export function guardOrigin(options: GuardOptions): MiddlewareHandler {
   const hosts = new Set((options.allowedHosts ?? []).map((host) => host.toLowerCase()))
   const origins = new Set(options.allowedOrigins ?? [])
   // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
-  const anyHost = options.authenticate !== undefined && hosts.size === 0
+  const anyHost = options.authenticate !== undefined
   return async (context, next) => {
     const host = context.req.header('Host') ?? new URL(context.req.url).host
     if (!anyHost && !isTrustedHost(host, hosts)) {

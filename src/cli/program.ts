@@ -1,0 +1,65 @@
+/**
+ * The command line as a whole: its verbs, its help, and what becomes of an error. One file per
+ * verb; a verb throws, and only here is it said and turned into an exit code.
+ */
+import { Command, CommanderError } from 'commander'
+import { EXIT, reportFailure } from './failure.ts'
+import { addServe } from './serve.ts'
+import { StatementFailure, addSql } from './sql.ts'
+import { addBench } from './bench.ts'
+import { addInspect } from './inspect.ts'
+import { addTenant } from './tenant.ts'
+import { addVerify } from './verify.ts'
+import type { Terminal } from './terminal.ts'
+import { packageVersion } from './version.ts'
+
+const EXAMPLES = `
+Examples:
+  pgnap serve                               a server with no configuration at all
+  psql postgres://127.0.0.1:6432/acme       a Postgres that did not exist a moment ago
+  pgnap sql acme "select version()"
+  pgnap tenant list
+
+Exit codes:
+  0 done   1 failed   2 wrong usage or configuration   69 server not available
+`
+
+/** Every verb, ready to parse. */
+export function createProgram(terminal: Terminal): Command {
+  const program = new Command('pgnap')
+    .description('A Postgres for every tenant.')
+    .version(packageVersion(), '--version')
+    .option('--debug', 'show stacks of errors')
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out(text),
+      writeErr: (text) => terminal.complain(text),
+    })
+  addServe(program, terminal)
+  addTenant(program, terminal)
+  addSql(program, terminal)
+  addInspect(program, terminal)
+  addVerify(program, terminal)
+  addBench(program)
+  return program
+}
+
+/** Runs the verb that `words` name, without `node` and the script; the exit code. */
+export async function run(words: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await createProgram(terminal).parseAsync(words, { from: 'user' })
+    return EXIT.done
+  } catch (error) {
+    // It has said what was wrong, or printed the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+    const statement = error instanceof StatementFailure ? error : undefined
+    const { text, exitCode } = reportFailure(statement ? statement.cause : error, {
+      debug: words.includes('--debug'),
+      json: words.includes('--json'),
+      ...(statement ? { sql: statement.sql } : {}),
+    })
+    terminal.complain(text)
+    return exitCode
+  }
+}

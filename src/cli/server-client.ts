@@ -1,0 +1,148 @@
+/**
+ * A running server, asked over HTTP: the same interface as the one in this process, so that a verb
+ * does not know which of the two it has.
+ *
+ * Errors arrive as what they were: those of pgnap with code and hint, those of Postgres with their
+ * fields.
+ */
+import { ERRORS, type ErrorCode, PgnapError } from '../base/errors.ts'
+import type { TenantServer, TextResult } from './target.ts'
+
+interface ServerClientOptions {
+  /** As `http://127.0.0.1:6480`; user and password in it are sent as basic authentication. */
+  readonly url: string
+  readonly fetch?: typeof fetch
+}
+
+type Body = Readonly<Record<string, unknown>>
+type Ask = (method: string, path: string, body?: Body) => Promise<Body>
+
+/** Names of /v1 for the fields of a Postgres error, by their letters. */
+const LETTERS: Readonly<Record<string, string>> = {
+  message: 'M',
+  sqlState: 'C',
+  severity: 'V',
+  detail: 'D',
+  hint: 'H',
+  position: 'P',
+  where: 'W',
+  schema: 's',
+  table: 't',
+  column: 'c',
+  constraint: 'n',
+}
+
+/** An error of Postgres that came over HTTP. */
+class RemotePostgresError extends Error {
+  override readonly name = 'PostgresError'
+  readonly fields: Readonly<Record<string, string>>
+
+  constructor(fields: Readonly<Record<string, string>>) {
+    super(fields['M'] ?? '')
+    this.fields = fields
+  }
+}
+
+/** Throws CONFIG_INVALID if the URL is none. Nothing is asked yet. */
+export function createServerClient(options: ServerClientOptions): TenantServer {
+  const base = URL.parse(options.url)
+  if (!base || !/^https?:$/.test(base.protocol)) {
+    throw new PgnapError('CONFIG_INVALID', 'the URL of the server is not an http URL', {
+      hint: 'give it as --url http://127.0.0.1:6480 or in PGNAP_URL',
+    })
+  }
+  const ask = requester(base, options.fetch ?? fetch)
+  const path = (name: string, verb = ''): string =>
+    `v1/tenants/${encodeURIComponent(name)}${verb === '' ? '' : `/${verb}`}`
+  return {
+    query: async (tenant, sql) => {
+      const body = { sql, arrayMode: true, rawText: true }
+      return (await ask('POST', path(tenant, 'query'), body)) as Body & TextResult
+    },
+    createTenant: async (name) => ask('POST', 'v1/tenants', { name }),
+    listTenants: async ({ after, limit }) => {
+      const cursor = after === undefined ? '' : `&after=${encodeURIComponent(after)}`
+      const { tenants } = (await ask('GET', `v1/tenants?limit=${limit}${cursor}`)) as Body
+      return tenants as Body[]
+    },
+    showTenant: async (name) => ask('GET', path(name)),
+    deleteTenant: async (name) => {
+      await ask('DELETE', path(name))
+    },
+    napTenant: async (name) => ask('POST', path(name, 'nap')),
+    wakeTenant: async (name) => ask('POST', path(name, 'wake')),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}
+
+function requester(base: URL, send: typeof fetch): Ask {
+  const { username, password } = base
+  const headers = new Headers({ Accept: 'application/json' })
+  if (username !== '') {
+    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    headers.set('Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
+  }
+  const root = new URL(base)
+  root.username = ''
+  root.password = ''
+  if (!root.pathname.endsWith('/')) root.pathname += '/'
+  return async (method, path, body) => {
+    const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) }
+    const answer = await reach(root, () => send(new URL(path, root), init))
+    if (answer.status === 204) return {}
+    const content = await answer.text()
+    const value = parsed(content)
+    if (!value) throw notPgnap(root, answer.status)
+    if (!answer.ok) throw errorFrom(value, root, answer.status)
+    return value
+  }
+}
+
+async function reach(root: URL, send: () => Promise<Response>): Promise<Response> {
+  try {
+    return await send()
+  } catch (cause) {
+    const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
+    const detail = reason instanceof Error ? reason.message : String(reason)
+    throw new PgnapError('SERVER_UNREACHABLE', `no server answers at ${root.origin}`, {
+      cause,
+      hint: 'start one with: pgnap serve; or name another with --url or PGNAP_URL',
+      ...(detail === '' ? {} : { detail }),
+    })
+  }
+}
+
+function parsed(content: string): Body | undefined {
+  try {
+    const value: unknown = JSON.parse(content)
+    return typeof value === 'object' && value !== null ? (value as Body) : undefined
+  } catch {
+    // Not JSON is an answer too: somebody else listens there.
+    return undefined
+  }
+}
+
+function errorFrom(value: Body, root: URL, status: number): Error {
+  const error = value['error'] as Body | undefined
+  if (typeof error !== 'object' || typeof error['message'] !== 'string') {
+    return notPgnap(root, status)
+  }
+  if (error['code'] === 'POSTGRES') {
+    const fields = Object.entries(LETTERS).flatMap(([name, letter]) =>
+      typeof error[name] === 'string' ? [[letter, error[name]] as const] : [],
+    )
+    return new RemotePostgresError(Object.fromEntries(fields))
+  }
+  const code = String(error['code'])
+  return new PgnapError(code in ERRORS ? (code as ErrorCode) : 'INTERNAL', error['message'], {
+    ...(typeof error['hint'] === 'string' ? { hint: error['hint'] } : {}),
+    ...(typeof error['detail'] === 'string' ? { detail: error['detail'] } : {}),
+  })
+}
+
+function notPgnap(root: URL, status: number): PgnapError {
+  return new PgnapError('SERVER_UNREACHABLE', `what answers at ${root.origin} is not pgnap`, {
+    detail: `it answered with status ${status}`,
+    hint: 'name the HTTP port of a pgnap server with --url or PGNAP_URL',
+  })
+}

@@ -1,0 +1,112 @@
+/**
+ * Whom a verb talks to: a server that runs, or the data folder itself.
+ *
+ *   --url or PGNAP_URL given      that server, whatever folders there are
+ *   the data folder exists        opened here; if a server holds it, that server over HTTP
+ *   --data or PGNAP_DATA given    opened here, made if needed
+ *   otherwise                     a server at the configured HTTP address
+ *
+ * A folder is never made because somebody stood in the wrong place: an empty database that appears
+ * where the real one was expected is worse than an error.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { PgnapError } from '../base/errors.ts'
+import type { Config } from '../host/node/config.ts'
+import type { Backend } from '../host/node/server.ts'
+import { createServerClient } from './server-client.ts'
+import { addSettings, configOf } from './settings.ts'
+import type { Terminal } from './terminal.ts'
+import { packageVersion } from './version.ts'
+
+/** A result with every value as Postgres wrote it. */
+export interface TextResult {
+  readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[]
+  readonly rows: readonly (readonly (string | null)[])[]
+  readonly command: string
+  readonly rowCount: number | null
+}
+
+/** Facts about a tenant as JSON; printed, not interpreted. */
+export type Facts = object
+
+/** What verbs ask of a server, near or far. */
+export interface TenantServer extends AsyncDisposable {
+  query(tenant: string, sql: string): Promise<TextResult>
+  createTenant(name: string): Promise<Facts>
+  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<Facts[]>
+  showTenant(name: string): Promise<Facts>
+  deleteTenant(name: string): Promise<void>
+  napTenant(name: string): Promise<Facts>
+  wakeTenant(name: string): Promise<Facts>
+}
+
+/** Adds the options that name a target. */
+export function addTarget(command: Command): Command {
+  command.option('--url <url>', 'running server, such as http://127.0.0.1:6480 (PGNAP_URL)')
+  return addSettings(command, ['data', 'host', 'httpPort'])
+}
+
+/**
+ * The target of a verb's options. The caller disposes it.
+ * Rejects with SERVER_UNREACHABLE, CONFIG_INVALID, or what opening the folder rejects with.
+ */
+export async function openTarget(command: Command, terminal: Terminal): Promise<TenantServer> {
+  const named = command.getOptionValue('url') as string | undefined
+  const url = named ?? (terminal.environment['PGNAP_URL'] || undefined)
+  if (url !== undefined) return createServerClient({ url })
+  const config = configOf(command, terminal)
+  const told = command.getOptionValueSource('data') === 'cli' || terminal.environment['PGNAP_DATA']
+  if (!told && !existsSync(join(config.data, 'tenants'))) {
+    return createServerClient({ url: localUrl(config) })
+  }
+  try {
+    return await openHere(config, terminal)
+  } catch (error) {
+    if (error instanceof PgnapError && error.code === 'DATA_FOLDER_IN_USE') {
+      return createServerClient({ url: localUrl(config) })
+    }
+    throw error
+  }
+}
+
+async function openHere(config: Config, terminal: Terminal): Promise<TenantServer> {
+  const [{ startBackend }, { openLog }] = await Promise.all([
+    import('../host/node/server.ts'),
+    import('../host/node/log.ts'),
+  ])
+  const backend = await startBackend(
+    { ...config, shards: 1, slots: 1 },
+    {
+      log: openLog({ level: 'warn' }),
+      version: packageVersion(),
+      progress: (step) => terminal.complain(`pgnap: ${step}\n`),
+    },
+  )
+  return ofBackend(backend)
+}
+
+function ofBackend(backend: Backend): TenantServer {
+  const { control } = backend
+  return {
+    query: async (tenant, sql) => {
+      const { result } = await control.query(tenant, { sql, parameters: [] })
+      const fields = result.fields.map(({ name, typeOid }) => ({ name, dataTypeID: typeOid }))
+      return { ...result, fields }
+    },
+    createTenant: (name) => control.createTenant(name),
+    listTenants: (page) => control.listTenants(page),
+    showTenant: (name) => control.showTenant(name),
+    deleteTenant: (name) => control.deleteTenant(name),
+    napTenant: (name) => control.napTenant(name),
+    wakeTenant: (name) => control.wakeTenant(name),
+    [Symbol.asyncDispose]: () => backend.drain(),
+  }
+}
+
+/** Where a server with this configuration is reached from its own machine. */
+export function localUrl({ host, httpPort }: Pick<Config, 'host' | 'httpPort'>): string {
+  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${near.includes(':') ? `[${near}]` : near}:${httpPort}`
+}

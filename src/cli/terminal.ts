@@ -1,0 +1,27 @@
+/**
+ * What a verb may touch of the process: where it writes, what it reads, what surrounds it. An
+ * argument, so that a test sees every byte that a user would see and nothing of the process that
+ * runs it.
+ */
+import { text } from 'node:stream/consumers'
+
+export interface Terminal {
+  /** Answers: what another program may read. */
+  out(text: string): void
+  /** Everything else: notes, errors. */
+  complain(text: string): void
+  /** Whether a person reads `out`. */
+  readonly interactive: boolean
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** All of standard input. */
+  input(): Promise<string>
+}
+
+/** The terminal of this process. */
+export const processTerminal: Terminal = {
+  out: (line) => void process.stdout.write(line),
+  complain: (line) => void process.stderr.write(line),
+  interactive: process.stdout.isTTY === true,
+  environment: process.env,
+  input: () => text(process.stdin),
+}
