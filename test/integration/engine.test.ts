@@ -172,7 +172,7 @@ test('a store that fails under a page fault fails the run with its own error', a
   slot.unload()
   slot.boot(files)
   const failure = new PgnapError('STORE_IO', 'the disk said no')
-  const { read } = files
+  const read = files.read.bind(files)
   files.read = () => {
     throw failure
   }

@@ -26,7 +26,7 @@ export function loadDuplicate(): Duplicate | undefined {
   try {
     // Without a library name the process itself is searched, which has every libc linked: no names
     // to know for glibc, musl and macOS.
-    const { dup } = process.getBuiltinModule('node:ffi').dlopen(null, {
+    const { dup } = withoutWarning(() => process.getBuiltinModule('node:ffi')).dlopen(null, {
       dup: { arguments: ['int32'], return: 'int32' },
     }).functions
     const duplicate = (descriptor: number): number | undefined => {
@@ -59,6 +59,20 @@ export function closeIfSame(descriptor: number, identity: Identity | undefined):
   if (!identity || identity.inode === 0) return
   const now = identify(descriptor)
   if (now?.inode === identity.inode && now.device === identity.device) closeSync(descriptor)
+}
+
+/**
+ * Runs `action` without the warning that Node prints for an experimental module. That it may change is
+ * why `isSound` asks it, and why there is the ring; a user can do nothing about it.
+ */
+function withoutWarning<Result>(action: () => Result): Result {
+  const emitWarning = process.emitWarning.bind(process)
+  process.emitWarning = () => {}
+  try {
+    return action()
+  } finally {
+    process.emitWarning = emitWarning
+  }
 }
 
 function isSound(duplicate: Duplicate): boolean {
