@@ -1,6 +1,24 @@
 #!/usr/bin/env node
-/** The `pgnap` command: runs one verb and exits with its code. */
-import { run } from './program.ts'
-import { processTerminal } from './terminal.ts'
+/**
+ * The `pgnap` command: runs one verb and exits with its code.
+ *
+ * Says so if Node is too old before anything else is loaded: what is loaded would not even parse there.
+ */
+const NODE_MAJOR_MIN = 24
+const EXIT_USAGE = 2
 
-process.exitCode = await run(process.argv.slice(2), processTerminal)
+if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
+  process.stderr.write(
+    `pgnap needs Node ${NODE_MAJOR_MIN} or newer, this is ${process.versions.node}\n` +
+      'hint: install a newer Node, or run it once with: npx --package=node@26 --package=pgnap pgnap\n',
+  )
+  process.exitCode = EXIT_USAGE
+} else {
+  const [{ run }, { processTerminal }] = await Promise.all([
+    import('./program.ts'),
+    import('./terminal.ts'),
+  ])
+  process.exitCode = await run(process.argv.slice(2), processTerminal)
+}
+
+export {}

@@ -1,0 +1,33 @@
+/**
+ * Builds what is published: `dist/` with JavaScript, types and maps from tsc, and the engine's assets, so
+ * that `npx pgnap` in an empty folder starts without building anything.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync, globSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fingerprintOf } from '../src/engine/engine-assets.ts'
+import { buildAssetFile } from '../src/host/node/engine/load-engine.ts'
+import { readStock } from '../src/host/node/engine/stock.ts'
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+rmSync('dist', { recursive: true, force: true })
+say('compiling')
+const { status } = spawnSync(
+  process.execPath,
+  ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'],
+  {
+    stdio: 'inherit',
+  },
+)
+if (status !== 0) process.exit(status ?? 1)
+chmodSync(join('dist', 'cli', 'main.js'), 0o755)
+say('building the engine')
+await buildAssetFile(join('dist', 'assets'), await fingerprintOf(readStock()), (step) =>
+  say(`  ${step}`),
+)
+// A stray character once broke a published program: what ships is plain ASCII outside of strings' escapes.
+for (const file of globSync('dist/**/*.js')) {
+  if (!/^[\x00-\x7f]*$/.test(readFileSync(file, 'utf8'))) say(`note: ${file} is not plain ASCII`)
+}
+say('done')
