@@ -63,6 +63,8 @@ export class TenantEntry {
   maintenanceUrgent = false
   /** A client has used the backend since the session state was last discarded. */
   sessionUsed = false
+  /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
+  served = false
 
   constructor(name: TenantName) {
     this.name = name

@@ -111,7 +111,7 @@ export class PoolState {
       return false
     if (client.phase !== 'idle' || this.drainDeadlineMs !== undefined) return false
     tenant.holder = client
-    tenant.sessionUsed = true
+    tenant.sessionUsed = tenant.served = true
     client.phase = 'running'
     return true
   }
@@ -270,7 +270,8 @@ export class PoolState {
     if (tenant.clientCount === 0 && tenant.sessionUsed) return this.#cleanUp(tenant, false)
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain')
-    const overdue = nowMs - tenant.awakeSinceMs >= this.limits.slotQuantumMs
+    // Not before it has served somebody: slots would go round for ever and nobody would be served.
+    const overdue = tenant.served && nowMs - tenant.awakeSinceMs >= this.limits.slotQuantumMs
     if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
       return this.#evict(tenant, 'fairness')
     }
@@ -278,7 +279,7 @@ export class PoolState {
     if (!next) return
     this.#stopWaiting(next)
     tenant.holder = next
-    tenant.sessionUsed = true
+    tenant.sessionUsed = tenant.served = true
     next.phase = 'running'
     this.#effects.push({ type: 'grant', client: next })
   }
@@ -392,6 +393,7 @@ export class PoolState {
     switch (event.type) {
       case 'bootFinished':
         tenant.phase = 'awake'
+        tenant.served = false
         tenant.awakeSinceMs = nowMs
         tenant.lastUsedMs = nowMs
         return this.#free(tenant, nowMs)
