@@ -5,10 +5,25 @@ import type { HandoverMode } from '../../src/host/node/handover/handover.ts'
 import { TestClient } from './handover-client.ts'
 import { patternBytes } from './handover-pattern.ts'
 import { descriptorCount, eventually, LAST_BYTES, startServer } from './handover-server.ts'
+import type { TestServer } from './handover-server.ts'
 
 const MIB = 1024 * 1024
-const TIMEOUT_MS = 60_000
+const TIMEOUT_MS = 30_000
+const LAST = String(LAST_BYTES)
 const modes: readonly HandoverMode[] = ['descriptor', 'ring']
+
+/**
+ * One whole life of a connection. A thread's first socket makes libuv open a descriptor that it keeps
+ * in reserve, so descriptors are compared between threads that have all served somebody.
+ */
+async function serveOne(server: TestServer, shardIndex: number): Promise<void> {
+  const { openCount } = server.handover
+  const client = await TestClient.connect(server.port, `one ${shardIndex}\n`)
+  assert.equal(await client.ask('echo a', 'one:a\n'), 'one:a\n')
+  client.socket.end()
+  await client.closed()
+  await eventually(() => server.handover.openCount <= openCount)
+}
 
 for (const mode of modes) {
   const canRun = mode === 'ring' || loadDuplicate() !== undefined
@@ -19,6 +34,7 @@ for (const mode of modes) {
     await using server = await startServer(mode)
     const survivor = await TestClient.connect(server.port, 's 1\n')
     assert.equal(await survivor.ask('echo a', 's:a\n'), 's:a\n')
+    await serveOne(server, 0)
     const before = descriptorCount()
     const victims = await Promise.all(
       Array.from({ length: 20 }, (_, index) => TestClient.connect(server.port, `v${index} 0\n`)),
@@ -28,14 +44,12 @@ for (const mode of modes) {
     }
     await server.killShard(0)
     for (const victim of victims) {
-      assert.equal(String(await victim.readToEnd()), String(LAST_BYTES))
+      assert.equal(String(await victim.readToEnd()), LAST)
       assert.ok(victim.hasEnded)
       victim.socket.end()
     }
     assert.equal(await survivor.ask('echo b', 's:b\n'), 's:b\n')
-    const next = await TestClient.connect(server.port, 'n 0\n')
-    assert.equal(await next.ask('echo c', 'n:c\n'), 'n:c\n')
-    next.socket.end()
+    await serveOne(server, 0)
     await eventually(() => server.handover.openCount === 1)
     await eventually(() => descriptorCount() <= before)
   })
@@ -70,7 +84,7 @@ for (const mode of modes) {
         await eventually(() => server.handover.openCount === clients.length)
         await server.killShard(0)
         for (const client of clients) {
-          assert.equal(String(await client.readToEnd()), String(LAST_BYTES))
+          assert.equal(String(await client.readToEnd()), LAST)
           client.socket.end()
         }
         await eventually(() => server.handover.openCount === 0)
@@ -82,31 +96,30 @@ for (const mode of modes) {
 
   test(`${mode}: a shard killed at any moment of a rush`, options, async () => {
     await using server = await startServer(mode, 1)
+    await serveOne(server, 0)
     const before = descriptorCount()
     for (let round = 0; round < 6; round++) {
       const rush = Array.from({ length: 24 }, async (_, index) => {
         const client = await TestClient.connect(server.port, `r${index} 0\necho a\n`)
-        const answer = String(await client.read(1))
-        assert.ok([`r${index}:a\n`, String(LAST_BYTES), ''].includes(answer), answer)
-        const rest = String(await client.readToEnd())
-        assert.ok([String(LAST_BYTES), ''].includes(rest), rest)
+        const answer = String(await client.readToEnd())
+        const possible = [`r${index}:a\n${LAST}`, LAST]
+        assert.ok(possible.includes(answer), JSON.stringify(answer))
         client.socket.destroy()
       })
       // Different rounds meet different moments: nobody served yet, some, all.
       await eventually(() => server.handover.openCount >= round * 4)
       await server.killShard(0)
-      await server.statistics(0)
-      // Whoever came after the kill is served by the new thread; it has to end as well.
-      await eventually(() => server.handover.openCount === 0 || rush.length > 0)
-      const over = Promise.all(rush).then(() => true)
-      while (
-        !(await Promise.race([over, new Promise((resolve) => setImmediate(resolve, false))]))
-      ) {
-        if (server.handover.openCount > 0) await server.killShard(0)
-      }
+      // Whoever came after the kill is served by the next thread, and has to meet its end there.
+      let isOver = false
+      const over = Promise.all(rush).finally(() => (isOver = true))
+      await eventually(async () => {
+        if (!isOver && server.handover.openCount > 0) await server.killShard(0)
+        return isOver
+      })
+      await over
     }
     await eventually(() => server.handover.openCount === 0)
-    await server.statistics(0)
+    await serveOne(server, 0)
     await eventually(() => descriptorCount() <= before)
   })
 }

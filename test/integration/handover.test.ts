@@ -10,7 +10,7 @@ import { descriptorCount, eventually, startServer } from './handover-server.ts'
 import type { TestServer } from './handover-server.ts'
 
 const MIB = 1024 * 1024
-const TIMEOUT_MS = 60_000
+const TIMEOUT_MS = 30_000
 const CONNECTION_COUNT = 600
 const CONCURRENCY = 40
 
