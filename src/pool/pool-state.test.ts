@@ -1,7 +1,7 @@
 /**
  * Explores the pool's rules. Some tests walk every interleaving of small worlds breadth first, one
- * plays random games with larger ones. After each step the invariants of `pool-world.ts` are checked,
- * and from the states reached the world runs out: it must come to rest.
+ * plays random games with larger ones. After each step the invariants of `pool-world.ts` are
+ * checked, and from the states reached the world runs out: it must come to rest.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -7,8 +7,8 @@
  * release.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
- * answer: they wait for a microtask, and the answer is copied if there are any. Copies are made by
- * `new Uint8Array`, because `slice` of a Node Buffer is only a view.
+ * answer: they wait for a microtask, and the answer is copied if there are any (`slice` would not
+ * do: of a Node Buffer it is only a view).
  *
  * What this file must never do: return an answer whose changes are not committed (promise 1), run
  * anything in a slot that has thrown, or let one tenant's failure reach another's clients.
@@ -225,6 +225,7 @@ export class Pool implements ClientHost {
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
+      progress.clientWrote ||= result.wrote
       if (commitIfDue(open.files, result.status)) endMs = this.#clock.monotonicMs()
     } catch (error) {
       client.transactionStatus = 'idle'
@@ -275,8 +276,8 @@ export class Pool implements ClientHost {
   #grant(entry: ClientEntry): void {
     const client = this.#waiting.get(entry)
     const pending = this.#settle(entry)
+    // Without: it was closed after it had been granted the backend.
     if (!client || !pending) {
-      // It was closed after it had been granted the backend.
       return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
     }
     const nowMs = this.#clock.monotonicMs()
@@ -392,8 +393,8 @@ export class Pool implements ClientHost {
     assert(slot, 'only a tenant in a slot can lose it')
     if (tenant.progress) this.#upkeep.lose(tenant.progress)
     this.#unload(tenant)
-    const event = { type: 'slotLost', slot, error: failure } as const
-    const effects = this.#state.handle(event, this.#clock.monotonicMs())
+    const nowMs = this.#clock.monotonicMs()
+    const effects = this.#state.handle({ type: 'slotLost', slot, error: failure }, nowMs)
     // Whoever was running is told by the caller; when these are carried out, that client may
     // already wait for something else.
     this.#performLater(effects.filter((effect) => effect.type !== 'reject'))
@@ -457,8 +458,7 @@ export class Pool implements ClientHost {
       this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
       slot.unload()
     } catch (error) {
-      this.#lose(tenant, error)
-      return
+      return void this.#lose(tenant, error)
     }
     this.#unload(tenant)
     this.#counters.evictions[reason]++

@@ -67,7 +67,8 @@ class Tenant {
     close: () => {},
   }
 
-  write(byteCount: number): void {
+  write(progress: MaintenanceProgress, byteCount: number): void {
+    progress.clientWrote = true
     this.files.walBytesWritten += byteCount
     this.walBytes += byteCount
   }
@@ -114,7 +115,7 @@ test('one table per step, then the checkpoint, the notes and the slices of the s
   tenant.slices = 3
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
-  tenant.write(LIMITS.checkpointIdleBytes)
+  tenant.write(progress, LIMITS.checkpointIdleBytes)
   const seen: number[] = []
   let more = true
   while (more) {
@@ -135,11 +136,11 @@ test('little WAL is left alone, and what a client writes meanwhile starts anothe
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
-  tenant.write(LIMITS.checkpointIdleBytes - 1)
+  tenant.write(progress, LIMITS.checkpointIdleBytes - 1)
   const steps = work(upkeep, progress, tenant)
   assert.deepEqual(deeds(tenant), [])
   upkeep.step(progress, tenant.slot, tenant.open)
-  tenant.write(1)
+  tenant.write(progress, 1)
   assert.ok(work(upkeep, progress, tenant) > steps, 'the rest of this round and a whole one')
   assert.deepEqual(deeds(tenant), ['checkpoint'])
 })
@@ -148,20 +149,20 @@ test('much WAL is urgent: the next step is a checkpoint, whatever the plan says'
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
-  tenant.write(LIMITS.checkpointBusyBytes - 1)
+  tenant.write(progress, LIMITS.checkpointBusyBytes - 1)
   assert.equal(isUrgent(progress, tenant.open.files), false)
-  tenant.write(1)
+  tenant.write(progress, 1)
   assert.equal(isUrgent(progress, tenant.open.files), true)
   upkeep.step(progress, tenant.slot, tenant.open)
   assert.deepEqual(tenant.statements, [WAL_BYTES_SQL, 'checkpoint'])
   assert.equal(isUrgent(progress, tenant.open.files), false)
 })
 
-test('blocks of WAL written over and over are no reason for a checkpoint', () => {
+test('what recovery wrote is no reason for a checkpoint', () => {
   const tenant = new Tenant()
   const upkeep = new Upkeep(silentLog)
   const progress = upkeep.begin(TENANT, tenant.open)
-  tenant.write(LIMITS.checkpointBusyBytes)
+  tenant.write(progress, LIMITS.checkpointBusyBytes)
   tenant.walBytes = 1_000
   upkeep.step(progress, tenant.slot, tenant.open)
   assert.deepEqual(tenant.statements, [WAL_BYTES_SQL])
@@ -173,11 +174,11 @@ test('counters survive leaving: in memory for this server, as notes for the next
   tenant.tables = [row(1, 30)]
   const upkeep = new Upkeep(silentLog)
   const first = upkeep.begin(TENANT, tenant.open)
-  tenant.write(100)
+  tenant.write(first, 100)
   upkeep.leave(first, { slot: tenant.slot, open: tenant.open, hurried: true })
   assert.equal(tenant.notes, undefined, 'somebody is waiting')
   const second = upkeep.begin(TENANT, tenant.open)
-  tenant.write(100)
+  tenant.write(second, 100)
   upkeep.leave(second, { slot: tenant.slot, open: tenant.open, hurried: false })
   assert.match(tenant.notes ?? '', /\[1,60,0,0\]/)
   tenant.tables = [row(1, 0)]

@@ -48,15 +48,9 @@ export interface MaintenanceProgress {
   ledger: Ledger
   /** Counters of this wake added: what the ledger will be when the tenant leaves. */
   carried: Ledger
-  /**
-   * What `files.walBytesWritten` was at the last look at the counters, less what upkeep wrote
-   * since.
-   */
-  surveyedAtBytes: number
-  /**
-   * What it was when the WAL since the last checkpoint was last measured, less what there was
-   * then.
-   */
+  /** A client has written since the last look at the counters. Set by the pool. */
+  clientWrote: boolean
+  /** `files.walBytesWritten` when WAL was last measured, less what there was then. */
   checkpointAtBytes: number
   savedNotes: string
 }
@@ -94,7 +88,7 @@ export class Upkeep {
       tasks: [],
       ledger,
       carried: ledger,
-      surveyedAtBytes: open.files.walBytesWritten,
+      clientWrote: false,
       checkpointAtBytes: open.files.walBytesWritten,
       savedNotes: notes ?? '',
     }
@@ -125,14 +119,14 @@ export class Upkeep {
       case 'tidy':
         if (this.#tidy(progress, open)) return true
         progress.stage = 'survey'
-        return open.files.walBytesWritten > progress.surveyedAtBytes
+        return progress.clientWrote
     }
   }
 
   /** The tenant leaves its slot: keeps what Postgres has counted. Throws as {@link step}. */
   leave(progress: MaintenanceProgress, leaving: Leaving): void {
     const { slot, open, hurried } = leaving
-    if (open.files.walBytesWritten > progress.surveyedAtBytes) this.#survey(progress, slot, open)
+    if (progress.clientWrote) this.#survey(progress, slot, open)
     if (!hurried) this.#saveNotes(progress, open)
     this.#keep(progress)
   }
@@ -172,7 +166,7 @@ export class Upkeep {
     slot: Slot,
     open: OpenTenant,
   ): readonly TableFacts[] | undefined {
-    progress.surveyedAtBytes = open.files.walBytesWritten
+    progress.clientWrote = false
     this.#ask(progress, slot, open, FLUSH_COUNTERS_SQL)
     const rows = this.#ask(progress, slot, open, surveySql(progress.ledger))
     if (!rows) return undefined
@@ -187,14 +181,11 @@ export class Upkeep {
       progress.stage = 'checkpoint'
       return true
     }
-    const writtenBytes = open.files.walBytesWritten
     // A table that was dropped since the survey is refused, and that is all right.
     if (this.#ask(progress, slot, open, task.statement)) {
       progress.ledger = settle(progress.ledger, task)
       progress.carried = settle(progress.carried, task)
     }
-    // What upkeep itself writes is no reason for another round of it.
-    progress.surveyedAtBytes += open.files.walBytesWritten - writtenBytes
     return true
   }
 
@@ -204,14 +195,11 @@ export class Upkeep {
     open: OpenTenant,
     fromBytes: number,
   ): void {
-    // What was written is an upper bound: blocks of WAL are written again and again. Postgres
-    // knows.
-    const writtenBytes = open.files.walBytesWritten
+    // What the files count is whole chunks, recovery among them. Postgres knows exactly.
     const exactBytes = Number(this.#ask(progress, slot, open, WAL_BYTES_SQL)?.[0]?.[0] ?? fromBytes)
     if (exactBytes >= fromBytes) this.#ask(progress, slot, open, 'checkpoint')
     const leftBytes = exactBytes >= fromBytes ? 0 : exactBytes
     progress.checkpointAtBytes = open.files.walBytesWritten - leftBytes
-    progress.surveyedAtBytes += open.files.walBytesWritten - writtenBytes
   }
 
   #saveNotes(progress: MaintenanceProgress, open: OpenTenant): void {

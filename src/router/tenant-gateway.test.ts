@@ -51,7 +51,7 @@ function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boole
     error instanceof PgnapError && error.code === code && error.sqlState === sqlState
 }
 
-test('a tenant that exists is connected to, and so is one that its first batch will make', async () => {
+test('a tenant that exists is connected to, and one that its first batch will make', async () => {
   const { gateway, pool } = setUp()
   for (const tenant of ['acme', 'new', 'new', 'new']) await gateway.connect(request(tenant))
   assert.equal(pool.clientCountOf('new' as TenantName), 3)

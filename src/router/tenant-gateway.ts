@@ -56,8 +56,9 @@ export class TenantGateway implements Gateway {
   async connect(request: ConnectRequest): Promise<PoolClient> {
     const { tenant, branch } = parseTenantAddress(request.tenant)
     if (branch !== undefined) throw branchesUnsupported(tenant)
-    // Otherwise the tenant is made by the pool's source, when the first batch opens it: a client that
-    // never says anything leaves nothing behind, and the store is opened once instead of twice.
+    // Otherwise the tenant is made by the pool's source, when the first batch opens it: a client
+    // that never says anything leaves nothing behind, and the store is opened once instead of
+    // twice.
     if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
     this.#checkLimits(tenant)
     return this.#pool.connect(tenant, request.events)

@@ -1,0 +1,150 @@
+/** One shard for real: pool, engine and stores on disk, with a clock that the test moves. */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, test } from 'node:test'
+import { ManualClock } from '../../src/base/clock.ts'
+import type { TenantName } from '../../src/base/ids.ts'
+import { silentLog } from '../../src/base/log.ts'
+import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import { queryMessage, readAnswer } from '../../src/front/wire/result.ts'
+import { systemClock } from '../../src/host/node/clock.ts'
+import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { StoreFactory } from '../../src/host/node/store-factory.ts'
+import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
+import type { PoolClient } from '../../src/pool/pool-client.ts'
+import { Pool } from '../../src/pool/pool.ts'
+
+const NAP_MS = 10_000
+const folder = mkdtempSync(join(tmpdir(), 'pgnap-pool-'))
+const tenantsPath = join(folder, 'tenants')
+let engine: WasmEngine
+let clock: ManualClock
+let pool: Pool
+let tenantCount = 0
+
+before(async () => {
+  mkdirSync(tenantsPath)
+  engine = await createEngine(await loadEngineParts(), { clock: systemClock })
+})
+
+beforeEach(() => {
+  clock = new ManualClock()
+  pool = newPool()
+})
+
+after(() => rmSync(folder, { recursive: true }))
+
+const newFactory = (): StoreFactory =>
+  new StoreFactory({
+    dataPath: folder,
+    tenantsPath,
+    clock: systemClock,
+    engine,
+    retentionMs: 0,
+    createMissing: false,
+  })
+
+function newPool(): Pool {
+  // Nobody moves the clock while a test waits, so nobody may have to wait for it.
+  const few = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0 }
+  return new Pool({ engine, source: newFactory(), clock, log: silentLog, limits: few })
+}
+
+function newTenant(): TenantName {
+  const name = `t${tenantCount++}` as TenantName
+  const path = storePath(tenantsPath, name)
+  mkdirSync(join(path, '..'), { recursive: true })
+  newFactory().create(path)
+  return name
+}
+
+/** First column of the first row. */
+async function ask(client: PoolClient, sql: string): Promise<string | null | undefined> {
+  const { error, result } = readAnswer(await client.run(queryMessage(sql), true))
+  if (error) throw new Error(`${error.sqlState} ${error.message}`)
+  return result.rows[0]?.[0]
+}
+
+test('five tenants take turns on two slots, each sees its own rows, and all is stored', async () => {
+  const names = [1, 2, 3, 4, 5].map(() => newTenant())
+  const clients = names.map((name) => pool.connect(name))
+  await Promise.all(
+    clients.map((each, index) => ask(each, `create table t as select ${index} as n`)),
+  )
+  for (let round = 0; round < 3; round++) {
+    for (const [index, client] of clients.entries()) {
+      clock.advance(10)
+      assert.equal(await ask(client, 'select n from t'), String(index))
+    }
+  }
+  assert.ok(pool.statistics().evictions.pressure >= 10)
+  await pool.drain()
+  const restarted = newPool()
+  for (const [index, name] of names.entries()) {
+    const client = restarted.connect(name)
+    assert.equal(await ask(client, 'select n from t'), String(index))
+    client.close()
+  }
+  await restarted.drain()
+})
+
+test('who leaves leaves nothing: no transaction, no setting, no temporary table', async () => {
+  const name = newTenant()
+  const [leaver, stayer] = [pool.connect(name), pool.connect(name)]
+  await ask(leaver, 'create table t(n int)')
+  await ask(leaver, 'begin; insert into t values (1)')
+  assert.equal(leaver.transactionStatus, 'transaction')
+  const waiting = ask(stayer, 'select count(*) from t')
+  leaver.close()
+  assert.equal(await waiting, '0')
+  await ask(stayer, "set application_name = 'secret'; create temp table mine(n int)")
+  stayer.close()
+  const next = pool.connect(name)
+  assert.notEqual(await ask(next, 'show application_name'), 'secret')
+  assert.equal(await ask(next, "select to_regclass('pg_temp.mine')"), null)
+  await pool.drain()
+})
+
+test('idle time brings vacuum and analyze, and dead rows are remembered across naps', async () => {
+  const name = newTenant()
+  const client = pool.connect(name)
+  const vacuums = async (): Promise<number> => {
+    const count = await ask(client, "select pg_stat_get_vacuum_count('t'::regclass)")
+    return Number(count)
+  }
+  await ask(client, 'create table t(n int); insert into t select generate_series(1, 100)')
+  clock.advance(1_000)
+  assert.equal(await ask(client, "select reltuples from pg_class where relname = 't'"), '100')
+  // Thirty dead rows in each wake: vacuum is due beyond 50 + 0.2 * 100 of them.
+  await ask(client, 'delete from t where n <= 30')
+  pool.nap(name)
+  await ask(client, 'delete from t where n <= 60')
+  clock.advance(1_000)
+  assert.equal(await vacuums(), 0)
+  pool.nap(name)
+  await ask(client, 'delete from t where n <= 90')
+  clock.advance(1_000)
+  assert.equal(await vacuums(), 1)
+  clock.advance(NAP_MS)
+  assert.equal(pool.phaseOf(name), 'cold')
+  await pool.drain()
+})
+
+test('much WAL is checkpointed without waiting for idle time', async () => {
+  const client = pool.connect(newTenant())
+  await ask(client, 'create table t(n text)')
+  const redo = (): Promise<string | null | undefined> =>
+    ask(client, 'select redo_lsn from pg_control_checkpoint()')
+  const redoBefore = await redo()
+  for (let round = 0; round < 5; round++) {
+    await ask(
+      client,
+      'insert into t select repeat(md5(g::text), 30) from generate_series(1, 4000) g',
+    )
+    await Promise.resolve()
+  }
+  assert.notEqual(await redo(), redoBefore)
+  await pool.drain()
+})
