@@ -61,8 +61,11 @@ interface Header {
 type SectionName = 'template' | 'overlay' | 'runs' | 'pages'
 const SECTION_NAMES: readonly SectionName[] = ['template', 'overlay', 'runs', 'pages']
 
+/** SHA-256 as lower-case hex; a host may have a faster one than Web Crypto, which copies its input. */
+export type Hash = (bytes: Uint8Array) => string | Promise<string>
+
 /** Names one exact build: the stock files, and every constant of the recipe. */
-export async function fingerprintOf(stock: StockFiles): Promise<Fingerprint> {
+export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Promise<Fingerprint> {
   const recipe = JSON.stringify([
     FORMAT_VERSION,
     RECIPE_VERSION,
@@ -73,8 +76,8 @@ export async function fingerprintOf(stock: StockFiles): Promise<Fingerprint> {
   const parts = [utf8(recipe), stock.wasm, stock.bundle, stock.glue]
   for (const [, bytes] of [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1)))
     parts.push(bytes)
-  const hashes = await Promise.all(parts.map(sha256))
-  return (await sha256(utf8(hashes.join()))).slice(0, 32) as Fingerprint
+  const hashes = await Promise.all(parts.map(hash))
+  return (await hash(utf8(hashes.join()))).slice(0, 32) as Fingerprint
 }
 
 export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<ArrayBuffer>> {
@@ -115,7 +118,11 @@ export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<
  * shared between threads.
  * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match or the build is another one.
  */
-export async function parseAssets(bytes: Uint8Array, expected: Fingerprint): Promise<EngineAssets> {
+export async function parseAssets(
+  bytes: Uint8Array,
+  expected: Fingerprint,
+  hash: Hash = sha256,
+): Promise<EngineAssets> {
   const { header, sectionsAt } = readHeader(bytes)
   if (header.fingerprint !== expected) {
     throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
@@ -126,7 +133,7 @@ export async function parseAssets(bytes: Uint8Array, expected: Fingerprint): Pro
   }
   await Promise.all(
     SECTION_NAMES.map(async (name) => {
-      const actual = await sha256(section(name))
+      const actual = await hash(section(name))
       if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
     }),
   )
@@ -146,7 +153,8 @@ function assemble(header: Header, section: (name: SectionName) => Uint8Array): E
   const runs = section('runs')
   return {
     fingerprint: header.fingerprint as Fingerprint,
-    template: Template.parse(section('template')),
+    // Its own checksum is inside what the hash of the section has proven.
+    template: Template.parse(section('template'), { checked: true }),
     overlay: parsePack(section('overlay')),
     libraryExports: header.libraryExports,
     preMain: {
