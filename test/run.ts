@@ -15,7 +15,12 @@ interface Part {
 
 const PARTS: Readonly<Record<string, Part>> = {
   unit: {
-    files: ['src/**/*.test.ts', 'test/*.test.ts', 'test/conformance/*.test.ts', 'bench/**/*.test.ts'],
+    files: [
+      'src/**/*.test.ts',
+      'test/*.test.ts',
+      'test/conformance/*.test.ts',
+      'bench/**/*.test.ts',
+    ],
     flags: ['--test-isolation=none'],
   },
   integration: {
@@ -34,7 +39,9 @@ let failed = false
 for (const [name, { files, flags }] of parts) {
   const found = globSync([...files], { exclude: ['**/node_modules/**'] }).toSorted()
   process.stdout.write(`\n# ${name}: ${found.length} files\n`)
-  const { status } = spawnSync(process.execPath, ['--test', ...flags, ...found], { stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, ['--test', ...flags, ...found], {
+    stdio: 'inherit',
+  })
   failed ||= status !== 0
 }
 process.exit(failed ? 1 : 0)
