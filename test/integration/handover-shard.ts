@@ -58,6 +58,10 @@ class LineReceiver implements ConnectionReceiver {
     if (verb === 'echo') this.#link.write(Buffer.from(`${this.#name}:${argument}\n`))
     if (verb === 'big') this.#link.write(patternBytes(Number(argument)))
     if (verb === 'bye') this.#link.end(Buffer.from(`${this.#name}:bye\n`))
+    if (verb === 'pausebye') {
+      this.#link.pauseReading()
+      this.#link.end(Buffer.from(`${this.#name}:bye\n`))
+    }
     if (verb === 'bigbye') this.#link.end(patternBytes(Number(argument)))
     if (verb === 'drop') this.#link.destroy()
     if (verb === 'upload') {

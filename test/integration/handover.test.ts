@@ -47,9 +47,9 @@ const WAYS: Readonly<Record<string, Way>> = {
     assert.ok(client.hasEnded)
     client.socket.end()
   },
-  'the server ends with last bytes while the client still sends': async (server, name, route) => {
+  'the server stops reading and ends while the client still sends': async (server, name, route) => {
     const client = await greeted(server, name, route)
-    client.socket.write('bye\n')
+    client.socket.write('pausebye\n')
     client.socket.write(patternBytes(200_000))
     assert.equal(String(await client.readToEnd()), `${name}:bye\n`)
     assert.equal(client.errorCode, undefined)

@@ -1,15 +1,18 @@
 /**
- * A queue of records from one thread to another in shared memory: one producer, one consumer, no locks.
+ * A queue of records from one thread to another in shared memory: one producer, one consumer, no
+ * locks.
  *
  *     words   | head | tail |        bytes   | length connection kind payload... | length ...
  *               ^ consumer      ^ producer
  *
- * `head` and `tail` count bytes for ever, modulo 2^32; the capacity is a power of two, so a position is
- * the count's low bits and the difference of the two is what is in the ring. A record is published by
- * one store of `tail` after its bytes, so a producer that dies in the middle of one publishes nothing.
+ * `head` and `tail` count bytes for ever, modulo 2^32; the capacity is a power of two, so a
+ * position is the count's low bits and the difference of the two is what is in the ring. A record
+ * is published by one store of `tail` after its bytes, so a producer that dies in the middle of one
+ * publishes nothing.
  *
- * Must never block: either side asks for a promise of change and goes on with its event loop. A record's
- * bytes are copied out before anybody sees them, because shared memory under a parser's eyes may change.
+ * Must never block: either side asks for a promise of change and goes on with its event loop. A
+ * record's bytes are copied out before anybody sees them, because shared memory under a parser's
+ * eyes may change.
  */
 import { assert } from '../../../base/assert.ts'
 import { LIMITS } from '../../../base/limits.ts'
@@ -78,8 +81,8 @@ export class ByteRing {
 
   /**
    * Consumer: hands records to `visit` in order, until the ring is empty or `budgetBytes` have been
-   * taken (so that one busy ring does not starve an event loop). A record is gone once visited, also if
-   * the visit throws.
+   * taken (so that one busy ring does not starve an event loop). A record is gone once visited,
+   * also if the visit throws.
    */
   drain(visit: RecordVisitor, budgetBytes: number): void {
     let taken = 0
@@ -100,14 +103,16 @@ export class ByteRing {
     }
   }
 
-  /** Consumer: settles when there is, or may be, something to drain; undefined if there is already. */
+  /**
+   * Consumer: settles when there is, or may be, something to drain; undefined if there is already.
+   */
   whenFilled(): Promise<unknown> | undefined {
     return this.#whenChanged(TAIL, this.#load(HEAD))
   }
 
   /**
-   * Producer: settles when the consumer has taken something. Undefined if it has taken something since
-   * `headSeen` was read.
+   * Producer: settles when the consumer has taken something. Undefined if it has taken something
+   * since `headSeen` was read.
    */
   whenDrained(headSeen: number): Promise<unknown> | undefined {
     return this.#whenChanged(HEAD, headSeen)

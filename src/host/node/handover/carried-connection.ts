@@ -1,7 +1,7 @@
 /**
- * The main thread's side of a connection over the rings: it keeps the client's socket, reads and writes
- * it, and carries bytes to and from the shard. The portable way, and the only one for a socket whose TLS
- * the main thread speaks.
+ * The main thread's side of a connection over the rings: it keeps the client's socket, reads and
+ * writes it, and carries bytes to and from the shard. The portable way, and the only one for a
+ * socket whose TLS the main thread speaks.
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../../../base/clock.ts'
@@ -21,7 +21,9 @@ export interface CarriedConnectionOptions {
   readonly onClosed: () => void
 }
 
-/** Credit is given back in halves of the window: fewer records, and the shard is never idle for it. */
+/**
+ * Credit is given back in halves of the window: fewer records, and the shard is never idle for it.
+ */
 const CREDIT_STEP_BYTES = LIMITS.ringWindowBytes / 2
 
 export class CarriedConnection implements ConnectionReceiver {
@@ -101,7 +103,9 @@ export class CarriedConnection implements ConnectionReceiver {
     }
   }
 
-  /** The thread behind it is gone: `lastBytes` and the end, or only the end if it died mid-write. */
+  /**
+   * The thread behind it is gone: `lastBytes` and the end, or only the end if it died mid-write.
+   */
   shardDied(lastBytes: Uint8Array): void {
     this.#shardIsDead = true
     this.#start()

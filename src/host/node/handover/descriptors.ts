@@ -1,15 +1,17 @@
 /**
- * Duplicating a descriptor, which Node has no call for, by way of `node:ffi` (Node 26, experimental),
- * and giving one back without harming anybody.
+ * Duplicating a descriptor, which Node has no call for, by way of `node:ffi` (Node 26,
+ * experimental), and giving one back without harming anybody.
  *
- * A descriptor is a small number that the kernel gives to the next comer as soon as it is closed. To
- * close a number that is not ours any more is to cut some other client's connection, or a database file.
- * So nothing here closes a number on a guess.
+ * A descriptor is a small number that the kernel gives to the next comer as soon as it is closed.
+ * To close a number that is not ours any more is to cut some other client's connection, or a
+ * database file. So nothing here closes a number on a guess.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 
-/** A second descriptor of what `descriptor` refers to. Undefined if the process may have no more. */
+/**
+ * A second descriptor of what `descriptor` refers to. Undefined if the process may have no more.
+ */
 export type Duplicate = (descriptor: number) => number | undefined
 
 /** Which kernel object a descriptor refers to. */
@@ -51,9 +53,9 @@ export function identify(descriptor: number): Identity | undefined {
 }
 
 /**
- * Closes `descriptor` if it provably still refers to `identity`. The caller must hold another descriptor
- * of the same object, because then the kernel cannot have given its inode number to anything new, and
- * must know that nobody who could close it is running any more.
+ * Closes `descriptor` if it provably still refers to `identity`. The caller must hold another
+ * descriptor of the same object, because then the kernel cannot have given its inode number to
+ * anything new, and must know that nobody who could close it is running any more.
  */
 export function closeIfSame(descriptor: number, identity: Identity | undefined): void {
   if (!identity || identity.inode === 0) return
@@ -62,8 +64,8 @@ export function closeIfSame(descriptor: number, identity: Identity | undefined):
 }
 
 /**
- * Runs `action` without the warning that Node prints for an experimental module. That it may change is
- * why `isSound` asks it, and why there is the ring; a user can do nothing about it.
+ * Runs `action` without the warning that Node prints for an experimental module. That it may change
+ * is why `isSound` asks it, and why there is the ring; a user can do nothing about it.
  */
 function withoutWarning<Result>(action: () => Result): Result {
   const emitWarning = process.emitWarning.bind(process)

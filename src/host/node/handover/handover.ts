@@ -4,10 +4,11 @@
  *
  *     client --- main: accept, startup packet, route --- hand() ---> shard: Link, receiver
  *
- * Two ways, one interface. `descriptor`: the shard gets a duplicate of the socket's descriptor and does
- * its own reads and writes; needs Node's experimental ffi. `ring`: main keeps reading and writing and
- * carries bytes through shared memory; works everywhere, costs 12 to 14 us per query (measured, see the
- * notes on the wire path). Sockets with TLS in the main thread always go by ring.
+ * Two ways, one interface. `descriptor`: the shard gets a duplicate of the socket's descriptor and
+ * does its own reads and writes; needs Node's experimental ffi. `ring`: main keeps reading and
+ * writing and carries bytes through shared memory; works everywhere, costs 12 to 14 us per query
+ * (measured, see the notes on the wire path). Sockets with TLS in the main thread always go by
+ * ring.
  *
  * Must never block the main thread, and never lose a connection without telling its client.
  */
@@ -36,16 +37,16 @@ export interface Handover {
   /** Prepares for a shard's thread; give it the ends, with `ends.port` in the transfer list. */
   attachShard(shardIndex: number): HandoverEnds
   /**
-   * Gives `socket` to a shard, which receives `initialBytes` (what has been read from it) and the rest.
-   * `route` may be anything that can be cloned. The caller forgets the socket: it must have removed its
-   * own listeners. False if there is no such shard now or the socket is closed already: then nothing was
-   * done and the socket is still the caller's.
+   * Gives `socket` to a shard, which receives `initialBytes` (what has been read from it) and the
+   * rest. `route` may be anything that can be cloned. The caller forgets the socket: it must have
+   * removed its own listeners. False if there is no such shard now or the socket is closed already:
+   * then nothing was done and the socket is still the caller's.
    */
   hand(socket: Socket, shardIndex: number, route: unknown, initialBytes: Uint8Array): boolean
   /**
    * To be called after the `exit` event of a shard's thread, not before. Its clients are sent
-   * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of it)
-   * and closed. The shard may then be attached again.
+   * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of
+   * it) and closed. The shard may then be attached again.
    */
   shardDied(shardIndex: number, lastBytes: Uint8Array): void
   /** Closes every connection at once. Drain before. */

@@ -1,12 +1,13 @@
 /**
- * The main thread's side of a connection whose duplicate descriptor a shard reads and writes. Main keeps
- * its own socket, parked: as long as that is open the connection is, whatever becomes of the thread. So
- * when a shard dies its clients hear why, and do not just fall off.
+ * The main thread's side of a connection whose duplicate descriptor a shard reads and writes. Main
+ * keeps its own socket, parked: as long as that is open the connection is, whatever becomes of the
+ * thread. So when a shard dies its clients hear why, and do not just fall off.
  *
- * The price: closing the duplicate alone tells the client nothing. A shard that ends a link shuts the
- * connection down, which the client sees at once; and it tells us, and we close ours.
+ * The price: closing the duplicate alone tells the client nothing. A shard that ends a link shuts
+ * the connection down, which the client sees at once; and it tells us, and we close ours.
  *
- * Must never close the duplicate's number while a shard might use it or after somebody else has got it.
+ * Must never close the duplicate's number while a shard might use it or after somebody else has got
+ * it.
  */
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -58,8 +59,9 @@ export class KeptConnection {
   shardDied(lastBytes: Uint8Array): void {
     const { socket, descriptor, cells, cell, clock, lingerMs } = this.#options
     const state = Atomics.load(cells, cell)
-    // Not claimed: the number is still ours. Claimed: Node closed it with the thread, unless that died
-    // between the claim and the opening; our own socket keeps the connection's identity provable.
+    // Not claimed: the number is still ours. Claimed: Node closed it with the thread, unless that
+    // died between the claim and the opening; our own socket keeps the connection's identity
+    // provable.
     if (state === CELL.offered) closeSync(descriptor)
     else closeIfSame(descriptor, this.#identity)
     const link = new SocketLink({ socket, clock, lingerMs })

@@ -1,6 +1,6 @@
 /**
- * What the main thread and a shard say to each other about connections. Three channels, because each
- * does what the others cannot:
+ * What the main thread and a shard say to each other about connections. Three channels, because
+ * each does what the others cannot:
  *
  *   port    a MessagePort: offers with their routes (any cloneable value), and the end of a connection
  *   cells   shared integers, one per connection: how far a shard has come with it, readable after the
@@ -23,8 +23,9 @@ export interface HandoverEnds {
 /** A connection's receiver may tell half a close from a whole one. */
 export interface ConnectionReceiver extends LinkReceiver {
   /**
-   * The client has sent its last byte but may still read (a half-close). Whoever implements this ends
-   * the link when it has answered. Without it the link ends at once, after what was written so far.
+   * The client has sent its last byte but may still read (a half-close). Whoever implements this
+   * ends the link when it has answered. Without it the link ends at once, after what was written so
+   * far.
    */
   linkEnded?(): void
 }
@@ -72,7 +73,9 @@ export const RECORD = {
   end: 2,
   /** To main only: destroy the socket. */
   destroy: 3,
-  /** To main only: stop reading, go on reading. Main reads nothing before a shard's first record. */
+  /**
+   * To main only: stop reading, go on reading. Main reads nothing before a shard's first record.
+   */
   pause: 4,
   resume: 5,
   /** To the shard only: the connection is over; its number is not used again. */

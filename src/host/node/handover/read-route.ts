@@ -1,7 +1,7 @@
 /**
- * The first bytes of a new connection, up to the point where it is known where the connection belongs.
- * Runs in the main thread for clients that have proven nothing, so everything is bounded: bytes, time,
- * and what is kept of them.
+ * The first bytes of a new connection, up to the point where it is known where the connection
+ * belongs. Runs in the main thread for clients that have proven nothing, so everything is bounded:
+ * bytes, time, and what is kept of them.
  *
  * What the bytes mean is not known here: `peek` says.
  */
@@ -12,8 +12,8 @@ import { LIMITS } from '../../../base/limits.ts'
 import { NO_BYTES } from './protocol.ts'
 
 /**
- * What the bytes so far say. Undefined: not enough yet. `reply`: send this, take `consumedBytes` away
- * and look again (a client that asks for TLS and is told no). `refuse`: send this and close.
+ * What the bytes so far say. Undefined: not enough yet. `reply`: send this, take `consumedBytes`
+ * away and look again (a client that asks for TLS and is told no). `refuse`: send this and close.
  */
 export type Peeked<Route> =
   | { readonly kind: 'route'; readonly route: Route }
@@ -32,8 +32,8 @@ export interface ReadRouteOptions<Route> {
 }
 
 /**
- * Calls `onRoute` once with the route and all bytes that are not consumed, with reading paused and no
- * listener left but one for errors; or never, if the connection ends before.
+ * Calls `onRoute` once with the route and all bytes that are not consumed, with reading paused and
+ * no listener left but one for errors; or never, if the connection ends before.
  */
 export function readRoute<Route>(
   options: ReadRouteOptions<Route>,

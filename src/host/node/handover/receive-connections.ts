@@ -1,12 +1,12 @@
 /**
  * The shard's half of the handover: turns what the main thread offers into links.
  *
- * All adopted sockets of a thread share one read buffer. libuv asks for it, fills it and calls back in
- * one go, and a receiver uses bytes only during the call, so two sockets never have it at once. It
- * saves an allocation per read and 64 KiB per connection.
+ * All adopted sockets of a thread share one read buffer. libuv asks for it, fills it and calls back
+ * in one go, and a receiver uses bytes only during the call, so two sockets never have it at once.
+ * It saves an allocation per read and 64 KiB per connection.
  *
- * A descriptor is claimed in its cell before it is opened: if this thread dies, main knows from the cell
- * whether it is still main's to close.
+ * A descriptor is claimed in its cell before it is opened: if this thread dies, main knows from the
+ * cell whether it is still main's to close.
  */
 import { Socket } from 'node:net'
 import type { Clock } from '../../../base/clock.ts'
@@ -27,8 +27,8 @@ export interface ReceiveOptions {
 }
 
 /**
- * One connection has come. What it returns hears of it from then on: first the bytes that main has read
- * already (if any), even if reading was paused at once. `route` is what main passed to `hand`.
+ * One connection has come. What it returns hears of it from then on: first the bytes that main has
+ * read already (if any), even if reading was paused at once. `route` is what main passed to `hand`.
  */
 export type OnConnection = (link: Link, route: unknown) => ConnectionReceiver
 
@@ -130,7 +130,8 @@ class ConnectionTable implements ReceivedConnections {
     }
     const onread = { buffer: this.#readBuffer, callback }
     try {
-      // Paused until the link starts. Half-open, because a client that has said its last may listen.
+      // Paused until the link starts. Half-open, because a client that has said its last may
+      // listen.
       return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true, onread }).pause()
     } catch {
       // The one connection is lost; main closes it. Uncaught, it would end the thread for all.

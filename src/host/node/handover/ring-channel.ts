@@ -1,8 +1,8 @@
 /**
- * One thread's ends of two rings: what it sends, and what it is sent. Sending never blocks and never
- * fails: what the ring has no room for waits here in order, and goes when the other side has taken
- * something. How much may wait is the business of the callers: each bounds its own share (windows,
- * paused sockets), and `isCongested` tells them.
+ * One thread's ends of two rings: what it sends, and what it is sent. Sending never blocks and
+ * never fails: what the ring has no room for waits here in order, and goes when the other side has
+ * taken something. How much may wait is the business of the callers: each bounds its own share
+ * (windows, paused sockets), and `isCongested` tells them.
  *
  * Neither side ever waits on the other's event loop: both only ask to be woken.
  */

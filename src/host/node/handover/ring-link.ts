@@ -1,9 +1,9 @@
 /**
  * A shard's `Link` to a client whose socket the main thread keeps, over the rings.
  *
- * A client that does not read must not fill the ring for others, nor the main thread's memory: at most
- * a window of its bytes is on the way, the rest waits here, where `bufferedBytes` shows it to the front.
- * Main gives credit back as the client's socket takes bytes.
+ * A client that does not read must not fill the ring for others, nor the main thread's memory: at
+ * most a window of its bytes is on the way, the rest waits here, where `bufferedBytes` shows it to
+ * the front. Main gives credit back as the client's socket takes bytes.
  *
  * `linkClosed` always comes from main's word that the socket is closed, whoever closed it.
  */
@@ -27,7 +27,9 @@ export class RingLink implements Link {
   /** Writes that wait for credit, oldest first. */
   #queue: Uint8Array[] = []
   #queuedBytes = 0
-  /** What came while the front did not want it. Bounded by the ring: main stops reading when told. */
+  /**
+   * What came while the front did not want it. Bounded by the ring: main stops reading when told.
+   */
   #held: Uint8Array[] = []
   #isPaused = false
   #isDelivering = false
@@ -111,7 +113,9 @@ export class RingLink implements Link {
     this.#deliver()
   }
 
-  /** What was held, in order, for as long as the front wants it; the client's end comes after it. */
+  /**
+   * What was held, in order, for as long as the front wants it; the client's end comes after it.
+   */
   #deliver(): void {
     // A receiver that resumes inside `receive` is served by the loop below it on the stack.
     if (this.#isDelivering) return

@@ -1,6 +1,6 @@
 /**
- * The main thread's table of one shard's connections, by number, and the channels to it. A number is
- * used once in the life of a table, so a late word about an old connection meets nobody.
+ * The main thread's table of one shard's connections, by number, and the channels to it. A number
+ * is used once in the life of a table, so a late word about an old connection meets nobody.
  */
 import type { Socket } from 'node:net'
 import { MessageChannel } from 'node:worker_threads'

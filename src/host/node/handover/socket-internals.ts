@@ -1,7 +1,7 @@
 /**
- * The few things about a `net.Socket` that Node keeps to itself and that a handover cannot do without,
- * each behind a check, in one file. If a future Node hides them, `descriptorOf` says undefined, and the
- * connection goes over the ring instead: slower, never wrong.
+ * The few things about a `net.Socket` that Node keeps to itself and that a handover cannot do
+ * without, each behind a check, in one file. If a future Node hides them, `descriptorOf` says
+ * undefined, and the connection goes over the ring instead: slower, never wrong.
  */
 import type { Socket } from 'node:net'
 
@@ -16,7 +16,9 @@ interface StreamHandle {
   readStop(): number
 }
 
-/** The descriptor under `socket`, or undefined if it has none of its own (TLS, closed, not Unix). */
+/**
+ * The descriptor under `socket`, or undefined if it has none of its own (TLS, closed, not Unix).
+ */
 export function descriptorOf(socket: Socket): number | undefined {
   if ('encrypted' in socket) return undefined
   const handle = handleOf(socket)
@@ -24,9 +26,9 @@ export function descriptorOf(socket: Socket): number | undefined {
 }
 
 /**
- * Takes what `socket` has read and stops it from reading more, for as long as its connection is read
- * by somebody else. Streams like to start reading again by themselves after a while; the handle's note
- * is left at `true` so that they believe they already do.
+ * Takes what `socket` has read and stops it from reading more, for as long as its connection is
+ * read by somebody else. Streams like to start reading again by themselves after a while; the
+ * handle's note is left at `true` so that they believe they already do.
  */
 export function parkReading(socket: Socket): Buffer[] {
   socket.pause()

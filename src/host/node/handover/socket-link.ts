@@ -1,6 +1,6 @@
 /**
- * A `Link` over a socket of this thread: in a shard over a descriptor it has been given, in the main
- * thread over the client's own socket.
+ * A `Link` over a socket of this thread: in a shard over a descriptor it has been given, in the
+ * main thread over the client's own socket.
  *
  *     open ---- end() ----> ending ---- the client has closed, or lingered too long ----> closed
  *       \------ destroy(), or the network's error ---------------------------------------/
@@ -8,8 +8,8 @@
  * Ending reads on and throws away. To close a socket with unread bytes in it is to reset the
  * connection, and a reset destroys what the client has not read yet: its last message.
  *
- * With a descriptor, answers are written by `write(2)` straight from the backend's buffer; only what the
- * kernel does not take goes through the stream, copied.
+ * With a descriptor, answers are written by `write(2)` straight from the backend's buffer; only
+ * what the kernel does not take goes through the stream, copied.
  */
 import { writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -25,7 +25,9 @@ export interface SocketLinkOptions {
   readonly clock: Clock
   /** Default `LIMITS.lingerMs`. */
   readonly lingerMs?: number | undefined
-  /** Of `socket`; writes then go around the stream, and bytes come by `receive`, not by the stream. */
+  /**
+   * Of `socket`; writes then go around the stream, and bytes come by `receive`, not by the stream.
+   */
   readonly descriptor?: number
   /** Told before bytes are given to the network, and after it has taken all of them. */
   readonly onSending?: (sending: boolean) => void
@@ -112,7 +114,10 @@ export class SocketLink implements Link {
     if (this.#receiver) this.#socket.resume()
   }
 
-  /** Writes what the kernel takes at once. Returns how many bytes, or -1 if the connection is broken. */
+  /**
+   * Writes what the kernel takes at once. Returns how many bytes, or -1 if the connection is
+   * broken.
+   */
   #writeNow(bytes: Uint8Array): number {
     let taken = 0
     if (this.#descriptor === undefined || this.#socket.writableLength > 0) return taken
