@@ -10,7 +10,8 @@ const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 /** Clusters that terminals draw over two columns: wide scripts, fullwidth forms, emoji pictures. */
 const WIDE = new RegExp(
   [
-    '^(?:[\\u1100-\\u115f\\u2e80-\\u303e\\u3041-\\u4dbf\\u4e00-\\ua4cf\\ua960-\\ua97f\\uac00-\\ud7a3]',
+    '^(?:[\\u1100-\\u115f\\u2e80-\\u303e\\u3041-\\u4dbf\\u4e00-\\ua4cf]',
+    '[\\ua960-\\ua97f\\uac00-\\ud7a3]',
     '[\\uf900-\\ufaff\\ufe30-\\ufe6f\\uff01-\\uff60\\uffe0-\\uffe6]',
     '[\\u{1b000}-\\u{1b2ff}\\u{20000}-\\u{3fffd}]',
     '\\p{Emoji_Presentation}',

@@ -6,11 +6,20 @@
 import { visible } from './display-width.ts'
 import { type TableColumn, formatTable } from './table.ts'
 
-/** One thing: a line for each fact. */
+/** One thing: a line for each fact, then a table for each list of things within it. */
 export function formatFacts(facts: object): string {
-  const flat = flatten(facts)
+  const lists = Object.entries(facts).filter(([, value]) => isListOfThings(value))
+  const named = lists.map(([name]) => name)
+  const others = Object.entries(facts).filter(([name]) => !named.includes(name))
+  const flat = flatten(Object.fromEntries(others))
   const width = Math.max(0, ...flat.map(({ name }) => name.length))
-  return flat.map(({ name, text }) => `${name.padEnd(width)}  ${visible(text)}\n`).join('')
+  const lines = flat.map(({ name, text }) => `${name.padEnd(width)}  ${visible(text)}\n`)
+  const tables = lists.map(([name, things]) => `\n${name}\n${formatFactsTable(things as object[])}`)
+  return [...lines, ...tables].join('')
+}
+
+function isListOfThings(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'object')
 }
 
 /** Many things of one kind: a table with a column for each fact. */

@@ -93,6 +93,11 @@ const ELEMENT_OIDS: ReadonlyMap<number, number> = new Map([
   ] as const),
 ])
 
+/**
+ * Dimensions of an array, as in Postgres (MAXDIM). Keeps arrays that contain themselves out, too.
+ */
+const ARRAY_DEPTH_MAX = 6
+
 const asText: ValueReader = (text) => text
 
 const SHARED_READERS: readonly (readonly [number, ValueReader])[] = [
@@ -194,6 +199,9 @@ export function encodeParameter(value: unknown, name: string): string | null {
 
 function encodeObject(value: object, name: string): string {
   if (Array.isArray(value)) {
+    if (isDeeperThan(value, ARRAY_DEPTH_MAX)) {
+      throw unfit(name, `is an array of more than ${ARRAY_DEPTH_MAX} dimensions`)
+    }
     return writeArrayLiteral(value, (element) => encodeParameter(element, `an element of ${name}`))
   }
   if (ArrayBuffer.isView(value)) {
@@ -206,6 +214,11 @@ function encodeObject(value: object, name: string): string {
     const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause)
     throw unfit(name, `cannot become JSON: ${reason}`)
   }
+}
+
+function isDeeperThan(value: readonly unknown[], depth: number): boolean {
+  if (depth === 0) return true
+  return value.some((each) => Array.isArray(each) && isDeeperThan(each, depth - 1))
 }
 
 function unfit(name: string, problem: string): PgnapError {

@@ -87,15 +87,17 @@ export function errorAnswer(error: unknown): ErrorAnswer {
   return { status: httpStatus, body: { error: { code, sqlState, message, hint, detail } } }
 }
 
+/** Refused and too large are told by the status; a driver's user needs no fields for them. */
+const TOLD_BY_STATUS: ReadonlySet<number> = new Set([403, 405, 413])
+
 /**
  * An error in the shape of Neon's /sql. Drivers read the fields only at status 400, so that is the
- * status of everything the caller has to fix, except what is told by the status alone (413, 507,
- * 501).
+ * status of what the caller has to fix in the statement, the connection string or the password.
  */
 export function neonErrorAnswer(error: unknown): ErrorAnswer {
   if (error instanceof PostgresError) return { status: 400, body: namedFields(error) }
   const { sqlState, kind, message, hint, detail, httpStatus } = toPgnapError(error)
-  const told = httpStatus === 413 || httpStatus >= 500 || kind !== 'fix'
+  const told = TOLD_BY_STATUS.has(httpStatus) || httpStatus >= 500 || kind !== 'fix'
   const fields = { C: sqlState, V: 'ERROR', M: message }
   const more = { ...(hint && { H: hint }), ...(detail && { D: detail }) }
   const body = namedFields(new PostgresError({ ...fields, ...more }))

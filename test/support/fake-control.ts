@@ -1,0 +1,91 @@
+/**
+ * A Control for tests of the surfaces: remembers what it was asked and answers what it was told
+ * to. It knows no SQL; what Postgres would say is given by the test.
+ */
+import { PgnapError } from '../../src/base/errors.ts'
+import type { Answer, Control, PoolFacts, Statement, TenantFacts } from '../../src/front/control.ts'
+import type { ResultSet } from '../../src/front/wire/result.ts'
+
+const DURATION = { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
+const POOL: PoolFacts = {
+  shards: 1,
+  slots: { total: 8, idle: 8, inUse: 0 },
+  memoryBytes: 0,
+  tenants: { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 },
+  clients: 0,
+  hitRate: 1,
+  requests: 0,
+  boots: 0,
+  evictions: {},
+  wake: DURATION,
+  execute: DURATION,
+  commit: DURATION,
+}
+
+/** A result of one column per `columns`, each `[name, typeOid]`. */
+export function resultOf(
+  columns: readonly (readonly [string, number])[],
+  rows: readonly (readonly (string | null)[])[],
+): ResultSet {
+  const fields = columns.map(([name, typeOid]) => ({
+    name,
+    typeOid,
+    tableOid: 0,
+    columnNumber: 0,
+    typeBytes: -1,
+    typeModifier: -1,
+  }))
+  return { fields, rows, command: 'SELECT', rowCount: rows.length }
+}
+
+export class FakeControl implements Control {
+  readonly asked: { tenant: string; statement: Statement; signal: AbortSignal | undefined }[] = []
+  readonly names: Set<string> = new Set()
+  isReady = true
+  /** What the next queries answer; an Error is thrown. */
+  answer: ResultSet | Error = resultOf([['n', 23]], [['1']])
+
+  async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    this.asked.push({ tenant, statement, signal })
+    if (this.answer instanceof Error) throw this.answer
+    const timings = { routeMs: 0.5, queueMs: 0, wakeMs: 9.25, executeMs: 1, persistMs: 0 }
+    return { result: this.answer, timings: { ...timings, wokenFrom: 'cold' } }
+  }
+
+  async createTenant(name: string): Promise<TenantFacts> {
+    if (this.names.has(name)) throw new PgnapError('TENANT_EXISTS', `tenant ${name} exists`)
+    this.names.add(name)
+    return this.showTenant(name)
+  }
+
+  async listTenants(page: { after?: string; limit: number }): Promise<TenantFacts[]> {
+    const names = [...this.names].toSorted().filter((name) => name > (page.after ?? ''))
+    return Promise.all(names.slice(0, page.limit).map((name) => this.showTenant(name)))
+  }
+
+  async showTenant(name: string): Promise<TenantFacts> {
+    if (!this.names.has(name)) throw new PgnapError('TENANT_UNKNOWN', `no tenant ${name}`)
+    return { name, state: 'cold', shard: 0, clients: 0, storeBytes: 1, createdMs: 1 }
+  }
+
+  async deleteTenant(name: string): Promise<void> {
+    await this.showTenant(name)
+    this.names.delete(name)
+  }
+
+  async napTenant(name: string): Promise<TenantFacts> {
+    return this.showTenant(name)
+  }
+
+  async wakeTenant(name: string): Promise<TenantFacts> {
+    return { ...(await this.showTenant(name)), state: 'awake' }
+  }
+
+  async pool(): Promise<PoolFacts> {
+    return POOL
+  }
+
+  ready(): boolean {
+    return this.isReady
+  }
+}
