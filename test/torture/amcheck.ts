@@ -24,7 +24,7 @@ export async function examine(wire: WireClient): Promise<Examination> {
   const heaps = await rowsOf(wire, HEAPS)
   const problems: string[] = []
   const { error } = await wire.ask(`select bt_index_check(c.oid, true) from (${BTREES}) c`)
-  // One query for all is five times faster; only a damaged tenant needs to be asked one by one.
+  // One query for all; only a damaged tenant is asked index by index.
   if (error) for (const [oid, name] of btrees) await examineIndex(wire, String(oid), name, problems)
   const damaged = await rowsOf(
     wire,
