@@ -1,9 +1,12 @@
 /**
- * Assertions, on in production. They state what must be true of our own code; what the outside world
- * does wrong (bad input, a full disk) is an error of `errors.ts`, never an assertion.
+ * Assertions, on in production. They state what must be true of our own code; what the outside
+ * world does wrong (bad input, a full disk) is an error of `errors.ts`, never an assertion.
  */
 
-/** A broken invariant: a bug in pgnap. Whatever was being done must stop; its state is not to be trusted. */
+/**
+ * A broken invariant: a bug in pgnap. Whatever was being done must stop; its state is not to be
+ * trusted.
+ */
 export class AssertionError extends Error {
   override readonly name = 'AssertionError'
 }

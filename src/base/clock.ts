@@ -1,6 +1,6 @@
 /**
- * Time as an argument. Pure rooms never read a clock of their own: a test hands them one that it can
- * move, and a simulation replays the same times from the same seed.
+ * Time as an argument. Pure rooms never read a clock of their own: a test hands them one that it
+ * can move, and a simulation replays the same times from the same seed.
  */
 
 /** A timer that has been set. Cancelling one that has fired does nothing. */

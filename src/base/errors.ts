@@ -95,7 +95,9 @@ export class PgnapError extends Error {
   }
 }
 
-/** `error` as a {@link PgnapError}: itself, or wrapped as INTERNAL with the original as its cause. */
+/**
+ * `error` as a {@link PgnapError}: itself, or wrapped as INTERNAL with the original as its cause.
+ */
 export function toPgnapError(error: unknown): PgnapError {
   if (error instanceof PgnapError) return error
   const message = error instanceof Error ? error.message : String(error)

@@ -1,6 +1,6 @@
 /**
- * Names and numbers that must never be mixed up, as branded types. A brand is given in one place, by
- * the function that checked the value.
+ * Names and numbers that must never be mixed up, as branded types. A brand is given in one place,
+ * by the function that checked the value.
  */
 declare const brand: unique symbol
 type Brand<Base, Name extends string> = Base & { readonly [brand]: Name }

@@ -8,21 +8,36 @@ import { assert } from './assert.ts'
 export const LIMITS = {
   /** Longest tenant name. It is a file name and a Postgres identifier (63 bytes). Beyond: 3D000. */
   tenantNameCharsMax: 63,
-  /** One startup packet, as in Postgres (MAX_STARTUP_PACKET_LENGTH). Beyond: the connection closes. */
+  /**
+   * One startup packet, as in Postgres (MAX_STARTUP_PACKET_LENGTH). Beyond: the connection closes.
+   */
   startupPacketBytesMax: 10_000,
   /** Time from accept to the end of authentication, as Postgres's authentication_timeout. */
   authenticationMs: 60_000,
   /** One message from a client, kept whole in memory. Beyond: 54000 and the connection closes. */
   messageBytesMax: 268_435_456, // 256 MiB
-  /** One message that never carries data (Sync, Execute, ...), as in Postgres. Beyond: 54000, closed. */
+  /**
+   * One message that never carries data (Sync, Execute, ...), as in Postgres. Beyond: 54000,
+   * closed.
+   */
   smallMessageBytesMax: 10_000,
-  /** Data of one COPY FROM STDIN, collected before it runs. Beyond: the COPY fails, the client goes on. */
+  /**
+   * Data of one COPY FROM STDIN, collected before it runs. Beyond: the COPY fails, the client goes
+   * on.
+   */
   copyBytesMax: 1_073_741_824, // 1 GiB
-  /** Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed. */
+  /**
+   * Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed.
+   */
   preparedCopiesMax: 1_000,
-  /** Unsent answer bytes of a client beyond which nothing more of it is run until it has read them. */
+  /**
+   * Unsent answer bytes of a client beyond which nothing more of it is run until it has read them.
+   */
   answerPauseBytes: 1_048_576, // 1 MiB
-  /** Unread answer bytes kept for a client that does not read. Beyond: its query is cancelled, 54000. */
+  /**
+   * Unread answer bytes kept for a client that does not read. Beyond: its query is cancelled,
+   * 54000.
+   */
   answerBytesMax: 268_435_456, // 256 MiB
   /** Bytes collected for one pipeline before the backend must take them. Beyond: reading pauses. */
   pipelineBytesMax: 16_777_216, // 16 MiB
@@ -46,13 +61,20 @@ export const LIMITS = {
   slotQuantumMs: 5,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */
   slotRetryMs: 1_000,
-  /** Rest after a tenant's last batch before upkeep (checkpoint, vacuum, prune) takes its backend. */
+  /**
+   * Rest after a tenant's last batch before upkeep (checkpoint, vacuum, prune) takes its backend.
+   */
   maintenanceIdleMs: 200,
-  /** Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go. */
+  /**
+   * Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go.
+   */
   maintenanceLedgersMax: 10_000,
   /** Linear memory of one slot. Beyond: SQLSTATE 53200 for the query, and the slot is replaced. */
   slotMemoryBytesMax: 536_870_912, // 512 MiB
-  /** A slot whose memory grew past this is replaced when its tenant leaves: wasm memory never shrinks. */
+  /**
+   * A slot whose memory grew past this is replaced when its tenant leaves: wasm memory never
+   * shrinks.
+   */
   slotRetireBytes: 100_663_296, // 96 MiB
   /** Clean pages of one tenant kept in memory while it is awake. Beyond: least recently used go. */
   pageCacheBytesMax: 8_388_608, // 8 MiB
@@ -62,15 +84,21 @@ export const LIMITS = {
   ephemeralBytesMax: 268_435_456, // 256 MiB
   /** Size of one tenant's database. Beyond: 53100, and the tenant stays readable. */
   databaseBytesMax: 68_719_476_736, // 64 GiB
-  /** WAL written since the last checkpoint that makes the pool issue one when the tenant is idle. */
+  /**
+   * WAL written since the last checkpoint that makes the pool issue one when the tenant is idle.
+   */
   checkpointIdleBytes: 1_048_576, // 1 MiB
-  /** The same, without waiting for the tenant to become idle. Bounds recovery time and file size. */
+  /**
+   * The same, without waiting for the tenant to become idle. Bounds recovery time and file size.
+   */
   checkpointBusyBytes: 16_777_216, // 16 MiB
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
   pruneCommitsPerSlice: 256,
-  /** A shard that gives no sign of life for this long, with a query running, is cancelled (57014). */
+  /**
+   * A shard that gives no sign of life for this long, with a query running, is cancelled (57014).
+   */
   shardHangMs: 300_000,
   /** After the cancel, how long the shard may still take before its thread is replaced (57P01). */
   shardGraceMs: 5_000,
@@ -82,13 +110,20 @@ export const LIMITS = {
   tenantsPerPageMax: 1_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
-  /** One direction of the ring between the main thread and a shard (portable transport). Full: waits. */
+  /**
+   * One direction of the ring between the main thread and a shard (portable transport). Full:
+   * waits.
+   */
   ringBytes: 4_194_304, // 4 MiB
-  /** Bytes of one connection that may be under way in a ring. Beyond: that client's reading pauses. */
+  /**
+   * Bytes of one connection that may be under way in a ring. Beyond: that client's reading pauses.
+   */
   ringWindowBytes: 1_048_576, // 1 MiB
   /** One record in a ring; longer payloads are split. */
   ringRecordBytesMax: 65_536, // 64 KiB
-  /** A client that takes none of its last bytes, or leaves its side open, for this long is cut off. */
+  /**
+   * A client that takes none of its last bytes, or leaves its side open, for this long is cut off.
+   */
   lingerMs: 30_000,
 } as const
 

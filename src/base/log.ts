@@ -1,4 +1,6 @@
-/** Logging as an argument. Errors are logged where they are handled, once; never log and rethrow. */
+/**
+ * Logging as an argument. Errors are logged where they are handled, once; never log and rethrow.
+ */
 export type LogFields = Readonly<Record<string, unknown>>
 
 export interface Log {

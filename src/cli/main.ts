@@ -2,7 +2,8 @@
 /**
  * The `pgnap` command: runs one verb and exits with its code.
  *
- * Says so if Node is too old before anything else is loaded: what is loaded would not even parse there.
+ * Says so if Node is too old before anything else is loaded: what is loaded would not even parse
+ * there.
  */
 import { enableCompileCache } from 'node:module'
 
@@ -12,7 +13,7 @@ const EXIT_USAGE = 2
 if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   process.stderr.write(
     `pgnap needs Node ${NODE_MAJOR_MIN} or newer, this is ${process.versions.node}\n` +
-      'hint: install a newer Node, or run it once with: npx --package=node@26 --package=pgnap pgnap\n',
+      'hint: install a newer Node, or: npx --package=node@26 --package=pgnap pgnap\n',
   )
   process.exitCode = EXIT_USAGE
 } else {
@@ -24,5 +25,3 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   ])
   process.exitCode = await run(process.argv.slice(2), processTerminal)
 }
-
-export {}

@@ -1,13 +1,13 @@
 /**
  * Makes the assets of an engine from stock PGlite, with no recompiled Postgres:
  *
- *   1. the template: initdb with small WAL segments, VACUUM FREEZE, clean shutdown, spare WAL removed
+ *   1. the template: initdb with small WAL segments, VACUUM FREEZE, clean shutdown, spare WAL gone
  *   2. the overlay: side modules whose memory import is declared like the slot's, extension files
  *   3. the pre-main image: one instance, side modules loaded, main not called
  *
  * The result is reproducible as far as clocks and randomness are: whoever calls this freezes both
- * (host/node/engine-build), because initdb writes them into the cluster, and a store is a difference
- * from exactly one template.
+ * (host/node/engine-build), because initdb writes them into the cluster, and a store is a
+ * difference from exactly one template.
  */
 import { PGlite } from '@electric-sql/pglite'
 import { assert } from '../base/assert.ts'
@@ -104,8 +104,8 @@ function copyTree(
 }
 
 /**
- * Keeps the one WAL segment that the shutdown checkpoint is in, cut after it: initdb leaves recycled
- * segments behind, and each would be a megabyte of template.
+ * Keeps the one WAL segment that the shutdown checkpoint is in, cut after it: initdb leaves
+ * recycled segments behind, and each would be a megabyte of template.
  */
 function keepLastSegment(files: TenantFiles): void {
   const at = (path: string): TenantFiles['root'] =>
@@ -120,7 +120,8 @@ function keepLastSegment(files: TenantFiles): void {
   const segmentNo = Math.floor(lsn / WAL_SEGMENT_BYTES)
   const segmentsPerFile = 2 ** 32 / WAL_SEGMENT_BYTES
   const hex = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0')
-  const keep = `00000001${hex(Math.floor(segmentNo / segmentsPerFile))}${hex(segmentNo % segmentsPerFile)}`
+  const file = Math.floor(segmentNo / segmentsPerFile)
+  const keep = `00000001${hex(file)}${hex(segmentNo % segmentsPerFile)}`
   const folder = at('pg_wal')
   for (const name of files.list(folder)) {
     if (/^[0-9A-F]{24}$/.test(name) && name !== keep) files.unlink(folder, name)

@@ -1,12 +1,13 @@
 /**
- * Drives Postgres's main loop inside the module: request bytes in, answer bytes out, nothing parsed.
+ * Drives Postgres's main loop inside the module: request bytes in, answer bytes out, nothing
+ * parsed.
  *
- * Postgres reads through one callback and writes through another; both are JavaScript functions in its
- * function table. One turn of `_PostgresMainLoopOnce` handles one message. An error inside Postgres
- * leaves the loop by a longjmp that surfaces here as an exception with status 100; the module then
- * wants to be told to finish its handling (`_PostgresMainLongJmp`), as `PostgresMain` itself would
- * after sigsetjmp. Every other exception is a wasm trap or an exit and is rethrown: the memory is not
- * to be trusted after it.
+ * Postgres reads through one callback and writes through another; both are JavaScript functions in
+ * its function table. One turn of `_PostgresMainLoopOnce` handles one message. An error inside
+ * Postgres leaves the loop by a longjmp that surfaces here as an exception with status 100; the
+ * module then wants to be told to finish its handling (`_PostgresMainLongJmp`), as `PostgresMain`
+ * itself would after sigsetjmp. Every other exception is a wasm trap or an exit and is rethrown:
+ * the memory is not to be trusted after it.
  */
 import { PgnapError } from '../base/errors.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'

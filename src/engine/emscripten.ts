@@ -1,7 +1,8 @@
 /**
  * The parts of PGlite's Emscripten module that pgnap uses, as types. The module is driven directly:
- * the `PGlite` class around it parses every answer in JavaScript, keeps every parsed message for ever
- * and swallows traps (measured in notes on the wire path: 12 us instead of 5 for a prepared select).
+ * the `PGlite` class around it parses every answer in JavaScript, keeps every parsed message for
+ * ever and swallows traps (measured in notes on the wire path: 12 us instead of 5 for a prepared
+ * select).
  *
  * Only names that the pinned release exports are listed; `wasm-engine.test.ts` runs them all.
  */

@@ -1,7 +1,7 @@
 /**
- * What an engine needs beside the stock files of PGlite, as one file: template, pre-main image and the
- * files laid over the stock bundle. Made once per build by `build-assets.ts`, kept in a cache, verified
- * by hash whenever it is read.
+ * What an engine needs beside the stock files of PGlite, as one file: template, pre-main image and
+ * the files laid over the stock bundle. Made once per build by `build-assets.ts`, kept in a cache,
+ * verified by hash whenever it is read.
  *
  *   offset | size | field
  *        0 |    8 | magic "PGNAPENG"
@@ -61,7 +61,9 @@ interface Header {
 type SectionName = 'template' | 'overlay' | 'runs' | 'pages'
 const SECTION_NAMES: readonly SectionName[] = ['template', 'overlay', 'runs', 'pages']
 
-/** SHA-256 as lower-case hex; a host may have a faster one than Web Crypto, which copies its input. */
+/**
+ * SHA-256 as lower-case hex; a host may have a faster one than Web Crypto, which copies its input.
+ */
 export type Hash = (bytes: Uint8Array) => string | Promise<string>
 
 /** Names one exact build: the stock files, and every constant of the recipe. */
@@ -76,7 +78,7 @@ export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Pro
   const parts = [utf8(recipe), stock.wasm, stock.bundle, stock.glue]
   for (const [, bytes] of [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1)))
     parts.push(bytes)
-  const hashes = await Promise.all(parts.map(hash))
+  const hashes = await Promise.all(parts.map(async (part) => hash(part)))
   return (await hash(utf8(hashes.join()))).slice(0, 32) as Fingerprint
 }
 

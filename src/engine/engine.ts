@@ -1,9 +1,9 @@
 /**
  * What the pool needs to know of an engine: slots that can hold one tenant at a time.
  *
- * A slot is one instantiated WASM Postgres. Everything after `createSlot` is synchronous: while a slot
- * works, its thread does nothing else. A slot never talks to a store by itself except through the
- * tenant's files, which fault pages in when Postgres reads them; making changes durable is the
+ * A slot is one instantiated WASM Postgres. Everything after `createSlot` is synchronous: while a
+ * slot works, its thread does nothing else. A slot never talks to a store by itself except through
+ * the tenant's files, which fault pages in when Postgres reads them; making changes durable is the
  * caller's act (`TenantFiles.commit`), so that nothing is acknowledged by accident.
  */
 import type { Fingerprint } from '../base/ids.ts'
@@ -22,9 +22,9 @@ export interface Engine {
 
 export interface Slot {
   /**
-   * Loads a cold tenant: memory back to the state before main, then Postgres started on the tenant's
-   * files, crash recovery included. About 10 ms. The slot must hold no tenant.
-   * A throw leaves the slot unusable: `discard` it.
+   * Loads a cold tenant: memory back to the state before main, then Postgres started on the
+   * tenant's files, crash recovery included. About 10 ms. The slot must hold no tenant. A throw
+   * leaves the slot unusable: `discard` it.
    */
   boot(files: TenantFiles): void
   /**
@@ -40,7 +40,10 @@ export interface Slot {
   unload(): void
   /** Bytes of linear memory. It never shrinks. */
   readonly memoryBytes: number
-  /** False when another tenant must not be loaded here: heap grown past its limit, library loaded, trapped. */
+  /**
+   * False when another tenant must not be loaded here: heap grown past its limit, library loaded,
+   * trapped.
+   */
   readonly reusable: boolean
   /** Gives the memory up. The slot cannot be used afterwards. */
   discard(): void

@@ -1,9 +1,9 @@
 /**
- * Many small files as one array of bytes: the files that a slot finds outside PGDATA beside those of
- * the stock bundle (patched side modules, extensions). Parsing copies nothing: every slot of a process
- * sees the same bytes, which may be shared between threads.
+ * Many small files as one array of bytes: the files that a slot finds outside PGDATA beside those
+ * of the stock bundle (patched side modules, extensions). Parsing copies nothing: every slot of a
+ * process sees the same bytes, which may be shared between threads.
  *
- *   u32 length of the index | index: JSON [[path, bytes], ...] as UTF-8 | contents, one after the other
+ *   u32 length of the index | index: JSON [[path, bytes], ...] as UTF-8 | contents in that order
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'

@@ -1,8 +1,8 @@
 /**
- * One instantiated module, before it holds anything: memory, imports as pgnap wants them, callbacks,
- * side modules. Every instance of one build is made by the same steps in the same order, so that all
- * of them have the same memory layout and the same function table; `tableLength` and the pre-main
- * image are checked against each other for that reason.
+ * One instantiated module, before it holds anything: memory, imports as pgnap wants them,
+ * callbacks, side modules. Every instance of one build is made by the same steps in the same order,
+ * so that all of them have the same memory layout and the same function table; `tableLength` and
+ * the pre-main image are checked against each other for that reason.
  */
 import { assert } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
@@ -67,7 +67,9 @@ export interface InstanceParts {
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles = new SlotFiles()
-  /** A library other than the base ones was loaded: this instance no longer has the common layout. */
+  /**
+   * A library other than the base ones was loaded: this instance no longer has the common layout.
+   */
   extraLibraries = false
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
@@ -217,8 +219,8 @@ export class Instance {
   }
 
   /**
-   * getdents64(2) for folders of PGDATA. Emscripten's own looks every name up and keeps a node for it,
-   * which at each start of Postgres is a millisecond for a thousand names that nobody opens.
+   * getdents64(2) for folders of PGDATA. Emscripten's own looks every name up and keeps a node for
+   * it, which at each start of Postgres is a millisecond for a thousand names that nobody opens.
    */
   #readFolder(descriptor: number, buffer: number, bytesMax: number): number | undefined {
     const stream = this.module.FS.streams[descriptor]
@@ -256,10 +258,10 @@ export class Instance {
   }
 
   /**
-   * Sleeping is a loop that looks at the monotonic clock until enough time has passed (there is nothing
-   * else in the module that could wait), and in that loop Postgres does not look for interrupts. So
-   * once the flag is up, the clock jumps far ahead: the sleep ends, and the query is cancelled before
-   * anybody can use the time it was told.
+   * Sleeping is a loop that looks at the monotonic clock until enough time has passed (there is
+   * nothing else in the module that could wait), and in that loop Postgres does not look for
+   * interrupts. So once the flag is up, the clock jumps far ahead: the sleep ends, and the query is
+   * cancelled before anybody can use the time it was told.
    */
   #interruptibleClock(original: WasiClock): WasiClock {
     return (clock, precision, timeAt) => {
@@ -297,8 +299,8 @@ export class Instance {
 
   /**
    * Loads the base libraries before Postgres runs, so that they lie at the same addresses in every
-   * instance. An exported name that clashes with an earlier module (`_PG_init`, `Pg_magic_func`, ...)
-   * would get its table entry only at the first dlsym; looking it up now fixes that entry too.
+   * instance. An exported name that clashes with an earlier module (`_PG_init`, `Pg_magic_func`,
+   * ...) would get its table entry only at the first dlsym; looking it up now fixes that entry too.
    */
   #loadBaseLibraries(exports: LibraryExports): void {
     const scratch = this.module._malloc(1024)

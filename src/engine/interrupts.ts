@@ -2,8 +2,9 @@
  * Interrupting a running query from another thread, through Postgres's own flags.
  *
  * The module exports the addresses of `InterruptPending` and `QueryCancelPending`. Its memory is
- * shared, so any thread may store 1 there; the next CHECK_FOR_INTERRUPTS() raises SQLSTATE 57014 and
- * the backend stays usable. Where memory cannot be shared (Workers) only the own thread can do it.
+ * shared, so any thread may store 1 there; the next CHECK_FOR_INTERRUPTS() raises SQLSTATE 57014
+ * and the backend stays usable. Where memory cannot be shared (Workers) only the own thread can do
+ * it.
  */
 
 /** Where the flags of one slot live. Can be posted to another thread if the memory is shared. */
@@ -13,7 +14,10 @@ export interface InterruptFlags {
   readonly queryCancelPendingAt: number
 }
 
-/** Asks the backend to cancel what it runs; a backend that runs nothing ignores it at its next query. */
+/**
+ * Asks the backend to cancel what it runs; a backend that runs nothing ignores it at its next
+ * query.
+ */
 export function requestCancel(flags: InterruptFlags): void {
   const words = new Int32Array(flags.memory.buffer)
   // The cause first, then the flag that makes Postgres look for causes.

@@ -1,7 +1,8 @@
 /**
- * The linear memory of a slot as data. Today there is one such image, the *pre-main image*: Postgres
- * instantiated, its side modules loaded, main not yet called. Putting it back into a slot that has run
- * any tenant makes the slot as good as new in about 2 ms, and Postgres can be started again.
+ * The linear memory of a slot as data. Today there is one such image, the *pre-main image*:
+ * Postgres instantiated, its side modules loaded, main not yet called. Putting it back into a slot
+ * that has run any tenant makes the slot as good as new in about 2 ms, and Postgres can be started
+ * again.
  *
  * An image is only valid for the exact build, library list and library order it was made with. The
  * asset file that carries it is bound to them by the fingerprint.
@@ -9,11 +10,15 @@
 import { assert } from '../base/assert.ts'
 import { trimmedLength } from '../base/bytes.ts'
 
-/** Granularity of an image: the page size of the machine, so that untouched memory stays untouched. */
+/**
+ * Granularity of an image: the page size of the machine, so that untouched memory stays untouched.
+ */
 export const IMAGE_PAGE_BYTES = 4096
 
 export interface MemoryImage {
-  /** Runs of pages that are not all zero: first page, number of pages, first page, ... ascending. */
+  /**
+   * Runs of pages that are not all zero: first page, number of pages, first page, ... ascending.
+   */
   readonly runs: Uint32Array
   /** The contents of the runs, one after the other. */
   readonly pages: Uint8Array

@@ -1,9 +1,11 @@
 /**
- * Clears memory without touching what is clear already. A plain fill would make the operating system
- * provide every page of a slot's heap (26 MB), though a backend that has run little has touched half of
- * it; reading an untouched page costs nothing. 20 MB are scanned in half a millisecond.
+ * Clears memory without touching what is clear already. A plain fill would make the operating
+ * system provide every page of a slot's heap (26 MB), though a backend that has run little has
+ * touched half of it; reading an untouched page costs nothing. 20 MB are scanned in half a
+ * millisecond.
  *
- * The code is `page-clearer.wat` assembled (204 bytes); the test checks its behaviour, not its bytes.
+ * The code is `page-clearer.wat` assembled (204 bytes); the test checks its behaviour, not its
+ * bytes.
  */
 import { IMAGE_PAGE_BYTES } from './memory-image.ts'
 import { type MemoryLimits, withMemoryLimits } from './wasm-module.ts'

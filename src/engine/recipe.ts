@@ -13,8 +13,8 @@ export const POSTGRES_VERSION = '18.6'
 const MIB = 1024 * 1024
 
 /**
- * Linear memory that a fresh instance declares. Measured: with shared_buffers=4MB the heap of an idle
- * backend ends at 25.9 MB; the next growth step would be 20 % more.
+ * Linear memory that a fresh instance declares. Measured: with shared_buffers=4MB the heap of an
+ * idle backend ends at 25.9 MB; the next growth step would be 20 % more.
  */
 export const SLOT_MEMORY_BYTES_MIN: number = 26.5 * MIB
 

@@ -1,10 +1,10 @@
 /**
- * PGDATA inside a slot: an Emscripten file system type that forwards to the files of whichever tenant
- * is in the slot. It holds no content of its own; changing tenants means forgetting the names that
- * Emscripten has cached and pointing at another tree.
+ * PGDATA inside a slot: an Emscripten file system type that forwards to the files of whichever
+ * tenant is in the slot. It holds no content of its own; changing tenants means forgetting the
+ * names that Emscripten has cached and pointing at another tree.
  *
- * A store that fails under a page fault must not be taken for an error of Postgres's own: Postgres is
- * told EIO, and the real error is kept in `fault` for the slot to throw after the run.
+ * A store that fails under a page fault must not be taken for an error of Postgres's own: Postgres
+ * is told EIO, and the real error is kept in `fault` for the slot to throw after the run.
  */
 import { assert } from '../base/assert.ts'
 import {
@@ -94,7 +94,9 @@ export class SlotFiles {
     this.#root = module.FS.mount(type, {}, PGDATA) as PgdataNode
   }
 
-  /** Points PGDATA at another tenant. Open descriptors and cached names of the last one are gone. */
+  /**
+   * Points PGDATA at another tenant. Open descriptors and cached names of the last one are gone.
+   */
   switchTo(tenant: TenantFiles): void {
     const fs = this.#fs
     const root = this.#root
@@ -115,8 +117,8 @@ export class SlotFiles {
   }
 
   /**
-   * Entries of an open folder of PGDATA; undefined for a folder elsewhere. Read once per descriptor, as
-   * readdir(3) must not change its mind between two calls.
+   * Entries of an open folder of PGDATA; undefined for a folder elsewhere. Read once per
+   * descriptor, as readdir(3) must not change its mind between two calls.
    */
   entriesOf(stream: EmscriptenStream): readonly DirectoryEntry[] | undefined {
     if (stream.node.mount !== this.#root?.mount) return undefined

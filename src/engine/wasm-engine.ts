@@ -76,7 +76,7 @@ export class WasmEngine implements Engine {
     const instance = await Instance.create(this.#parts, placeholder)
     assert(
       instance.tableLength === assets.preMain.tableLength,
-      `function table of ${instance.tableLength} entries, the image has ${assets.preMain.tableLength}`,
+      `a function table of ${instance.tableLength}, not ${assets.preMain.tableLength} entries`,
     )
     return new WasmSlot({
       instance,

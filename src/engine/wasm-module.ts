@@ -1,11 +1,12 @@
 /**
- * The few things pgnap must do to a WebAssembly binary as bytes: find its imported memory and declare
- * other limits for it, and list what a side module exports.
+ * The few things pgnap must do to a WebAssembly binary as bytes: find its imported memory and
+ * declare other limits for it, and list what a side module exports.
  *
- * Stock PGlite imports a memory of at least 128 MiB. A slot needs a fifth of that, and the memory has
- * to be *shared* so that another thread can raise Postgres's interrupt flags. Both are properties of
- * the import, not of the code, so one import entry is rewritten and nothing else. Side modules (the
- * `.so` files of extensions) import the same memory and must declare the same kind.
+ * Stock PGlite imports a memory of at least 128 MiB. A slot needs a fifth of that, and the memory
+ * has to be *shared* so that another thread can raise Postgres's interrupt flags. Both are
+ * properties of the import, not of the code, so one import entry is rewritten and nothing else.
+ * Side modules (the `.so` files of extensions) import the same memory and must declare the same
+ * kind.
  *
  * Source: WebAssembly Core Specification 2.0, "Binary Format", sections 5.3.8 (limits) and 5.5.5
  * (import section); the threads proposal for the shared flag (limits flag 0x03).

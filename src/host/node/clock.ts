@@ -1,13 +1,15 @@
 /**
- * The real clock of a Node process. Everything above takes a `Clock` as an argument; this is the one
- * place where it comes from.
+ * The real clock of a Node process. Everything above takes a `Clock` as an argument; this is the
+ * one place where it comes from.
  *
  * Timers are unref'd: a sleeping tenant's nap must never be what keeps a finished process alive.
  */
 import type { Clock, Timer } from '../../base/clock.ts'
 import { assert } from '../../base/assert.ts'
 
-/** Longest delay of one `setTimeout` (2^31 - 1 ms, 24.8 days). Node fires anything longer at once. */
+/**
+ * Longest delay of one `setTimeout` (2^31 - 1 ms, 24.8 days). Node fires anything longer at once.
+ */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 /** Wall time, monotonic time and timers of this process. */

@@ -1,7 +1,8 @@
 /**
- * The configuration of a server: where each setting may come from, what it may be, what it is if nobody
- * says. A command-line flag wins over the environment, the environment over the configuration file, the
- * file over the default. One table, `SETTINGS`, names all three forms; docs/config.md lists it.
+ * The configuration of a server: where each setting may come from, what it may be, what it is if
+ * nobody says. A command-line flag wins over the environment, the environment over the
+ * configuration file, the file over the default. One table, `SETTINGS`, names all three forms;
+ * docs/config.md lists it.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

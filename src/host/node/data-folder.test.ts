@@ -33,7 +33,8 @@ function expectCode(code: ErrorCode, text: RegExp): (error: unknown) => boolean 
 /** A program that opens `path` in another process and says what became of it. */
 function opener(path: string): string[] {
   const program = `
-    const { openDataFolder } = await import(${JSON.stringify(import.meta.resolve('./data-folder.ts'))})
+    const url = ${JSON.stringify(import.meta.resolve('./data-folder.ts'))}
+    const { openDataFolder } = await import(url)
     const { systemClock } = await import(${JSON.stringify(import.meta.resolve('./clock.ts'))})
     try {
       const folder = openDataFolder({ path: ${JSON.stringify(path)}, clock: systemClock })

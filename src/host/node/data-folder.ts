@@ -1,7 +1,7 @@
 /**
  * The folder that a server keeps everything in, and the lock that lets only one server have it.
  *
- *     DIR/pgnap.lock         an SQLite file, held in an exclusive transaction for as long as we live
+ *     DIR/pgnap.lock         an SQLite file, held in an exclusive transaction while we live
  *     DIR/pgnap.owner.json   who holds it: for the message that the second server prints
  *     DIR/tenants/NAME.db    one store per tenant
  *
@@ -9,8 +9,8 @@
  * system releases it when the process ends, kill -9 included, so nothing is left to clean up and no
  * process id has to be trusted: ids are reused, above all in containers where a server is always 1.
  *
- * Must never open `pgnap.lock` by any other way than SQLite's: on POSIX, closing any descriptor of a
- * file drops all locks that the process holds on it. That is why the owner is written beside it.
+ * Must never open `pgnap.lock` by any other way than SQLite's: on POSIX, closing any descriptor of
+ * a file drops all locks that the process holds on it. That is why the owner is written beside it.
  */
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -47,9 +47,9 @@ const SQLITE_NOT_A_DATABASE = 26
 /**
  * Makes the folder if needed and takes its lock.
  *
- * Errors: DATA_FOLDER_IN_USE when another server (or this process) has it, naming its process id and
- * start; CONFIG_INVALID when the path is not a folder, or cannot be written, or its disk is read-only;
- * STORE_FULL when the disk is; STORE_IO for what else a disk may say.
+ * Errors: DATA_FOLDER_IN_USE when another server (or this process) has it, naming its process id
+ * and start; CONFIG_INVALID when the path is not a folder, or cannot be written, or its disk is
+ * read-only; STORE_FULL when the disk is; STORE_IO for what else a disk may say.
  */
 export function openDataFolder(options: DataFolderOptions): DataFolder {
   const path = resolve(options.path)

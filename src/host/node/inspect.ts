@@ -1,10 +1,10 @@
 /**
- * Looking at one tenant's store without serving it: facts for `pgnap inspect`, checks for `pgnap verify`.
- * Both need the data folder for themselves, because a store has one owner.
+ * Looking at one tenant's store without serving it: facts for `pgnap inspect`, checks for `pgnap
+ * verify`. Both need the data folder for themselves, because a store has one owner.
  *
- * Verify checks three layers, each on its own terms: the SQLite file, the invariants of the store, and,
- * booted in a slot whose changes are thrown away, Postgres's own (amcheck: every btree against its
- * heap, every heap page).
+ * Verify checks three layers, each on its own terms: the SQLite file, the invariants of the store,
+ * and, booted in a slot whose changes are thrown away, Postgres's own (amcheck: every btree against
+ * its heap, every heap page).
  */
 import type { TenantName } from '../../base/ids.ts'
 import type { WasmEngine } from '../../engine/wasm-engine.ts'

@@ -19,8 +19,8 @@ export type OpenOptions = Pick<
 >
 
 /**
- * Opens a data folder and serves its tenants to this program. Tenants run in threads, one per shard (one
- * by default), so that a query never blocks the caller's event loop.
+ * Opens a data folder and serves its tenants to this program. Tenants run in threads, one per shard
+ * (one by default), so that a query never blocks the caller's event loop.
  *
  * @example
  * await using nap = await openPgnap({ data: './data' })

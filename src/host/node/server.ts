@@ -1,6 +1,6 @@
 /**
- * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP. Composes
- * only; everything it is made of has its own file.
+ * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP.
+ * Composes only; everything it is made of has its own file.
  */
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'

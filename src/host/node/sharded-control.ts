@@ -1,6 +1,6 @@
 /**
- * What programs ask of a server, answered by its shards: finds the shard of a tenant, and adds up what
- * the shards say of themselves.
+ * What programs ask of a server, answered by its shards: finds the shard of a tenant, and adds up
+ * what the shards say of themselves.
  */
 import { Histogram, type HistogramData } from '../../base/histogram.ts'
 import { PgnapError } from '../../base/errors.ts'

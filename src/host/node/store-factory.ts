@@ -1,6 +1,6 @@
 /**
- * Opens and makes the stores of one data folder for one engine: the place where medium, store, files and
- * template come together on Node.
+ * Opens and makes the stores of one data folder for one engine: the place where medium, store,
+ * files and template come together on Node.
  */
 import { existsSync } from 'node:fs'
 import type { Clock } from '../../base/clock.ts'
@@ -56,8 +56,8 @@ export class StoreFactory implements TenantSource {
   }
 
   /**
-   * Makes an empty store. A file that was cut off while it was made holds nothing, and is made again by
-   * whoever opens it.
+   * Makes an empty store. A file that was cut off while it was made holds nothing, and is made
+   * again by whoever opens it.
    */
   readonly create = (path: string): void => {
     Store.open(new NodeSqliteMedium(path), this.#storeOptions).close()

@@ -1,8 +1,8 @@
 /**
  * The templates that the stores of a data folder stand on. A store is a difference from exactly one
- * template; an engine of another build brings another one. So the folder keeps a copy of each template
- * that any of its stores was made on, and stays readable by every later pgnap of the same Postgres
- * major version.
+ * template; an engine of another build brings another one. So the folder keeps a copy of each
+ * template that any of its stores was made on, and stays readable by every later pgnap of the same
+ * Postgres major version.
  *
  *     DIR/templates/ID.bin    Template.serialize(), 8 MB, written once
  */

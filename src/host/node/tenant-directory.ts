@@ -1,5 +1,6 @@
 /**
- * Making and removing the tenants of a data folder. Only the shard that a tenant belongs to does it.
+ * Making and removing the tenants of a data folder. Only the shard that a tenant belongs to does
+ * it.
  */
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'

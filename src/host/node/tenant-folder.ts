@@ -1,6 +1,6 @@
 /**
- * The tenants of a data folder as anybody may look at them: one file each, and the file is the whole
- * truth about whether a tenant exists.
+ * The tenants of a data folder as anybody may look at them: one file each, and the file is the
+ * whole truth about whether a tenant exists.
  *
  * Listing reads the names of the whole folder (10,000 names: about 5 ms) and the facts of one page.
  */

@@ -1,7 +1,7 @@
 /**
- * Accepts Postgres connections in the main thread: reads just enough of the startup packet to know the
- * tenant, and hands the connection to the tenant's shard. What is wrong with a connection is said by
- * the shard, in one place; here only what cannot be handed on is refused.
+ * Accepts Postgres connections in the main thread: reads just enough of the startup packet to know
+ * the tenant, and hands the connection to the tenant's shard. What is wrong with a connection is
+ * said by the shard, in one place; here only what cannot be handed on is refused.
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'

@@ -1,6 +1,6 @@
 /**
- * The engine build as a program: `node build-main.ts OUTPUT`. A process of its own, because it freezes
- * clocks and randomness. Prints the name of each step as a line on stdout.
+ * The engine build as a program: `node build-main.ts OUTPUT`. A process of its own, because it
+ * freezes clocks and randomness. Prints the name of each step as a line on stdout.
  */
 import { renameSync, writeFileSync } from 'node:fs'
 import { buildAssets } from '../../../engine/build-assets.ts'

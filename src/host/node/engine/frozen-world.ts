@@ -1,7 +1,7 @@
 /**
  * Freezes the clocks and the randomness of this process, for good. Only the engine build does it:
- * initdb writes times and random numbers into the cluster, and two machines that build the same engine
- * must get the same template, because a store is a difference from exactly one template.
+ * initdb writes times and random numbers into the cluster, and two machines that build the same
+ * engine must get the same template, because a store is a difference from exactly one template.
  */
 import crypto from 'node:crypto'
 import { SeededRandom } from '../../../base/random.ts'

@@ -1,7 +1,7 @@
 /**
- * Finds the engine's assets, builds them if they are not there, and turns them into what a thread needs
- * to make slots. The expensive parts (compiled wasm, asset bytes, stock bundle) are shared by all
- * threads of the process: `EngineParts` can be posted to a worker.
+ * Finds the engine's assets, builds them if they are not there, and turns them into what a thread
+ * needs to make slots. The expensive parts (compiled wasm, asset bytes, stock bundle) are shared by
+ * all threads of the process: `EngineParts` can be posted to a worker.
  *
  * Where assets are looked for, in this order:
  *   1. `assets/` beside the published code (a package from npm brings them along)

@@ -15,7 +15,9 @@ const SEPARATE_PACKAGES: Readonly<Record<string, string>> = {
 const folderOf = (name: string): string => dirname(fileURLToPath(import.meta.resolve(name)))
 const stockFolder = (): string => folderOf('@electric-sql/pglite')
 
-/** Reads what a build is made from; extensions stay gzipped (their bytes name the build as well). */
+/**
+ * Reads what a build is made from; extensions stay gzipped (their bytes name the build as well).
+ */
 export function readStock(): StockFiles {
   const read = (name: string): Uint8Array => readFileSync(join(stockFolder(), name))
   const extensions = EXTENSIONS.map((name) => {

@@ -2,10 +2,10 @@
  * What the main thread and a shard say to each other about connections. Three channels, because
  * each does what the others cannot:
  *
- *   port    a MessagePort: offers with their routes (any cloneable value), and the end of a connection
- *   cells   shared integers, one per connection: how far a shard has come with it, readable after the
- *           shard's thread has died in the middle of anything
- *   rings   bytes in both directions, for connections that the main thread keeps reading and writing
+ *   port    a MessagePort: offers with their routes (any cloneable value), ends of connections
+ *   cells   shared integers, one per connection: how far a shard has come with it, readable after
+ *           the shard's thread has died in the middle of anything
+ *   rings   bytes in both directions, for connections that the main thread reads and writes
  *
  * Types and constants only.
  */

@@ -1,18 +1,14 @@
 /**
- * Calls between the main thread and a shard's thread, over a MessagePort. Only what is not a query on
- * the wire goes this way (HTTP, the library, administration): a hop costs about 20 us, and the wire
- * path has none.
+ * Calls between the main thread and a shard's thread, over a MessagePort. Only what is not a query
+ * on the wire goes this way (HTTP, the library, administration): a hop costs about 20 us, and the
+ * wire path has none.
  *
- * An interface of async methods is served on one side and called on the other; arguments and results
- * are structured clones. Errors of pgnap and of Postgres arrive as what they were.
+ * An interface of async methods is served on one side and called on the other; arguments and
+ * results are structured clones. Errors of pgnap and of Postgres arrive as what they were.
  */
 import type { MessagePort } from 'node:worker_threads'
 import { type ErrorCode, PgnapError, toPgnapError } from '../../../base/errors.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
-
-/** Methods that take and return what can be cloned. */
-// oxlint-disable-next-line typescript/no-explicit-any -- the arguments are checked where they are used
-export type RemoteApi = Record<keyof any, any>
 
 /** The remote view of an API: the same methods, all of them async. */
 export type Remote<Api> = {

@@ -1,6 +1,6 @@
 /**
- * What the main thread asks of a shard, beside handing it connections. A shard lives in a thread of its
- * own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
+ * What the main thread asks of a shard, beside handing it connections. A shard lives in a thread of
+ * its own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
  */
 import type { Answer, Statement } from '../../../front/control.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'

@@ -1,6 +1,6 @@
 /**
- * All shards of a server, and which tenant belongs to which: a rendezvous hash of its name, so that a
- * tenant stays with its shard for as long as their number stays.
+ * All shards of a server, and which tenant belongs to which: a rendezvous hash of its name, so that
+ * a tenant stays with its shard for as long as their number stays.
  */
 import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'

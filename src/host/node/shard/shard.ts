@@ -1,6 +1,6 @@
 /**
- * One shard: an engine, a pool over it, the stores of the tenants that belong here, and the clients of
- * those tenants. Everything in it runs on one thread, whichever that is.
+ * One shard: an engine, a pool over it, the stores of the tenants that belong here, and the clients
+ * of those tenants. Everything in it runs on one thread, whichever that is.
  */
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * A shard's thread. Started at once with its channels, so that loading modules overlaps with the main
- * thread's loading of the engine; gets its settings when they are known.
+ * A shard's thread. Started at once with its channels, so that loading modules overlaps with the
+ * main thread's loading of the engine; gets its settings when they are known.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'

@@ -1,14 +1,15 @@
 /**
- * One shard in a worker thread, as the main thread sees it: starts it, watches that it lives, interrupts
- * it when it hangs, replaces it when it dies.
+ * One shard in a worker thread, as the main thread sees it: starts it, watches that it lives,
+ * interrupts it when it hangs, replaces it when it dies.
  *
  *   starting --ready--> running --exit--> dead --after a pause--> starting
  *                          |
  *                          +-- silent for shardHangMs: cancel what runs (57014)
  *                              silent for shardGraceMs more: terminate the thread (57P01)
  *
- * A thread that dies takes nothing acknowledged with it: its tenants come back from their stores when
- * they are asked for again. Nobody's statement is repeated: whether it ran is the client's to find out.
+ * A thread that dies takes nothing acknowledged with it: its tenants come back from their stores
+ * when they are asked for again. Nobody's statement is repeated: whether it ran is the client's to
+ * find out.
  */
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../../../base/clock.ts'
