@@ -13,8 +13,8 @@ const LAST = String(LAST_BYTES)
 const modes: readonly HandoverMode[] = ['descriptor', 'ring']
 
 /**
- * One whole life of a connection. A thread's first socket makes libuv open a descriptor that it keeps
- * in reserve, so descriptors are compared between threads that have all served somebody.
+ * One whole life of a connection. A thread's first socket makes libuv open a descriptor that it
+ * keeps in reserve, so descriptors are compared between threads that have all served somebody.
  */
 async function serveOne(server: TestServer, shardIndex: number): Promise<void> {
   const { openCount } = server.handover

@@ -1,6 +1,6 @@
 /**
- * The worker thread of the handover's tests: a tiny line protocol over the links it receives, with one
- * command for each way in which a connection can be used or ended.
+ * The worker thread of the handover's tests: a tiny line protocol over the links it receives, with
+ * one command for each way in which a connection can be used or ended.
  */
 import { createHash } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -70,7 +70,7 @@ class LineReceiver implements ConnectionReceiver {
     }
   }
 
-  /** Takes one piece per turn of the event loop, so that reading is paused and resumed all the time. */
+  /** Takes one piece per turn of the event loop: reading is paused and resumed all the time. */
   #upload(bytes: Uint8Array): void {
     this.#hash.update(bytes)
     this.#uploadLeft -= bytes.length

@@ -87,7 +87,7 @@ test('a record above its limit, or a capacity that is no power of two, is a bug'
   }
 })
 
-test('promises of change settle for both sides, and are not needed when change has happened', async () => {
+test('promises of change settle for both sides, and are not made after the change', async () => {
   const memory = ByteRing.allocate(64)
   const producer = new ByteRing(memory)
   const consumer = new ByteRing(memory)

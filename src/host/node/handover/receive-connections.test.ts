@@ -77,7 +77,7 @@ test('a descriptor that cannot be opened is refused, and the thread lives on', a
   shard.received.close()
 })
 
-test('over the ring: initial bytes first, then the rest; paused bytes wait, the end comes last', async () => {
+test('by ring: initial bytes come first, paused bytes wait, the end comes last', async () => {
   const shard = startShard((link) => link.pauseReading())
   const toShard = await openOverRing(shard)
   assert.deepEqual(shard.events, ['receive hello'])
@@ -98,7 +98,7 @@ test('over the ring: initial bytes first, then the rest; paused bytes wait, the 
   shard.received.close()
 })
 
-test('over the ring: no more than a window is sent without credit, and drained is told', async () => {
+test('by ring: without credit no more than a window is sent', async () => {
   const shard = startShard()
   const toShard = await openOverRing(shard)
   const [link] = shard.links
@@ -131,7 +131,7 @@ test('over the ring: no more than a window is sent without credit, and drained i
   assert.deepEqual(shard.events, ['receive hello', 'closed'])
 })
 
-test('a channel sends in order what the ring had no room for, and says when it has room', async () => {
+test('a channel sends in order what the ring had no room for', async () => {
   const outgoing = ByteRing.allocate(256)
   let roomCount = 0
   const channel = new RingChannel({
