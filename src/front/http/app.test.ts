@@ -118,7 +118,7 @@ suite('http: /sql', () => {
     )
   })
 
-  test('errors of pgnap are 400 where the caller has to fix something, else they keep theirs', async () => {
+  test('errors of pgnap are 400 where the caller has to fix something', async () => {
     const { control, app } = open()
     const statusOf = async (): Promise<unknown[]> => {
       const answer = await app.request('/sql', neon({ query: 'q' }))
@@ -251,6 +251,34 @@ suite('http: /v1', () => {
       [answer.status, code, sqlState, message, detail, hint, constraint],
       [400, 'POSTGRES', '23505', 'twice', 'key (1)', null, 'pk'],
     )
+  })
+})
+
+suite('http: clients that leave', () => {
+  test('end their query, and nothing is logged as a bug', async () => {
+    const logged: string[] = []
+    const log = { ...silentLog, error: (message: string) => void logged.push(message) }
+    const { control, app } = open({ log })
+    const leaving = new AbortController()
+    control.query = async (_tenant, _statement, signal) => {
+      leaving.abort()
+      signal?.throwIfAborted()
+      throw new Error('the signal did not arrive')
+    }
+    const init = { ...post({ sql: 'q' }), signal: leaving.signal }
+    const request = new Request('http://localhost/v1/tenants/acme/query', init)
+    assert.deepEqual(await codeOf(await app.request(request)), [400, 'QUERY_CANCELED'])
+    assert.deepEqual(logged, [])
+  })
+
+  test('whereas a bug is logged', async () => {
+    const logged: string[] = []
+    const log = { ...silentLog, error: (message: string) => void logged.push(message) }
+    const { control, app } = open({ log })
+    control.answer = new TypeError('undefined is not a function')
+    const answer = await app.request('/v1/tenants/acme/query', post({ sql: 'q' }))
+    assert.deepEqual(await codeOf(answer), [500, 'INTERNAL'])
+    assert.equal(logged.length, 1)
   })
 })
 

@@ -80,7 +80,10 @@ function tooLarge(): never {
   })
 }
 
-function failure(context: Context, error: unknown, log: Log): Response {
+function failure(context: Context, cause: unknown, log: Log): Response {
+  // Nobody reads this answer; it must only not look like a bug.
+  const gone = context.req.raw.signal.aborted
+  const error = gone ? new PgnapError('QUERY_CANCELED', 'the client has left', { cause }) : cause
   if (!(error instanceof PostgresError) && toPgnapError(error).kind === 'report') {
     log.error('an HTTP request failed', { error, method: context.req.method })
   }

@@ -88,7 +88,7 @@ export function allowOrigin(options: GuardOptions): MiddlewareHandler {
   }
 }
 
-/** Asks for HTTP basic authentication on /v1, for the tenant in the path or the admin console. */
+/** Asks for HTTP basic authentication on /v1, for the tenant in the path or the admin database. */
 export function guardPassword({ authenticate }: GuardOptions): MiddlewareHandler {
   return async (context, next) => {
     if (authenticate) {
