@@ -5,6 +5,12 @@
 import { parseFlags, type TortureFlags, USAGE } from './options.ts'
 import { torture } from './torture.ts'
 
+/** As shells count a program that SIGINT has ended. */
+const INTERRUPTED = 130
+
+// A plain exit, so that the server does not outlive an interrupted run.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(INTERRUPTED))
+
 process.exitCode = await main()
 
 async function main(): Promise<number> {
