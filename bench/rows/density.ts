@@ -46,7 +46,7 @@ export const densityRow: Row = {
       folder: bench.newFolder('density-pgnap'),
       // Neither naps nor evictions while we look.
       open: (folder) =>
-        startPgnap(bench.pgnapEntry, folder, ['--slots', '32', '--nap-after', '10m']),
+        startPgnap(bench.pgnapEntry, folder, ['--slots', '32', '--nap-after', '10min']),
     }),
     shared(bench, 'native', 'native database', nativeCluster(bench)),
     nativeProcess(bench),

@@ -2,26 +2,20 @@
  * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP.
  * Composes only; everything it is made of has its own file.
  */
-import type { AddressInfo } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
-import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
-import { createHttp } from '../../front/http/app.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { loadEngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
-import { explainListenError } from './listen-error.ts'
-import { passwordCheck } from './password-check.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
 import { keepTemplate } from './templates.ts'
-import { type Address, listenForWire } from './wire-listener.ts'
+import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
 
 export interface ServerOptions {
   readonly log: Log
@@ -57,9 +51,9 @@ export interface RunningServer {
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
   const backend = await startBackend(config, options)
   const { control, shards, handover } = backend
+  let listening: WireListener | undefined
   try {
-    const http = await listenForHttp(config, control, options)
-    const wire = await listenForWire({
+    const wire = (listening = await listenForWire({
       host: config.host,
       port: config.port,
       connectionsMax: config.connectionsMax,
@@ -67,7 +61,10 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       shards,
       clock: systemClock,
       log: options.log,
-    })
+    }))
+    // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
+    const { listenForHttp } = await import('./http-listener.ts')
+    const http = await listenForHttp(config, control, options)
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
@@ -82,6 +79,8 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       drain: () => (drained ??= drain()),
     }
   } catch (error) {
+    // A listener that is left would keep the process, which has nothing to serve, from ending.
+    listening?.close()
     await backend.drain()
     throw error
   }
@@ -95,7 +94,8 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  const settings = loadSettings(config, folder, progress)
+  // The threads start first, so that they load their code while this one loads the engine.
+  const settings = Promise.resolve().then(() => loadSettings(config, folder, progress))
   const shards = new ShardSet({
     count: config.shards,
     handover,
@@ -138,40 +138,5 @@ async function loadSettings(
     tenantsPath: folder.tenantsPath,
     engine,
     index: 0,
-  }
-}
-
-interface HttpListener {
-  readonly address: Address
-  close(): Promise<void>
-}
-
-async function listenForHttp(
-  config: Config,
-  control: Control,
-  { log, version }: ServerOptions,
-): Promise<HttpListener> {
-  const { host, httpPort: port } = config
-  const authenticate = await passwordCheck(config)
-  const app = createHttp({
-    control,
-    clock: systemClock,
-    log,
-    version,
-    serverVersion: POSTGRES_VERSION,
-    allowedHosts: [host],
-    ...(authenticate ? { authenticate } : {}),
-  })
-  const server = createAdaptorServer({ fetch: app.fetch })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(explainListenError(error, { host, port, flag: 'http-port' })),
-    )
-    server.listen(port, host, resolve)
-  })
-  const bound = server.address() as AddressInfo
-  return {
-    address: { host: bound.address, port: bound.port },
-    close: () => new Promise((resolve) => server.close(() => resolve())),
   }
 }

@@ -1,0 +1,48 @@
+/** The HTTP front on Node: one listening server around the application. */
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import { POSTGRES_VERSION } from '../../engine/recipe.ts'
+import type { Control } from '../../front/control.ts'
+import { createHttp } from '../../front/http/app.ts'
+import { systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import { explainListenError } from './listen-error.ts'
+import { passwordCheck } from './password-check.ts'
+import type { ServerOptions } from './server.ts'
+import type { Address } from './wire-listener.ts'
+
+export interface HttpListener {
+  readonly address: Address
+  close(): Promise<void>
+}
+
+/** Errors: CONFIG_INVALID if the address cannot be listened on or the auth file not be read. */
+export async function listenForHttp(
+  config: Config,
+  control: Control,
+  { log, version }: Pick<ServerOptions, 'log' | 'version'>,
+): Promise<HttpListener> {
+  const { host, httpPort: port } = config
+  const authenticate = await passwordCheck(config)
+  const app = createHttp({
+    control,
+    clock: systemClock,
+    log,
+    version,
+    serverVersion: POSTGRES_VERSION,
+    allowedHosts: [host],
+    ...(authenticate ? { authenticate } : {}),
+  })
+  const server = createAdaptorServer({ fetch: app.fetch })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(explainListenError(error, { host, port, flag: 'http-port' })),
+    )
+    server.listen(port, host, resolve)
+  })
+  const bound = server.address() as AddressInfo
+  return {
+    address: { host: bound.address, port: bound.port },
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
