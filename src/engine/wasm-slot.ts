@@ -90,8 +90,13 @@ export class WasmSlot implements Slot {
     instance.module.___stack_pointer.value = this.#preMain.stackPointer
     instance.files.switchTo(files)
     this.#driver.bind()
-    startPostgres(instance, this.#startParameters)
-    instance.files.throwFault()
+    try {
+      startPostgres(instance, this.#startParameters)
+      instance.files.throwFault()
+    } catch (error) {
+      // Recovery that cannot read a page panics and aborts: what the store said is the reason.
+      throw this.#explain(error)
+    }
     this.#status = 'idle'
     this.#state = 'loaded'
   }
