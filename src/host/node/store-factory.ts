@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
+import type { Medium } from '../../medium/medium.ts'
 import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
@@ -26,6 +27,8 @@ export interface StoreFactoryOptions {
   readonly retentionMs: number
   /** Whether opening a tenant that does not exist makes it. */
   readonly createMissing: boolean
+  /** Opens the file of a store. Default: {@link NodeSqliteMedium}; a test may put faults in between. */
+  readonly openMedium?: (path: string) => Medium
 }
 
 /** Bytes given back to the file system per slice of housekeeping. */
@@ -35,6 +38,7 @@ export class StoreFactory implements TenantSource {
   readonly #tenantsPath: string
   readonly #retentionMs: number
   readonly #createMissing: boolean
+  readonly #openMedium: (path: string) => Medium
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
 
@@ -43,6 +47,7 @@ export class StoreFactory implements TenantSource {
     this.#tenantsPath = tenantsPath
     this.#retentionMs = retentionMs
     this.#createMissing = options.createMissing
+    this.#openMedium = options.openMedium ?? ((file) => new NodeSqliteMedium(file))
     this.#clock = clock
     this.#storeOptions = {
       clock,
@@ -71,7 +76,7 @@ export class StoreFactory implements TenantSource {
         hint: `make it with: pgnap tenant create ${tenant}`,
       })
     }
-    const medium = new NodeSqliteMedium(path)
+    const medium = this.#openMedium(path)
     try {
       return Store.open(medium, this.#storeOptions)
     } catch (error) {

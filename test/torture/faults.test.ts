@@ -1,0 +1,308 @@
+/**
+ * Disks that fail: pool, engine and store as they are shipped, on a medium that fails at a chosen
+ * operation. A workload is recorded once; then it runs again and again, each time with one fault, at
+ * every commit and at operations chosen by the seed. Each time the client must be told the right
+ * SQLSTATE, and the next request must find exactly what was acknowledged.
+ */
+import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
+import { ManualClock } from '../../src/base/clock.ts'
+import { PgnapError } from '../../src/base/errors.ts'
+import type { TenantName } from '../../src/base/ids.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { SeededRandom } from '../../src/base/random.ts'
+import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import { queryMessage, readAnswer } from '../../src/front/wire/result.ts'
+import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
+import { StoreFactory } from '../../src/host/node/store-factory.ts'
+import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
+import type { MediumFault, MediumOperation } from '../../src/medium/faulty-medium.ts'
+import type { Medium } from '../../src/medium/medium.ts'
+import type { PoolClient } from '../../src/pool/pool-client.ts'
+import { Pool } from '../../src/pool/pool.ts'
+import { FaultyDisk } from './faulty-disk.ts'
+import { bigText } from './operations/operation.ts'
+
+const SEED = 4
+/** Faults at operations that the seed chooses, beside one before and one after each commit. */
+const SAMPLES: Readonly<Record<Exclude<MediumOperation, 'commit' | 'exec'>, number>> = {
+  begin: 6,
+  run: 24,
+  get: 16,
+  all: 8,
+  checkpoint: 4,
+  compact: 4,
+}
+const SQL_STATES = { STORE_IO: '58030', STORE_FULL: '53100' } as const
+/** Long values by their hash, so that a difference can be read. */
+const READ_ROWS = `select id, case when length(value) > 99 then md5(value) else value end
+  from t order by id`
+const IDLE_MS = 1_000
+const NAP_MS = 10_000
+
+/** What a tenant holds: the values (or their hashes) of table t by id, and whether table extra is there. */
+interface Model {
+  readonly rows: ReadonlyMap<number, string>
+  readonly extra: boolean
+}
+
+/** One piece of work: messages of which the last one makes it count. */
+interface Step {
+  readonly messages: readonly string[]
+  readonly after: (model: Model) => Model
+  /** What happens before the messages: idle time in milliseconds, or the tenant leaves its slot. */
+  readonly first?: 'nap' | number
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'pgnap-faults-'))
+const tenantsPath = join(folder, 'tenants')
+const basePath = join(folder, 'base.db')
+const clock = new ManualClock()
+const steps = workload(new SeededRandom(SEED))
+const START: Model = {
+  rows: new Map(Array.from({ length: 40 }, (_, index) => [index + 1, `row ${index + 1}`])),
+  extra: false,
+}
+let engine: WasmEngine
+let pool: Pool
+/** By the path of the store. */
+const disks = new Map<string, FaultyDisk>()
+
+before(async () => {
+  mkdirSync(tenantsPath)
+  engine = await createEngine(await loadEngineParts(), { clock })
+  const onDisk = (path: string): Medium => {
+    const medium = new NodeSqliteMedium(path)
+    return disks.get(path)?.open(medium) ?? medium
+  }
+  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0, slotRetryMs: 0 }
+  pool = new Pool({ engine, source: newFactory(onDisk), clock, log: silentLog, limits })
+  const { tenant } = newPatient()
+  const client = pool.connect(tenant)
+  const values = [...START.rows].map(([id, value]) => `(${id}, '${value}')`).join()
+  await ask(
+    client,
+    `create table t(id int primary key, value text); insert into t values ${values}`,
+  )
+  client.close()
+  pool.nap(tenant)
+  copyFileSync(storePath(tenantsPath, tenant), basePath)
+})
+
+after(async () => {
+  await pool.drain(0)
+  rmSync(folder, { recursive: true })
+})
+
+function workload(random: SeededRandom): readonly Step[] {
+  const big = bigText(random)
+  const set = (id: number, value: string) => (model: Model) => withValues(model, [[id, value]])
+  return [
+    { messages: [`insert into t values (100, 'one')`], after: set(100, 'one') },
+    { messages: [`update t set value = 'two' where id = 100`], after: set(100, 'two') },
+    {
+      messages: [
+        'begin',
+        `insert into t values (101, 'a')`,
+        `update t set value = 'b' where id = 1`,
+        'savepoint s',
+        'delete from t',
+        'rollback to savepoint s',
+        'commit',
+      ],
+      after: (model) =>
+        withValues(model, [
+          [101, 'a'],
+          [1, 'b'],
+        ]),
+    },
+    { messages: ['begin', `insert into t values (102, 'gone')`, 'rollback'], after: same },
+    { messages: [`insert into t values (103, '${big}')`], after: set(103, hash('md5', big)) },
+    { messages: ['create table extra(n int primary key)'], after: withExtra(true) },
+    { messages: ['checkpoint'], after: same },
+    { first: 'nap', messages: [`insert into t values (104, 'x')`], after: set(104, 'x') },
+    {
+      messages: [`delete from t where id < 38; update t set value = 'all' where id < 100`],
+      after: ({ rows, extra }) => {
+        const left = [...rows].filter(([id]) => id >= 38)
+        return { rows: new Map(left.map(([id, value]) => [id, id < 100 ? 'all' : value])), extra }
+      },
+    },
+    { first: IDLE_MS, messages: ['vacuum full t'], after: same },
+    { messages: ['begin', 'drop table extra', 'commit'], after: withExtra(false) },
+    { first: NAP_MS + 1, messages: [`insert into t values (105, 'y')`], after: set(105, 'y') },
+    { first: IDLE_MS, messages: [`insert into t values (106, 'z')`], after: set(106, 'z') },
+  ]
+}
+
+function same(model: Model): Model {
+  return model
+}
+
+function withExtra(extra: boolean): Step['after'] {
+  return (model) => ({ ...model, extra })
+}
+
+function withValues(model: Model, put: readonly (readonly [number, string])[]): Model {
+  return { ...model, rows: new Map([...model.rows, ...put]) }
+}
+
+/** One tenant for one run, and its disk. */
+interface Patient {
+  readonly tenant: TenantName
+  readonly disk: FaultyDisk
+}
+
+function newPatient(fault?: MediumFault): Patient {
+  const tenant = `t${disks.size}` as TenantName
+  const disk = new FaultyDisk(fault)
+  disks.set(storePath(tenantsPath, tenant), disk)
+  return { tenant, disk }
+}
+
+function newFactory(openMedium: (path: string) => Medium): StoreFactory {
+  return new StoreFactory({
+    dataPath: folder,
+    tenantsPath,
+    clock,
+    engine,
+    retentionMs: 0,
+    createMissing: true,
+    openMedium,
+  })
+}
+
+/** Runs one message; rejects with what pgnap or Postgres said no with. */
+async function ask(client: PoolClient, sql: string): Promise<readonly (string | null)[][]> {
+  const { error, result } = readAnswer(await client.run(queryMessage(sql), true))
+  if (error) throw error
+  return result.rows.map((row) => [...row])
+}
+
+async function readModel(client: PoolClient): Promise<Model> {
+  const rows = await ask(client, READ_ROWS)
+  const [[extra] = []] = await ask(client, `select to_regclass('extra') is not null`)
+  return {
+    rows: new Map(rows.map(([id, value]) => [Number(id), value ?? ''])),
+    extra: extra === 't',
+  }
+}
+
+/** What came of one run. */
+interface Outcome {
+  readonly disk: FaultyDisk
+  /** Whether a client was told. */
+  readonly told: boolean
+}
+
+/** The workload with one fault, checked after every step; none without `fault`. */
+async function treat(fault?: MediumFault): Promise<Outcome> {
+  const { tenant, disk } = newPatient(fault)
+  const path = storePath(tenantsPath, tenant)
+  copyFileSync(basePath, path)
+  const client = pool.connect(tenant)
+  let model = START
+  let told = false
+  for (const step of steps) {
+    if (step.first === 'nap') pool.nap(tenant)
+    else if (step.first !== undefined) clock.advance(step.first)
+    const lostBefore = lossCount()
+    const failure = await attempt(client, step)
+    if (failure) {
+      assert.ok(fault && !told, `a step fails once, and by a fault: ${failure.error.message}`)
+      told = true
+      assert.equal(failure.error.sqlState, SQL_STATES[fault.code ?? 'STORE_IO'])
+      assert.equal(client.transactionStatus, 'idle')
+      assert.equal(lossCount(), lostBefore + 1, 'the slot is dropped')
+      const found = await readModel(client)
+      const mayCount = failure.atLast && fault.operation === 'commit' && fault.moment === 'after'
+      if (!mayCount || !isDeepStrictEqual(found, sorted(step.after(model)))) {
+        assert.deepEqual(found, sorted(model), 'the next request finds what was acknowledged')
+        assert.equal(await attempt(client, step), undefined, 'the same step works now')
+      }
+    }
+    model = step.after(model)
+  }
+  assert.deepEqual(await readModel(client), sorted(model))
+  client.close()
+  pool.nap(tenant)
+  using store = newFactory((file) => new NodeSqliteMedium(file)).openStore(tenant)
+  assert.deepEqual(store.verify(), [])
+  return { disk, told }
+}
+
+function lossCount(): number {
+  const { slots, bootFailures } = pool.statistics()
+  return slots.lost + bootFailures
+}
+
+interface Failure {
+  readonly error: PgnapError
+  /** Whether it was the message that makes the step count. */
+  readonly atLast: boolean
+}
+
+/** Runs a step; what pgnap said no with, if it did. What Postgres refuses fails the test. */
+async function attempt(client: PoolClient, { messages }: Step): Promise<Failure | undefined> {
+  for (const [index, sql] of messages.entries()) {
+    try {
+      await ask(client, sql)
+    } catch (error) {
+      if (!(error instanceof PgnapError)) throw error
+      return { error, atLast: index === messages.length - 1 }
+    }
+  }
+  return undefined
+}
+
+function sorted({ rows, extra }: Model): Model {
+  return { rows: new Map([...rows].toSorted(([a], [b]) => a - b)), extra }
+}
+
+/** Faults at every commit, before and after it, and at a sample of all other operations. */
+function plannedFaults(recorded: FaultyDisk): readonly MediumFault[] {
+  const random = new SeededRandom(SEED)
+  const faults: MediumFault[] = []
+  const add = (operation: MediumOperation, nth: number, moment: MediumFault['moment']): void => {
+    const code = faults.length % 2 === 0 ? 'STORE_IO' : 'STORE_FULL'
+    faults.push({ operation, nth, moment, effect: 'fail', code })
+  }
+  for (let nth = 1; nth <= recorded.count('commit'); nth++) {
+    add('commit', nth, 'before')
+    add('commit', nth, 'after')
+  }
+  for (const [name, sampleCount] of Object.entries(SAMPLES)) {
+    const operation = name as MediumOperation
+    const count = recorded.count(operation)
+    for (let index = 0; index < Math.min(sampleCount, count); index++) {
+      add(operation, 1 + random.below(count), random.below(2) === 0 ? 'before' : 'after')
+    }
+  }
+  return faults
+}
+
+test('one failure of the disk costs one error, and nothing that was acknowledged', async () => {
+  const { disk: recorded } = await treat()
+  const faults = plannedFaults(recorded)
+  assert.ok(recorded.count('commit') >= steps.length, 'the workload commits')
+  let struck = 0
+  let told = 0
+  for (const fault of faults) {
+    try {
+      const outcome = await treat(fault)
+      if (outcome.disk.hasFailed) struck++
+      if (outcome.told) told++
+    } catch (error) {
+      const { moment, operation, nth, code } = fault
+      throw new Error(`${code} ${moment} ${operation} ${nth}`, { cause: error })
+    }
+  }
+  assert.ok(struck > faults.length * 0.9, `${struck} of ${faults.length} faults have struck`)
+  assert.ok(told > struck / 2, `clients were told of ${told} of them`)
+})
