@@ -39,6 +39,8 @@ const SAMPLES: Readonly<Record<Exclude<MediumOperation, 'commit' | 'exec'>, numb
   checkpoint: 4,
   compact: 4,
 }
+/** More than it takes to open a store and its files; the next ones are recovery's. */
+const OPENING_OPERATIONS = 24
 const SQL_STATES = { STORE_IO: '58030', STORE_FULL: '53100' } as const
 /** Long values by their hash, so that a difference can be read. */
 const READ_ROWS = `select id, case when length(value) > 99 then md5(value) else value end
@@ -305,4 +307,21 @@ test('one failure of the disk costs one error, and nothing that was acknowledged
   }
   assert.ok(struck > faults.length * 0.9, `${struck} of ${faults.length} faults have struck`)
   assert.ok(told > struck / 2, `clients were told of ${told} of them`)
+})
+
+test('a disk that fails while a tenant is opened does not keep it closed', async () => {
+  const { tenant: first, disk: recorded } = newPatient()
+  copyFileSync(basePath, storePath(tenantsPath, first))
+  await pool.wake(first)
+  const operations = recorded.count()
+  pool.nap(first)
+  assert.ok(operations > OPENING_OPERATIONS, 'all of them are tried')
+  for (let nth = 1; nth <= OPENING_OPERATIONS; nth++) {
+    const moment = nth % 2 === 0 ? 'before' : 'after'
+    const { tenant } = newPatient({ operation: 'any', nth, moment, effect: 'fail' })
+    copyFileSync(basePath, storePath(tenantsPath, tenant))
+    await assert.rejects(pool.wake(tenant), { code: 'STORE_IO', sqlState: '58030' }, `at ${nth}`)
+    await pool.wake(tenant)
+    pool.nap(tenant)
+  }
 })

@@ -87,8 +87,7 @@ export class StoreFactory implements TenantSource {
 
   open(tenant: TenantName): OpenTenant {
     const store = this.openStore(tenant)
-    const { template } = store
-    const files = TenantFiles.open(store.view(), { template, clock: this.#clock })
+    const files = this.#openFiles(store)
     return {
       files,
       tidy: () => {
@@ -104,6 +103,16 @@ export class StoreFactory implements TenantSource {
         files.close()
         store.close()
       },
+    }
+  }
+
+  /** A store whose files cannot be read is closed: its lock would keep the tenant out for good. */
+  #openFiles(store: Store): TenantFiles {
+    try {
+      return TenantFiles.open(store.view(), { template: store.template, clock: this.#clock })
+    } catch (error) {
+      store.close()
+      throw error
     }
   }
 }
