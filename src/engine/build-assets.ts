@@ -181,7 +181,8 @@ async function buildPreMain(
   const module = compile(withMemoryLimits(stock.wasm, slotMemory))
   const bundle = stock.bundle.slice().buffer as ArrayBuffer
   const serverLog = (): void => {}
-  const parts = { factory, module, bundle, overlay, libraryExports, memory: slotMemory, serverLog }
+  const shared = { factory, module, bundle, overlay, libraryExports, memory: slotMemory }
+  const parts = { ...shared, serverLog, dirtyBytesMax: Number.POSITIVE_INFINITY }
   const instance = await Instance.create(parts, TenantFiles.inMemory({ template, clock }))
   return captureMemory(instance.module.HEAPU8, {
     stackPointer: Number(instance.module.___stack_pointer.value),

@@ -16,6 +16,7 @@ import type {
 } from './emscripten.ts'
 import type { FilePack } from './file-pack.ts'
 import type { InterruptFlags } from './interrupts.ts'
+import { sealFiles } from './sealed-files.ts'
 import { SlotFiles } from './slot-files.ts'
 
 const WASM_PREFIX = '/pglite'
@@ -60,13 +61,15 @@ export interface InstanceParts {
     readonly maximumPages: number
     readonly shared: boolean
   }
+  /** Bytes that a tenant may have dirtied and not committed. */
+  readonly dirtyBytesMax: number
   /** Lines that Postgres writes to its log. */
   readonly serverLog: (line: string) => void
 }
 
 export class Instance {
   readonly memory: WebAssembly.Memory
-  readonly files: SlotFiles = new SlotFiles()
+  readonly files: SlotFiles
   /**
    * A library other than the base ones was loaded: this instance no longer has the common layout.
    */
@@ -75,6 +78,8 @@ export class Instance {
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
   #flags: InterruptFlags | undefined
+  /** Side modules that may be loaded, by path. */
+  readonly #libraries = new Set<string>()
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
 
   private constructor(parts: InstanceParts) {
@@ -83,6 +88,7 @@ export class Instance {
       maximum: parts.memory.maximumPages,
       shared: parts.memory.shared,
     })
+    this.files = new SlotFiles(parts.dirtyBytesMax)
   }
 
   /** Instantiates the module with PGDATA pointing at `placeholder`. About 40 ms. */
@@ -92,6 +98,10 @@ export class Instance {
     for (const [path, bytes] of parts.overlay) instance.#layOver(path, bytes)
     instance.#lendCallbacks()
     instance.#loadBaseLibraries(parts.libraryExports)
+    for (const path of parts.overlay.keys()) {
+      if (path.endsWith('.so')) instance.#libraries.add(path)
+    }
+    sealFiles(instance.module.FS, `${WASM_PREFIX}/bin/postgres`)
     return instance
   }
 
@@ -208,14 +218,26 @@ export class Instance {
         (descriptor = 0, buffer = 0, bytesMax = 0) =>
           this.#readFolder(descriptor, buffer, bytesMax) ?? original(descriptor, buffer, bytesMax),
     )
-    replace('_dlopen_js', (original) => (handle = 0) => {
-      const loaded = original(handle)
-      const path = this.module.UTF8ToString(handle + DSO_NAME_AT)
-      if (loaded && !BASE_LIBRARIES.some((name) => path.endsWith(`/${name}`))) {
-        this.extraLibraries = true
-      }
-      return loaded
-    })
+    replace(
+      '_dlopen_js',
+      (original) =>
+        (handle = 0) =>
+          this.#open(original, handle),
+    )
+  }
+
+  /**
+   * dlopen(3), for our own libraries only. Code that a tenant brought along (LOAD of a file that it
+   * wrote into PGDATA) must never run: Emscripten's loader evaluates JavaScript that a module
+   * carries, outside of the sandbox. Our own files are what they were, because they are sealed.
+   */
+  #open(original: WasmImport, handle: number): number {
+    const path = this.module.UTF8ToString(handle + DSO_NAME_AT)
+    const isBase = BASE_LIBRARIES.some((name) => path === `${LIBRARY_FOLDER}/${name}`)
+    if (!isBase && !this.#libraries.has(path)) return 0
+    const loaded = original(handle)
+    if (loaded && !isBase) this.extraLibraries = true
+    return loaded
   }
 
   /**

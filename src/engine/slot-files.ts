@@ -79,11 +79,17 @@ interface Attributes {
 export class SlotFiles {
   /** The first error that a store raised under Postgres since the tenant was loaded. */
   fault: unknown = undefined
+  readonly #dirtyBytesMax: number
   #tenant: TenantFiles | undefined
   #module: EmscriptenModule | undefined
   #root: PgdataNode | undefined
   #nodes: EmscriptenNode[] = []
   readonly #listings = new WeakMap<EmscriptenStream, readonly DirectoryEntry[]>()
+
+  /** @param dirtyBytesMax pages written and not committed; beyond, they are committed at once */
+  constructor(dirtyBytesMax: number) {
+    this.#dirtyBytesMax = dirtyBytesMax
+  }
 
   /** Mounts PGDATA. Called once, before the runtime of the module starts. */
   mount(module: EmscriptenModule, placeholder: TenantFiles): void {
@@ -258,7 +264,14 @@ export class SlotFiles {
     read: (s: PgdataStream, into: ArrayBufferView, offset: number, length: number, at: number) =>
       this.#guard(() => this.#files.read(s.node.file, this.#bytes(into), offset, length, at)),
     write: (s: PgdataStream, from: ArrayBufferView, offset: number, length: number, at: number) =>
-      this.#guard(() => this.#files.write(s.node.file, this.#bytes(from), offset, length, at)),
+      this.#guard(() => {
+        const files = this.#files
+        const count = files.write(s.node.file, this.#bytes(from), offset, length, at)
+        // One statement may write more than memory holds. A commit between two writes is what a
+        // crash would leave behind, and Postgres recovers from that; nothing is acknowledged by it.
+        if (files.dirtyBytes > this.#dirtyBytesMax) files.commit()
+        return count
+      }),
     llseek: (stream: PgdataStream, offset: number, whence: number) => {
       let position = offset
       if (whence === SEEK_CURRENT) position += stream.position

@@ -32,6 +32,8 @@ export interface WasmEngineOptions {
   /** Heap beyond which a slot is not reused for another tenant, in bytes. */
   readonly slotRetireBytes?: number
   readonly answerBytesMax?: number
+  /** Bytes that one statement may dirty before they are committed in the middle of it. */
+  readonly dirtyBytesMax?: number
   /** Lines that Postgres writes to its log (only FATAL and PANIC, see the recipe). */
   readonly serverLog?: (line: string) => void
 }
@@ -66,6 +68,7 @@ export class WasmEngine implements Engine {
         ...slotMemory,
         maximumPages: wasmPages(options.slotMemoryBytesMax ?? LIMITS.slotMemoryBytesMax),
       },
+      dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
       serverLog: options.serverLog ?? (() => {}),
     }
   }

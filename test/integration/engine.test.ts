@@ -15,6 +15,8 @@ import {
   type EngineParts,
   loadEngineParts,
 } from '../../src/host/node/engine/load-engine.ts'
+import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
+import { Store } from '../../src/store/store.ts'
 import { FileError, TenantFiles } from '../../src/store/tenant-files.ts'
 import { runSql, valueOf } from '../support/messages.ts'
 
@@ -260,4 +262,91 @@ test('pg_stat_statements works once the tenant preloads it', async () => {
   valueOf(second, 'select 42')
   const count = valueOf(second, "select count(*) from pg_stat_statements where query = 'select $1'")
   assert.equal(count, '1')
+})
+
+test('nothing outside PGDATA can be made, changed or removed', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  runSql(slot, "select lo_from_bytea(4711, 'secret')")
+  const targets = [
+    '/tmp/x.csv',
+    '/x',
+    '/home/postgres/x',
+    '/pglite/share/postgresql/extension/hstore--1.4.sql',
+    '/pglite/lib/postgresql/hstore.so',
+    '/pglite/bin/postgres',
+    '/dev/shm/x',
+    '/dev/x',
+  ]
+  for (const path of targets) {
+    const { error } = runSql(slot, `copy (select 'secret') to '${path}'`)
+    assert.ok(error, path)
+    const exported = runSql(slot, `select lo_export(4711, '${path}')`)
+    assert.ok(exported.error, path)
+  }
+  // Inside PGDATA it may: there it is the tenant's own, and goes with it.
+  assert.equal(runSql(slot, "copy (select 'mine') to '/pglite/data/mine.csv'").error, undefined)
+  assert.equal(valueOf(slot, "select pg_read_file('mine.csv')"), 'mine\n')
+  slot.unload()
+  slot.boot(newTenant())
+  assert.equal(runSql(slot, "select pg_read_file('mine.csv')").error?.sqlState, '58P01')
+})
+
+test('shared memory files are few, small, and gone with the tenant', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  const path = '/dev/shm/PostgreSQL.4711'
+  runSql(slot, "select lo_from_bytea(4711, 'secret')")
+  assert.equal(runSql(slot, `select lo_export(4711, '${path}')`).error, undefined)
+  const big = `copy (select repeat('x', 1000000) from generate_series(1, 20)) to '${path}'`
+  assert.ok(runSql(slot, big).error)
+  for (let no = 1; no < 20; no++) runSql(slot, `copy (select 1) to '/dev/shm/PostgreSQL.${no}'`)
+  assert.ok(runSql(slot, "copy (select 1) to '/dev/shm/PostgreSQL.99'").error)
+  slot.unload()
+  slot.boot(newTenant())
+  assert.equal(runSql(slot, `select pg_read_file('${path}')`).error?.sqlState, '58P01')
+})
+
+test('code that a tenant brought along is never loaded', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  // A real side module, so that nothing but the wall can be what refuses it.
+  const library = '/pglite/lib/postgresql/citext.so'
+  runSql(slot, `select lo_from_bytea(4711, pg_read_binary_file('${library}'))`)
+  const exported = runSql(slot, "select lo_export(4711, '/pglite/data/mine.so')")
+  assert.equal(exported.error, undefined)
+  for (const path of ['/pglite/data/mine.so', './mine.so', '$libdir/../../data/mine.so']) {
+    const { error } = runSql(slot, `load '${path}'`)
+    assert.match(String(error?.message), /could not (load library|access file)/, path)
+  }
+  assert.equal(runSql(slot, "load 'citext'").error, undefined)
+  assert.equal(runSql(slot, "copy (select 1) to program 'cat'").result.command, '')
+})
+
+test('a statement larger than the dirty limit is committed in pieces and undone by recovery', async () => {
+  const small = await createEngine(parts, { clock: systemClock, dirtyBytesMax: 2 ** 20 })
+  const slot = await small.createSlot()
+  using medium = NodeSqliteMedium.inMemory()
+  const store = Store.open(medium, {
+    clock: systemClock,
+    engine: { fingerprint: small.fingerprint, postgresMajor: 18, templateId: small.template.id },
+    templates: { get: () => small.template },
+  })
+  const open = (): TenantFiles =>
+    TenantFiles.open(store.view(), { template: small.template, clock: systemClock })
+  let files = open()
+  slot.boot(files)
+  runSql(slot, 'create table t(a int, b text); insert into t values (0, 0)')
+  files.commit()
+  const before = store.head()
+  runSql(slot, 'begin')
+  runSql(slot, "insert into t select i, repeat('x', 500) from generate_series(1, 30000) i")
+  assert.ok(store.head() > before + 5, 'committed in several pieces')
+  assert.ok(files.dirtyBytes <= 2 ** 20)
+  // The process dies here: the transaction never committed.
+  slot.unload()
+  files.close()
+  files = open()
+  slot.boot(files)
+  assert.equal(valueOf(slot, 'select count(*) from t'), '1')
 })

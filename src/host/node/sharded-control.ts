@@ -173,8 +173,13 @@ function durationFacts(parts: readonly HistogramData[]): DurationFacts {
   for (const part of parts) whole.merge(part)
   return {
     count: whole.count,
-    p50Ms: whole.quantileMs(0.5),
-    p99Ms: whole.quantileMs(0.99),
-    maxMs: whole.maxMs,
+    p50Ms: microseconds(whole.quantileMs(0.5)),
+    p99Ms: microseconds(whole.quantileMs(0.99)),
+    maxMs: microseconds(whole.maxMs),
   }
+}
+
+/** Milliseconds without digits that no clock has measured. */
+function microseconds(ms: number): number {
+  return Math.round(ms * 1000) / 1000
 }

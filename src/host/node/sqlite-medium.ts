@@ -61,10 +61,12 @@ export class NodeSqliteMedium implements Medium {
     let database: DatabaseSync | undefined
     try {
       database = new DatabaseSync(path)
-      // The order matters: page size and vacuum mode before anything is written, lock before WAL.
+      // The order matters: the lock before the file is looked at (else a shared-memory file is made),
+      // page size and vacuum mode before anything is written.
       database.exec(`
+        PRAGMA locking_mode = EXCLUSIVE;
         PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;
-        PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+        PRAGMA journal_mode = WAL;
         PRAGMA synchronous = ${synchronous}; PRAGMA cache_size = -${CACHE_KIB};
         PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
         PRAGMA journal_size_limit = ${LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY;

@@ -1,0 +1,11 @@
+/** The benchmark runs, tiny and without peers, so that it does not rot. It measures nothing here. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+
+test('every row of the benchmark runs against this checkout', () => {
+  const args = ['bench/run.ts', '--smoke', '--peers', 'pgnap', '--json']
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  assert.equal(status, 0, stderr + stdout)
+  assert.match(stdout, /pgnap/)
+})
