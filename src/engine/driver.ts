@@ -87,7 +87,7 @@ export class Driver {
     this.#answer = new Uint8Array(ANSWER_BYTES_INITIAL)
     this.#answerBytes = 0
     throw new PgnapError('ANSWER_TOO_LARGE', `answer larger than ${this.#answerBytesMax} bytes`, {
-      hint: 'fetch in portions with a cursor or LIMIT, or raise the limit answerBytesMax',
+      hint: 'fetch in portions with a cursor or LIMIT; answerBytesMax is in docs/limits.md',
     })
   }
 

@@ -14,12 +14,12 @@ export function rejectionError(
     case 'QUEUE_FULL':
       return new PgnapError('QUEUE_FULL', 'too many requests are waiting for this database', {
         detail: `tenantQueueMax is ${limits.tenantQueueMax}, shardQueueMax ${limits.shardQueueMax}`,
-        hint: 'keep transactions short, or raise tenantQueueMax, shardQueueMax, slotsPerShard',
+        hint: 'keep transactions short, connect with fewer clients, or raise --slots',
       })
     case 'QUERY_WAIT_TIMEOUT':
       return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
         detail: `waited ${limits.queryWaitMs} ms for a backend or a slot that stayed in use`,
-        hint: 'keep transactions short, or raise queryWaitMs or slotsPerShard',
+        hint: 'keep transactions short, or raise --query-wait-timeout or --slots',
       })
     case 'QUERY_CANCELED':
       return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')

@@ -68,13 +68,13 @@ export class TenantGateway implements Gateway {
     if (this.#pool.clientCount >= this.#connectionsMax) {
       throw new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients already', {
         detail: `at most ${this.#connectionsMax} connections to one shard`,
-        hint: 'close idle connections, or raise connectionsMax',
+        hint: 'close idle connections, or raise --max-connections',
       })
     }
     if (this.#pool.clientCountOf(tenant) < this.#connectionsPerTenantMax) return
     throw new PgnapError('CONNECTIONS_EXHAUSTED', `too many connections for database "${tenant}"`, {
       detail: `at most ${this.#connectionsPerTenantMax} connections to one database`,
-      hint: 'close idle connections, or raise connectionsPerTenantMax',
+      hint: 'close idle connections, or put a pooler in front of this tenant',
     })
   }
 }

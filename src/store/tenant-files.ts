@@ -326,7 +326,7 @@ export class TenantFiles implements Disposable {
     if (bytes <= this.#databaseBytesMax || bytes <= this.#committedDatabaseBytes) return
     throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
       detail: `${bytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
-      hint: 'delete data and run VACUUM FULL, or raise databaseBytesMax',
+      hint: 'delete data and run VACUUM FULL; databaseBytesMax is in docs/limits.md',
     })
   }
 

@@ -101,7 +101,7 @@ function shardOfDatabase(database: string, shards: ShardSet): number {
 function tooMany(connectionsMax: number): PgnapError {
   return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients already', {
     detail: `this server takes ${connectionsMax} connections`,
-    hint: 'close idle connections, or raise max-connections',
+    hint: 'close idle connections, or raise --max-connections',
   })
 }
 
