@@ -60,10 +60,10 @@ export function sealFiles(fs: EmscriptenFs, knownFile: string): void {
   const files = file.node_ops as FileOperations
   const streams = file.stream_ops as StreamOperations
   const original = {
-    mknod: folders.mknod,
-    unlink: folders.unlink,
-    resize: files.setattr,
-    write: streams.write,
+    mknod: folders.mknod.bind(folders),
+    unlink: folders.unlink.bind(folders),
+    resize: files.setattr.bind(files),
+    write: streams.write.bind(streams),
   }
   const checkSize = (node: EmscriptenNode, bytes: number): void => {
     if (node.parent !== shared) refuse(EROFS)

@@ -116,7 +116,7 @@ test('waiting ends with the name of the limit', async () => {
   clock.advance(99)
   const rejected = assert.rejects(waiting, (error) => {
     assert.ok(failsWith('QUERY_WAIT_TIMEOUT')(error))
-    assert.match(String((error as PgnapError).hint), /queryWaitMs/)
+    assert.match(String((error as PgnapError).hint), /query-wait-timeout/)
     return true
   })
   clock.advance(1)
