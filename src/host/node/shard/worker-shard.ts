@@ -58,7 +58,8 @@ export class WorkerShard {
   #caller: ApiCaller<ShardApi>
   #ready = Promise.withResolvers<void>()
   #state: 'starting' | 'running' | 'dead' | 'closed' = 'starting'
-  #heardAtMs = 0
+  /** Since when the thread owes an answer; undefined while it owes none. */
+  #unansweredSinceMs: number | undefined
   #cancelledAtMs: number | undefined
   #watch: Timer | undefined
   #restartMs = RESTART_MS_MIN
@@ -110,7 +111,8 @@ export class WorkerShard {
       (known) => worker.postMessage({ settings: { ...known, index } }),
       (error: unknown) => this.#ready.reject(error),
     )
-    this.#heardAtMs = clock.monotonicMs()
+    this.#unansweredSinceMs = undefined
+    this.#cancelledAtMs = undefined
     return { worker, caller: new ApiCaller<ShardApi>(port1) }
   }
 
@@ -119,7 +121,6 @@ export class WorkerShard {
       case 'ready':
         this.#state = 'running'
         this.#ready.resolve()
-        this.#heardAtMs = this.#options.clock.monotonicMs()
         this.#listen()
         return
       case 'slotCreated':
@@ -130,32 +131,39 @@ export class WorkerShard {
     }
   }
 
-  /** Asks the thread for a sign of life, again and again. */
+  /**
+   * Asks the thread for a sign of life, again and again. Silence is counted from a question that has
+   * no answer yet, so that a thread nobody has asked is never taken for one that hangs.
+   */
   #listen(): void {
-    const { clock } = this.#options
+    const { clock, hangMs = LIMITS.shardHangMs } = this.#options
     const caller = this.#caller
     const heard = (): void => {
-      this.#heardAtMs = clock.monotonicMs()
+      if (caller !== this.#caller) return
+      this.#unansweredSinceMs = undefined
       this.#cancelledAtMs = undefined
       this.#restartMs = RESTART_MS_MIN
     }
-    // A call that fails belongs to a thread that has died: `#died` deals with it.
-    caller.remote.ping().then(heard, () => {})
     const check = (): void => {
       if (this.#state !== 'running' || caller !== this.#caller) return
-      if (this.#cancelledAtMs === undefined) caller.remote.ping().then(heard, () => {})
-      this.#checkSilence()
-      this.#watch = clock.setTimer(PING_EVERY_MS, check)
+      if (this.#unansweredSinceMs === undefined) {
+        this.#unansweredSinceMs = clock.monotonicMs()
+        // A call that fails belongs to a thread that has died: `#died` deals with it.
+        caller.remote.ping().then(heard, () => {})
+      } else {
+        this.#checkSilence(this.#unansweredSinceMs)
+      }
+      this.#watch = clock.setTimer(Math.min(PING_EVERY_MS, hangMs), check)
     }
-    this.#watch = clock.setTimer(PING_EVERY_MS, check)
+    check()
   }
 
-  #checkSilence(): void {
+  #checkSilence(sinceMs: number): void {
     const { clock, index, log } = this.#options
     const { hangMs = LIMITS.shardHangMs, graceMs = LIMITS.shardGraceMs } = this.#options
     const nowMs = clock.monotonicMs()
     if (this.#cancelledAtMs === undefined) {
-      if (nowMs - this.#heardAtMs <= hangMs) return
+      if (nowMs - sinceMs <= hangMs) return
       log.warn('a shard hangs: its running query is cancelled', { shard: index })
       this.#cancelledAtMs = nowMs
       // Only one slot of a thread can be running; a cancel has no effect on a backend at rest.
