@@ -5,9 +5,9 @@
 import { createHash } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../../src/host/node/clock.ts'
-import type { HandoverEnds, ConnectionReceiver } from '../../src/host/node/handover/protocol.ts'
+import type { HandoverEnds } from '../../src/host/node/handover/protocol.ts'
 import { receiveConnections } from '../../src/host/node/handover/receive-connections.ts'
-import type { Link } from '../../src/front/wire/link.ts'
+import type { Link, LinkReceiver } from '../../src/front/wire/link.ts'
 import { patternBytes } from './handover-pattern.ts'
 
 interface ShardData {
@@ -19,7 +19,7 @@ const links = new Set<Link>()
 let drainedCount = 0
 let closedCount = 0
 
-class LineReceiver implements ConnectionReceiver {
+class LineReceiver implements LinkReceiver {
   readonly #link: Link
   readonly #name: string
   #line = ''

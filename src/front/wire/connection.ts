@@ -80,6 +80,7 @@ export class WireConnection implements LinkReceiver {
   readonly #encryptionRefused = { ssl: false, gssenc: false }
   #readingPaused = false
   #linkGone = false
+  #clientIsDone = false
   #lingering: Timer | undefined
 
   constructor(options: WireConnectionOptions) {
@@ -116,6 +117,13 @@ export class WireConnection implements LinkReceiver {
 
   linkDrained(): void {
     this.#session?.linkDrained()
+  }
+
+  linkEnded(): void {
+    this.#clientIsDone = true
+    if (this.#session) this.#session.linkEnded()
+    // Before the greeting only a client that is being let in has something to wait for.
+    else if (this.#state !== 'busy') this.#link.end()
   }
 
   linkClosed(): void {
@@ -286,6 +294,7 @@ export class WireConnection implements LinkReceiver {
     this.#inbox.clear()
     this.#pause(false)
     if (early.length > 0) session.receive(early)
+    if (this.#clientIsDone) session.linkEnded()
   }
 
   #isClosed(): boolean {

@@ -58,6 +58,24 @@ suite('session: batches', () => {
     assert.equal(seen, chunk)
   })
 
+  test('a client that has sent its last byte still gets its answer, then the end', async () => {
+    const { link, client, session, send, closedCount } = open(true)
+    send(say.query('select a'), say.query('select b'))
+    session.linkEnded()
+    assert.equal(closedCount(), 0)
+    await client.release()
+    assert.equal(link.summary(), 'D C(select) ZI D C(select) ZI')
+    assert.equal(closedCount(), 1)
+    assert.equal(client.closed, true)
+  })
+
+  test('a client at rest that has sent its last byte is let go at once', () => {
+    const { session, closedCount, send } = open()
+    send(say.query('begin'))
+    session.linkEnded()
+    assert.equal(closedCount(), 1)
+  })
+
   test('answers keep their order when the backend takes its time', async () => {
     const { link, client, send } = open(true)
     send(say.query('select a'))

@@ -80,6 +80,7 @@ export class Session {
   #clogged = false
   #readingPaused = false
   #shutdownError: PgnapError | undefined
+  #clientIsDone = false
   #closed = false
 
   constructor(options: SessionOptions) {
@@ -116,6 +117,21 @@ export class Session {
     this.#close()
   }
 
+  /**
+   * The client has sent its last byte and may still read: what it has asked for is answered, then the
+   * session ends. As in Postgres, a statement that was received is run.
+   */
+  linkEnded(): void {
+    this.#clientIsDone = true
+    this.#endIfDone()
+  }
+
+  #endIfDone(): void {
+    if (!this.#clientIsDone || this.#closed || this.#running || this.#clogged) return
+    this.#link.end()
+    this.#close()
+  }
+
   /** Ends the session with a FATAL `error`: now, or after the batch in flight. */
   shutdown(error: PgnapError): void {
     if (this.#running) this.#shutdownError = error
@@ -146,6 +162,7 @@ export class Session {
       if (!this.#closed) this.#inbox.consume(used)
     }
     this.#steer()
+    this.#endIfDone()
   }
 
   /** Stops the host from reading what we could not work on anyway. */

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import type { Clock } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { NO_BYTES, RECORD } from './protocol.ts'
-import type { ConnectionReceiver } from './protocol.ts'
+import type { LinkReceiver } from '../../../front/wire/link.ts'
 import type { RingChannel } from './ring-channel.ts'
 import { SocketLink } from './socket-link.ts'
 
@@ -26,7 +26,7 @@ export interface CarriedConnectionOptions {
  */
 const CREDIT_STEP_BYTES = LIMITS.ringWindowBytes / 2
 
-export class CarriedConnection implements ConnectionReceiver {
+export class CarriedConnection implements LinkReceiver {
   readonly #connection: number
   readonly #channel: RingChannel
   readonly #link: SocketLink

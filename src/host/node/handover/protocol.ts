@@ -10,7 +10,6 @@
  * Types and constants only.
  */
 import type { MessagePort } from 'node:worker_threads'
-import type { LinkReceiver } from '../../../front/wire/link.ts'
 
 /** What a shard's thread needs to receive connections. Post it with `port` in the transfer list. */
 export interface HandoverEnds {
@@ -18,16 +17,6 @@ export interface HandoverEnds {
   readonly cells: SharedArrayBuffer
   readonly toShard: SharedArrayBuffer
   readonly toMain: SharedArrayBuffer
-}
-
-/** A connection's receiver may tell half a close from a whole one. */
-export interface ConnectionReceiver extends LinkReceiver {
-  /**
-   * The client has sent its last byte but may still read (a half-close). Whoever implements this
-   * ends the link when it has answered. Without it the link ends at once, after what was written so
-   * far.
-   */
-  linkEnded?(): void
 }
 
 export type ToShard =

@@ -4,10 +4,10 @@ import { closeSync, openSync } from 'node:fs'
 import { test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
 import { ManualClock } from '../../../base/clock.ts'
-import type { Link } from '../../../front/wire/link.ts'
+import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { ByteRing } from './byte-ring.ts'
 import { CELL, NO_BYTES, RECORD } from './protocol.ts'
-import type { ConnectionReceiver, HandoverEnds } from './protocol.ts'
+import type { HandoverEnds } from './protocol.ts'
 import { receiveConnections } from './receive-connections.ts'
 import type { ReceivedConnections } from './receive-connections.ts'
 import { RingChannel } from './ring-channel.ts'
@@ -31,7 +31,7 @@ function startShard(first: (link: Link) => void = () => {}): Shard {
   }
   const events: string[] = []
   const links: Link[] = []
-  const receiver: ConnectionReceiver = {
+  const receiver: LinkReceiver = {
     receive: (bytes) => events.push(`receive ${Buffer.from(bytes).toString()}`),
     linkDrained: () => events.push('drained'),
     linkClosed: () => events.push('closed'),

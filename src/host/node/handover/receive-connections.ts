@@ -10,10 +10,10 @@
  */
 import { Socket } from 'node:net'
 import type { Clock } from '../../../base/clock.ts'
-import type { Link } from '../../../front/wire/link.ts'
+import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { ByteRing } from './byte-ring.ts'
 import { CELL } from './protocol.ts'
-import type { ConnectionReceiver, HandoverEnds, ToMain, ToShard } from './protocol.ts'
+import type { HandoverEnds, ToMain, ToShard } from './protocol.ts'
 import { RingChannel } from './ring-channel.ts'
 import { RingLink } from './ring-link.ts'
 import { SocketLink } from './socket-link.ts'
@@ -30,7 +30,7 @@ export interface ReceiveOptions {
  * One connection has come. What it returns hears of it from then on: first the bytes that main has
  * read already (if any), even if reading was paused at once. `route` is what main passed to `hand`.
  */
-export type OnConnection = (link: Link, route: unknown) => ConnectionReceiver
+export type OnConnection = (link: Link, route: unknown) => LinkReceiver
 
 export interface ReceivedConnections {
   /** Connections whose `linkClosed` has not been called. */
@@ -150,8 +150,8 @@ class ConnectionTable implements ReceivedConnections {
   }
 }
 
-function observeClose(receiver: ConnectionReceiver, onClosed: () => void): ConnectionReceiver {
-  const observed: ConnectionReceiver = {
+function observeClose(receiver: LinkReceiver, onClosed: () => void): LinkReceiver {
+  const observed: LinkReceiver = {
     receive: (bytes) => receiver.receive(bytes),
     linkDrained: () => receiver.linkDrained(),
     linkClosed: () => {

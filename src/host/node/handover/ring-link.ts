@@ -8,9 +8,8 @@
  * `linkClosed` always comes from main's word that the socket is closed, whoever closed it.
  */
 import { LIMITS } from '../../../base/limits.ts'
-import type { Link } from '../../../front/wire/link.ts'
+import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { RECORD } from './protocol.ts'
-import type { ConnectionReceiver } from './protocol.ts'
 import type { RingChannel } from './ring-channel.ts'
 
 export interface RingLinkOptions {
@@ -21,7 +20,7 @@ export interface RingLinkOptions {
 export class RingLink implements Link {
   readonly #connection: number
   readonly #channel: RingChannel
-  #receiver: ConnectionReceiver | undefined
+  #receiver: LinkReceiver | undefined
   #state: 'open' | 'ending' | 'over' = 'open'
   #creditBytes: number = LIMITS.ringWindowBytes
   /** Writes that wait for credit, oldest first. */
@@ -41,7 +40,7 @@ export class RingLink implements Link {
   }
 
   /** Begins to tell `receiver` what happens. Main reads from our first word on. */
-  start(receiver: ConnectionReceiver): void {
+  start(receiver: LinkReceiver): void {
     this.#receiver = receiver
     if (this.#state !== 'open') return
     this.#channel.send(this.#connection, this.#isPaused ? RECORD.pause : RECORD.resume)

@@ -16,8 +16,7 @@ import type { Socket } from 'node:net'
 import { assert } from '../../../base/assert.ts'
 import type { Clock, Timer } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
-import type { Link } from '../../../front/wire/link.ts'
-import type { ConnectionReceiver } from './protocol.ts'
+import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { unsentBytes } from './socket-internals.ts'
 
 export interface SocketLinkOptions {
@@ -39,7 +38,7 @@ export class SocketLink implements Link {
   readonly #lingerMs: number
   readonly #descriptor: number | undefined
   readonly #onSending: ((sending: boolean) => void) | undefined
-  #receiver: ConnectionReceiver | undefined
+  #receiver: LinkReceiver | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
   #isPaused = false
   #lingerTimer: Timer | undefined
@@ -56,7 +55,7 @@ export class SocketLink implements Link {
   }
 
   /** Begins to tell `receiver` what happens. Until then nothing is lost; nothing is read either. */
-  start(receiver: ConnectionReceiver): void {
+  start(receiver: LinkReceiver): void {
     assert(this.#receiver === undefined, 'a link starts once')
     this.#receiver = receiver
     if (this.#descriptor === undefined) {
