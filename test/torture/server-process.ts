@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { within } from './within.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 /** Naps and the pruning of history happen within a round. */
@@ -97,18 +98,4 @@ async function readyPorts(child: ChildProcess): Promise<Ports> {
     if (told.event === 'ready') return told
   }
   throw new Error('the server ended before it was ready')
-}
-
-async function within<Result>(
-  ms: number,
-  work: Promise<Result>,
-  complaint: string,
-): Promise<Result> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`${complaint} within ${ms} ms`)), ms)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
-  }
 }

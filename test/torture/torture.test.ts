@@ -7,7 +7,7 @@ import { WireClient } from './wire-client.ts'
 const OPTIONS: TortureOptions = {
   seed: 20,
   rounds: 5,
-  tenants: 6,
+  tenants: 4,
   clients: 6,
   shards: 2,
   slots: 1,

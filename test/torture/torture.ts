@@ -13,6 +13,7 @@ import { type Ports, ServerProcess } from './server-process.ts'
 import { Tally } from './tally.ts'
 import { type StoreEngine, storeEngine, verifyStores } from './verify-stores.ts'
 import { WireClient } from './wire-client.ts'
+import { within } from './within.ts'
 import { work } from './workload.ts'
 
 export interface TortureOptions {
@@ -25,6 +26,9 @@ export interface TortureOptions {
   /** Told about each round. */
   readonly report: (line: string) => void
 }
+
+/** Far longer than it takes: beyond, a tenant is stuck. */
+const CHECK_MS_MAX = 180_000
 
 /** A round found something wrong. */
 export class TortureFailure extends Error {
@@ -88,7 +92,8 @@ export class Torture implements AsyncDisposable {
   /** Compares all tenants of the running server with their ledgers. */
   async check(): Promise<void> {
     const { ledgers: tenants, tally } = this
-    const problems = await checkTenants({ port: this.#ports.port, tenants, tally })
+    const checking = checkTenants({ port: this.#ports.port, tenants, tally })
+    const problems = await within(CHECK_MS_MAX, checking, 'the tenants could not be examined')
     if (problems.length > 0) throw new Error(problems.join('\n'))
   }
 

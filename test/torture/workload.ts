@@ -15,11 +15,14 @@ import type { Ports, ServerProcess } from './server-process.ts'
 import { Session, type Trigger, UnexpectedAnswer } from './session.ts'
 import type { Tally } from './tally.ts'
 import { WireClient } from './wire-client.ts'
+import { within } from './within.ts'
 
 /** Operations of one stay of a client in a tenant. */
 const STAY_OPERATIONS_MAX = 8
 /** The moment of a plan may never come, if nobody happens to do what it waits for. */
 const WORK_MS_MAX = 3_000
+/** Longest wait of a client on a machine that is busy with other things; beyond, somebody is stuck. */
+const ANSWER_MS_MAX = 60_000
 /** What a server may say while it stops in an orderly way. */
 const FAREWELLS: ReadonlySet<string> = new Set(['57P01', '57P03', '503'])
 
@@ -77,7 +80,9 @@ export async function work(options: WorkloadOptions): Promise<void> {
   timeUp.abort()
   if (calmMs > 0) {
     crew.leaving = true
-    await Promise.race([delay(calmMs), failing])
+    const left = Promise.race([Promise.all(clients), failing])
+    await within(ANSWER_MS_MAX, left, 'clients did not get their answers')
+    await delay(calmMs)
   }
   crew.ended = ending
   if (ending === 'kill') {
