@@ -13,7 +13,7 @@ import { PostgresError } from '../front/wire/result.ts'
 import { validate } from '../host/node/config.ts'
 import { createProgram, run } from './program.ts'
 import { readyLine, welcome } from './serve.ts'
-import { localUrl } from './target.ts'
+import { localUrl } from '../host/node/local-url.ts'
 
 interface Said {
   out: string

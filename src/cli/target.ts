@@ -14,6 +14,8 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
 import type { Config } from '../host/node/config.ts'
+import { ownerUrl } from '../host/node/data-folder.ts'
+import { localUrl } from '../host/node/local-url.ts'
 import type { Backend } from '../host/node/server.ts'
 import { createServerClient } from './server-client.ts'
 import { addSettings, configOf } from './settings.ts'
@@ -65,7 +67,7 @@ export async function openTarget(command: Command, terminal: Terminal): Promise<
     return await openHere(config, terminal)
   } catch (error) {
     if (error instanceof PgnapError && error.code === 'DATA_FOLDER_IN_USE') {
-      return createServerClient({ url: localUrl(config) })
+      return createServerClient({ url: ownerUrl(config.data) ?? localUrl(config) })
     }
     throw error
   }
@@ -103,10 +105,4 @@ function ofBackend(backend: Backend): TenantServer {
     wakeTenant: (name) => control.wakeTenant(name),
     [Symbol.asyncDispose]: () => backend.drain(),
   }
-}
-
-/** Where a server with this configuration is reached from its own machine. */
-export function localUrl({ host, httpPort }: Pick<Config, 'host' | 'httpPort'>): string {
-  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${near.includes(':') ? `[${near}]` : near}:${httpPort}`
 }

@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
-import { explainFolderError, openDataFolder } from './data-folder.ts'
+import { explainFolderError, openDataFolder, ownerUrl } from './data-folder.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 10, 21, 5, 0, 0))
 
@@ -165,4 +165,15 @@ test('what a disk may answer becomes an error that says what to do', () => {
     expectCode(code, text)(explainFolderError('/data', error))
     assert.equal(explainFolderError('/data', error).cause, error)
   }
+})
+
+test('the owner tells others where it answers, for as long as it holds the folder', () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'pgnap-owner-')), 'data')
+  const folder = openDataFolder({ path, clock: new ManualClock() })
+  assert.equal(ownerUrl(path), undefined)
+  folder.announce('http://127.0.0.1:6480')
+  assert.equal(ownerUrl(path), 'http://127.0.0.1:6480')
+  folder[Symbol.dispose]()
+  using next = openDataFolder({ path, clock: new ManualClock() })
+  assert.equal(ownerUrl(next.path), undefined)
 })

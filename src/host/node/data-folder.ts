@@ -24,6 +24,8 @@ export interface DataFolder extends Disposable {
   readonly path: string
   /** Absolute path of the folder of stores, which exists. */
   readonly tenantsPath: string
+  /** Lets others on this machine know where the owner answers HTTP; see {@link ownerUrl}. */
+  announce(url: string): void
 }
 
 export interface DataFolderOptions {
@@ -61,8 +63,9 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
     accessSync(tenantsPath, wanted)
   })
   const lock = attempt(path, () => takeLock(path))
+  const owner = { pid: process.pid, startedAt: new Date(options.clock.nowMs()).toISOString() }
   try {
-    attempt(path, () => writeOwner(path, options.clock))
+    attempt(path, () => writeOwner(path, owner))
   } catch (error) {
     lock.close()
     throw error
@@ -70,6 +73,7 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
   return {
     path,
     tenantsPath,
+    announce: (url) => attempt(path, () => writeOwner(path, { ...owner, url })),
     [Symbol.dispose]: () => {
       if (lock.isOpen) lock.close()
     },
@@ -88,8 +92,7 @@ function takeLock(path: string): DatabaseSync {
 }
 
 /** Written under another name first, so that a reader never sees half of it. */
-function writeOwner(path: string, clock: Clock): void {
-  const owner = { pid: process.pid, startedAt: new Date(clock.nowMs()).toISOString() }
+function writeOwner(path: string, owner: Owner): void {
   const temporary = join(path, `${OWNER_FILE}.new`)
   writeFileSync(temporary, `${JSON.stringify(owner)}\n`)
   renameSync(temporary, join(path, OWNER_FILE))
@@ -106,18 +109,35 @@ function inUse(path: string, cause: unknown): PgnapError {
   )
 }
 
-/** The owner as its file tells it; nothing if the holder has not come to writing it yet. */
+/** Where the server that holds a folder answers HTTP, if one does and has said so. */
+export function ownerUrl(path: string): string | undefined {
+  return readOwner(path)?.url
+}
+
 function describeOwner(path: string): string {
+  const owner = readOwner(path)
+  return owner ? ` by process ${owner.pid}, started ${owner.startedAt}` : ''
+}
+
+interface Owner {
+  readonly pid: number
+  readonly startedAt: string
+  readonly url?: string
+}
+
+/** The owner as its file tells it; undefined if the holder has not come to writing it yet. */
+function readOwner(path: string): Owner | undefined {
   let owner: unknown
   try {
     owner = JSON.parse(readFileSync(join(path, OWNER_FILE), 'utf8'))
   } catch {
     // A missing or unreadable note takes nothing from the fact that the folder is locked.
-    return ''
+    return undefined
   }
-  if (typeof owner !== 'object' || owner === null) return ''
-  if (!('pid' in owner) || !('startedAt' in owner)) return ''
-  return ` by process ${String(owner.pid)}, started ${String(owner.startedAt)}`
+  if (typeof owner !== 'object' || owner === null) return undefined
+  if (!('pid' in owner) || !('startedAt' in owner)) return undefined
+  const url = 'url' in owner && typeof owner.url === 'string' ? { url: owner.url } : {}
+  return { pid: Number(owner.pid), startedAt: String(owner.startedAt), ...url }
 }
 
 function attempt<Result>(path: string, body: () => Result): Result {

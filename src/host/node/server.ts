@@ -15,6 +15,7 @@ import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
 import { keepTemplate } from './templates.ts'
+import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
 
 export interface ServerOptions {
@@ -30,6 +31,8 @@ export interface Backend extends AsyncDisposable {
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
+  /** Lets the command line on this machine find the server that holds the folder. */
+  announce(url: string): void
   /** Lets clients finish, puts every tenant away, ends the threads, gives up the folder. */
   drain(): Promise<void>
 }
@@ -65,6 +68,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const http = await listenForHttp(config, control, options)
+    backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
@@ -119,10 +123,16 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
   }
   const drain = async (): Promise<void> => {
     control.drain()
-    await shards.all((shard) => shard.drain(LIMITS.drainMs))
+    // A shard that hangs or has died must not keep the others' server from ending.
+    const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
+    const waited = Promise.withResolvers<void>()
+    const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
+    await Promise.race([drained, waited.promise])
+    timer.cancel()
     await close()
   }
-  return { control, shards, handover, drain, [Symbol.asyncDispose]: drain }
+  const announce = (url: string): void => folder.announce(url)
+  return { control, shards, handover, announce, drain, [Symbol.asyncDispose]: drain }
 }
 
 async function loadSettings(

@@ -112,7 +112,7 @@ export class ShardedControl implements Control {
   }
 
   async pool(): Promise<PoolFacts> {
-    return addUp(await this.#shards.all((shard) => shard.statistics()))
+    return addUp(await Promise.all(this.#shards.map((shard) => shard.statistics())))
   }
 
   ready(): boolean {

@@ -61,11 +61,14 @@ export class NodeSqliteMedium implements Medium {
     let database: DatabaseSync | undefined
     try {
       database = new DatabaseSync(path)
-      // The order matters: the lock before the file is looked at (else a shared-memory file is made),
-      // page size and vacuum mode before anything is written.
+      // The lock before the file is looked at, else a shared-memory file is made.
+      database.exec('PRAGMA locking_mode = EXCLUSIVE')
+      if (database.prepare('PRAGMA page_count').get()?.['page_count'] === 0) {
+        // Only before anything is written: of a file that is there, auto_vacuum would rewrite the
+        // header each time it is opened, which costs a commit and cannot be done on a full disk.
+        database.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`)
+      }
       database.exec(`
-        PRAGMA locking_mode = EXCLUSIVE;
-        PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = ${synchronous}; PRAGMA cache_size = -${CACHE_KIB};
         PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};

@@ -60,9 +60,9 @@ export class ShardSet {
     return shard.api
   }
 
-  /** Asks all shards the same thing. */
-  all<Result>(ask: (shard: Remote<ShardApi>) => Promise<Result>): Promise<Result[]> {
-    return Promise.all(this.#shards.map((shard) => ask(shard.api)))
+  /** Asks each shard the same thing. */
+  map<Result>(ask: (shard: Remote<ShardApi>) => Promise<Result>): Promise<Result>[] {
+    return this.#shards.map((shard) => ask(shard.api))
   }
 
   async close(): Promise<void> {

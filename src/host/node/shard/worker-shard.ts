@@ -93,7 +93,7 @@ export class WorkerShard {
   }
 
   #start(): { worker: Worker; caller: ApiCaller<ShardApi> } {
-    const { index, handover, settings, clock } = this.#options
+    const { index, handover, settings } = this.#options
     const { port1, port2 } = new MessageChannel()
     const ends = handover.attachShard(index)
     const workerData: WorkerData = { ends, api: port2 }
