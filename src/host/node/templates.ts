@@ -46,7 +46,7 @@ export function keepTemplate(dataPath: string, engine: EngineParts): void {
     const path = join(folder, `${template.id}.bin`)
     if (existsSync(path)) return
     mkdirSync(folder, { recursive: true })
-    writeFileSync(`${path}.new`, template.serialize())
+    writeFileSync(`${path}.new`, template.serialize(), { flush: true })
     renameSync(`${path}.new`, path)
   } catch (error) {
     throw explainFolderError(folder, error)
