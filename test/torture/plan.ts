@@ -75,7 +75,7 @@ export function mixSeed(...parts: readonly number[]): number {
 export function planRound(seed: number, round: number): RoundPlan {
   const random = new SeededRandom(mixSeed(seed, round))
   return {
-    moment: someMoment(random, 1_200),
+    moment: someMoment(random, 600),
     ending: random.below(12) === 0 ? 'stop' : 'kill',
     calmMs: random.below(6) === 0 ? 150 + random.below(700) : 0,
     aftermath: someAftermath(random),
@@ -89,7 +89,7 @@ function someMoment(random: Random, countMax: number): Moment {
     return { operation: undefined, count: 1 + random.below(countMax), delayUs }
   }
   const operation = HOT_OPERATIONS[random.below(HOT_OPERATIONS.length)]
-  return { operation, count: 1 + random.below(8), delayUs }
+  return { operation, count: 1 + random.below(4), delayUs }
 }
 
 function someAftermath(random: Random): Aftermath {
@@ -100,7 +100,7 @@ function someAftermath(random: Random): Aftermath {
     case 2:
       return { kind: 'wake', afterMs: random.below(WAKE_MS_MAX) }
     case 3:
-      return { kind: 'again', moment: someMoment(random, 200) }
+      return { kind: 'again', moment: someMoment(random, 150) }
     default:
       return { kind: 'none' }
   }

@@ -20,7 +20,7 @@ import { within } from './within.ts'
 /** Operations of one stay of a client in a tenant. */
 const STAY_OPERATIONS_MAX = 8
 /** The moment of a plan may never come, if nobody happens to do what it waits for. */
-const WORK_MS_MAX = 3_000
+const WORK_MS_MAX = 2_500
 /** Longest wait of a client on a machine that is busy with other things; beyond, somebody is stuck. */
 const ANSWER_MS_MAX = 60_000
 /** What a server may say while it stops in an orderly way. */
