@@ -2,6 +2,7 @@
  * A shard's thread. Started at once with its channels, so that loading modules overlaps with the
  * main thread's loading of the engine; gets its settings when they are known.
  */
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
 import { systemClock } from '../clock.ts'
@@ -11,6 +12,9 @@ import { systemRandom } from '../random.ts'
 import { serveApi } from './rpc.ts'
 import { Shard } from './shard.ts'
 import type { FromWorker, ToWorker, WorkerData } from './worker-messages.ts'
+
+/** By then the first tenants have been served, and everything has been loaded. */
+const COMPILE_CACHE_AFTER_MS = 2_000
 
 const { ends, api } = workerData as WorkerData
 const main = parentPort
@@ -33,4 +37,6 @@ async function start({ settings }: ToWorker): Promise<void> {
   serveApi(api, shard)
   receiveConnections({ ends, clock: systemClock }, (link) => shard.connect(link))
   tell({ kind: 'ready' })
+  // A thread is terminated, not left to end: its parsed code would not be kept otherwise.
+  systemClock.setTimer(COMPILE_CACHE_AFTER_MS, flushCompileCache)
 }
