@@ -3,7 +3,7 @@
  * behind, naps, and starts and ends of the program.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -151,10 +151,9 @@ test('without create-on-connect an unknown tenant is refused, and a made one is 
 })
 
 describe('scram', () => {
-  using folder = temporaryFolder()
+  const folder = temporaryFolder()
   let server: ServerProcess
   before(async () => {
-    mkdirSync(folder.path, { recursive: true })
     const users = join(folder.path, 'users.txt')
     const verifier = await makeVerifier('pa"ss', systemRandom)
     writeFileSync(users, `"plain" "secret"\n"verified" "${verifier}"\n`, { mode: 0o600 })
@@ -162,7 +161,10 @@ describe('scram', () => {
       flags: ['--shards', '1', '--auth', 'scram', '--auth-file', users],
     })
   })
-  after(() => server[Symbol.asyncDispose]())
+  after(async () => {
+    await server[Symbol.asyncDispose]()
+    folder[Symbol.dispose]()
+  })
   const login = (user: string, password: string): Promise<PgConnection> =>
     connectPg(server, 'acme', { user, password })
 

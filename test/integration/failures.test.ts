@@ -1,0 +1,338 @@
+/**
+ * What goes wrong around a server: it is killed, its disk is full or read-only, a query wants more
+ * memory than there is, a thread hangs or dies. One rule over all of them: what was acknowledged is
+ * there afterwards, and nobody else notices.
+ */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import type { TenantName } from '../../src/base/ids.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { systemClock } from '../../src/host/node/clock.ts'
+import { validate } from '../../src/host/node/config.ts'
+import { openDataFolder } from '../../src/host/node/data-folder.ts'
+import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { createHandover } from '../../src/host/node/handover/handover.ts'
+import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
+import { keepTemplate } from '../../src/host/node/templates.ts'
+import { listenForWire } from '../../src/host/node/wire-listener.ts'
+import {
+  type Failure,
+  type PgConnection,
+  type Target,
+  connectPg,
+  failureOf,
+} from '../support/clients.ts'
+import {
+  type ServerProcess,
+  runProgram,
+  serveWords,
+  startServer,
+  temporaryFolder,
+} from '../support/server.ts'
+
+test('kill -9 in the middle of commits loses nothing that was acknowledged', async () => {
+  using folder = temporaryFolder()
+  const data = folder.path
+  const tenants = ['a', 'b', 'c', 'd']
+  const acknowledged = new Map<string, number>()
+  for (let round = 0; round < 2; round++) {
+    await using server = await startServer({ data, flags: ['--shards', '2', '--slots', '2'] })
+    const enough = Promise.withResolvers<void>()
+    let count = 0
+    const writers = tenants.map(async (tenant) => {
+      await using connection = await connectPg(server, tenant)
+      await connection.client.query('create table if not exists t(n int primary key)')
+      for (let n = (acknowledged.get(tenant) ?? 0) + 1; ; n++) {
+        try {
+          await connection.client.query('insert into t values ($1) on conflict do nothing', [n])
+        } catch {
+          return
+        }
+        acknowledged.set(tenant, n)
+        if (++count === 200) enough.resolve()
+      }
+    })
+    await enough.promise
+    await server.stop('SIGKILL')
+    await Promise.all(writers)
+  }
+  await using server = await startServer({ data, flags: ['--shards', '2'] })
+  for (const tenant of tenants) {
+    await using connection = await connectPg(server, tenant)
+    const last = acknowledged.get(tenant) ?? 0
+    assert.ok(last > 0)
+    const numbers = await connection.column('select n from t order by n')
+    assert.ok(numbers.length === last || numbers.length === last + 1, `${numbers.length}, ${last}`)
+    assert.deepEqual(
+      numbers,
+      Array.from(numbers, (_, index) => index + 1),
+    )
+  }
+})
+
+test('a query beyond the memory of a slot fails alone: 53200', async () => {
+  await using server = await startServer({ flags: ['--shards', '1', '--slot-memory', '64MB'] })
+  await using greedy = await connectPg(server, 'greedy')
+  await using neighbour = await connectPg(server, 'neighbour')
+  await neighbour.client.query('create table t as select 1 as n')
+  await neighbour.client.query('begin; insert into t values (2)')
+  await greedy.client.query('create table t as select 5 as n')
+  const failure = await failureOf(
+    greedy.client.query(
+      "select length(string_agg(repeat('x', 1000000), '')) from generate_series(1, 150)",
+    ),
+  )
+  assert.equal(failure.code, '53200')
+  assert.equal(await greedy.value('select n from t'), 5, 'on the same connection')
+  assert.equal(await neighbour.value('select count(*)::int from t'), 2)
+  await neighbour.client.query('commit')
+  assert.equal(await greedy.value('select length(repeat($1, 1000000))', ['x']), 1_000_000)
+})
+
+describe('disks', () => {
+  const reason = diskTrouble()
+
+  test(
+    'a full disk: 53100 with a hint; with room again all is there',
+    { skip: reason },
+    async () => {
+      using disk = mountDisk('32m')
+      const { server, data, filler, acknowledged } = await fillDisk(disk)
+      await using first = server
+      assert.equal((await first.request('/readyz')).status, 200)
+      rmSync(filler)
+      await using reader = await connectPg(first, 'acme')
+      assert.equal(await reader.value('select max(n) from t'), acknowledged)
+      assert.equal(await reader.value('select text from t where n = 0'), 'first')
+      await reader.client.query("insert into t values (1000, 'after')")
+      assert.equal(await reader.value('select count(*)::int from t'), acknowledged + 2)
+      assert.deepEqual(await first.stop(), { status: 0, signal: null })
+      await using again = await startServer({ data, flags: ['--shards', '1'] })
+      await using late = await connectPg(again, 'acme')
+      assert.equal(await late.value('select count(*)::int from t'), acknowledged + 2)
+    },
+  )
+
+  // The store opens, but what Postgres writes in its crash recovery is committed with the first answer.
+  const todo = 'the first answer after a wake commits the pages of crash recovery'
+  test('while the disk is full, data can be read', { skip: reason, todo }, async () => {
+    using disk = mountDisk('32m')
+    const { server, acknowledged } = await fillDisk(disk)
+    await using full = server
+    await using reader = await connectPg(full, 'acme')
+    assert.equal(await reader.value('select max(n) from t'), acknowledged)
+  })
+
+  test('a disk that cannot be written: the program says so', { skip: reason }, async () => {
+    using disk = mountDisk('4m')
+    mkdirSync(join(disk.path, 'data', 'tenants'), { recursive: true })
+    run('mount', '-o', 'remount,ro', disk.path)
+    const { status, stderr } = await runProgram(serveWords(join(disk.path, 'data')))
+    assert.equal(status, 2)
+    const { error } = JSON.parse(stderr) as { error: { message: string; hint: string } }
+    assert.match(error.message, /is on a read-only disk/)
+    assert.match(error.hint, /mount the disk writable/)
+  })
+
+  test('a disk without any room: the program says so', { skip: reason }, async () => {
+    using disk = mountDisk('4m')
+    mkdirSync(join(disk.path, 'data', 'tenants'), { recursive: true })
+    fill(join(disk.path, 'filler'))
+    const { status, stderr } = await runProgram(serveWords(join(disk.path, 'data')))
+    assert.equal(status, 1)
+    const { error } = JSON.parse(stderr) as { error: { code: string; hint: string } }
+    assert.equal(error.code, 'STORE_FULL')
+    assert.match(error.hint, /free space/)
+  })
+})
+
+describe('threads', () => {
+  test('an endless query is interrupted: 57014 for it, nothing for others', async () => {
+    await using server = await startShards({ hangMs: 1500, graceMs: 30_000 })
+    const [one, other, alsoOne] = server.tenantsOfTwoShards
+    await using hanging = await connectPg(server, one)
+    await using neighbour = await connectPg(server, other)
+    await using housemate = await connectPg(server, alsoOne)
+    await housemate.client.query('create table t as select 3 as n')
+    await hanging.client.query('create table t as select 1 as n')
+    const failed = failureOf(hanging.client.query('do $$ begin loop end loop; end $$'))
+    await neighbour.client.query('create table t as select 2 as n')
+    assert.equal(await neighbour.value('select n from t'), 2)
+    assert.equal((await failed).code, '57014')
+    assert.equal(await hanging.value('select n from t'), 1, 'on the same connection')
+    assert.equal(await housemate.value('select n from t'), 3, 'one tenant only was interrupted')
+  })
+
+  test('a thread that cannot be interrupted is replaced: 57P01 for its clients only', async () => {
+    await using server = await startShards({ hangMs: 1500, graceMs: 1000 })
+    const [one, other] = server.tenantsOfTwoShards
+    await using neighbour = await connectPg(server, other)
+    await neighbour.client.query('create table t as select 2 as n')
+    await neighbour.client.query('begin; insert into t values (3)')
+    await using stuck = await connectPg(server, one)
+    await stuck.client.query('create table t as select 1 as n')
+    await using bystander = await connectPg(server, one)
+    const told = once(bystander.client, 'error') as Promise<[{ readonly code: string }]>
+    // Postgres's arithmetic of long numbers does not look at its interrupt flags: this takes minutes.
+    const failure = await failureOf(stuck.client.query(UNINTERRUPTIBLE))
+    assert.equal(failure.code, '57P01')
+    assert.equal((await told)[0].code, '57P01')
+    await using again = await reconnect(server, one)
+    assert.equal(await again.value('select n from t'), 1)
+    await neighbour.client.query('commit')
+    assert.deepEqual(await neighbour.column('select n from t order by n'), [2, 3])
+  })
+})
+
+/** 300 products of numbers of 65,000 digits, in one expression. */
+const UNINTERRUPTIBLE = `select length((${Array.from({ length: 300 }, () => 'n * n').join(' + ')})::text)
+  from (select repeat('9', 65000)::numeric as n offset 0) numbers`
+
+interface Shards extends AsyncDisposable, Target {
+  /** A tenant of one shard, one of the other, and one more of the first. */
+  readonly tenantsOfTwoShards: readonly [string, string, string]
+}
+
+/**
+ * Two shards in threads behind a port of this process, composed as the server does, with a patience that
+ * a test has: longer than a busy machine takes to make slots and to boot, which is silence, too.
+ */
+async function startShards(patience: { hangMs: number; graceMs: number }): Promise<Shards> {
+  const temporary = temporaryFolder()
+  const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
+  const engine = await loadEngineParts()
+  keepTemplate(folder.path, engine)
+  const config = validate({ data: folder.path, shards: 2 })
+  const { path: dataPath, tenantsPath } = folder
+  const handover = createHandover({ clock: systemClock })
+  const shards = new ShardSet({
+    count: 2,
+    handover,
+    settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
+    clock: systemClock,
+    log: silentLog,
+    ...patience,
+  })
+  await shards.started()
+  const listener = await listenForWire({
+    host: '127.0.0.1',
+    port: 0,
+    connectionsMax: 100,
+    handover,
+    shards,
+    clock: systemClock,
+    log: silentLog,
+  })
+  const names = Array.from({ length: 20 }, (_, index) => `tenant-${index}`)
+  const tenantOf = (shard: number, at: number): string =>
+    names.filter((name) => shards.indexOf(name as TenantName) === shard)[at] ?? ''
+  return {
+    port: listener.address.port,
+    tenantsOfTwoShards: [tenantOf(0, 0), tenantOf(1, 0), tenantOf(0, 1)],
+    [Symbol.asyncDispose]: async () => {
+      listener.close()
+      await shards.close()
+      handover.close()
+      folder[Symbol.dispose]()
+      temporary[Symbol.dispose]()
+    },
+  }
+}
+
+/** Connects as soon as the shard is back. */
+async function reconnect(target: Target, tenant: string): Promise<PgConnection> {
+  const deadlineMs = performance.now() + 10_000
+  for (;;) {
+    try {
+      return await connectPg(target, tenant)
+    } catch (error) {
+      if (performance.now() > deadlineMs) throw error
+    }
+  }
+}
+
+interface Disk extends Disposable {
+  readonly path: string
+}
+
+/** False if small disks can be mounted here, otherwise why not. */
+function diskTrouble(): string | false {
+  if (process.platform !== 'linux') return 'small disks are mounted with Linux’s tmpfs'
+  if (process.getuid?.() !== 0) return 'only root may mount a disk of a few megabytes'
+  try {
+    mountDisk('1m')[Symbol.dispose]()
+    return false
+  } catch (error) {
+    return `no disk can be mounted here: ${String(error)}`
+  }
+}
+
+function mountDisk(size: string): Disk {
+  const folder = temporaryFolder()
+  try {
+    run('mount', '-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder.path)
+  } catch (error) {
+    folder[Symbol.dispose]()
+    throw error
+  }
+  return {
+    path: folder.path,
+    [Symbol.dispose]: () => {
+      // Lazily: what a failed test left open must not hide why it failed.
+      run('umount', '-l', folder.path)
+      folder[Symbol.dispose]()
+    },
+  }
+}
+
+function run(command: string, ...words: readonly string[]): void {
+  const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} failed: ${stderr}`)
+}
+
+/** A server whose tenant `acme` has written until its disk was full. */
+async function fillDisk(disk: Disk): Promise<{
+  readonly server: ServerProcess
+  readonly data: string
+  readonly filler: string
+  readonly acknowledged: number
+}> {
+  const filler = join(disk.path, 'filler')
+  const data = join(disk.path, 'data')
+  const server = await startServer({ data, flags: ['--shards', '1'] })
+  await using connection = await connectPg(server, 'acme')
+  await connection.client.query('create table t(n int primary key, text text)')
+  await connection.client.query("insert into t values (0, 'first')")
+  writeFileSync(filler, Buffer.alloc(22 * 1_048_576))
+  for (let n = 1; ; n++) {
+    const insert = connection.client.query(
+      `insert into t select $1, string_agg(md5(g::text), '') from generate_series(1, 3000) g`,
+      [n],
+    )
+    const failure = await insert.then(
+      () => undefined,
+      (error: Failure) => error,
+    )
+    if (!failure) continue
+    assert.equal(failure.code, '53100', failure.message)
+    assert.match(String(failure.hint), /free space/)
+    return { server, data, filler, acknowledged: n - 1 }
+  }
+}
+
+/** Takes the last byte of the disk. */
+function fill(path: string): void {
+  for (const bytes of [1_048_576, 4096]) {
+    for (;;) {
+      try {
+        writeFileSync(path, Buffer.alloc(bytes), { flag: 'a' })
+      } catch {
+        break
+      }
+    }
+  }
+}
