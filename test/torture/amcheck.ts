@@ -1,6 +1,6 @@
 /**
- * Postgres's own examination of its structures: every B-tree index against its table, every table and
- * TOAST table page by page, catalogs included.
+ * Postgres's own examination of its structures: every B-tree index against its table, every table
+ * and TOAST table page by page, catalogs included.
  */
 import { rowsOf } from './observe.ts'
 import type { WireClient } from './wire-client.ts'

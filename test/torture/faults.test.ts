@@ -1,8 +1,8 @@
 /**
  * Disks that fail: pool, engine and store as they are shipped, on a medium that fails at a chosen
- * operation. A workload is recorded once; then it runs again and again, each time with one fault, at
- * every commit and at operations chosen by the seed. Each time the client must be told the right
- * SQLSTATE, and the next request must find exactly what was acknowledged.
+ * operation. A workload is recorded once; then it runs again and again, each time with one fault,
+ * at every commit and at operations chosen by the seed. Each time the client must be told the
+ * right SQLSTATE, and the next request must find exactly what was acknowledged.
  */
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
@@ -48,7 +48,10 @@ const READ_ROWS = `select id, case when length(value) > 99 then md5(value) else 
 const IDLE_MS = 1_000
 const NAP_MS = 10_000
 
-/** What a tenant holds: the values (or their hashes) of table t by id, and whether table extra is there. */
+/**
+ * What a tenant holds: the values (or their hashes) of table t by id, and whether table extra is
+ * there.
+ */
 interface Model {
   readonly rows: ReadonlyMap<number, string>
   readonly extra: boolean

@@ -1,13 +1,13 @@
 /**
  * The model: what must be in a tenant, kept beside the server in memory.
  *
- * Each client owns a domain in each tenant: tables and a sequence that only it writes. So its state is
- * always one of few: the last acknowledged one, or one that a message still without an answer would
- * lead to. The bank is shared by all clients of a tenant; there the ledger knows which transfers must
- * be there and which may be.
+ * Each client owns a domain in each tenant: tables and a sequence that only it writes. So its
+ * state is always one of few: the last acknowledged one, or one that a message still without an
+ * answer would lead to. The bank is shared by all clients of a tenant; there the ledger knows
+ * which transfers must be there and which may be.
  *
- * The ledger never guesses. What was acknowledged is fixed before anything else is sent, and what may
- * happen is written down before its bytes leave.
+ * The ledger never guesses. What was acknowledged is fixed before anything else is sent, and what
+ * may happen is written down before its bytes leave.
  */
 import { assert } from '../../src/base/assert.ts'
 
@@ -24,7 +24,9 @@ export interface TableState {
 
 export interface DomainState {
   readonly tables: ReadonlyMap<string, TableState>
-  /** Undefined if there is no sequence; else a value that was given, or 0: later ones are greater. */
+  /**
+   * Undefined if there is no sequence; else a value that was given, or 0: later ones are greater.
+   */
   readonly sequence: number | undefined
 }
 
@@ -39,7 +41,9 @@ export class DomainLedger {
     return this.#acknowledged
   }
 
-  /** Where the tenant may be, in the order in which it would get there; the first is acknowledged. */
+  /**
+   * Where the tenant may be, in the order in which it would get there; the first is acknowledged.
+   */
   get possible(): readonly DomainState[] {
     return [this.#acknowledged, ...this.#uncertain]
   }

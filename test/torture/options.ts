@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import type { TortureOptions } from './torture.ts'
 
-export const USAGE = `npm run torture -- [--seed S] [--rounds N] [--tenants T] [--clients C] [--verbose]
+export const USAGE = `npm run torture -- [--seed S] [--rounds N] [--tenants T] [--clients C]
 
   --seed      chooses what is done and when the server is killed; default: the time of day
   --rounds    how often the server is killed; default 20

@@ -1,9 +1,10 @@
 /**
- * What happens in a round, decided by seed and round alone: at which message the server is killed, how
- * long after it, and what else happens before the tenants are examined.
+ * What happens in a round, decided by seed and round alone: at which message the server is killed,
+ * how long after it, and what else happens before the tenants are examined.
  *
  * A moment is given as a message and a few hundred microseconds, not as a time: that lands inside
- * commits, checkpoints and vacuums, which are over in a millisecond, far more often than a timer does.
+ * commits, checkpoints and vacuums, which are over in a millisecond, far more often than a timer
+ * does.
  */
 import type { Random } from '../../src/base/random.ts'
 import { SeededRandom } from '../../src/base/random.ts'

@@ -1,6 +1,7 @@
 /**
- * `npm run torture`: kills a server again and again, and proves each time that nothing acknowledged is
- * lost and nothing is torn. Exit code 0 if all rounds were clean, 1 if one was not, 2 for wrong flags.
+ * `npm run torture`: kills a server again and again, and proves each time that nothing
+ * acknowledged is lost and nothing is torn. Exit code 0 if all rounds were clean, 1 if one was
+ * not, 2 for wrong flags.
  */
 import { parseFlags, type TortureFlags, USAGE } from './options.ts'
 import { torture } from './torture.ts'
@@ -22,9 +23,8 @@ async function main(): Promise<number> {
     return 2
   }
   const say = (line: string): boolean => process.stdout.write(`${line}\n`)
-  say(
-    `seed ${flags.seed}, ${flags.rounds} rounds, ${flags.tenants} tenants, ${flags.clients} clients`,
-  )
+  const { seed, rounds, tenants, clients } = flags
+  say(`seed ${seed}, ${rounds} rounds, ${tenants} tenants, ${clients} clients`)
   try {
     const tally = await torture({ ...flags, report: flags.verbose ? say : () => {} })
     say(`nothing lost, nothing torn: ${tally.summary()}`)

@@ -1,6 +1,7 @@
 /**
- * The shipped program as a process of its own, which can be killed at any moment. The program is run
- * by node itself and not through a shell or npm, so that a signal reaches it and nothing in between.
+ * The shipped program as a process of its own, which can be killed at any moment. The program is
+ * run by node itself and not through a shell or npm, so that a signal reaches it and nothing in
+ * between.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

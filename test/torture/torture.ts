@@ -1,6 +1,7 @@
 /**
- * The torture: rounds of work, death and examination on one data folder. A round that finds anything
- * wrong ends it; the data folder is kept, and the message says how to run the same choices again.
+ * The torture: rounds of work, death and examination on one data folder. A round that finds
+ * anything wrong ends it; the data folder is kept, and the message says how to run the same
+ * choices again.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -169,12 +170,13 @@ export class Torture implements AsyncDisposable {
 
   #failure(round: number, plan: RoundPlan, cause: unknown): TortureFailure {
     this.#failed = true
-    const { seed, tenants, clients } = this.#options
+    const { seed, tenants, clients, shards, slots } = this.#options
+    const size = `--tenants ${tenants} --clients ${clients} --shards ${shards} --slots ${slots}`
     const why = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
     const lines = [
       `seed ${seed}, round ${round}: ${planText(plan)}`,
       why,
-      `again: npm run torture -- --seed ${seed} --rounds ${round} --tenants ${tenants} --clients ${clients}`,
+      `again: npm run torture -- --seed ${seed} --rounds ${round} ${size}`,
       `data kept in ${this.#folder}`,
       `the server's last words:\n${this.#server?.output ?? ''}`,
     ]

@@ -1,6 +1,6 @@
 /**
- * Store.verify() on every store of a data folder whose server is dead. It works on a copy: opening a
- * store recovers SQLite's log, and that is what the server under torture must do by itself.
+ * Store.verify() on every store of a data folder whose server is dead. It works on a copy: opening
+ * a store recovers SQLite's log, and that is what the server under torture must do by itself.
  */
 import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

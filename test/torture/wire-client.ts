@@ -1,7 +1,7 @@
 /**
- * A client of the torture: one socket, whole messages out, one answer per ReadyForQuery in. Small on
- * purpose: what counts as acknowledged must be plain to see, and a driver would hide it behind pools,
- * retries and queues. An answer counts when its ReadyForQuery has arrived, and not before.
+ * A client of the torture: one socket, whole messages out, one answer per ReadyForQuery in. Small
+ * on purpose: what counts as acknowledged must be plain to see, and a driver would hide it behind
+ * pools, retries and queues. An answer counts when its ReadyForQuery has arrived, and not before.
  */
 import { connect, type Socket } from 'node:net'
 import { BACKEND, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
@@ -61,7 +61,9 @@ export class WireClient {
     return this.#lost !== undefined
   }
 
-  /** Sends messages that end in one ReadyForQuery. Further calls before the answer are pipelined. */
+  /**
+   * Sends messages that end in one ReadyForQuery. Further calls before the answer are pipelined.
+   */
   send(messages: Uint8Array, copyData?: Uint8Array): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     if (this.#lost) return Promise.reject(this.#lost)

@@ -1,7 +1,7 @@
 /**
- * Clients at work until the server is gone. Each has its own randomness, drawn from seed, round and
- * client number, and walks from tenant to tenant; with fewer slots than tenants, most of its arrivals
- * push somebody else out of a slot.
+ * Clients at work until the server is gone. Each has its own randomness, drawn from seed, round
+ * and client number, and walks from tenant to tenant; with fewer slots than tenants, most of its
+ * arrivals push somebody else out of a slot.
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -21,7 +21,9 @@ import { within } from './within.ts'
 const STAY_OPERATIONS_MAX = 8
 /** The moment of a plan may never come, if nobody happens to do what it waits for. */
 const WORK_MS_MAX = 2_500
-/** Longest wait of a client on a machine that is busy with other things; beyond, somebody is stuck. */
+/**
+ * Longest wait of a client on a machine that is busy with other things; beyond, somebody is stuck.
+ */
 const ANSWER_MS_MAX = 60_000
 /** What a server may say while it stops in an orderly way. */
 const FAREWELLS: ReadonlySet<string> = new Set(['57P01', '57P03', '503'])
@@ -65,8 +67,9 @@ class MomentTrigger implements Trigger {
 }
 
 /**
- * Works until the planned moment and ends the server then. Returns when the server is gone and every
- * client has noticed. Rejects if a client was answered wrongly, or the server died by itself.
+ * Works until the planned moment and ends the server then. Returns when the server is gone and
+ * every client has noticed. Rejects if a client was answered wrongly, or the server died by
+ * itself.
  */
 export async function work(options: WorkloadOptions): Promise<void> {
   const { server, moment, calmMs, ending, tally } = options

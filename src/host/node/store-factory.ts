@@ -27,7 +27,10 @@ export interface StoreFactoryOptions {
   readonly retentionMs: number
   /** Whether opening a tenant that does not exist makes it. */
   readonly createMissing: boolean
-  /** Opens the file of a store. Default: {@link NodeSqliteMedium}; a test may put faults in between. */
+  /**
+   * Opens the file of a store. Default: {@link NodeSqliteMedium}; a test may put faults in
+   * between.
+   */
   readonly openMedium?: (path: string) => Medium
 }
 

@@ -7,7 +7,8 @@ import type { Operation } from './operation.ts'
 export async function openBank(session: Session): Promise<void> {
   await session.settleOpening(`begin;
     create table if not exists accounts(id int primary key, balance bigint not null);
-    create table if not exists journal(id bigint primary key, source int, target int, amount bigint);
+    create table if not exists journal
+      (id bigint primary key, source int, target int, amount bigint);
     insert into accounts select id, ${OPENING_BALANCE} from generate_series(1, ${ACCOUNT_COUNT}) id
       on conflict do nothing;
     commit`)
