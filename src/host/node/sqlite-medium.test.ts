@@ -25,6 +25,19 @@ test('a file that is open is refused to others at once', () => {
   assert.equal(again.get('SELECT count(*) FROM t')?.[0], 0)
 })
 
+test('opening a file that is there writes nothing', () => {
+  const path = join(folder, 'reopened.db')
+  {
+    using made = new NodeSqliteMedium(path)
+    made.exec('CREATE TABLE t (x)')
+  }
+  using medium = new NodeSqliteMedium(path)
+  assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 0)
+  assert.equal(medium.get('PRAGMA auto_vacuum')?.[0], 2, 'incremental, from when it was made')
+  // On a full disk what cannot be written could not be opened either.
+  assert.equal(statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0, 0)
+})
+
 test('an empty tenant is one file of at most 32 KB after closing', () => {
   const path = join(folder, 'empty.db')
   const template = Template.empty()
