@@ -53,7 +53,7 @@ test('kill -9 in the middle of commits loses nothing that was acknowledged', asy
           return
         }
         acknowledged.set(tenant, n)
-        if (++count === 200) enough.resolve()
+        if (++count === 100) enough.resolve()
       }
     })
     await enough.promise
