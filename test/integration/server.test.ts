@@ -151,9 +151,10 @@ test('without create-on-connect an unknown tenant is refused, and a made one is 
 })
 
 describe('scram', () => {
-  const folder = temporaryFolder()
+  let folder: ReturnType<typeof temporaryFolder>
   let server: ServerProcess
   before(async () => {
+    folder = temporaryFolder()
     const users = join(folder.path, 'users.txt')
     const verifier = await makeVerifier('pa"ss', systemRandom)
     writeFileSync(users, `"plain" "secret"\n"verified" "${verifier}"\n`, { mode: 0o600 })
