@@ -80,6 +80,7 @@ export class Instance {
   #flags: InterruptFlags | undefined
   /** Side modules that may be loaded, by path. */
   readonly #libraries = new Set<string>()
+  #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
 
   private constructor(parts: InstanceParts) {
@@ -136,9 +137,15 @@ export class Instance {
     return this.#flags
   }
 
+  /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
+  get lastWords(): string | undefined {
+    return this.#lastWords
+  }
+
   /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
   forgetRun(): void {
     const { FS } = this.module
+    this.#lastWords = undefined
     for (const descriptor of PIPE_DESCRIPTORS) FS.streams[descriptor] = null
     this.#removeSharedMemoryFiles()
     FS.chdir('/')
@@ -161,6 +168,10 @@ export class Instance {
   }
 
   async #instantiate(parts: InstanceParts, placeholder: TenantFiles): Promise<void> {
+    const log = (line: string): void => {
+      this.#lastWords = line
+      parts.serverLog(line)
+    }
     this.#module = await parts.factory({
       thisProgram: `${WASM_PREFIX}/bin/postgres`,
       arguments: [],
@@ -170,8 +181,8 @@ export class Instance {
       PGLITE_ENV: {},
       pg_extensions: {},
       stdin: () => null,
-      print: parts.serverLog,
-      printErr: parts.serverLog,
+      print: log,
+      printErr: log,
       getPreloadedPackage: () => parts.bundle,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }

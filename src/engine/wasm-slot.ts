@@ -18,6 +18,7 @@ import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import { type MemoryImage, restoreMemory } from './memory-image.ts'
 import type { PageClearer } from './page-clearer.ts'
+import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
@@ -94,8 +95,7 @@ export class WasmSlot implements Slot {
       startPostgres(instance, this.#startParameters)
       instance.files.throwFault()
     } catch (error) {
-      // Recovery that cannot read a page panics and aborts: what the store said is the reason.
-      throw this.#explain(error)
+      throw this.#explainStart(error, files)
     }
     this.#status = 'idle'
     this.#state = 'loaded'
@@ -129,6 +129,22 @@ export class WasmSlot implements Slot {
     return this.#instance.module._IsTransactionBlock() === 0 ? 'idle' : 'transaction'
   }
 
+  /**
+   * Recovery that cannot read a page panics and aborts: what the store said is the reason. A start
+   * that Postgres itself refused may be its owner's doing, who must be able to undo it.
+   */
+  #explainStart(error: unknown, files: TenantFiles): PgnapError {
+    const known = this.#explain(error)
+    const refused = this.#instance.files.fault === undefined && known.code === 'STORE_CORRUPT'
+    if (!refused || !setSettingsAside(files)) return known
+    const message = 'Postgres did not start with the settings of ALTER SYSTEM: they are set aside'
+    return new PgnapError('SETTINGS_REFUSED', message, {
+      cause: known,
+      hint: `connect again; select pg_read_file('${REFUSED_SETTINGS_FILE}') shows them`,
+      ...(known.detail === undefined ? {} : { detail: known.detail }),
+    })
+  }
+
   #explain(error: unknown): PgnapError {
     const { fault } = this.#instance.files
     if (fault instanceof PgnapError) return fault
@@ -144,18 +160,28 @@ export class WasmSlot implements Slot {
   }
 }
 
-/** Runs Postgres's main until it waits for messages; crash recovery happens in here. */
+/**
+ * Runs Postgres's main until it waits for messages; crash recovery happens in here.
+ * @throws PgnapError STORE_CORRUPT if Postgres ends instead, and whatever wasm threw
+ */
 export function startPostgres(instance: Instance, parameters: readonly string[]): void {
   const { module } = instance
   module._pgl_setPGliteActive(1)
   const status = module.callMain([...parameters, '-D', PGDATA, 'postgres'])
   instance.files.throwFault()
-  if (status !== STATUS_ALIVE) {
-    throw new PgnapError('STORE_CORRUPT', `Postgres did not start (status ${status})`, {
-      hint: 'run `pgnap verify` on this tenant; the server log has the words of Postgres',
-    })
+  if (status !== STATUS_ALIVE) throw didNotStart(instance, status)
+  try {
+    module._pgl_startPGlite()
+  } catch (error) {
+    throw isExitStatus(error) ? didNotStart(instance, error.status) : error
   }
-  module._pgl_startPGlite()
+}
+
+function didNotStart({ lastWords }: Instance, status: number): PgnapError {
+  return new PgnapError('STORE_CORRUPT', `Postgres did not start (status ${status})`, {
+    hint: 'run `pgnap verify` on this tenant; if it finds damage, restore its file from a backup',
+    ...(lastWords === undefined ? {} : { detail: lastWords }),
+  })
 }
 
 /** Transaction status in the ReadyForQuery that ends `answer`, if one does. */
