@@ -133,14 +133,16 @@ function keepLastSegment(files: TenantFiles): void {
   files.truncate(segment, WAL_SEGMENT_BYTES)
 }
 
-/** The side modules of the stock bundle, by path. */
+/**
+ * The base libraries of the stock bundle, by path. The others (encoding conversions, replication)
+ * call functions that the stock module does not export: a slot would die of the first such call,
+ * while a library that cannot be opened is an error of one statement.
+ */
 async function stockLibraries(): Promise<FilePack> {
   const pglite = await PGlite.create({ noInitDb: true })
   const fs = pglite.Module.FS as PgliteFs
-  const names = fs.readdir(LIBRARY_FOLDER).filter((name) => name.endsWith('.so'))
-  return new Map(
-    names.map((name) => [`${LIBRARY_FOLDER}/${name}`, fs.readFile(`${LIBRARY_FOLDER}/${name}`)]),
-  )
+  const paths = BASE_LIBRARIES.map((name) => `${LIBRARY_FOLDER}/${name}`)
+  return new Map(paths.map((path) => [path, fs.readFile(path)]))
 }
 
 function buildOverlay(stock: StockFiles, libraries: FilePack): FilePack {

@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the steps of `build-assets.ts` or the layout of an instance change. */
-export const RECIPE_VERSION = 2
+export const RECIPE_VERSION = 3
 
 export const POSTGRES_MAJOR = 18
 /** What the module says of itself; a test compares the two. */
@@ -43,6 +43,11 @@ export const START_PARAMETERS: readonly string[] = [
     max_files_per_process: '200',
     // An acknowledged commit is in the WAL files. There is no WAL writer to bring it there later.
     synchronous_commit: 'on',
+    // Nobody would ever confirm, archive or finish: a commit would wait for ever, WAL would pile
+    // up, and a lock of a prepared transaction could not be waited for.
+    synchronous_standby_names: '',
+    archive_mode: 'off',
+    max_prepared_transactions: '0',
     // Torn pages cannot happen: the store writes all pages of a commit or none.
     full_page_writes: 'off',
     // Recycled or zero-filled segments would be stored: 1 MB for an empty database.
