@@ -42,6 +42,12 @@ const PING_EVERY_MS = 1_000
 /** Pause before a dead thread is started again; doubled for each death that follows at once. */
 const RESTART_MS_MIN = 100
 const RESTART_MS_MAX = 10_000
+/**
+ * Stack of a shard's thread. Postgres counts only its own stack (`max_stack_depth`, 2 MB); the
+ * frames of the machine are several times as large, and where they end first, the slot is lost
+ * instead of the statement. Address space, not memory, until somebody goes as deep.
+ */
+const STACK_MB = 64
 
 const LOST: PgnapError = new PgnapError(
   'SHARD_LOST',
@@ -100,6 +106,7 @@ export class WorkerShard {
     const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
       workerData,
       transferList: [ends.port, port2],
+      resourceLimits: { stackSizeMb: STACK_MB },
     })
     worker.on('message', (message: FromWorker) => this.#hear(message))
     worker.on('error', (error) => this.#failed(error))
@@ -132,8 +139,8 @@ export class WorkerShard {
   }
 
   /**
-   * Asks the thread for a sign of life, again and again. Silence is counted from a question that has
-   * no answer yet, so that a thread nobody has asked is never taken for one that hangs.
+   * Asks the thread for a sign of life, again and again. Silence is counted from a question that
+   * has no answer yet, so that a thread nobody has asked is never taken for one that hangs.
    */
   #listen(): void {
     const { clock, hangMs = LIMITS.shardHangMs } = this.#options

@@ -1,0 +1,87 @@
+/**
+ * A tenant that means harm, or only types it: SQL that locks its owner out, breaks its backend, or
+ * waits for ever. One rule over all of them: the client is told, its tenant can be used again, what
+ * was acknowledged is there.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { connectPg, failureOf } from '../support/clients.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+
+let server: ServerProcess
+
+before(async () => {
+  server = await startServer({ flags: ['--shards', '1', '--slots', '2'] })
+})
+after(() => server[Symbol.asyncDispose]())
+
+async function napTenant(tenant: string): Promise<void> {
+  const { status } = await server.request(`/v1/tenants/${tenant}/nap`, { method: 'POST' })
+  assert.equal(status, 200)
+}
+
+const LOCKS_OUT = [
+  "shared_preload_libraries = 'no_such_library'",
+  'max_connections = 200000',
+  "hba_file = '/no/such/file'",
+]
+
+for (const [index, setting] of LOCKS_OUT.entries()) {
+  test(`ALTER SYSTEM SET ${setting}: told once, set aside, the tenant lives on`, async () => {
+    const tenant = `system-${index}`
+    {
+      await using connection = await connectPg(server, tenant)
+      await connection.client.query('create table kept as select 7 as n')
+      await connection.client.query(`alter system set ${setting}`)
+    }
+    await napTenant(tenant)
+    const failure = await failureOf(connectPg(server, tenant))
+    assert.equal(failure.code, 'F0000')
+    assert.match(failure.hint ?? '', /postgresql\.auto\.conf\.refused/)
+    await using connection = await connectPg(server, tenant)
+    const { client } = connection
+    assert.deepEqual((await client.query('table kept')).rows, [{ n: 7 }])
+    const kept = await client.query("select pg_read_file('postgresql.auto.conf.refused') as text")
+    assert.ok(String(kept.rows[0]?.text).includes(setting.split(' ')[0] ?? ''))
+    await client.query("alter system set work_mem = '5MB'")
+    await napTenant(tenant)
+    assert.deepEqual((await client.query('show work_mem')).rows, [{ work_mem: '5MB' }])
+  })
+}
+
+test('a commit does not wait for a standby that nobody has', async () => {
+  await using connection = await connectPg(server, 'standby')
+  const { client } = connection
+  await client.query("alter system set synchronous_standby_names = '*'")
+  await client.query('alter system set max_prepared_transactions = 10')
+  await napTenant('standby')
+  await client.query('create table t as select 1 as n')
+  assert.deepEqual((await client.query('table t')).rows, [{ n: 1 }])
+  await client.query('begin')
+  const failure = await failureOf(client.query("prepare transaction 'x'"))
+  assert.equal(failure.code, '55000')
+})
+
+test('recursion without end is an error of the statement, not of the backend', async () => {
+  await using connection = await connectPg(server, 'deep')
+  const { client } = connection
+  await client.query(`create function deeper(n int) returns int language plpgsql as
+    $$ begin return deeper(n + 1); end $$`)
+  assert.equal((await failureOf(client.query('select deeper(1)'))).code, '54001')
+  const ones = Array.from({ length: 200_000 }, () => '1').join('+')
+  assert.equal((await failureOf(client.query(`select ${ones}`))).code, '54001')
+  // Postgres stays within its own limit here; the frames of the machine need the larger stack.
+  const group = `'${'('.repeat(20_000)}a${')'.repeat(20_000)}'`
+  assert.deepEqual((await client.query(`select 'a' ~ ${group} as found`)).rows, [{ found: true }])
+  assert.deepEqual((await client.query('select 1 as n')).rows, [{ n: 1 }])
+})
+
+test('an encoding that cannot be converted is refused, and the backend lives', async () => {
+  await using connection = await connectPg(server, 'encoding')
+  const { client } = connection
+  const statements = ["set client_encoding = 'LATIN1'", "select convert_to('x', 'SJIS')"]
+  for (const statement of statements) {
+    assert.equal((await failureOf(client.query(statement))).code, '58P01')
+  }
+  assert.deepEqual((await client.query("select 'é' as e")).rows, [{ e: 'é' }])
+})
