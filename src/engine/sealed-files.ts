@@ -1,11 +1,12 @@
 /**
- * Closes Emscripten's own file system, which is everything outside PGDATA, once an instance is made.
+ * Closes Emscripten's own file system, which is everything outside PGDATA, once an instance is
+ * made.
  *
- * A tenant is superuser of its Postgres, so its SQL can name any path: COPY TO, lo_export, LOAD. What
- * lies outside PGDATA belongs to the slot, outlives the tenant in it, and is in part shared with all
- * slots of the process. So nothing there can be made, changed or removed, with one exception: the
- * shared memory files that Postgres itself makes in /dev/shm, a few and small ones, which are removed
- * when the slot is booted again.
+ * A tenant is superuser of its Postgres, so its SQL can name any path: COPY TO, lo_export, LOAD.
+ * What lies outside PGDATA belongs to the slot, outlives the tenant in it, and is in part shared
+ * with all slots of the process. So nothing there can be made, changed or removed, with one
+ * exception: the shared memory files that Postgres itself makes in /dev/shm, a few and small ones,
+ * which are removed when the slot is booted again.
  */
 import type { EmscriptenFs, EmscriptenNode, EmscriptenStream } from './emscripten.ts'
 

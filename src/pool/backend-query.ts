@@ -10,11 +10,12 @@ import { assert } from '../base/assert.ts'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 
 /** Name of the pool's own statement and portal; nothing of it outlives one query. */
-const OWN_NAME = '_pgnap_pool'
+export const OWN_NAME = '_pgnap_pool'
 
 export type Row = readonly (string | null)[]
 
-function message(type: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
+/** One frontend message. @param type its letter */
+export function message(type: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
   assert(type.length === 1, 'a message type is one byte')
   const bytes = new Uint8Array(5 + body.length)
   bytes[0] = type.charCodeAt(0)

@@ -5,6 +5,7 @@
 import type { PgnapError } from '../base/errors.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
+import type { Session } from './session-carry.ts'
 import type { ClientEntry, RestingPhase, TenantEntry } from './pool-model.ts'
 import type { OpenTenant } from './tenant-source.ts'
 
@@ -56,9 +57,7 @@ export interface PoolClient {
    *
    * @param complete whether the batch ends in Query, Sync or FunctionCall
    * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED:
-   * nothing has
-   *   run and the client may go on. SLOT_LOST, SLOT_MEMORY_EXHAUSTED, STORE_*: the batch and the
-   * open
+   *   nothing has run and the client may go on. SLOT_LOST, STORE_*: the batch and the open
    *   transaction are gone. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
@@ -93,6 +92,8 @@ export interface LiveTenant {
   slot: Slot | undefined
   open: OpenTenant | undefined
   progress: MaintenanceProgress | undefined
+  /** What its clients had set up when it last left its slot. */
+  session: Session | undefined
   /** Of the last wake. */
   wakeMs: number
   awakeSinceMs: number
@@ -107,6 +108,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     slot: undefined,
     open: undefined,
     progress: undefined,
+    session: undefined,
     wakeMs: 0,
     awakeSinceMs: 0,
     wokenFrom: 'cold',

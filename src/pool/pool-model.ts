@@ -57,6 +57,8 @@ export class TenantEntry {
   clientCount = 0
   awakeSinceMs = 0
   lastUsedMs = 0
+  /** It could not leave: its clients' session would be lost. Not asked again before this time. */
+  pinnedUntilMs: number = Number.NEGATIVE_INFINITY
   /** Something was written since the upkeep of this tenant last said that nothing is due. */
   maintenanceDue = false
   /** Upkeep that may not wait until the tenant is idle. */
@@ -105,6 +107,7 @@ export type PoolEvent =
       readonly to: RestingPhase
       readonly slotReusable: boolean
     }
+  | { readonly type: 'evictionRefused'; readonly tenant: TenantEntry }
   | { readonly type: 'imageMoved'; readonly tenant: TenantEntry; readonly to: RestingPhase }
   | { readonly type: 'napRequested'; readonly tenant: TenantEntry }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
@@ -112,6 +115,20 @@ export type PoolEvent =
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
   | { readonly type: 'tick' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
+
+/** The events that move a tenant in or out of a slot. */
+export type TenantMove = Extract<
+  PoolEvent,
+  {
+    type:
+      | 'bootFinished'
+      | 'bootFailed'
+      | 'evicted'
+      | 'evictionRefused'
+      | 'imageMoved'
+      | 'napRequested'
+  }
+>
 
 /** How a batch left the backend. */
 export interface BatchResult {

@@ -76,7 +76,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
  */
 function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  return tenant.awakeSinceMs + view.limits.slotQuantumMs
+  return Math.max(tenant.awakeSinceMs + view.limits.slotQuantumMs, tenant.pinnedUntilMs)
 }
 
 /** The one that has been in `set` the longest. */

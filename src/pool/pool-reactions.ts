@@ -13,6 +13,7 @@ export type TenantEventType =
   | 'bootFinished'
   | 'bootFailed'
   | 'evicted'
+  | 'evictionRefused'
   | 'imageMoved'
   | 'napRequested'
   | 'slotLost'
@@ -27,6 +28,7 @@ export type Reaction =
   | 'serve'
   | 'settle'
   | 'rest'
+  | 'stay'
   | 'wake'
   | 'fail'
   | 'nap'
@@ -43,6 +45,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
+      evictionRefused: 'never',
       imageMoved: 'ignore',
       napRequested: 'ignore',
       slotLost: 'never',
@@ -53,6 +56,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'wake',
       bootFailed: 'fail',
       evicted: 'never',
+      evictionRefused: 'never',
       imageMoved: 'ignore',
       napRequested: 'ignore',
       slotLost: 'rest',
@@ -63,6 +67,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
+      evictionRefused: 'never',
       imageMoved: 'ignore',
       napRequested: 'nap',
       slotLost: 'rest',
@@ -73,6 +78,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'rest',
+      evictionRefused: 'stay',
       imageMoved: 'never',
       napRequested: 'ignore',
       slotLost: 'rest',
@@ -83,6 +89,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
+      evictionRefused: 'never',
       imageMoved: 'move',
       napRequested: 'ignore',
       slotLost: 'never',
@@ -93,6 +100,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
+      evictionRefused: 'never',
       imageMoved: 'move',
       napRequested: 'ignore',
       slotLost: 'never',

@@ -22,14 +22,13 @@
  *
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
- * The
- *   others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
+ *   The others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
  * - One boot per tenant, however many clients asked for it.
  * - While a tenant waits for a slot, a tenant whose backend is free gives its slot up: the least
  *   recently used one, after `slotQuantumMs` (at once if it has no clients left). A stream of short
- *   batches does not protect it: the quantum ends between two of them. An open transaction does;
- * the
- *   limit on waiting protects the others.
+ *   batches does not protect it: the quantum ends between two of them. An open transaction
+ *   does, and a session that cannot be carried over (`evictionRefused`); the limit on waiting
+ *   protects the others.
  * - Every wait ends: granted, or rejected with the name of the limit.
  *
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -46,6 +45,7 @@ import type {
   Rejection,
   RestingPhase,
   SlotEntry,
+  TenantMove,
 } from './pool-model.ts'
 import { TenantEntry } from './pool-model.ts'
 import {
@@ -176,6 +176,7 @@ export class PoolState {
       case 'bootFinished':
       case 'bootFailed':
       case 'evicted':
+      case 'evictionRefused':
       case 'imageMoved':
       case 'napRequested':
         return this.#moveTenant(event, nowMs)
@@ -271,7 +272,8 @@ export class PoolState {
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain')
     // Not before it has served somebody: slots would go round for ever and nobody would be served.
-    const overdue = tenant.served && nowMs - tenant.awakeSinceMs >= this.limits.slotQuantumMs
+    const quantumEndMs = tenant.awakeSinceMs + this.limits.slotQuantumMs
+    const overdue = tenant.served && nowMs >= Math.max(quantumEndMs, tenant.pinnedUntilMs)
     if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
       return this.#evict(tenant, 'fairness')
     }
@@ -345,10 +347,7 @@ export class PoolState {
   }
 
   #evict(tenant: TenantEntry, reason: EvictionReason): void {
-    assert(
-      tenant.phase === 'awake' && tenant.holder === undefined,
-      'only a free backend is evicted',
-    )
+    assert(tenant.phase === 'awake' && !tenant.holder, 'only a free backend is evicted')
     tenant.phase = 'draining'
     this.#effects.push({ type: 'evict', tenant, reason })
   }
@@ -379,13 +378,7 @@ export class PoolState {
 
   // Tenants
 
-  #moveTenant(
-    event: Extract<
-      PoolEvent,
-      { type: 'bootFinished' | 'bootFailed' | 'evicted' | 'imageMoved' | 'napRequested' }
-    >,
-    nowMs: number,
-  ): void {
+  #moveTenant(event: TenantMove, nowMs: number): void {
     const tenant = event.tenant
     const reaction: Reaction = REACTIONS[tenant.phase][event.type]
     assert(reaction !== 'never', `${event.type} while ${tenant.phase}`)
@@ -402,6 +395,11 @@ export class PoolState {
         return this.#leaveSlot(tenant, 'cold', event.slotUsable)
       case 'evicted':
         return this.#leaveSlot(tenant, event.to, event.slotReusable)
+      case 'evictionRefused':
+        tenant.phase = 'awake'
+        tenant.lastUsedMs = nowMs
+        tenant.pinnedUntilMs = nowMs + this.limits.slotRetryMs
+        return this.#free(tenant, nowMs)
       case 'imageMoved':
         tenant.phase = event.to
         return this.#forgetIfEmpty(tenant)

@@ -188,7 +188,9 @@ test('a stream of short batches does not keep a slot from others past the quantu
     answer = busy.run(utf8('x'), true)
   }
   assert.equal(await other, 'did y')
-  assert.ok(engine.log.indexOf('boot other') <= 7, `after 5 ms: ${engine.log.join(', ')}`)
+  // The pool's own questions (what is the session of the one that leaves) are not batches.
+  const log = engine.log.filter((entry) => !entry.endsWith(': own'))
+  assert.ok(log.indexOf('boot other') <= 7, `after 5 ms: ${engine.log.join(', ')}`)
   clock.advance(5)
   assert.equal(fromUtf8(await answer), 'did x', 'and the other gives it back')
 })

@@ -30,25 +30,17 @@ import type {
   EvictionReason,
   PoolEffect,
   PoolEvent,
-  PoolLimits,
   RestingPhase,
   TenantPhase,
 } from './pool-model.ts'
+import type { PoolOptions } from './pool-options.ts'
 import { batchFailure, rejectionError, shuttingDown } from './pool-rejection.ts'
+import { captureSession, restoreSession } from './session-carry.ts'
 import { PoolState } from './pool-state.ts'
 import { PoolCounters, poolStatistics } from './pool-statistics.ts'
 import type { PoolStatistics } from './pool-statistics.ts'
 import type { OpenTenant, TenantSource } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
-
-export interface PoolOptions {
-  readonly engine: Engine
-  readonly source: TenantSource
-  readonly clock: Clock
-  readonly log: Log
-  /** Instead of the defaults in `LIMITS`. */
-  readonly limits?: Partial<PoolLimits>
-}
 
 const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
 
@@ -433,6 +425,8 @@ export class Pool implements ClientHost {
       const slot = this.#slots.get(entry)
       assert(slot, 'a slot is there before a tenant is put into it')
       slot.boot(open.files)
+      if (tenant.session) restoreSession(slot, tenant.session)
+      tenant.session = undefined
       tenant.slot = slot
       tenant.progress = this.#upkeep.begin(tenant.entry.name, open)
     } catch (error) {
@@ -455,6 +449,11 @@ export class Pool implements ClientHost {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant can leave')
     try {
+      const hasSession = tenant.clients.size > 0 && reason !== 'drain'
+      tenant.session = hasSession ? captureSession(slot) : undefined
+      if (tenant.session?.pinnedBy.length) {
+        return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
+      }
       this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
       slot.unload()
     } catch (error) {

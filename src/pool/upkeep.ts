@@ -2,8 +2,7 @@
  * Does the upkeep of tenants in their idle time, one bounded step at a time, so that a client that
  * arrives waits for one step at most. What is due is decided in `maintenance.ts`.
  *
- *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices) ->
- * done
+ *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices)
  *
  * A client's batch in between does no harm: the plan goes on in the next idle time, and if
  * something was written meanwhile, another round follows. Postgres refusing one of these

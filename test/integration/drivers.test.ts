@@ -108,8 +108,7 @@ describe('node-postgres', () => {
     assert.equal(changed.code, '0A000', 'cached plan must not change result type')
   })
 
-  const todo = 'a session is not yet carried over a nap'
-  test('a nap does not take prepared statements and settings away', { todo }, async () => {
+  test('a nap does not take prepared statements and settings away', async () => {
     await using connection = await connectPg(server, 'carried')
     const { client } = connection
     const ask = { name: 'ask', text: 'select $1::int as n' }

@@ -148,3 +148,71 @@ test('much WAL is checkpointed without waiting for idle time', async () => {
   assert.notEqual(await redo(), redoBefore)
   await pool.drain()
 })
+
+/** Parse and Sync of a named statement with one integer parameter. */
+const parseNamed = (name: string, sql: string): Uint8Array => {
+  const types = Buffer.from([0, 1, 0, 0, 0, 23])
+  const body = Buffer.concat([Buffer.from(`${name}\0${sql}\0`), types])
+  const head = Buffer.from([0x50, 0, 0, 0, 0])
+  head.writeInt32BE(body.length + 4, 1)
+  return Buffer.concat([head, body, Buffer.from([0x53, 0, 0, 0, 4])])
+}
+
+test('a session outlives a nap: settings, role, prepared statements, LISTEN', async () => {
+  const name = newTenant()
+  const client = pool.connect(name)
+  await ask(client, `create role "odd ""role"; create table t(n int); insert into t values (7)`)
+  await ask(client, `grant select on t to "odd ""role"; create schema "my schema"`)
+  await ask(client, `set application_name = 'it''s \\ odd'; set work_mem = '5MB'`)
+  await ask(client, `set search_path = "my schema", public; set escape_string_warning = off`)
+  await ask(client, 'listen "some channel"; prepare plan(int) as select n + $1 from t')
+  await client.run(parseNamed('typed', 'select n * $1 from public.t'), true)
+  await ask(client, `set standard_conforming_strings = off; set role "odd ""role"`)
+  for (let nap = 0; nap < 3; nap++) {
+    pool.nap(name)
+    assert.equal(pool.phaseOf(name), 'cold')
+    assert.equal(await ask(client, 'show application_name'), `it's \\ odd`)
+    assert.equal(await ask(client, 'show work_mem'), '5MB')
+    assert.equal(await ask(client, 'show search_path'), '"my schema", public')
+    assert.equal(await ask(client, 'show standard_conforming_strings'), 'off')
+    assert.equal(await ask(client, 'select current_user'), 'odd "role')
+    assert.equal(await ask(client, 'execute plan(1)'), '8')
+    assert.equal(await ask(client, 'execute typed(6)'), '42')
+    const types = "select parameter_types::text from pg_prepared_statements where name = 'typed'"
+    assert.equal(await ask(client, types), '{integer}')
+    assert.equal(await ask(client, 'select pg_listening_channels()'), 'some channel')
+  }
+  await assert.rejects(ask(client, 'insert into t values (1)'), /42501/)
+  client.close()
+  const next = pool.connect(name)
+  assert.equal(await ask(next, 'select count(*) from pg_prepared_statements'), '0')
+  assert.equal(await ask(next, 'select current_user'), 'postgres')
+  await pool.drain()
+})
+
+test('what cannot be carried over keeps the tenant in its slot until its client has gone', async () => {
+  const states = {
+    'create temp table mine(n int)': 'select count(*) from mine',
+    'select pg_advisory_lock(1)': "select count(*) - 1 from pg_locks where locktype = 'advisory'",
+    'begin; declare c cursor with hold for select 0; commit': 'fetch c',
+  }
+  for (const [setUp, probe] of Object.entries(states)) {
+    const name = newTenant()
+    const client = pool.connect(name)
+    await ask(client, setUp)
+    assert.throws(() => pool.nap(name), /in use/)
+    clock.advance(2 * NAP_MS)
+    assert.equal(pool.phaseOf(name), 'awake')
+    // Others take turns on the other slot.
+    for (const other of [newTenant(), newTenant()]) {
+      const visitor = pool.connect(other)
+      await ask(visitor, 'select 1')
+      visitor.close()
+    }
+    assert.equal(await ask(client, probe), '0', setUp)
+    client.close()
+    pool.nap(name)
+    assert.equal(pool.phaseOf(name), 'cold')
+  }
+  await pool.drain()
+})

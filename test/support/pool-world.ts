@@ -187,6 +187,13 @@ export class World {
     for (const tenant of this.evictions) {
       add(`evicted ${tenant.name}`, () => this.evicted(tenant))
       if (!this.#rough) continue
+      // Only who has clients has a session to lose, and nobody is asked at the end.
+      if (tenant.clientCount > 0 && this.state.drainDeadlineMs === undefined) {
+        add(`stays ${tenant.name}`, () => {
+          this.evictions.delete(tenant)
+          this.event({ type: 'evictionRefused', tenant })
+        })
+      }
       add(`evicted to napping ${tenant.name}`, () => {
         this.evictions.delete(tenant)
         this.event({ type: 'evicted', tenant, to: 'napping', slotReusable: false })
@@ -338,8 +345,9 @@ export class World {
     assert.equal(pickVictim(state, this.nowMs), undefined, 'nobody idles while others wait')
     for (const { tenant } of state.slots) {
       if (!tenant || !isIdle(tenant)) continue
-      const atMs = tenant.awakeSinceMs + state.limits.slotQuantumMs
-      assert.ok(this.timerAtMs <= atMs, 'the end of the quantum is waited for')
+      const quantumEndMs = tenant.awakeSinceMs + state.limits.slotQuantumMs
+      const atMs = Math.max(quantumEndMs, tenant.pinnedUntilMs)
+      assert.ok(this.timerAtMs <= atMs, 'the time when it may be asked to leave is waited for')
     }
   }
 

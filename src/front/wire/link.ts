@@ -32,8 +32,8 @@ export interface LinkReceiver {
   /** `bufferedBytes` of the link is 0 again after it was not. */
   linkDrained(): void
   /**
-   * The client has sent its last byte but may still read (a half-close). Whoever implements this ends
-   * the link when it has answered; without it the host ends the link at once.
+   * The client has sent its last byte but may still read (a half-close). Whoever implements this
+   * ends the link when it has answered; without it the host ends the link at once.
    */
   linkEnded?(): void
   /** The stream has ended, in whatever way. Called once; nothing is called after it. */

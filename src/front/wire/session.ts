@@ -118,8 +118,8 @@ export class Session {
   }
 
   /**
-   * The client has sent its last byte and may still read: what it has asked for is answered, then the
-   * session ends. As in Postgres, a statement that was received is run.
+   * The client has sent its last byte and may still read: what it has asked for is answered, then
+   * the session ends. As in Postgres, a statement that was received is run.
    */
   linkEnded(): void {
     this.#clientIsDone = true

@@ -1,0 +1,15 @@
+/** What a pool is made of. */
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/log.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { PoolLimits } from './pool-model.ts'
+import type { TenantSource } from './tenant-source.ts'
+
+export interface PoolOptions {
+  readonly engine: Engine
+  readonly source: TenantSource
+  readonly clock: Clock
+  readonly log: Log
+  /** Instead of the defaults in `LIMITS`. */
+  readonly limits?: Partial<PoolLimits>
+}

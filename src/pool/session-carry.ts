@@ -1,0 +1,117 @@
+/**
+ * Carries the session of a tenant's clients over a nap. A tenant leaves its slot without its
+ * memory, but clients that are connected must find what they left: settings, the role, prepared
+ * statements, LISTEN. All of it can be read back from the backend and said again to the next one.
+ * What cannot (temporary tables, session advisory locks, cursors WITH HOLD) keeps the tenant in its
+ * slot.
+ *
+ * Only the unnamed prepared statement is out of reach: it is in no catalog. A driver that parses it
+ * in one round trip and binds it in the next must not be parted from its backend in between; the
+ * slot's quantum and the idle time see to that.
+ */
+import { concatBytes, utf8 } from '../base/bytes.ts'
+import type { Slot } from '../engine/engine.ts'
+import { OWN_NAME, message, ownQuery, readAnswer, type Row, SYNC } from './backend-query.ts'
+
+/** What the clients of a tenant have set up in its backend. */
+export interface Session {
+  /**
+   * Messages that set it up again, each with its own end so that one refusal spoils nothing else.
+   */
+  readonly messages: readonly Uint8Array[]
+  /** What ends with the backend, in words; empty if the tenant may leave. */
+  readonly pinnedBy: readonly string[]
+}
+
+const CAPTURE_SQL = `
+  SELECT 'setting' AS kind, name, setting AS text, NULL AS types
+    FROM pg_settings WHERE source = 'session'
+  UNION ALL SELECT CASE WHEN from_sql THEN 'prepare' ELSE 'parse' END, name, statement,
+    parameter_types::oid[]::text FROM pg_prepared_statements WHERE name <> '${OWN_NAME}'
+  UNION ALL SELECT 'listen', channel, NULL, NULL FROM pg_listening_channels() AS channel
+  UNION ALL SELECT 'user', session_user, NULL, NULL WHERE session_user <> 'postgres'
+  UNION ALL SELECT 'role', current_setting('role'), NULL, NULL
+    WHERE current_setting('role') <> 'none'
+  UNION ALL SELECT 'pin', 'temporary tables', NULL, NULL FROM pg_class
+    WHERE relnamespace = pg_my_temp_schema() GROUP BY 1
+  UNION ALL SELECT 'pin', 'advisory locks', NULL, NULL FROM pg_locks
+    WHERE locktype = 'advisory' GROUP BY 1
+  UNION ALL SELECT 'pin', 'cursors WITH HOLD', NULL, NULL FROM pg_cursors
+    WHERE is_holdable GROUP BY 1`
+
+/** Reads the session of an idle backend. Throws what the slot throws. */
+export function captureSession(slot: Slot): Session {
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
+  // Whoever cannot be asked is not taken apart.
+  if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
+  const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
+  const messages = [
+    ...settings(of('setting')),
+    ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
+    ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
+    ...of('listen').map(([, channel]) => ownQuery(`LISTEN ${quoted(channel)}`)),
+    // Last, because they may take the right to do the rest.
+    ...of('user').map(([, name]) => ownQuery(`SET SESSION AUTHORIZATION ${quoted(name)}`)),
+    ...of('role').map(([, name]) => ownQuery(`SET ROLE ${quoted(name)}`)),
+  ]
+  return { messages, pinnedBy: of('pin').map(([, what]) => what ?? '') }
+}
+
+/** Sets up a session in a backend that was just booted. Throws what the slot throws. */
+export function restoreSession(slot: Slot, session: Session): void {
+  for (const each of session.messages) slot.run(each)
+}
+
+/** Values are bound, never written into SQL: how literals read is itself a setting. */
+function settings(rows: readonly Row[]): Uint8Array[] {
+  if (rows.length === 0) return []
+  const statement = 'SELECT set_config($1, $2, false)'
+  return [
+    concatBytes([message('P', utf8(`${OWN_NAME}\0${statement}\0\0\0`)), SYNC]),
+    ...rows.map(([, name, value]) =>
+      concatBytes([
+        message('B', bind([name ?? '', value ?? ''])),
+        message('E', utf8(`${OWN_NAME}\0\0\0\0\0`)),
+        SYNC,
+      ]),
+    ),
+    concatBytes([message('C', utf8(`S${OWN_NAME}\0`)), SYNC]),
+  ]
+}
+
+function bind(values: readonly string[]): Uint8Array {
+  const parts = [utf8(`${OWN_NAME}\0${OWN_NAME}\0\0\0`), int16(values.length)]
+  for (const value of values.map(utf8)) parts.push(int32(value.length), value)
+  return concatBytes([...parts, int16(0)])
+}
+
+/** Parse of a named statement with the parameter types that it has. `types` is an array literal. */
+function parse(
+  name: string | null | undefined,
+  text: string | null | undefined,
+  types: string | null | undefined,
+): Uint8Array {
+  const oids = (types ?? '{}').slice(1, -1).split(',').filter(Boolean).map(Number)
+  const body = concatBytes([
+    utf8(`${name ?? ''}\0${text ?? ''}\0`),
+    int16(oids.length),
+    ...oids.map(int32),
+  ])
+  return concatBytes([message('P', body), SYNC])
+}
+
+function quoted(identifier: string | null | undefined): string {
+  return `"${(identifier ?? '').replaceAll('"', '""')}"`
+}
+
+function int16(value: number): Uint8Array {
+  const bytes = new Uint8Array(2)
+  new DataView(bytes.buffer).setInt16(0, value)
+  return bytes
+}
+
+function int32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setInt32(0, value)
+  return bytes
+}
