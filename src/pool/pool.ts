@@ -450,10 +450,11 @@ export class Pool implements ClientHost {
     assert(slot && open && progress, 'only a loaded tenant can leave')
     try {
       const hasSession = tenant.clients.size > 0 && reason !== 'drain'
-      tenant.session = hasSession ? captureSession(slot) : undefined
-      if (tenant.session?.pinnedBy.length) {
+      const session = hasSession ? captureSession(slot) : undefined
+      if (session?.pinnedBy.length) {
         return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
       }
+      tenant.session = session
       this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
       slot.unload()
     } catch (error) {
