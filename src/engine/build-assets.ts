@@ -15,6 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
+import { makeCommitsDurable } from './durable-commit.ts'
 import { type EngineAssets, fingerprintOf, type StockFiles } from './engine-assets.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import { BASE_LIBRARIES, Instance, LIBRARY_FOLDER, type LibraryExports } from './instance.ts'
@@ -186,6 +187,7 @@ async function buildPreMain(
   const shared = { factory, module, bundle, overlay, libraryExports, memory: slotMemory }
   const parts = { ...shared, serverLog, dirtyBytesMax: Number.POSITIVE_INFINITY }
   const instance = await Instance.create(parts, TenantFiles.inMemory({ template, clock }))
+  makeCommitsDurable(instance.module.HEAPU8)
   return captureMemory(instance.module.HEAPU8, {
     stackPointer: Number(instance.module.___stack_pointer.value),
     tableLength: instance.tableLength,

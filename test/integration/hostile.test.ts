@@ -85,3 +85,20 @@ test('an encoding that cannot be converted is refused, and the backend lives', a
   }
   assert.deepEqual((await client.query("select 'é' as e")).rows, [{ e: 'é' }])
 })
+
+test('a commit with synchronous_commit off survives the nap that follows it', async () => {
+  await using connection = await connectPg(server, 'asynchronous')
+  const { client } = connection
+  await client.query('create table t(n int)')
+  for (const word of ['off', 'false', '0']) {
+    await client.query(`set synchronous_commit = ${word}`)
+    await client.query('insert into t values (1)')
+    await napTenant('asynchronous')
+  }
+  await client.query('begin')
+  await client.query('set local synchronous_commit = off')
+  await client.query('insert into t values (1)')
+  await client.query('commit')
+  await napTenant('asynchronous')
+  assert.deepEqual((await client.query('select count(*)::int as n from t')).rows, [{ n: 4 }])
+})
