@@ -4,9 +4,11 @@
  * was acknowledged is there.
  */
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectPg, failureOf } from '../support/clients.ts'
-import { type ServerProcess, startServer } from '../support/server.ts'
+import { type ServerProcess, runProgram, startServer, temporaryFolder } from '../support/server.ts'
 
 let server: ServerProcess
 
@@ -101,4 +103,31 @@ test('a commit with synchronous_commit off survives the nap that follows it', as
   await client.query('commit')
   await napTenant('asynchronous')
   assert.deepEqual((await client.query('select count(*)::int as n from t')).rows, [{ n: 4 }])
+})
+
+test('verify names the table whose page was changed behind our back, and goes on', async () => {
+  using folder = temporaryFolder()
+  const data = folder.path
+  {
+    await using started = await startServer({ data, flags: ['--shards', '1', '--slots', '2'] })
+    await using connection = await connectPg(started, 'acme')
+    await connection.client.query("create table t as select 'a text to be found'::text as x")
+    await connection.client.query('checkpoint')
+    await connection.client.end()
+    await started.stop()
+  }
+  const path = join(data, 'tenants', 'acme.db')
+  const bytes = readFileSync(path)
+  let at = bytes.indexOf('a text to be found')
+  assert.ok(at > 0, 'the row is in the file')
+  for (; at > 0; at = bytes.indexOf('a text to be found', at)) bytes[at] = 0x41
+  writeFileSync(path, bytes)
+  const { status, stdout } = await runProgram(['verify', 'acme', '--data', data, '--json'])
+  assert.notEqual(status, 0)
+  const { problems, checked } = JSON.parse(stdout) as {
+    problems: string[]
+    checked: { tables: number }
+  }
+  assert.match(problems.join('; '), /^table \d+: invalid page in block 0/)
+  assert.ok(checked.tables > 50)
 })

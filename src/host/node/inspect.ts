@@ -50,7 +50,7 @@ export async function verifyTenant(config: Config, tenant: string): Promise<Tena
       slot.boot(open.files)
       return { tenant, ...checkWithAmcheck(slot) }
     } finally {
-      // Never committed: what recovery and CREATE EXTENSION wrote is thrown away.
+      // Not committed: what recovery and CREATE EXTENSION wrote is thrown away.
       open.close()
       slot.discard()
     }
@@ -63,17 +63,20 @@ function storeProblems(stores: StoreFactory, tenant: TenantName): readonly strin
 }
 
 function checkWithAmcheck(slot: WasmSlot): Omit<TenantCheck, 'tenant'> {
-  run(slot, 'CREATE EXTENSION IF NOT EXISTS amcheck')
   const problems: string[] = []
-  const btrees = run(slot, BTREES).rows.map(([oid]) => oid)
-  for (const oid of btrees) {
-    const { error } = readAnswer(slot.run(queryMessage(`SELECT bt_index_check(${oid}, true)`)))
-    if (error) problems.push(`index ${oid}: ${error.message}`)
+  // What Postgres stumbles over is a finding like any other, and not the end of the search.
+  const rowsOf = (what: string, sql: string): ResultSet['rows'] => {
+    const { result, error } = readAnswer(slot.run(queryMessage(sql)))
+    if (error) problems.push(`${what}: ${error.message}`)
+    return error ? [] : result.rows
   }
-  const tables = run(slot, TABLES).rows.map(([oid]) => oid)
-  for (const oid of tables) {
-    const found = run(slot, `SELECT blkno, offnum, msg FROM verify_heapam(${oid})`)
-    for (const [block, item, text] of found.rows) {
+  rowsOf('amcheck', 'CREATE EXTENSION IF NOT EXISTS amcheck')
+  const btrees = rowsOf('the list of indexes', BTREES)
+  for (const [oid] of btrees) rowsOf(`index ${oid}`, `SELECT bt_index_check(${oid}, true)`)
+  const tables = rowsOf('the list of tables', TABLES)
+  for (const [oid] of tables) {
+    const found = rowsOf(`table ${oid}`, `SELECT blkno, offnum, msg FROM verify_heapam(${oid})`)
+    for (const [block, item, text] of found) {
       problems.push(`table ${oid}, block ${block}, item ${item}: ${text}`)
     }
   }
@@ -85,12 +88,6 @@ const BTREES = `SELECT c.oid::text FROM pg_class c JOIN pg_am a ON a.oid = c.rel
   WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence = 'p' AND i.indisvalid`
 const TABLES = `SELECT oid::text FROM pg_class WHERE relkind IN ('r', 't', 'm')
   AND relpersistence = 'p'`
-
-function run(slot: WasmSlot, sql: string): ResultSet {
-  const { result, error } = readAnswer(slot.run(queryMessage(sql)))
-  if (error) throw error
-  return result
-}
 
 async function withStores<Result>(
   config: Config,
