@@ -14,6 +14,7 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
 import {
@@ -46,6 +47,9 @@ export interface LoadOptions {
 /** Assets, compiled module and bundle, built first if this is the first start of this build. */
 export async function loadEngineParts(options: LoadOptions = {}): Promise<EngineParts> {
   const stock = readStock()
+  // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
+  // by their hash, and checking them all at each start takes 30 ms of processor time.
+  setFlagsFromString('--wasm-lazy-validation')
   const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
   const fingerprint = await fingerprintOf(stock, nodeHash)
   const assets = await ensureAssets(fingerprint, options)
