@@ -1,13 +1,14 @@
 /**
- * Takes the meaning from `SET synchronous_commit = off`, which many programs say for speed. There it
- * means that a commit may stay in Postgres's memory until the WAL writer comes, within a second.
+ * Takes the meaning from `SET synchronous_commit = off`, which many programs say for speed. There
+ * it means that a commit may stay in Postgres's memory until the WAL writer comes, within a second.
  * Here no WAL writer comes, and a slot's memory ends with each nap: what was acknowledged would be
  * lost without any crash. So the words stay allowed, and mean `local`: the commit is in the WAL
  * before it is acknowledged, as promise 1 demands, and the store's one fsync follows either way.
  *
  * Postgres keeps the words of the setting in a table of (name, value, hidden); it is found by its
- * names and changed in the pre-main image. Source: guc_tables.c, synchronous_commit_options; xact.h,
- * SyncCommitLevel.
+ * names and changed in the pre-main image. Nothing else in that image may differ from stock.
+ *
+ * Source: guc_tables.c, synchronous_commit_options; xact.h, SyncCommitLevel.
  */
 import { assert } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
@@ -31,7 +32,10 @@ const LOCAL = 1
 /** struct config_enum_entry: pointer, int, bool with padding. */
 const ENTRY_BYTES = 12
 
-/** Changes the memory of an instance in which Postgres has not started. */
+/**
+ * Makes the words for "off" mean `local`. The memory is that of an instance in which Postgres has
+ * not started; an assertion fails if it is of a Postgres with another table.
+ */
 export function makeCommitsDurable(heap: Uint8Array): void {
   const view = new DataView(heap.buffer, heap.byteOffset, heap.byteLength)
   const tableAt = findTable(heap, view)
