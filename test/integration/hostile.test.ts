@@ -4,7 +4,9 @@
  * was acknowledged is there.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectPg, failureOf } from '../support/clients.ts'
@@ -130,4 +132,18 @@ test('verify names the table whose page was changed behind our back, and goes on
   }
   assert.match(problems.join('; '), /^table \d+: invalid page in block 0/)
   assert.ok(checked.tables > 50)
+})
+
+test('a pipeline that failed and was never synced swallows the query of another', async () => {
+  await using connection = await connectPg(server, 'pipeline')
+  const socket = connect(server.port, '127.0.0.1')
+  const startup = Buffer.from('\0\0\0\0\0\x03\0\0user\0u\0database\0pipeline\0\0')
+  startup.writeInt32BE(startup.length, 0)
+  // Execute of a portal that is not there; then a Query, which Postgres skips, because of no Sync.
+  const execute = Buffer.from('E\0\0\0\x09\0\0\0\0\0')
+  const query = Buffer.from('Q\0\0\0\x0dselect 1\0')
+  socket.write(Buffer.concat([startup, execute, query]))
+  for (let seen = ''; !seen.includes('34000'); seen += String((await once(socket, 'data'))[0]));
+  socket.end()
+  assert.deepEqual((await connection.client.query('select 2 as n')).rows, [{ n: 2 }])
 })

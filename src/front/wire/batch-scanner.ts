@@ -47,13 +47,19 @@ export class BatchScanner {
   scannedBytes = 0
   /** Bytes up to the end of the last message that makes a backend answer; 0 if there is none. */
   batchBytes = 0
-  /** The batch ends in Query, Sync or FunctionCall. */
+  /**
+   * The batch ends in Sync, or in a Query or FunctionCall with no extended message since the last
+   * Sync. After an error in one of those the backend skips everything up to Sync: given to another
+   * client in that state, it would skip that client's query, without an answer.
+   */
   batchComplete = false
   /** ReadyForQuery messages that the batch will be answered with. */
   readyCount = 0
   stop: ScanStop = 'more'
   plan: CopyPlan | undefined
   error: PgnapError | undefined
+  /** An extended message has come since the last Sync. */
+  #unsynced = false
 
   constructor(watch: CopyWatch) {
     this.#watch = watch
@@ -80,9 +86,11 @@ export class BatchScanner {
       }
       if (type !== FRONTEND.sync && this.#beginsCopy(type, bytes, at, next)) break
       at = next
+      if (role === Role.within) this.#unsynced = true
+      else if (type === FRONTEND.sync) this.#unsynced = false
       if (role === Role.within) continue
       this.batchBytes = at - start
-      this.batchComplete = role === Role.ready
+      this.batchComplete = role === Role.ready && !this.#unsynced
       if (role === Role.ready) this.readyCount++
     }
     this.scannedBytes = at - start
@@ -94,6 +102,11 @@ export class BatchScanner {
     this.batchBytes = 0
     this.batchComplete = false
     this.readyCount = 0
+  }
+
+  /** A Sync was passed over by somebody else. */
+  synced(): void {
+    this.#unsynced = false
   }
 
   #beginsCopy(type: number, bytes: Uint8Array, at: number, next: number): boolean {

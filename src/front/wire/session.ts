@@ -257,6 +257,7 @@ export class Session {
       at = next
       if (type !== FRONTEND.sync) continue
       this.#skipping = false
+      this.#scanner.synced()
       this.#send(readyForQuery(this.#client.transactionStatus))
       break
     }
