@@ -21,6 +21,7 @@ import type {
 } from './emscripten.ts'
 
 export const PGDATA = '/pglite/data'
+const COUNTERS_FILE = 'pgstat.stat'
 
 /** wasi-libc numbers of the errors that the tree can answer with. */
 const ERRNO: Readonly<Record<FileErrorName, number>> = {
@@ -115,6 +116,17 @@ export class SlotFiles {
     this.#tenant = tenant
     this.fault = undefined
     root.file = tenant.root
+  }
+
+  /**
+   * Removes the counters of `pg_stat_*` that a shutdown has written. The pool carries them from
+   * wake to wake itself, since they are lost in a crash; counted twice they would be wrong.
+   */
+  removeCounters(): void {
+    const folder = this.#files.lookup(this.#files.root, 'pg_stat')
+    if (folder && this.#files.lookup(folder, COUNTERS_FILE)) {
+      this.#files.unlink(folder, COUNTERS_FILE)
+    }
   }
 
   /** Throws what a store raised under Postgres, if anything. */

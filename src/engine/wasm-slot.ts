@@ -1,7 +1,7 @@
 /**
  * A slot made of one WASM Postgres.
  *
- *   empty --boot(files)--> loaded --unload()--> empty
+ *   empty --boot(files)--> loaded --unload() or shutDown()--> empty
  *     any --throw--> broken --discard()--> gone
  *
  * Everything here is synchronous. A slot that threw must be discarded: wasm memory after a trap, or
@@ -23,6 +23,9 @@ import { PGDATA } from './slot-files.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
 const STATUS_ALIVE = 99
+/** Exit status of a process that ended as it was asked to. */
+const STATUS_ENDED = 0
+const TERMINATE: Uint8Array = new Uint8Array([0x58, 0, 0, 0, 4])
 const MESSAGE_READY = 0x5a
 const MESSAGE_ERROR = 0x45
 const STATUS_BY_BYTE: Readonly<Record<number, TransactionStatus>> = {
@@ -120,6 +123,21 @@ export class WasmSlot implements Slot {
     this.#status = 'idle'
   }
 
+  shutDown(): void {
+    assert(this.#state === 'loaded', `only a loaded slot is shut down, not ${this.#state}`)
+    this.#state = 'broken'
+    const { files } = this.#instance
+    try {
+      endPostgres(this.#instance, this.#driver)
+      files.throwFault()
+    } catch (error) {
+      throw this.#explain(error)
+    }
+    files.removeCounters()
+    this.#state = 'empty'
+    this.#status = 'idle'
+  }
+
   discard(): void {
     this.#state = 'discarded'
   }
@@ -175,6 +193,22 @@ export function startPostgres(instance: Instance, parameters: readonly string[])
   } catch (error) {
     throw isExitStatus(error) ? didNotStart(instance, error.status) : error
   }
+}
+
+/**
+ * Lets the backend end as when its client says goodbye, outside PGlite's own mode, in which it
+ * would only wait for the next one. In single-user mode this writes the shutdown checkpoint.
+ * @throws PgnapError SLOT_LOST if it did not end, and whatever wasm threw
+ */
+function endPostgres({ module }: Instance, driver: Driver): void {
+  module._pgl_setPGliteActive(0)
+  try {
+    driver.run(TERMINATE)
+  } catch (error) {
+    if (isExitStatus(error) && error.status === STATUS_ENDED) return
+    throw error
+  }
+  throw new PgnapError('SLOT_LOST', 'Postgres did not end when it was told to')
 }
 
 function didNotStart({ lastWords }: Instance, status: number): PgnapError {

@@ -7,7 +7,7 @@
  * record of another kind (a sequence, a NOTIFY, a COMMIT in a procedure) may be among it.
  */
 import { LIMITS } from '../base/limits.ts'
-import type { TransactionStatus } from '../engine/engine.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
 /**
@@ -20,4 +20,15 @@ export function commitIfDue(files: TenantFiles, status: TransactionStatus): bool
   if (deferrable && files.dirtyBytes <= LIMITS.dirtyBytesMax) return false
   files.commit()
   return true
+}
+
+/**
+ * Takes a tenant out of its slot. Postgres is shut down, and what that wrote is committed, unless
+ * the store is as it was when the tenant woke.
+ * @throws what {@link commitIfDue} throws, and whatever the slot throws: it is lost then
+ */
+export function takeOut(slot: Slot, files: TenantFiles, wokenAt: TenantFiles['version']): void {
+  if (files.version === wokenAt) return slot.unload()
+  slot.shutDown()
+  files.commit()
 }

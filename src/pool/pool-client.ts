@@ -7,7 +7,7 @@ import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Session } from './session-carry.ts'
 import type { ClientEntry, RestingPhase, TenantEntry } from './pool-model.ts'
-import type { OpenTenant } from './tenant-source.ts'
+import type { OpenTenant, TenantFiles } from './tenant-source.ts'
 
 /** Where the time of a client's last batch went, in milliseconds. */
 export interface BatchTimings {
@@ -94,6 +94,8 @@ export interface LiveTenant {
   progress: MaintenanceProgress | undefined
   /** What its clients had set up when it last left its slot. */
   session: Session | undefined
+  /** What its store held before it woke. As long as that is so, there is nothing to shut down. */
+  wokenAt: TenantFiles['version']
   /** Of the last wake. */
   wakeMs: number
   awakeSinceMs: number
@@ -109,6 +111,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     open: undefined,
     progress: undefined,
     session: undefined,
+    wokenAt: undefined,
     wakeMs: 0,
     awakeSinceMs: 0,
     wokenFrom: 'cold',

@@ -229,6 +229,28 @@ test('a commit that fails is an error for the client, and the slot goes', async 
   assert.deepEqual([...stores.openTenants], ['acme'])
 })
 
+test('who wrote is shut down before it leaves; who did not is not', async () => {
+  const { connect, engine, stores } = await bench({ slotQuantumMs: 0 })
+  const [writer, reader] = [connect('writer'), connect('reader')]
+  await ask(writer, 'write')
+  assert.equal(await ask(reader, 'read'), 'did read')
+  await ask(writer, 'read')
+  assert.deepEqual(
+    engine.log.filter((line) => line.startsWith('shut down')),
+    ['shut down writer'],
+  )
+  await ask(writer, 'write')
+  stores.failCommit = new PgnapError('STORE_FULL', 'disk full')
+  assert.equal(
+    await ask(reader, 'read'),
+    'did read',
+    'a full disk is not the matter of a neighbour',
+  )
+  stores.failCommit = undefined
+  assert.equal(await ask(writer, 'write'), 'did write')
+  assert.equal(stores.committed.get('writer'), 3)
+})
+
 test('a tenant that cannot be opened or booted fails its clients and nobody else', async () => {
   const { connect, engine, stores } = await bench()
   stores.failOpen = new PgnapError('STORE_CORRUPT', 'bad page')

@@ -21,7 +21,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
 import { ABORT, DISCARD_ALL, SYNC } from './backend-query.ts'
-import { commitIfDue } from './commit-rule.ts'
+import { commitIfDue, takeOut } from './commit-rule.ts'
 import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { ClientEntry, SlotEntry } from './pool-model.ts'
@@ -424,6 +424,7 @@ export class Pool implements ClientHost {
       slotUsable = false
       const slot = this.#slots.get(entry)
       assert(slot, 'a slot is there before a tenant is put into it')
+      tenant.wokenAt = open.files.version
       slot.boot(open.files)
       if (tenant.session) restoreSession(slot, tenant.session)
       tenant.session = undefined
@@ -451,19 +452,18 @@ export class Pool implements ClientHost {
     try {
       const hasSession = tenant.clients.size > 0 && reason !== 'drain'
       const session = hasSession ? captureSession(slot) : undefined
-      if (session?.pinnedBy.length) {
-        return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
-      }
+      const pinned = session !== undefined && session.pinnedBy.length > 0
+      if (pinned) return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
       tenant.session = session
       this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
-      slot.unload()
+      takeOut(slot, open.files, tenant.wokenAt)
     } catch (error) {
       return void this.#lose(tenant, error)
     }
     this.#unload(tenant)
     this.#counters.evictions[reason]++
-    if (!slot.reusable) this.#counters.slotsRetired++
     const slotReusable = slot.reusable
+    if (!slotReusable) this.#counters.slotsRetired++
     this.#event({ type: 'evicted', tenant: tenant.entry, to: 'cold', slotReusable })
   }
 

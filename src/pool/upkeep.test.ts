@@ -51,6 +51,7 @@ class Tenant {
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
     unload: () => {},
+    shutDown: () => {},
     memoryBytes: 0,
     reusable: true,
     discard: () => {},

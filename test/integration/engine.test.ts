@@ -115,6 +115,27 @@ test('a slot boots many times and stays reusable', async () => {
   assert.equal(slot.memoryBytes, memoryBytes)
 })
 
+test('a shutdown leaves nothing to recover: unlogged rows and sequences stay', async () => {
+  const slot = await engine.createSlot()
+  const files = newTenant()
+  slot.boot(files)
+  runSql(slot, 'create table t(id serial); create unlogged table u(a int)')
+  runSql(slot, 'insert into u values (1)')
+  for (const id of ['1', '2', '3']) {
+    assert.equal(valueOf(slot, 'insert into t default values returning id'), id)
+    runSql(slot, 'begin')
+    runSql(slot, 'insert into u values (2)')
+    slot.shutDown()
+    slot.boot(files)
+    assert.equal(valueOf(slot, 'select string_agg(a::text, $$,$$) from u'), '1')
+    assert.equal(valueOf(slot, 'select count(*) from pg_ls_dir($$pg_stat$$)'), '0')
+  }
+  slot.unload()
+  slot.boot(files)
+  assert.equal(valueOf(slot, 'select count(*) from u'), '0', 'as after a crash')
+  assert.equal(slot.reusable, true)
+})
+
 test('transaction status follows the backend', async () => {
   const slot = await engine.createSlot()
   slot.boot(newTenant())

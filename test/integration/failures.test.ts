@@ -41,11 +41,17 @@ test('kill -9 in the middle of commits loses nothing that was acknowledged', asy
   const acknowledged = new Map<string, number>()
   for (let round = 0; round < 2; round++) {
     await using server = await startServer({ data, flags: ['--shards', '2', '--slots', '2'] })
-    const enough = Promise.withResolvers<void>()
-    let count = 0
-    const writers = tenants.map(async (tenant) => {
+    // All are there before the first one writes: who is killed while it connects has proved nothing.
+    for (const tenant of tenants) {
       await using connection = await connectPg(server, tenant)
       await connection.client.query('create table if not exists t(n int primary key)')
+    }
+    const connections = await Promise.all(tenants.map((tenant) => connectPg(server, tenant)))
+    const enough = Promise.withResolvers<void>()
+    let count = 0
+    const writers = connections.map(async (opened, index) => {
+      await using connection = opened
+      const tenant = tenants[index] ?? ''
       for (let n = (acknowledged.get(tenant) ?? 0) + 1; ; n++) {
         try {
           await connection.client.query('insert into t values ($1) on conflict do nothing', [n])

@@ -107,6 +107,21 @@ test('who leaves leaves nothing: no transaction, no setting, no temporary table'
   await pool.drain()
 })
 
+test('a nap is a shutdown: sequences go on, unlogged rows stay', async () => {
+  const name = newTenant()
+  const client = pool.connect(name)
+  await ask(client, 'create table t(id serial); create unlogged table u(n int)')
+  await ask(client, 'insert into u values (7)')
+  for (const id of ['1', '2', '3']) {
+    assert.equal(await ask(client, 'insert into t default values returning id'), id)
+    pool.nap(name)
+    assert.equal(await ask(client, 'select n from u'), '7')
+    pool.nap(name)
+  }
+  client.close()
+  await pool.drain()
+})
+
 test('idle time brings vacuum and analyze, and dead rows are remembered across naps', async () => {
   const name = newTenant()
   const client = pool.connect(name)

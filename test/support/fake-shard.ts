@@ -36,6 +36,7 @@ export class FakeFiles {
   dirtyBytes = 0
   walBytesWritten = 0
   commits = 0
+  version = 0
 
   constructor(stores: FakeStores, tenant: string) {
     this.stores = stores
@@ -64,6 +65,7 @@ export class FakeFiles {
     this.dirty = this.walDirty = false
     this.dirtyBytes = 0
     this.commits++
+    this.version++
   }
 
   touch(wal: boolean): void {
@@ -124,6 +126,12 @@ export class FakeSlot implements Slot {
 
   unload(): void {
     this.files = undefined
+  }
+
+  shutDown(): void {
+    this.log.push(`shut down ${this.files?.tenant}`)
+    this.files?.touch(true)
+    this.unload()
   }
 
   discard(): void {
