@@ -43,6 +43,7 @@ export const ERRORS = {
   QUERY_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
   SLOT_MEMORY_EXHAUSTED: { sqlState: '53200', kind: 'fix', httpStatus: 507 },
   SLOT_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
+  IMAGE_INVALID: { sqlState: 'XX001', kind: 'retry', httpStatus: 503 },
   SETTINGS_REFUSED: { sqlState: 'F0000', kind: 'retry', httpStatus: 503 },
   SHARD_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
   SHUTTING_DOWN: { sqlState: '57P01', kind: 'wait', httpStatus: 503 },

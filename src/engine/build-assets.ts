@@ -1,9 +1,15 @@
 /**
  * Makes the assets of an engine from stock PGlite, with no recompiled Postgres:
  *
- *   1. the template: initdb with small WAL segments, VACUUM FREEZE, clean shutdown, spare WAL gone
+ *   1. a cluster: initdb with small WAL segments, VACUUM FREEZE, clean shutdown, spare WAL gone
  *   2. the overlay: side modules whose memory import is declared like the slot's, extension files
  *   3. the pre-main image: one instance, side modules loaded, main not called
+ *   4. the base: Postgres started on the cluster and idle, its catalogs read, its files
+ *      checkpointed; the files at that moment are the template, so that a tenant which has written
+ *      nothing *is* the base, and Postgres need not be started for it
+ *
+ * The base starts by recovery, as a tenant does whose image was dropped: the more alike the two,
+ * the smaller is what distinguishes them.
  *
  * The result is reproducible as far as clocks and randomness are: whoever calls this freezes both
  * (host/node/engine-build), because initdb writes them into the cluster, and a store is a
@@ -11,6 +17,7 @@
  */
 import { PGlite } from '@electric-sql/pglite'
 import { assert } from '../base/assert.ts'
+import { fromUtf8, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
@@ -18,15 +25,28 @@ import type { EmscriptenFactory } from './emscripten.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import { type EngineAssets, fingerprintOf, type StockFiles } from './engine-assets.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
-import { BASE_LIBRARIES, Instance, LIBRARY_FOLDER, type LibraryExports } from './instance.ts'
-import { captureMemory } from './memory-image.ts'
-import { WAL_SEGMENT_BYTES } from './recipe.ts'
+import {
+  BASE_LIBRARIES,
+  FIRST_FILE_DESCRIPTOR,
+  Instance,
+  type InstanceParts,
+  LIBRARY_FOLDER,
+  type LibraryExports,
+} from './instance.ts'
+import { type BaseImage, imageOf, layOut } from './base-memory.ts'
+import { Driver } from './driver.ts'
+import { memoryDeltaCode } from './memory-delta-code.ts'
+import { bindMemoryDelta, SCRATCH_WASM_PAGES } from './memory-delta.ts'
+import { findRandomState, seedStatement } from './random-state.ts'
+import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
+import { startPostgres } from './wasm-slot.ts'
 import { readTar } from './tar.ts'
 import { withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
 
 const MIB = 1024 * 1024
+const WASM_PAGE_BYTES = 65_536
 const WAL_PAGE_BYTES = 8192
 /** A checkpoint record with its header; what follows it in the segment is not needed. */
 const CHECKPOINT_RECORD_BYTES_MAX = 256
@@ -46,15 +66,15 @@ export interface BuildOptions {
 export async function buildAssets(options: BuildOptions): Promise<EngineAssets> {
   const { stock, progress } = options
   progress('initdb')
-  const template = await buildTemplate(options)
+  const cluster = await buildCluster(options)
   progress('side modules')
   const libraries = await stockLibraries()
   const overlay = buildOverlay(stock, libraries)
   const libraryExports = exportsOf(libraries, options.compile)
-  progress('pre-main image')
+  progress('memory images')
   const fingerprint = await fingerprintOf(stock)
-  const preMain = await buildPreMain(options, { template, overlay, libraryExports })
-  return { fingerprint, template, overlay, libraryExports, preMain }
+  const images = await buildImages(options, { cluster, overlay, libraryExports })
+  return { fingerprint, overlay, libraryExports, ...images }
 }
 
 type PgliteFs = {
@@ -64,7 +84,7 @@ type PgliteFs = {
   readFile(path: string): Uint8Array
 }
 
-async function buildTemplate({ clock }: BuildOptions): Promise<Template> {
+async function buildCluster({ clock }: BuildOptions): Promise<Template> {
   const pglite = await PGlite.create({
     initDbStartParams: [`--wal-segsize=${WAL_SEGMENT_BYTES / MIB}`],
     startParams: [...PGlite.defaultStartParams, '-c', 'wal_recycle=off', '-c', 'min_wal_size=2MB'],
@@ -173,24 +193,143 @@ function exportsOf(libraries: FilePack, compile: BuildOptions['compile']): Libra
   return exports
 }
 
-async function buildPreMain(
+/** What a new backend reads of the catalogs before it can answer what clients usually ask first. */
+const WARMING: readonly string[] = [
+  'select 1',
+  `select c.relname, a.attname, t.typname from pg_class c
+     join pg_attribute a on a.attrelid = c.oid join pg_type t on t.oid = a.atttypid
+     where c.relname = 'pg_namespace' order by 2`,
+  `select count(*) from pg_proc where proname like 'a%'`,
+  'do $$ begin perform now(); end $$',
+  'select $$a$$::text = $$b$$, 1::bigint + 1, now()::date, $${}$$::jsonb',
+]
+
+type Images = Pick<
+  EngineAssets,
+  'template' | 'base' | 'idle' | 'preMain' | 'tableLength' | 'randomStateAt'
+>
+
+async function buildImages(
   { stock, factory, compile, clock }: BuildOptions,
   {
-    template,
+    cluster,
     overlay,
     libraryExports,
-  }: Pick<EngineAssets, 'template' | 'overlay' | 'libraryExports'>,
-): Promise<EngineAssets['preMain']> {
-  const module = compile(withMemoryLimits(stock.wasm, slotMemory))
-  const bundle = stock.bundle.slice().buffer as ArrayBuffer
-  const serverLog = (): void => {}
-  const shared = { factory, module, bundle, overlay, libraryExports, memory: slotMemory }
-  const parts = { ...shared, serverLog, dirtyBytesMax: Number.POSITIVE_INFINITY }
-  const instance = await Instance.create(parts, TenantFiles.inMemory({ template, clock }))
-  makeCommitsDurable(instance.module.HEAPU8)
-  return captureMemory(instance.module.HEAPU8, {
-    stackPointer: Number(instance.module.___stack_pointer.value),
-    tableLength: instance.tableLength,
-    heapEnd: instance.heapEnd,
+  }: Pick<EngineAssets, 'overlay' | 'libraryExports'> & { readonly cluster: Template },
+): Promise<Images> {
+  const parts: InstanceParts = {
+    factory,
+    module: compile(withMemoryLimits(stock.wasm, slotMemory)),
+    bundle: stock.bundle.slice().buffer as ArrayBuffer,
+    overlay,
+    libraryExports,
+    memory: slotMemory,
+    serverLog: () => {},
+    dirtyBytesMax: Number.POSITIVE_INFINITY,
+  }
+  const start = async (template: Template): Promise<Run> => {
+    const files = TenantFiles.inMemory({ template, clock })
+    return startRun(await Instance.create(parts, files), files)
+  }
+  const first = await start(cluster)
+  first.run('checkpoint')
+  const started = Template.fromFiles(first.files)
+  first.run(seedStatement)
+  const randomStateAt = findRandomState(first.instance.module.HEAPU8)
+
+  const { instance, files, run, preMain, tableLength } = await start(started)
+  for (const statement of WARMING) run(statement)
+  run('checkpoint')
+  const template = Template.fromFiles(files)
+  const base = imageOf(instance.module.HEAPU8, instance.heapEnd)
+  const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
+  assert(descriptors, 'an idle backend has only its own files open')
+  const inodes = sameFiles(files, TenantFiles.inMemory({ template, clock }))
+  return {
+    template,
+    base,
+    idle: {
+      stackPointer: Number(instance.module.___stack_pointer.value),
+      libraryHandles: instance.libraryHandles,
+      descriptors: descriptors.map((descriptor) => {
+        const ino = inodes.get(descriptor.ino)
+        assert(ino, 'what is open is in the template')
+        return { ...descriptor, ino }
+      }),
+    },
+    preMain: {
+      stackPointer: preMain.stackPointer,
+      delta: deltaOf(preMain.image, base, compile),
+    },
+    tableLength,
+    randomStateAt,
+  }
+}
+
+interface Run {
+  readonly instance: Instance
+  readonly files: TenantFiles
+  readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
+  readonly tableLength: number
+  readonly run: (statement: string) => void
+}
+
+/** Starts Postgres in a new instance, whose memory before that is kept. */
+function startRun(instance: Instance, files: TenantFiles): Run {
+  const { module, tableLength } = instance
+  makeCommitsDurable(module.HEAPU8)
+  const preMain = {
+    image: imageOf(module.HEAPU8, instance.heapEnd),
+    stackPointer: Number(module.___stack_pointer.value),
+  }
+  // Made here, as in a slot: it adds functions to the table.
+  const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
+  instance.files.switchTo(files)
+  startPostgres(instance, START_PARAMETERS)
+  const run = (statement: string): void => {
+    const text = utf8(statement)
+    const message = new Uint8Array(text.length + 6)
+    message[0] = 0x51
+    new DataView(message.buffer).setUint32(1, text.length + 5)
+    message.set(text, 5)
+    const answer = fromUtf8(driver.run(message).slice())
+    assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)
+  }
+  return { instance, files, preMain, tableLength, run }
+}
+
+/** One memory against another, both as images. */
+function deltaOf(
+  image: BaseImage,
+  base: BaseImage,
+  compile: BuildOptions['compile'],
+): EngineAssets['preMain']['delta'] {
+  const slot = layOut(image, slotMemory)
+  const laidOut = layOut(base, slotMemory)
+  // All of the base must be comparable, however short the other one is.
+  const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
+  if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
+  const scratch = new WebAssembly.Memory({
+    initial: SCRATCH_WASM_PAGES,
+    maximum: SCRATCH_WASM_PAGES,
+    shared: slotMemory.shared,
   })
+  const code = compile(memoryDeltaCode(slotMemory))
+  const delta = bindMemoryDelta({ slot: slot.memory, base: laidOut, code, scratch })
+  return delta.capture(Math.max(slot.endBytes, laidOut.endBytes))
+}
+
+/** Inode numbers of the files of one tree, by those of another tree with the same names. */
+function sameFiles(from: TenantFiles, to: TenantFiles): ReadonlyMap<number, number> {
+  const inodes = new Map<number, number>()
+  const walk = (a: TenantFiles['root'], b: TenantFiles['root']): void => {
+    inodes.set(a.ino, b.ino)
+    if (!a.isDirectory) return
+    for (const name of to.list(b)) {
+      const [inA, inB] = [from.lookup(a, name), to.lookup(b, name)]
+      if (inA && inB) walk(inA, inB)
+    }
+  }
+  walk(from.root, to.root)
+  return inodes
 }

@@ -31,6 +31,18 @@ export interface EmscriptenStream {
   flags: number
 }
 
+/** What Emscripten makes a descriptor of. */
+export interface EmscriptenStreamParts {
+  readonly node: EmscriptenNode
+  readonly path: string
+  readonly flags: number
+  readonly seekable: boolean
+  readonly position: number
+  readonly stream_ops: object
+  readonly ungotten: readonly number[]
+  readonly error: boolean
+}
+
 /** Emscripten's file system; errno values are those of wasi-libc. */
 export interface EmscriptenFs {
   readonly ErrnoError: new (errno: number) => Error & { readonly errno: number }
@@ -53,6 +65,7 @@ export interface EmscriptenFs {
     mode: number,
     device: number,
   ): EmscriptenNode
+  createStream(parts: EmscriptenStreamParts, fd: number): EmscriptenStream
   destroyNode(node: EmscriptenNode): void
   lookupNode(parent: EmscriptenNode, name: string): EmscriptenNode
   lookupPath(path: string): { readonly node: EmscriptenNode }

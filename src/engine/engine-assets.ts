@@ -1,13 +1,13 @@
 /**
- * What an engine needs beside the stock files of PGlite, as one file: template, pre-main image and
- * the files laid over the stock bundle. Made once per build by `build-assets.ts`, kept in a cache,
- * verified by hash whenever it is read.
+ * What an engine needs beside the stock files of PGlite, as one file: template, base and pre-main
+ * images, and the files laid over the stock bundle. Made once per build by `build-assets.ts`, kept
+ * in a cache, verified by hash whenever it is read.
  *
  *   offset | size | field
  *        0 |    8 | magic "PGNAPENG"
  *        8 |    4 | format version, u32 little endian
  *       12 |    4 | length of the header, u32 little endian
- *       16 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the pre-main image)
+ *       16 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the images)
  *          |      | padding to a multiple of 4096, then the sections, each padded likewise
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
@@ -16,11 +16,13 @@ import type { Fingerprint } from '../base/ids.ts'
 import { Template } from '../store/template.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import type { LibraryExports } from './instance.ts'
-import type { MemoryImage } from './memory-image.ts'
+import type { BaseImage } from './base-memory.ts'
+import type { PackedDelta } from './memory-delta.ts'
+import type { RunState } from './slot-image.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 1
+const FORMAT_VERSION = 2
 const ALIGNMENT = 4096
 const PREFIX_BYTES = 16
 
@@ -40,9 +42,24 @@ export interface StockFiles {
 export interface EngineAssets {
   readonly fingerprint: Fingerprint
   readonly template: Template
-  readonly preMain: MemoryImage
+  /** The memory of a Postgres that is started on the template and idle. */
+  readonly base: BaseImage
+  /** What else there is to know of that Postgres. */
+  readonly idle: RunState
+  /** An instance in which Postgres has not started: what differs from the base. */
+  readonly preMain: PreMainImage
+  /** Entries of the function table of every instance. */
+  readonly tableLength: number
+  /** Where the state of SQL's `random()` lies. */
+  readonly randomStateAt: number
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
+}
+
+export interface PreMainImage {
+  readonly delta: PackedDelta
+  /** Value of `__stack_pointer`. */
+  readonly stackPointer: number
 }
 
 interface Section {
@@ -55,11 +72,20 @@ interface Header {
   readonly fingerprint: string
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
-  readonly preMain: { stackPointer: number; tableLength: number; heapEnd: number }
+  readonly idle: RunState
+  readonly preMain: { stackPointer: number; endBytes: number }
+  readonly tableLength: number
+  readonly randomStateAt: number
 }
 
-type SectionName = 'template' | 'overlay' | 'runs' | 'pages'
-const SECTION_NAMES: readonly SectionName[] = ['template', 'overlay', 'runs', 'pages']
+type SectionName = 'template' | 'overlay' | 'baseRuns' | 'basePages' | 'preMain'
+const SECTION_NAMES: readonly SectionName[] = [
+  'template',
+  'overlay',
+  'baseRuns',
+  'basePages',
+  'preMain',
+]
 
 /**
  * SHA-256 as lower-case hex; a host may have a faster one than Web Crypto, which copies its input.
@@ -83,12 +109,13 @@ export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Pro
 }
 
 export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<ArrayBuffer>> {
-  const { preMain } = assets
+  const { base, preMain } = assets
   const contents: Record<SectionName, Uint8Array> = {
     template: assets.template.serialize(),
     overlay: serializePack(assets.overlay),
-    runs: new Uint8Array(preMain.runs.buffer, preMain.runs.byteOffset, preMain.runs.byteLength),
-    pages: preMain.pages,
+    baseRuns: new Uint8Array(base.runs.buffer, base.runs.byteOffset, base.runs.byteLength),
+    basePages: base.pages,
+    preMain: preMain.delta.bytes,
   }
   const sections: Partial<Record<SectionName, Section>> = {}
   let offset = 0
@@ -97,13 +124,15 @@ export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<
     sections[name] = { offset, length: bytes.length, sha256: await sha256(bytes) }
     offset += padded(bytes.length)
   }
-  const { stackPointer, tableLength, heapEnd } = preMain
   const header = utf8(
     JSON.stringify({
       fingerprint: assets.fingerprint,
       sections,
       libraryExports: assets.libraryExports,
-      preMain: { stackPointer, tableLength, heapEnd },
+      idle: assets.idle,
+      preMain: { stackPointer: preMain.stackPointer, endBytes: preMain.delta.endBytes },
+      tableLength: assets.tableLength,
+      randomStateAt: assets.randomStateAt,
     }),
   )
   const start = new Uint8Array(padded(PREFIX_BYTES + header.length))
@@ -152,18 +181,22 @@ export function parseVerifiedAssets(bytes: Uint8Array): EngineAssets {
 }
 
 function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
-  const runs = section('runs')
+  const runs = section('baseRuns')
+  const { stackPointer, endBytes } = header.preMain
   return {
     fingerprint: header.fingerprint as Fingerprint,
     // Its own checksum is inside what the hash of the section has proven.
     template: Template.parse(section('template'), { checked: true }),
+    base: {
+      runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
+      pages: section('basePages'),
+    },
+    idle: header.idle,
+    preMain: { stackPointer, delta: { bytes: section('preMain'), endBytes } },
+    tableLength: header.tableLength,
+    randomStateAt: header.randomStateAt,
     overlay: parsePack(section('overlay')),
     libraryExports: header.libraryExports,
-    preMain: {
-      ...header.preMain,
-      runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
-      pages: section('pages'),
-    },
   }
 }
 

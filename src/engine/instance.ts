@@ -6,6 +6,8 @@
  */
 import { assert } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import type {
   EmscriptenFactory,
@@ -17,7 +19,7 @@ import type {
 import type { FilePack } from './file-pack.ts'
 import type { InterruptFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
-import { SlotFiles } from './slot-files.ts'
+import { PGDATA, SlotFiles } from './slot-files.ts'
 
 const WASM_PREFIX = '/pglite'
 export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
@@ -42,6 +44,10 @@ const DIRENT_DIRECTORY = 4
 const DIRENT_FILE = 8
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
+/** Descriptors below belong to the instance: stdio and the self-pipe. */
+export const FIRST_FILE_DESCRIPTOR = 5
+/** struct pg_prng_state: two 64-bit words. */
+const RANDOM_STATE_BYTES = 16
 
 /** Names of the functions that side modules export, by the module's file name. */
 export type LibraryExports = Readonly<Record<string, readonly string[]>>
@@ -82,6 +88,8 @@ export class Instance {
   readonly #libraries = new Set<string>()
   #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
+  /** What dlopen(3) has returned for base libraries since this run of Postgres began. */
+  readonly #handles = new Set<number>()
 
   private constructor(parts: InstanceParts) {
     this.memory = new WebAssembly.Memory({
@@ -124,17 +132,19 @@ export class Instance {
 
   get interruptFlags(): InterruptFlags {
     if (this.#flags) return this.#flags
-    const address = (name: string): number => {
-      const symbol = this.#exports[name]
-      assert(symbol instanceof WebAssembly.Global, `the module exports ${name}`)
-      return Number(symbol.value)
-    }
     this.#flags = {
       memory: this.memory,
-      interruptPendingAt: address('InterruptPending'),
-      queryCancelPendingAt: address('QueryCancelPending'),
+      interruptPendingAt: this.#addressOf('InterruptPending'),
+      queryCancelPendingAt: this.#addressOf('QueryCancelPending'),
     }
     return this.#flags
+  }
+
+  /** Where a variable of Postgres lies. */
+  #addressOf(name: string): number {
+    const symbol = this.#exports[name]
+    assert(symbol instanceof WebAssembly.Global, `the module exports ${name}`)
+    return Number(symbol.value)
   }
 
   /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
@@ -142,13 +152,58 @@ export class Instance {
     return this.#lastWords
   }
 
+  /** Handles of libraries that Postgres has opened, as the JavaScript loader knows them. */
+  get libraryHandles(): readonly number[] {
+    return [...this.#handles]
+  }
+
   /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
   forgetRun(): void {
     const { FS } = this.module
     this.#lastWords = undefined
+    this.#handles.clear()
     for (const descriptor of PIPE_DESCRIPTORS) FS.streams[descriptor] = null
     this.#removeSharedMemoryFiles()
     FS.chdir('/')
+  }
+
+  /**
+   * Goes on with a run of Postgres whose memory has been put here: its self-pipe, its working
+   * folder, and its library handles, which are addresses in that memory.
+   */
+  resumeRun(libraryHandles: readonly number[]): void {
+    const { FS } = this.module
+    this.forgetRun()
+    const pipe = this.#ensureSelfPipe()
+    PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = pipe[index]))
+    FS.chdir(PGDATA)
+    for (const handle of libraryHandles) {
+      const opened = this.#imports['_dlopen_js']?.(handle)
+      assert(opened, 'a library that a run has opened is loaded in every instance')
+    }
+  }
+
+  /** Makes the memory at least so large. It never shrinks again. */
+  growTo(bytes: number): void {
+    if (bytes <= this.module.HEAPU8.length) return
+    const grown = this.#imports['emscripten_resize_heap']?.(bytes)
+    if (grown && this.module.HEAPU8.length >= bytes) return
+    throw new PgnapError('SLOT_MEMORY_EXHAUSTED', 'a slot could not grow for its tenant', {
+      hint: 'the machine is short of memory: lower --slots or --image-cache',
+    })
+  }
+
+  /**
+   * Gives Postgres's random numbers another seed, so that two runs that came from one image do not
+   * produce the same. Also those of SQL's `random()`, if their address is given: a session that
+   * goes on after a nap keeps its sequence (it may have called `setseed`), a copy must not.
+   */
+  renewRandom(random: Random, randomStateAt: number | undefined): void {
+    const addresses = [this.#addressOf('pg_global_prng_state')]
+    if (randomStateAt !== undefined) addresses.push(randomStateAt)
+    for (const address of addresses) {
+      this.module.HEAPU8.set(random.bytes(RANDOM_STATE_BYTES), address)
+    }
   }
 
   /**
@@ -247,6 +302,7 @@ export class Instance {
     const isBase = BASE_LIBRARIES.some((name) => path === `${LIBRARY_FOLDER}/${name}`)
     if (!isBase && !this.#libraries.has(path)) return 0
     const loaded = original(handle)
+    if (loaded) this.#handles.add(handle)
     if (loaded && !isBase) this.extraLibraries = true
     return loaded
   }
@@ -278,6 +334,7 @@ export class Instance {
     return at - buffer
   }
 
+  /** pipe2(2): Postgres makes one pair at each start, and gets the same one each time. */
   #pipe(original: WasmImport, pointer: number, flags: number): number {
     const { FS } = this.module
     if (!this.#selfPipe) {
@@ -288,6 +345,19 @@ export class Instance {
     PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = this.#selfPipe?.[index]))
     new Int32Array(this.module.HEAPU8.buffer).set(PIPE_DESCRIPTORS, pointer >> 2)
     return 0
+  }
+
+  /** The self-pipe, made now if Postgres has never started in this instance. */
+  #ensureSelfPipe(): readonly (EmscriptenStream | null | undefined)[] {
+    if (this.#selfPipe) return this.#selfPipe
+    // The two numbers that pipe2 writes go to the end of memory, which is then as it was.
+    const heap = this.module.HEAPU8
+    const scratch = heap.length - 8
+    const before = heap.slice(scratch)
+    this.#imports['__syscall_pipe2']?.(scratch, 0)
+    heap.set(before, scratch)
+    assert(this.#selfPipe, 'a pipe can be made')
+    return this.#selfPipe
   }
 
   /**

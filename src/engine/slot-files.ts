@@ -7,6 +7,8 @@
  * is told EIO, and the real error is kept in `fault` for the slot to throw after the run.
  */
 import { assert } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { InodeNo } from '../base/ids.ts'
 import {
   FileError,
   type FileErrorName,
@@ -60,6 +62,14 @@ interface PgdataNode extends EmscriptenNode {
 
 interface PgdataStream {
   readonly node: PgdataNode
+  readonly position: number
+}
+
+/** An open descriptor of a file of PGDATA, as data. */
+export interface Descriptor {
+  readonly fd: number
+  readonly ino: number
+  readonly flags: number
   readonly position: number
 }
 
@@ -119,6 +129,61 @@ export class SlotFiles {
   }
 
   /**
+   * What is open now; undefined if something outside PGDATA is, which nobody could open again.
+   * Descriptors below `fromFd` belong to the instance.
+   */
+  descriptors(fromFd: number): readonly Descriptor[] | undefined {
+    const found: Descriptor[] = []
+    for (const [fd, stream] of this.#fs.streams.entries()) {
+      if (!stream || fd < fromFd) continue
+      if (stream.node.mount !== this.#root?.mount) return undefined
+      const { ino } = (stream.node as PgdataNode).file
+      found.push({ fd, ino, flags: stream.flags, position: stream.position })
+    }
+    return found
+  }
+
+  /**
+   * Opens the files of the tenant in here at the numbers they had, in this slot or another.
+   * @throws PgnapError IMAGE_INVALID if one of them does not exist
+   */
+  reopen(descriptors: readonly Descriptor[]): void {
+    const fs = this.#fs
+    const opened = descriptors.map((descriptor) => {
+      const file = this.#files.fileOf(descriptor.ino as InodeNo)
+      if (!file) throw new PgnapError('IMAGE_INVALID', `file ${descriptor.ino} does not exist`)
+      // The files may have stayed open while their tenant was in no slot, and be held from then.
+      file.holders = 0
+      return { ...descriptor, file }
+    })
+    for (const { fd, flags, position, file } of opened) {
+      const node = this.#detachedNode(file)
+      fs.createStream(
+        {
+          node,
+          path: node.name,
+          flags,
+          seekable: true,
+          position,
+          stream_ops: node.stream_ops,
+          ungotten: [],
+          error: false,
+        },
+        fd,
+      )
+      this.#files.retain(file)
+    }
+  }
+
+  /** A node for a descriptor: names are looked up anew, and the file may have none any more. */
+  #detachedNode(file: FileNode): PgdataNode {
+    assert(this.#root, 'PGDATA is mounted before a file is opened')
+    const node = this.#newNode(this.#root, file.name, file)
+    this.#fs.hashRemoveNode(node)
+    return node
+  }
+
+  /**
    * Removes the counters of `pg_stat_*` that a shutdown has written. The pool carries them from
    * wake to wake itself, since they are lost in a crash; counted twice they would be wrong.
    */
@@ -172,11 +237,16 @@ export class SlotFiles {
   }
 
   #node(parent: EmscriptenNode | null, name: string, file: FileNode): PgdataNode {
+    const node = this.#newNode(parent, name, file)
+    if (parent) this.#nodes.push(node)
+    return node
+  }
+
+  #newNode(parent: EmscriptenNode | null, name: string, file: FileNode): PgdataNode {
     const node = this.#fs.createNode(parent, name, file.mode, 0) as PgdataNode
     node.file = file
     node.node_ops = file.isDirectory ? this.#directoryOperations : this.#fileOperations
     node.stream_ops = file.isDirectory ? this.#directoryStream : this.#fileStream
-    if (parent) this.#nodes.push(node)
     return node
   }
 

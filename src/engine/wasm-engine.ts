@@ -6,13 +6,14 @@ import { assert } from '../base/assert.ts'
 import type { Fingerprint } from '../base/ids.ts'
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { Random } from '../base/random.ts'
 import type { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
 import { Instance, type InstanceParts, wasmPages } from './instance.ts'
-import { bindPageClearer } from './page-clearer.ts'
+import { type BaseMemory, bindMemoryDelta, SCRATCH_WASM_PAGES } from './memory-delta.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -22,11 +23,14 @@ export interface WasmEngineOptions {
   readonly factory: EmscriptenFactory
   /** `pglite.wasm` with the limits of {@link slotMemory}, compiled. */
   readonly module: WebAssembly.Module
-  /** {@link pageClearerCode} for the same limits, compiled. */
-  readonly pageClearer: WebAssembly.Module
+  /** {@link memoryDeltaCode} for the same limits, compiled; absent where that is impossible. */
+  readonly deltaCode?: WebAssembly.Module
+  /** The base of `assets`, laid out; one per process. */
+  readonly base: BaseMemory
   /** `pglite.data`. */
   readonly bundle: ArrayBuffer
   readonly clock: Clock
+  readonly random: Random
   /** Ceiling of one slot's memory in bytes; beyond it a query gets SQLSTATE 53200. */
   readonly slotMemoryBytesMax?: number
   /** Heap beyond which a slot is not reused for another tenant, in bytes. */
@@ -34,6 +38,8 @@ export interface WasmEngineOptions {
   readonly answerBytesMax?: number
   /** Bytes that one statement may dirty before they are committed in the middle of it. */
   readonly dirtyBytesMax?: number
+  /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
+  readonly verifySwaps?: boolean
   /** Lines that Postgres writes to its log (only FATAL and PANIC, see the recipe). */
   readonly serverLog?: (line: string) => void
 }
@@ -52,12 +58,18 @@ export class WasmEngine implements Engine {
   readonly template: Template
   readonly #options: WasmEngineOptions
   readonly #parts: InstanceParts
+  readonly #scratch: WebAssembly.Memory
 
   constructor(options: WasmEngineOptions) {
     const { assets } = options
     this.fingerprint = assets.fingerprint
     this.template = assets.template
     this.#options = options
+    this.#scratch = new WebAssembly.Memory({
+      initial: SCRATCH_WASM_PAGES,
+      maximum: SCRATCH_WASM_PAGES,
+      shared: slotMemory.shared,
+    })
     this.#parts = {
       factory: options.factory,
       module: options.module,
@@ -74,20 +86,30 @@ export class WasmEngine implements Engine {
   }
 
   async createSlot(): Promise<WasmSlot> {
-    const { assets, clock } = this.#options
+    const { assets, base, clock, deltaCode, random } = this.#options
     const placeholder = TenantFiles.inMemory({ template: this.template, clock })
     const instance = await Instance.create(this.#parts, placeholder)
     assert(
-      instance.tableLength === assets.preMain.tableLength,
-      `a function table of ${instance.tableLength}, not ${assets.preMain.tableLength} entries`,
+      instance.tableLength === assets.tableLength,
+      `a function table of ${instance.tableLength}, not ${assets.tableLength} entries`,
     )
+    const delta = bindMemoryDelta({
+      slot: instance.memory,
+      base,
+      ...(deltaCode ? { code: deltaCode } : {}),
+      scratch: this.#scratch,
+    })
+    delta.revert(Math.max(instance.heapEnd, base.endBytes))
     return new WasmSlot({
       instance,
-      preMain: assets.preMain,
-      pageClearer: bindPageClearer(this.#options.pageClearer, instance.memory),
+      delta,
+      assets,
+      baseEndBytes: base.endBytes,
+      random,
       startParameters: START_PARAMETERS,
       retireBytes: this.#options.slotRetireBytes ?? LIMITS.slotRetireBytes,
       answerBytesMax: this.#options.answerBytesMax ?? LIMITS.answerBytesMax,
+      verifySwaps: this.#options.verifySwaps ?? false,
     })
   }
 }

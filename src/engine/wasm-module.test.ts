@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { pageClearerCode } from './page-clearer.ts'
+import { memoryDeltaCode } from './memory-delta-code.ts'
 import { memoryMinimumPages, withMemoryLimits } from './wasm-module.ts'
 
-// A real module with a memory import in the middle of its import section.
-const MODULE = pageClearerCode({ minimumPages: 1, maximumPages: 16, shared: false })
+// A real module that imports three memories.
+const MODULE = memoryDeltaCode({ minimumPages: 1, maximumPages: 16, shared: false })
 
 test('any limits can be declared, and the module stays valid', () => {
   const limits = fc
@@ -28,7 +28,10 @@ test('a memory of another kind is refused by the changed module', () => {
   const shared = withMemoryLimits(MODULE, { minimumPages: 1, maximumPages: 16, shared: true })
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 16 })
   const module = new WebAssembly.Module(shared)
-  assert.throws(() => new WebAssembly.Instance(module, { env: { memory } }), WebAssembly.LinkError)
+  assert.throws(
+    () => new WebAssembly.Instance(module, { env: { memory, base: memory, scratch: memory } }),
+    WebAssembly.LinkError,
+  )
 })
 
 test('bytes that are no module with a memory are an assertion, not a wrong answer', () => {

@@ -1,6 +1,6 @@
 /**
- * The few things pgnap must do to a WebAssembly binary as bytes: find its imported memory and
- * declare other limits for it, and list what a side module exports.
+ * The one thing pgnap must do to a WebAssembly binary as bytes: find its imported memories and
+ * declare other limits for them.
  *
  * Stock PGlite imports a memory of at least 128 MiB. A slot needs a fifth of that, and the memory
  * has to be *shared* so that another thread can raise Postgres's interrupt flags. Both are
@@ -31,11 +31,15 @@ export interface MemoryLimits {
   readonly shared: boolean
 }
 
-interface MemoryImport {
-  /** Where the import section starts (its id byte), and where its content starts and ends. */
+interface ImportSection {
+  /** Where the section starts (its id byte), and where its content starts and ends. */
   readonly sectionAt: number
   readonly contentAt: number
   readonly contentEnd: number
+  readonly memories: readonly MemoryImport[]
+}
+
+interface MemoryImport {
   /** Where the limits of the memory start and end. */
   readonly limitsAt: number
   readonly limitsEnd: number
@@ -81,35 +85,40 @@ class Cursor {
   }
 }
 
-/** `module` with other limits on its imported memory. The input is not changed. */
+/** `module` with other limits on each memory it imports. The input is not changed. */
 export function withMemoryLimits(
   module: Uint8Array,
   limits: MemoryLimits,
 ): Uint8Array<ArrayBuffer> {
   assert(limits.minimumPages <= limits.maximumPages, 'minimum memory is at most the maximum')
-  const found = findMemoryImport(module)
+  const { sectionAt, contentAt, contentEnd, memories } = findImports(module)
   const encoded = Uint8Array.from([
     limits.shared ? LIMITS_SHARED_WITH_MAXIMUM : LIMITS_HAS_MAXIMUM,
     ...leb128(limits.minimumPages),
     ...leb128(limits.maximumPages),
   ])
-  const grown = encoded.length - (found.limitsEnd - found.limitsAt)
-  const contentBytes = found.contentEnd - found.contentAt + grown
+  const content: Uint8Array[] = []
+  let from = contentAt
+  for (const { limitsAt, limitsEnd } of memories) {
+    content.push(module.subarray(from, limitsAt), encoded)
+    from = limitsEnd
+  }
+  content.push(module.subarray(from, contentEnd))
+  const contentBytes = content.reduce((sum, part) => sum + part.length, 0)
   return concatBytes([
-    module.subarray(0, found.sectionAt + 1),
+    module.subarray(0, sectionAt + 1),
     leb128(contentBytes),
-    module.subarray(found.contentAt, found.limitsAt),
-    encoded,
-    module.subarray(found.limitsEnd),
+    ...content,
+    module.subarray(contentEnd),
   ])
 }
 
-/** Pages that the module's imported memory must have at least. */
-export function memoryMinimumPages(module: Uint8Array): number {
-  return findMemoryImport(module).minimumPages
+/** Pages that the first memory which the module imports must have at least. */
+export function memoryMinimumPages(module: Uint8Array): number | undefined {
+  return findImports(module).memories[0]?.minimumPages
 }
 
-function findMemoryImport(module: Uint8Array): MemoryImport {
+function findImports(module: Uint8Array): ImportSection {
   const cursor = new Cursor(module, HEADER_BYTES)
   while (cursor.at < module.length) {
     const sectionAt = cursor.at
@@ -118,31 +127,31 @@ function findMemoryImport(module: Uint8Array): MemoryImport {
     const contentAt = cursor.at
     const contentEnd = contentAt + contentBytes
     if (id === SECTION_IMPORT) {
-      const limits = findMemoryLimits(cursor)
-      if (limits) return { sectionAt, contentAt, contentEnd, ...limits }
+      const memories = findMemories(cursor)
+      if (memories.length > 0) return { sectionAt, contentAt, contentEnd, memories }
     }
     cursor.at = contentEnd
   }
   assert(false, 'the wasm module imports no memory')
 }
 
-function findMemoryLimits(
-  cursor: Cursor,
-): Pick<MemoryImport, 'limitsAt' | 'limitsEnd' | 'minimumPages'> | undefined {
+function findMemories(cursor: Cursor): MemoryImport[] {
+  const found: MemoryImport[] = []
   const count = cursor.unsigned()
   for (let index = 0; index < count; index++) {
     cursor.name()
     cursor.name()
     const kind = cursor.byte()
-    if (kind === IMPORT_MEMORY) {
-      const limitsAt = cursor.at
-      cursor.skipLimits()
-      const minimum = new Cursor(cursor.bytes, limitsAt + 1).unsigned()
-      return { limitsAt, limitsEnd: cursor.at, minimumPages: minimum }
+    if (kind !== IMPORT_MEMORY) {
+      skipImportDescription(cursor, kind)
+      continue
     }
-    skipImportDescription(cursor, kind)
+    const limitsAt = cursor.at
+    cursor.skipLimits()
+    const minimumPages = new Cursor(cursor.bytes, limitsAt + 1).unsigned()
+    found.push({ limitsAt, limitsEnd: cursor.at, minimumPages })
   }
-  return undefined
+  return found
 }
 
 function skipImportDescription(cursor: Cursor, kind: number): void {

@@ -1,8 +1,11 @@
 /**
  * A slot made of one WASM Postgres.
  *
- *   empty --boot(files)--> loaded --unload() or shutDown()--> empty
- *     any --throw--> broken --discard()--> gone
+ *     empty --boot, begin, resume--> loaded --nap, unload, shutDown--> empty
+ *     any --throw--> broken --discard--> gone
+ *
+ * The memory of an empty slot equals the base, byte for byte: nothing of a tenant stays behind.
+ * `verifySwaps` looks.
  *
  * Everything here is synchronous. A slot that threw must be discarded: wasm memory after a trap, or
  * after a store failed under a page fault, proves nothing.
@@ -10,16 +13,18 @@
 import { assert } from '../base/assert.ts'
 import { fromUtf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
-import type { Instance } from './instance.ts'
+import type { EngineAssets } from './engine-assets.ts'
+import { FIRST_FILE_DESCRIPTOR, type Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
-import { type MemoryImage, restoreMemory } from './memory-image.ts'
-import type { PageClearer } from './page-clearer.ts'
+import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
+import type { RunState, SlotImage } from './slot-image.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
 const STATUS_ALIVE = 99
@@ -36,39 +41,45 @@ const STATUS_BY_BYTE: Readonly<Record<number, TransactionStatus>> = {
 
 export interface WasmSlotOptions {
   readonly instance: Instance
-  readonly preMain: MemoryImage
-  readonly pageClearer: PageClearer
+  /** The memory of `instance` against the base of `assets`, which it equals. */
+  readonly delta: MemoryDelta
+  readonly assets: EngineAssets
+  /** End of the base. */
+  readonly baseEndBytes: number
+  readonly random: Random
   /** Command line of Postgres, without the data folder and the database. */
   readonly startParameters: readonly string[]
   /** Heap beyond which the slot is not used for another tenant, in bytes. */
   readonly retireBytes: number
   readonly answerBytesMax: number
+  /** Compare the whole memory with the base whenever a tenant has left. */
+  readonly verifySwaps: boolean
 }
 
 export class WasmSlot implements Slot {
+  readonly #options: WasmSlotOptions
   readonly #instance: Instance
-  readonly #preMain: MemoryImage
-  readonly #pageClearer: PageClearer
-  readonly #startParameters: readonly string[]
-  readonly #retireBytes: number
+  readonly #delta: MemoryDelta
   readonly #driver: Driver
+  /** Entries of the function table that every slot has. */
+  readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
   #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
   constructor(options: WasmSlotOptions) {
     const { instance } = options
+    this.#options = options
     this.#instance = instance
-    this.#preMain = options.preMain
-    this.#pageClearer = options.pageClearer
-    this.#startParameters = options.startParameters
-    this.#retireBytes = options.retireBytes
+    this.#delta = options.delta
     this.interruptFlags = instance.interruptFlags
     this.#driver = new Driver({
       module: instance.module,
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
     })
+    this.#tableLength = instance.tableLength
+    this.#empty()
   }
 
   get transactionStatus(): TransactionStatus {
@@ -81,27 +92,73 @@ export class WasmSlot implements Slot {
 
   get reusable(): boolean {
     const usable = this.#state === 'empty' || this.#state === 'loaded'
-    return usable && !this.#instance.extraLibraries && this.memoryBytes <= this.#retireBytes
+    const { retireBytes } = this.#options
+    return usable && !this.#changed && this.memoryBytes <= retireBytes
+  }
+
+  get canNap(): boolean {
+    return this.#state === 'loaded' && !this.#changed
+  }
+
+  /** The instance has functions or libraries that others have not: its memory fits only itself. */
+  get #changed(): boolean {
+    return this.#instance.extraLibraries || this.#instance.tableLength !== this.#tableLength
   }
 
   boot(files: TenantFiles): void {
-    assert(this.#state === 'empty', `a slot is empty before it boots, not ${this.#state}`)
+    this.#begin()
     const instance = this.#instance
-    // Until Postgres has started, nothing in this slot may be used.
-    this.#state = 'broken'
+    const { preMain } = this.#options.assets
     instance.forgetRun()
-    restoreMemory(instance.module.HEAPU8, this.#preMain, instance.heapEnd, this.#pageClearer)
-    instance.module.___stack_pointer.value = this.#preMain.stackPointer
+    this.#delta.apply(preMain.delta)
+    instance.module.___stack_pointer.value = preMain.stackPointer
     instance.files.switchTo(files)
     this.#driver.bind()
     try {
-      startPostgres(instance, this.#startParameters)
+      startPostgres(instance, this.#options.startParameters)
       instance.files.throwFault()
     } catch (error) {
       throw this.#explainStart(error, files)
     }
-    this.#status = 'idle'
-    this.#state = 'loaded'
+    this.#loaded('idle')
+  }
+
+  begin(files: TenantFiles): void {
+    this.#begin()
+    this.#goOn(files, this.#options.assets.idle, true)
+    this.#loaded('idle')
+  }
+
+  resume(files: TenantFiles, image: SlotImage): void {
+    if (image.fingerprint !== this.#options.assets.fingerprint) {
+      throw new PgnapError('IMAGE_INVALID', 'the image is of another build of the engine')
+    }
+    this.#begin()
+    this.#instance.growTo(Math.max(image.heapEnd, image.delta.endBytes))
+    this.#delta.apply(image.delta)
+    this.#goOn(files, image, image.copied)
+    this.#loaded(image.status)
+  }
+
+  nap(): SlotImage {
+    assert(this.canNap, 'only what fits other slots is taken out as an image')
+    const instance = this.#instance
+    const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
+    assert(descriptors, 'a backend between two batches has only files of its tenant open')
+    this.#state = 'broken'
+    const image: SlotImage = {
+      fingerprint: this.#options.assets.fingerprint,
+      stackPointer: Number(instance.module.___stack_pointer.value),
+      descriptors,
+      libraryHandles: instance.libraryHandles,
+      delta: this.#delta.capture(this.#scanEnd),
+      heapEnd: instance.heapEnd,
+      status: this.#status,
+      copied: false,
+    }
+    this.#delta.undo(image.delta)
+    this.#empty()
+    return image
   }
 
   run(messages: Uint8Array): Uint8Array {
@@ -119,8 +176,9 @@ export class WasmSlot implements Slot {
 
   unload(): void {
     assert(this.#state === 'loaded', `only a loaded slot is unloaded, not ${this.#state}`)
-    this.#state = 'empty'
-    this.#status = 'idle'
+    this.#state = 'broken'
+    this.#delta.revert(this.#scanEnd)
+    this.#empty()
   }
 
   shutDown(): void {
@@ -134,12 +192,51 @@ export class WasmSlot implements Slot {
       throw this.#explain(error)
     }
     files.removeCounters()
-    this.#state = 'empty'
-    this.#status = 'idle'
+    this.#delta.revert(this.#scanEnd)
+    this.#empty()
   }
 
   discard(): void {
     this.#state = 'discarded'
+  }
+
+  /** Until a tenant is loaded whole, nothing in this slot may be used. */
+  #begin(): void {
+    assert(this.#state === 'empty', `a slot is empty before it is loaded, not ${this.#state}`)
+    this.#state = 'broken'
+  }
+
+  /** Memory is in place: connects what is outside of it. */
+  #goOn(files: TenantFiles, state: RunState, copied: boolean): void {
+    const instance = this.#instance
+    const { random, assets } = this.#options
+    instance.module.___stack_pointer.value = state.stackPointer
+    instance.files.switchTo(files)
+    instance.resumeRun(state.libraryHandles)
+    instance.files.reopen(state.descriptors)
+    instance.renewRandom(random, copied ? assets.randomStateAt : undefined)
+    this.#driver.bind()
+  }
+
+  #loaded(status: TransactionStatus): void {
+    this.#status = status
+    this.#state = 'loaded'
+  }
+
+  /** The tenant has left. */
+  #empty(): void {
+    if (this.#options.verifySwaps) {
+      const different = this.#delta.countDifferent(this.memoryBytes)
+      assert(different === 0, `${different} pages of a tenant that has left are still there`)
+    }
+    this.#status = 'idle'
+    this.#state = 'empty'
+  }
+
+  /** Beyond it, memory is as it was when the instance was made: zeros. */
+  get #scanEnd(): number {
+    const { heapEnd } = this.#instance
+    return Math.min(this.memoryBytes, Math.max(heapEnd, this.#options.baseEndBytes))
   }
 
   /** A batch that ended in Flush has no ReadyForQuery: ask the backend. */

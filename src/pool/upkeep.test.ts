@@ -48,6 +48,10 @@ class Tenant {
 
   readonly slot: Slot = {
     boot: () => {},
+    begin: () => {},
+    resume: () => {},
+    canNap: false,
+    nap: () => assert.fail('upkeep puts nobody to sleep'),
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
     unload: () => {},

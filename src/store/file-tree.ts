@@ -23,6 +23,12 @@ const EPHEMERAL_NAME = /^(postmaster\.(pid|opts)|pgsql_tmp.*|pg_internal\.init.*
 /** The directory itself must exist when Postgres starts; what is in it is ephemeral. */
 const EPHEMERAL_DIRECTORY = 'pg_stat_tmp'
 
+const TEMPORARY_NAME = /^pgsql_tmp/
+
+function isTemporary(node: FileNode): boolean {
+  return node.ephemeral && !node.isDirectory && TEMPORARY_NAME.test(node.name)
+}
+
 export class FileTree {
   readonly root: FileNode
   /** Files that were unlinked while open by somebody who never came back to let them go. */
@@ -70,6 +76,20 @@ export class FileTree {
     if (changed === null) return undefined
     const inode = changed ?? directory.template?.children?.get(name)
     return inode === undefined ? undefined : this.#node(inode)
+  }
+
+  fileOf(inode: InodeNo): FileNode | undefined {
+    const exists =
+      this.#nodes.has(inode) || this.#records.has(inode) || this.#template.node(inode) !== undefined
+    return exists ? this.#node(inode) : undefined
+  }
+
+  /** Files of statements or cursors that are not over, and files that only a descriptor holds. */
+  get hasTemporaryFiles(): boolean {
+    for (const node of this.#nodes.values()) {
+      if (node.unlinked ? node.holders > 0 : isTemporary(node)) return true
+    }
+    return false
   }
 
   list(directory: FileNode): string[] {

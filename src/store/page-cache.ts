@@ -40,7 +40,12 @@ export class PageCache {
     this.delete(key)
     this.#entries.set(key, chunk)
     this.#bytes += chunk.length + ENTRY_BYTES
-    while (this.#bytes > this.#bytesMax) {
+    this.shrink(this.#bytesMax)
+  }
+
+  /** Deletes the least recently used entries until at most `bytesMax` are left. */
+  shrink(bytesMax: number): void {
+    while (this.#bytes > bytesMax) {
       const oldest = this.#entries.keys().next().value
       assert(oldest !== undefined, 'bytes in a cache belong to entries')
       this.delete(oldest)

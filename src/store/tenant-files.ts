@@ -135,6 +135,15 @@ export class TenantFiles implements Disposable {
     return this.#tree.lookup(directory, name)
   }
 
+  /**
+   * The file that has this number, one that was unlinked and is still held included. Numbers are
+   * never used again, so a number that was told at some version is good for every opening of it.
+   */
+  fileOf(ino: InodeNo): FileNode | undefined {
+    this.#check()
+    return this.#tree.fileOf(ino)
+  }
+
   /** Names in a directory, in no particular order, without . and .. */
   list(directory: FileNode): string[] {
     this.#check()
@@ -277,6 +286,19 @@ export class TenantFiles implements Disposable {
       this.#broken = error
       throw error
     }
+  }
+
+  /**
+   * Whether anything is here that is neither in the store nor made again by Postgres: an unlinked
+   * file that is held, a temporary file. Closing these files would lose it.
+   */
+  get irreplaceable(): boolean {
+    return this.dirty || this.#tree.hasTemporaryFiles
+  }
+
+  /** Lets clean pages go until `bytesMax` are left. */
+  shrinkCache(bytesMax: number): void {
+    this.#pages.cache.shrink(bytesMax)
   }
 
   /** Lets go of the view and of all memory. What was not committed is gone. */

@@ -9,6 +9,7 @@ import type { Fingerprint } from '../../src/base/ids.ts'
 import { fingerprintOf, parseAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { systemRandom } from '../../src/host/node/random.ts'
 import {
   assetFileName,
   buildAssetFile,
@@ -40,12 +41,8 @@ test('two builds of one engine are the same bytes', async () => {
 
 test('a flipped bit anywhere is found', async () => {
   // Inside the header, in each section, and at the very end of the last one.
-  const { overlay, preMain } = parseVerifiedAssets(parts.assets)
-  const places = [
-    17,
-    preMain.pages.byteOffset,
-    (overlay.values().next().value?.byteOffset ?? 0) + 9,
-  ]
+  const { overlay, base } = parseVerifiedAssets(parts.assets)
+  const places = [17, base.pages.byteOffset, (overlay.values().next().value?.byteOffset ?? 0) + 9]
   for (const place of places) {
     const damaged = new Uint8Array(parts.assets)
     damaged[place] = (damaged[place] ?? 0) ^ 1
@@ -75,7 +72,7 @@ test('a damaged cache is built anew and then used', async () => {
 })
 
 test('the version that clients are told is that of the module', async () => {
-  const engine = await createEngine(parts, { clock: systemClock })
+  const engine = await createEngine(parts, { clock: systemClock, random: systemRandom })
   const slot = await engine.createSlot()
   slot.boot(TenantFiles.inMemory({ template: engine.template, clock: systemClock }))
   assert.equal(valueOf(slot, 'show server_version'), POSTGRES_VERSION)

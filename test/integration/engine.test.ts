@@ -10,6 +10,7 @@ import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { queryMessage, queryMessages } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { systemRandom } from '../../src/host/node/random.ts'
 import {
   createEngine,
   type EngineParts,
@@ -25,7 +26,7 @@ let engine: WasmEngine
 
 before(async () => {
   parts = await loadEngineParts()
-  engine = await createEngine(parts, { clock: systemClock })
+  engine = await createEngine(parts, { clock: systemClock, random: systemRandom })
 })
 
 const newTenant = (): TenantFiles =>
@@ -150,6 +151,7 @@ test('transaction status follows the backend', async () => {
 test('beyond the memory ceiling a query gets 53200, the backend lives, the slot retires', async () => {
   const small = await createEngine(parts, {
     clock: systemClock,
+    random: systemRandom,
     slotMemoryBytesMax: 64 * 2 ** 20,
     slotRetireBytes: 48 * 2 ** 20,
   })
@@ -165,7 +167,11 @@ test('beyond the memory ceiling a query gets 53200, the backend lives, the slot 
 })
 
 test('an answer beyond its limit is an error, not a crash of the process', async () => {
-  const small = await createEngine(parts, { clock: systemClock, answerBytesMax: 100_000 })
+  const small = await createEngine(parts, {
+    clock: systemClock,
+    random: systemRandom,
+    answerBytesMax: 100_000,
+  })
   const slot = await small.createSlot()
   slot.boot(newTenant())
   assert.throws(
@@ -345,7 +351,11 @@ test('code that a tenant brought along is never loaded', async () => {
 })
 
 test('a statement larger than the dirty limit is committed in pieces and undone by recovery', async () => {
-  const small = await createEngine(parts, { clock: systemClock, dirtyBytesMax: 2 ** 20 })
+  const small = await createEngine(parts, {
+    clock: systemClock,
+    random: systemRandom,
+    dirtyBytesMax: 2 ** 20,
+  })
   const slot = await small.createSlot()
   using medium = NodeSqliteMedium.inMemory()
   const store = Store.open(medium, {

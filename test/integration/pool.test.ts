@@ -10,6 +10,7 @@ import { silentLog } from '../../src/base/log.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import { queryMessage, readAnswer } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { systemRandom } from '../../src/host/node/random.ts'
 import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
 import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
@@ -26,7 +27,7 @@ let tenantCount = 0
 
 before(async () => {
   mkdirSync(tenantsPath)
-  engine = await createEngine(await loadEngineParts(), { clock: systemClock })
+  engine = await createEngine(await loadEngineParts(), { clock: systemClock, random: systemRandom })
 })
 
 beforeEach(() => {

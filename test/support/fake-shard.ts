@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import { fromUtf8 } from '../../src/base/bytes.ts'
 import type { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
+import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
 import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenant-source.ts'
@@ -78,11 +79,23 @@ export class FakeFiles {
   }
 }
 
+const FAKE_IMAGE: SlotImage = {
+  fingerprint: 'fake' as Fingerprint,
+  stackPointer: 0,
+  descriptors: [],
+  libraryHandles: [],
+  delta: { bytes: new Uint8Array(1000), endBytes: 4096 },
+  heapEnd: 4096,
+  status: 'idle',
+  copied: false,
+}
+
 /** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
 export class FakeSlot implements Slot {
   transactionStatus: TransactionStatus = 'idle'
   memoryBytes = 1_000
   reusable = true
+  canNap = false
   discarded = false
   files: FakeFiles | undefined = undefined
   readonly log: string[]
@@ -94,11 +107,32 @@ export class FakeSlot implements Slot {
   }
 
   boot(files: TenantFiles): void {
-    assert.ok(!this.files && !this.discarded, 'booted when empty')
+    this.#load(files, 'boot')
+  }
+
+  begin(files: TenantFiles): void {
+    this.#load(files, 'begin')
+  }
+
+  resume(files: TenantFiles, image: SlotImage): void {
+    this.#load(files, 'resume')
+    this.transactionStatus = image.status
+  }
+
+  nap(): SlotImage {
+    assert.ok(this.files && this.canNap, 'naps only when it can')
+    this.log.push(`nap ${this.files.tenant}`)
+    const status = this.transactionStatus
+    this.unload()
+    return { ...FAKE_IMAGE, status }
+  }
+
+  #load(files: TenantFiles, how: string): void {
+    assert.ok(!this.files && !this.discarded, 'loaded when empty')
     if (this.bootError) throw this.bootError
     this.files = files as unknown as FakeFiles
     this.transactionStatus = 'idle'
-    this.log.push(`boot ${this.files.tenant}`)
+    this.log.push(`${how} ${this.files.tenant}`)
   }
 
   run(messages: Uint8Array): Uint8Array {

@@ -81,7 +81,7 @@ const disks = new Map<string, FaultyDisk>()
 
 before(async () => {
   mkdirSync(tenantsPath)
-  engine = await createEngine(await loadEngineParts(), { clock })
+  engine = await createEngine(await loadEngineParts(), { clock, random: new SeededRandom(SEED) })
   const onDisk = (path: string): Medium => {
     const medium = new NodeSqliteMedium(path)
     return disks.get(path)?.open(medium) ?? medium

@@ -13,6 +13,7 @@ import { queryMessage, readAnswer, type ResultSet } from '../../front/wire/resul
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { StoreFacts } from '../../store/inspect.ts'
 import { systemClock } from './clock.ts'
+import { systemRandom } from './random.ts'
 import type { Config } from './config.ts'
 import { openDataFolder } from './data-folder.ts'
 import { createEngine, loadEngineParts } from './engine/load-engine.ts'
@@ -94,7 +95,10 @@ async function withStores<Result>(
   use: (stores: StoreFactory, engine: WasmEngine) => Promise<Result>,
 ): Promise<Result> {
   using folder = openDataFolder({ path: config.data, clock: systemClock })
-  const engine = await createEngine(await loadEngineParts(), { clock: systemClock })
+  const engine = await createEngine(await loadEngineParts(), {
+    clock: systemClock,
+    random: systemRandom,
+  })
   const stores = new StoreFactory({
     dataPath: folder.path,
     tenantsPath: folder.tenantsPath,

@@ -23,7 +23,9 @@ import {
   parseVerifiedAssets,
   type StockFiles,
 } from '../../../engine/engine-assets.ts'
-import { pageClearerCode } from '../../../engine/page-clearer.ts'
+import { layOut } from '../../../engine/base-memory.ts'
+import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
+import type { BaseMemory } from '../../../engine/memory-delta.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
 import { besideModule } from '../module-url.ts'
@@ -32,7 +34,8 @@ import { loadFactory, readStock } from './stock.ts'
 /** What every thread needs; posting it copies nothing large. */
 export interface EngineParts {
   readonly module: WebAssembly.Module
-  readonly pageClearer: WebAssembly.Module
+  readonly deltaCode: WebAssembly.Module
+  readonly base: BaseMemory
   readonly assets: Uint8Array<SharedArrayBuffer>
   readonly bundle: SharedArrayBuffer
 }
@@ -53,8 +56,9 @@ export async function loadEngineParts(options: LoadOptions = {}): Promise<Engine
   const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
   const fingerprint = await fingerprintOf(stock, nodeHash)
   const assets = await ensureAssets(fingerprint, options)
-  const pageClearer = new WebAssembly.Module(pageClearerCode(slotMemory))
-  return { module: await compiling, pageClearer, assets, bundle: shareBundle(stock) }
+  const base = layOut(parseVerifiedAssets(assets).base, slotMemory)
+  const deltaCode = new WebAssembly.Module(memoryDeltaCode(slotMemory))
+  return { module: await compiling, deltaCode, base, assets, bundle: shareBundle(stock) }
 }
 
 /** An engine of this thread. */
@@ -67,7 +71,8 @@ export async function createEngine(
     assets: parseVerifiedAssets(parts.assets),
     factory: await loadFactory(),
     module: parts.module,
-    pageClearer: parts.pageClearer,
+    deltaCode: parts.deltaCode,
+    base: parts.base,
     // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
     bundle: new Uint8Array(parts.bundle).slice().buffer,
   })

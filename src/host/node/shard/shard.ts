@@ -76,6 +76,7 @@ export class Shard implements ShardApi {
     const { clock, log, random } = dependencies
     const engine = await createEngine(settings.engine, {
       clock,
+      random,
       slotMemoryBytesMax: config.slotMemoryBytesMax,
       serverLog: (line) => log.debug('postgres', { line }),
     })

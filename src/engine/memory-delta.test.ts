@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { memoryDeltaCode } from './memory-delta-code.ts'
+import {
+  bindMemoryDelta,
+  DELTA_PAGE_BYTES,
+  type DeltaParts,
+  type MemoryDelta,
+  SCRATCH_WASM_PAGES,
+} from './memory-delta.ts'
+
+const WASM_PAGE = 65_536
+/** More than one piece of scratch when all of it differs. */
+const SLOT_WASM_PAGES = 48
+const BASE_WASM_PAGES = 40
+const limits = { minimumPages: 1, maximumPages: 64, shared: true }
+const newMemory = (initial: number): WebAssembly.Memory =>
+  new WebAssembly.Memory({ initial, maximum: 64, shared: true })
+const scratch = newMemory(SCRATCH_WASM_PAGES)
+const code = new WebAssembly.Module(memoryDeltaCode(limits))
+const endBytes = SLOT_WASM_PAGES * WASM_PAGE
+
+interface World {
+  readonly slot: Uint8Array
+  readonly base: Uint8Array
+  readonly delta: MemoryDelta
+}
+
+function newWorld(how: 'wasm' | 'portable'): World {
+  const slot = newMemory(SLOT_WASM_PAGES)
+  const base = newMemory(BASE_WASM_PAGES)
+  const baseBytes = new Uint8Array(base.buffer)
+  // Pages with content, pages without, and something in every line of one.
+  for (let at = 0; at < baseBytes.length; at += 9 * DELTA_PAGE_BYTES + 40) baseBytes[at] = 1 + at
+  baseBytes.fill(7, 5 * DELTA_PAGE_BYTES, 6 * DELTA_PAGE_BYTES)
+  new Uint8Array(slot.buffer).set(baseBytes)
+  const parts: DeltaParts = {
+    slot,
+    base: { memory: base, endBytes: baseBytes.length },
+    ...(how === 'wasm' ? { code } : {}),
+    scratch,
+  }
+  return { slot: new Uint8Array(slot.buffer), base: baseBytes, delta: bindMemoryDelta(parts) }
+}
+
+const writes = fc.array(
+  fc.record({ at: fc.nat(endBytes - 1), length: fc.nat(9000), value: fc.nat(255) }),
+  { maxLength: 12 },
+)
+
+function write(bytes: Uint8Array, all: readonly { at: number; length: number; value: number }[]) {
+  for (const { at, length, value } of all) bytes.fill(value, at, at + length)
+}
+
+const worlds = { wasm: newWorld('wasm'), portable: newWorld('portable') }
+
+for (const how of ['wasm', 'portable'] as const) {
+  test(`${how}: undo takes a memory to the base, apply brings it back`, () => {
+    const { slot, delta } = worlds[how]
+    fc.assert(
+      fc.property(writes, writes, (first, second) => {
+        delta.revert(endBytes)
+        write(slot, first)
+        const expected = slot.slice()
+        const one = delta.capture(endBytes)
+        delta.undo(one)
+        assert.equal(delta.countDifferent(endBytes), 0)
+        write(slot, second)
+        const other = delta.capture(endBytes)
+        delta.undo(other)
+        delta.apply(one)
+        assert.ok(Buffer.from(slot).equals(expected))
+        assert.ok(one.endBytes <= endBytes && one.bytes.length <= (endBytes / 4096) * 4112)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  test(`${how}: everything different is captured in pieces and undone`, () => {
+    const { slot, base, delta } = worlds[how]
+    delta.revert(endBytes)
+    for (let at = 0; at < slot.length; at++) slot[at] = (slot[at] ?? 0) ^ 0x5a
+    const all = delta.capture(endBytes)
+    assert.equal(all.bytes.length, (endBytes / DELTA_PAGE_BYTES) * (16 + DELTA_PAGE_BYTES))
+    assert.equal(all.endBytes, endBytes)
+    assert.equal(delta.countDifferent(endBytes), endBytes / DELTA_PAGE_BYTES)
+    delta.undo(all)
+    assert.ok(Buffer.from(slot.subarray(0, base.length)).equals(base))
+    assert.ok(slot.subarray(base.length).every((byte) => byte === 0))
+  })
+
+  test(`${how}: revert counts and mends exactly the pages that differ`, () => {
+    const { slot, delta } = worlds[how]
+    delta.revert(endBytes)
+    for (const page of [0, 5, 300, BASE_WASM_PAGES * 16 + 3])
+      slot.fill(99, page * DELTA_PAGE_BYTES + 64, page * DELTA_PAGE_BYTES + 65)
+    assert.equal(delta.countDifferent(endBytes), 4)
+    assert.equal(delta.revert(endBytes), 4)
+    assert.equal(delta.revert(endBytes), 0)
+    assert.deepEqual(delta.capture(endBytes), { bytes: new Uint8Array(0), endBytes: 0 })
+  })
+}
+
+test('both ways pack the same bytes', () => {
+  fc.assert(
+    fc.property(writes, (all) => {
+      const packed = (['wasm', 'portable'] as const).map((how) => {
+        const { slot, delta } = worlds[how]
+        delta.revert(endBytes)
+        write(slot, all)
+        return delta.capture(endBytes)
+      })
+      assert.deepEqual(packed[0], packed[1])
+    }),
+    { numRuns: 40 },
+  )
+})

@@ -1,0 +1,272 @@
+/**
+ * What distinguishes the memory of a slot from a base memory, as bytes that can be put away and
+ * laid on again. Everything that a slot ever holds is the base (an idle Postgres) plus such a
+ * delta, so leaving a tenant means undoing its delta and entering one means applying another.
+ *
+ * Only lines of 64 bytes that differ are kept: a small tenant touches some 400 pages but changes a
+ * fifth of their bytes. A record is a page number (u32), zero (u32), one bit per line (u64), then
+ * the lines; records ascend by page. Beyond its end the base counts as zeros.
+ *
+ * The work is done by `memory-delta.wat`, which needs WebAssembly with several memories and SIMD;
+ * where those are missing, the same in JavaScript is four times as slow and nothing else.
+ */
+import { assert } from '../base/assert.ts'
+import { concatBytes } from '../base/bytes.ts'
+
+/** The page size of the machine, so that untouched memory stays untouched. */
+export const DELTA_PAGE_BYTES = 4096
+const LINE_BYTES = 64
+const RECORD_HEAD_BYTES = 16
+const RECORD_BYTES_MAX: number = RECORD_HEAD_BYTES + DELTA_PAGE_BYTES
+/** Where deltas are packed and unpacked, a piece at a time. One per thread. */
+export const SCRATCH_WASM_PAGES = 32
+
+/** A memory that others are compared with. It is never written after it was made. */
+export interface BaseMemory {
+  readonly memory: WebAssembly.Memory
+  /** Beyond, the base counts as zeros. A multiple of {@link DELTA_PAGE_BYTES}. */
+  readonly endBytes: number
+}
+
+export interface PackedDelta {
+  readonly bytes: Uint8Array
+  /** End of the last page with a record, in bytes: what a memory must reach to take it. */
+  readonly endBytes: number
+}
+
+/** Compares one slot's memory with a base. All ends are in bytes and rounded up to whole pages. */
+export interface MemoryDelta {
+  /** What differs below `endBytes`. */
+  capture(endBytes: number): PackedDelta
+  /** Writes a delta over a memory that equals the base. */
+  apply(delta: PackedDelta): void
+  /** Takes the lines of a delta back to the base. */
+  undo(delta: PackedDelta): void
+  /** Makes every page below `endBytes` equal to the base; returns how many were not. */
+  revert(endBytes: number): number
+  /** Pages below `endBytes` that differ from the base. */
+  countDifferent(endBytes: number): number
+}
+
+export interface DeltaParts {
+  readonly slot: WebAssembly.Memory
+  readonly base: BaseMemory
+  /** Compiled {@link memoryDeltaCode}; absent where it cannot be compiled. */
+  readonly code?: WebAssembly.Module
+  /** Of {@link SCRATCH_WASM_PAGES}; only for `code`. */
+  readonly scratch: WebAssembly.Memory
+}
+
+/** Binds a slot's memory to a base. */
+export function bindMemoryDelta(parts: DeltaParts): MemoryDelta {
+  return parts.code ? new WasmMemoryDelta(parts, parts.code) : new PortableMemoryDelta(parts)
+}
+
+interface Exports {
+  pack(page: number, to: number, baseEnd: number, out: number, limit: number): bigint
+  apply(at: number, end: number): void
+  undo(at: number, end: number, baseEnd: number): void
+  revert(page: number, to: number, baseEnd: number, mend: number): number
+}
+
+class WasmMemoryDelta implements MemoryDelta {
+  readonly #exports: Exports
+  readonly #scratch: Uint8Array
+  readonly #baseEnd: number
+
+  constructor({ slot, base, scratch }: DeltaParts, code: WebAssembly.Module) {
+    const memories = { memory: slot, base: base.memory, scratch }
+    const { exports } = new WebAssembly.Instance(code, { env: memories })
+    this.#exports = exports as unknown as Exports
+    this.#scratch = new Uint8Array(scratch.buffer)
+    this.#baseEnd = pages(base.endBytes)
+  }
+
+  capture(endBytes: number): PackedDelta {
+    const to = pages(endBytes)
+    const pieces: Uint8Array[] = []
+    let endPage = 0
+    for (let page = 0; page < to;) {
+      const [next, end] = this.#packFrom(page, to)
+      if (end > 0) {
+        const piece = this.#scratch.slice(0, end)
+        endPage = lastPage(piece) + 1
+        pieces.push(piece)
+      }
+      page = next
+    }
+    return { bytes: concatBytes(pieces), endBytes: endPage * DELTA_PAGE_BYTES }
+  }
+
+  apply({ bytes }: PackedDelta): void {
+    this.#eachPiece(bytes, (end) => this.#exports.apply(0, end))
+  }
+
+  undo({ bytes }: PackedDelta): void {
+    this.#eachPiece(bytes, (end) => this.#exports.undo(0, end, this.#baseEnd))
+  }
+
+  revert(endBytes: number): number {
+    return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 1)
+  }
+
+  countDifferent(endBytes: number): number {
+    return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 0)
+  }
+
+  #packFrom(page: number, to: number): [next: number, end: number] {
+    const packed = this.#exports.pack(page, to, this.#baseEnd, 0, this.#scratch.length)
+    return [Number(packed & 0xffff_ffffn), Number(packed >> 32n)]
+  }
+
+  #eachPiece(bytes: Uint8Array, use: (end: number) => void): void {
+    for (let from = 0; from < bytes.length;) {
+      const to = wholeRecords(bytes, from, this.#scratch.length)
+      this.#scratch.set(bytes.subarray(from, to))
+      use(to - from)
+      from = to
+    }
+  }
+}
+
+class PortableMemoryDelta implements MemoryDelta {
+  readonly #slot: WebAssembly.Memory
+  readonly #base: Uint8Array
+
+  constructor({ slot, base }: DeltaParts) {
+    this.#slot = slot
+    this.#base = new Uint8Array(base.memory.buffer, 0, base.endBytes)
+  }
+
+  capture(endBytes: number): PackedDelta {
+    const heap = this.#heap
+    const records: Uint8Array[] = []
+    let endPage = 0
+    for (let page = 0; page < pages(endBytes); page++) {
+      const record = this.#record(heap, page)
+      if (!record) continue
+      records.push(record)
+      endPage = page + 1
+    }
+    return { bytes: concatBytes(records), endBytes: endPage * DELTA_PAGE_BYTES }
+  }
+
+  apply({ bytes }: PackedDelta): void {
+    const heap = this.#heap
+    for (const { at, from } of linesOf(bytes)) {
+      heap.set(bytes.subarray(from, from + LINE_BYTES), at)
+    }
+  }
+
+  undo({ bytes }: PackedDelta): void {
+    const heap = this.#heap
+    for (const { at } of linesOf(bytes)) this.#mend(heap, at, LINE_BYTES)
+  }
+
+  revert(endBytes: number): number {
+    return this.#walk(endBytes, true)
+  }
+
+  countDifferent(endBytes: number): number {
+    return this.#walk(endBytes, false)
+  }
+
+  /** A memory that has grown has another buffer. */
+  get #heap(): Uint8Array {
+    return new Uint8Array(this.#slot.buffer)
+  }
+
+  #walk(endBytes: number, mend: boolean): number {
+    const heap = this.#heap
+    let count = 0
+    for (let page = 0; page < pages(endBytes); page++) {
+      const at = page * DELTA_PAGE_BYTES
+      if (!this.#differs(heap, at, DELTA_PAGE_BYTES)) continue
+      count++
+      if (mend) this.#mend(heap, at, DELTA_PAGE_BYTES)
+    }
+    return count
+  }
+
+  #record(heap: Uint8Array, page: number): Uint8Array | undefined {
+    const start = page * DELTA_PAGE_BYTES
+    if (!this.#differs(heap, start, DELTA_PAGE_BYTES)) return undefined
+    const record = new Uint8Array(RECORD_BYTES_MAX)
+    let bits = 0n
+    let end = RECORD_HEAD_BYTES
+    for (let at = start; at < start + DELTA_PAGE_BYTES; at += LINE_BYTES) {
+      if (!this.#differs(heap, at, LINE_BYTES)) continue
+      bits |= 1n << BigInt((at - start) / LINE_BYTES)
+      record.set(heap.subarray(at, at + LINE_BYTES), end)
+      end += LINE_BYTES
+    }
+    const view = new DataView(record.buffer)
+    view.setUint32(0, page, true)
+    view.setBigUint64(8, bits, true)
+    return record.subarray(0, end)
+  }
+
+  #differs(heap: Uint8Array, at: number, length: number): boolean {
+    const inBase = at < this.#base.length
+    const slot = new Int32Array(heap.buffer, at, length / 4)
+    const base = inBase
+      ? new Int32Array(this.#base.buffer, this.#base.byteOffset + at, length / 4)
+      : undefined
+    for (let word = 0; word < slot.length; word++) {
+      if (slot[word] !== (base ? base[word] : 0)) return true
+    }
+    return false
+  }
+
+  #mend(heap: Uint8Array, at: number, length: number): void {
+    if (at < this.#base.length) heap.set(this.#base.subarray(at, at + length), at)
+    else heap.fill(0, at, at + length)
+  }
+}
+
+function pages(bytes: number): number {
+  return Math.ceil(bytes / DELTA_PAGE_BYTES)
+}
+
+/** Where each line of a packed delta belongs in memory (`at`) and lies in `bytes` (`from`). */
+function* linesOf(bytes: Uint8Array): Generator<{ at: number; from: number }> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let record = 0; record < bytes.length; record += recordBytes(view, record)) {
+    const page = view.getUint32(record, true)
+    let bits = view.getBigUint64(record + 8, true)
+    let from = record + RECORD_HEAD_BYTES
+    for (let line = 0; bits !== 0n; line++, bits >>= 1n) {
+      if ((bits & 1n) === 0n) continue
+      yield { at: page * DELTA_PAGE_BYTES + line * LINE_BYTES, from }
+      from += LINE_BYTES
+    }
+  }
+}
+
+function recordBytes(view: DataView, at: number): number {
+  let count = 0
+  for (const word of [view.getUint32(at + 8, true), view.getUint32(at + 12, true)]) {
+    for (let rest = word; rest !== 0; rest &= rest - 1) count++
+  }
+  assert(count > 0, 'a record has lines')
+  return RECORD_HEAD_BYTES + count * LINE_BYTES
+}
+
+/** End of the last record that fits whole into `bytesMax` from `from` on. */
+function wholeRecords(bytes: Uint8Array, from: number, bytesMax: number): number {
+  if (bytes.length - from <= bytesMax) return bytes.length
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let to = from
+  for (;;) {
+    const next = to + recordBytes(view, to)
+    if (next - from > bytesMax) return to
+    to = next
+  }
+}
+
+function lastPage(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let page = 0
+  for (let at = 0; at < bytes.length; at += recordBytes(view, at)) page = view.getUint32(at, true)
+  return page
+}

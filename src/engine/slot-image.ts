@@ -1,0 +1,45 @@
+/**
+ * A tenant's slot as data: everything that Postgres and the JavaScript around it know of a run, so
+ * that it can leave the slot and go on later, in this slot or in another one of the same build.
+ *
+ * What is not in linear memory is listed here by hand, and each item was a bug once: the stack
+ * pointer is a wasm global, descriptors and library handles live in JavaScript. The self-pipe and
+ * the working folder are the same for all; timers are never armed (instance.ts).
+ *
+ * An image is a cache. It is right only for the files as they were when it was taken: old memory
+ * over newer files corrupts silently. Whoever keeps one keeps the version with it, and compares.
+ */
+import type { Fingerprint } from '../base/ids.ts'
+import type { TransactionStatus } from './engine.ts'
+import type { PackedDelta } from './memory-delta.ts'
+import type { Descriptor } from './slot-files.ts'
+
+/** What of a run is not in memory. */
+export interface RunState {
+  /** Value of `__stack_pointer`. */
+  readonly stackPointer: number
+  readonly descriptors: readonly Descriptor[]
+  /** dlopen(3) handles, as addresses. */
+  readonly libraryHandles: readonly number[]
+}
+
+export interface SlotImage extends RunState {
+  readonly fingerprint: Fingerprint
+  readonly delta: PackedDelta
+  /** End of the heap (sbrk): what a memory must reach to take it. */
+  readonly heapEnd: number
+  readonly status: TransactionStatus
+  /**
+   * The image is of another life of this tenant: a session that it holds is a copy, and its random
+   * numbers must not be repeated.
+   */
+  readonly copied: boolean
+}
+
+/** What an image costs in memory, in bytes. */
+export function imageBytes({ delta, descriptors }: SlotImage): number {
+  return delta.bytes.length + descriptors.length * DESCRIPTOR_BYTES
+}
+
+/** A small object with four fields. */
+const DESCRIPTOR_BYTES = 64
