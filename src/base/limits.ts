@@ -59,6 +59,8 @@ export const LIMITS = {
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
   slotQuantumMs: 5,
+  /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
+  slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */
   slotRetryMs: 1_000,
   /**
@@ -78,6 +80,17 @@ export const LIMITS = {
   slotRetireBytes: 100_663_296, // 96 MiB
   /** Clean pages of one tenant kept in memory while it is awake. Beyond: least recently used go. */
   pageCacheBytesMax: 8_388_608, // 8 MiB
+  /** Clean pages of a napping tenant kept in memory: its next writes find what was there. */
+  nappingCacheBytesMax: 262_144, // 256 KiB
+  /** Napping tenants of one shard whose stores stay open. Beyond: the oldest are opened anew. */
+  nappingStoresOpenMax: 64,
+  /**
+   * Images of napping tenants of one server in memory. Beyond: the oldest go to disk, or are
+   * dropped.
+   */
+  imageCacheBytes: 536_870_912, // 512 MiB
+  /** Images of one server on disk. Beyond: the oldest are removed, their tenants boot. */
+  imageDiskBytes: 4_294_967_296, // 4 GiB
   /** Pages dirtied since the last commit. Beyond: they are committed even inside a transaction. */
   dirtyBytesMax: 33_554_432, // 32 MiB
   /** Temporary files of one awake tenant, kept in memory. Beyond: 53100 for the statement. */
@@ -110,6 +123,8 @@ export const LIMITS = {
   tenantsPerPageMax: 1_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
+  /** Of which images may still be written when all clients have gone. */
+  drainImagesMs: 5_000,
   /**
    * One direction of the ring between the main thread and a shard (portable transport). Full:
    * waits.

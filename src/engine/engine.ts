@@ -38,7 +38,8 @@ export interface Slot {
    * Loads a tenant from its image: the session that it left goes on, in the middle of a transaction
    * if that was so. Under a millisecond. The files must be of the version at which the image was
    * taken: **the caller checks that**, nothing here can.
-   * @throws PgnapError IMAGE_INVALID if the image is of another build or does not fit its files
+   * @throws PgnapError IMAGE_INVALID if the image is of another build or has files open that are
+   *   not there; the slot is as it was then
    */
   resume(files: TenantFiles, image: SlotImage): void
   /**

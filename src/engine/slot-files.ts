@@ -7,7 +7,6 @@
  * is told EIO, and the real error is kept in `fault` for the slot to throw after the run.
  */
 import { assert } from '../base/assert.ts'
-import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
 import {
   FileError,
@@ -143,15 +142,12 @@ export class SlotFiles {
     return found
   }
 
-  /**
-   * Opens the files of the tenant in here at the numbers they had, in this slot or another.
-   * @throws PgnapError IMAGE_INVALID if one of them does not exist
-   */
+  /** Opens files of the tenant in here at the numbers they had, in this slot or another. */
   reopen(descriptors: readonly Descriptor[]): void {
     const fs = this.#fs
     const opened = descriptors.map((descriptor) => {
       const file = this.#files.fileOf(descriptor.ino as InodeNo)
-      if (!file) throw new PgnapError('IMAGE_INVALID', `file ${descriptor.ino} does not exist`)
+      assert(file, 'what was open is there')
       // The files may have stayed open while their tenant was in no slot, and be held from then.
       file.holders = 0
       return { ...descriptor, file }

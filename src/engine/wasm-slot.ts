@@ -13,6 +13,7 @@
 import { assert } from '../base/assert.ts'
 import { fromUtf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
+import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { Driver } from './driver.ts'
@@ -132,6 +133,9 @@ export class WasmSlot implements Slot {
   resume(files: TenantFiles, image: SlotImage): void {
     if (image.fingerprint !== this.#options.assets.fingerprint) {
       throw new PgnapError('IMAGE_INVALID', 'the image is of another build of the engine')
+    }
+    if (!image.descriptors.every(({ ino }) => files.fileOf(ino as InodeNo))) {
+      throw new PgnapError('IMAGE_INVALID', 'the image has files open that do not exist')
     }
     this.#begin()
     this.#instance.growTo(Math.max(image.heapEnd, image.delta.endBytes))

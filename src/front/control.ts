@@ -14,6 +14,12 @@ export interface Statement {
   readonly parameters: readonly (string | null)[]
 }
 
+/**
+ * Where a request finds its tenant: in a slot, as an image in memory or on disk, as a store, or as
+ * a store that holds nothing yet.
+ */
+export type Tier = 'awake' | 'napping' | 'asleep' | 'cold' | 'new'
+
 /** Where the time of a request went, in milliseconds; as Server-Timing shows it. */
 export interface Timings {
   /** Finding the tenant's shard and getting there. */
@@ -23,7 +29,7 @@ export interface Timings {
   /** Loading the tenant; 0 if it was awake. */
   readonly wakeMs: number
   /** What the request found the tenant to be. */
-  readonly wokenFrom: 'awake' | 'napping' | 'asleep' | 'cold'
+  readonly wokenFrom: Tier
   readonly executeMs: number
   /** Making the changes durable. */
   readonly persistMs: number
@@ -64,13 +70,27 @@ export interface PoolFacts {
   /** Tenants that this process has met, by state. */
   readonly tenants: Readonly<Record<TenantState, number>>
   readonly clients: number
-  /** Share of requests that found their tenant awake; 1 if there were none. */
+  /** Requests that were served, by where they found their tenant. */
+  readonly found: Readonly<Record<Tier, number>>
+  /** Share of them that found it awake; 1 if there were none. */
   readonly hitRate: number
   readonly requests: number
-  readonly boots: number
+  /** Images of napping tenants in memory. */
+  readonly images: {
+    readonly count: number
+    readonly bytes: number
+    /** Since the start: went to disk, or was dropped, for want of room. */
+    readonly toDisk: number
+    readonly dropped: number
+  }
   /** Tenants taken out of their slot, by reason. */
   readonly evictions: Readonly<Record<string, number>>
-  readonly wake: DurationFacts
+  /** Slots that were given up because they had grown too large or were no longer like others. */
+  readonly slotsRetired: number
+  /** Loading a tenant, by where it was. */
+  readonly wakes: Readonly<Record<Exclude<Tier, 'awake'>, DurationFacts>>
+  /** Taking a tenant out of its slot. */
+  readonly leave: DurationFacts
   readonly execute: DurationFacts
   readonly commit: DurationFacts
 }

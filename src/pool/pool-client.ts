@@ -6,8 +6,8 @@ import type { PgnapError } from '../base/errors.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Session } from './session-carry.ts'
-import type { ClientEntry, RestingPhase, TenantEntry } from './pool-model.ts'
-import type { OpenTenant, TenantFiles } from './tenant-source.ts'
+import type { ClientEntry, TenantEntry, Tier, WakeTier } from './pool-model.ts'
+import type { OpenTenant, TenantFiles, TenantImage } from './tenant-source.ts'
 
 /** Where the time of a client's last batch went, in milliseconds. */
 export interface BatchTimings {
@@ -16,7 +16,7 @@ export interface BatchTimings {
   /** Loading the tenant; 0 if it was awake. */
   wakeMs: number
   /** Where the tenant was when the batch came. */
-  wokenFrom: RestingPhase | 'awake'
+  wokenFrom: Tier
   execMs: number
   /** Committing to the store; 0 if nothing was to be committed. */
   persistMs: number
@@ -36,10 +36,15 @@ export function noteWait(
   sinceMs: number,
   nowMs: number,
 ): void {
-  const woken = tenant.awakeSinceMs >= sinceMs
+  const woken = wasWokenSince(tenant, sinceMs)
   timings.wokenFrom = woken ? tenant.wokenFrom : 'awake'
   timings.wakeMs = woken ? Math.min(tenant.wakeMs, nowMs - sinceMs) : 0
   timings.queueMs = nowMs - sinceMs - timings.wakeMs
+}
+
+/** Whether a request that waited since then found the tenant at rest. */
+export function wasWokenSince({ awakeSinceMs }: LiveTenant, sinceMs: number): boolean {
+  return awakeSinceMs >= sinceMs
 }
 
 /**
@@ -92,14 +97,16 @@ export interface LiveTenant {
   slot: Slot | undefined
   open: OpenTenant | undefined
   progress: MaintenanceProgress | undefined
-  /** What its clients had set up when it last left its slot. */
+  /** While it naps. */
+  image: TenantImage | undefined
+  /** What its clients had set up when it last left its slot without an image. */
   session: Session | undefined
   /** What its store held before it woke. As long as that is so, there is nothing to shut down. */
   wokenAt: TenantFiles['version']
   /** Of the last wake. */
   wakeMs: number
   awakeSinceMs: number
-  wokenFrom: RestingPhase
+  wokenFrom: WakeTier
 }
 
 /** A tenant of which nothing is loaded yet. */
@@ -110,6 +117,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     slot: undefined,
     open: undefined,
     progress: undefined,
+    image: undefined,
     session: undefined,
     wokenAt: undefined,
     wakeMs: 0,
@@ -147,6 +155,8 @@ export class LiveClient implements PoolClient {
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   closed = false
+  /** It has run something: there may be a session that is missed. */
+  used = false
   readonly #host: ClientHost
 
   constructor(

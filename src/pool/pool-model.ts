@@ -11,13 +11,20 @@ import type { TenantName } from '../base/ids.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 
 /**
- * Where a tenant is. `draining` is the moment of leaving a slot; `napping` (image in RAM) and
- * `asleep` (image on disk) are entered only by a shell that has somewhere to put images.
+ * Where a tenant is. `draining` is the moment of leaving a slot; `napping`: its image is in RAM,
+ * `asleep`: on disk. Who is asleep and has no clients is not known to the pool at all.
  */
 export type TenantPhase = 'cold' | 'waking' | 'awake' | 'draining' | 'napping' | 'asleep'
 
 /** Where a tenant may be after it left its slot. */
 export type RestingPhase = 'cold' | 'napping' | 'asleep'
+
+/**
+ * Where a request found its tenant: in a slot, as an image in memory or on disk, as a store, or as
+ * a store that holds nothing yet.
+ */
+export type Tier = 'awake' | WakeTier
+export type WakeTier = 'napping' | 'asleep' | 'cold' | 'new'
 
 /**
  * What a client is doing. `running`: its batch is in the backend. `holding`: between batches, with
@@ -65,6 +72,10 @@ export class TenantEntry {
   maintenanceUrgent = false
   /** A client has used the backend since the session state was last discarded. */
   sessionUsed = false
+  /** A client left with a transaction open, and the backend has not rolled it back yet. */
+  abortDue = false
+  /** The last client left, and the backend has not forgotten its session yet. */
+  discardDue = false
   /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
   served = false
 
@@ -169,6 +180,8 @@ export type PoolEffect =
       readonly discardAll: boolean
     }
   | { readonly type: 'maintain'; readonly tenant: TenantEntry }
+  /** The image of a resting tenant is of no use to anybody. */
+  | { readonly type: 'dropImage'; readonly tenant: TenantEntry }
   | { readonly type: 'setTimer'; readonly atMs: number }
   | { readonly type: 'forget'; readonly tenant: TenantEntry }
   | { readonly type: 'drained' }
@@ -188,6 +201,7 @@ export interface PoolLimits {
   readonly queryWaitMs: number
   readonly napAfterMs: number
   readonly slotQuantumMs: number
+  readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number
 }

@@ -10,6 +10,8 @@ export interface PoolOptions {
   readonly source: TenantSource
   readonly clock: Clock
   readonly log: Log
+  /** Bytes of images in memory. Default: `LIMITS.imageCacheBytes`, which is meant for a server. */
+  readonly imageCacheBytes?: number
   /** Instead of the defaults in `LIMITS`. */
   readonly limits?: Partial<PoolLimits>
 }

@@ -4,7 +4,11 @@
  * policy can be read, and replaced, on one page. There are few slots in a shard: scans beat lists
  * kept in order, which the path of every query would have to keep.
  */
-import type { ClientEntry, PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+import { ClientEntry } from './pool-model.ts'
+import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+
+/** Evictions per slot that show that there are too few slots. */
+const PRESSURE_PER_SLOT = 16
 
 /** What a judgement may look at. */
 export interface PoolView {
@@ -13,6 +17,7 @@ export interface PoolView {
   readonly slotQueue: ReadonlySet<TenantEntry>
   readonly waitingByAge: ReadonlySet<ClientEntry>
   readonly creating: boolean
+  readonly pressure: number
   readonly createAfterMs: number
   readonly drainDeadlineMs: number | undefined
 }
@@ -22,9 +27,23 @@ export function isIdle(tenant: TenantEntry): boolean {
   return tenant.phase === 'awake' && tenant.holder === undefined && tenant.waiting.size === 0
 }
 
+/** Awake, and whoever has its backend is thinking: the tenant may leave its slot as it is. */
+export function canLeave(tenant: TenantEntry): boolean {
+  return isIdle(tenant) || (tenant.phase === 'awake' && isThinking(tenant.holder))
+}
+
+function isThinking(holder: TenantEntry['holder']): boolean {
+  return holder instanceof ClientEntry && holder.phase === 'holding'
+}
+
+/** Whoever has a transaction open in a tenant that is not awake wants to go on with it. */
+export function holderWaits({ holder, waiting }: TenantEntry): boolean {
+  return holder instanceof ClientEntry && waiting.has(holder)
+}
+
 /** Slots that are free, or will be without anybody doing anything more. */
 export function slotsExpected(view: PoolView): number {
-  let count = view.creating ? 1 : 0
+  let count = 0
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase === 'draining') count++
   }
@@ -36,14 +55,51 @@ export function mayCreate(view: PoolView, nowMs: number): boolean {
   return view.slots.size < view.limits.slotsPerShard && nowMs >= view.createAfterMs
 }
 
-/** The least recently used of the idle tenants that may be asked to leave now. */
+/** Whether some tenant may be asked to leave within a quantum. */
+export function somebodyRests(view: PoolView, nowMs: number): boolean {
+  for (const { tenant } of view.slots) {
+    if (!tenant || !canLeave(tenant)) continue
+    if (evictableAtMs(view, tenant) <= nowMs + view.limits.slotQuantumMs) return true
+  }
+  return false
+}
+
+/**
+ * Whether a slot should be made for those who will come: there are too few spare ones, or tenants
+ * put each other out again and again. It holds the thread up for some fifty milliseconds, so nobody
+ * may be in the middle of something.
+ */
+export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
+  if (view.slots.size === 0) return view.limits.spareSlots > 0
+  const spare = freeCount < view.limits.spareSlots && nowMs >= quietAtMs(view)
+  return spare || view.pressure >= PRESSURE_PER_SLOT * view.slots.size
+}
+
+/** When everybody will have rested for a while, if nobody does anything until then. */
+function quietAtMs(view: PoolView): number {
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (const { tenant } of view.slots) {
+    if (tenant) lastMs = Math.max(lastMs, tenant.lastUsedMs, tenant.awakeSinceMs)
+  }
+  return lastMs + view.limits.slotQuietMs
+}
+
+/**
+ * The least recently used of the tenants that may be asked to leave now; an open transaction only
+ * if there is no other.
+ */
 export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefined {
   let victim: TenantEntry | undefined
   for (const { tenant } of view.slots) {
-    if (!tenant || !isIdle(tenant) || nowMs < evictableAtMs(view, tenant)) continue
-    if (!victim || tenant.lastUsedMs < victim.lastUsedMs) victim = tenant
+    if (!tenant || !canLeave(tenant) || nowMs < evictableAtMs(view, tenant)) continue
+    if (!victim || isBetterVictim(tenant, victim)) victim = tenant
   }
   return victim
+}
+
+function isBetterVictim(tenant: TenantEntry, other: TenantEntry): boolean {
+  const [open, otherOpen] = [tenant.holder !== undefined, other.holder !== undefined]
+  return open === otherOpen ? tenant.lastUsedMs < other.lastUsedMs : !open
 }
 
 /**
@@ -56,27 +112,34 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   let atMs = oldest ? oldest.waitSinceMs + limits.queryWaitMs : Number.POSITIVE_INFINITY
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
-    const idle = isIdle(tenant)
+    const rests = canLeave(tenant)
+    const napAtMs = Math.max(tenant.lastUsedMs + limits.napAfterMs, tenant.pinnedUntilMs)
     const restMs = tenant.maintenanceDue ? limits.maintenanceIdleMs : limits.napAfterMs
+    if (rests) atMs = Math.min(atMs, napAtMs)
     // A busy tenant is looked at again later: the end of its batches does not touch the timer.
-    atMs = Math.min(atMs, (idle ? tenant.lastUsedMs : nowMs) + restMs)
-    if (!idle || view.slotQueue.size === 0) continue
+    if (!isIdle(tenant)) atMs = Math.min(atMs, nowMs + restMs)
+    else if (tenant.maintenanceDue) atMs = Math.min(atMs, tenant.lastUsedMs + restMs)
+    if (!rests || view.slotQueue.size === 0) continue
     const leavesAtMs = evictableAtMs(view, tenant)
     if (leavesAtMs > nowMs) atMs = Math.min(atMs, leavesAtMs)
   }
   if (view.drainDeadlineMs !== undefined) {
     return view.drainDeadlineMs > nowMs ? Math.min(atMs, view.drainDeadlineMs) : atMs
   }
-  const mayWantSlot = view.slots.size < limits.slotsPerShard && !view.creating
-  return mayWantSlot && view.createAfterMs > nowMs ? Math.min(atMs, view.createAfterMs) : atMs
+  if (view.slots.size >= limits.slotsPerShard || view.creating) return atMs
+  if (view.createAfterMs > nowMs) return Math.min(atMs, view.createAfterMs)
+  const free = [...view.slots].filter(({ tenant }) => !tenant).length
+  return free < limits.spareSlots ? Math.min(atMs, Math.max(quietAtMs(view), nowMs + 1)) : atMs
 }
 
 /**
- * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum.
+ * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum,
+ * and one in the middle of a transaction for a quantum after its last batch.
  */
 function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  return Math.max(tenant.awakeSinceMs + view.limits.slotQuantumMs, tenant.pinnedUntilMs)
+  const sinceMs = isIdle(tenant) ? tenant.awakeSinceMs : tenant.lastUsedMs
+  return Math.max(sinceMs + view.limits.slotQuantumMs, tenant.pinnedUntilMs)
 }
 
 /** The one that has been in `set` the longest. */

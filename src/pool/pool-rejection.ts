@@ -54,3 +54,11 @@ export function batchFailure(error: unknown): PgnapError {
     error === undefined ? options : { ...options, cause: error },
   )
 }
+
+/** A client's settings, statements or transaction went with an image that could not be kept. */
+export function sessionLost(): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {
+    detail: 'its tenant was napping, and there was no room for its memory image',
+    hint: 'connect again; raise --image-cache if this happens often',
+  })
+}

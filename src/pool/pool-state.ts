@@ -18,7 +18,7 @@
  *      |  imageMoved   +---------+  imageMoved  +--------+       |
  *      +-------------- | asleep  | <----------- | napping| <-----+ evicted(to: napping | asleep)
  *                      +---------+              +--------+
- *     (napping and asleep wake as cold does; without an image source every nap ends in cold)
+ *     (napping and asleep wake as cold does; a backend that cannot be imaged ends in cold)
  *
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
@@ -26,9 +26,9 @@
  * - One boot per tenant, however many clients asked for it.
  * - While a tenant waits for a slot, a tenant whose backend is free gives its slot up: the least
  *   recently used one, after `slotQuantumMs` (at once if it has no clients left). A stream of short
- *   batches does not protect it: the quantum ends between two of them. An open transaction
- *   does, and a session that cannot be carried over (`evictionRefused`); the limit on waiting
- *   protects the others.
+ *   batches does not protect it: the quantum ends between two of them. Nor does an open
+ *   transaction whose client is thinking: it goes along in the image. Only what no image holds and
+ *   nothing can carry over does (`evictionRefused`); the limit on waiting protects the others.
  * - Every wait ends: granted, or rejected with the name of the limit.
  *
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -37,7 +37,6 @@
 import { assert, unreachable } from '../base/assert.ts'
 import type {
   BatchResult,
-  ClientEntry,
   EvictionReason,
   PoolEffect,
   PoolEvent,
@@ -47,17 +46,23 @@ import type {
   SlotEntry,
   TenantMove,
 } from './pool-model.ts'
-import { TenantEntry } from './pool-model.ts'
+import { ClientEntry, TenantEntry } from './pool-model.ts'
 import {
+  canLeave,
   first,
+  holderWaits,
   isIdle,
   mayCreate,
   nextDeadlineMs,
   pickVictim,
   slotsExpected,
+  somebodyRests,
+  wantsSpare,
 } from './pool-policy.ts'
+import { acquire } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
+import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
 
 /** The state of one shard's pool. Owned by one `Pool`; reads are free, writes go through events. */
@@ -65,12 +70,15 @@ export class PoolState {
   readonly limits: PoolLimits
   readonly tenants: Map<TenantName, TenantEntry> = new Map()
   readonly slots: Set<SlotEntry> = new Set()
+  readonly #waiting = new WaitingRoom()
   /** Tenants waiting for a slot, first come first served. */
-  readonly slotQueue: Set<TenantEntry> = new Set()
-  /** Every waiting client in order of arrival: the first one is the next to time out. */
-  readonly waitingByAge: Set<ClientEntry> = new Set()
+  readonly slotQueue: ReadonlySet<TenantEntry> = this.#waiting.tenants
+  /** Every waiting client in order of arrival. */
+  readonly waitingByAge: ReadonlySet<ClientEntry> = this.#waiting.clients
   /** Slots are made one at a time: two at once would only delay the first. */
   creating = false
+  /** Tenants that had to make room since a slot was last made. */
+  pressure = 0
   drainDeadlineMs: number | undefined = undefined
   #drained = false
   /** After a failure no slot is made before this time. */
@@ -94,45 +102,6 @@ export class PoolState {
       this.tenants.set(name, tenant)
     }
     return tenant
-  }
-
-  /**
-   * The path of almost every query: takes the backend for `client` if nobody has to wait for that.
-   * Allocates nothing. False: send `batchRequested`, which does the rest.
-   */
-  acquire(client: ClientEntry): boolean {
-    const tenant = client.tenant
-    if (tenant.holder === client) {
-      assert(client.phase === 'holding', 'one batch at a time per client')
-      client.phase = 'running'
-      return true
-    }
-    if (tenant.phase !== 'awake' || tenant.holder !== undefined || tenant.waiting.size > 0)
-      return false
-    if (client.phase !== 'idle' || this.drainDeadlineMs !== undefined) return false
-    tenant.holder = client
-    tenant.sessionUsed = tenant.served = true
-    client.phase = 'running'
-    return true
-  }
-
-  /**
-   * The counterpart of {@link acquire}: ends a batch if nobody else is concerned by its end.
-   * Allocates nothing. False: send `batchFinished`, which does the rest.
-   */
-  release(client: ClientEntry, result: BatchResult, nowMs: number): boolean {
-    const tenant = client.tenant
-    assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
-    if (client.leaving || result.urgent || this.slotQueue.size > 0) return false
-    if (this.drainDeadlineMs !== undefined) return false
-    const free = result.complete && result.status === 'idle'
-    if (free && tenant.waiting.size > 0) return false
-    // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
-    if (result.wrote && !tenant.maintenanceDue) return false
-    tenant.lastUsedMs = nowMs
-    client.phase = free ? 'idle' : 'holding'
-    if (free) tenant.holder = undefined
-    return true
   }
 
   /** Takes one event in. The effects are to be carried out in order. */
@@ -197,20 +166,20 @@ export class PoolState {
       client.phase = 'idle'
       return this.#reject(client, 'SLOT_LOST')
     }
-    if (this.acquire(client)) return void this.#effects.push({ type: 'grant', client })
-    assert(client.phase === 'idle', 'one batch at a time per client')
-    if (this.drainDeadlineMs !== undefined) return this.#reject(client, 'SHUTTING_DOWN')
-    if (tenant.waiting.size >= this.limits.tenantQueueMax) return this.#reject(client, 'QUEUE_FULL')
+    if (acquire(this, client)) return void this.#effects.push({ type: 'grant', client })
+    // Whoever has a transaction open must be able to end it: it stands in nobody's queue.
+    const goesOn = tenant.holder === client && !this.#drained
+    assert(client.phase === 'idle' || goesOn, 'one batch at a time per client')
+    if (this.drainDeadlineMs !== undefined && !goesOn) return this.#reject(client, 'SHUTTING_DOWN')
+    if (tenant.waiting.size >= this.limits.tenantQueueMax && !goesOn) {
+      return this.#reject(client, 'QUEUE_FULL')
+    }
     const reaction = REACTIONS[tenant.phase].batchRequested
-    const joins = reaction === 'waitForSlot' && !this.slotQueue.has(tenant)
+    const joins = reaction === 'waitForSlot' && tenant.waiting.size === 0 && !goesOn
     if (joins && this.slotQueue.size >= this.limits.shardQueueMax) {
       return this.#reject(client, 'QUEUE_FULL')
     }
-    if (joins) this.slotQueue.add(tenant)
-    client.phase = 'waiting'
-    client.waitSinceMs = nowMs
-    tenant.waiting.add(client)
-    this.waitingByAge.add(client)
+    this.#waiting.add(client, nowMs)
   }
 
   #finish(client: ClientEntry, result: BatchResult, nowMs: number): void {
@@ -233,32 +202,29 @@ export class PoolState {
       client.leaving = true
       return
     }
-    if (client.phase === 'waiting') this.#stopWaiting(client)
+    if (client.phase === 'waiting') this.#waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
     tenant.clientCount--
     const reaction = REACTIONS[tenant.phase].clientLeft
+    // Where the backend is not at hand, what it has to forget is remembered.
     if (abort) {
       assert(tenant.holder === client, 'who holds a transaction holds the backend')
-      this.#cleanUp(tenant, true)
-    } else if (reaction === 'settle' && tenant.holder === undefined) {
+      tenant.abortDue = true
+      tenant.holder = undefined
+    }
+    if (tenant.clientCount === 0 && tenant.sessionUsed) tenant.discardDue = true
+    if (reaction === 'settle' && tenant.holder === undefined) {
       this.#free(tenant, nowMs)
     } else if (reaction === 'rest') {
+      this.#waiting.review(tenant)
+      this.#dropIfUseless(tenant)
       this.#forgetIfEmpty(tenant)
     }
   }
 
-  /** Takes a client out of every queue. A tenant that nobody waits for any more needs no slot. */
-  #stopWaiting(client: ClientEntry): void {
-    const tenant = client.tenant
-    tenant.waiting.delete(client)
-    this.waitingByAge.delete(client)
-    client.phase = 'idle'
-    if (tenant.waiting.size === 0) this.slotQueue.delete(tenant)
-  }
-
   #reject(client: ClientEntry, code: Rejection, cause?: unknown): void {
-    if (client.phase === 'waiting') this.#stopWaiting(client)
+    if (client.phase === 'waiting') this.#waiting.remove(client)
     this.#effects.push({ type: 'reject', client, code, cause })
   }
 
@@ -268,7 +234,7 @@ export class PoolState {
   #free(tenant: TenantEntry, nowMs: number): void {
     assert(tenant.phase === 'awake', 'only an awake tenant has a backend')
     tenant.holder = undefined
-    if (tenant.clientCount === 0 && tenant.sessionUsed) return this.#cleanUp(tenant, false)
+    if (tenant.abortDue || tenant.discardDue) return this.#cleanUp(tenant, tenant.abortDue)
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain')
     // Not before it has served somebody: slots would go round for ever and nobody would be served.
@@ -278,18 +244,30 @@ export class PoolState {
       return this.#evict(tenant, 'fairness')
     }
     const next = first(tenant.waiting)
-    if (!next) return
-    this.#stopWaiting(next)
-    tenant.holder = next
+    if (next) this.#serve(next)
+  }
+
+  #serve(client: ClientEntry): void {
+    const tenant = client.tenant
+    this.#waiting.remove(client)
+    tenant.holder = client
     tenant.sessionUsed = tenant.served = true
-    next.phase = 'running'
-    this.#effects.push({ type: 'grant', client: next })
+    client.phase = 'running'
+    this.#effects.push({ type: 'grant', client })
+  }
+
+  /** A backend is there again: for whoever had it when its tenant left, or else for the next. */
+  #goOn(tenant: TenantEntry, nowMs: number): void {
+    const holder = tenant.holder
+    if (!(holder instanceof ClientEntry)) return this.#free(tenant, nowMs)
+    if (holderWaits(tenant)) this.#serve(holder)
   }
 
   #cleanUp(tenant: TenantEntry, abort: boolean): void {
     tenant.holder = 'cleaning'
-    const discardAll = tenant.clientCount === 0
+    const discardAll = tenant.clientCount === 0 || tenant.discardDue
     if (discardAll) tenant.sessionUsed = false
+    tenant.abortDue = tenant.discardDue = false
     this.#effects.push({ type: 'cleanUp', tenant, abort, discardAll })
   }
 
@@ -317,20 +295,21 @@ export class PoolState {
       else freeCount++
     }
     if (this.drainDeadlineMs !== undefined) return
-    const short = this.slotQueue.size > 0 || freeCount < this.limits.spareSlots
-    if (short && !this.creating && mayCreate(this, nowMs)) {
-      this.creating = true
-      this.#effects.push({ type: 'createSlot' })
-    }
-    // While there is room for more slots the queue waits for those: a wake is cheaper than a loss.
-    const room = this.slots.size + (this.creating ? 1 : 0) < this.limits.slotsPerShard
-    if (room && this.creating) return
+    // To put a tenant away takes a millisecond, to make a slot fifty: whoever waits gets the slot
+    // of somebody who rests, and slots are made where that does not help, or in a quiet moment.
     let missing = this.slotQueue.size - slotsExpected(this)
     for (; missing > 0; missing--) {
       const victim = pickVictim(this, nowMs)
-      if (!victim) return
+      if (!victim) break
       this.#evict(victim, 'pressure')
+      this.pressure++
     }
+    if (this.creating || !mayCreate(this, nowMs)) return
+    const crowded = missing > 0 && !somebodyRests(this, nowMs)
+    if (!crowded && !wantsSpare(this, freeCount, nowMs)) return
+    this.creating = true
+    this.pressure = 0
+    this.#effects.push({ type: 'createSlot' })
   }
 
   #boot(tenant: TenantEntry, slot: SlotEntry): void {
@@ -339,15 +318,16 @@ export class PoolState {
       from === 'cold' || from === 'napping' || from === 'asleep',
       'only a resting tenant wakes',
     )
-    this.slotQueue.delete(tenant)
     slot.tenant = tenant
     tenant.slot = slot
     tenant.phase = 'waking'
+    this.#waiting.review(tenant)
     this.#effects.push({ type: 'boot', tenant, slot, from })
   }
 
   #evict(tenant: TenantEntry, reason: EvictionReason): void {
-    assert(tenant.phase === 'awake' && !tenant.holder, 'only a free backend is evicted')
+    const still = !tenant.holder || canLeave(tenant)
+    assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
     tenant.phase = 'draining'
     this.#effects.push({ type: 'evict', tenant, reason })
   }
@@ -367,13 +347,7 @@ export class PoolState {
     const tenant = slot.tenant
     if (!tenant) return
     assert(REACTIONS[tenant.phase].slotLost === 'rest', `a ${tenant.phase} tenant has no slot`)
-    const holder = tenant.holder
-    this.#rest(tenant, 'cold')
-    if (holder === undefined || holder === 'maintenance' || holder === 'cleaning') return
-    const wasHolding = holder.phase === 'holding'
-    holder.phase = wasHolding ? 'lost' : 'idle'
-    if (holder.leaving) this.#leave(holder, 0)
-    else if (!wasHolding) this.#reject(holder, 'SLOT_LOST', error)
+    this.#rest(tenant, 'cold', error)
   }
 
   // Tenants
@@ -389,8 +363,10 @@ export class PoolState {
         tenant.served = false
         tenant.awakeSinceMs = nowMs
         tenant.lastUsedMs = nowMs
-        return this.#free(tenant, nowMs)
+        return this.#goOn(tenant, nowMs)
       case 'bootFailed':
+        // Whoever waits is told now, and must not be told again when it next asks.
+        if (holderWaits(tenant)) tenant.holder = undefined
         for (const client of tenant.waiting) this.#reject(client, 'SLOT_LOST', event.error)
         return this.#leaveSlot(tenant, 'cold', event.slotUsable)
       case 'evicted':
@@ -399,12 +375,12 @@ export class PoolState {
         tenant.phase = 'awake'
         tenant.lastUsedMs = nowMs
         tenant.pinnedUntilMs = nowMs + this.limits.slotRetryMs
-        return this.#free(tenant, nowMs)
+        return this.#goOn(tenant, nowMs)
       case 'imageMoved':
-        tenant.phase = event.to
-        return this.#forgetIfEmpty(tenant)
+        assert(event.to === 'cold' || !tenant.holder, 'an open transaction stays in memory')
+        return this.#rest(tenant, event.to)
       case 'napRequested':
-        if (isIdle(tenant)) this.#evict(tenant, 'requested')
+        if (canLeave(tenant)) this.#evict(tenant, 'requested')
     }
   }
 
@@ -420,22 +396,46 @@ export class PoolState {
 
   /**
    * Out of the slot. Whoever still waits makes the tenant queue again, behind those already there.
+   * An image keeps an open transaction and the clients' session; without one they are gone.
    */
-  #rest(tenant: TenantEntry, to: RestingPhase): void {
+  #rest(tenant: TenantEntry, to: RestingPhase, error?: unknown): void {
+    const holder = tenant.holder
+    const holds = holder instanceof ClientEntry
+    if (to !== 'napping' || !holds) tenant.holder = undefined
     tenant.phase = to
     tenant.slot = undefined
-    tenant.holder = undefined
-    tenant.maintenanceDue = false
     tenant.maintenanceUrgent = false
-    if (to === 'cold') tenant.sessionUsed = false
-    if (tenant.waiting.size > 0) this.slotQueue.add(tenant)
+    if (to === 'cold') {
+      tenant.maintenanceDue = tenant.sessionUsed = false
+      tenant.abortDue = tenant.discardDue = false
+    }
+    this.#waiting.review(tenant)
+    if (holds && to !== 'napping') this.#loseTransaction(holder, error)
+    this.#dropIfUseless(tenant)
     this.#forgetIfEmpty(tenant)
   }
 
+  /** The backend that a client had is gone: it is told now, or when it next asks. */
+  #loseTransaction(client: ClientEntry, error: unknown): void {
+    if (client.phase === 'holding') {
+      client.phase = 'lost'
+      return
+    }
+    if (client.phase === 'running') client.phase = 'idle'
+    if (client.leaving) this.#leave(client, 0)
+    else this.#reject(client, 'SLOT_LOST', error)
+  }
+
+  /** Nobody will go on with an open transaction: recovery ends it as well as a clean-up would. */
+  #dropIfUseless(tenant: TenantEntry): void {
+    if (tenant.phase !== 'napping' || !tenant.abortDue || tenant.clientCount > 0) return
+    this.#effects.push({ type: 'dropImage', tenant })
+    this.#rest(tenant, 'cold')
+  }
+
   #forgetIfEmpty(tenant: TenantEntry): void {
-    if (tenant.phase !== 'cold' || tenant.clientCount > 0) return
-    this.tenants.delete(tenant.name)
-    this.#effects.push({ type: 'forget', tenant })
+    if (tenant.clientCount > 0 || (tenant.phase !== 'cold' && tenant.phase !== 'asleep')) return
+    if (this.tenants.delete(tenant.name)) this.#effects.push({ type: 'forget', tenant })
   }
 
   // Time
@@ -448,10 +448,13 @@ export class PoolState {
       this.#reject(oldest, 'QUERY_WAIT_TIMEOUT')
     }
     for (const { tenant } of this.slots) {
-      if (!tenant || !isIdle(tenant)) continue
+      if (!tenant || !canLeave(tenant)) continue
       const restMs = nowMs - tenant.lastUsedMs
-      if (tenant.maintenanceDue && restMs >= this.limits.maintenanceIdleMs) this.#maintain(tenant)
-      else if (restMs >= this.limits.napAfterMs) this.#evict(tenant, 'idle')
+      const due = tenant.maintenanceDue && isIdle(tenant)
+      if (due && restMs >= this.limits.maintenanceIdleMs) this.#maintain(tenant)
+      else if (restMs >= this.limits.napAfterMs && nowMs >= tenant.pinnedUntilMs) {
+        this.#evict(tenant, 'idle')
+      }
     }
     if (this.drainDeadlineMs !== undefined && nowMs >= this.drainDeadlineMs) this.#abortHolders()
   }
@@ -478,9 +481,7 @@ export class PoolState {
   #abortHolders(): void {
     for (const { tenant } of this.slots) {
       const holder = tenant?.holder
-      if (!tenant || holder === undefined || holder === 'maintenance' || holder === 'cleaning')
-        continue
-      if (holder.phase !== 'holding') continue
+      if (!tenant || !(holder instanceof ClientEntry) || holder.phase !== 'holding') continue
       holder.phase = 'lost'
       this.#cleanUp(tenant, true)
     }

@@ -5,24 +5,28 @@
  */
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
-import type { EvictionReason, TenantPhase } from './pool-model.ts'
+import { type LiveTenant, wasWokenSince } from './pool-client.ts'
+import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
 
 /** Counters of one pool since it was made. */
 export class PoolCounters {
   requests = 0
-  /** Requests that found their tenant awake and its backend free. */
-  hits = 0
+  /** Requests by where they found their tenant; `awake` may have waited for another client. */
+  readonly found: Record<Tier, number> = { awake: 0, napping: 0, asleep: 0, cold: 0, new: 0 }
   /** Requests that had to wait for another client of their tenant, or for a slot. */
   waits = 0
   rejections = 0
-  boots = 0
   bootFailures = 0
   slotsCreated = 0
   slotsLost = 0
   /** Slots given up because another tenant must not be loaded into them. */
   slotsRetired = 0
   maintenanceSteps = 0
+  /** Images that memory had no room for: on disk now, or gone. */
+  readonly imagesMoved: Record<'asleep' | 'cold', number> = { asleep: 0, cold: 0 }
+  /** Tenants whose connected clients lost their session with an image. */
+  sessionsLost = 0
   readonly evictions: Record<EvictionReason, number> = {
     pressure: 0,
     fairness: 0,
@@ -30,10 +34,26 @@ export class PoolCounters {
     requested: 0,
     drain: 0,
   }
-  readonly wake: Histogram = new Histogram()
+  readonly wakes: Record<WakeTier, Histogram> = {
+    napping: new Histogram(),
+    asleep: new Histogram(),
+    cold: new Histogram(),
+    new: new Histogram(),
+  }
+  /** Taking a tenant out of its slot. */
+  readonly leave: Histogram = new Histogram()
   readonly wait: Histogram = new Histogram()
   readonly execution: Histogram = new Histogram()
   readonly commit: Histogram = new Histogram()
+
+  countWake(tier: WakeTier, wakeMs: number): void {
+    this.wakes[tier].record(wakeMs)
+  }
+
+  /** A request is served that had to wait since then. */
+  countFound(tenant: LiveTenant, sinceMs: number): void {
+    this.found[wasWokenSince(tenant, sinceMs) ? tenant.wokenFrom : 'awake']++
+  }
 }
 
 /** A picture of one pool; see `GET /v1/pool`. */
@@ -54,26 +74,35 @@ export interface PoolStatistics {
   readonly clients: { readonly connected: number; readonly waiting: number }
   readonly tenantsWaitingForSlot: number
   readonly requests: number
-  readonly hits: number
-  /** hits / requests, in [0, 1]; 1 before the first request. */
-  readonly hitRate: number
+  /** Requests that were served, by where they found their tenant. */
+  readonly found: Readonly<Record<Tier, number>>
   readonly waits: number
   readonly rejections: number
-  readonly boots: number
   readonly bootFailures: number
   readonly maintenanceSteps: number
   readonly evictions: Readonly<Record<EvictionReason, number>>
-  readonly wake: HistogramData
+  /** Images of napping tenants in memory, the stores that they keep open included. */
+  readonly images: ImageStatistics
+  readonly wakes: Readonly<Record<WakeTier, HistogramData>>
+  readonly leave: HistogramData
   readonly wait: HistogramData
   readonly execution: HistogramData
   readonly commit: HistogramData
 }
 
-/** Puts the picture together. @param memoryBytes of all slots */
+export interface ImageStatistics {
+  readonly count: number
+  readonly bytes: number
+  /** Since the start: for want of room on disk now, or gone. */
+  readonly moved: Readonly<Record<'asleep' | 'cold', number>>
+  readonly sessionsLost: number
+}
+
+/** Puts the picture together. @param held by slots and images now */
 export function poolStatistics(
   state: PoolState,
   counters: PoolCounters,
-  memoryBytes: number,
+  held: { readonly memoryBytes: number; readonly images: { count: number; bytes: number } },
 ): PoolStatistics {
   const phases = { cold: 0, waking: 0, awake: 0, draining: 0, napping: 0, asleep: 0 }
   let connected = 0
@@ -82,14 +111,14 @@ export function poolStatistics(
     connected += tenant.clientCount
   }
   const inUse = [...state.slots].filter((slot) => slot.tenant).length
-  const { requests, hits } = counters
+  const { wakes } = counters
   return {
     slots: {
       total: state.slots.size,
       idle: state.slots.size - inUse,
       inUse,
       max: state.limits.slotsPerShard,
-      memoryBytes,
+      memoryBytes: held.memoryBytes,
       created: counters.slotsCreated,
       lost: counters.slotsLost,
       retired: counters.slotsRetired,
@@ -97,16 +126,25 @@ export function poolStatistics(
     tenants: phases,
     clients: { connected, waiting: state.waitingByAge.size },
     tenantsWaitingForSlot: state.slotQueue.size,
-    requests,
-    hits,
-    hitRate: requests === 0 ? 1 : hits / requests,
+    requests: counters.requests,
+    found: { ...counters.found },
     waits: counters.waits,
     rejections: counters.rejections,
-    boots: counters.boots,
     bootFailures: counters.bootFailures,
     maintenanceSteps: counters.maintenanceSteps,
     evictions: { ...counters.evictions },
-    wake: counters.wake.toData(),
+    images: {
+      ...held.images,
+      moved: { ...counters.imagesMoved },
+      sessionsLost: counters.sessionsLost,
+    },
+    wakes: {
+      napping: wakes.napping.toData(),
+      asleep: wakes.asleep.toData(),
+      cold: wakes.cold.toData(),
+      new: wakes.new.toData(),
+    },
+    leave: counters.leave.toData(),
     wait: counters.wait.toData(),
     execution: counters.execution.toData(),
     commit: counters.commit.toData(),

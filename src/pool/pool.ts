@@ -19,27 +19,32 @@ import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
-import type { Engine, Slot } from '../engine/engine.ts'
-import { ABORT, DISCARD_ALL, SYNC } from './backend-query.ts'
-import { commitIfDue, takeOut } from './commit-rule.ts'
+import { SYNC } from './backend-query.ts'
+import { commitIfDue } from './commit-rule.ts'
+import { EffectQueue } from './effect-queue.ts'
+import { ImageShelf } from './image-shelf.ts'
 import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
-import { ClientEntry, SlotEntry } from './pool-model.ts'
+import { acquire, release } from './pool-fast-path.ts'
+import { ClientEntry } from './pool-model.ts'
 import type {
   BatchResult,
   EvictionReason,
   PoolEffect,
   PoolEvent,
   RestingPhase,
+  SlotEntry,
+  TenantEntry,
   TenantPhase,
 } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { batchFailure, rejectionError, shuttingDown } from './pool-rejection.ts'
-import { captureSession, restoreSession } from './session-carry.ts'
+import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { PoolCounters, poolStatistics } from './pool-statistics.ts'
 import type { PoolStatistics } from './pool-statistics.ts'
-import type { OpenTenant, TenantSource } from './tenant-source.ts'
+import { SlotRack } from './slot-rack.ts'
+import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
+import type { OpenTenant } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
@@ -53,32 +58,40 @@ const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false,
  * client.close()
  */
 export class Pool implements ClientHost {
-  readonly #engine: Engine
-  readonly #source: TenantSource
   readonly #clock: Clock
   readonly #log: Log
   readonly #state: PoolState
   readonly #upkeep: Upkeep
+  readonly #shelf: ImageShelf
+  readonly #mover: TenantMover
   readonly #counters = new PoolCounters()
   readonly #tenants = new Map<TenantName, LiveTenant>()
-  readonly #slots = new Map<SlotEntry, Slot>()
+  readonly #slots: SlotRack
   readonly #waiting = new Map<ClientEntry, LiveClient>()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
-  readonly #effects: PoolEffect[] = []
+  readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
   readonly #drained = Promise.withResolvers<void>()
-  #performing = false
   #clientCount = 0
-  #slotCount = 0
   #timer: Timer | undefined
 
   constructor(options: PoolOptions) {
-    this.#engine = options.engine
-    this.#source = options.source
+    this.#slots = new SlotRack(options.engine, options.log)
     this.#clock = options.clock
     this.#log = options.log
     this.#state = new PoolState({ ...LIMITS, ...options.limits })
     this.#upkeep = new Upkeep(options.log)
+    const { source, log } = options
+    this.#shelf = new ImageShelf({
+      bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
+      images: source.images,
+      upkeep: this.#upkeep,
+      clock: options.clock,
+      log,
+      onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
+      onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
+    })
+    this.#mover = new TenantMover({ source, upkeep: this.#upkeep, shelf: this.#shelf, log })
     this.#event({ type: 'tick' })
   }
 
@@ -145,18 +158,19 @@ export class Pool implements ClientHost {
    */
   expel(tenant: TenantName, error: PgnapError): void {
     const live = this.#tenants.get(tenant)
-    for (const client of live?.clients ?? []) {
-      client.listener?.lost(error)
-      client.close()
-    }
+    for (const client of live?.clients ?? []) this.#dismiss(client, error)
     this.nap(tenant)
-    this.#upkeep.forget(tenant)
+    if (live?.image) {
+      this.#shelf.drop(live)
+      this.#event({ type: 'imageMoved', tenant: live.entry, to: 'cold' })
+    }
+    this.#mover.forget(tenant)
   }
 
   statistics(): PoolStatistics {
-    let memoryBytes = 0
-    for (const slot of this.#slots.values()) memoryBytes += slot.memoryBytes
-    return poolStatistics(this.#state, this.#counters, memoryBytes)
+    const { memoryBytes } = this.#slots
+    const images = { count: this.#shelf.count, bytes: this.#shelf.bytes }
+    return poolStatistics(this.#state, this.#counters, { memoryBytes, images })
   }
 
   /**
@@ -177,8 +191,8 @@ export class Pool implements ClientHost {
   ): Uint8Array | Promise<Uint8Array> {
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
-    if (!this.#state.acquire(client.entry)) return this.#wait(client, messages, complete)
-    this.#counters.hits++
+    if (!acquire(this.#state, client.entry)) return this.#wait(client, messages, complete)
+    this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
     return this.#execute(client, messages, complete)
   }
@@ -207,6 +221,7 @@ export class Pool implements ClientHost {
     const tenant = client.tenant
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
+    client.used = true
     const result = this.#result
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
@@ -232,12 +247,12 @@ export class Pool implements ClientHost {
     client.transactionStatus = result.status
     result.complete = complete
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
-    if (this.#state.release(client.entry, result, endMs)) return answer
+    if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
     if (effects.length === 0) return answer
     const copy = new Uint8Array(answer)
-    this.#performLater(effects)
+    this.#effects.runLater(effects)
     return copy
   }
 
@@ -274,6 +289,7 @@ export class Pool implements ClientHost {
     }
     const nowMs = this.#clock.monotonicMs()
     this.#counters.wait.record(nowMs - pending.sinceMs)
+    this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
       const answer = this.#execute(client, pending.messages, pending.complete)
@@ -286,34 +302,15 @@ export class Pool implements ClientHost {
   // Effects
 
   #event(event: PoolEvent): void {
-    this.#perform(this.#state.handle(event, this.#clock.monotonicMs()))
+    this.#effects.run(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
-  #performLater(effects: readonly PoolEffect[]): void {
-    this.#effects.push(...effects)
-    queueMicrotask(() => this.#perform([]))
-  }
-
-  /** Carries effects out in order; those of events on the way are appended, not nested. */
-  #perform(effects: readonly PoolEffect[]): void {
-    this.#effects.push(...effects)
-    if (this.#performing) return
-    this.#performing = true
-    try {
-      for (let effect = this.#effects.shift(); effect; effect = this.#effects.shift()) {
-        this.#performOne(effect)
-      }
-    } finally {
-      this.#performing = false
-    }
-  }
-
-  #performOne(effect: PoolEffect): void {
+  #perform(effect: PoolEffect): void {
     switch (effect.type) {
       case 'createSlot':
         return void this.#createSlot()
       case 'discardSlot':
-        return this.#discardSlot(effect.slot)
+        return this.#slots.discard(effect.slot)
       case 'boot':
         return void this.#boot(this.#live(effect.tenant.name), effect.slot, effect.from)
       case 'evict':
@@ -327,16 +324,15 @@ export class Pool implements ClientHost {
         return this.#cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
         return this.#maintain(this.#live(effect.tenant.name))
+      case 'dropImage':
+        return this.#ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
         return this.#setTimer(effect.atMs)
       case 'forget':
-        if (this.#tenants.get(effect.tenant.name)?.entry === effect.tenant) {
-          this.#tenants.delete(effect.tenant.name)
-        }
-        return
+        return this.#ifKnown(effect.tenant, ({ entry }) => this.#tenants.delete(entry.name))
       case 'drained':
         this.#timer?.cancel()
-        return this.#drained.resolve()
+        return this.#drained.resolve(this.#shelf.close())
       default:
         return unreachable(effect)
     }
@@ -351,27 +347,15 @@ export class Pool implements ClientHost {
   // Slots
 
   async #createSlot(): Promise<void> {
-    let slot: Slot
+    let slot: SlotEntry
     try {
-      slot = await this.#engine.createSlot()
+      slot = await this.#slots.create()
     } catch (error) {
       this.#log.error('a slot could not be made', { error })
       return this.#event({ type: 'slotFailed', error })
     }
-    const entry = new SlotEntry(this.#slotCount++)
-    this.#slots.set(entry, slot)
     this.#counters.slotsCreated++
-    this.#event({ type: 'slotCreated', slot: entry })
-  }
-
-  #discardSlot(entry: SlotEntry): void {
-    const slot = this.#slots.get(entry)
-    this.#slots.delete(entry)
-    try {
-      slot?.discard()
-    } catch (error) {
-      this.#log.warn('a slot did not go quietly', { error })
-    }
+    this.#event({ type: 'slotCreated', slot })
   }
 
   /**
@@ -389,7 +373,7 @@ export class Pool implements ClientHost {
     const effects = this.#state.handle({ type: 'slotLost', slot, error: failure }, nowMs)
     // Whoever was running is told by the caller; when these are carried out, that client may
     // already wait for something else.
-    this.#performLater(effects.filter((effect) => effect.type !== 'reject'))
+    this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
     return failure
   }
 
@@ -413,71 +397,82 @@ export class Pool implements ClientHost {
     return live
   }
 
+  /** Another tenant may have the name by now. */
+  #ifKnown(entry: TenantEntry, use: (tenant: LiveTenant) => void): void {
+    const known = this.#tenants.get(entry.name)
+    if (known?.entry === entry) use(known)
+  }
+
   async #boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
     const startMs = this.#clock.monotonicMs()
     let slotUsable = true
     try {
-      const opening = this.#source.open(tenant.entry.name)
+      const opening = this.#mover.open(tenant)
       // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
       const open: OpenTenant = opening instanceof Promise ? await opening : opening
       tenant.open = open
       slotUsable = false
       const slot = this.#slots.get(entry)
       assert(slot, 'a slot is there before a tenant is put into it')
-      tenant.wokenAt = open.files.version
-      slot.boot(open.files)
-      if (tenant.session) restoreSession(slot, tenant.session)
-      tenant.session = undefined
-      tenant.slot = slot
-      tenant.progress = this.#upkeep.begin(tenant.entry.name, open)
+      tenant.wokenFrom = this.#mover.load(tenant, slot, { open, from })
     } catch (error) {
       this.#counters.bootFailures++
       this.#log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
+      this.#shelf.drop(tenant)
       this.#unload(tenant)
       const failure = batchFailure(error)
       return this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
     }
-    const endMs = this.#clock.monotonicMs()
-    tenant.wakeMs = endMs - startMs
-    tenant.awakeSinceMs = endMs
-    tenant.wokenFrom = from
-    this.#counters.boots++
-    this.#counters.wake.record(tenant.wakeMs)
+    tenant.awakeSinceMs = this.#clock.monotonicMs()
+    tenant.wakeMs = tenant.awakeSinceMs - startMs
+    this.#counters.countWake(tenant.wokenFrom, tenant.wakeMs)
+    if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
+      this.#sessionsLost(tenant)
+    }
     this.#event({ type: 'bootFinished', tenant: tenant.entry })
   }
 
   #evict(tenant: LiveTenant, reason: EvictionReason): void {
-    const { slot, open, progress } = tenant
-    assert(slot && open && progress, 'only a loaded tenant can leave')
+    const { slot } = tenant
+    assert(slot, 'only a loaded tenant can leave')
+    const startMs = this.#clock.monotonicMs()
+    let to: Destination
     try {
-      const hasSession = tenant.clients.size > 0 && reason !== 'drain'
-      const session = hasSession ? captureSession(slot) : undefined
-      const pinned = session !== undefined && session.pinnedBy.length > 0
-      if (pinned) return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
-      tenant.session = session
-      this.#upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
-      takeOut(slot, open.files, tenant.wokenAt)
+      to = this.#mover.leave(tenant, reason)
     } catch (error) {
       return void this.#lose(tenant, error)
     }
-    this.#unload(tenant)
+    if (to === 'stays') return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
+    if (to === 'cold') this.#unload(tenant)
     this.#counters.evictions[reason]++
+    this.#counters.leave.record(this.#clock.monotonicMs() - startMs)
     const slotReusable = slot.reusable
     if (!slotReusable) this.#counters.slotsRetired++
-    this.#event({ type: 'evicted', tenant: tenant.entry, to: 'cold', slotReusable })
+    this.#event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
   }
 
-  #cleanUp(
-    tenant: LiveTenant,
-    what: { readonly abort: boolean; readonly discardAll: boolean },
-  ): void {
-    const { slot, open, progress } = tenant
-    assert(slot && open && progress, 'only a loaded tenant needs cleaning')
+  /**
+   * What clients had set up in a backend is gone with its image: whoever had, must connect again.
+   */
+  #sessionsLost(tenant: LiveTenant): void {
+    this.#counters.sessionsLost++
+    for (const client of tenant.clients) if (client.used) this.#dismiss(client, sessionLost())
+  }
+
+  #dismiss(client: LiveClient, error: PgnapError): void {
+    client.listener?.lost(error)
+    client.close()
+  }
+
+  #imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
+    this.#counters.imagesMoved[to]++
+    if (to === 'cold') this.#sessionsLost(tenant)
+    this.#event({ type: 'imageMoved', tenant: tenant.entry, to })
+  }
+
+  #cleanUp(tenant: LiveTenant, what: CleanUp): void {
     try {
-      if (what.abort) slot.run(ABORT)
-      if (what.discardAll) slot.run(DISCARD_ALL)
-      assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
-      commitIfDue(open.files, 'idle')
+      this.#mover.cleanUp(tenant, what)
     } catch (error) {
       return void this.#lose(tenant, error)
     }

@@ -4,6 +4,7 @@
  */
 import type { TenantName } from '../base/ids.ts'
 import type { Slot } from '../engine/engine.ts'
+import type { SlotImage } from '../engine/slot-image.ts'
 
 /** The files of a tenant as a slot takes them. */
 export type TenantFiles = Parameters<Slot['boot']>[0]
@@ -11,6 +12,13 @@ export type TenantFiles = Parameters<Slot['boot']>[0]
 /** A tenant's store, opened. There is at most one per tenant and pool at any time. */
 export interface OpenTenant {
   readonly files: TenantFiles
+  /**
+   * Names what the files show now: this store, its owner, its version. Never the same for two
+   * different contents. **An image is used only if it was taken at this very stamp.**
+   */
+  stamp(): string
+  /** Nothing was ever committed, and the store stands on the template of this engine. */
+  readonly pristine: boolean
   /**
    * One bounded slice of the store's own housekeeping: history past its retention, space of deleted
    * files. Called between batches of an idle tenant. True: there is more to do.
@@ -33,4 +41,30 @@ export interface TenantSource {
    * clients are told.
    */
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant>
+  /** Where images may be kept that memory has no room for. */
+  readonly images?: ImageStore
+}
+
+/** The image of a tenant, with what has to be known to use it. */
+export interface TenantImage {
+  readonly image: SlotImage
+  /** What the tenant's files showed when it was taken. */
+  readonly stamp: string
+  /** A client's session is in it. */
+  readonly sessionUsed: boolean
+}
+
+/** An image that was put away, with the pool's notes on the run that it holds (upkeep.ts). */
+export interface StoredImage extends TenantImage {
+  readonly notes: string
+}
+
+/** Keeps images beside the stores. It is a cache: whatever is in it may be lost or stale. */
+export interface ImageStore {
+  /** The image of a tenant, whole and as it was written, or undefined. Does not throw. */
+  read(tenant: TenantName): StoredImage | undefined
+  /** Writes without holding anybody up. Rejects with STORE_IO or STORE_FULL. */
+  write(tenant: TenantName, image: StoredImage): Promise<void>
+  /** Does not throw. */
+  remove(tenant: TenantName): void
 }

@@ -63,6 +63,8 @@ class Tenant {
 
   readonly open: OpenTenant = {
     files: this.files as unknown as TenantFiles,
+    stamp: () => 'only',
+    pristine: false,
     tidy: () => --this.slices > 0,
     readNotes: () => this.notes,
     writeNotes: (notes) => {

@@ -52,6 +52,16 @@ export interface MaintenanceProgress {
   /** `files.walBytesWritten` when WAL was last measured, less what there was then. */
   checkpointAtBytes: number
   savedNotes: string
+  /** WAL since the last checkpoint when the tenant last napped. */
+  walBytesAtNap: number
+}
+
+/** What of a {@link MaintenanceProgress} goes with an image to disk. */
+interface ProgressNotes {
+  readonly ledger: string
+  readonly carried: string
+  readonly clientWrote: boolean
+  readonly walBytes: number
 }
 
 /** What a leaving tenant still has. */
@@ -90,6 +100,46 @@ export class Upkeep {
       clientWrote: false,
       checkpointAtBytes: open.files.walBytesWritten,
       savedNotes: notes ?? '',
+      walBytesAtNap: 0,
+    }
+  }
+
+  /** The tenant naps; Postgres and its counters stay as they are. */
+  pause(progress: MaintenanceProgress, open: OpenTenant): void {
+    progress.walBytesAtNap = open.files.walBytesWritten - progress.checkpointAtBytes
+  }
+
+  /** It is awake again, its files perhaps opened anew. */
+  goOn(progress: MaintenanceProgress, open: OpenTenant): void {
+    progress.checkpointAtBytes = open.files.walBytesWritten - progress.walBytesAtNap
+  }
+
+  /** A paused progress as text, to be kept with the image. */
+  notesOf(progress: MaintenanceProgress): string {
+    const { ledger, carried, clientWrote, walBytesAtNap } = progress
+    const notes: ProgressNotes = {
+      ledger: writeLedger(ledger),
+      carried: writeLedger(carried),
+      clientWrote,
+      walBytes: walBytesAtNap,
+    }
+    return JSON.stringify(notes)
+  }
+
+  /** What {@link notesOf} kept. The image that the notes came with was checked as a whole. */
+  fromNotes(tenant: TenantName, text: string): MaintenanceProgress {
+    const notes = JSON.parse(text) as ProgressNotes
+    this.#ledgers.delete(tenant)
+    return {
+      tenant,
+      stage: 'survey',
+      tasks: [],
+      ledger: readLedger(notes.ledger),
+      carried: readLedger(notes.carried),
+      clientWrote: notes.clientWrote,
+      checkpointAtBytes: 0,
+      savedNotes: '',
+      walBytesAtNap: notes.walBytes,
     }
   }
 

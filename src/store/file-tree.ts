@@ -24,6 +24,8 @@ const EPHEMERAL_NAME = /^(postmaster\.(pid|opts)|pgsql_tmp.*|pg_internal\.init.*
 const EPHEMERAL_DIRECTORY = 'pg_stat_tmp'
 
 const TEMPORARY_NAME = /^pgsql_tmp/
+/** relpath.c: what an UNLOGGED relation is made of after a crash. */
+const INIT_FORK_SUFFIX = '_init'
 
 function isTemporary(node: FileNode): boolean {
   return node.ephemeral && !node.isDirectory && TEMPORARY_NAME.test(node.name)
@@ -40,6 +42,8 @@ export class FileTree {
   readonly #records: ReadonlyMap<InodeNo, readonly LevelRecord[]>
   readonly #overlays = new Map<InodeNo, Map<string, InodeNo | null>>()
   readonly #nodes = new Map<InodeNo, FileNode>()
+  /** Initialization forks, as folder and name: there is one per table or index without WAL. */
+  readonly #initForks = new Set<string>()
   #nextInode: InodeNo
 
   constructor(template: Template, view: StoreView | undefined) {
@@ -82,6 +86,11 @@ export class FileTree {
     const exists =
       this.#nodes.has(inode) || this.#records.has(inode) || this.#template.node(inode) !== undefined
     return exists ? this.#node(inode) : undefined
+  }
+
+  /** Whether a table or an index is UNLOGGED: a recovery empties it. */
+  get hasUnlogged(): boolean {
+    return this.#initForks.size > 0
   }
 
   /** Files of statements or cursors that are not over, and files that only a descriptor holds. */
@@ -200,6 +209,9 @@ export class FileTree {
     const inTemplate = this.#template.node(directory)?.children?.has(name) === true
     if (inode === null && !inTemplate) overlay.delete(name)
     else overlay.set(name, inode)
+    if (!name.endsWith(INIT_FORK_SUFFIX)) return
+    if (inode === null) this.#initForks.delete(`${directory}/${name}`)
+    else this.#initForks.add(`${directory}/${name}`)
   }
 
   #isWalDirectory(directory: FileNode): boolean {

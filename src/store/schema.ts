@@ -37,6 +37,9 @@ export interface StoreMeta {
   readonly epoch: number
 }
 
+/** 32 hex digits that no other store has. Stores of before there was one have none. */
+const STORE_ID_KEY = 'store_id'
+
 const KEYS = {
   format: 'format',
   fingerprint: 'fingerprint',
@@ -54,6 +57,13 @@ export function createTables(medium: Medium, meta: StoreMeta): void {
   for (const [fact, key] of Object.entries(KEYS)) {
     medium.run('INSERT INTO meta VALUES (?1, ?2)', key, meta[fact as keyof StoreMeta])
   }
+  medium.run('INSERT INTO meta VALUES (?1, lower(hex(randomblob(16))))', STORE_ID_KEY)
+}
+
+/** Undefined for a store of before there was one. */
+export function readStoreId(medium: Medium): string | undefined {
+  const value = medium.get('SELECT v FROM meta WHERE k = ?1', STORE_ID_KEY)?.[0]
+  return typeof value === 'string' ? value : undefined
 }
 
 /** Undefined for an empty medium. Throws STORE_FORMAT_UNKNOWN for what this code cannot read. */

@@ -58,6 +58,7 @@ export interface Layer {
 
 export interface StoreState {
   readonly medium: Medium
+  readonly storeId: string | undefined
   readonly clock: Clock
   readonly fingerprint: Fingerprint
   layers: Map<LayerId, Layer>

@@ -24,7 +24,14 @@ import type { BranchOptions } from './layers.ts'
 import { prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
-import { FORMAT_VERSION, createTables, readMeta, readNotes, writeNotes } from './schema.ts'
+import {
+  FORMAT_VERSION,
+  createTables,
+  readMeta,
+  readNotes,
+  readStoreId,
+  writeNotes,
+} from './schema.ts'
 import type { StoreMeta } from './schema.ts'
 import type { StoreState } from './state.ts'
 import { current, layerOf, loadState } from './state.ts'
@@ -72,6 +79,7 @@ export class Store implements Disposable {
     }
     const state: StoreState = {
       medium,
+      storeId: readStoreId(medium),
       clock: options.clock,
       fingerprint: engine.fingerprint,
       layers: new Map(),
@@ -105,6 +113,18 @@ export class Store implements Disposable {
   /** Newest version of a layer. */
   head(layer: LayerId = MAIN): Version {
     return layerOf(this.#state, layer).head
+  }
+
+  /**
+   * Names one state of one layer: the store, who owns it, the version. Two different contents never
+   * have the same stamp, not even when a backup was put back and went on from there: whoever writes
+   * after another has raised the epoch.
+   */
+  stamp(layer: LayerId = MAIN): string {
+    const { storeId, epochFound, claimed } = current(this.#state)
+    const { head, createdMs } = layerOf(this.#state, layer)
+    const epoch = epochFound + (claimed ? 1 : 0)
+    return `${storeId ?? createdMs}.${layer}.${epoch}.${head}`
   }
 
   /**

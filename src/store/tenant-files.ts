@@ -296,6 +296,11 @@ export class TenantFiles implements Disposable {
     return this.dirty || this.#tree.hasTemporaryFiles
   }
 
+  /** Whether a table or an index is UNLOGGED: a recovery empties it. */
+  get hasUnlogged(): boolean {
+    return this.#tree.hasUnlogged
+  }
+
   /** Lets clean pages go until `bytesMax` are left. */
   shrinkCache(bytesMax: number): void {
     this.#pages.cache.shrink(bytesMax)

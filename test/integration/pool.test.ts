@@ -144,7 +144,7 @@ test('idle time brings vacuum and analyze, and dead rows are remembered across n
   clock.advance(1_000)
   assert.equal(await vacuums(), 1)
   clock.advance(NAP_MS)
-  assert.equal(pool.phaseOf(name), 'cold')
+  assert.equal(pool.phaseOf(name), 'napping')
   await pool.drain()
 })
 
@@ -174,7 +174,17 @@ const parseNamed = (name: string, sql: string): Uint8Array => {
   return Buffer.concat([head, body, Buffer.from([0x53, 0, 0, 0, 4])])
 }
 
-test('a session outlives a nap: settings, role, prepared statements, LISTEN', async () => {
+/** Loads a library that not every slot has: no image of this backend fits another slot. */
+const LOAD_LIBRARY = "load '$libdir/hstore'"
+
+for (const [how, phase, touch] of [
+  ['in an image', 'napping', 'select 1'],
+  ['read out and said again', 'cold', LOAD_LIBRARY],
+] as const) {
+  test(`a session outlives a nap, ${how}`, () => outliveNaps(phase, touch))
+}
+
+async function outliveNaps(phase: 'napping' | 'cold', touch: string): Promise<void> {
   const name = newTenant()
   const client = pool.connect(name)
   await ask(client, `create role "odd ""role"; create table t(n int); insert into t values (7)`)
@@ -185,8 +195,11 @@ test('a session outlives a nap: settings, role, prepared statements, LISTEN', as
   await client.run(parseNamed('typed', 'select n * $1 from public.t'), true)
   await ask(client, `set standard_conforming_strings = off; set role "odd ""role"`)
   for (let nap = 0; nap < 3; nap++) {
+    await ask(client, 'reset role')
+    await ask(client, touch)
+    await ask(client, `set role "odd ""role"`)
     pool.nap(name)
-    assert.equal(pool.phaseOf(name), 'cold')
+    assert.equal(pool.phaseOf(name), phase)
     assert.equal(await ask(client, 'show application_name'), `it's \\ odd`)
     assert.equal(await ask(client, 'show work_mem'), '5MB')
     assert.equal(await ask(client, 'show search_path'), '"my schema", public')
@@ -204,17 +217,91 @@ test('a session outlives a nap: settings, role, prepared statements, LISTEN', as
   assert.equal(await ask(next, 'select count(*) from pg_prepared_statements'), '0')
   assert.equal(await ask(next, 'select current_user'), 'postgres')
   await pool.drain()
-})
+}
 
-test('what cannot be carried over keeps the tenant in its slot until its client has gone', async () => {
-  const states = {
-    'create temp table mine(n int)': 'select count(*) from mine',
-    'select pg_advisory_lock(1)': "select count(*) - 1 from pg_locks where locktype = 'advisory'",
-    'begin; declare c cursor with hold for select 0; commit': 'fetch c',
-  }
-  for (const [setUp, probe] of Object.entries(states)) {
+/** What only the memory of a backend knows, and how to see that it is still there. */
+const STATES = {
+  'create temp table mine(n int)': 'select count(*) from mine',
+  'select pg_advisory_lock(1)': "select count(*) - 1 from pg_locks where locktype = 'advisory'",
+  'begin; declare c cursor with hold for select 0; commit': 'fetch c',
+}
+
+test('an image carries temporary tables, advisory locks and cursors, and ends them', async () => {
+  for (const [setUp, probe] of Object.entries(STATES)) {
     const name = newTenant()
     const client = pool.connect(name)
+    await ask(client, setUp)
+    for (const other of [newTenant(), newTenant(), newTenant()]) {
+      pool.nap(name)
+      const visitor = pool.connect(other)
+      await ask(visitor, 'select 1')
+      visitor.close()
+    }
+    assert.equal(await ask(client, probe), '0', setUp)
+    pool.nap(name)
+    client.close()
+    const next = pool.connect(name)
+    assert.equal(await ask(next, "select to_regclass('pg_temp.mine')"), null)
+    assert.equal(await ask(next, 'select count(*) from pg_cursors'), '0')
+    assert.equal(await ask(next, "select count(*) from pg_locks where locktype = 'advisory'"), '0')
+    next.close()
+  }
+  await pool.drain()
+})
+
+test('an open transaction naps, in any slot goes on, and commits', async () => {
+  const [name, other, third] = [newTenant(), newTenant(), newTenant()]
+  const client = pool.connect(name)
+  await ask(client, 'create table t(n int primary key); create table d(n int unique deferrable)')
+  await ask(client, 'begin; set constraints all deferred; insert into t values (1)')
+  await ask(client, 'savepoint s; insert into t values (2); insert into d values (1), (1)')
+  await ask(client, 'declare c cursor for select generate_series(1, 100)')
+  for (let round = 1; round <= 5; round++) {
+    pool.nap(name)
+    assert.equal(pool.phaseOf(name), 'napping')
+    for (const each of [other, third]) {
+      const visitor = pool.connect(each)
+      await ask(visitor, 'create table if not exists v(n int); insert into v values (1)')
+      visitor.close()
+    }
+    assert.equal(await ask(client, 'fetch c'), String(round))
+    assert.equal(client.transactionStatus, 'transaction')
+  }
+  await ask(client, 'delete from d where n = 1; rollback to s; insert into t values (3)')
+  pool.nap(name)
+  await ask(client, 'commit')
+  pool.nap(name)
+  assert.equal(await ask(client, 'select string_agg(n::text, $$,$$ order by n) from t'), '1,3')
+  await pool.drain()
+})
+
+test('a client that leaves its transaction in an image leaves it rolled back', async () => {
+  const name = newTenant()
+  const [leaver, stayer] = [pool.connect(name), pool.connect(name)]
+  await ask(leaver, 'create table t(n int)')
+  await ask(stayer, "set application_name = 'stays'")
+  await ask(leaver, 'begin; insert into t values (1)')
+  pool.nap(name)
+  const waiting = ask(stayer, 'select count(*) from t')
+  assert.equal(pool.phaseOf(name), 'napping', 'a slot would not help who waits')
+  leaver.close()
+  assert.equal(await waiting, '0')
+  assert.equal(await ask(stayer, 'show application_name'), 'stays')
+  // Nobody is left: the image goes, and with it the transaction.
+  await ask(stayer, 'begin; insert into t values (2)')
+  pool.nap(name)
+  stayer.close()
+  assert.equal(pool.phaseOf(name), 'cold')
+  const next = pool.connect(name)
+  assert.equal(await ask(next, 'select count(*) from t'), '0')
+  await pool.drain()
+})
+
+test('what no image can hold keeps the tenant in its slot until its client has gone', async () => {
+  for (const [setUp, probe] of Object.entries(STATES)) {
+    const name = newTenant()
+    const client = pool.connect(name)
+    await ask(client, LOAD_LIBRARY)
     await ask(client, setUp)
     assert.throws(() => pool.nap(name), /in use/)
     clock.advance(2 * NAP_MS)

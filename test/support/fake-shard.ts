@@ -38,6 +38,9 @@ export class FakeFiles {
   walBytesWritten = 0
   commits = 0
   version = 0
+  cacheBytes = 0
+  hasUnlogged = false
+  irreplaceable = false
 
   constructor(stores: FakeStores, tenant: string) {
     this.stores = stores
@@ -49,6 +52,8 @@ export class FakeFiles {
     this.stores.openTenants.add(this.tenant)
     return {
       files: this as unknown as TenantFiles,
+      stamp: () => `${this.tenant} ${this.version}`,
+      pristine: false,
       tidy: () => false,
       readNotes: () => undefined,
       writeNotes: () => {},
@@ -68,6 +73,8 @@ export class FakeFiles {
     this.commits++
     this.version++
   }
+
+  shrinkCache(): void {}
 
   touch(wal: boolean): void {
     this.dirty = true

@@ -4,9 +4,16 @@
  */
 import assert from 'node:assert/strict'
 import type { TenantName } from '../../src/base/ids.ts'
+import { acquire, release } from '../../src/pool/pool-fast-path.ts'
 import { ClientEntry, SlotEntry } from '../../src/pool/pool-model.ts'
 import type { PoolEffect, PoolEvent, PoolLimits, TenantEntry } from '../../src/pool/pool-model.ts'
-import { isIdle, pickVictim, slotsExpected } from '../../src/pool/pool-policy.ts'
+import {
+  canLeave,
+  holderWaits,
+  isIdle,
+  pickVictim,
+  slotsExpected,
+} from '../../src/pool/pool-policy.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
 
 export interface Config {
@@ -31,6 +38,7 @@ const SMALL: PoolLimits = {
   queryWaitMs: 50,
   napAfterMs: 20,
   slotQuantumMs: 5,
+  slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,
 }
@@ -46,8 +54,10 @@ export class World {
   readonly maintaining: Set<TenantEntry> = new Set()
   /** Clients whose request has had no outcome yet, in order of request. */
   readonly asked: Set<ClientEntry> = new Set()
-  /** Where each open transaction lives. */
-  readonly transactions: Map<ClientEntry, SlotEntry> = new Map()
+  /** The life of its tenant's memory in which each open transaction lives. */
+  readonly transactions: Map<ClientEntry, number> = new Map()
+  /** Counts the losses of memory of each tenant: an image carries a life on, a boot begins one. */
+  readonly lives: Map<TenantEntry, number> = new Map()
   creating = false
   nowMs = 0
   timerAtMs: number = Number.POSITIVE_INFINITY
@@ -106,7 +116,8 @@ export class World {
       case 'grant': {
         assert.ok(this.asked.has(effect.client), 'a grant answers a request')
         for (const other of this.asked) {
-          if (other === effect.client) break
+          // Whoever has a transaction open goes before those who wait for its end.
+          if (other === effect.client || this.transactions.has(effect.client)) break
           assert.notEqual(other.tenant, effect.client.tenant, 'clients of a tenant are FIFO')
         }
         this.asked.delete(effect.client)
@@ -115,11 +126,16 @@ export class World {
       case 'reject':
         // A running batch was granted before: its loss is its outcome.
         this.asked.delete(effect.client)
+        // Who was only tired of waiting for a slot still has a transaction open.
+        if (effect.client.tenant.holder === effect.client) return
         return void this.transactions.delete(effect.client)
       case 'cleanUp':
         return void this.cleaning.add(effect.tenant)
       case 'maintain':
         return void this.maintaining.add(effect.tenant)
+      case 'dropImage':
+        assert.equal(effect.tenant.clientCount, 0, 'nobody misses the image')
+        return this.#endLife(effect.tenant)
       case 'setTimer':
         assert.ok(effect.atMs < this.timerAtMs, 'a timer is only moved forward')
         this.timerAtMs = effect.atMs
@@ -149,7 +165,7 @@ export class World {
         case 'holding':
         case 'lost': {
           const crash = act('crash', () => this.#crash(client.tenant))
-          const crashes = this.#rough && client.phase === 'holding' ? [crash] : []
+          const crashes = this.#rough && client.tenant.phase === 'awake' ? [crash] : []
           return askable ? [request, leave, ...crashes] : [leave, ...crashes]
         }
         case 'waiting': {
@@ -181,6 +197,7 @@ export class World {
       if (!this.#rough) continue
       add(`boot failed ${tenant.name}`, () => {
         this.boots.delete(tenant)
+        this.#endLife(tenant)
         this.event({ type: 'bootFailed', tenant, error: 'boot', slotUsable: false })
       })
     }
@@ -196,7 +213,7 @@ export class World {
       }
       add(`evicted to napping ${tenant.name}`, () => {
         this.evictions.delete(tenant)
-        this.event({ type: 'evicted', tenant, to: 'napping', slotReusable: false })
+        this.event({ type: 'evicted', tenant, to: 'napping', slotReusable: true })
       })
     }
     for (const tenant of this.cleaning) {
@@ -221,10 +238,15 @@ export class World {
         const run = (): void => this.event({ type: 'napRequested', tenant })
         actions.push({ name: `nap ${tenant.name}`, run })
       }
-      if (tenant.phase === 'napping') {
-        const run = (): void => this.event({ type: 'imageMoved', tenant, to: 'cold' })
-        actions.push({ name: `drop image ${tenant.name}`, run })
+      if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
+      const drop = (): void => {
+        this.#endLife(tenant)
+        this.event({ type: 'imageMoved', tenant, to: 'cold' })
       }
+      actions.push({ name: `drop image ${tenant.name}`, run: drop })
+      if (tenant.phase === 'asleep' || tenant.holder) continue
+      const move = (): void => this.event({ type: 'imageMoved', tenant, to: 'asleep' })
+      actions.push({ name: `image to disk ${tenant.name}`, run: move })
     }
     return actions
   }
@@ -235,7 +257,7 @@ export class World {
     const index = this.clients.indexOf(client)
     this.left[index] = (this.left[index] ?? 0) - 1
     // As the shell does: the short way first.
-    if (this.state.acquire(client)) {
+    if (acquire(this.state, client)) {
       this.#begin(client)
       return this.check()
     }
@@ -245,18 +267,30 @@ export class World {
   }
 
   #begin(client: ClientEntry): void {
-    const slot = this.transactions.get(client)
-    if (slot) assert.equal(client.tenant.slot, slot, 'a transaction goes on where it began')
+    const life = this.transactions.get(client)
+    if (life === undefined) return
+    assert.equal(
+      this.#lifeOf(client.tenant),
+      life,
+      'a transaction goes on in the memory it began in',
+    )
+  }
+
+  #lifeOf(tenant: TenantEntry): number {
+    return this.lives.get(tenant) ?? 0
+  }
+
+  #endLife(tenant: TenantEntry): void {
+    this.lives.set(tenant, this.#lifeOf(tenant) + 1)
   }
 
   finish(client: ClientEntry, idle: boolean): void {
-    const slot = client.tenant.slot
-    assert.ok(slot, 'a batch runs in a slot')
+    assert.ok(client.tenant.slot, 'a batch runs in a slot')
     if (idle) this.transactions.delete(client)
-    else this.transactions.set(client, slot)
+    else this.transactions.set(client, this.#lifeOf(client.tenant))
     const status = idle ? 'idle' : 'transaction'
     const result = { status, complete: true, wrote: true, urgent: false } as const
-    if (this.state.release(client, result, this.nowMs)) return this.check()
+    if (release(this.state, client, result, this.nowMs)) return this.check()
     this.event({ type: 'batchFinished', client, result })
   }
 
@@ -284,6 +318,7 @@ export class World {
 
   evicted(tenant: TenantEntry): void {
     this.evictions.delete(tenant)
+    this.#endLife(tenant)
     this.event({ type: 'evicted', tenant, to: 'cold', slotReusable: true })
   }
 
@@ -302,6 +337,7 @@ export class World {
     assert.ok(slot)
     for (const work of [this.boots, this.evictions, this.cleaning, this.maintaining])
       work.delete(tenant)
+    this.#endLife(tenant)
     this.event({ type: 'slotLost', slot, error: 'trap' })
   }
 
@@ -339,14 +375,13 @@ export class World {
   /** Whoever could make room for those who wait does so now, or there is a timer for it. */
   #checkRoom(): void {
     const { state } = this
-    const room = state.slots.size + (this.creating ? 1 : 0) < state.limits.slotsPerShard
     const drains = state.drainDeadlineMs !== undefined
-    if (drains || (room && this.creating) || state.slotQueue.size <= slotsExpected(state)) return
+    if (drains || state.slotQueue.size <= slotsExpected(state)) return
     assert.equal(pickVictim(state, this.nowMs), undefined, 'nobody idles while others wait')
     for (const { tenant } of state.slots) {
-      if (!tenant || !isIdle(tenant)) continue
-      const quantumEndMs = tenant.awakeSinceMs + state.limits.slotQuantumMs
-      const atMs = Math.max(quantumEndMs, tenant.pinnedUntilMs)
+      if (!tenant || !canLeave(tenant)) continue
+      const sinceMs = isIdle(tenant) ? tenant.awakeSinceMs : tenant.lastUsedMs
+      const atMs = Math.max(sinceMs + state.limits.slotQuantumMs, tenant.pinnedUntilMs)
       assert.ok(this.timerAtMs <= atMs, 'the time when it may be asked to leave is waited for')
     }
   }
@@ -358,10 +393,13 @@ export class World {
     if (tenant.slot) assert.ok(state.slots.has(tenant.slot), 'the slot lives')
     if (tenant.slot) assert.equal(tenant.slot.tenant, tenant, 'tenant and slot agree')
     const holder = tenant.holder
-    if (holder !== undefined) assert.equal(tenant.phase, 'awake', 'only awake tenants have holders')
     if (holder instanceof ClientEntry) {
       assert.equal(holder.tenant, tenant)
-      assert.ok(holder.phase === 'running' || holder.phase === 'holding', 'a holder uses it')
+      const phases = tenant.phase === 'awake' ? ['running', 'holding'] : ['holding', 'waiting']
+      assert.ok(phases.includes(holder.phase), 'a holder uses it, or will go on')
+      assert.ok(tenant.phase !== 'cold' && tenant.phase !== 'asleep', 'its memory is there')
+    } else if (holder !== undefined) {
+      assert.equal(tenant.phase, 'awake', 'the pool itself uses only what is awake')
     }
     if (tenant.waiting.size > 0) {
       const reason =
@@ -369,10 +407,14 @@ export class World {
       assert.ok(reason || state.slotQueue.has(tenant), 'nobody waits without a reason')
       assert.ok(this.timerAtMs < Number.POSITIVE_INFINITY, 'every wait has a limit')
     }
-    assert.ok(tenant.waiting.size <= state.limits.tenantQueueMax, 'the queue has a limit')
+    const queued = tenant.waiting.size - (holderWaits(tenant) ? 1 : 0)
+    assert.ok(queued <= state.limits.tenantQueueMax, 'the queue has a limit')
     const here = this.clients.filter((each) => each.tenant === tenant && each.phase !== 'gone')
     assert.equal(tenant.clientCount, here.length, 'clients are counted')
-    assert.ok(tenant.phase !== 'cold' || here.length > 0, 'nothing is kept of who has nothing')
+    const known = here.length > 0 || (tenant.phase !== 'cold' && tenant.phase !== 'asleep')
+    assert.ok(known, 'nothing is kept of who has nothing here')
+    const forgets = here.length > 0 || !tenant.sessionUsed || tenant.discardDue
+    assert.ok(forgets, 'a session that nobody has will be discarded')
   }
 
   #checkClient(client: ClientEntry): void {
@@ -380,8 +422,9 @@ export class World {
     assert.equal(client.tenant.waiting.has(client), waiting)
     assert.equal(this.state.waitingByAge.has(client), waiting)
     assert.equal(this.asked.has(client), waiting, 'a request is waiting or has had its outcome')
-    const uses = client.phase === 'running' || client.phase === 'holding'
-    assert.equal(client.tenant.holder === client, uses, 'who uses the backend holds it')
+    const holds = client.tenant.holder === client
+    if (client.phase === 'running' || client.phase === 'holding') assert.ok(holds, 'who uses it')
+    else assert.ok(!holds || waiting, 'holds it, and nobody else')
   }
 
   /** Everybody finishes what they do: all requests have an outcome, all slots are given back. */
@@ -441,7 +484,7 @@ export class World {
         ids(each.waiting),
         each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
         each.maintenanceDue,
-        [each.sessionUsed, each.served],
+        [each.sessionUsed, each.served, each.abortDue, each.discardDue],
       ]),
       this.clients.map((each) => [
         each.phase,
@@ -454,6 +497,7 @@ export class World {
       [...state.slots].map((slot) => slot.tenant?.name),
       [
         this.creating,
+        state.pressure,
         Math.max(0, state.createAfterMs - nowMs),
         Math.min(100, this.timerAtMs - nowMs),
       ],

@@ -77,7 +77,7 @@ async function refresh() {
       figure('clients', pool.clients),
       figure('requests', pool.requests),
       figure('found awake', (pool.hitRate * 100).toFixed(1) + ' %'),
-      figure('wake p50', pool.wake.p50Ms.toFixed(1) + ' ms'),
+      figure('nap to awake p50', pool.wakes.napping.p50Ms.toFixed(1) + ' ms'),
       figure('memory of slots', bytes(pool.memoryBytes)))
     $('tenants').replaceChildren(...list.tenants.map((tenant) => {
       const row = document.createElement('tr')

@@ -25,6 +25,12 @@ export interface Config {
   readonly slots: number
   /** An awake tenant nobody used for this long naps, in milliseconds. */
   readonly napAfterMs: number
+  /** Memory images of napping tenants, of the whole server, in bytes of memory. */
+  readonly imageCacheBytes: number
+  /** Memory images on disk, in bytes; 0 keeps none. */
+  readonly imageDiskBytes: number
+  /** Compare a slot's whole memory with the base whenever a tenant has left it. */
+  readonly verifySwaps: boolean
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
@@ -60,6 +66,9 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   shards: setting('shards', 'worker threads; default: one per core'),
   slots: setting('slots', 'tenants of one shard that may be awake at once'),
   napAfterMs: setting('nap-after', 'idle time after which a tenant naps, such as 10s'),
+  imageCacheBytes: setting('image-cache', 'memory for images of napping tenants, such as 512MB'),
+  imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
+  verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
@@ -124,6 +133,9 @@ const schema = v.strictObject({
   shards: v.optional(count(1, 256), availableParallelism()),
   slots: v.optional(count(1, 1024), LIMITS.slotsPerShard),
   napAfterMs: v.optional(quantity(DURATION_MS, 10, DAY_MS), LIMITS.napAfterMs),
+  imageCacheBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 40), LIMITS.imageCacheBytes),
+  imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
+  verifySwaps: v.optional(yesOrNo, false),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
   createOnConnect: v.optional(yesOrNo, true),

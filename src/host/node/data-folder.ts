@@ -4,6 +4,7 @@
  *     DIR/pgnap.lock         an SQLite file, held in an exclusive transaction while we live
  *     DIR/pgnap.owner.json   who holds it: for the message that the second server prints
  *     DIR/tenants/NAME.db    one store per tenant
+ *     DIR/images/NAME.img    memory images of sleeping tenants: a cache, may be removed at any time
  *
  * Why SQLite for a lock: it is the one way in Node to take an operating system lock on a file. The
  * system releases it when the process ends, kill -9 included, so nothing is left to clean up and no
@@ -37,6 +38,7 @@ export interface DataFolderOptions {
 const LOCK_FILE = 'pgnap.lock'
 const OWNER_FILE = 'pgnap.owner.json'
 const TENANTS_FOLDER = 'tenants'
+const IMAGES_FOLDER = 'images'
 /** Databases are their owner's business, as in Postgres's own data folder. */
 const FOLDER_MODE = 0o700
 
@@ -45,6 +47,11 @@ const SQLITE_BUSY = 5
 const SQLITE_READONLY = 8
 const SQLITE_FULL = 13
 const SQLITE_NOT_A_DATABASE = 26
+
+/** The folder of memory images in a data folder; made when the first one is written. */
+export function imagesPath(dataPath: string): string {
+  return join(dataPath, IMAGES_FOLDER)
+}
 
 /**
  * Makes the folder if needed and takes its lock.

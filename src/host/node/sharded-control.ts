@@ -13,6 +13,7 @@ import type {
   Statement,
   TenantFacts,
   TenantState,
+  Tier,
 } from '../../front/control.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
@@ -134,6 +135,8 @@ export class ShardedControl implements Control {
   }
 }
 
+const TIERS: readonly Tier[] = ['awake', 'napping', 'asleep', 'cold', 'new']
+
 function addUp(pools: readonly PoolStatistics[]): PoolFacts {
   const sum = (value: (pool: PoolStatistics) => number): number =>
     pools.reduce((total, pool) => total + value(pool), 0)
@@ -147,7 +150,11 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
       evictions[reason] = (evictions[reason] ?? 0) + count
     }
   }
-  const requests = sum((pool) => pool.requests)
+  const found = { awake: 0, napping: 0, asleep: 0, cold: 0, new: 0 }
+  for (const tier of TIERS) found[tier] = sum((pool) => pool.found[tier])
+  const served = TIERS.reduce((total, tier) => total + found[tier], 0)
+  const wake = (tier: Exclude<Tier, 'awake'>): DurationFacts =>
+    durationFacts(pools.map((pool) => pool.wakes[tier]))
   return {
     shards: pools.length,
     slots: {
@@ -158,11 +165,24 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
     memoryBytes: sum((pool) => pool.slots.memoryBytes),
     tenants,
     clients: sum((pool) => pool.clients.connected),
-    hitRate: requests === 0 ? 1 : sum((pool) => pool.hits) / requests,
-    requests,
-    boots: sum((pool) => pool.boots),
+    found,
+    hitRate: served === 0 ? 1 : found.awake / served,
+    requests: sum((pool) => pool.requests),
+    images: {
+      count: sum((pool) => pool.images.count),
+      bytes: sum((pool) => pool.images.bytes),
+      toDisk: sum((pool) => pool.images.moved.asleep),
+      dropped: sum((pool) => pool.images.moved.cold),
+    },
     evictions,
-    wake: durationFacts(pools.map((pool) => pool.wake)),
+    slotsRetired: sum((pool) => pool.slots.retired),
+    wakes: {
+      napping: wake('napping'),
+      asleep: wake('asleep'),
+      cold: wake('cold'),
+      new: wake('new'),
+    },
+    leave: durationFacts(pools.map((pool) => pool.leave)),
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
   }

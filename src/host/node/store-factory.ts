@@ -7,7 +7,7 @@ import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
 import type { Medium } from '../../medium/medium.ts'
-import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { TenantFiles } from '../../store/tenant-files.ts'
@@ -32,12 +32,15 @@ export interface StoreFactoryOptions {
    * between.
    */
   readonly openMedium?: (path: string) => Medium
+  /** Where images are kept on disk, if anywhere. */
+  readonly images?: ImageStore
 }
 
 /** Bytes given back to the file system per slice of housekeeping. */
 const COMPACT_SLICE_BYTES = 1_048_576
 
 export class StoreFactory implements TenantSource {
+  readonly images?: ImageStore
   readonly #tenantsPath: string
   readonly #retentionMs: number
   readonly #createMissing: boolean
@@ -46,7 +49,8 @@ export class StoreFactory implements TenantSource {
   readonly #storeOptions: StoreOptions
 
   constructor(options: StoreFactoryOptions) {
-    const { dataPath, tenantsPath, clock, engine, retentionMs } = options
+    const { dataPath, tenantsPath, clock, engine, retentionMs, images } = options
+    if (images) this.images = images
     this.#tenantsPath = tenantsPath
     this.#retentionMs = retentionMs
     this.#createMissing = options.createMissing
@@ -93,6 +97,8 @@ export class StoreFactory implements TenantSource {
     const files = this.#openFiles(store)
     return {
       files,
+      stamp: () => store.stamp(),
+      pristine: store.head() === 0 && store.templateId === this.#storeOptions.engine.templateId,
       tidy: () => {
         const pruned = store.prune(this.#retentionMs)
         if (pruned.more) return true

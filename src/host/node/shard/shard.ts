@@ -15,11 +15,14 @@ import { equalInConstantTime } from '../../../front/wire/scram.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
+import { shardOf } from '../../../router/assignment.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
 import type { Config } from '../config.ts'
+import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
+import { ImageFolder } from '../image-folder.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
@@ -78,6 +81,7 @@ export class Shard implements ShardApi {
       clock,
       random,
       slotMemoryBytesMax: config.slotMemoryBytesMax,
+      verifySwaps: config.verifySwaps,
       serverLog: (line) => log.debug('postgres', { line }),
     })
     const stores = new StoreFactory({
@@ -87,6 +91,12 @@ export class Shard implements ShardApi {
       engine,
       retentionMs: config.retentionMs,
       createMissing: config.createOnConnect,
+      images: new ImageFolder({
+        path: imagesPath(dataPath),
+        bytesMax: Math.floor(config.imageDiskBytes / config.shards),
+        owns: (tenant) => shardOf(tenant, config.shards) === settings.index,
+        log,
+      }),
     })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
@@ -94,6 +104,7 @@ export class Shard implements ShardApi {
       source: stores,
       clock,
       log,
+      imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       limits: {
         slotsPerShard: config.slots,
         napAfterMs: config.napAfterMs,

@@ -1,0 +1,185 @@
+/**
+ * Memory images of tenants that sleep, one file each beside the stores. It is a cache: a file that
+ * is missing, old, damaged or of another build only means that its tenant boots from its store. So
+ * nothing is synced to disk, and nothing here may make a request fail.
+ *
+ *   offset | size | field
+ *        0 |    8 | magic "PGNAPIMG"
+ *        8 |    4 | format version, u32 little endian
+ *       12 |    4 | length of the header, u32 little endian
+ *       16 |   32 | SHA-256 of all that follows
+ *       48 |    n | header: JSON as UTF-8, everything but the delta
+ *          |      | the delta (memory-delta.ts), zstd level 1
+ */
+import { hash } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { constants, zstdCompress, zstdDecompressSync } from 'node:zlib'
+import { fromUtf8, utf8 } from '../../base/bytes.ts'
+import { PgnapError } from '../../base/errors.ts'
+import type { TenantName } from '../../base/ids.ts'
+import type { Log } from '../../base/log.ts'
+import type { SlotImage } from '../../engine/slot-image.ts'
+import type { ImageStore, StoredImage } from '../../pool/tenant-source.ts'
+
+const MAGIC = 'PGNAPIMG'
+const FORMAT_VERSION = 1
+const HASH_AT = 16
+const HEADER_AT = 48
+const SUFFIX = '.img'
+const FOLDER_MODE = 0o700
+const FILE_MODE = 0o600
+
+export interface ImageFolderOptions {
+  readonly path: string
+  /** Bytes of files; beyond, the oldest are removed. 0: nothing is kept. */
+  readonly bytesMax: number
+  /** Whether a file found here belongs to this shard. */
+  readonly owns: (tenant: TenantName) => boolean
+  readonly log: Log
+}
+
+type Header = Omit<StoredImage, 'image'> & {
+  readonly image: Omit<SlotImage, 'delta' | 'copied'>
+  readonly delta: { readonly endBytes: number; readonly length: number }
+}
+
+const compress = promisify(zstdCompress)
+const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
+
+export class ImageFolder implements ImageStore {
+  readonly #options: ImageFolderOptions
+  /** Files of this shard and their bytes, the oldest first; what a former process left included. */
+  readonly #files = new Map<TenantName, number>()
+  #bytes = 0
+  #adopted: Promise<void> | undefined
+
+  constructor(options: ImageFolderOptions) {
+    this.#options = options
+  }
+
+  read(tenant: TenantName): StoredImage | undefined {
+    const path = this.#pathOf(tenant)
+    let bytes: Uint8Array
+    try {
+      bytes = readFileSync(path)
+    } catch (error) {
+      if (!isMissing(error)) this.#options.log.warn('an image cannot be read', { tenant, error })
+      return undefined
+    }
+    try {
+      return parse(bytes)
+    } catch (error) {
+      this.#options.log.warn('an image is damaged and removed', { tenant, error })
+      this.remove(tenant)
+      return undefined
+    }
+  }
+
+  async write(tenant: TenantName, image: StoredImage): Promise<void> {
+    if (this.#options.bytesMax === 0) return
+    this.#adopted ??= this.#adopt()
+    await this.#adopted
+    const path = this.#pathOf(tenant)
+    const bytes = await serialize(image)
+    try {
+      // Beside its name first: a reader sees a whole file or none.
+      await writeFile(`${path}.new`, bytes, { mode: FILE_MODE })
+      await rename(`${path}.new`, path)
+    } catch (cause) {
+      throw new PgnapError('STORE_IO', `the image of tenant "${tenant}" was not written`, {
+        hint: 'look at the disk of the data folder; only the speed of the next wake is lost',
+        cause,
+      })
+    }
+    this.#count(tenant, bytes.length)
+    for (const oldest of this.#files.keys()) {
+      if (this.#bytes <= this.#options.bytesMax) break
+      this.remove(oldest)
+    }
+  }
+
+  remove(tenant: TenantName): void {
+    this.#count(tenant, 0)
+    try {
+      rmSync(this.#pathOf(tenant), { force: true })
+    } catch (error) {
+      this.#options.log.warn('an image cannot be removed', { tenant, error })
+    }
+  }
+
+  #count(tenant: TenantName, bytes: number): void {
+    this.#bytes += bytes - (this.#files.get(tenant) ?? 0)
+    this.#files.delete(tenant)
+    if (bytes > 0) this.#files.set(tenant, bytes)
+  }
+
+  #pathOf(tenant: TenantName): string {
+    return join(this.#options.path, `${tenant}${SUFFIX}`)
+  }
+
+  /** Counts what a former process has left. Not before something is to be added to it. */
+  async #adopt(): Promise<void> {
+    const { path, owns } = this.#options
+    await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    const found: { tenant: TenantName; bytes: number; modifiedMs: number }[] = []
+    for (const name of await readdir(path)) {
+      if (name.endsWith('.new')) await rm(join(path, name), { force: true })
+      if (!name.endsWith(SUFFIX)) continue
+      const tenant = name.slice(0, -SUFFIX.length) as TenantName
+      if (!owns(tenant)) continue
+      const { size, mtimeMs } = await stat(join(path, name))
+      found.push({ tenant, bytes: size, modifiedMs: mtimeMs })
+    }
+    found.sort((a, b) => a.modifiedMs - b.modifiedMs)
+    for (const { tenant, bytes } of found) this.#count(tenant, bytes)
+  }
+}
+
+async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {
+  const { delta, copied: _, ...facts } = image
+  const header: Header = {
+    ...rest,
+    image: facts,
+    delta: { endBytes: delta.endBytes, length: delta.bytes.length },
+  }
+  const text = utf8(JSON.stringify(header))
+  const packed = await compress(delta.bytes, COMPRESSION)
+  const bytes = new Uint8Array(HEADER_AT + text.length + packed.length)
+  bytes.set(utf8(MAGIC))
+  const view = new DataView(bytes.buffer)
+  view.setUint32(8, FORMAT_VERSION, true)
+  view.setUint32(12, text.length, true)
+  bytes.set(text, HEADER_AT)
+  bytes.set(packed, HEADER_AT + text.length)
+  bytes.set(hash('sha256', bytes.subarray(HEADER_AT), 'buffer'), HASH_AT)
+  return bytes
+}
+
+/** Throws whatever is wrong with it. */
+function parse(bytes: Uint8Array): StoredImage {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (bytes.length < HEADER_AT || fromUtf8(bytes.subarray(0, 8)) !== MAGIC) throw damaged('magic')
+  if (view.getUint32(8, true) !== FORMAT_VERSION) throw damaged('format')
+  const expected = Buffer.from(bytes.subarray(HASH_AT, HEADER_AT))
+  if (!expected.equals(hash('sha256', bytes.subarray(HEADER_AT), 'buffer'))) throw damaged('hash')
+  const deltaAt = HEADER_AT + view.getUint32(12, true)
+  const header = JSON.parse(fromUtf8(bytes.subarray(HEADER_AT, deltaAt))) as Header
+  const { delta, image, ...rest } = header
+  const unpacked = zstdDecompressSync(bytes.subarray(deltaAt), { maxOutputLength: delta.length })
+  if (unpacked.length !== delta.length) throw damaged('length')
+  return {
+    ...rest,
+    image: { ...image, delta: { bytes: unpacked, endBytes: delta.endBytes }, copied: true },
+  }
+}
+
+function damaged(what: string): PgnapError {
+  return new PgnapError('IMAGE_INVALID', `the file is no image of this format: ${what}`)
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
+}

@@ -1,0 +1,197 @@
+/**
+ * The images of one shard's napping tenants, in memory, least recently used first, within a budget
+ * of bytes. Beyond it the oldest go to disk; where there is no disk for them, or it cannot keep up,
+ * they are dropped: their tenants boot from their stores.
+ *
+ * Beside its image a tenant that left a moment ago keeps its store open, which saves the opening
+ * when it comes back; the oldest of those are closed.
+ *
+ * What an image holds besides a cache is its clients' session. While they are connected it is not
+ * dropped as long as there is another; an open transaction is in memory or nowhere.
+ */
+import type { Clock } from '../base/clock.ts'
+import { LIMITS } from '../base/limits.ts'
+import { toPgnapError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { imageBytes } from '../engine/slot-image.ts'
+import type { LiveTenant } from './pool-client.ts'
+import type { ImageStore, TenantImage } from './tenant-source.ts'
+import type { Upkeep } from './upkeep.ts'
+
+export interface ImageShelfOptions {
+  readonly bytesMax: number
+  /** Where images go that are not wanted for a while. */
+  readonly images: ImageStore | undefined
+  readonly upkeep: Upkeep
+  readonly clock: Clock
+  readonly log: Log
+  /** The image of a tenant is on disk now, and no longer here. */
+  readonly onMoved: (tenant: LiveTenant) => void
+  /** The image of a tenant is gone. */
+  readonly onDropped: (tenant: LiveTenant) => void
+}
+
+/** Images that are written at the same time when the server ends. */
+const WRITERS_AT_END = 4
+/** What an open store costs beside its pages: its tree, its statements. Measured, rounded up. */
+const OPEN_STORE_BYTES = 300_000
+/** How far beyond its budget the shelf may be while images are on their way to disk. */
+const SLACK = 1.25
+
+export class ImageShelf {
+  readonly #options: ImageShelfOptions
+  /** Least recently used first. */
+  readonly #tenants = new Map<LiveTenant, number>()
+  /** Those of them whose store is open, least recently used first. */
+  readonly #open = new Set<LiveTenant>()
+  readonly #leaving = new Map<LiveTenant, TenantImage>()
+  #bytes = 0
+  #leavingBytes = 0
+
+  constructor(options: ImageShelfOptions) {
+    this.#options = options
+  }
+
+  /** Bytes of memory that images and open stores take. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get count(): number {
+    return this.#tenants.size
+  }
+
+  /** All tenants on the shelf, least recently used first. */
+  tenants(): IterableIterator<LiveTenant> {
+    return this.#tenants.keys()
+  }
+
+  /** Takes a tenant in that has just left its slot with an image. */
+  put(tenant: LiveTenant): void {
+    this.#weigh(tenant)
+    if (tenant.open) this.#open.add(tenant)
+    for (const oldest of this.#open) {
+      if (this.#open.size <= LIMITS.nappingStoresOpenMax) break
+      this.#closeStore(oldest)
+    }
+    this.#makeRoom()
+  }
+
+  /** Gives the image of a tenant back; what of its store is open stays so. */
+  take(tenant: LiveTenant): TenantImage | undefined {
+    const { image } = tenant
+    this.#forget(tenant)
+    tenant.image = undefined
+    return image
+  }
+
+  /** Drops the image of a tenant that is of no use any more. */
+  drop(tenant: LiveTenant): void {
+    this.#letGo(tenant)
+    if (tenant.progress) this.#options.upkeep.lose(tenant.progress)
+    tenant.progress = undefined
+  }
+
+  /**
+   * The end: images go to disk, the most recent ones first, for as long as there is time; all
+   * stores are closed. What is not written boots from its store.
+   */
+  async close(): Promise<void> {
+    const { clock } = this.#options
+    const untilMs = clock.monotonicMs() + LIMITS.drainImagesMs
+    const newest = [...this.#tenants.keys()].toReversed()
+    const inTime = newest.filter((tenant) => this.#mayLeave(tenant))
+    const write = async (): Promise<void> => {
+      for (let next = inTime.shift(); next; next = inTime.shift()) {
+        if (clock.monotonicMs() < untilMs) await this.#moveToDisk(next)
+      }
+    }
+    await Promise.all(Array.from({ length: WRITERS_AT_END }, write))
+    for (const tenant of newest) this.drop(tenant)
+  }
+
+  #weigh(tenant: LiveTenant): void {
+    this.#forget(tenant)
+    if (!tenant.image) return
+    const openBytes = tenant.open ? OPEN_STORE_BYTES + tenant.open.files.cacheBytes : 0
+    const bytes = imageBytes(tenant.image.image) + openBytes
+    this.#tenants.set(tenant, bytes)
+    this.#bytes += bytes
+  }
+
+  #forget(tenant: LiveTenant): void {
+    this.#bytes -= this.#tenants.get(tenant) ?? 0
+    this.#tenants.delete(tenant)
+    this.#open.delete(tenant)
+  }
+
+  /** What only these open files have must stay open. */
+  #closeStore(tenant: LiveTenant): void {
+    this.#open.delete(tenant)
+    if (!tenant.open || tenant.open.files.irreplaceable) return
+    tenant.open.close()
+    tenant.open = undefined
+    const before = this.#tenants.get(tenant) ?? 0
+    const bytes = tenant.image ? imageBytes(tenant.image.image) : 0
+    this.#tenants.set(tenant, bytes)
+    this.#bytes += bytes - before
+  }
+
+  #makeRoom(): void {
+    const { bytesMax } = this.#options
+    for (const tenant of this.#tenants.keys()) {
+      if (this.#bytes - this.#leavingBytes <= bytesMax) break
+      if (this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
+    }
+    for (const wanted of [false, true]) {
+      for (const tenant of this.#tenants.keys()) {
+        if (this.#bytes <= bytesMax * SLACK) return
+        if (wanted || tenant.clients.size === 0) this.#dropForRoom(tenant)
+      }
+    }
+  }
+
+  #mayLeave(tenant: LiveTenant): boolean {
+    if (!this.#options.images || this.#leaving.has(tenant)) return false
+    if (tenant.image?.image.status !== 'idle' || tenant.entry.holder) return false
+    return !tenant.open?.files.irreplaceable
+  }
+
+  async #moveToDisk(tenant: LiveTenant): Promise<void> {
+    const { images, upkeep, log, onMoved } = this.#options
+    const { image, progress } = tenant
+    if (!images || !image || !progress) return
+    const bytes = imageBytes(image.image)
+    this.#leaving.set(tenant, image)
+    this.#leavingBytes += bytes
+    try {
+      await images.write(tenant.entry.name, { ...image, notes: upkeep.notesOf(progress) })
+    } catch (error) {
+      const { code } = toPgnapError(error)
+      log.warn('an image was not written', { tenant: tenant.entry.name, code, error })
+      return
+    } finally {
+      this.#leaving.delete(tenant)
+      this.#leavingBytes -= bytes
+    }
+    // It may have been woken, or woken and put to sleep again, while its image was written.
+    if (tenant.image !== image || !this.#tenants.has(tenant)) return
+    this.#letGo(tenant)
+    tenant.progress = undefined
+    onMoved(tenant)
+  }
+
+  #dropForRoom(tenant: LiveTenant): void {
+    this.#letGo(tenant)
+    if (tenant.progress) this.#options.upkeep.lose(tenant.progress)
+    tenant.progress = undefined
+    this.#options.onDropped(tenant)
+  }
+
+  #letGo(tenant: LiveTenant): void {
+    this.#forget(tenant)
+    tenant.open?.close()
+    tenant.open = undefined
+    tenant.image = undefined
+  }
+}

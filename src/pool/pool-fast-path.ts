@@ -1,0 +1,48 @@
+/**
+ * The path of almost every query: a client takes the free backend of an awake tenant and gives it
+ * back, and nobody else is concerned. Allocates nothing and has no effects; whatever is not so
+ * simple is an event for `pool-state.ts`.
+ */
+import { assert } from '../base/assert.ts'
+import type { BatchResult, ClientEntry } from './pool-model.ts'
+import type { PoolView } from './pool-policy.ts'
+
+type Circumstances = Pick<PoolView, 'slotQueue' | 'drainDeadlineMs'>
+
+/** Takes the backend for `client` if nobody has to wait. False: send `batchRequested`. */
+export function acquire(pool: Circumstances, client: ClientEntry): boolean {
+  const tenant = client.tenant
+  if (tenant.phase !== 'awake') return false
+  if (tenant.holder === client) {
+    assert(client.phase === 'holding', 'one batch at a time per client')
+    client.phase = 'running'
+    return true
+  }
+  if (tenant.holder !== undefined || tenant.waiting.size > 0) return false
+  if (client.phase !== 'idle' || pool.drainDeadlineMs !== undefined) return false
+  tenant.holder = client
+  tenant.sessionUsed = tenant.served = true
+  client.phase = 'running'
+  return true
+}
+
+/** Ends a batch if nobody else is concerned by its end. False: send `batchFinished`. */
+export function release(
+  pool: Circumstances,
+  client: ClientEntry,
+  result: BatchResult,
+  nowMs: number,
+): boolean {
+  const tenant = client.tenant
+  assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
+  if (client.leaving || result.urgent || pool.slotQueue.size > 0) return false
+  if (pool.drainDeadlineMs !== undefined) return false
+  const free = result.complete && result.status === 'idle'
+  if (free && tenant.waiting.size > 0) return false
+  // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
+  if (result.wrote && !tenant.maintenanceDue) return false
+  tenant.lastUsedMs = nowMs
+  client.phase = free ? 'idle' : 'holding'
+  if (free) tenant.holder = undefined
+  return true
+}

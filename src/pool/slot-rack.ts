@@ -1,0 +1,45 @@
+/** The slots of one shard behind their entries: made, looked up, given up. */
+import type { Log } from '../base/log.ts'
+import type { Engine, Slot } from '../engine/engine.ts'
+import { SlotEntry } from './pool-model.ts'
+
+export class SlotRack {
+  readonly #engine: Engine
+  readonly #log: Log
+  readonly #slots = new Map<SlotEntry, Slot>()
+  #count = 0
+
+  constructor(engine: Engine, log: Log) {
+    this.#engine = engine
+    this.#log = log
+  }
+
+  /** Linear memory of all slots in bytes. */
+  get memoryBytes(): number {
+    let bytes = 0
+    for (const slot of this.#slots.values()) bytes += slot.memoryBytes
+    return bytes
+  }
+
+  get(entry: SlotEntry): Slot | undefined {
+    return this.#slots.get(entry)
+  }
+
+  /** Makes one more. Rejects with what the engine says. */
+  async create(): Promise<SlotEntry> {
+    const slot = await this.#engine.createSlot()
+    const entry = new SlotEntry(this.#count++)
+    this.#slots.set(entry, slot)
+    return entry
+  }
+
+  discard(entry: SlotEntry): void {
+    const slot = this.#slots.get(entry)
+    this.#slots.delete(entry)
+    try {
+      slot?.discard()
+    } catch (error) {
+      this.#log.warn('a slot did not go quietly', { error })
+    }
+  }
+}

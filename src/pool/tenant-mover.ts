@@ -1,0 +1,172 @@
+/**
+ * Puts tenants into slots and takes them out of them, each time the fastest way that is right:
+ *
+ *     in:   image in memory, image on disk, the base for a tenant that never wrote, boot
+ *     out:  image; or, where no image is possible, a shutdown with the session said again later
+ *
+ * An image is used only at the stamp at which it was taken. Whatever is wrong with one, it is
+ * dropped, and the tenant boots from its store.
+ */
+import { assert } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
+import type { Log } from '../base/log.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Slot } from '../engine/engine.ts'
+import { ABORT, DISCARD_ALL } from './backend-query.ts'
+import { commitIfDue, takeOut } from './commit-rule.ts'
+import type { ImageShelf } from './image-shelf.ts'
+import type { LiveTenant } from './pool-client.ts'
+import type { EvictionReason, RestingPhase, WakeTier } from './pool-model.ts'
+import { captureSession, restoreSession } from './session-carry.ts'
+import type { OpenTenant, TenantImage, TenantSource } from './tenant-source.ts'
+import type { Upkeep } from './upkeep.ts'
+
+export interface TenantMoverOptions {
+  readonly source: TenantSource
+  readonly upkeep: Upkeep
+  readonly shelf: ImageShelf
+  readonly log: Log
+}
+
+/** What is to be loaded, and where the pool believes it to be. */
+export interface Loading {
+  readonly open: OpenTenant
+  readonly from: RestingPhase
+}
+
+/** What a clean-up has to do. */
+export interface CleanUp {
+  /** Roll back, or end whatever else is open. */
+  readonly abort: boolean
+  /** Forget settings, prepared statements, temporary tables. */
+  readonly discardAll: boolean
+}
+
+/** Where a tenant went; `stays`: its clients' session would be lost. */
+export type Destination = 'napping' | 'cold' | 'stays'
+
+export class TenantMover {
+  readonly #options: TenantMoverOptions
+
+  constructor(options: TenantMoverOptions) {
+    this.#options = options
+  }
+
+  /** The store of a tenant, opened now or still open from its last wake. */
+  open(tenant: LiveTenant): OpenTenant | Promise<OpenTenant> {
+    return tenant.open ?? this.#options.source.open(tenant.entry.name)
+  }
+
+  /**
+   * Loads a tenant whose store is open into an empty slot; tells where it came from. A throw leaves
+   * the slot unusable.
+   */
+  load(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
+    const tier = this.#loadMemory(tenant, slot, { open, from })
+    tenant.slot = slot
+    tenant.wokenAt = open.files.version
+    return tier
+  }
+
+  /**
+   * Takes a tenant out of its slot. What it has dirtied is committed first.
+   * @throws what a commit throws, and whatever the slot throws: it is lost then
+   */
+  leave(tenant: LiveTenant, reason: EvictionReason): Destination {
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'only a loaded tenant can leave')
+    if (this.#canNap(tenant, slot, open)) {
+      this.#nap(tenant, slot, open)
+      return 'napping'
+    }
+    // Only an image carries a transaction.
+    if (tenant.entry.holder) return 'stays'
+    const hasSession = tenant.clients.size > 0 && reason !== 'drain'
+    const session = hasSession ? captureSession(slot) : undefined
+    if (session !== undefined && session.pinnedBy.length > 0) return 'stays'
+    tenant.session = session
+    this.#options.upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
+    takeOut(slot, open.files, tenant.wokenAt)
+    return 'cold'
+  }
+
+  /** Ends what a departed client has left open. Throws as {@link leave}. */
+  cleanUp({ slot, open }: LiveTenant, { abort, discardAll }: CleanUp): void {
+    assert(slot && open, 'only a loaded tenant needs cleaning')
+    if (abort) slot.run(ABORT)
+    if (discardAll) slot.run(DISCARD_ALL)
+    assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
+    commitIfDue(open.files, 'idle')
+  }
+
+  /** The tenant is deleted: another of its name must not inherit anything. */
+  forget(tenant: TenantName): void {
+    this.#options.upkeep.forget(tenant)
+    this.#options.source.images?.remove(tenant)
+  }
+
+  #loadMemory(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
+    const { shelf, source, upkeep } = this.#options
+    const { name } = tenant.entry
+    const { progress } = tenant
+    const inMemory = shelf.take(tenant)
+    if (inMemory && progress && this.#resume(name, slot, open, inMemory)) {
+      upkeep.goOn(progress, open)
+      return 'napping'
+    }
+    if (progress) upkeep.lose(progress)
+    const onDisk = inMemory ? undefined : source.images?.read(name)
+    if (onDisk && this.#resume(name, slot, open, onDisk)) {
+      tenant.progress = upkeep.fromNotes(name, onDisk.notes)
+      upkeep.goOn(tenant.progress, open)
+      // Clients of this life find their session; those of a former one are gone.
+      if (onDisk.sessionUsed && from === 'cold') {
+        this.cleanUp({ ...tenant, slot, open }, { abort: false, discardAll: true })
+      }
+      return 'asleep'
+    }
+    const tier = open.pristine ? 'new' : 'cold'
+    if (open.pristine) slot.begin(open.files)
+    else slot.boot(open.files)
+    if (tenant.session) restoreSession(slot, tenant.session)
+    tenant.session = undefined
+    tenant.progress = upkeep.begin(name, open)
+    return tier
+  }
+
+  /** False: the image cannot be used, and the slot is as it was. */
+  #resume(name: TenantName, slot: Slot, open: OpenTenant, image: TenantImage): boolean {
+    const { log, source } = this.#options
+    if (image.stamp === open.stamp()) {
+      try {
+        slot.resume(open.files, image.image)
+        return true
+      } catch (error) {
+        if (!(error instanceof PgnapError) || error.code !== 'IMAGE_INVALID') throw error
+        log.warn('an image does not fit', { tenant: name, error })
+      }
+    }
+    source.images?.remove(name)
+    return false
+  }
+
+  #canNap(tenant: LiveTenant, slot: Slot, open: OpenTenant): boolean {
+    // What is not logged would be emptied by the recovery that follows the loss of an image.
+    if (!slot.canNap || open.files.hasUnlogged) return false
+    return slot.reusable || tenant.entry.holder !== undefined
+  }
+
+  #nap(tenant: LiveTenant, slot: Slot, open: OpenTenant): void {
+    const { shelf, upkeep } = this.#options
+    const { progress } = tenant
+    assert(progress, 'a loaded tenant has its upkeep')
+    upkeep.pause(progress, open)
+    open.files.commit()
+    const { sessionUsed } = tenant.entry
+    tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionUsed }
+    tenant.slot = undefined
+    open.files.shrinkCache(LIMITS.nappingCacheBytesMax)
+    shelf.put(tenant)
+  }
+}

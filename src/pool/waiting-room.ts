@@ -1,0 +1,43 @@
+/**
+ * Everybody who waits in one shard: clients for the backend of their tenant, tenants for a slot,
+ * both first come first served. It only keeps the lists true to each other; who is served and who
+ * is turned away is decided by `pool-state.ts`.
+ */
+import { ClientEntry } from './pool-model.ts'
+import type { TenantEntry } from './pool-model.ts'
+
+export class WaitingRoom {
+  /** Tenants waiting for a slot. */
+  readonly tenants: Set<TenantEntry> = new Set()
+  /** Every waiting client in order of arrival: the first one is the next to time out. */
+  readonly clients: Set<ClientEntry> = new Set()
+
+  add(client: ClientEntry, nowMs: number): void {
+    client.phase = 'waiting'
+    client.waitSinceMs = nowMs
+    client.tenant.waiting.add(client)
+    this.clients.add(client)
+    this.review(client.tenant)
+  }
+
+  /** Out of every queue; an open transaction stays open. */
+  remove(client: ClientEntry): void {
+    const { tenant } = client
+    tenant.waiting.delete(client)
+    this.clients.delete(client)
+    client.phase = tenant.holder === client ? 'holding' : 'idle'
+    this.review(tenant)
+  }
+
+  /** Queues a tenant for a slot if one would help somebody; else it waits no more. */
+  review(tenant: TenantEntry): void {
+    if (wantsSlot(tenant)) this.tenants.add(tenant)
+    else this.tenants.delete(tenant)
+  }
+}
+
+/** While a client holds the backend of a resting tenant, a slot helps nobody but that client. */
+function wantsSlot({ phase, holder, waiting }: TenantEntry): boolean {
+  if (phase !== 'cold' && phase !== 'napping' && phase !== 'asleep') return false
+  return holder instanceof ClientEntry ? waiting.has(holder) : waiting.size > 0
+}
