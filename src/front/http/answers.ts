@@ -52,7 +52,7 @@ const FIELD_NAMES: Readonly<Record<string, string>> = {
 
 /** Writes `body` as JSON. Throws ANSWER_TOO_LARGE beyond LIMITS.httpAnswerBytesMax. */
 export function jsonAnswer(context: Context, body: unknown, status: number = 200): Response {
-  const bytes = utf8(JSON.stringify(body)) as Uint8Array<ArrayBuffer>
+  const bytes = utf8(JSON.stringify(body))
   if (bytes.length > LIMITS.httpAnswerBytesMax) {
     throw new PgnapError(
       'ANSWER_TOO_LARGE',

@@ -42,6 +42,12 @@ test('rows, fields, tags and the status come back as they were written', () => {
   )
 })
 
+test('a value that begins with U+FEFF keeps it', () => {
+  const writer = new MessageWriter().begin(BACKEND.dataRow).int16(1).value('\ufeffa').end()
+  writer.begin(BACKEND.commandComplete).string('SELECT 1').end()
+  assert.deepEqual(readAnswer(writer.view()).result.rows, [['\ufeffa']])
+})
+
 test('several statements, notices, the first error', () => {
   const writer = new MessageWriter()
   writer.begin(BACKEND.commandComplete).string('INSERT 0 5').end()

@@ -9,7 +9,7 @@
  * name, so that the salt is the same at every attempt and nothing tells the two cases apart. Proofs
  * are compared in constant time. Only `crypto.subtle` is used, which exists on every host.
  */
-import { equalBytes, fromUtf8 } from '../../base/bytes.ts'
+import { equalBytes, fromUtf8, utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { saslPrepare } from './sasl-prepare.ts'
@@ -168,11 +168,6 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (text === '' || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
   return equalBytes(utf8(toBase64(bytes)), utf8(text)) ? bytes : undefined
-}
-
-/** As its own array: what the platform's cryptography takes may not lie in shared memory. */
-function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new TextEncoder().encode(text))
 }
 
 async function hmac(
