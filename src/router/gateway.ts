@@ -7,6 +7,7 @@
  * Interfaces only; this file must never hold code.
  */
 import type { PgnapError } from '../base/errors.ts'
+import type { Verifier } from './scram-verifier.ts'
 
 /** Transaction status of a backend, as ReadyForQuery reports it. */
 export type TransactionStatus = 'idle' | 'transaction' | 'failed'
@@ -15,23 +16,17 @@ export interface Gateway {
   /** Whether a password is asked for. Fixed for the life of the gateway. */
   readonly authentication: 'trust' | 'scram'
   /**
-   * The secret that `user` proves to know before `connect` is called, as a SCRAM-SHA-256 verifier.
-   * Undefined if there is no such user or tenant: the front then plays the exchange to its end and
-   * refuses, so that nobody can find out names by asking. Never rejects for an unknown name.
+   * What `user` proves its password against before `connect` is called. Undefined if there is no
+   * such user or tenant: the front then plays the exchange to its end and refuses, so that nobody
+   * can find out names by asking. Never rejects for an unknown name.
    */
-  passwordFor(user: string, tenant: string): Promise<StoredSecret | undefined>
+  passwordFor(user: string, tenant: string): Promise<Verifier | undefined>
   /**
    * One more client of a tenant. Called after authentication, once per connection. Need not wake
    * the tenant. Rejects with {@link PgnapError}: TENANT_NAME_INVALID, TENANT_UNKNOWN (its hint says
    * how to make it), CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, ...
    */
   connect(request: ConnectRequest): Promise<BackendClient>
-}
-
-/** A password in the form that Postgres stores: it proves a password without containing it. */
-export interface StoredSecret {
-  /** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the last three in base64. */
-  readonly verifier: string
 }
 
 export interface ConnectRequest {

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { REPORTED_SETTINGS } from '../../src/front/wire/greeting.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
-import { makeVerifier } from '../../src/front/wire/scram.ts'
+import { makeVerifier, verifierText } from '../../src/router/scram-verifier.ts'
 import { Client, type Connection } from 'pg'
 import { type PgConnection, connectPg, failureOf } from '../support/clients.ts'
 import {
@@ -156,7 +156,7 @@ describe('scram', () => {
   before(async () => {
     folder = temporaryFolder()
     const users = join(folder.path, 'users.txt')
-    const verifier = await makeVerifier('pa"ss', systemRandom)
+    const verifier = verifierText(await makeVerifier('pa"ss', systemRandom))
     writeFileSync(users, `"plain" "secret"\n"verified" "${verifier}"\n`, { mode: 0o600 })
     server = await startServer({
       flags: ['--shards', '1', '--auth', 'scram', '--auth-file', users],

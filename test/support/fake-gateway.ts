@@ -13,9 +13,9 @@ import type {
   BackendClient,
   ConnectRequest,
   Gateway,
-  StoredSecret,
   TransactionStatus,
 } from '../../src/router/gateway.ts'
+import type { Verifier } from '../../src/router/scram-verifier.ts'
 import { BodyReader } from '../../src/front/wire/body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
 import type { Link } from '../../src/front/wire/link.ts'
@@ -86,7 +86,7 @@ export function summarize(bytes: Uint8Array): string {
 
 export interface FakeGatewayOptions {
   readonly authentication?: 'trust' | 'scram'
-  readonly verifiers?: Readonly<Record<string, string>>
+  readonly verifiers?: Readonly<Record<string, Verifier>>
   /** Answers come by promise, settled by `release`. */
   readonly later?: boolean
 }
@@ -103,9 +103,8 @@ export class FakeGateway implements Gateway {
     this.authentication = options.authentication ?? 'trust'
   }
 
-  async passwordFor(user: string): Promise<StoredSecret | undefined> {
-    const verifier = this.#options.verifiers?.[user]
-    return verifier === undefined ? undefined : { verifier }
+  async passwordFor(user: string): Promise<Verifier | undefined> {
+    return this.#options.verifiers?.[user]
   }
 
   async connect(request: ConnectRequest): Promise<BackendClient> {

@@ -7,6 +7,7 @@ import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
 import { SeededRandom } from '../../base/random.ts'
+import { makeVerifier } from '../../router/scram-verifier.ts'
 import { WireConnection } from './connection.ts'
 import {
   FakeGateway,
@@ -15,7 +16,6 @@ import {
   say,
   split,
 } from '../../../test/support/fake-gateway.ts'
-import { makeVerifier } from './scram.ts'
 
 const GREETING = `R ${'S '.repeat(15)}K ZI`
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
