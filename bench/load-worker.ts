@@ -34,6 +34,17 @@ export interface LoadResult {
   readonly generatorMsPerStatement: number
 }
 
+/** What the thread is sent. */
+export interface NumberedJob {
+  readonly number: number
+  readonly job: LoadJob
+}
+
+/** What the thread sends, with the number of the job. */
+export type LoadAnswer =
+  | { readonly number: number; readonly result: LoadResult }
+  | { readonly number: number; readonly error: string }
+
 interface Prepared {
   readonly connection: Connection
   readonly requests: readonly Buffer[]
@@ -117,9 +128,10 @@ function hashOf(hashes: readonly number[]): number {
 
 const port = parentPort
 assert(port !== null, 'this file runs in a worker thread')
-port.on('message', (job: LoadJob) => {
+port.on('message', ({ number, job }: NumberedJob) => {
+  const answer = (message: LoadAnswer): void => port.postMessage(message)
   run(job).then(
-    (result) => port.postMessage(result),
-    (error: unknown) => port.postMessage({ error: String(error) }),
+    (result) => answer({ number, result }),
+    (error: unknown) => answer({ number, error: String(error) }),
   )
 })
