@@ -12,6 +12,11 @@ import type { ResultSet } from './wire/result.ts'
 export interface Statement {
   readonly sql: string
   readonly parameters: readonly (string | null)[]
+  /**
+   * Bytes of the answer as the backend writes it. Beyond: ANSWER_TOO_LARGE before any of it is read
+   * or handed to another thread; what the statement has changed stays. Default: no limit.
+   */
+  readonly answerBytesMax?: number
 }
 
 /** Where the time of a request went, in milliseconds; as Server-Timing shows it. */

@@ -12,7 +12,7 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { jsonAnswer, jsonField, queryTiming } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, jsonField, queryTiming } from './answers.ts'
 import { optionalFlag, optionalList, queryNumber, readJsonObject, requiredText } from './request.ts'
 
 /** Tenants of one page unless the request says otherwise. */
@@ -68,8 +68,9 @@ function addQueryRoute(routes: Hono, control: Control): void {
     const readers = optionalFlag(body, 'rawText') ? textReaders : jsonReaders
     const readRows = optionalFlag(body, 'arrayMode') ? readRowArrays : readRowObjects
     const { signal } = context.req.raw
+    const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
     const tenant = context.req.param('name')
-    const { result, timings } = await control.query(tenant, { sql, parameters }, signal)
+    const { result, timings } = await control.query(tenant, statement, signal)
     context.header('Server-Timing', queryTiming(timings))
     return jsonAnswer(context, {
       fields: result.fields.map(jsonField),

@@ -50,6 +50,12 @@ const FIELD_NAMES: Readonly<Record<string, string>> = {
   routine: 'R',
 }
 
+/**
+ * What a statement may answer to a request. JSON of the same rows is never four times as short (a
+ * row of one digit is `[1],` here and twelve bytes there), but for blanks inside of json values.
+ */
+export const STATEMENT_ANSWER_BYTES_MAX: number = 4 * LIMITS.httpAnswerBytesMax
+
 /** Writes `body` as JSON. Throws ANSWER_TOO_LARGE beyond LIMITS.httpAnswerBytesMax. */
 export function jsonAnswer(context: Context, body: unknown, status: number = 200): Response {
   const bytes = utf8(JSON.stringify(body))

@@ -75,7 +75,11 @@ suite('http: /sql', () => {
     })
     const [asked] = control.asked
     assert.equal(asked?.tenant, 'acme')
-    assert.deepEqual(asked?.statement, { sql: 'q', parameters: ['1', null, '{"true"}', '{"a":1}'] })
+    assert.deepEqual(asked?.statement, {
+      sql: 'q',
+      parameters: ['1', null, '{"true"}', '{"a":1}'],
+      answerBytesMax: 4 * LIMITS.httpAnswerBytesMax,
+    })
   })
 
   test('raw text and array mode, by header and by body', async () => {
