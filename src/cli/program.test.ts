@@ -179,7 +179,11 @@ suite('verbs over HTTP', () => {
     for (let index = 0; index < 2345; index++) control.names.add(`t${index}`)
     const { out } = await say(['tenant', 'list', '--json'], environment)
     assert.equal((JSON.parse(out) as unknown[]).length, 2345)
+    control.leaving.add('t0')
+    const { out: withoutOne } = await say(['tenant', 'list', '--json'], environment)
+    assert.equal((JSON.parse(withoutOne) as unknown[]).length, 2344)
     control.names.clear()
+    control.leaving.clear()
   })
 
   test('a statement from the line or from standard input, as a table or as JSON', async () => {

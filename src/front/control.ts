@@ -80,13 +80,20 @@ export interface PoolFacts {
   readonly commit: DurationFacts
 }
 
+export interface TenantPage {
+  /** In order of their names; fewer than asked for if some went away meanwhile. */
+  readonly tenants: readonly TenantFacts[]
+  /** Ask for the next page with this as `after`; undefined on the last page. */
+  readonly next: string | undefined
+}
+
 export interface Control {
   /** Runs one statement on a tenant, in a session of its own that ends with it. */
   query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer>
   /** TENANT_EXISTS if it is there already. */
   createTenant(tenant: string): Promise<TenantFacts>
-  /** Names in order, after `after`, at most `limit`. */
-  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<TenantFacts[]>
+  /** In order of names, after `after`, at most `limit`. */
+  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<TenantPage>
   showTenant(tenant: string): Promise<TenantFacts>
   /** Removes a tenant and its data. Its clients are told and disconnected. */
   deleteTenant(tenant: string): Promise<void>

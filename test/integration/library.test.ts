@@ -50,7 +50,7 @@ test('tenants are made, listed, put to sleep and removed, and data outlives the 
     for (const name of ['one', 'two', 'three']) await nap.tenants.create(name)
     assert.equal((await failureOf(nap.tenants.create('one'))).code, 'TENANT_EXISTS')
     assert.deepEqual(
-      (await nap.tenants.list()).map(({ name }) => name),
+      (await nap.tenants.list()).tenants.map(({ name }) => name),
       ['one', 'three', 'two'],
     )
     await nap.tenant('one').query('create table t as select 1 as n')

@@ -32,11 +32,8 @@ function addTenantRoutes(routes: Hono, control: Control): void {
     const range = { otherwise: PAGE_TENANTS, max: LIMITS.tenantsPerPageMax }
     const limit = queryNumber(context, 'limit', range)
     const after = context.req.query('after')
-    // One more than asked for tells whether there is a next page.
-    const page = { limit: limit + 1, ...(after === undefined ? {} : { after }) }
-    const found = await control.listTenants(page)
-    const tenants = found.slice(0, limit)
-    const next = found.length > limit ? (tenants.at(-1)?.name ?? null) : null
+    const page = { limit, ...(after === undefined ? {} : { after }) }
+    const { tenants, next = null } = await control.listTenants(page)
     return jsonAnswer(context, { tenants, next })
   })
   routes.post('/tenants', async (context) => {
