@@ -12,7 +12,7 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, jsonField, queryTiming } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, queryAnswer } from './answers.ts'
 import { optionalFlag, optionalList, queryNumber, readJsonObject, requiredText } from './request.ts'
 
 /** Tenants of one page unless the request says otherwise. */
@@ -67,13 +67,7 @@ function addQueryRoute(routes: Hono, control: Control): void {
     const { signal } = context.req.raw
     const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
     const tenant = context.req.param('name')
-    const { result, timings } = await control.query(tenant, statement, signal)
-    context.header('Server-Timing', queryTiming(timings))
-    return jsonAnswer(context, {
-      fields: result.fields.map(jsonField),
-      rows: readRows(result, readers),
-      command: result.command,
-      rowCount: result.rowCount,
-    })
+    const answer = await control.query(tenant, statement, signal)
+    return queryAnswer(context, answer, readRows(answer.result, readers))
   })
 }

@@ -10,11 +10,11 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { utf8 } from '../../base/bytes.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Timings } from '../control.ts'
+import type { Answer, Timings } from '../control.ts'
 import { PostgresError, type ResultField } from '../wire/result.ts'
 
 /** A column in the form of node-postgres and of Neon. */
-export interface JsonField {
+interface JsonField {
   readonly name: string
   readonly tableID: number
   readonly columnID: number
@@ -70,7 +70,25 @@ export function jsonAnswer(context: Context, body: unknown, status: number = 200
   return context.body(bytes, status as ContentfulStatusCode)
 }
 
-export function jsonField(field: ResultField): JsonField {
+/** What a query gave: `rows` in the form that was asked for, what `more` says, and its timing. */
+export function queryAnswer(
+  context: Context,
+  { result, timings }: Answer,
+  rows: unknown,
+  more: Readonly<Record<string, unknown>> = {},
+): Response {
+  context.header('Server-Timing', queryTiming(timings))
+  const { command, rowCount } = result
+  return jsonAnswer(context, {
+    fields: result.fields.map(jsonField),
+    rows,
+    command,
+    rowCount,
+    ...more,
+  })
+}
+
+function jsonField(field: ResultField): JsonField {
   return {
     name: field.name,
     tableID: field.tableOid,
@@ -117,7 +135,7 @@ function namedFields(error: PostgresError): Record<string, string | null> {
 }
 
 /** The Server-Timing header of a query. */
-export function queryTiming(timings: Timings): string {
+function queryTiming(timings: Timings): string {
   const { routeMs, queueMs, wakeMs, wokenFrom, executeMs, persistMs } = timings
   return [
     `route;dur=${decimal(routeMs)}`,
