@@ -4,6 +4,7 @@
  * so each one is quoted here and nowhere else.
  */
 import { PgnapError } from '../../base/errors.ts'
+import { quoteIdentifier } from '../../base/sql-name.ts'
 
 /**
  * The settings inside the startup parameter `options`: `-c name=value`, `-cname=value`,
@@ -35,10 +36,6 @@ export function settingsSql(parameters: ReadonlyMap<string, string>): string {
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
   return text.includes('\\') ? `E${quoted}` : quoted
-}
-
-export function quoteIdentifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
 }
 
 // Blank is what Postgres takes for it, space and \t to \r: \s would add U+00A0 and U+FEFF.

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../../base/limits.ts'
+import { quoteIdentifier } from '../../base/sql-name.ts'
 import { say } from '../../../test/support/fake-gateway.ts'
-import { quoteIdentifier, quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
+import { quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
 import { parseStartup } from './startup.ts'
 
 function words(...numbers: number[]): Uint8Array {
