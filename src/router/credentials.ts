@@ -50,10 +50,6 @@ export class Credentials {
     return new Credentials(verifiers)
   }
 
-  get userCount(): number {
-    return this.#verifiers.size
-  }
-
   verifierOf(user: string): Verifier | undefined {
     return this.#verifiers.get(user)
   }
