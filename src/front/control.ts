@@ -4,7 +4,8 @@
  * thread, in other threads, behind Durable Objects.
  *
  * Every method rejects with PgnapError, or with PostgresError of wire/result.ts where Postgres
- * itself said no.
+ * itself said no; a query whose signal was aborted before it was handed on rejects with the
+ * signal's reason.
  */
 import type { ResultSet } from './wire/result.ts'
 
@@ -88,7 +89,10 @@ export interface TenantPage {
 }
 
 export interface Control {
-  /** Runs one statement on a tenant, in a session of its own that ends with it. */
+  /**
+   * Runs one statement on a tenant, in a session of its own that ends with it. `signal` is looked
+   * at before the statement is handed on, and not again.
+   */
   query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer>
   /** TENANT_EXISTS if it is there already. */
   createTenant(tenant: string): Promise<TenantFacts>

@@ -37,7 +37,10 @@ export interface QueryResult<Row = Record<string, unknown>> {
 }
 
 export interface QueryOptions {
-  /** Ends the wait and interrupts the query. */
+  /**
+   * Aborted before the query is handed to the tenant's shard, it keeps the query from running: it
+   * rejects with the signal's reason. From then on nothing ends the query or the wait for it.
+   */
   readonly signal?: AbortSignal
   /** `object` (default): by column name, the last of equal names wins. `array`: in column order. */
   readonly rowMode?: 'object' | 'array'

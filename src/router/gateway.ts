@@ -95,13 +95,14 @@ export interface BackendClient {
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
-   * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE
-   * 57014. Does nothing when nothing is in flight. May come at any time.
+   * Ends the wait of the run in flight, which then rejects with SQLSTATE 57014 and has not begun.
+   * One that has begun goes on to its end: it has the thread that this call would have to come to.
+   * Does nothing when nothing is in flight. May come at any time.
    */
   cancel(): void
   /**
-   * The client has gone: what is open is rolled back, what is held is let go, a run in flight is
-   * cancelled and its answer forgotten. Idempotent.
+   * The client has gone: what is open is rolled back, what is held is let go, the wait of a run in
+   * flight is ended and its answer forgotten. Idempotent.
    */
   close(): void
 }

@@ -135,7 +135,7 @@ export class WireConnection implements LinkReceiver {
     else this.#fail(error)
   }
 
-  /** Interrupts what this client runs. Called for a cancel request whose key was right. */
+  /** Ends what this client waits for. Called for a cancel request whose key was right. */
   cancel(): void {
     this.#session?.cancel()
   }
