@@ -29,6 +29,11 @@ export interface Gateway {
   connect(request: ConnectRequest): Promise<BackendClient>
 }
 
+/**
+ * Who it is, and where to. `user`, `applicationName` and `processId` decide nothing: they are for
+ * the admin console, which will show them. The client's settings are not here, because the front
+ * applies them by SQL on the new client.
+ */
 export interface ConnectRequest {
   /** The database name as the client typed it: `tenant` or `tenant@branch`, not yet checked. */
   readonly tenant: string
@@ -36,17 +41,7 @@ export interface ConnectRequest {
   readonly user: string
   /** Empty if the client gave none. */
   readonly applicationName: string
-  /**
-   * Settings the client asked for at startup, names in lower case, last one wins: its own startup
-   * parameters and those inside `options`, without user and database. The front applies them by SQL
-   * on the new client and reads from the answer what they have changed, so nobody else may apply
-   * them before; they are here because RESET ALL and DISCARD ALL must go back to them.
-   */
-  readonly parameters: ReadonlyMap<string, string>
-  /**
-   * The number that BackendKeyData tells the client. What a client sees as the process id of its
-   * backend, for the admin console and for notifications.
-   */
+  /** The number that BackendKeyData tells the client: what it knows as its backend's process id. */
   readonly processId: number
   /** How the backend reaches a client that is not waiting for an answer. */
   readonly events: ClientEvents
@@ -58,7 +53,7 @@ export interface ClientEvents {
    * Whole backend messages for an idle client: NotificationResponse, NoticeResponse,
    * ParameterStatus. The bytes are consumed or copied when the call returns. Never called inside
    * `run`, nor between `run` and the settling of its promise: there such messages belong to the
-   * answer.
+   * answer. A seam for LISTEN: no pool calls it yet, so an idle client hears nothing.
    */
   messages(bytes: Uint8Array): void
   /**

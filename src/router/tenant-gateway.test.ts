@@ -45,7 +45,7 @@ function setUp(options: Partial<TenantGatewayOptions> = {}): {
 
 function request(tenant: string, lost: (error: PgnapError) => void = () => {}): ConnectRequest {
   const events = { messages: () => {}, lost }
-  return { tenant, user: 'ann', applicationName: '', parameters: new Map(), processId: 1, events }
+  return { tenant, user: 'ann', applicationName: '', processId: 1, events }
 }
 
 function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boolean {

@@ -240,7 +240,6 @@ export class WireConnection implements LinkReceiver {
       tenant: packet.database,
       user: packet.user,
       applicationName: packet.parameters.get('application_name') ?? '',
-      parameters: packet.parameters,
       processId: this.#processId,
       events: {
         messages: (bytes) => this.#session?.deliver(bytes),

@@ -218,7 +218,6 @@ export class Shard implements ShardApi {
       tenant,
       user: 'postgres',
       applicationName: 'pgnap',
-      parameters: new Map(),
       processId: 0,
       // A client of one statement has nothing to be told between batches.
       events: { messages: () => {}, lost: () => {} },
