@@ -4,7 +4,7 @@ import { before, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import { PgnapError } from '../../src/base/errors.ts'
-import { concatBytes, utf8 } from '../../src/base/bytes.ts'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { START_PARAMETERS } from '../../src/engine/recipe.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
@@ -18,7 +18,7 @@ import {
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { Store } from '../../src/store/store.ts'
 import { FileError, TenantFiles } from '../../src/store/tenant-files.ts'
-import { runSql, valueOf } from '../support/messages.ts'
+import { runSql, say, valueOf } from '../support/messages.ts'
 
 let parts: EngineParts
 let engine: WasmEngine
@@ -31,14 +31,6 @@ before(async () => {
 const newTenant = (): TenantFiles =>
   TenantFiles.inMemory({ template: engine.template, clock: systemClock })
 
-const message = (type: string, ...body: Uint8Array[]): Uint8Array => {
-  const content = concatBytes(body)
-  const head = new Uint8Array(5)
-  head.set(utf8(type))
-  new DataView(head.buffer).setUint32(1, content.length + 4)
-  return concatBytes([head, content])
-}
-
 /** Byte positions of `needle` in memory, at most one. */
 const find = (memory: WebAssembly.Memory, needle: string): number =>
   Buffer.from(memory.buffer).indexOf(needle)
@@ -50,7 +42,7 @@ test('answers are byte for byte those of stock PGlite', async () => {
     initDbStartParams: ['--wal-segsize=1'],
     startParams: [...START_PARAMETERS],
   })
-  const copyData = message('d', utf8('1\ta\n2\tb\n'))
+  const copyData = say.copyData('1\ta\n2\tb\n')
   const cases: Record<string, Uint8Array> = {
     'a row': queryMessage('select 1 as one, null as nothing'),
     'several statements': queryMessage('select 1; select 2; select 3'),
@@ -69,8 +61,8 @@ test('answers are byte for byte those of stock PGlite', async () => {
       queryMessages('select 1/$1::int', ['0']),
       queryMessages('select $1::int', ['5']),
     ]),
-    'COPY in': concatBytes([queryMessage('copy t from stdin'), copyData, message('c')]),
-    'COPY failed': concatBytes([queryMessage('copy t from stdin'), message('f', utf8('no\0'))]),
+    'COPY in': concatBytes([queryMessage('copy t from stdin'), copyData, say.copyDone()]),
+    'COPY failed': concatBytes([queryMessage('copy t from stdin'), say.copyFail('no')]),
     'COPY out': queryMessage('copy t to stdout'),
     'three megabytes': queryMessage("select repeat('x', 1000000) from generate_series(1, 3)"),
   }

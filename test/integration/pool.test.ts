@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { TenantName } from '../../src/base/ids.ts'
 import { silentLog } from '../../src/base/log.ts'
@@ -15,6 +16,7 @@ import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
+import { say } from '../support/messages.ts'
 
 const NAP_MS = 10_000
 const folder = mkdtempSync(join(tmpdir(), 'pgnap-pool-'))
@@ -165,13 +167,8 @@ test('much WAL is checkpointed without waiting for idle time', async () => {
 })
 
 /** Parse and Sync of a named statement with one integer parameter. */
-const parseNamed = (name: string, sql: string): Uint8Array => {
-  const types = Buffer.from([0, 1, 0, 0, 0, 23])
-  const body = Buffer.concat([Buffer.from(`${name}\0${sql}\0`), types])
-  const head = Buffer.from([0x50, 0, 0, 0, 0])
-  head.writeInt32BE(body.length + 4, 1)
-  return Buffer.concat([head, body, Buffer.from([0x53, 0, 0, 0, 4])])
-}
+const parseNamed = (name: string, sql: string): Uint8Array =>
+  concatBytes([say.parse(name, sql, [23]), say.sync()])
 
 test('a session outlives a nap: settings, role, prepared statements, LISTEN', async () => {
   const name = newTenant()

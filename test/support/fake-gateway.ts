@@ -325,38 +325,6 @@ export class FakeClient implements BackendClient {
   }
 }
 
-/** Messages of a client, for scripts in tests. */
-export const say = {
-  query: (sql: string): Uint8Array => message(FRONTEND.query, (w) => w.string(sql)),
-  parse: (name: string, sql: string): Uint8Array =>
-    message(FRONTEND.parse, (w) => w.string(name).string(sql).int16(0)),
-  bind: (portal: string, statement: string): Uint8Array =>
-    message(FRONTEND.bind, (w) => w.string(portal).string(statement).int16(0).int16(0).int16(0)),
-  describe: (): Uint8Array => message(FRONTEND.describe, (w) => w.text('P').string('')),
-  execute: (portal: string): Uint8Array =>
-    message(FRONTEND.execute, (w) => w.string(portal).int32(0)),
-  close: (name: string): Uint8Array => message(FRONTEND.close, (w) => w.text('S').string(name)),
-  sync: (): Uint8Array => message(FRONTEND.sync),
-  flush: (): Uint8Array => message(FRONTEND.flush),
-  terminate: (): Uint8Array => message(FRONTEND.terminate),
-  copyData: (data: string): Uint8Array => message(FRONTEND.copyData, (w) => w.text(data)),
-  copyDone: (): Uint8Array => message(FRONTEND.copyDone),
-  copyFail: (reason: string): Uint8Array => message(FRONTEND.copyFail, (w) => w.string(reason)),
-  startup: (parameters: Readonly<Record<string, string>>, version: number = 3 << 16): Uint8Array =>
-    message(0, (w): void => {
-      w.int32(version)
-      for (const [name, value] of Object.entries(parameters)) w.string(name).string(value)
-      w.int8(0)
-    }),
-  password: (body: (writer: MessageWriter) => void): Uint8Array => message(FRONTEND.password, body),
-}
-
-function message(type: number, body: (writer: MessageWriter) => void = () => {}): Uint8Array {
-  const writer = new MessageWriter().begin(type)
-  body(writer)
-  return writer.end().copy()
-}
-
 /** `bytes` cut at `cuts` (fractions of its length). */
 export function split(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   const offsets = cuts.map((cut) => Math.floor(cut * bytes.length)).toSorted((a, b) => a - b)

@@ -13,9 +13,9 @@ import {
   FakeGateway,
   type FakeGatewayOptions,
   FakeLink,
-  say,
   split,
 } from '../../../test/support/fake-gateway.ts'
+import { say } from '../../../test/support/messages.ts'
 
 const GREETING = `R ${'S '.repeat(15)}K ZI`
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../../base/limits.ts'
 import { quoteIdentifier } from '../../base/sql-name.ts'
-import { say } from '../../../test/support/fake-gateway.ts'
+import { say } from '../../../test/support/messages.ts'
 import { quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
 import { parseStartup } from './startup.ts'
 
