@@ -26,13 +26,8 @@ import {
   connectPg,
   failureOf,
 } from '../support/clients.ts'
-import {
-  type ServerProcess,
-  runProgram,
-  serveWords,
-  startServer,
-  temporaryFolder,
-} from '../support/server.ts'
+import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 test('kill -9 in the middle of commits loses nothing that was acknowledged', async () => {
   using folder = temporaryFolder()

@@ -12,7 +12,8 @@ import { after, before, test } from 'node:test'
 import { concatBytes } from '../../src/base/bytes.ts'
 import { connectPg, failureOf } from '../support/clients.ts'
 import { say } from '../support/messages.ts'
-import { type ServerProcess, runProgram, startServer, temporaryFolder } from '../support/server.ts'
+import { type ServerProcess, runProgram, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let server: ServerProcess
 

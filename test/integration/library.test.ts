@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openPgnap } from '../../src/host/node/open-pgnap.ts'
 import { failureOf } from '../support/clients.ts'
-import { temporaryFolder } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 test('values have types, statements have parameters, errors have codes', async () => {
   using folder = temporaryFolder()

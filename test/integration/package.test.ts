@@ -4,13 +4,12 @@
  */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { before, test } from 'node:test'
+import { testFolder } from '../support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-package-'))
-after(() => rmSync(folder, { recursive: true, force: true }))
+const folder = testFolder()
 
 /** Where an engine that had to be built would be kept; the variable goes before all other places. */
 const cache = join(folder, 'engine-cache')

@@ -7,7 +7,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectPg, missing, runClient } from '../support/clients.ts'
-import { type ServerProcess, startServer, temporaryFolder } from '../support/server.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const skip = missing('pgbench')
 const TENANTS = 8

@@ -1,9 +1,8 @@
 /** One shard for real: pool, engine and stores on disk, with a clock that the test moves. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, beforeEach, test } from 'node:test'
+import { before, beforeEach, test } from 'node:test'
 import { concatBytes } from '../../src/base/bytes.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { TenantName } from '../../src/base/ids.ts'
@@ -17,9 +16,10 @@ import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { say } from '../support/messages.ts'
+import { testFolder } from '../support/temporary-folder.ts'
 
 const NAP_MS = 10_000
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-pool-'))
+const folder = testFolder()
 const tenantsPath = join(folder, 'tenants')
 let engine: WasmEngine
 let clock: ManualClock
@@ -35,8 +35,6 @@ beforeEach(() => {
   clock = new ManualClock()
   pool = newPool()
 })
-
-after(() => rmSync(folder, { recursive: true }))
 
 const newFactory = (): StoreFactory =>
   new StoreFactory({

@@ -15,7 +15,8 @@ import {
   runClient,
   spawnClient,
 } from '../support/clients.ts'
-import { type ServerProcess, startServer, temporaryFolder } from '../support/server.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const skip = missing('psql')
 /** Settings of older clients name a column of pg_database that Postgres 17 has renamed. */

@@ -13,13 +13,8 @@ import { systemRandom } from '../../src/host/node/random.ts'
 import { makeVerifier, verifierText } from '../../src/router/scram-verifier.ts'
 import { Client, type Connection } from 'pg'
 import { type PgConnection, connectPg, failureOf } from '../support/clients.ts'
-import {
-  type ServerProcess,
-  runProgram,
-  serveWords,
-  startServer,
-  temporaryFolder,
-} from '../support/server.ts'
+import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('tenants', () => {
   let server: ServerProcess

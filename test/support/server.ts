@@ -9,10 +9,9 @@
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { temporaryFolder } from './temporary-folder.ts'
 
 const PROGRAM = process.env['PGNAP_PROGRAM'] ?? join(import.meta.dirname, '../../src/cli/main.ts')
 /** A first start may build the engine, which takes seconds; every other one is ready in less than one. */
@@ -67,12 +66,6 @@ process.once('SIGTERM', () => process.exit(143))
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
-
-/** A folder that does not exist for anybody else; gone when disposed. */
-export function temporaryFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), 'pgnap-test-'))
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
-}
 
 /**
  * Starts a server and waits until it says that it is ready.

@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import type { Fingerprint } from '../../base/ids.ts'
 import { Store } from '../../store/store.ts'
 import { Template } from '../../store/template.ts'
 import { sqliteError } from './sqlite-medium-error.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-sqlite-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 
 test('a file that is open is refused to others at once', () => {
   const path = join(folder, 'locked.db')
