@@ -13,18 +13,14 @@ import type { StoreEngine } from '../../src/store/store.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 const template = Template.empty()
-const templates = { get: (id: string) => (id === template.id ? template : undefined) }
-const engine: StoreEngine = {
-  fingerprint: 'one' as Fingerprint,
-  postgresMajor: 18,
-  templateId: template.id,
-}
 const KEY = chunkKey(FIRST_TENANT_INODE, 0)
 
 function open(medium: Medium, clock = new ManualClock(), other: Partial<StoreEngine> = {}): Store {
-  return Store.open(medium, { clock, engine: { ...engine, ...other }, templates })
+  const options = storeOptions(template, { clock, fingerprint: 'one' })
+  return Store.open(medium, { ...options, engine: { ...options.engine, ...other } })
 }
 
 const put = (byte: number, key: PageKey = KEY): StoreChanges => ({
@@ -54,7 +50,7 @@ test('a store of another major, template or format is refused with what to do', 
   const dump = { code: 'STORE_ENGINE_MISMATCH', hint: /pgnap dump.*pgnap restore/ }
   assert.throws(() => open(medium, undefined, { postgresMajor: 19 }), dump)
   const none = { get: (): undefined => undefined }
-  const options = { clock: new ManualClock(), engine, templates: none }
+  const options = { ...storeOptions(template, { fingerprint: 'one' }), templates: none }
   assert.throws(() => Store.open(medium, options), dump)
   open(medium, undefined, { fingerprint: 'two' as Fingerprint })
   medium.run(`UPDATE meta SET v = 99 WHERE k = 'format'`)

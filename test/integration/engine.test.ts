@@ -19,6 +19,7 @@ import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { Store } from '../../src/store/store.ts'
 import { FileError, TenantFiles } from '../../src/store/tenant-files.ts'
 import { runSql, say, valueOf } from '../support/messages.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 let parts: EngineParts
 let engine: WasmEngine
@@ -340,13 +341,9 @@ test('a statement larger than the dirty limit is committed in pieces and undone 
   const small = await createEngine(parts, { clock: systemClock, dirtyBytesMax: 2 ** 20 })
   const slot = await small.createSlot()
   using medium = NodeSqliteMedium.inMemory()
-  const store = Store.open(medium, {
-    clock: systemClock,
-    engine: { fingerprint: small.fingerprint, postgresMajor: 18, templateId: small.template.id },
-    templates: { get: () => small.template },
-  })
-  const open = (): TenantFiles =>
-    TenantFiles.open(store.view(), { template: small.template, clock: systemClock })
+  const { fingerprint, template } = small
+  const store = Store.open(medium, storeOptions(template, { clock: systemClock, fingerprint }))
+  const open = (): TenantFiles => TenantFiles.open(store.view(), { template, clock: systemClock })
   let files = open()
   slot.boot(files)
   runSql(slot, 'create table t(a int, b text); insert into t values (0, 0)')
