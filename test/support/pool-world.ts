@@ -76,6 +76,13 @@ export class World {
     this.check()
   }
 
+  /** Who gets a slot has passed nobody who still waits for one. */
+  #checkTurn(tenant: TenantEntry, queueBefore: readonly TenantEntry[]): void {
+    const at = queueBefore.indexOf(tenant)
+    const passed = at < 0 ? queueBefore : queueBefore.slice(0, at)
+    assert.ok(!passed.some((other) => this.state.slotQueue.has(other)), 'tenants are FIFO')
+  }
+
   #take(effect: PoolEffect, queueBefore: TenantEntry[]): void {
     switch (effect.type) {
       case 'createSlot':
@@ -88,16 +95,7 @@ export class World {
       case 'boot':
         assert.ok(!this.boots.has(effect.tenant), 'one boot per tenant')
         assert.ok(this.slots.includes(effect.slot), 'a boot needs a slot that exists')
-        if (queueBefore.length > 0) {
-          const stillQueued = queueBefore.filter((tenant) => this.state.slotQueue.has(tenant))
-          assert.ok(
-            queueBefore.includes(effect.tenant) || stillQueued.length === 0,
-            'tenants are FIFO',
-          )
-          const at = queueBefore.indexOf(effect.tenant)
-          const passed = queueBefore.slice(0, Math.max(at, 0))
-          assert.ok(!passed.some((tenant) => this.state.slotQueue.has(tenant)), 'tenants are FIFO')
-        }
+        this.#checkTurn(effect.tenant, queueBefore)
         this.boots.add(effect.tenant)
         return
       case 'evict':
