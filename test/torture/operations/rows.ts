@@ -144,7 +144,7 @@ const copy: Operation = {
     const after = withRows(session.domain.expected, target.name, { put })
     const lines = put.map((row) => `${row.map(copyValue).join('\t')}\n`)
     const sql = `copy ${target.name} from stdin`
-    await session.settleBytes(sql, new Uint8Array(), after, lines.join(''))
+    await session.settleCopy(sql, lines.join(''), after)
   },
 }
 
