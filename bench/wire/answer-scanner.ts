@@ -41,8 +41,6 @@ export class AnswerScanner {
   readonly #keepRows: boolean
   /** Hash of all rows seen so far. */
   hash: number = HASH_START
-  /** Rows seen so far. */
-  rowCount = 0
   /** Rows as text, in order; only when asked for. */
   rows: (string | null)[][] = []
 
@@ -82,7 +80,6 @@ export class AnswerScanner {
       case READY_FOR_QUERY:
         return true
       case DATA_ROW:
-        this.rowCount++
         this.hash = hashBytes(this.hash, bytes, body, end)
         if (this.#keepRows) this.rows.push(readRow(bytes, body))
         return false

@@ -116,11 +116,6 @@ export class FakeGateway implements Gateway {
   }
 }
 
-interface Waiting {
-  settle(answer: Uint8Array): void
-  fail(error: unknown): void
-}
-
 export class FakeClient implements BackendClient {
   transactionStatus: TransactionStatus = 'idle'
   closed = false
@@ -132,7 +127,8 @@ export class FakeClient implements BackendClient {
   /** The next run fails with this. */
   nextError: PgnapError | undefined
   later: boolean
-  #waiting: Waiting | undefined
+  /** Lets the run that waits happen. */
+  #waiting: (() => void) | undefined
   #out = new MessageWriter()
   #skipping = false
   #statements = new Map<string, string>()
@@ -148,15 +144,12 @@ export class FakeClient implements BackendClient {
     if (!this.later) return this.#execute(messages, complete)
     const own = new Uint8Array(messages)
     return new Promise((resolve, reject) => {
-      this.#waiting = {
-        settle: () => {
-          try {
-            resolve(this.#execute(own, complete))
-          } catch (error) {
-            reject(error)
-          }
-        },
-        fail: reject,
+      this.#waiting = (): void => {
+        try {
+          resolve(this.#execute(own, complete))
+        } catch (error) {
+          reject(error)
+        }
       }
     })
   }
@@ -166,7 +159,7 @@ export class FakeClient implements BackendClient {
     const waiting = this.#waiting
     assert(waiting, 'a run waits')
     this.#waiting = undefined
-    waiting.settle(new Uint8Array(0))
+    waiting()
     await Promise.resolve()
     await Promise.resolve()
   }

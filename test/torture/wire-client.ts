@@ -12,12 +12,10 @@ import { say } from '../support/messages.ts'
 /** The connection ended before the answer was there. */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost'
-  /** What the server said before it hung up, if anything. */
-  readonly farewell: PostgresError | undefined
 
+  /** @param farewell what the server said before it hung up, if anything */
   constructor(why: string, farewell?: PostgresError) {
     super(farewell ? `${why}: ${farewell.sqlState} ${farewell.message}` : why)
-    this.farewell = farewell
   }
 }
 
@@ -48,11 +46,6 @@ export class WireClient {
     const client = new WireClient(connect({ port, host: '127.0.0.1', noDelay: true }))
     await client.send(say.startup({ user: 'postgres', database: tenant }))
     return client
-  }
-
-  /** Whether nothing can be asked any more. */
-  get isLost(): boolean {
-    return this.#lost !== undefined
   }
 
   /**
