@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { nativeInstalled } from './native.ts'
 import { pgliteSocketInstalled } from './pglite-socket.ts'
 
-/** Whether anything is missing that an install could bring. */
+/** Whether everything is there that an install could bring. */
 export function peersInstalled(): boolean {
   return nativeInstalled() && pgliteSocketInstalled()
 }

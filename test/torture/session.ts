@@ -16,7 +16,7 @@ import type { WireClient } from './wire-client.ts'
 /** The server answered, and wrongly. */
 export class UnexpectedAnswer extends Error {
   override readonly name = 'UnexpectedAnswer'
-  /** SQLSTATE or HTTP status of the answer; empty if it was no error. */
+  /** SQLSTATE or HTTP status of the answer; empty or `0` if neither is what was wrong. */
   readonly got: string
 
   constructor(message: string, got = '') {
