@@ -19,7 +19,7 @@ const contender = (label: string, workOf: (round: number) => number): Contender 
   round: async (index) => ({ select: { values: [1], work: workOf(index) } }),
 })
 
-test('a contender whose answers change between rounds is left out, and does not end the run', async () => {
+test('a contender whose answers change is left out, and does not end the run', async () => {
   const row: Row = {
     name: 'row',
     metrics: [metric],

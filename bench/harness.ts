@@ -1,8 +1,8 @@
 /**
- * The measuring itself: every contender of a row in turn, round after round, in opposite order every
- * other round, so that a slow minute of the machine falls on everybody. A contender that fails is
- * reported with its reason and left out; it never ends the run. All contenders of one metric must
- * have given the same answers, else the row is worth nothing and says so.
+ * The measuring itself: every contender of a row in turn, round after round, in opposite order
+ * every other round, so that a slow minute of the machine falls on everybody. A contender that
+ * fails is reported with its reason and left out; it never ends the run. All contenders of one
+ * metric must have given the same answers, else the row is worth nothing and says so.
  */
 import { assert } from '../src/base/assert.ts'
 import type { Bench } from './bench.ts'

@@ -1,6 +1,6 @@
 /**
- * The load generator's thread: closed-loop clients (the next statement leaves when the last answer is
- * complete), each with one prepared statement and its messages built beforehand.
+ * The load generator's thread: closed-loop clients (the next statement leaves when the last answer
+ * is complete), each with one prepared statement and its messages built beforehand.
  */
 import { performance } from 'node:perf_hooks'
 import { parentPort } from 'node:worker_threads'
@@ -30,7 +30,9 @@ export interface LoadResult {
   readonly latenciesMs: readonly number[]
   /** Of all rows of all clients, client by client. */
   readonly hash: number
-  /** Processor time of this thread per timed statement: how much of the machine the measuring took. */
+  /**
+   * Processor time of this thread per timed statement: how much of the machine the measuring took.
+   */
   readonly generatorMsPerStatement: number
 }
 
@@ -50,7 +52,10 @@ interface Prepared {
   readonly requests: readonly Buffer[]
 }
 
-/** Never repeats in one run: a peer that shares one backend among its clients keeps their statements. */
+/**
+ * Never repeats in one run: a peer that shares one backend among its clients keeps their
+ * statements.
+ */
 let statementCount = 0
 
 async function prepare(job: LoadJob, client: LoadClient): Promise<Prepared> {

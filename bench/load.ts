@@ -1,7 +1,7 @@
 /**
  * The load generator's handle: one worker thread that lives as long as the run, so that its code is
- * compiled and warm before anything is measured. It does the same fixed work for every peer, which is
- * what makes the hashes of their answers comparable. The thread itself is `load-worker.ts`.
+ * compiled and warm before anything is measured. It does the same fixed work for every peer, which
+ * is what makes the hashes of their answers comparable. The thread itself is `load-worker.ts`.
  */
 import { Worker } from 'node:worker_threads'
 import type { LoadAnswer, LoadJob, LoadResult, NumberedJob } from './load-worker.ts'

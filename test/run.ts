@@ -2,8 +2,8 @@
  * Runs every test: `npm test`, or `npm test -- unit` / `npm test -- integration` for one part, or
  * `npm test -- FILE...` for single files.
  *
- * Pure tests share one process, because to start one takes longer than most of them run; integration
- * tests start the shipped program and get a process each.
+ * Pure tests share one process, because to start one takes longer than most of them run;
+ * integration tests start the shipped program and get a process each.
  */
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * Installs the peers into `bench/peers/node_modules` on first use. They are nobody's dependency: not in
- * the root package, not in its lockfile, and never fetched by `npm test`.
+ * Installs the peers into `bench/peers/node_modules` on first use. They are nobody's dependency:
+ * not in the root package, not in its lockfile, and never fetched by `npm test`.
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

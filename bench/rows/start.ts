@@ -1,4 +1,6 @@
-/** Claim: the server itself starts fast enough to be started on demand: process start to first row. */
+/**
+ * Claim: the server itself starts fast enough to be started on demand: process start to first row.
+ */
 import type { Bench } from '../bench.ts'
 import { performance } from 'node:perf_hooks'
 import type { Contender, Row } from '../harness.ts'

@@ -1,9 +1,11 @@
 /**
- * Walks the backend's messages, finds ReadyForQuery, and hashes the rows on the way. A benchmark that
- * does not read its answers may be timing errors; one that decodes them is timing itself. Hashing the
- * DataRow bodies costs a fraction of a microsecond and shows that every peer did the same work.
+ * Walks the backend's messages, finds ReadyForQuery, and hashes the rows on the way. A benchmark
+ * that does not read its answers may be timing errors; one that decodes them is timing itself.
+ * Hashing the DataRow bodies costs a fraction of a microsecond and shows that every peer did the
+ * same work.
  *
- * Only DataRow counts towards the hash: row descriptions carry OIDs that differ from server to server.
+ * Only DataRow counts towards the hash: row descriptions carry OIDs that differ from server to
+ * server.
  */
 
 const DATA_ROW = 0x44

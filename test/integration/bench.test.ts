@@ -1,4 +1,6 @@
-/** The benchmark runs, tiny and without peers, so that it does not rot. It measures nothing here. */
+/**
+ * The benchmark runs, tiny and without peers, so that it does not rot. It measures nothing here.
+ */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'

@@ -1,4 +1,7 @@
-/** The engine with the real module: boots, isolation, equality with stock PGlite, limits, extensions. */
+/**
+ * The engine with the real module: boots, isolation, equality with stock PGlite, limits,
+ * extensions.
+ */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
@@ -140,7 +143,7 @@ test('transaction status follows the backend', async () => {
   assert.equal(slot.transactionStatus, 'idle')
 })
 
-test('beyond the memory ceiling a query gets 53200, the backend lives, the slot retires', async () => {
+test('beyond the memory ceiling: 53200, the backend lives, the slot retires', async () => {
   const small = await createEngine(parts, {
     clock: systemClock,
     slotMemoryBytesMax: 64 * 2 ** 20,
@@ -337,7 +340,7 @@ test('code that a tenant brought along is never loaded', async () => {
   assert.equal(runSql(slot, "copy (select 1) to program 'cat'").result.command, '')
 })
 
-test('a statement larger than the dirty limit is committed in pieces and undone by recovery', async () => {
+test('beyond the dirty limit a statement is committed in pieces, undone by recovery', async () => {
   const small = await createEngine(parts, { clock: systemClock, dirtyBytesMax: 2 ** 20 })
   const slot = await small.createSlot()
   using medium = NodeSqliteMedium.inMemory()

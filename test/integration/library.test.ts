@@ -42,7 +42,7 @@ test('values have types, statements have parameters, errors have codes', async (
   assert.match(failure.message, /relation "nowhere" does not exist/)
 })
 
-test('tenants are made, listed, put to sleep and removed, and data outlives the program', async () => {
+test('tenants are made, listed, put to sleep, removed; data outlives the program', async () => {
   using folder = temporaryFolder()
   const data = join(folder.path, 'data')
   {
@@ -65,7 +65,7 @@ test('tenants are made, listed, put to sleep and removed, and data outlives the 
   assert.deepEqual((await nap.tenant('one').query('select n from t')).rows, [{ n: 1 }])
 })
 
-test('queries of many tenants at once get their own answers; after close all is refused', async () => {
+test('queries of many tenants get their own answers; after close all is refused', async () => {
   using folder = temporaryFolder()
   const nap = await openPgnap({ data: join(folder.path, 'data'), slots: 3 })
   const answers = await Promise.all(

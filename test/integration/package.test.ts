@@ -11,7 +11,9 @@ import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
 
-/** Where an engine that had to be built would be kept; the variable goes before all other places. */
+/**
+ * Where an engine that had to be built would be kept; the variable goes before all other places.
+ */
 const cache = join(folder, 'engine-cache')
 /** Programs of npm run on the Node that runs this test. */
 const environment = {

@@ -67,7 +67,7 @@ async function ask(client: PoolClient, sql: string): Promise<string | null | und
   return result.rows[0]?.[0]
 }
 
-test('five tenants take turns on two slots, each sees its own rows, and all is stored', async () => {
+test('five tenants take turns on two slots, each sees its own rows, all is stored', async () => {
   const names = [1, 2, 3, 4, 5].map(() => newTenant())
   const clients = names.map((name) => pool.connect(name))
   await Promise.all(
@@ -200,7 +200,7 @@ test('a session outlives a nap: settings, role, prepared statements, LISTEN', as
   await pool.drain()
 })
 
-test('what cannot be carried over keeps the tenant in its slot until its client has gone', async () => {
+test('what cannot be carried over keeps the tenant in its slot until its client goes', async () => {
   const states = {
     'create temp table mine(n int)': 'select count(*) from mine',
     'select pg_advisory_lock(1)': "select count(*) - 1 from pg_locks where locktype = 'advisory'",

@@ -1,6 +1,6 @@
 /**
- * The server as a whole: who may connect to what, what a client is greeted with, what its leaving leaves
- * behind, naps, and starts and ends of the program.
+ * The server as a whole: who may connect to what, what a client is greeted with, what its leaving
+ * leaves behind, naps, and starts and ends of the program.
  */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -23,7 +23,7 @@ describe('tenants', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  test('the first connection makes the tenant, and its store stands in the data folder', async () => {
+  test('the first connection makes the tenant; its store is in the data folder', async () => {
     const store = join(server.data, 'tenants', 'first.db')
     assert.ok(!existsSync(store))
     await using connection = await connectPg(server, 'first')
@@ -133,7 +133,7 @@ describe('tenants', () => {
   })
 })
 
-test('without create-on-connect an unknown tenant is refused, and a made one is let in', async () => {
+test('without create-on-connect an unknown tenant is refused, a made one let in', async () => {
   await using server = await startServer({ flags: ['--shards', '1', '--no-create-on-connect'] })
   const { code, severity, message, hint } = await failureOf(connectPg(server, 'acme'))
   assert.deepEqual([code, severity], ['3D000', 'FATAL'])

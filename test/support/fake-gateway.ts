@@ -1,11 +1,11 @@
 /**
- * A gateway for tests of the wire room: a backend that keeps the protocol's rules (who answers what, what is
- * skipped after an error, how COPY takes its data) over a toy SQL. It is the lower room's interface,
- * faked; nothing of our own is replaced.
+ * A gateway for tests of the wire room: a backend that keeps the protocol's rules (who answers
+ * what, what is skipped after an error, how COPY takes its data) over a toy SQL. It is the lower
+ * room's interface, faked; nothing of our own is replaced.
  *
- * The toy: `select <word>` returns the word in one row, `fail` is an error, `begin` and `commit` are
- * what they are, `copy <name> from stdin` takes data (a name `missing` does not exist), anything else
- * is an empty answer with its first word as the tag.
+ * The toy: `select <word>` returns the word in one row, `fail` is an error, `begin` and `commit`
+ * are what they are, `copy <name> from stdin` takes data (a name `missing` does not exist),
+ * anything else is an empty answer with its first word as the tag.
  */
 import assert from 'node:assert/strict'
 import type { PgnapError } from '../../src/base/errors.ts'
@@ -59,7 +59,9 @@ export class FakeLink implements Link {
     return Buffer.concat(this.sent)
   }
 
-  /** The messages sent so far in short: type letters, with the SQLSTATE of errors and the status. */
+  /**
+   * The messages sent so far in short: type letters, with the SQLSTATE of errors and the status.
+   */
   summary(from = 0): string {
     return summarize(this.bytes().subarray(from))
   }
