@@ -1,6 +1,6 @@
 /**
- * Server processes of the benchmark: started, watched, and always ended. Output is kept (its tail), so
- * that a server which dies says why. Never a shell: a shell would be measured too.
+ * Server processes of the benchmark: started, watched, and always ended. Output is kept (its tail),
+ * so that a server which dies says why. Never a shell: a shell would be measured too.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,10 @@ import { once } from 'node:events'
 const OUTPUT_CHARS_MAX = 4_000
 const STOP_MS_MAX = 20_000
 
-/** Postgres and PgBouncer refuse to run as root; a root-owned bench runs them as this user ("nobody"). */
+/**
+ * Postgres and PgBouncer refuse to run as root; a root-owned bench runs them as this user
+ * ("nobody").
+ */
 const UNPRIVILEGED_ID = 65_534
 
 /** Identity to run database servers under: undefined means as ourselves. */

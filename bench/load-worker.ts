@@ -1,6 +1,6 @@
 /**
- * The load generator's thread: closed-loop clients (the next statement leaves when the last answer is
- * complete), each with one prepared statement and its messages built beforehand.
+ * The load generator's thread: closed-loop clients (the next statement leaves when the last answer
+ * is complete), each with one prepared statement and its messages built beforehand.
  */
 import { performance } from 'node:perf_hooks'
 import { parentPort } from 'node:worker_threads'
@@ -30,16 +30,32 @@ export interface LoadResult {
   readonly latenciesMs: readonly number[]
   /** Of all rows of all clients, client by client. */
   readonly hash: number
-  /** Processor time of this thread per timed statement: how much of the machine the measuring took. */
+  /**
+   * Processor time of this thread per timed statement: how much of the machine the measuring took.
+   */
   readonly generatorMsPerStatement: number
 }
+
+/** What the thread is sent. */
+export interface NumberedJob {
+  readonly number: number
+  readonly job: LoadJob
+}
+
+/** What the thread sends, with the number of the job. */
+export type LoadAnswer =
+  | { readonly number: number; readonly result: LoadResult }
+  | { readonly number: number; readonly error: string }
 
 interface Prepared {
   readonly connection: Connection
   readonly requests: readonly Buffer[]
 }
 
-/** Never repeats in one run: a peer that shares one backend among its clients keeps their statements. */
+/**
+ * Never repeats in one run: a peer that shares one backend among its clients keeps their
+ * statements.
+ */
 let statementCount = 0
 
 async function prepare(job: LoadJob, client: LoadClient): Promise<Prepared> {
@@ -117,9 +133,10 @@ function hashOf(hashes: readonly number[]): number {
 
 const port = parentPort
 assert(port !== null, 'this file runs in a worker thread')
-port.on('message', (job: LoadJob) => {
+port.on('message', ({ number, job }: NumberedJob) => {
+  const answer = (message: LoadAnswer): void => port.postMessage(message)
   run(job).then(
-    (result) => port.postMessage(result),
-    (error: unknown) => port.postMessage({ error: String(error) }),
+    (result) => answer({ number, result }),
+    (error: unknown) => answer({ number, error: String(error) }),
   )
 })

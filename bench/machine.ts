@@ -1,6 +1,6 @@
 /**
- * Facts about the machine that a number is worth nothing without: processor, cores, Node, commit, and
- * how long the disk takes to make 8 KiB durable (no durable insert can be faster than that).
+ * Facts about the machine that a number is worth nothing without: processor, cores, Node, commit,
+ * and how long the disk takes to make 8 KiB durable (no durable insert can be faster than that).
  * Never a host name, a user name or a path: results are published.
  */
 import { execFileSync } from 'node:child_process'
@@ -27,7 +27,9 @@ export interface MachineFacts {
   readonly fdatasyncMs: number
 }
 
-/** Gathers the facts; `dataFolder` is where the databases will be, `repository` where the code is. */
+/**
+ * Gathers the facts; `dataFolder` is where the databases will be, `repository` where the code is.
+ */
 export function machineFacts(dataFolder: string, repository: string): MachineFacts {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
@@ -61,7 +63,9 @@ export function machineLine(facts: MachineFacts): string {
   ].join(', ')
 }
 
-/** Overwrites in place, as a database does with its log: appending would also sync the file's size. */
+/**
+ * Overwrites in place, as a database does with its log: appending would also sync the file's size.
+ */
 export function measureFdatasyncMs(folder: string): number {
   const path = join(folder, `fdatasync-${process.pid}`)
   const block = Buffer.alloc(BLOCK_BYTES, 1)

@@ -1,6 +1,7 @@
 /**
  * What people and programs read. Few lines, because people read slowly: one line per claim with our
- * number, the reference's, the ratio and the goal; below it the other peers. The same as JSON lines.
+ * number, the reference's, the ratio and the goal; below it the other peers. The same as JSON
+ * lines.
  */
 import { disagreeing, goalMet, timesBetter } from './harness.ts'
 import type { Goal, Metric, MetricReport, Result, RowReport } from './harness.ts'

@@ -1,8 +1,8 @@
 /**
- * `npm run bench [-- rows...] [--json] [--rounds N] [--smoke] [--peers a,b]`: one run, pgnap and its
- * peers by turns. Prints the table, or JSON lines which it also keeps in `bench/results/`.
- * Exits 1 if a contender failed or answered wrongly, never because a goal was missed: a benchmark is
- * not a timed test. A peer that is not installed is skipped with a line that says so.
+ * `npm run bench [-- rows...] [--json] [--rounds N] [--smoke] [--peers a,b]`: one run, pgnap and
+ * its peers by turns. Prints the table, or JSON lines which it also keeps in `bench/results/`.
+ * Exits 1 if a contender failed or answered wrongly, never because a goal was missed: a benchmark
+ * is not a timed test. A peer that is not installed is skipped with a line that says so.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

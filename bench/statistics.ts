@@ -1,8 +1,8 @@
 /**
- * The few statistics that a benchmark line carries: how it usually is (median) and how it is for the
- * unlucky (p99). No mean: one pause of the machine moves it, and nobody experiences it. No standard
- * deviation: latencies are not normally distributed. Never throw samples away as outliers; the tail
- * is half of what is being measured.
+ * The few statistics that a benchmark line carries: how it usually is (median) and how it is for
+ * the unlucky (p99). No mean: one pause of the machine moves it, and nobody experiences it. No
+ * standard deviation: latencies are not normally distributed. Never throw samples away as outliers;
+ * the tail is half of what is being measured.
  */
 import { assert } from '../src/base/assert.ts'
 

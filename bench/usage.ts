@@ -17,8 +17,8 @@ export function allocatedBytes(folder: string): number {
 }
 
 /**
- * Proportional set size of a process and all its descendants: a page shared by n processes counts as
- * one n-th for each, so a tree counts it once. Linux only: throws elsewhere.
+ * Proportional set size of a process and all its descendants: a page shared by n processes counts
+ * as one n-th for each, so a tree counts it once. Linux only: throws elsewhere.
  */
 export function treeMemoryBytes(pid: number): number {
   const children = new Map<number, number[]>()

@@ -1,6 +1,6 @@
 /**
- * Builds what is published: `dist/` with JavaScript, types and maps from tsc, and the engine's assets, so
- * that `npx pgnap` in an empty folder starts without building anything.
+ * Builds what is published: `dist/` with JavaScript, types and maps from tsc, and the engine's
+ * assets, so that `npx pgnap` in an empty folder starts without building anything.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, rmSync } from 'node:fs'

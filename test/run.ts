@@ -2,8 +2,8 @@
  * Runs every test: `npm test`, or `npm test -- unit` / `npm test -- integration` for one part, or
  * `npm test -- FILE...` for single files.
  *
- * Pure tests share one process (60 files then take 0.2 s instead of 6 s); integration tests start the
- * shipped program and get a process each.
+ * Pure tests share one process, because to start one takes longer than most of them run;
+ * integration tests start the shipped program and get a process each.
  */
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -31,14 +31,28 @@ const PARTS: Readonly<Record<string, Part>> = {
 
 const chosen = process.argv.slice(2)
 const single = chosen.filter((argument) => argument.endsWith('.ts'))
+const unknown = chosen.filter((argument) => !PARTS[argument] && !single.includes(argument))
+if (unknown.length > 0) {
+  const names = Object.keys(PARTS).join(' | ')
+  process.stderr.write(
+    `unknown: ${unknown.join(' ')}\nusage: npm test -- [${names} | FILE.ts ...]\n`,
+  )
+  process.exit(2)
+}
 const parts: [string, Part][] = single.length
   ? [['chosen', { files: single, flags: [] }]]
   : Object.entries(PARTS).filter(([name]) => chosen.length === 0 || chosen.includes(name))
 
 let failed = false
 for (const [name, { files, flags }] of parts) {
-  const found = globSync([...files], { exclude: ['**/node_modules/**'] }).toSorted()
+  const find = (pattern: string): string[] => globSync(pattern, { exclude: ['**/node_modules/**'] })
+  const missing = files.filter((pattern) => find(pattern).length === 0)
+  for (const pattern of missing) process.stderr.write(`no files: ${pattern}\n`)
+  const found = files.flatMap(find).toSorted()
   process.stdout.write(`\n# ${name}: ${found.length} files\n`)
+  failed ||= missing.length > 0
+  // Without files node would look for some of its own choice.
+  if (found.length === 0) continue
   const { status } = spawnSync(process.execPath, ['--test', ...flags, ...found], {
     stdio: 'inherit',
   })

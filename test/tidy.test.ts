@@ -5,7 +5,9 @@ import { ERRORS } from '../src/base/errors.ts'
 import { LIMITS } from '../src/base/limits.ts'
 import { violations } from './tidy.ts'
 
-for (const file of globSync('src/**/*.ts').toSorted()) {
+const CODE = ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts']
+
+for (const file of globSync(CODE, { exclude: ['**/node_modules/**'] }).toSorted()) {
   test(`tidy ${file}`, () => {
     assert.deepEqual(violations(file, readFileSync(file, 'utf8')), [])
   })
@@ -30,6 +32,10 @@ test('tidy refuses what it should', () => {
   refused('src/pool/a.ts', `// ${'x'.repeat(100)}\n`, /more than 100 columns/)
   refused('src/index.ts', '\n'.repeat(61), /only composes/)
   refused('src/pool/a.ts', '// TODO\n', /contains/)
+  refused('bench/a.ts', `// ${'x'.repeat(100)}\n`, /more than 100 columns/)
+  refused('test/a.test.ts', "test.only('a', () => {})\n", /contains/)
+  refused('test/a.test.ts', "suite.skip('a', () => {})\n", /contains/)
+  assert.deepEqual(violations('test/a.test.ts', "context.skip('not here')\n"), [])
 })
 
 const documented = (file: string): Set<string> =>

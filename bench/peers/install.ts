@@ -1,13 +1,13 @@
 /**
- * Installs the peers into `bench/peers/node_modules` on first use. They are nobody's dependency: not in
- * the root package, not in its lockfile, and never fetched by `npm test`.
+ * Installs the peers into `bench/peers/node_modules` on first use. They are nobody's dependency:
+ * not in the root package, not in its lockfile, and never fetched by `npm test`.
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { nativeInstalled } from './native.ts'
 import { pgliteSocketInstalled } from './pglite-socket.ts'
 
-/** Whether anything is missing that an install could bring. */
+/** Whether everything is there that an install could bring. */
 export function peersInstalled(): boolean {
   return nativeInstalled() && pgliteSocketInstalled()
 }

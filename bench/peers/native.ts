@@ -1,9 +1,10 @@
 /**
- * Native Postgres 18, the reference that a reader will ask about first, in two shapes: one server with
- * a database per tenant, and one process tree per tenant. fsync stays on, as in anybody's production.
+ * Native Postgres 18, the reference that a reader will ask about first, in two shapes: one server
+ * with a database per tenant, and one process tree per tenant. fsync stays on, as in anybody's
+ * production.
  *
- * Postgres refuses to run as root, and an unprivileged user may not be able to reach the checkout: as
- * root the binaries are copied into the work folder once per run.
+ * Postgres refuses to run as root, and an unprivileged user may not be able to reach the checkout:
+ * as root the binaries are copied into the work folder once per run.
  */
 import { chownSync, cpSync, existsSync, mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'

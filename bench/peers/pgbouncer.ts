@@ -1,6 +1,7 @@
 /**
- * PgBouncer of the system in front of a native server: transaction pooling with prepared statements,
- * which is how it is run where there are many databases. Its databases are those of the server behind.
+ * PgBouncer of the system in front of a native server: transaction pooling with prepared
+ * statements, which is how it is run where there are many databases. Its databases are those of the
+ * server behind.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
@@ -36,7 +37,9 @@ export function bouncerInstalled(): boolean {
   return findBouncer() !== undefined
 }
 
-/** Starts PgBouncer in front of `behind`. Each round of load holds its connections, in either mode. */
+/**
+ * Starts PgBouncer in front of `behind`. Each round of load holds its connections, in either mode.
+ */
 export async function startBouncer(folder: string, behind: PeerServer): Promise<PeerServer> {
   const bouncer = findBouncer()
   if (bouncer === undefined) throw new Error('PgBouncer is not installed')

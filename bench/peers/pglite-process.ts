@@ -1,6 +1,6 @@
 /**
- * Stock PGlite in a process of its own that has already loaded the module: what is timed is opening a
- * database, not starting Node. Answers are hashed from the same protocol bytes as everybody's.
+ * Stock PGlite in a process of its own that has already loaded the module: what is timed is opening
+ * a database, not starting Node. Answers are hashed from the same protocol bytes as everybody's.
  */
 import { performance } from 'node:perf_hooks'
 import { PGlite, type PGliteOptions } from '@electric-sql/pglite'

@@ -1,6 +1,6 @@
 /**
- * `node pglite-socket-process.ts PORT FOLDER`: pglite-socket as its makers describe it. One database
- * for all clients, in a folder; its fsync does nothing, so its inserts are not durable.
+ * `node pglite-socket-process.ts PORT FOLDER`: pglite-socket as its makers describe it. One
+ * database for all clients, in a folder; its fsync does nothing, so its inserts are not durable.
  */
 import { PGlite } from '@electric-sql/pglite'
 
@@ -13,7 +13,8 @@ interface SocketModule {
   }) => { start(): Promise<void> }
 }
 
-// Not a literal import: the package exists only in the bench's own folder, and only after its install.
+// Not a literal import: the package exists only in the bench's own folder, and only after its
+// install.
 const name: string = '@electric-sql/pglite-socket'
 const { PGLiteSocketServer } = (await import(name)) as SocketModule
 const [port, folder] = process.argv.slice(2)

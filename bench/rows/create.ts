@@ -45,7 +45,9 @@ function pgnap(bench: Bench): Contender {
   }
 }
 
-/** CREATE DATABASE over a connection that is already open, then a new connection to the database. */
+/**
+ * CREATE DATABASE over a connection that is already open, then a new connection to the database.
+ */
 function database(bench: Bench): Contender {
   let server: PeerServer | undefined
   return {

@@ -1,6 +1,6 @@
 /**
- * Claim: a durable single-row insert costs at most twice what it costs on native Postgres with fsync
- * on. The statement returns what it inserted, so the hash shows that rows were really stored.
+ * Claim: a durable single-row insert costs at most twice what it costs on native Postgres with
+ * fsync on. The statement returns what it inserted, so the hash shows that rows were really stored.
  */
 import type { Bench } from '../bench.ts'
 import type { Observation, Row } from '../harness.ts'

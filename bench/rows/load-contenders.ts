@@ -1,4 +1,7 @@
-/** The contenders of the rows that put load on a running server: they differ in nothing but the port. */
+/**
+ * The contenders of the rows that put load on a running server: they differ in nothing but the
+ * port.
+ */
 import { assert } from '../../src/base/assert.ts'
 import type { Bench } from '../bench.ts'
 import type { Contender, Observation } from '../harness.ts'

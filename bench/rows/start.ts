@@ -1,10 +1,11 @@
-/** Claim: the server itself starts fast enough to be started on demand: process start to first row. */
+/**
+ * Claim: the server itself starts fast enough to be started on demand: process start to first row.
+ */
 import type { Bench } from '../bench.ts'
 import { performance } from 'node:perf_hooks'
-import { fileURLToPath } from 'node:url'
 import type { Contender, Row } from '../harness.ts'
-import { Child } from '../child.ts'
 import { spawnNative, startNative } from '../peers/native.ts'
+import { spawnPgliteSocket } from '../peers/pglite-socket.ts'
 import { spawnPgnap } from '../peers/pgnap.ts'
 import { addressOf, START_MS_MAX, waitUntilReady, type PeerServer } from '../peers/server.ts'
 import { firstRowOfStarting, freePort } from '../wire/connection.ts'
@@ -33,7 +34,7 @@ export const startRow: Row = {
       'pglite-socket',
       'postgres',
       bench.newFolder('start-socket'),
-      spawnSocket,
+      spawnPgliteSocket,
     ),
   ],
 }
@@ -103,11 +104,4 @@ async function sample(
     }
   }
   return rows
-}
-
-async function spawnSocket(folder: string): Promise<PeerServer> {
-  const port = await freePort()
-  const file = fileURLToPath(new URL('../peers/pglite-socket-process.ts', import.meta.url))
-  const child = new Child(process.execPath, [file, String(port), folder])
-  return { port, user: 'postgres', child, createTenant: async () => {}, stop: () => child.stop() }
 }

@@ -1,7 +1,7 @@
 /**
- * Claim: a sleeping tenant answers its first row over TCP in milliseconds, whatever its size. Against a
- * native process per tenant on its existing cluster, and PGlite opened from a folder or from a dump.
- * Going to sleep is the other half of the trade, so it is timed too.
+ * Claim: a sleeping tenant answers its first row over TCP in milliseconds, whatever its size.
+ * Against a native process per tenant on its existing cluster, and PGlite opened from a folder or
+ * from a dump. Going to sleep is the other half of the trade, so it is timed too.
  */
 import { performance } from 'node:perf_hooks'
 import { assert } from '../../src/base/assert.ts'

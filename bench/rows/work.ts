@@ -1,4 +1,6 @@
-/** The statements and tables that the rows share: the same for every peer, so that hashes compare. */
+/**
+ * The statements and tables that the rows share: the same for every peer, so that hashes compare.
+ */
 import type { FirstRow } from '../wire/connection.ts'
 import type { Observation } from '../harness.ts'
 import { assert } from '../../src/base/assert.ts'

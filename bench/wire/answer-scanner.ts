@@ -1,9 +1,11 @@
 /**
- * Walks the backend's messages, finds ReadyForQuery, and hashes the rows on the way. A benchmark that
- * does not read its answers may be timing errors; one that decodes them is timing itself. Hashing the
- * DataRow bodies costs a fraction of a microsecond and shows that every peer did the same work.
+ * Walks the backend's messages, finds ReadyForQuery, and hashes the rows on the way. A benchmark
+ * that does not read its answers may be timing errors; one that decodes them is timing itself.
+ * Hashing the DataRow bodies costs a fraction of a microsecond and shows that every peer did the
+ * same work.
  *
- * Only DataRow counts towards the hash: row descriptions carry OIDs that differ from server to server.
+ * Only DataRow counts towards the hash: row descriptions carry OIDs that differ from server to
+ * server.
  */
 
 const DATA_ROW = 0x44
@@ -41,8 +43,6 @@ export class AnswerScanner {
   readonly #keepRows: boolean
   /** Hash of all rows seen so far. */
   hash: number = HASH_START
-  /** Rows seen so far. */
-  rowCount = 0
   /** Rows as text, in order; only when asked for. */
   rows: (string | null)[][] = []
 
@@ -82,7 +82,6 @@ export class AnswerScanner {
       case READY_FOR_QUERY:
         return true
       case DATA_ROW:
-        this.rowCount++
         this.hash = hashBytes(this.hash, bytes, body, end)
         if (this.#keepRows) this.rows.push(readRow(bytes, body))
         return false

@@ -1,7 +1,7 @@
 /**
- * One client of one server, the same for every peer: a socket, finished bytes out, ReadyForQuery in.
- * No driver, because a driver costs more than the servers it would measure. The hot path is a callback
- * per answer, without a promise, and reads into one buffer that is used again and again.
+ * One client of one server, the same for every peer: a socket, finished bytes out, ReadyForQuery
+ * in. No driver, because a driver costs more than the servers it would measure. The hot path is a
+ * callback per answer, without a promise, and reads into one buffer that is used again and again.
  */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
@@ -37,7 +37,10 @@ export class Connection implements AsyncDisposable {
     this.scanner = scanner
   }
 
-  /** Connects and waits for the first ReadyForQuery. Rejects with {@link ServerError} or a socket error. */
+  /**
+   * Connects and waits for the first ReadyForQuery. Rejects with {@link ServerError} or a socket
+   * error.
+   */
   static async open(address: Address, options = { keepRows: true }): Promise<Connection> {
     const scanner = new AnswerScanner(options)
     let connection: Connection | undefined

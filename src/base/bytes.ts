@@ -1,8 +1,11 @@
 /** Small operations on byte arrays that every room needs. */
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
+// Postgres's texts have no byte order mark: a leading U+FEFF is a character like any other.
+const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
 
-export const utf8 = (text: string): Uint8Array => encoder.encode(text)
+/** In memory of its own, never shared. */
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> =>
+  encoder.encode(text) as Uint8Array<ArrayBuffer>
 
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
 

@@ -12,7 +12,7 @@ import { PgnapError } from '../base/errors.ts'
 const EXAMPLES = `
 Examples:
   pgnap bench
-  pgnap bench wake point --json
+  pgnap bench wake-cold point --json
 `
 
 /** Adds the verb. */

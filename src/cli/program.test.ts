@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { FakeControl, resultOf } from '../../test/support/fake-control.ts'
@@ -14,6 +13,7 @@ import { validate } from '../host/node/config.ts'
 import { createProgram, run } from './program.ts'
 import { readyLine, welcome } from './serve.ts'
 import { localUrl } from '../host/node/local-url.ts'
+import { testFolder } from '../../test/support/temporary-folder.ts'
 
 interface Said {
   out: string
@@ -73,29 +73,22 @@ suite('command line', () => {
   })
 
   test('wrong configuration is 2, wherever it comes from', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'pgnap-cli-'))
-    try {
-      const file = join(folder, 'pgnap.json')
-      writeFileSync(file, '{ "port": "many" }')
-      for (const [words, environment] of [
-        [['serve', '--port', 'many'], {}],
-        [['serve'], { PGNAP_PORT: 'many' }],
-        [['serve', '--config', file], {}],
-        [['serve'], { PGNAP_CONFIG: file }],
-      ] as const) {
-        const { complaint, exitCode } = await say(words, environment)
-        assert.equal(exitCode, 2)
-        assert.match(
-          complaint,
-          /^pgnap: port: not a number.*\nhint: set it with --port, PGNAP_PORT/,
-        )
-      }
-      const { exitCode, complaint } = await say(['serve', '--host', '0.0.0.0'])
+    const folder = testFolder()
+    const file = join(folder, 'pgnap.json')
+    writeFileSync(file, '{ "port": "many" }')
+    for (const [words, environment] of [
+      [['serve', '--port', 'many'], {}],
+      [['serve'], { PGNAP_PORT: 'many' }],
+      [['serve', '--config', file], {}],
+      [['serve'], { PGNAP_CONFIG: file }],
+    ] as const) {
+      const { complaint, exitCode } = await say(words, environment)
       assert.equal(exitCode, 2)
-      assert.match(complaint, /trust/)
-    } finally {
-      rmSync(folder, { recursive: true })
+      assert.match(complaint, /^pgnap: port: not a number.*\nhint: set it with --port, PGNAP_PORT/)
     }
+    const { exitCode, complaint } = await say(['serve', '--host', '0.0.0.0'])
+    assert.equal(exitCode, 2)
+    assert.match(complaint, /trust/)
   })
 
   test('what a server prints when it is ready', () => {
@@ -179,7 +172,11 @@ suite('verbs over HTTP', () => {
     for (let index = 0; index < 2345; index++) control.names.add(`t${index}`)
     const { out } = await say(['tenant', 'list', '--json'], environment)
     assert.equal((JSON.parse(out) as unknown[]).length, 2345)
+    control.leaving.add('t0')
+    const { out: withoutOne } = await say(['tenant', 'list', '--json'], environment)
+    assert.equal((JSON.parse(withoutOne) as unknown[]).length, 2344)
     control.names.clear()
+    control.leaving.clear()
   })
 
   test('a statement from the line or from standard input, as a table or as JSON', async () => {

@@ -62,8 +62,8 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
     createTenant: async (name) => ask('POST', 'v1/tenants', { name }),
     listTenants: async ({ after, limit }) => {
       const cursor = after === undefined ? '' : `&after=${encodeURIComponent(after)}`
-      const { tenants } = (await ask('GET', `v1/tenants?limit=${limit}${cursor}`)) as Body
-      return tenants as Body[]
+      const { tenants, next } = await ask('GET', `v1/tenants?limit=${limit}${cursor}`)
+      return { tenants: tenants as Body[], next: typeof next === 'string' ? next : undefined }
     },
     showTenant: async (name) => ask('GET', path(name)),
     deleteTenant: async (name) => {

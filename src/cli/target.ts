@@ -33,11 +33,17 @@ export interface TextResult {
 /** Facts about a tenant as JSON; printed, not interpreted. */
 export type Facts = object
 
+export interface FactsPage {
+  readonly tenants: readonly Facts[]
+  /** Ask for the next page with this as `after`; undefined on the last page. */
+  readonly next: string | undefined
+}
+
 /** What verbs ask of a server, near or far. */
 export interface TenantServer extends AsyncDisposable {
   query(tenant: string, sql: string): Promise<TextResult>
   createTenant(name: string): Promise<Facts>
-  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<Facts[]>
+  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<FactsPage>
   showTenant(name: string): Promise<Facts>
   deleteTenant(name: string): Promise<void>
   napTenant(name: string): Promise<Facts>

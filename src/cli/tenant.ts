@@ -99,11 +99,11 @@ function addOneTenantVerb(tenant: Command, verb: OneTenantVerb, terminal: Termin
 async function allTenants(target: TenantServer): Promise<Facts[]> {
   const limit = LIMITS.tenantsPerPageMax
   const all: Facts[] = []
-  for (;;) {
-    const last = all.at(-1)
-    const after = last && 'name' in last ? { after: String(last.name) } : {}
-    const page = await target.listTenants({ limit, ...after })
-    all.push(...page)
-    if (page.length < limit) return all
-  }
+  let after: string | undefined
+  do {
+    const page = await target.listTenants({ limit, ...(after === undefined ? {} : { after }) })
+    all.push(...page.tenants)
+    after = page.next
+  } while (after !== undefined)
+  return all
 }

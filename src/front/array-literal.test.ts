@@ -78,9 +78,4 @@ suite('array literals', () => {
   ]) {
     test(`refuses ${JSON.stringify(text)}`, () => assert.equal(read(text), undefined))
   }
-
-  test('boxes are separated by semicolons', () => {
-    const boxes = readArrayLiteral('{(1,1),(0,0);(2,2),(0,0)}', (text) => text, ';')
-    assert.deepEqual(boxes, ['(1,1),(0,0)', '(2,2),(0,0)'])
-  })
 })

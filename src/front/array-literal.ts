@@ -11,16 +11,15 @@ export type ArrayReading<Element> = (Element | null | ArrayReading<Element>)[]
 
 /**
  * Elements of an array literal, each read by `readElement`; undefined if `text` is not one. Lower
- * bounds (`[0:1]={a,b}`) are accepted and dropped: arrays of JavaScript begin at 0.
- * @param delimiter `,` for every built-in type but box, which has `;`
+ * bounds (`[0:1]={a,b}`) are accepted and dropped: arrays of JavaScript begin at 0. Boxes are not
+ * read: they alone of the built-in types are separated by `;`.
  */
 export function readArrayLiteral<Element>(
   text: string,
   readElement: (text: string) => Element,
-  delimiter = ',',
 ): ArrayReading<Element> | undefined {
   const bounds = /^(?:\[[+-]?\d+:[+-]?\d+\])+=/.exec(text)
-  const scanner = new Scanner(text, bounds ? bounds[0].length : 0, delimiter)
+  const scanner = new Scanner(text, bounds ? bounds[0].length : 0)
   if (!scanner.take('{')) return undefined
   const outer: ArrayReading<Element> = []
   const open = [outer]
@@ -48,14 +47,14 @@ export function readArrayLiteral<Element>(
       if (!parent) return scanner.ended ? outer : undefined
       inner = parent
     }
-    if (!scanner.take(delimiter)) return undefined
+    if (!scanner.take(',')) return undefined
     wanted = true
   }
 }
 
 /**
- * An array as a literal. Elements are what `writeElement` makes of them; null and undefined are
- * NULL. Every text is quoted, which is always allowed and spares knowing when it must be.
+ * An array as a literal. Elements are what `writeElement` makes of them; its null is NULL. Every
+ * text is quoted, which is always allowed and spares knowing when it must be.
  */
 export function writeArrayLiteral(
   values: readonly unknown[],
@@ -71,13 +70,11 @@ export function writeArrayLiteral(
 
 class Scanner {
   readonly #text: string
-  readonly #delimiter: string
   #index: number
 
-  constructor(text: string, index: number, delimiter: string) {
+  constructor(text: string, index: number) {
     this.#text = text
     this.#index = index
-    this.#delimiter = delimiter
   }
 
   get ended(): boolean {
@@ -125,7 +122,6 @@ class Scanner {
   }
 
   #endsPlain(): boolean {
-    const character = this.#text[this.#index] ?? ''
-    return character === this.#delimiter || '{}"\\'.includes(character)
+    return '{},"\\'.includes(this.#text[this.#index] ?? '')
   }
 }

@@ -4,7 +4,8 @@
  * thread, in other threads, behind Durable Objects.
  *
  * Every method rejects with PgnapError, or with PostgresError of wire/result.ts where Postgres
- * itself said no.
+ * itself said no; a query whose signal was aborted before it was handed on rejects with the
+ * signal's reason.
  */
 import type { ResultSet } from './wire/result.ts'
 
@@ -12,6 +13,11 @@ import type { ResultSet } from './wire/result.ts'
 export interface Statement {
   readonly sql: string
   readonly parameters: readonly (string | null)[]
+  /**
+   * Bytes of the answer as the backend writes it. Beyond: ANSWER_TOO_LARGE before any of it is read
+   * or handed to another thread; what the statement has changed stays. Default: no limit.
+   */
+  readonly answerBytesMax?: number
 }
 
 /**
@@ -95,13 +101,23 @@ export interface PoolFacts {
   readonly commit: DurationFacts
 }
 
+export interface TenantPage {
+  /** In order of their names; fewer than asked for if some went away meanwhile. */
+  readonly tenants: readonly TenantFacts[]
+  /** Ask for the next page with this as `after`; undefined on the last page. */
+  readonly next: string | undefined
+}
+
 export interface Control {
-  /** Runs one statement on a tenant, in a session of its own that ends with it. */
+  /**
+   * Runs one statement on a tenant, in a session of its own that ends with it. `signal` is looked
+   * at before the statement is handed on, and not again.
+   */
   query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer>
   /** TENANT_EXISTS if it is there already. */
   createTenant(tenant: string): Promise<TenantFacts>
-  /** Names in order, after `after`, at most `limit`. */
-  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<TenantFacts[]>
+  /** In order of names, after `after`, at most `limit`. */
+  listTenants(page: { readonly after?: string; readonly limit: number }): Promise<TenantPage>
   showTenant(tenant: string): Promise<TenantFacts>
   /** Removes a tenant and its data. Its clients are told and disconnected. */
   deleteTenant(tenant: string): Promise<void>

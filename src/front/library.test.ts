@@ -48,7 +48,7 @@ suite('library', () => {
       await using scoped = nap
       await scoped.tenants.create('acme')
       assert.deepEqual(
-        (await scoped.tenants.list()).map(({ name }) => name),
+        (await scoped.tenants.list()).tenants.map(({ name }) => name),
         ['acme'],
       )
     }

@@ -7,7 +7,7 @@
  */
 import { PgnapError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { Control, PoolFacts, TenantFacts, Timings } from './control.ts'
+import type { Control, PoolFacts, TenantFacts, TenantPage, Timings } from './control.ts'
 import {
   type ValueReader,
   encodeParameters,
@@ -37,7 +37,10 @@ export interface QueryResult<Row = Record<string, unknown>> {
 }
 
 export interface QueryOptions {
-  /** Ends the wait and interrupts the query. */
+  /**
+   * Aborted before the query is handed to the tenant's shard, it keeps the query from running: it
+   * rejects with the signal's reason. From then on nothing ends the query or the wait for it.
+   */
   readonly signal?: AbortSignal
   /** `object` (default): by column name, the last of equal names wins. `array`: in column order. */
   readonly rowMode?: 'object' | 'array'
@@ -74,8 +77,11 @@ export interface Tenant {
 export interface Tenants {
   /** TENANT_EXISTS if it is there already. */
   create(name: string): Promise<TenantFacts>
-  /** In order of names, after `after`, at most `limit` (default 100, at most 1000). */
-  list(page?: { readonly after?: string; readonly limit?: number }): Promise<TenantFacts[]>
+  /**
+   * In order of names, after `after`, at most `limit` (default 100, at most 1000). There is more as
+   * long as the answer has a `next`.
+   */
+  list(page?: { readonly after?: string; readonly limit?: number }): Promise<TenantPage>
   show(name: string): Promise<TenantFacts>
   /** Removes a tenant and its data. */
   delete(name: string): Promise<void>

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { SeededRandom } from '../base/random.ts'
+import { fingerprintOf } from '../../test/support/pool-fingerprint.ts'
 import { World } from '../../test/support/pool-world.ts'
 import type { Config } from '../../test/support/pool-world.ts'
 
@@ -29,7 +30,7 @@ function explore(config: Config, depth: number): number {
     for (const path of frontier) {
       try {
         const world = replay(config, path)
-        const print = world.fingerprint()
+        const print = fingerprintOf(world)
         if (seen.has(print)) continue
         seen.add(print)
         if (step < depth) for (const { name } of world.actions()) next.push([...path, name])
@@ -84,6 +85,6 @@ test('long random games with many clients', () => {
       }
       world.settle()
     }),
-    { numRuns: 200 },
+    { numRuns: 1000 },
   )
 })

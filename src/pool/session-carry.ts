@@ -10,6 +10,7 @@
  * slot's quantum and the idle time see to that.
  */
 import { concatBytes, utf8 } from '../base/bytes.ts'
+import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { OWN_NAME, message, ownQuery, readAnswer, type Row, SYNC } from './backend-query.ts'
 
@@ -49,10 +50,12 @@ export function captureSession(slot: Slot): Session {
     ...settings(of('setting')),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
-    ...of('listen').map(([, channel]) => ownQuery(`LISTEN ${quoted(channel)}`)),
+    ...of('listen').map(([, channel]) => ownQuery(`LISTEN ${quoteIdentifier(channel ?? '')}`)),
     // Last, because they may take the right to do the rest.
-    ...of('user').map(([, name]) => ownQuery(`SET SESSION AUTHORIZATION ${quoted(name)}`)),
-    ...of('role').map(([, name]) => ownQuery(`SET ROLE ${quoted(name)}`)),
+    ...of('user').map(([, name]) =>
+      ownQuery(`SET SESSION AUTHORIZATION ${quoteIdentifier(name ?? '')}`),
+    ),
+    ...of('role').map(([, name]) => ownQuery(`SET ROLE ${quoteIdentifier(name ?? '')}`)),
   ]
   return { messages, pinnedBy: of('pin').map(([, what]) => what ?? '') }
 }
@@ -98,10 +101,6 @@ function parse(
     ...oids.map(int32),
   ])
   return concatBytes([message('P', body), SYNC])
-}
-
-function quoted(identifier: string | null | undefined): string {
-  return `"${(identifier ?? '').replaceAll('"', '""')}"`
 }
 
 function int16(value: number): Uint8Array {

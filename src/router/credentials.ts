@@ -9,10 +9,10 @@
  * what is in them.
  */
 import { PgnapError } from '../base/errors.ts'
-import type { StoredSecret } from './gateway.ts'
+import { type Verifier, parseVerifier } from './scram-verifier.ts'
 
-/** Makes a SCRAM-SHA-256 verifier of a plain password; the front has the one implementation. */
-export type MakeVerifier = (password: string) => Promise<string>
+/** Makes a verifier of a plain password. */
+export type MakeVerifier = (password: string) => Promise<Verifier>
 
 interface UserLine {
   readonly user: string
@@ -20,17 +20,15 @@ interface UserLine {
   readonly lineNumber: number
 }
 
-const VERIFIER =
-  /^SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/]+={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$/
 const MD5 = /^md5[0-9a-f]{32}$/
 const LINE = /^"((?:[^"]|"")+)"\s+"((?:[^"]|"")*)"/
 
 /** The users that may log in. */
 export class Credentials {
-  readonly #secrets: ReadonlyMap<string, StoredSecret>
+  readonly #verifiers: ReadonlyMap<string, Verifier>
 
-  private constructor(secrets: ReadonlyMap<string, StoredSecret>) {
-    this.#secrets = secrets
+  private constructor(verifiers: ReadonlyMap<string, Verifier>) {
+    this.#verifiers = verifiers
   }
 
   /**
@@ -38,26 +36,22 @@ export class Credentials {
    * @throws PgnapError CONFIG_INVALID naming the line
    */
   static async parse(text: string, makeVerifier: MakeVerifier): Promise<Credentials> {
-    const secrets = new Map<string, StoredSecret>()
+    const verifiers = new Map<string, Verifier>()
     for (const { user, secret, lineNumber } of userLines(text)) {
-      if (secrets.has(user)) continue
+      if (verifiers.has(user)) continue
       if (MD5.test(secret)) throw invalid(lineNumber, 'md5 passwords are not supported')
       if (secret === '') throw invalid(lineNumber, 'the password is empty')
-      const isVerifier = VERIFIER.test(secret)
-      if (!isVerifier && secret.startsWith('SCRAM-SHA-256$')) {
+      const verifier = parseVerifier(secret)
+      if (!verifier && secret.startsWith('SCRAM-SHA-256$')) {
         throw invalid(lineNumber, 'the SCRAM verifier is damaged')
       }
-      secrets.set(user, { verifier: isVerifier ? secret : await makeVerifier(secret) })
+      verifiers.set(user, verifier ?? (await makeVerifier(secret)))
     }
-    return new Credentials(secrets)
+    return new Credentials(verifiers)
   }
 
-  get userCount(): number {
-    return this.#secrets.size
-  }
-
-  secretOf(user: string): StoredSecret | undefined {
-    return this.#secrets.get(user)
+  verifierOf(user: string): Verifier | undefined {
+    return this.#verifiers.get(user)
   }
 }
 

@@ -7,6 +7,7 @@
  * Interfaces only; this file must never hold code.
  */
 import type { PgnapError } from '../base/errors.ts'
+import type { Verifier } from './scram-verifier.ts'
 
 /** Transaction status of a backend, as ReadyForQuery reports it. */
 export type TransactionStatus = 'idle' | 'transaction' | 'failed'
@@ -15,11 +16,11 @@ export interface Gateway {
   /** Whether a password is asked for. Fixed for the life of the gateway. */
   readonly authentication: 'trust' | 'scram'
   /**
-   * The secret that `user` proves to know before `connect` is called, as a SCRAM-SHA-256 verifier.
-   * Undefined if there is no such user or tenant: the front then plays the exchange to its end and
-   * refuses, so that nobody can find out names by asking. Never rejects for an unknown name.
+   * What `user` proves its password against before `connect` is called. Undefined if there is no
+   * such user or tenant: the front then plays the exchange to its end and refuses, so that nobody
+   * can find out names by asking. Never rejects for an unknown name.
    */
-  passwordFor(user: string, tenant: string): Promise<StoredSecret | undefined>
+  passwordFor(user: string, tenant: string): Promise<Verifier | undefined>
   /**
    * One more client of a tenant. Called after authentication, once per connection. Need not wake
    * the tenant. Rejects with {@link PgnapError}: TENANT_NAME_INVALID, TENANT_UNKNOWN (its hint says
@@ -28,12 +29,11 @@ export interface Gateway {
   connect(request: ConnectRequest): Promise<BackendClient>
 }
 
-/** A password in the form that Postgres stores: it proves a password without containing it. */
-export interface StoredSecret {
-  /** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the last three in base64. */
-  readonly verifier: string
-}
-
+/**
+ * Who it is, and where to. `user`, `applicationName` and `processId` decide nothing: they are for
+ * the admin console, which will show them. The client's settings are not here, because the front
+ * applies them by SQL on the new client.
+ */
 export interface ConnectRequest {
   /** The database name as the client typed it: `tenant` or `tenant@branch`, not yet checked. */
   readonly tenant: string
@@ -41,17 +41,7 @@ export interface ConnectRequest {
   readonly user: string
   /** Empty if the client gave none. */
   readonly applicationName: string
-  /**
-   * Settings the client asked for at startup, names in lower case, last one wins: its own startup
-   * parameters and those inside `options`, without user and database. The front applies them by SQL
-   * on the new client and reads from the answer what they have changed, so nobody else may apply
-   * them before; they are here because RESET ALL and DISCARD ALL must go back to them.
-   */
-  readonly parameters: ReadonlyMap<string, string>
-  /**
-   * The number that BackendKeyData tells the client. What a client sees as the process id of its
-   * backend, for the admin console and for notifications.
-   */
+  /** The number that BackendKeyData tells the client: what it knows as its backend's process id. */
   readonly processId: number
   /** How the backend reaches a client that is not waiting for an answer. */
   readonly events: ClientEvents
@@ -63,7 +53,7 @@ export interface ClientEvents {
    * Whole backend messages for an idle client: NotificationResponse, NoticeResponse,
    * ParameterStatus. The bytes are consumed or copied when the call returns. Never called inside
    * `run`, nor between `run` and the settling of its promise: there such messages belong to the
-   * answer.
+   * answer. A seam for LISTEN: no pool calls it yet, so an idle client hears nothing.
    */
   messages(bytes: Uint8Array): void
   /**
@@ -100,13 +90,14 @@ export interface BackendClient {
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
-   * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE
-   * 57014. Does nothing when nothing is in flight. May come at any time.
+   * Ends the wait of the run in flight, which then rejects with SQLSTATE 57014 and has not begun.
+   * One that has begun goes on to its end: it has the thread that this call would have to come to.
+   * Does nothing when nothing is in flight. May come at any time.
    */
   cancel(): void
   /**
-   * The client has gone: what is open is rolled back, what is held is let go, a run in flight is
-   * cancelled and its answer forgotten. Idempotent.
+   * The client has gone: what is open is rolled back, what is held is let go, the wait of a run in
+   * flight is ended and its answer forgotten. Idempotent.
    */
   close(): void
 }

@@ -5,10 +5,12 @@ import { PgnapError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Fingerprint, TenantName } from '../base/ids.ts'
 import { silentLog } from '../base/log.ts'
+import { SeededRandom } from '../base/random.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
 import { Pool } from '../pool/pool.ts'
 import { Credentials } from './credentials.ts'
 import type { ConnectRequest } from './gateway.ts'
+import { makeVerifier } from './scram-verifier.ts'
 import { TenantGateway } from './tenant-gateway.ts'
 import type { TenantGatewayOptions } from './tenant-gateway.ts'
 
@@ -43,7 +45,7 @@ function setUp(options: Partial<TenantGatewayOptions> = {}): {
 
 function request(tenant: string, lost: (error: PgnapError) => void = () => {}): ConnectRequest {
   const events = { messages: () => {}, lost }
-  return { tenant, user: 'ann', applicationName: '', parameters: new Map(), processId: 1, events }
+  return { tenant, user: 'ann', applicationName: '', processId: 1, events }
 }
 
 function failsWith(code: ErrorCode, sqlState: string): (error: unknown) => boolean {
@@ -103,9 +105,10 @@ test('a draining pool takes nobody in, an expelled client is told', async () => 
 
 test('passwords come from the credentials; without them everybody is trusted', async () => {
   assert.equal(setUp().gateway.authentication, 'trust')
-  const credentials = await Credentials.parse('"ann" "x"', async (password) => `v(${password})`)
+  const verifier = await makeVerifier('x', new SeededRandom(1))
+  const credentials = await Credentials.parse('"ann" "x"', async () => verifier)
   const { gateway } = setUp({ credentials })
   assert.equal(gateway.authentication, 'scram')
-  assert.deepEqual(await gateway.passwordFor('ann'), { verifier: 'v(x)' })
+  assert.equal(await gateway.passwordFor('ann'), verifier)
   assert.equal(await gateway.passwordFor('eve'), undefined)
 })

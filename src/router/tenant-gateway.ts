@@ -12,7 +12,8 @@ import type { PoolClient } from '../pool/pool-client.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Credentials } from './credentials.ts'
 import type { TenantDirectory } from './directory.ts'
-import type { ConnectRequest, Gateway, StoredSecret } from './gateway.ts'
+import type { ConnectRequest, Gateway } from './gateway.ts'
+import type { Verifier } from './scram-verifier.ts'
 import { parseTenantAddress } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
@@ -49,8 +50,8 @@ export class TenantGateway implements Gateway {
   }
 
   /** Users are the same for all tenants of a server, as in an auth_file. */
-  async passwordFor(user: string): Promise<StoredSecret | undefined> {
-    return this.#credentials?.secretOf(user)
+  async passwordFor(user: string): Promise<Verifier | undefined> {
+    return this.#credentials?.verifierOf(user)
   }
 
   async connect(request: ConnectRequest): Promise<PoolClient> {

@@ -1,13 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after } from 'node:test'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
 import { mediumConformance } from './medium.ts'
+import { testFolder } from '../support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-medium-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 let files = 0
 
 mediumConformance('node:sqlite on a file', () => {

@@ -1,13 +1,13 @@
 /**
- * What every medium must do. Call it with a way to open one; `open` of the same place must find
- * what was written before, unless the medium says that it forgets.
+ * What every medium must do. Call it with a way to open one, and to open it again if it keeps what
+ * was written.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Medium } from '../../src/medium/medium.ts'
 
 export interface MediumUnderTest {
-  /** Opens a new, empty place, or the place of before when `reopen` is called. */
+  /** Opens a new, empty place. */
   open(): Medium
   /** Opens again what the last `open` made; undefined for media that keep nothing. */
   readonly reopen?: () => Medium

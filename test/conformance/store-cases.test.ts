@@ -12,25 +12,28 @@ import { FIRST_TENANT_INODE, MAIN, chunkKey, recordKey } from '../../src/store/k
 import type { StoreEngine } from '../../src/store/store.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
-import { TenantFiles } from '../../src/store/tenant-files.ts'
+import { type FileNode, TenantFiles } from '../../src/store/tenant-files.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 const template = Template.empty()
-const templates = { get: (id: string) => (id === template.id ? template : undefined) }
-const engine: StoreEngine = {
-  fingerprint: 'one' as Fingerprint,
-  postgresMajor: 18,
-  templateId: template.id,
-}
 const KEY = chunkKey(FIRST_TENANT_INODE, 0)
 
 function open(medium: Medium, clock = new ManualClock(), other: Partial<StoreEngine> = {}): Store {
-  return Store.open(medium, { clock, engine: { ...engine, ...other }, templates })
+  const options = storeOptions(template, { clock, fingerprint: 'one' })
+  return Store.open(medium, { ...options, engine: { ...options.engine, ...other } })
 }
 
 const put = (byte: number, key: PageKey = KEY): StoreChanges => ({
   puts: [{ key, data: new Uint8Array(5000).fill(byte) }],
   deletions: [],
 })
+
+/** A file in the root, of `length` times `byte`. */
+function newFile(files: TenantFiles, name: string, length = 0, byte = 0): FileNode {
+  const node = files.create(files.root, name, 0o100600)
+  if (length > 0) files.write(node, new Uint8Array(length).fill(byte), 0, length, 0)
+  return node
+}
 
 /** The same, for the first commit of a layer: chunks need a file that they belong to. */
 function firstCommit(byte: number): StoreChanges {
@@ -54,7 +57,7 @@ test('a store of another major, template or format is refused with what to do', 
   const dump = { code: 'STORE_ENGINE_MISMATCH', hint: /pgnap dump.*pgnap restore/ }
   assert.throws(() => open(medium, undefined, { postgresMajor: 19 }), dump)
   const none = { get: (): undefined => undefined }
-  const options = { clock: new ManualClock(), engine, templates: none }
+  const options = { ...storeOptions(template, { fingerprint: 'one' }), templates: none }
   assert.throws(() => Store.open(medium, options), dump)
   open(medium, undefined, { fingerprint: 'two' as Fingerprint })
   medium.run(`UPDATE meta SET v = 99 WHERE k = 'format'`)
@@ -198,8 +201,7 @@ test('a file that becomes temporary and comes back brings none of its old rows',
   const store = open(NodeSqliteMedium.inMemory())
   const options = { template, clock: new ManualClock() }
   let files = TenantFiles.open(store.view(), options)
-  const node = files.create(files.root, 'file', 0o100600)
-  files.write(node, new Uint8Array(30_000).fill(1), 0, 30_000, 0)
+  const node = newFile(files, 'file', 30_000, 1)
   files.commit()
   files.rename(node, files.root, 'file', files.root, 'pgsql_tmp1')
   files.truncate(node, 10)
@@ -283,8 +285,7 @@ test('a full database refuses to grow, can be read, and can shrink', () => {
   const store = open(medium)
   const options = { template, clock: new ManualClock(), databaseBytesMax: 50_000 }
   let files = TenantFiles.open(store.view(), options)
-  const node = files.create(files.root, 'heap', 0o100600)
-  files.write(node, new Uint8Array(48_000).fill(1), 0, 48_000, 0)
+  const node = newFile(files, 'heap', 48_000, 1)
   files.commit()
   const grow = (): number => files.write(node, new Uint8Array(8192).fill(2), 0, 8192, 48_000)
   assert.throws(grow, { errno: 'ENOSPC' })
@@ -294,8 +295,7 @@ test('a full database refuses to grow, can be read, and can shrink', () => {
   files.close()
   // A limit that was lowered below what is there.
   files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
-  const temporary = files.create(files.root, 'pgsql_tmp1', 0o100600)
-  files.write(temporary, new Uint8Array(9000).fill(3), 0, 9000, 0)
+  const temporary = newFile(files, 'pgsql_tmp1', 9000, 3)
   files.rename(temporary, files.root, 'pgsql_tmp1', files.root, 'kept')
   assert.throws(() => files.commit(), { code: 'DATABASE_TOO_LARGE', sqlState: '53100' })
   assert.equal(files.broken, true)
@@ -311,11 +311,11 @@ test('a full database refuses to grow, can be read, and can shrink', () => {
 test('temporary files have a limit of their own', () => {
   const options = { template, clock: new ManualClock(), ephemeralBytesMax: 20_000 }
   const files = TenantFiles.inMemory(options)
-  const node = files.create(files.root, 'pgsql_tmp1', 0o100600)
+  const node = newFile(files, 'pgsql_tmp1')
   const write = (): number => files.write(node, new Uint8Array(30_000).fill(1), 0, 30_000, 0)
   assert.throws(write, { errno: 'ENOSPC' })
   files.unlink(files.root, 'pgsql_tmp1')
-  const other = files.create(files.root, 'pgsql_tmp2', 0o100600)
+  const other = newFile(files, 'pgsql_tmp2')
   assert.equal(files.write(other, new Uint8Array(16_000), 0, 16_000, 0), 16_000)
 })
 
@@ -324,8 +324,7 @@ test('a file unlinked while open keeps its content past commits, and a crash swe
   const store = open(medium)
   const options = { template, clock: new ManualClock(), cacheBytesMax: 0 }
   let files = TenantFiles.open(store.view(), options)
-  const node = files.create(files.root, 'held', 0o100600)
-  files.write(node, new Uint8Array(20_000).fill(4), 0, 20_000, 0)
+  const node = newFile(files, 'held', 20_000, 4)
   files.commit()
   files.retain(node)
   files.unlink(files.root, 'held')
@@ -348,15 +347,15 @@ test('a failed commit breaks the files and not the store', () => {
   const store = open(faulty)
   const options = { template, clock: new ManualClock() }
   const files = TenantFiles.open(store.view(), options)
-  files.create(files.root, 'a', 0o100600)
+  newFile(files, 'a')
   files.commit()
-  files.create(files.root, 'b', 0o100600)
+  newFile(files, 'b')
   assert.throws(() => files.commit(), { code: 'STORE_IO' })
   assert.throws(() => files.lookup(files.root, 'a'), { code: 'STORE_IO' })
   files.close()
   const again = TenantFiles.open(store.view(), options)
   assert.deepEqual(again.list(again.root), ['a'])
-  again.create(again.root, 'c', 0o100600)
+  newFile(again, 'c')
   assert.equal(again.commit(), 2)
 })
 
@@ -366,7 +365,7 @@ test('inode numbers are not used again after their file is gone', () => {
   const numbers = new Set<InodeNo>()
   for (let round = 0; round < 5; round++) {
     const files = TenantFiles.open(store.view(), options)
-    const node = files.create(files.root, 'file', 0o100600)
+    const node = newFile(files, 'file')
     assert.ok(!numbers.has(node.ino))
     numbers.add(node.ino)
     files.commit()
@@ -380,7 +379,7 @@ test('inode numbers are not used again after their file is gone', () => {
 test('views of the head are fenced when the head moves by other hands', () => {
   const store = open(NodeSqliteMedium.inMemory())
   const files = TenantFiles.open(store.view(), { template, clock: new ManualClock() })
-  files.create(files.root, 'a', 0o100600)
+  newFile(files, 'a')
   store.commit(MAIN, 0 as Version, firstCommit(1))
   assert.throws(() => files.commit(), { code: 'STORE_FENCED' })
   assert.throws(() => store.view(9 as LayerId), { code: 'TENANT_UNKNOWN' })

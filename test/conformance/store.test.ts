@@ -1,13 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after } from 'node:test'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
 import { storeConformance } from './store.ts'
+import { testFolder } from '../support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-store-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 let files = 0
 
 storeConformance('node:sqlite on a file', () => {

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { ManualClock } from '../../src/base/clock.ts'
-import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../../src/base/ids.ts'
+import type { InodeNo, LayerId, PageKey, Version } from '../../src/base/ids.ts'
 import type { Random } from '../../src/base/random.ts'
 import { SeededRandom } from '../../src/base/random.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
@@ -18,8 +18,9 @@ import type { Put } from '../../src/store/commit.ts'
 import { encodeRecord } from '../../src/store/inode-record.ts'
 import type { KeyRange } from '../../src/store/keys.ts'
 import { FIRST_TENANT_INODE, MAIN, chunkKey, recordKey } from '../../src/store/keys.ts'
-import { Store, type StoreEngine } from '../../src/store/store.ts'
+import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 export interface StoreUnderTest {
   /** Opens the same place each time it is called; what is open is closed before. */
@@ -42,14 +43,6 @@ interface ModelLayer {
 const FILE = (FIRST_TENANT_INODE + 1) as InodeNo
 const CHUNKS = 24
 const template: Template = Template.empty()
-const templates = {
-  get: (id: string): Template | undefined => (id === template.id ? template : undefined),
-}
-export const testEngine: StoreEngine = {
-  fingerprint: 'test' as Fingerprint,
-  postgresMajor: 18,
-  templateId: template.id,
-}
 
 const record = encodeRecord({
   mode: 0o100600,
@@ -79,7 +72,7 @@ class Model {
   }
 
   open(): Store {
-    return Store.open(this.#place.open(), { clock: this.clock, engine: testEngine, templates })
+    return Store.open(this.#place.open(), storeOptions(template, { clock: this.clock }))
   }
 
   step(): void {
@@ -312,7 +305,7 @@ function faultAt(place: StoreUnderTest, fault: MediumFault): boolean {
     inner[Symbol.dispose]()
     const medium = place.open()
     const clock = model?.clock ?? new ManualClock()
-    const store = Store.open(medium, { clock, engine: testEngine, templates })
+    const store = Store.open(medium, storeOptions(template, { clock }))
     assert.deepEqual(store.verify(), [])
     if (model !== undefined) {
       model.store = store

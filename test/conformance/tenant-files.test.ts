@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { ManualClock } from '../../src/base/clock.ts'
-import type { Fingerprint, LayerId, Version } from '../../src/base/ids.ts'
+import type { LayerId, Version } from '../../src/base/ids.ts'
 import { SeededRandom } from '../../src/base/random.ts'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
@@ -14,6 +14,7 @@ import { MAIN } from '../../src/store/keys.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
 import { FileError, TenantFiles, type FileNode } from '../../src/store/tenant-files.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 /** A directory is a map, a file its bytes. */
 type Tree = Map<string, Tree | Uint8Array>
@@ -83,11 +84,6 @@ function bytesOf(files: TenantFiles, node: FileNode): Uint8Array {
   return bytes.subarray(0, count)
 }
 
-const engine = { fingerprint: 'test' as Fingerprint, postgresMajor: 18, templateId: template.id }
-const templates = {
-  get: (id: string): Template | undefined => (id === template.id ? template : undefined),
-}
-
 /** Drives files and model side by side. */
 class Pair {
   readonly random: SeededRandom
@@ -108,7 +104,7 @@ class Pair {
 
   #open(): Store {
     // Never disposed: a crash closes nothing.
-    return Store.open(new FaultyMedium(this.medium), { clock, engine, templates })
+    return Store.open(new FaultyMedium(this.medium), storeOptions(template, { clock }))
   }
 
   crash(layer: LayerId = this.layer): void {

@@ -63,7 +63,7 @@ describe('node-postgres', () => {
     assert.ok(large.equals((await connection.value('select b from t')) as Buffer))
   })
 
-  test('errors have code, position, detail; notices have severity; the session goes on', async () => {
+  test('errors have code, position, detail; notices a severity; the session goes on', async () => {
     await using connection = await connectPg(server, 'errors')
     const syntax = await failureOf(connection.client.query('select * fron t'))
     assert.deepEqual([syntax.code, syntax.position], ['42601', '10'])
@@ -176,7 +176,8 @@ describe('postgres.js', () => {
     try {
       await sql`create table t(n int, tags text[], data jsonb)`
       await sql.begin(async (transaction) => {
-        await transaction`insert into t ${sql([{ n: 1, tags: ['a', 'b'], data: sql.json({ x: 1 }) }])}`
+        const row = { n: 1, tags: ['a', 'b'], data: sql.json({ x: 1 }) }
+        await transaction`insert into t ${sql([row])}`
         await transaction
           .savepoint(async (point) => {
             await point`insert into t(n) values (2)`

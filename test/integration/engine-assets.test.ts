@@ -1,9 +1,8 @@
 /** The asset file: whatever is wrong with it is found before it is used. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { before, test } from 'node:test'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint } from '../../src/base/ids.ts'
 import { fingerprintOf, parseAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
@@ -20,9 +19,9 @@ import {
 import { readStock } from '../../src/host/node/engine/stock.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { valueOf } from '../support/messages.ts'
+import { testFolder } from '../support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-assets-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 
 let fingerprint: Fingerprint
 let parts: EngineParts

@@ -1,10 +1,13 @@
-/** The engine with the real module: boots, isolation, equality with stock PGlite, limits, extensions. */
+/**
+ * The engine with the real module: boots, isolation, equality with stock PGlite, limits,
+ * extensions.
+ */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import { PgnapError } from '../../src/base/errors.ts'
-import { concatBytes, utf8 } from '../../src/base/bytes.ts'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { START_PARAMETERS } from '../../src/engine/recipe.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
@@ -19,7 +22,8 @@ import {
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { Store } from '../../src/store/store.ts'
 import { FileError, TenantFiles } from '../../src/store/tenant-files.ts'
-import { runSql, valueOf } from '../support/messages.ts'
+import { runSql, say, valueOf } from '../support/messages.ts'
+import { storeOptions } from '../support/store-options.ts'
 
 let parts: EngineParts
 let engine: WasmEngine
@@ -32,14 +36,6 @@ before(async () => {
 const newTenant = (): TenantFiles =>
   TenantFiles.inMemory({ template: engine.template, clock: systemClock })
 
-const message = (type: string, ...body: Uint8Array[]): Uint8Array => {
-  const content = concatBytes(body)
-  const head = new Uint8Array(5)
-  head.set(utf8(type))
-  new DataView(head.buffer).setUint32(1, content.length + 4)
-  return concatBytes([head, content])
-}
-
 /** Byte positions of `needle` in memory, at most one. */
 const find = (memory: WebAssembly.Memory, needle: string): number =>
   Buffer.from(memory.buffer).indexOf(needle)
@@ -51,7 +47,7 @@ test('answers are byte for byte those of stock PGlite', async () => {
     initDbStartParams: ['--wal-segsize=1'],
     startParams: [...START_PARAMETERS],
   })
-  const copyData = message('d', utf8('1\ta\n2\tb\n'))
+  const copyData = say.copyData('1\ta\n2\tb\n')
   const cases: Record<string, Uint8Array> = {
     'a row': queryMessage('select 1 as one, null as nothing'),
     'several statements': queryMessage('select 1; select 2; select 3'),
@@ -70,8 +66,8 @@ test('answers are byte for byte those of stock PGlite', async () => {
       queryMessages('select 1/$1::int', ['0']),
       queryMessages('select $1::int', ['5']),
     ]),
-    'COPY in': concatBytes([queryMessage('copy t from stdin'), copyData, message('c')]),
-    'COPY failed': concatBytes([queryMessage('copy t from stdin'), message('f', utf8('no\0'))]),
+    'COPY in': concatBytes([queryMessage('copy t from stdin'), copyData, say.copyDone()]),
+    'COPY failed': concatBytes([queryMessage('copy t from stdin'), say.copyFail('no')]),
     'COPY out': queryMessage('copy t to stdout'),
     'three megabytes': queryMessage("select repeat('x', 1000000) from generate_series(1, 3)"),
   }
@@ -148,7 +144,7 @@ test('transaction status follows the backend', async () => {
   assert.equal(slot.transactionStatus, 'idle')
 })
 
-test('beyond the memory ceiling a query gets 53200, the backend lives, the slot retires', async () => {
+test('beyond the memory ceiling: 53200, the backend lives, the slot retires', async () => {
   const small = await createEngine(parts, {
     clock: systemClock,
     random: systemRandom,
@@ -350,7 +346,7 @@ test('code that a tenant brought along is never loaded', async () => {
   assert.equal(runSql(slot, "copy (select 1) to program 'cat'").result.command, '')
 })
 
-test('a statement larger than the dirty limit is committed in pieces and undone by recovery', async () => {
+test('beyond the dirty limit a statement is committed in pieces, undone by recovery', async () => {
   const small = await createEngine(parts, {
     clock: systemClock,
     random: systemRandom,
@@ -358,13 +354,9 @@ test('a statement larger than the dirty limit is committed in pieces and undone 
   })
   const slot = await small.createSlot()
   using medium = NodeSqliteMedium.inMemory()
-  const store = Store.open(medium, {
-    clock: systemClock,
-    engine: { fingerprint: small.fingerprint, postgresMajor: 18, templateId: small.template.id },
-    templates: { get: () => small.template },
-  })
-  const open = (): TenantFiles =>
-    TenantFiles.open(store.view(), { template: small.template, clock: systemClock })
+  const { fingerprint, template } = small
+  const store = Store.open(medium, storeOptions(template, { clock: systemClock, fingerprint }))
+  const open = (): TenantFiles => TenantFiles.open(store.view(), { template, clock: systemClock })
   let files = open()
   slot.boot(files)
   runSql(slot, 'create table t(a int, b text); insert into t values (0, 0)')

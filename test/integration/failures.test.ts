@@ -26,13 +26,8 @@ import {
   connectPg,
   failureOf,
 } from '../support/clients.ts'
-import {
-  type ServerProcess,
-  runProgram,
-  serveWords,
-  startServer,
-  temporaryFolder,
-} from '../support/server.ts'
+import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 test('kill -9 in the middle of commits loses nothing that was acknowledged', async () => {
   using folder = temporaryFolder()
@@ -41,7 +36,8 @@ test('kill -9 in the middle of commits loses nothing that was acknowledged', asy
   const acknowledged = new Map<string, number>()
   for (let round = 0; round < 2; round++) {
     await using server = await startServer({ data, flags: ['--shards', '2', '--slots', '2'] })
-    // All are there before the first one writes: who is killed while it connects has proved nothing.
+    // All are there before the first one writes: who is killed while it connects has proved
+    // nothing.
     for (const tenant of tenants) {
       await using connection = await connectPg(server, tenant)
       await connection.client.query('create table if not exists t(n int primary key)')
@@ -123,7 +119,8 @@ describe('disks', () => {
     },
   )
 
-  // The store opens, but what Postgres writes in its crash recovery is committed with the first answer.
+  // The store opens, but what Postgres writes in its crash recovery is committed with the first
+  // answer.
   const todo = 'the first answer after a wake commits the pages of crash recovery'
   test('while the disk is full, data can be read', { skip: reason, todo }, async () => {
     using disk = mountDisk('32m')
@@ -183,7 +180,8 @@ describe('threads', () => {
     await stuck.client.query('create table t as select 1 as n')
     await using bystander = await connectPg(server, one)
     const told = once(bystander.client, 'error') as Promise<[{ readonly code: string }]>
-    // Postgres's arithmetic of long numbers does not look at its interrupt flags: this takes minutes.
+    // Postgres's arithmetic of long numbers does not look at its interrupt flags: this takes
+    // minutes.
     const failure = await failureOf(stuck.client.query(UNINTERRUPTIBLE))
     assert.equal(failure.code, '57P01')
     assert.equal((await told)[0].code, '57P01')
@@ -195,7 +193,8 @@ describe('threads', () => {
 })
 
 /** 300 products of numbers of 65,000 digits, in one expression. */
-const UNINTERRUPTIBLE = `select length((${Array.from({ length: 300 }, () => 'n * n').join(' + ')})::text)
+const PRODUCTS = Array.from({ length: 300 }, () => 'n * n').join(' + ')
+const UNINTERRUPTIBLE = `select length((${PRODUCTS})::text)
   from (select repeat('9', 65000)::numeric as n offset 0) numbers`
 
 interface Shards extends AsyncDisposable, Target {
@@ -204,8 +203,9 @@ interface Shards extends AsyncDisposable, Target {
 }
 
 /**
- * Two shards in threads behind a port of this process, composed as the server does, with a patience that
- * a test has: longer than a busy machine takes to make slots and to boot, which is silence, too.
+ * Two shards in threads behind a port of this process, composed as the server does, with a patience
+ * that a test has: longer than a busy machine takes to make slots and to boot, which is silence,
+ * too.
  */
 async function startShards(patience: { hangMs: number; graceMs: number }): Promise<Shards> {
   const temporary = temporaryFolder()

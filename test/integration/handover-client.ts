@@ -45,16 +45,8 @@ export class TestClient {
     return this.#hasEnded
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed
-  }
-
   get errorCode(): string | undefined {
     return this.#errorCode
-  }
-
-  get receivedBytes(): number {
-    return this.#length
   }
 
   /** Everything received and not taken yet. */

@@ -9,8 +9,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { connectPg, failureOf } from '../support/clients.ts'
-import { type ServerProcess, runProgram, startServer, temporaryFolder } from '../support/server.ts'
+import { say } from '../support/messages.ts'
+import { type ServerProcess, runProgram, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let server: ServerProcess
 
@@ -137,12 +140,9 @@ test('verify names the table whose page was changed behind our back, and goes on
 test('a pipeline that failed and was never synced swallows the query of another', async () => {
   await using connection = await connectPg(server, 'pipeline')
   const socket = connect(server.port, '127.0.0.1')
-  const startup = Buffer.from('\0\0\0\0\0\x03\0\0user\0u\0database\0pipeline\0\0')
-  startup.writeInt32BE(startup.length, 0)
+  const startup = say.startup({ user: 'u', database: 'pipeline' })
   // Execute of a portal that is not there; then a Query, which Postgres skips, because of no Sync.
-  const execute = Buffer.from('E\0\0\0\x09\0\0\0\0\0')
-  const query = Buffer.from('Q\0\0\0\x0dselect 1\0')
-  socket.write(Buffer.concat([startup, execute, query]))
+  socket.write(concatBytes([startup, say.execute(''), say.query('select 1')]))
   for (let seen = ''; !seen.includes('34000'); seen += String((await once(socket, 'data'))[0]));
   socket.end()
   assert.deepEqual((await connection.client.query('select 2 as n')).rows, [{ n: 2 }])

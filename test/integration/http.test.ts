@@ -126,6 +126,14 @@ describe('/v1', () => {
     }
   })
 
+  test('an answer far too large is refused by its bytes, before anybody reads it', async () => {
+    const answer = await post('/v1/tenants/beta/query', { sql: "select repeat('x', 45000000)" })
+    const { code, message, hint } = errorOf(answer)
+    assert.deepEqual([answer.status, code], [507, 'ANSWER_TOO_LARGE'])
+    assert.match(String(message), /^the backend answered 45\d{6} bytes/)
+    assert.ok(hint)
+  })
+
   test('the pool counts', async () => {
     const { body, status } = await ask('/v1/pool')
     assert.equal(status, 200)

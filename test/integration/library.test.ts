@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openPgnap } from '../../src/host/node/open-pgnap.ts'
 import { failureOf } from '../support/clients.ts'
-import { temporaryFolder } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 test('values have types, statements have parameters, errors have codes', async () => {
   using folder = temporaryFolder()
@@ -42,7 +42,7 @@ test('values have types, statements have parameters, errors have codes', async (
   assert.match(failure.message, /relation "nowhere" does not exist/)
 })
 
-test('tenants are made, listed, put to sleep and removed, and data outlives the program', async () => {
+test('tenants are made, listed, put to sleep, removed; data outlives the program', async () => {
   using folder = temporaryFolder()
   const data = join(folder.path, 'data')
   {
@@ -50,7 +50,7 @@ test('tenants are made, listed, put to sleep and removed, and data outlives the 
     for (const name of ['one', 'two', 'three']) await nap.tenants.create(name)
     assert.equal((await failureOf(nap.tenants.create('one'))).code, 'TENANT_EXISTS')
     assert.deepEqual(
-      (await nap.tenants.list()).map(({ name }) => name),
+      (await nap.tenants.list()).tenants.map(({ name }) => name),
       ['one', 'three', 'two'],
     )
     await nap.tenant('one').query('create table t as select 1 as n')
@@ -65,7 +65,7 @@ test('tenants are made, listed, put to sleep and removed, and data outlives the 
   assert.deepEqual((await nap.tenant('one').query('select n from t')).rows, [{ n: 1 }])
 })
 
-test('queries of many tenants at once get their own answers; after close all is refused', async () => {
+test('queries of many tenants get their own answers; after close all is refused', async () => {
   using folder = temporaryFolder()
   const nap = await openPgnap({ data: join(folder.path, 'data'), slots: 3 })
   const answers = await Promise.all(

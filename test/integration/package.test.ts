@@ -4,16 +4,23 @@
  */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { before, test } from 'node:test'
+import { testFolder } from '../support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-package-'))
-after(() => rmSync(folder, { recursive: true, force: true }))
+const folder = testFolder()
 
+/**
+ * Where an engine that had to be built would be kept; the variable goes before all other places.
+ */
+const cache = join(folder, 'engine-cache')
 /** Programs of npm run on the Node that runs this test. */
-const environment = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH']}` }
+const environment = {
+  ...process.env,
+  PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
+  PGNAP_CACHE: cache,
+}
 const run = (program: string, args: readonly string[], cwd: string): string =>
   execFileSync(program, args, {
     cwd,
@@ -53,10 +60,7 @@ test('the installed command serves, and needs no build', async () => {
     await new Promise((resolve) => server.once('exit', resolve))
   }
   // Nothing was built: the engine came with the package.
-  assert.deepEqual(
-    readdirSync(folder).filter((name) => name.includes('cache')),
-    [],
-  )
+  assert.ok(!existsSync(cache))
 })
 
 test('the installed library opens a folder and answers', () => {

@@ -1,13 +1,14 @@
 /**
- * pgbench as a test of correctness: its own tables, its own transactions, in each protocol mode. Sums
- * are compared, not times.
+ * pgbench as a test of correctness: its own tables, its own transactions, in each protocol mode.
+ * Sums are compared, not times.
  */
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectPg, missing, runClient } from '../support/clients.ts'
-import { type ServerProcess, startServer, temporaryFolder } from '../support/server.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const skip = missing('pgbench')
 const TENANTS = 8
@@ -24,7 +25,8 @@ begin;
 update pgbench_accounts set abalance = abalance + :delta where aid = :account;
 update pgbench_tellers set tbalance = tbalance + :delta where tid = :teller;
 update pgbench_branches set bbalance = bbalance + :delta where bid = 1;
-insert into pgbench_history (tid, bid, aid, delta, mtime) values (:teller, 1, :account, :delta, now());
+insert into pgbench_history (tid, bid, aid, delta, mtime)
+  values (:teller, 1, :account, :delta, now());
 commit;
 `,
 )
@@ -47,7 +49,9 @@ async function pgbench(tenant: string, ...words: string[]): Promise<number> {
   return Number(/actually processed: (\d+)/.exec(stdout)?.[1])
 }
 
-/** Every transaction moves one amount in four tables: their sums are the same, whatever happened. */
+/**
+ * Every transaction moves one amount in four tables: their sums are the same, whatever happened.
+ */
 async function checkSums(tenant: string, transactions: number): Promise<void> {
   await using connection = await connectPg(server, tenant)
   const { rows } = await connection.client.query<Record<string, string>>(`

@@ -1,9 +1,9 @@
 /** One shard for real: pool, engine and stores on disk, with a clock that the test moves. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, beforeEach, test } from 'node:test'
+import { before, beforeEach, test } from 'node:test'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { TenantName } from '../../src/base/ids.ts'
 import { silentLog } from '../../src/base/log.ts'
@@ -16,9 +16,11 @@ import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
+import { say } from '../support/messages.ts'
+import { testFolder } from '../support/temporary-folder.ts'
 
 const NAP_MS = 10_000
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-pool-'))
+const folder = testFolder()
 const tenantsPath = join(folder, 'tenants')
 let engine: WasmEngine
 let clock: ManualClock
@@ -34,8 +36,6 @@ beforeEach(() => {
   clock = new ManualClock()
   pool = newPool()
 })
-
-after(() => rmSync(folder, { recursive: true }))
 
 const newFactory = (): StoreFactory =>
   new StoreFactory({
@@ -68,7 +68,7 @@ async function ask(client: PoolClient, sql: string): Promise<string | null | und
   return result.rows[0]?.[0]
 }
 
-test('five tenants take turns on two slots, each sees its own rows, and all is stored', async () => {
+test('five tenants take turns on two slots, each sees its own rows, all is stored', async () => {
   const names = [1, 2, 3, 4, 5].map(() => newTenant())
   const clients = names.map((name) => pool.connect(name))
   await Promise.all(
@@ -166,13 +166,8 @@ test('much WAL is checkpointed without waiting for idle time', async () => {
 })
 
 /** Parse and Sync of a named statement with one integer parameter. */
-const parseNamed = (name: string, sql: string): Uint8Array => {
-  const types = Buffer.from([0, 1, 0, 0, 0, 23])
-  const body = Buffer.concat([Buffer.from(`${name}\0${sql}\0`), types])
-  const head = Buffer.from([0x50, 0, 0, 0, 0])
-  head.writeInt32BE(body.length + 4, 1)
-  return Buffer.concat([head, body, Buffer.from([0x53, 0, 0, 0, 4])])
-}
+const parseNamed = (name: string, sql: string): Uint8Array =>
+  concatBytes([say.parse(name, sql, [23]), say.sync()])
 
 /** Loads a library that not every slot has: no image of this backend fits another slot. */
 const LOAD_LIBRARY = "load '$libdir/hstore'"

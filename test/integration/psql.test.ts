@@ -1,6 +1,7 @@
 /**
- * psql against the shipped program: what a person does in a terminal, and every form of COPY, because
- * the backend cannot wait for data in the middle of a statement and so COPY is in part our own work.
+ * psql against the shipped program: what a person does in a terminal, and every form of COPY,
+ * because the backend cannot wait for data in the middle of a statement and so COPY is in part our
+ * own work.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -15,7 +16,8 @@ import {
   runClient,
   spawnClient,
 } from '../support/clients.ts'
-import { type ServerProcess, startServer, temporaryFolder } from '../support/server.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const skip = missing('psql')
 /** Settings of older clients name a column of pg_database that Postgres 17 has renamed. */
@@ -158,8 +160,8 @@ test('COPY: binary, within a transaction, beside other statements, FREEZE', { sk
     `,
   )
   assert.equal(text, '0\n302\n300\n5|frozen\n')
-  // Results of what stands before a COPY come after its data (docs/wire.md), which psql 15 takes for
-  // an empty error: what stands behind it is in order.
+  // Results of what stands before a COPY come after its data (docs/wire.md), which psql 15 takes
+  // for an empty error: what stands behind it is in order.
   const several = 'copy frozen from stdin; select count(*) from frozen; select 2'
   const beside = await runClient('psql', ['-XAtq', '-c', several], server, 'forms', {
     input: '6\n7\n\\.\n',

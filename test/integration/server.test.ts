@@ -1,6 +1,6 @@
 /**
- * The server as a whole: who may connect to what, what a client is greeted with, what its leaving leaves
- * behind, naps, and starts and ends of the program.
+ * The server as a whole: who may connect to what, what a client is greeted with, what its leaving
+ * leaves behind, naps, and starts and ends of the program.
  */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -10,16 +10,11 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { REPORTED_SETTINGS } from '../../src/front/wire/greeting.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
-import { makeVerifier } from '../../src/front/wire/scram.ts'
+import { makeVerifier, verifierText } from '../../src/router/scram-verifier.ts'
 import { Client, type Connection } from 'pg'
 import { type PgConnection, connectPg, failureOf } from '../support/clients.ts'
-import {
-  type ServerProcess,
-  runProgram,
-  serveWords,
-  startServer,
-  temporaryFolder,
-} from '../support/server.ts'
+import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('tenants', () => {
   let server: ServerProcess
@@ -28,7 +23,7 @@ describe('tenants', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  test('the first connection makes the tenant, and its store stands in the data folder', async () => {
+  test('the first connection makes the tenant; its store is in the data folder', async () => {
     const store = join(server.data, 'tenants', 'first.db')
     assert.ok(!existsSync(store))
     await using connection = await connectPg(server, 'first')
@@ -138,7 +133,7 @@ describe('tenants', () => {
   })
 })
 
-test('without create-on-connect an unknown tenant is refused, and a made one is let in', async () => {
+test('without create-on-connect an unknown tenant is refused, a made one let in', async () => {
   await using server = await startServer({ flags: ['--shards', '1', '--no-create-on-connect'] })
   const { code, severity, message, hint } = await failureOf(connectPg(server, 'acme'))
   assert.deepEqual([code, severity], ['3D000', 'FATAL'])
@@ -156,7 +151,7 @@ describe('scram', () => {
   before(async () => {
     folder = temporaryFolder()
     const users = join(folder.path, 'users.txt')
-    const verifier = await makeVerifier('pa"ss', systemRandom)
+    const verifier = verifierText(await makeVerifier('pa"ss', systemRandom))
     writeFileSync(users, `"plain" "secret"\n"verified" "${verifier}"\n`, { mode: 0o600 })
     server = await startServer({
       flags: ['--shards', '1', '--auth', 'scram', '--auth-file', users],

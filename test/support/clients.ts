@@ -1,6 +1,6 @@
 /**
- * Real clients for integration tests: psql, pgbench and node-postgres. Programs are run asynchronously,
- * because a test may have the server in its own process.
+ * Real clients for integration tests: psql, pgbench and node-postgres. Programs are run
+ * asynchronously, because a test may have the server in its own process.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { Client, type ClientConfig } from 'pg'
@@ -37,7 +37,9 @@ export function missing(program: ClientProgram): string | false {
   return `${program} is not installed (Debian: apt-get install ${PACKAGE_OF[program]})`
 }
 
-/** Starts a client program against one tenant; PG* of the caller's environment means nothing to it. */
+/**
+ * Starts a client program against one tenant; PG* of the caller's environment means nothing to it.
+ */
 export function spawnClient(
   program: ClientProgram,
   words: readonly string[],
@@ -92,7 +94,9 @@ export interface PgConnection extends AsyncDisposable {
   value(sql: string, parameters?: unknown[]): Promise<unknown>
 }
 
-/** A connected node-postgres client, whose end by the server is not an error of the test process. */
+/**
+ * A connected node-postgres client, whose end by the server is not an error of the test process.
+ */
 export async function connectPg(
   { port }: Target,
   tenant: string,

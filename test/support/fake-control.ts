@@ -3,7 +3,14 @@
  * to. It knows no SQL; what Postgres would say is given by the test.
  */
 import { PgnapError } from '../../src/base/errors.ts'
-import type { Answer, Control, PoolFacts, Statement, TenantFacts } from '../../src/front/control.ts'
+import type {
+  Answer,
+  Control,
+  PoolFacts,
+  Statement,
+  TenantFacts,
+  TenantPage,
+} from '../../src/front/control.ts'
 import type { ResultSet } from '../../src/front/wire/result.ts'
 
 const DURATION = { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
@@ -44,6 +51,8 @@ export function resultOf(
 export class FakeControl implements Control {
   readonly asked: { tenant: string; statement: Statement; signal: AbortSignal | undefined }[] = []
   readonly names: Set<string> = new Set()
+  /** Of `names`, those that are deleted while they are being listed. */
+  readonly leaving: Set<string> = new Set()
   isReady = true
   /** What the next queries answer; an Error is thrown. */
   answer: ResultSet | Error = resultOf([['n', 23]], [['1']])
@@ -61,9 +70,14 @@ export class FakeControl implements Control {
     return this.showTenant(name)
   }
 
-  async listTenants(page: { after?: string; limit: number }): Promise<TenantFacts[]> {
+  async listTenants(page: { after?: string; limit: number }): Promise<TenantPage> {
     const names = [...this.names].toSorted().filter((name) => name > (page.after ?? ''))
-    return Promise.all(names.slice(0, page.limit).map((name) => this.showTenant(name)))
+    const listed = names.slice(0, page.limit)
+    const left = listed.filter((name) => !this.leaving.has(name))
+    return {
+      tenants: await Promise.all(left.map((name) => this.showTenant(name))),
+      next: names.length > page.limit ? listed.at(-1) : undefined,
+    }
   }
 
   async showTenant(name: string): Promise<TenantFacts> {

@@ -1,11 +1,11 @@
 /**
- * A gateway for tests of the wire room: a backend that keeps the protocol's rules (who answers what, what is
- * skipped after an error, how COPY takes its data) over a toy SQL. It is the lower room's interface,
- * faked; nothing of our own is replaced.
+ * A gateway for tests of the wire room: a backend that keeps the protocol's rules (who answers
+ * what, what is skipped after an error, how COPY takes its data) over a toy SQL. It is the lower
+ * room's interface, faked; nothing of our own is replaced.
  *
- * The toy: `select <word>` returns the word in one row, `fail` is an error, `begin` and `commit` are
- * what they are, `copy <name> from stdin` takes data (a name `missing` does not exist), anything else
- * is an empty answer with its first word as the tag.
+ * The toy: `select <word>` returns the word in one row, `fail` is an error, `begin` and `commit`
+ * are what they are, `copy <name> from stdin` takes data (a name `missing` does not exist),
+ * anything else is an empty answer with its first word as the tag.
  */
 import assert from 'node:assert/strict'
 import type { PgnapError } from '../../src/base/errors.ts'
@@ -13,9 +13,9 @@ import type {
   BackendClient,
   ConnectRequest,
   Gateway,
-  StoredSecret,
   TransactionStatus,
 } from '../../src/router/gateway.ts'
+import type { Verifier } from '../../src/router/scram-verifier.ts'
 import { BodyReader } from '../../src/front/wire/body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
 import type { Link } from '../../src/front/wire/link.ts'
@@ -59,7 +59,9 @@ export class FakeLink implements Link {
     return Buffer.concat(this.sent)
   }
 
-  /** The messages sent so far in short: type letters, with the SQLSTATE of errors and the status. */
+  /**
+   * The messages sent so far in short: type letters, with the SQLSTATE of errors and the status.
+   */
   summary(from = 0): string {
     return summarize(this.bytes().subarray(from))
   }
@@ -86,7 +88,7 @@ export function summarize(bytes: Uint8Array): string {
 
 export interface FakeGatewayOptions {
   readonly authentication?: 'trust' | 'scram'
-  readonly verifiers?: Readonly<Record<string, string>>
+  readonly verifiers?: Readonly<Record<string, Verifier>>
   /** Answers come by promise, settled by `release`. */
   readonly later?: boolean
 }
@@ -103,9 +105,8 @@ export class FakeGateway implements Gateway {
     this.authentication = options.authentication ?? 'trust'
   }
 
-  async passwordFor(user: string): Promise<StoredSecret | undefined> {
-    const verifier = this.#options.verifiers?.[user]
-    return verifier === undefined ? undefined : { verifier }
+  async passwordFor(user: string): Promise<Verifier | undefined> {
+    return this.#options.verifiers?.[user]
   }
 
   async connect(request: ConnectRequest): Promise<BackendClient> {
@@ -115,11 +116,6 @@ export class FakeGateway implements Gateway {
     this.clients.push(client)
     return client
   }
-}
-
-interface Waiting {
-  settle(answer: Uint8Array): void
-  fail(error: unknown): void
 }
 
 export class FakeClient implements BackendClient {
@@ -133,7 +129,8 @@ export class FakeClient implements BackendClient {
   /** The next run fails with this. */
   nextError: PgnapError | undefined
   later: boolean
-  #waiting: Waiting | undefined
+  /** Lets the run that waits happen. */
+  #waiting: (() => void) | undefined
   #out = new MessageWriter()
   #skipping = false
   #statements = new Map<string, string>()
@@ -149,15 +146,12 @@ export class FakeClient implements BackendClient {
     if (!this.later) return this.#execute(messages, complete)
     const own = new Uint8Array(messages)
     return new Promise((resolve, reject) => {
-      this.#waiting = {
-        settle: () => {
-          try {
-            resolve(this.#execute(own, complete))
-          } catch (error) {
-            reject(error)
-          }
-        },
-        fail: reject,
+      this.#waiting = (): void => {
+        try {
+          resolve(this.#execute(own, complete))
+        } catch (error) {
+          reject(error)
+        }
       }
     })
   }
@@ -167,7 +161,7 @@ export class FakeClient implements BackendClient {
     const waiting = this.#waiting
     assert(waiting, 'a run waits')
     this.#waiting = undefined
-    waiting.settle(new Uint8Array(0))
+    waiting()
     await Promise.resolve()
     await Promise.resolve()
   }
@@ -324,38 +318,6 @@ export class FakeClient implements BackendClient {
     const letter = { idle: 'I', transaction: 'T', failed: 'E' }[this.transactionStatus]
     this.#out.begin(BACKEND.readyForQuery).text(letter).end()
   }
-}
-
-/** Messages of a client, for scripts in tests. */
-export const say = {
-  query: (sql: string): Uint8Array => message(FRONTEND.query, (w) => w.string(sql)),
-  parse: (name: string, sql: string): Uint8Array =>
-    message(FRONTEND.parse, (w) => w.string(name).string(sql).int16(0)),
-  bind: (portal: string, statement: string): Uint8Array =>
-    message(FRONTEND.bind, (w) => w.string(portal).string(statement).int16(0).int16(0).int16(0)),
-  describe: (): Uint8Array => message(FRONTEND.describe, (w) => w.text('P').string('')),
-  execute: (portal: string): Uint8Array =>
-    message(FRONTEND.execute, (w) => w.string(portal).int32(0)),
-  close: (name: string): Uint8Array => message(FRONTEND.close, (w) => w.text('S').string(name)),
-  sync: (): Uint8Array => message(FRONTEND.sync),
-  flush: (): Uint8Array => message(FRONTEND.flush),
-  terminate: (): Uint8Array => message(FRONTEND.terminate),
-  copyData: (data: string): Uint8Array => message(FRONTEND.copyData, (w) => w.text(data)),
-  copyDone: (): Uint8Array => message(FRONTEND.copyDone),
-  copyFail: (reason: string): Uint8Array => message(FRONTEND.copyFail, (w) => w.string(reason)),
-  startup: (parameters: Readonly<Record<string, string>>, version: number = 3 << 16): Uint8Array =>
-    message(0, (w): void => {
-      w.int32(version)
-      for (const [name, value] of Object.entries(parameters)) w.string(name).string(value)
-      w.int8(0)
-    }),
-  password: (body: (writer: MessageWriter) => void): Uint8Array => message(FRONTEND.password, body),
-}
-
-function message(type: number, body: (writer: MessageWriter) => void = () => {}): Uint8Array {
-  const writer = new MessageWriter().begin(type)
-  body(writer)
-  return writer.end().copy()
 }
 
 /** `bytes` cut at `cuts` (fractions of its length). */

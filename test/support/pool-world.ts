@@ -15,6 +15,7 @@ import {
   slotsExpected,
 } from '../../src/pool/pool-policy.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
+import { fingerprintOf } from './pool-fingerprint.ts'
 
 export interface Config {
   readonly limits: Partial<PoolLimits>
@@ -86,6 +87,13 @@ export class World {
     this.check()
   }
 
+  /** Who gets a slot has passed nobody who still waits for one. */
+  #checkTurn(tenant: TenantEntry, queueBefore: readonly TenantEntry[]): void {
+    const at = queueBefore.indexOf(tenant)
+    const passed = at < 0 ? queueBefore : queueBefore.slice(0, at)
+    assert.ok(!passed.some((other) => this.state.slotQueue.has(other)), 'tenants are FIFO')
+  }
+
   #take(effect: PoolEffect, queueBefore: TenantEntry[]): void {
     switch (effect.type) {
       case 'createSlot':
@@ -98,16 +106,7 @@ export class World {
       case 'boot':
         assert.ok(!this.boots.has(effect.tenant), 'one boot per tenant')
         assert.ok(this.slots.includes(effect.slot), 'a boot needs a slot that exists')
-        if (queueBefore.length > 0) {
-          const stillQueued = queueBefore.filter((tenant) => this.state.slotQueue.has(tenant))
-          assert.ok(
-            queueBefore.includes(effect.tenant) || stillQueued.length === 0,
-            'tenants are FIFO',
-          )
-          const at = queueBefore.indexOf(effect.tenant)
-          const passed = queueBefore.slice(0, Math.max(at, 0))
-          assert.ok(!passed.some((tenant) => this.state.slotQueue.has(tenant)), 'tenants are FIFO')
-        }
+        this.#checkTurn(effect.tenant, queueBefore)
         this.boots.add(effect.tenant)
         return
       case 'evict':
@@ -430,10 +429,10 @@ export class World {
   /** Everybody finishes what they do: all requests have an outcome, all slots are given back. */
   settle(): void {
     for (let ticks = 0; !this.#settled(); ticks++) {
-      assert.ok(ticks < 100, `comes to rest: ${this.fingerprint()}`)
+      assert.ok(ticks < 100, `comes to rest: ${fingerprintOf(this)}`)
       let steps = 0
       while (this.#work())
-        assert.ok(++steps < 300, `no standstill, no circle: ${this.fingerprint()}`)
+        assert.ok(++steps < 300, `no standstill, no circle: ${fingerprintOf(this)}`)
       if (this.timerAtMs < Number.POSITIVE_INFINITY) this.tick()
     }
     assert.equal(this.asked.size, 0, 'every request had an outcome')
@@ -464,44 +463,5 @@ export class World {
   #settled(): boolean {
     const napping = [...this.state.tenants.values()].every((tenant) => tenant.phase === 'napping')
     return napping && !this.creating && this.clients.every((client) => client.phase === 'gone')
-  }
-
-  /** Equal fingerprints: nothing that could still happen differs. */
-  fingerprint(): string {
-    const { state, nowMs } = this
-    const ago = (atMs: number): number => Math.max(-60, atMs - nowMs)
-    const id = (client: ClientEntry): number => this.clients.indexOf(client)
-    const ids = (clients: Iterable<ClientEntry>): number[] => [...clients].map(id)
-    const names = (tenants: Iterable<TenantEntry>): string[] =>
-      [...tenants].map((each) => each.name)
-    const tenants = [
-      ...new Set([...this.clients.map((each) => each.tenant), ...state.tenants.values()]),
-    ]
-    return JSON.stringify([
-      tenants.map((each) => [
-        each.phase,
-        each.holder instanceof ClientEntry ? id(each.holder) : each.holder,
-        ids(each.waiting),
-        each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
-        each.maintenanceDue,
-        [each.sessionUsed, each.served, each.abortDue, each.discardDue],
-      ]),
-      this.clients.map((each) => [
-        each.phase,
-        each.leaving,
-        each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
-      ]),
-      this.left,
-      ids(state.waitingByAge),
-      names(state.slotQueue),
-      [...state.slots].map((slot) => slot.tenant?.name),
-      [
-        this.creating,
-        state.pressure,
-        Math.max(0, state.createAfterMs - nowMs),
-        Math.min(100, this.timerAtMs - nowMs),
-      ],
-      [this.boots, this.evictions, this.cleaning, this.maintaining].map(names),
-    ])
   }
 }

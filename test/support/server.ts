@@ -1,21 +1,23 @@
 /**
- * The shipped program as a child process, for integration tests: `pgnap serve` on free loopback ports
- * and a fresh data folder. What a test sees of the server is what a user sees: ports, files, exit
- * codes, and what was printed.
+ * The shipped program as a child process, for integration tests: `pgnap serve` on free loopback
+ * ports and a fresh data folder. What a test sees of the server is what a user sees: ports, files,
+ * exit codes, and what was printed.
  *
- * PGNAP_PROGRAM names another program with the same command line, such as the one that was built into
- * dist. A server is ended by its process id and in any case with its test process: no run may leave one
- * behind, and none may end what it did not start.
+ * PGNAP_PROGRAM names another program with the same command line, such as the one that was built
+ * into dist. A server is ended by its process id and in any case with its test process: no run may
+ * leave one behind, and none may end what it did not start.
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { temporaryFolder } from './temporary-folder.ts'
 
 const PROGRAM = process.env['PGNAP_PROGRAM'] ?? join(import.meta.dirname, '../../src/cli/main.ts')
-/** A first start may build the engine, which takes seconds; every other one is ready in less than one. */
+/**
+ * A first start may build the engine, which takes seconds; every other one is ready in less than
+ * one.
+ */
 const START_MS_MAX = 90_000
 /** What should end by itself and does not is ended: the test then says what it had printed. */
 const END_MS_MAX = 20_000
@@ -68,12 +70,6 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-/** A folder that does not exist for anybody else; gone when disposed. */
-export function temporaryFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), 'pgnap-test-'))
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
-}
-
 /**
  * Starts a server and waits until it says that it is ready.
  *
@@ -122,7 +118,9 @@ export function serveWords(data: string, flags: readonly string[] = []): string[
   return ['serve', '--json', '--data', data, '--port', '0', '--http-port', '0', ...flags]
 }
 
-/** Runs the program to its end, such as a server that cannot start. It may take {@link END_MS_MAX}. */
+/**
+ * Runs the program to its end, such as a server that cannot start. It may take {@link END_MS_MAX}.
+ */
 export async function runProgram(words: readonly string[]): Promise<Outcome> {
   const { child, exited, output } = launch(words)
   const timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX)

@@ -6,8 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
@@ -28,6 +27,7 @@ import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { FaultyDisk } from './faulty-disk.ts'
 import { bigText } from './operations/operation.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const SEED = 4
 /** Faults at operations that the seed chooses, beside one before and one after each commit. */
@@ -65,9 +65,9 @@ interface Step {
   readonly first?: 'nap' | number
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-faults-'))
-const tenantsPath = join(folder, 'tenants')
-const basePath = join(folder, 'base.db')
+const folder = temporaryFolder()
+const tenantsPath = join(folder.path, 'tenants')
+const basePath = join(folder.path, 'base.db')
 const clock = new ManualClock()
 const steps = workload(new SeededRandom(SEED))
 const START: Model = {
@@ -102,7 +102,7 @@ before(async () => {
 
 after(async () => {
   await pool.drain(0)
-  rmSync(folder, { recursive: true })
+  folder[Symbol.dispose]()
 })
 
 function workload(random: SeededRandom): readonly Step[] {
@@ -173,7 +173,7 @@ function newPatient(fault?: MediumFault): Patient {
 
 function newFactory(openMedium: (path: string) => Medium): StoreFactory {
   return new StoreFactory({
-    dataPath: folder,
+    dataPath: folder.path,
     tenantsPath,
     clock,
     engine,

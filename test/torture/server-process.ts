@@ -64,11 +64,6 @@ export class ServerProcess {
     return this.#output
   }
 
-  /** Whether the process is still there. */
-  get isRunning(): boolean {
-    return this.#process.exitCode === null && this.#process.signalCode === null
-  }
-
   /** Its ports, once it accepts connections. Rejects if it ends instead. */
   async ready(): Promise<Ports> {
     try {

@@ -8,7 +8,7 @@
  */
 import { assert } from '../../src/base/assert.ts'
 import type { Random } from '../../src/base/random.ts'
-import { type Answer, queryMessage } from '../../src/front/wire/result.ts'
+import type { Answer } from '../../src/front/wire/result.ts'
 import type { BankLedger, DomainLedger, DomainState, TenantLedger, Transfer } from './ledger.ts'
 import type { Tally } from './tally.ts'
 import type { WireClient } from './wire-client.ts'
@@ -16,7 +16,7 @@ import type { WireClient } from './wire-client.ts'
 /** The server answered, and wrongly. */
 export class UnexpectedAnswer extends Error {
   override readonly name = 'UnexpectedAnswer'
-  /** SQLSTATE or HTTP status of the answer; empty if it was no error. */
+  /** SQLSTATE or HTTP status of the answer; empty or `0` if neither is what was wrong. */
   readonly got: string
 
   constructor(message: string, got = '') {
@@ -93,19 +93,22 @@ export class Session {
 
   /** Sends what leads to `after`, all of it or nothing; it must succeed. */
   async settle(sql: string, after: DomainState): Promise<Answer> {
-    return this.settleBytes(sql, queryMessage(sql), after)
+    return this.#settle(sql, () => this.wire.ask(sql), after)
   }
 
   /** As {@link settle}, with finished messages. `sql` is for people only. */
-  async settleBytes(
-    sql: string,
-    bytes: Uint8Array,
-    after: DomainState,
-    copyData?: string,
-  ): Promise<Answer> {
+  async settleBytes(sql: string, bytes: Uint8Array, after: DomainState): Promise<Answer> {
+    return this.#settle(sql, () => this.wire.send(bytes), after)
+  }
+
+  /** As {@link settle}, for COPY FROM STDIN with its data. */
+  async settleCopy(sql: string, data: string, after: DomainState): Promise<Answer> {
+    return this.#settle(sql, () => this.wire.copyIn(sql, data), after)
+  }
+
+  async #settle(sql: string, send: () => Promise<Answer>, after: DomainState): Promise<Answer> {
     this.domain.begin(after)
-    const answering =
-      copyData === undefined ? this.wire.send(bytes) : this.wire.copyIn(sql, copyData)
+    const answering = send()
     this.#trigger.sent(this.operation)
     const answer = this.#accepted(sql, await answering)
     this.domain.acknowledge()

@@ -4,26 +4,18 @@
  * pools, retries and queues. An answer counts when its ReadyForQuery has arrived, and not before.
  */
 import { connect, type Socket } from 'node:net'
-import { BACKEND, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
-import { MessageWriter } from '../../src/front/wire/message-writer.ts'
-import {
-  type Answer,
-  PostgresError,
-  queryMessage,
-  readAnswer,
-} from '../../src/front/wire/result.ts'
-
-const PROTOCOL_VERSION = 196_608
+import { concatBytes } from '../../src/base/bytes.ts'
+import { BACKEND, frameEnd } from '../../src/front/wire/frame.ts'
+import { type Answer, type PostgresError, readAnswer } from '../../src/front/wire/result.ts'
+import { say } from '../support/messages.ts'
 
 /** The connection ended before the answer was there. */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost'
-  /** What the server said before it hung up, if anything. */
-  readonly farewell: PostgresError | undefined
 
+  /** @param farewell what the server said before it hung up, if anything */
   constructor(why: string, farewell?: PostgresError) {
     super(farewell ? `${why}: ${farewell.sqlState} ${farewell.message}` : why)
-    this.farewell = farewell
   }
 }
 
@@ -52,13 +44,8 @@ export class WireClient {
   /** Connects to a tenant. Rejects with {@link ConnectionLost}. */
   static async open(port: number, tenant: string): Promise<WireClient> {
     const client = new WireClient(connect({ port, host: '127.0.0.1', noDelay: true }))
-    await client.send(startupMessage(tenant))
+    await client.send(say.startup({ user: 'postgres', database: tenant }))
     return client
-  }
-
-  /** Whether nothing can be asked any more. */
-  get isLost(): boolean {
-    return this.#lost !== undefined
   }
 
   /**
@@ -74,7 +61,7 @@ export class WireClient {
 
   /** One simple query. */
   ask(sql: string): Promise<Answer> {
-    return this.send(queryMessage(sql))
+    return this.send(say.query(sql))
   }
 
   /**
@@ -82,26 +69,23 @@ export class WireClient {
    * that has left its slot has forgotten the statements of its clients.
    */
   preparedMessages(name: string, sql: string, parameters: readonly (string | null)[]): Uint8Array {
-    const writer = new MessageWriter()
-    writer.begin(FRONTEND.close).text('S').string(name).end()
-    writer.begin(FRONTEND.parse).string(name).string(sql).int16(0).end()
-    writer.begin(FRONTEND.bind).string('').string(name).int16(0).int16(parameters.length)
-    for (const parameter of parameters) writer.value(parameter)
-    writer.int16(0).end()
-    writer.begin(FRONTEND.execute).string('').int32(0).end()
-    return writer.begin(FRONTEND.sync).end().copy()
+    return concatBytes([
+      say.close(name),
+      say.parse(name, sql),
+      say.bind('', name, parameters),
+      say.execute(''),
+      say.sync(),
+    ])
   }
 
   /** COPY ... FROM STDIN with its data. */
   copyIn(sql: string, text: string): Promise<Answer> {
-    const writer = new MessageWriter()
-    writer.begin(FRONTEND.copyData).text(text).end()
-    return this.send(queryMessage(sql), writer.begin(FRONTEND.copyDone).end().copy())
+    return this.send(say.query(sql), concatBytes([say.copyData(text), say.copyDone()]))
   }
 
   /** Says goodbye and hangs up. */
   close(): void {
-    this.#socket.end(new MessageWriter().begin(FRONTEND.terminate).end().copy())
+    this.#socket.end(say.terminate())
   }
 
   /** Hangs up without a word, whatever is going on. */
@@ -140,13 +124,4 @@ export class WireClient {
     this.#lost = new ConnectionLost(why, error)
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#lost)
   }
-}
-
-function startupMessage(tenant: string): Uint8Array {
-  const parameters = Buffer.from(`user\0postgres\0database\0${tenant}\0\0`)
-  const message = Buffer.alloc(8 + parameters.length)
-  message.writeInt32BE(message.length, 0)
-  message.writeInt32BE(PROTOCOL_VERSION, 4)
-  parameters.copy(message, 8)
-  return message
 }

@@ -12,7 +12,7 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { jsonAnswer, jsonField, queryTiming } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, queryAnswer } from './answers.ts'
 import { optionalFlag, optionalList, queryNumber, readJsonObject, requiredText } from './request.ts'
 
 /** Tenants of one page unless the request says otherwise. */
@@ -32,11 +32,8 @@ function addTenantRoutes(routes: Hono, control: Control): void {
     const range = { otherwise: PAGE_TENANTS, max: LIMITS.tenantsPerPageMax }
     const limit = queryNumber(context, 'limit', range)
     const after = context.req.query('after')
-    // One more than asked for tells whether there is a next page.
-    const page = { limit: limit + 1, ...(after === undefined ? {} : { after }) }
-    const found = await control.listTenants(page)
-    const tenants = found.slice(0, limit)
-    const next = found.length > limit ? (tenants.at(-1)?.name ?? null) : null
+    const page = { limit, ...(after === undefined ? {} : { after }) }
+    const { tenants, next = null } = await control.listTenants(page)
     return jsonAnswer(context, { tenants, next })
   })
   routes.post('/tenants', async (context) => {
@@ -68,14 +65,9 @@ function addQueryRoute(routes: Hono, control: Control): void {
     const readers = optionalFlag(body, 'rawText') ? textReaders : jsonReaders
     const readRows = optionalFlag(body, 'arrayMode') ? readRowArrays : readRowObjects
     const { signal } = context.req.raw
+    const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
     const tenant = context.req.param('name')
-    const { result, timings } = await control.query(tenant, { sql, parameters }, signal)
-    context.header('Server-Timing', queryTiming(timings))
-    return jsonAnswer(context, {
-      fields: result.fields.map(jsonField),
-      rows: readRows(result, readers),
-      command: result.command,
-      rowCount: result.rowCount,
-    })
+    const answer = await control.query(tenant, statement, signal)
+    return queryAnswer(context, answer, readRows(answer.result, readers))
   })
 }

@@ -75,7 +75,11 @@ suite('http: /sql', () => {
     })
     const [asked] = control.asked
     assert.equal(asked?.tenant, 'acme')
-    assert.deepEqual(asked?.statement, { sql: 'q', parameters: ['1', null, '{"true"}', '{"a":1}'] })
+    assert.deepEqual(asked?.statement, {
+      sql: 'q',
+      parameters: ['1', null, '{"true"}', '{"a":1}'],
+      answerBytesMax: 4 * LIMITS.httpAnswerBytesMax,
+    })
   })
 
   test('raw text and array mode, by header and by body', async () => {
@@ -215,6 +219,8 @@ suite('http: /v1', () => {
     assert.deepEqual(await page('limit=2'), [['a', 'b'], 'b'])
     assert.deepEqual(await page('limit=2&after=b'), [['c'], null])
     assert.deepEqual(await page('limit=3'), [['a', 'b', 'c'], null])
+    control.leaving.add('a')
+    assert.deepEqual(await page('limit=2'), [['b'], 'b'], 'a tenant that goes away ends no list')
     for (const limit of ['0', '-1', 'x', '1001', '1e3']) {
       assert.equal((await app.request(`/v1/tenants?limit=${limit}`)).status, 400, limit)
     }

@@ -7,7 +7,9 @@ import { FakeControl } from '../../../test/support/fake-control.ts'
 import { createHttp } from './app.ts'
 import type { GuardOptions } from './guard.ts'
 
-const KNOWN = 'alice:secret:acme alice:secret:pgnap bob:päss:word:acme'.split(' ')
+const KNOWN = 'alice:secret:acme alice:secret:pgnap bob:päss:word:acme \ufeffcy:secret:pgnap'.split(
+  ' ',
+)
 
 const passwords: GuardOptions = {
   authenticate: async (user, password, tenant) => KNOWN.includes(`${user}:${password}:${tenant}`),
@@ -155,6 +157,7 @@ suite('guard: passwords', () => {
     assert.equal(await get(app, basic('bob', 'päss:word'), '/v1/tenants/%61cme'), 200)
     assert.equal(await get(app, basic('bob', 'päss:word'), '/v1/tenants/other'), 401)
     assert.equal(await get(app, basic('bob', 'päss:word')), 401)
+    assert.equal(await get(app, basic('\ufeffcy', 'secret')), 200)
     for (const header of ['Basic', 'Basic !', 'Basic YQ', 'Basic YQA', 'Bearer x', 'Basic a']) {
       assert.equal(await get(app, { Authorization: header }), 401, header)
     }

@@ -19,7 +19,7 @@ import { type Credentials, basicCredentials } from './request.ts'
 
 /**
  * Whether `password` is the one of `user`, who may use `tenant`. Must take as long for unknown
- * users.
+ * users. `tenant` is a seam for users of single tenants: those of an auth_file may use all of them.
  */
 export type Authenticate = (user: string, password: string, tenant: string) => Promise<boolean>
 

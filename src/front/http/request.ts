@@ -3,6 +3,7 @@
  * is not exactly as documented is REQUEST_INVALID with a hint that shows the right form.
  */
 import type { Context } from 'hono'
+import { fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -101,7 +102,7 @@ export function basicCredentials(header: string | undefined): Credentials | unde
   const encoded = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(header ?? '')?.[1]
   if (encoded === undefined || encoded.replace(/=+$/, '').length % 4 === 1) return undefined
   const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
-  const text = new TextDecoder().decode(bytes)
+  const text = fromUtf8(bytes)
   const colon = text.indexOf(':')
   if (colon < 0) return undefined
   return { user: text.slice(0, colon), password: text.slice(colon + 1) }

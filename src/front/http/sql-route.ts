@@ -13,7 +13,7 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { jsonAnswer, jsonField, queryTiming } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, queryAnswer } from './answers.ts'
 import { type Authenticate, checkPassword } from './guard.ts'
 import {
   optionalFlag,
@@ -46,15 +46,10 @@ export function sqlRoute({ control, authenticate }: SqlRouteOptions): Hono {
     const arrayMode = optionalFlag(body, 'arrayMode') ?? isSet('Neon-Array-Mode')
     const readers = isSet('Neon-Raw-Text-Output') ? textReaders : jsonReaders
     const { signal } = context.req.raw
-    const { result, timings } = await control.query(target.tenant, { sql, parameters }, signal)
-    context.header('Server-Timing', queryTiming(timings))
-    return jsonAnswer(context, {
-      fields: result.fields.map(jsonField),
-      rows: arrayMode ? readRowArrays(result, readers) : readRowObjects(result, readers),
-      command: result.command,
-      rowCount: result.rowCount,
-      rowAsArray: arrayMode,
-    })
+    const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
+    const answer = await control.query(target.tenant, statement, signal)
+    const readRows = arrayMode ? readRowArrays : readRowObjects
+    return queryAnswer(context, answer, readRows(answer.result, readers), { rowAsArray: arrayMode })
   })
   return route
 }

@@ -4,11 +4,11 @@
  * the same.
  */
 import { PgnapError } from '../../base/errors.ts'
-import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { Gateway } from '../../router/gateway.ts'
+import type { Verifier } from '../../router/scram-verifier.ts'
 import { BodyReader } from './body-reader.ts'
-import { ScramExchange, type Verifier, mockVerifier, parseVerifier } from './scram.ts'
+import { ScramExchange, mockVerifier } from './scram.ts'
 import { AUTHENTICATION_SASL, saslContinue, saslFinal } from './server-messages.ts'
 import type { StartupPacket } from './startup.ts'
 
@@ -16,7 +16,6 @@ export interface AuthenticationOptions {
   readonly link: { write(bytes: Uint8Array): void }
   readonly gateway: Gateway
   readonly random: Random
-  readonly log: Log
   readonly mockSecret?: Uint8Array<ArrayBuffer>
 }
 
@@ -65,11 +64,7 @@ async function verifierFor(
   const { gateway } = options
   // Made in either case, so that the time of an answer tells nothing.
   const mock = await mockVerifier(packet.user, options.mockSecret ?? mockSecretOf(options))
-  const secret = await gateway.passwordFor(packet.user, packet.database)
-  if (!secret) return mock
-  const verifier = parseVerifier(secret.verifier)
-  if (!verifier) options.log.error('a stored secret is not a SCRAM verifier', { user: packet.user })
-  return verifier ?? mock
+  return (await gateway.passwordFor(packet.user, packet.database)) ?? mock
 }
 
 function mockSecretOf(options: AuthenticationOptions): Uint8Array<ArrayBuffer> {

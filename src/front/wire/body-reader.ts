@@ -3,10 +3,9 @@
  * inside the body or throws PROTOCOL_VIOLATION. Used where messages are few (startup,
  * authentication, results), not on the path of every message.
  */
+import { fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { int16At, int32At } from './frame.ts'
-
-const decoder = new TextDecoder()
 
 export class BodyReader {
   readonly #bytes: Uint8Array
@@ -51,7 +50,7 @@ export class BodyReader {
 
   /** The next `count` bytes as UTF-8. */
   text(count: number): string {
-    return decoder.decode(this.bytes(count))
+    return fromUtf8(this.bytes(count))
   }
 
   /** Text up to a zero byte, which is read too. */

@@ -79,9 +79,7 @@ export class WireConnection implements LinkReceiver {
   #passwordWanted: ((body: Uint8Array) => void) | undefined
   readonly #encryptionRefused = { ssl: false, gssenc: false }
   #readingPaused = false
-  #linkGone = false
   #clientIsDone = false
-  #lingering: Timer | undefined
 
   constructor(options: WireConnectionOptions) {
     this.#options = options
@@ -127,8 +125,6 @@ export class WireConnection implements LinkReceiver {
   }
 
   linkClosed(): void {
-    this.#linkGone = true
-    this.#lingering?.cancel()
     this.#session?.linkClosed()
     this.#closed()
   }
@@ -139,7 +135,7 @@ export class WireConnection implements LinkReceiver {
     else this.#fail(error)
   }
 
-  /** Interrupts what this client runs. Called for a cancel request whose key was right. */
+  /** Ends what this client waits for. Called for a cancel request whose key was right. */
   cancel(): void {
     this.#session?.cancel()
   }
@@ -244,7 +240,6 @@ export class WireConnection implements LinkReceiver {
       tenant: packet.database,
       user: packet.user,
       applicationName: packet.parameters.get('application_name') ?? '',
-      parameters: packet.parameters,
       processId: this.#processId,
       events: {
         messages: (bytes) => this.#session?.deliver(bytes),
@@ -328,11 +323,6 @@ export class WireConnection implements LinkReceiver {
     this.#state = 'closed'
     this.#timer.cancel()
     this.#inbox.clear()
-    // A client that does not read its last message must not hold the stream for ever.
-    if (!this.#linkGone) {
-      const { clock } = this.#options
-      this.#lingering = clock.setTimer(LIMITS.drainMs, () => this.#link.destroy())
-    }
     this.#options.onClosed?.()
   }
 }

@@ -22,6 +22,12 @@ suite('the lexer', () => {
     assert.deepEqual(tokens(`U&'x' U&"y" b'1' n'z'`), [`U&'x'`, `U&"y"`, `b'1'`, `n'z'`])
   })
 
+  test('takes for blank what Postgres does, and nothing else', () => {
+    assert.deepEqual(tokens('a \t\n\r\f\vb'), ['a', 'b'])
+    assert.deepEqual(tokens('\u00a0copy \ufeffcopy'), ['\u00a0copy', '\ufeffcopy'])
+    assert.equal(planCopies('\ufeffcopy t from stdin'), undefined)
+  })
+
   test('what is not closed reaches to the end', () => {
     for (const open of [`'a`, `"a`, '$$a', '$x$a$$', `E'a\\`]) {
       assert.deepEqual(tokens(`x ${open}`), ['x', open])

@@ -9,12 +9,14 @@
 import { concatBytes } from '../../base/bytes.ts'
 import type { TransactionStatus } from '../../router/gateway.ts'
 import { copyFail } from './copy-collector.ts'
-import { BACKEND, FRONTEND, frameEnd } from './frame.ts'
-import { MessageWriter } from './message-writer.ts'
+import { BACKEND, frameEnd } from './frame.ts'
+import { queryMessage } from './result.ts'
 
 const FAIL = copyFail('a trial by pgnap')
-const SAVE = query('SAVEPOINT pgnap_copy_trial')
-const RESTORE = query('ROLLBACK TO SAVEPOINT pgnap_copy_trial;RELEASE SAVEPOINT pgnap_copy_trial')
+const SAVE = queryMessage('SAVEPOINT pgnap_copy_trial')
+const RESTORE = queryMessage(
+  'ROLLBACK TO SAVEPOINT pgnap_copy_trial;RELEASE SAVEPOINT pgnap_copy_trial',
+)
 
 /** `head` (a Query) without data. For COPYs that are known to fail, or outside of a transaction. */
 export function trialAlone(head: Uint8Array): Uint8Array {
@@ -58,8 +60,4 @@ export function writeAsynchronous(messages: Uint8Array, write: (part: Uint8Array
     }
     at = next
   }
-}
-
-function query(sql: string): Uint8Array {
-  return new MessageWriter().begin(FRONTEND.query).string(sql).end().copy()
 }

@@ -11,7 +11,10 @@
 export interface Link {
   /** Sends `bytes`. They have been consumed or copied when the call returns. */
   write(bytes: Uint8Array): void
-  /** Sends `lastBytes` if given, then closes in good order. Later calls do nothing. */
+  /**
+   * Sends `lastBytes` if given, then closes in good order. Later calls do nothing. The host cuts
+   * off a client that then takes nothing for `LIMITS.lingerMs`: nobody else has a timer for it.
+   */
   end(lastBytes?: Uint8Array): void
   /** Closes at once and forgets what has not been sent. */
   destroy(): void

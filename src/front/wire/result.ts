@@ -5,7 +5,6 @@
  * Not on the wire's path: a wire client gets the backend's bytes as they are.
  */
 import { PgnapError } from '../../base/errors.ts'
-import type { TransactionStatus } from '../../router/gateway.ts'
 import { BodyReader } from './body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from './frame.ts'
 import { MessageWriter } from './message-writer.ts'
@@ -34,7 +33,7 @@ export interface ResultSet {
 }
 
 /**
- * Fields of an error or a notice, by the letters that Postgres gives them (manual, section 54.8):
+ * Fields of an error, by the letters that Postgres gives them (manual, section 54.8):
  * `V` severity, `C` SQLSTATE, `M` message, `D` detail, `H` hint, `P` position, `n` constraint, ...
  */
 export type MessageFields = Readonly<Record<string, string>>
@@ -56,17 +55,10 @@ export class PostgresError extends Error {
 }
 
 export interface Answer {
-  /** One per statement that has finished, in order. */
-  readonly results: readonly ResultSet[]
-  /** The last result, for the usual case of one statement. */
+  /** Of the last statement that has finished: usually there is one. */
   readonly result: ResultSet
   /** The first error. Later statements of the batch have not run. */
   readonly error: PostgresError | undefined
-  readonly notices: readonly MessageFields[]
-  /** Types of the parameters, if the statement was described. */
-  readonly parameterTypeOids: readonly number[]
-  /** As the last ReadyForQuery says; undefined if there is none. */
-  readonly status: TransactionStatus | undefined
 }
 
 const NO_RESULT: ResultSet = { fields: [], rows: [], command: '', rowCount: null }
@@ -116,13 +108,10 @@ export function readAnswer(answer: Uint8Array): Answer {
 }
 
 class AnswerReader {
-  readonly #results: ResultSet[] = []
-  readonly #notices: MessageFields[] = []
+  #result: ResultSet = NO_RESULT
   #error: PostgresError | undefined
   #fields: readonly ResultField[] = []
   #rows: (string | null)[][] = []
-  #parameterTypeOids: number[] = []
-  #status: TransactionStatus | undefined
 
   message(type: number, body: BodyReader): void {
     switch (type) {
@@ -141,37 +130,21 @@ class AnswerReader {
       case BACKEND.errorResponse:
         this.#error ??= new PostgresError(readMessageFields(body))
         break
-      case BACKEND.noticeResponse:
-        this.#notices.push(readMessageFields(body))
-        break
-      case BACKEND.parameterDescription:
-        this.#parameterTypeOids = readList(body, () => body.int32() >>> 0)
-        break
-      case BACKEND.readyForQuery:
-        this.#status = readStatus(body.int8())
-        break
       default:
-        // What is said of portals, settings and copies means nothing to these callers.
+        // What is said of portals, settings, copies and the transaction is not for these callers.
         break
     }
   }
 
   answer(): Answer {
-    return {
-      results: this.#results,
-      result: this.#results.at(-1) ?? NO_RESULT,
-      error: this.#error,
-      notices: this.#notices,
-      parameterTypeOids: this.#parameterTypeOids,
-      status: this.#status,
-    }
+    return { result: this.#result, error: this.#error }
   }
 
   #finish(tag: string): void {
     const lastWord = tag.slice(tag.lastIndexOf(' ') + 1)
     const rowCount = /^[0-9]+$/.test(lastWord) ? Number(lastWord) : null
     const [command = ''] = tag.split(' ', 1)
-    this.#results.push({ fields: this.#fields, rows: this.#rows, command, rowCount })
+    this.#result = { fields: this.#fields, rows: this.#rows, command, rowCount }
     this.#fields = []
     this.#rows = []
   }
@@ -208,17 +181,4 @@ function readMessageFields(body: BodyReader): MessageFields {
     fields[String.fromCharCode(letter)] = body.string()
   }
   return fields
-}
-
-function readStatus(letter: number): TransactionStatus {
-  switch (letter) {
-    case 0x49:
-      return 'idle'
-    case 0x54:
-      return 'transaction'
-    case 0x45:
-      return 'failed'
-    default:
-      throw new PgnapError('PROTOCOL_VIOLATION', `unknown transaction status ${letter}`)
-  }
 }

@@ -3,15 +3,8 @@ import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { SeededRandom } from '../../base/random.ts'
-import { saslPrepare } from './sasl-prepare.ts'
-import {
-  ScramExchange,
-  fromBase64,
-  makeVerifier,
-  mockVerifier,
-  parseVerifier,
-  toBase64,
-} from './scram.ts'
+import { fromBase64, makeVerifier, toBase64 } from '../../router/scram-verifier.ts'
+import { ScramExchange, mockVerifier } from './scram.ts'
 
 const random = new SeededRandom(1)
 
@@ -38,8 +31,7 @@ suite('SCRAM-SHA-256', () => {
   test('the exchange of RFC 7677, section 3', async () => {
     const salt = fromBase64('W22ZaJ0SNY7soEsUEjb6gQ==')
     assert.ok(salt)
-    const verifier = parseVerifier(await makeVerifier('pencil', random, { salt }))
-    assert.ok(verifier)
+    const verifier = await makeVerifier('pencil', random, { salt })
     const exchange = new ScramExchange(verifier, random, '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0')
     assert.equal(
       exchange.first(Buffer.from('n,,n=user,r=rOprNGfwEbeRWgbNEkqO')),
@@ -55,8 +47,7 @@ suite('SCRAM-SHA-256', () => {
   })
 
   test('a right password passes and proves the server, a wrong one does not', async () => {
-    const verifier = parseVerifier(await makeVerifier('pässwörd\u00a0', random, { iterations: 5 }))
-    assert.ok(verifier)
+    const verifier = await makeVerifier('pässwörd\u00a0', random, { iterations: 5 })
     for (const [password, passes] of [
       ['pässwörd ', true],
       ['passwort', false],
@@ -120,34 +111,5 @@ suite('SCRAM-SHA-256', () => {
     assert.notDeepEqual(a.salt, b.salt)
     assert.equal(a.salt.length, 16)
     assert.equal(a.iterations, 4096)
-  })
-
-  test('only whole verifiers are read', async () => {
-    const whole = await makeVerifier('x', random, { iterations: 1 })
-    assert.match(whole, /^SCRAM-SHA-256\$1:[^$]+\$[^:]+:[^:]+$/)
-    assert.ok(parseVerifier(whole))
-    for (let length = 0; length < whole.length; length++) {
-      assert.equal(parseVerifier(whole.slice(0, length)), undefined)
-    }
-    assert.equal(parseVerifier(whole.replace('$1:', '$0:')), undefined)
-    assert.equal(parseVerifier('md5abc'), undefined)
-  })
-
-  test('base64 there and back, and nothing but base64', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ minLength: 1 }), (bytes) =>
-        assert.deepEqual(fromBase64(toBase64(bytes)), Uint8Array.from(bytes)),
-      ),
-    )
-    for (const bad of ['', 'A', 'AA=', 'AAA=A', 'AB==', '====', 'A A='])
-      assert.equal(fromBase64(bad), undefined, bad)
-  })
-
-  test('SASLprep: the examples of RFC 4013, section 3', () => {
-    assert.equal(saslPrepare('I\u00adX'), 'IX')
-    assert.equal(saslPrepare('user'), 'user')
-    assert.equal(saslPrepare('\u00aa'), 'a')
-    assert.equal(saslPrepare('\u2168'), 'IX')
-    assert.equal(saslPrepare('\u0007ä'), '\u0007ä', 'a forbidden password is used as it is')
   })
 })

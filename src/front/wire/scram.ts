@@ -7,69 +7,23 @@
  * The server keeps a verifier, never a password, and proves in its last message that it had one.
  * For a user that does not exist the exchange is played to its end with a verifier made up from the
  * name, so that the salt is the same at every attempt and nothing tells the two cases apart. Proofs
- * are compared in constant time. Only `crypto.subtle` is used, which exists on every host.
+ * are compared in constant time.
  */
-import { equalBytes, fromUtf8 } from '../../base/bytes.ts'
+import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { saslPrepare } from './sasl-prepare.ts'
+import {
+  KEY_BYTES,
+  SALT_BYTES,
+  SCRAM_ITERATIONS,
+  type Verifier,
+  fromBase64,
+  hmac,
+  sha256,
+  toBase64,
+} from '../../router/scram-verifier.ts'
 
-/** A stored secret taken apart. */
-export interface Verifier {
-  readonly iterations: number
-  readonly salt: Uint8Array<ArrayBuffer>
-  readonly storedKey: Uint8Array<ArrayBuffer>
-  readonly serverKey: Uint8Array<ArrayBuffer>
-}
-
-export interface VerifierOptions {
-  /** Rounds of PBKDF2. Default 4096, as Postgres's scram_iterations. */
-  readonly iterations?: number
-  /** Default: 16 bytes of `random`. */
-  readonly salt?: Uint8Array<ArrayBuffer>
-}
-
-const ITERATIONS = 4096
-const KEY_BYTES = 32
-const SALT_BYTES = 16
 const NONCE_BYTES = 18
-const VERIFIER = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/
-
-/**
- * What Postgres would store for `password`:
- * `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
- */
-export async function makeVerifier(
-  password: string,
-  random: Random,
-  options: VerifierOptions = {},
-): Promise<string> {
-  const iterations = options.iterations ?? ITERATIONS
-  const salt = options.salt ?? new Uint8Array(random.bytes(SALT_BYTES))
-  const raw = utf8(saslPrepare(password))
-  const key = await crypto.subtle.importKey('raw', raw, 'PBKDF2', false, ['deriveBits'])
-  const derivation = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations }
-  const salted = new Uint8Array(await crypto.subtle.deriveBits(derivation, key, KEY_BYTES * 8))
-  const storedKey = await sha256(await hmac(salted, utf8('Client Key')))
-  const serverKey = await hmac(salted, utf8('Server Key'))
-  const keys = `${toBase64(storedKey)}:${toBase64(serverKey)}`
-  return `SCRAM-SHA-256$${iterations}:${toBase64(salt)}$${keys}`
-}
-
-/** Reads the text form of a verifier; undefined if it is not one. */
-export function parseVerifier(text: string): Verifier | undefined {
-  const [, iterations, salt, storedKey, serverKey] = VERIFIER.exec(text) ?? []
-  const verifier = {
-    iterations: Number(iterations),
-    salt: fromBase64(salt ?? ''),
-    storedKey: fromBase64(storedKey ?? ''),
-    serverKey: fromBase64(serverKey ?? ''),
-  }
-  const { salt: bytes, storedKey: stored, serverKey: server } = verifier
-  if (!bytes || stored?.length !== KEY_BYTES || server?.length !== KEY_BYTES) return undefined
-  if (!(verifier.iterations >= 1)) return undefined
-  return { iterations: verifier.iterations, salt: bytes, storedKey: stored, serverKey: server }
-}
 
 /**
  * A verifier that no password fits, always the same for one `secret` and `user`.
@@ -81,7 +35,7 @@ export async function mockVerifier(
 ): Promise<Verifier> {
   const salt = await hmac(secret, utf8(`salt ${user}`))
   return {
-    iterations: ITERATIONS,
+    iterations: SCRAM_ITERATIONS,
     salt: salt.slice(0, SALT_BYTES),
     storedKey: await hmac(secret, utf8(`stored ${user}`)),
     serverKey: await hmac(secret, utf8(`server ${user}`)),
@@ -157,35 +111,6 @@ export function equalInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
     difference |= (a[index] as number) ^ (b[index] as number)
   }
   return difference === 0
-}
-
-export function toBase64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-}
-
-/** Strict: undefined unless `text` is exactly what {@link toBase64} would write. */
-export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (text === '' || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
-  return equalBytes(utf8(toBase64(bytes)), utf8(text)) ? bytes : undefined
-}
-
-/** As its own array: what the platform's cryptography takes may not lie in shared memory. */
-function utf8(text: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new TextEncoder().encode(text))
-}
-
-async function hmac(
-  key: Uint8Array<ArrayBuffer>,
-  message: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const algorithm = { name: 'HMAC', hash: 'SHA-256' }
-  const imported = await crypto.subtle.importKey('raw', key, algorithm, false, ['sign'])
-  return new Uint8Array(await crypto.subtle.sign('HMAC', imported, message))
-}
-
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
 }
 
 function malformed(what: string): PgnapError {

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
-import { FakeClient, FakeLink, say, split, summarize } from '../../../test/support/fake-gateway.ts'
+import { FakeClient, FakeLink, split, summarize } from '../../../test/support/fake-gateway.ts'
+import { say } from '../../../test/support/messages.ts'
 import { Session } from './session.ts'
 
 function open(later = false) {

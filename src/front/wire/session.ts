@@ -150,7 +150,7 @@ export class Session {
     if (!this.#closed) this.#send(messages)
   }
 
-  /** Interrupts the batch in flight. */
+  /** Ends the wait of the batch in flight; one that has begun goes on. */
   cancel(): void {
     if (!this.#closed) this.#client.cancel()
   }

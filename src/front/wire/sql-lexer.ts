@@ -14,7 +14,8 @@ const WORD = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y
 const NUMBER = /\.?[0-9][0-9A-Za-z_.]*/y
 const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y
 const PARAMETER = /\$[0-9]+/y
-const SKIP = /(?:\s+|--[^\n\r]*)+/y
+// What Postgres takes for blank; \s would add U+00A0 and U+FEFF, which begin a word.
+const SKIP = /(?:[ \t\n\r\f\v]+|--[^\n\r]*)+/y
 const COMMENT_MARK = /\/\*|\*\//g
 
 export class SqlLexer {

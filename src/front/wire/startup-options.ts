@@ -4,6 +4,7 @@
  * so each one is quoted here and nowhere else.
  */
 import { PgnapError } from '../../base/errors.ts'
+import { quoteIdentifier } from '../../base/sql-name.ts'
 
 /**
  * The settings inside the startup parameter `options`: `-c name=value`, `-cname=value`,
@@ -37,9 +38,8 @@ export function quoteLiteral(text: string): string {
   return text.includes('\\') ? `E${quoted}` : quoted
 }
 
-export function quoteIdentifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
-}
+// Blank is what Postgres takes for it, space and \t to \r: \s would add U+00A0 and U+FEFF.
+const BLANK = /^[ \t-\r]*$/
 
 /**
  * Settings whose values are lists of names: SET would take one quoted text for one name, so the
@@ -48,7 +48,7 @@ export function quoteIdentifier(name: string): string {
 const NAME_LISTS: ReadonlySet<string> = new Set(['search_path', 'temp_tablespaces'])
 
 function settingSql(name: string, value: string): string {
-  const names = NAME_LISTS.has(name) && value.trim() !== '' ? splitNames(value) : [value]
+  const names = NAME_LISTS.has(name) && !BLANK.test(value) ? splitNames(value) : [value]
   // A broken list goes to Postgres as one text by a way that reads it as a list, for its own error.
   if (!names) return `SELECT set_config(${quoteLiteral(name)},${quoteLiteral(value)},false)`
   return `SET ${quoteIdentifier(name)} TO ${names.map(quoteLiteral).join(',')}`
@@ -57,7 +57,7 @@ function settingSql(name: string, value: string): string {
 /** `a, "B c"` as [`a`, `B c`]; undefined if it is not a list of names. */
 function splitNames(list: string): string[] | undefined {
   const names: string[] = []
-  const element = /\s*(?:"((?:[^"]|"")+)"|([^\s",]+))\s*(,|$)/y
+  const element = /[ \t-\r]*(?:"((?:[^"]|"")+)"|([^ \t-\r",]+))[ \t-\r]*(,|$)/y
   for (;;) {
     const match = element.exec(list)
     if (!match) return undefined
@@ -68,7 +68,7 @@ function splitNames(list: string): string[] | undefined {
 
 function splitWords(options: string): string[] {
   const words: string[] = []
-  for (const match of options.matchAll(/(?:[^\s\\]|\\[\s\S])+/g)) {
+  for (const match of options.matchAll(/(?:[^ \t-\r\\]|\\[\s\S])+/g)) {
     words.push(match[0].replaceAll(/\\([\s\S])/g, '$1'))
   }
   return words

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../../base/limits.ts'
-import { say } from '../../../test/support/fake-gateway.ts'
-import { quoteIdentifier, quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
+import { quoteIdentifier } from '../../base/sql-name.ts'
+import { say } from '../../../test/support/messages.ts'
+import { quoteLiteral, settingsSql, splitOptions } from './startup-options.ts'
 import { parseStartup } from './startup.ts'
 
 function words(...numbers: number[]): Uint8Array {
@@ -100,6 +101,7 @@ suite('startup settings', () => {
       ['search_path', 'a, b'],
       ['x', '\\'],
     ])
+    assert.deepEqual(splitOptions('-c x=a\u00a0b\ufeff'), [['x', 'a\u00a0b\ufeff']])
     assert.throws(() => splitOptions('-c novalue'), /startup options/)
     assert.throws(() => splitOptions('-c'), /startup options/)
   })
@@ -111,6 +113,10 @@ suite('startup settings', () => {
     assert.equal(sql('search_path', ''), `SET "search_path" TO '';`)
     assert.equal(sql('search_path', 'a,,b'), `SELECT set_config('search_path','a,,b',false);`)
     assert.equal(sql(`x" TO 1; --`, `'; drop`), `SET "x"" TO 1; --" TO '''; drop';`)
+    assert.equal(
+      sql('search_path', 'a\u00a0b, \ufeff'),
+      `SET "search_path" TO 'a\u00a0b','\ufeff';`,
+    )
     assert.equal(settingsSql(new Map()), '')
   })
 

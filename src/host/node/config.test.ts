@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { type ConfigInput, readConfig, SETTINGS, validate } from './config.ts'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-config-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 
 const fileWith = (content: string): string => {
   const path = join(folder, 'config.json')

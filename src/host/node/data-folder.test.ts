@@ -2,8 +2,7 @@ import { strict as assert } from 'node:assert'
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess, SpawnSyncReturns } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
@@ -11,14 +10,9 @@ import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
 import { explainFolderError, openDataFolder, ownerUrl } from './data-folder.ts'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 10, 21, 5, 0, 0))
-
-function temporaryFolder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'pgnap-folder-'))
-  t.after(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
 
 function expectCode(code: ErrorCode, text: RegExp): (error: unknown) => boolean {
   return (error) => {
@@ -59,8 +53,8 @@ async function holdElsewhere(t: TestContext, path: string): Promise<ChildProcess
   return holder
 }
 
-test('a missing folder is made, private, with its folder of tenants', (t) => {
-  const path = join(temporaryFolder(t), 'a', 'b')
+test('a missing folder is made, private, with its folder of tenants', () => {
+  const path = join(testFolder(), 'a', 'b')
   using folder = openDataFolder({ path, clock })
   assert.equal(folder.path, path)
   assert.equal(folder.tenantsPath, join(path, 'tenants'))
@@ -68,8 +62,8 @@ test('a missing folder is made, private, with its folder of tenants', (t) => {
   assert.equal(statSync(path).mode & 0o077, 0)
 })
 
-test('a folder that was given up can be opened again', (t) => {
-  const path = temporaryFolder(t)
+test('a folder that was given up can be opened again', () => {
+  const path = testFolder()
   for (let round = 0; round < 3; round++) {
     const folder = openDataFolder({ path, clock })
     folder[Symbol.dispose]()
@@ -77,16 +71,16 @@ test('a folder that was given up can be opened again', (t) => {
   }
 })
 
-test('the same process cannot have a folder twice', (t) => {
-  const path = temporaryFolder(t)
+test('the same process cannot have a folder twice', () => {
+  const path = testFolder()
   using _first = openDataFolder({ path, clock })
   assert.throws(() => openDataFolder({ path, clock }), expectCode('DATA_FOLDER_IN_USE', /in use/))
   // The refused attempt must not have loosened the first one's lock.
   assert.match(tryElsewhere(path).stdout, /^DATA_FOLDER_IN_USE /)
 })
 
-test('a second process is told the id and the start of the first', (t) => {
-  const path = temporaryFolder(t)
+test('a second process is told the id and the start of the first', () => {
+  const path = testFolder()
   using _folder = openDataFolder({ path, clock })
   const { stdout } = tryElsewhere(path)
   assert.match(stdout, /^DATA_FOLDER_IN_USE /)
@@ -94,7 +88,7 @@ test('a second process is told the id and the start of the first', (t) => {
 })
 
 test('after kill -9 of the holder the folder is free', async (t) => {
-  const path = temporaryFolder(t)
+  const path = testFolder()
   const holder = await holdElsewhere(t, path)
   assert.throws(
     () => openDataFolder({ path, clock }),
@@ -106,8 +100,8 @@ test('after kill -9 of the holder the folder is free', async (t) => {
   assert.equal(folder.path, path)
 })
 
-test('an owner note that makes no sense does not hide that the folder is in use', (t) => {
-  const path = temporaryFolder(t)
+test('an owner note that makes no sense does not hide that the folder is in use', () => {
+  const path = testFolder()
   using _folder = openDataFolder({ path, clock })
   for (const note of ['', 'null', '{"pid":', '{"pid":1}']) {
     writeFileSync(join(path, 'pgnap.owner.json'), note)
@@ -118,16 +112,16 @@ test('an owner note that makes no sense does not hide that the folder is in use'
   }
 })
 
-test('a file instead of a folder is named as what it is', (t) => {
-  const path = join(temporaryFolder(t), 'file')
+test('a file instead of a folder is named as what it is', () => {
+  const path = join(testFolder(), 'file')
   writeFileSync(path, 'x')
   const refusal = expectCode('CONFIG_INVALID', /is not a folder/)
   assert.throws(() => openDataFolder({ path, clock }), refusal)
   assert.throws(() => openDataFolder({ path: join(path, 'below'), clock }), refusal)
 })
 
-test('a lock file of somebody else is not overwritten', (t) => {
-  const path = temporaryFolder(t)
+test('a lock file of somebody else is not overwritten', () => {
+  const path = testFolder()
   writeFileSync(
     join(path, 'pgnap.lock'),
     'not an SQLite file at all, but long enough to look at '.repeat(20),
@@ -136,8 +130,8 @@ test('a lock file of somebody else is not overwritten', (t) => {
   assert.throws(() => openDataFolder({ path, clock }), refusal)
 })
 
-test('a folder that this user may not write', (t) => {
-  const path = join(temporaryFolder(t), 'locked')
+test('a folder that this user may not write', () => {
+  const path = join(testFolder(), 'locked')
   openDataFolder({ path, clock })[Symbol.dispose]()
   chmodSync(path, 0o500)
   const refusal = expectCode('CONFIG_INVALID', /cannot be written by this user/)
@@ -168,7 +162,7 @@ test('what a disk may answer becomes an error that says what to do', () => {
 })
 
 test('the owner tells others where it answers, for as long as it holds the folder', () => {
-  const path = join(mkdtempSync(join(tmpdir(), 'pgnap-owner-')), 'data')
+  const path = join(testFolder(), 'data')
   const folder = openDataFolder({ path, clock: new ManualClock() })
   assert.equal(ownerUrl(path), undefined)
   folder.announce('http://127.0.0.1:6480')

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { makeVerifier } from '../../front/wire/scram.ts'
 import { Credentials } from '../../router/credentials.ts'
+import { makeVerifier } from '../../router/scram-verifier.ts'
 import type { Config } from './config.ts'
 
 /**

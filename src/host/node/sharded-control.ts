@@ -12,6 +12,7 @@ import type {
   PoolFacts,
   Statement,
   TenantFacts,
+  TenantPage,
   TenantState,
   Tier,
 } from '../../front/control.ts'
@@ -54,13 +55,13 @@ export class ShardedControl implements Control {
   async listTenants(page: {
     readonly after?: string
     readonly limit: number
-  }): Promise<TenantFacts[]> {
+  }): Promise<TenantPage> {
     const { after, limit } = page
-    const { tenants } = await this.#folder.list({
+    const { tenants: found, next } = await this.#folder.list({
       limit,
       ...(after === undefined ? {} : { after: after as TenantName }),
     })
-    const byShard = Map.groupBy(tenants, ({ name }) => this.#shards.indexOf(name))
+    const byShard = Map.groupBy(found, ({ name }) => this.#shards.indexOf(name))
     const states = new Map<string, Pick<TenantFacts, 'state' | 'clients'>>()
     await Promise.all(
       [...byShard].map(async ([index, owned]) => {
@@ -71,7 +72,7 @@ export class ShardedControl implements Control {
         })
       }),
     )
-    return tenants.map(({ name, createdAtMs, storedBytes }) => ({
+    const tenants = found.map(({ name, createdAtMs, storedBytes }) => ({
       name,
       state: states.get(name)?.state ?? 'cold',
       shard: this.#shards.indexOf(name),
@@ -79,6 +80,7 @@ export class ShardedControl implements Control {
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }))
+    return { tenants, next }
   }
 
   async showTenant(tenant: string): Promise<TenantFacts> {

@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { ManualClock } from '../../base/clock.ts'
-import type { Fingerprint } from '../../base/ids.ts'
+import { test } from 'node:test'
 import { Store } from '../../store/store.ts'
 import { Template } from '../../store/template.ts'
 import { sqliteError } from './sqlite-medium-error.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { storeOptions } from '../../../test/support/store-options.ts'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'pgnap-sqlite-'))
-after(() => rmSync(folder, { recursive: true }))
+const folder = testFolder()
 
 test('a file that is open is refused to others at once', () => {
   const path = join(folder, 'locked.db')
@@ -40,17 +38,7 @@ test('opening a file that is there writes nothing', () => {
 
 test('an empty tenant is one file of at most 32 KB after closing', () => {
   const path = join(folder, 'empty.db')
-  const template = Template.empty()
-  const engine = {
-    fingerprint: 'test' as Fingerprint,
-    postgresMajor: 18,
-    templateId: template.id,
-  }
-  const store = Store.open(new NodeSqliteMedium(path), {
-    clock: new ManualClock(),
-    engine,
-    templates: { get: () => template },
-  })
+  const store = Store.open(new NodeSqliteMedium(path), storeOptions(Template.empty()))
   store.close()
   store.close()
   assert.deepEqual(

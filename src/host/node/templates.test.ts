@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { PgnapError } from '../../base/errors.ts'
 import { utf8 } from '../../base/bytes.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
@@ -11,9 +10,9 @@ import { TenantFiles } from '../../store/tenant-files.ts'
 import { systemClock } from './clock.ts'
 import { StoreFactory, type StoreFactoryOptions } from './store-factory.ts'
 import { TemplateShelf } from './templates.ts'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
 
-const dataPath = mkdtempSync(join(tmpdir(), 'pgnap-templates-'))
-after(() => rmSync(dataPath, { recursive: true }))
+const dataPath = testFolder()
 mkdirSync(join(dataPath, 'templates'))
 mkdirSync(join(dataPath, 'tenants'))
 

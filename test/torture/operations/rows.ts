@@ -47,28 +47,50 @@ function newRow(session: Session, { table }: Target): Row {
   return someRow(session.random, freshId(session.random, table.rows), table.columns)
 }
 
-const insert: Operation = {
-  name: 'insert',
-  weight: 10,
-  run: async (session) => {
-    const target = await roomyTable(session)
-    const row = newRow(session, target)
-    const after = withRows(session.domain.expected, target.name, { put: [row] })
-    await session.settle(`insert into ${target.name} values ${valuesText(row)}`, after)
-  },
+/** Puts one row, of `rowOf`, into a table with room for it, in the way of `send`. */
+function insertion(
+  name: string,
+  weight: number,
+  send: (session: Session, target: Target, row: Row, after: DomainState) => Promise<unknown>,
+  rowOf: (session: Session, target: Target) => Row = newRow,
+): Operation {
+  return {
+    name,
+    weight,
+    run: async (session) => {
+      const target = await roomyTable(session)
+      const row = rowOf(session, target)
+      const after = withRows(session.domain.expected, target.name, { put: [row] })
+      await send(session, target, row, after)
+    },
+  }
 }
 
-/** Through a named prepared statement. */
-const insertPrepared: Operation = {
-  name: 'insertPrepared',
-  weight: 10,
-  run: async (session) => {
-    const target = await roomyTable(session)
-    const row = newRow(session, target)
-    const after = withRows(session.domain.expected, target.name, { put: [row] })
-    await session.settleBytes(...preparedInsert(session, target, row), after)
-  },
+function settleInsert(
+  session: Session,
+  { name }: Target,
+  row: Row,
+  after: DomainState,
+): Promise<unknown> {
+  return session.settle(`insert into ${name} values ${valuesText(row)}`, after)
 }
+
+const insert = insertion('insert', 10, settleInsert)
+
+/** Through a named prepared statement. */
+const insertPrepared = insertion('insertPrepared', 10, (session, target, row, after) =>
+  session.settleBytes(...preparedInsert(session, target, row), after),
+)
+
+const insertOverHttp = insertion('insertOverHttp', 3, (session, target, row, after) =>
+  session.settleOverHttp(insertText(target, row), row, after),
+)
+
+/** A row of several pages, kept out of line. */
+const insertBig = insertion('insertBig', 3, settleInsert, (session, target) => {
+  const [id = null, , ...others] = newRow(session, target)
+  return [id, bigText(session.random), ...others]
+})
 
 function insertText(target: Target, row: Row): string {
   const places = row.map((_, index) => (index === 0 ? '$1::bigint' : `$${index + 1}`))
@@ -99,17 +121,6 @@ const pipeline: Operation = {
       messages.push({ bytes, after })
     }
     await session.pipeline(messages)
-  },
-}
-
-const insertOverHttp: Operation = {
-  name: 'insertOverHttp',
-  weight: 3,
-  run: async (session) => {
-    const target = await roomyTable(session)
-    const row = newRow(session, target)
-    const after = withRows(session.domain.expected, target.name, { put: [row] })
-    await session.settleOverHttp(insertText(target, row), row, after)
   },
 }
 
@@ -144,26 +155,13 @@ const copy: Operation = {
     const after = withRows(session.domain.expected, target.name, { put })
     const lines = put.map((row) => `${row.map(copyValue).join('\t')}\n`)
     const sql = `copy ${target.name} from stdin`
-    await session.settleBytes(sql, new Uint8Array(), after, lines.join(''))
+    await session.settleCopy(sql, lines.join(''), after)
   },
 }
 
 function copyValue(value: string | null): string {
   if (value === null) return '\\N'
   return value.replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n')
-}
-
-/** A row of several pages, kept out of line. */
-const insertBig: Operation = {
-  name: 'insertBig',
-  weight: 3,
-  run: async (session) => {
-    const target = await roomyTable(session)
-    const [id = null, , ...others] = newRow(session, target)
-    const row: Row = [id, bigText(session.random), ...others]
-    const after = withRows(session.domain.expected, target.name, { put: [row] })
-    await session.settle(`insert into ${target.name} values ${valuesText(row)}`, after)
-  },
 }
 
 const update: Operation = {

@@ -4,6 +4,7 @@ import { closeSync, openSync } from 'node:fs'
 import { test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
 import { ManualClock } from '../../../base/clock.ts'
+import { LIMITS } from '../../../base/limits.ts'
 import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { ByteRing } from './byte-ring.ts'
 import { CELL, NO_BYTES, RECORD } from './protocol.ts'
@@ -18,6 +19,7 @@ interface Shard {
   readonly received: ReceivedConnections
   readonly events: string[]
   readonly links: Link[]
+  readonly clock: ManualClock
 }
 
 /** A shard in this thread, whose main thread is the test. */
@@ -36,12 +38,13 @@ function startShard(first: (link: Link) => void = () => {}): Shard {
     linkDrained: () => events.push('drained'),
     linkClosed: () => events.push('closed'),
   }
-  const received = receiveConnections({ ends, clock: new ManualClock() }, (link) => {
+  const clock = new ManualClock()
+  const received = receiveConnections({ ends, clock }, (link) => {
     links.push(link)
     first(link)
     return receiver
   })
-  return { main: port1, ends, received, events, links }
+  return { main: port1, ends, received, events, links, clock }
 }
 
 /** What the shard has sent by ring so far, as kind and text. */
@@ -129,6 +132,31 @@ test('by ring: without credit no more than a window is sent', async () => {
   assert.deepEqual(last, [RECORD.data, 'bye'])
   shard.received.close()
   assert.deepEqual(shard.events, ['receive hello', 'closed'])
+})
+
+test('by ring: last bytes may flow for long; who takes none of them is cut off', async () => {
+  const shard = startShard()
+  const { clock } = shard
+  const toShard = await openOverRing(shard)
+  const [link] = shard.links
+  assert.ok(link)
+  link.write(new Uint8Array(3 * LIMITS.ringWindowBytes))
+  link.end()
+  const credit = Buffer.alloc(4)
+  credit.writeUInt32LE(LIMITS.ringWindowBytes / 2)
+  for (let round = 0; round < 3; round++) {
+    toShard.push(9, RECORD.credit, credit)
+    while (!toShard.isEmpty) await turn()
+    clock.advance(LIMITS.lingerMs)
+  }
+  assert.ok(sent(shard).every(([kind]) => kind !== RECORD.destroy))
+  clock.advance(LIMITS.lingerMs)
+  assert.deepEqual(
+    sent(shard).map(([kind]) => kind),
+    [RECORD.destroy],
+  )
+  assert.equal(link.bufferedBytes, 0)
+  shard.received.close()
 })
 
 test('a channel sends in order what the ring had no room for', async () => {

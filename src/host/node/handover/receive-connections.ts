@@ -110,7 +110,8 @@ class ConnectionTable implements ReceivedConnections {
 
   #open(offer: ToShard & { kind: 'open' }): void {
     const { connection } = offer
-    const link = new RingLink({ connection, channel: this.#channel })
+    const { clock, lingerMs } = this.#options
+    const link = new RingLink({ connection, channel: this.#channel, clock, lingerMs })
     this.#carried.set(connection, link)
     this.#begin(link, offer, () => void this.#carried.delete(connection))
   }

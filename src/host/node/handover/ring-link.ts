@@ -5,8 +5,14 @@
  * most a window of its bytes is on the way, the rest waits here, where `bufferedBytes` shows it to
  * the front. Main gives credit back as the client's socket takes bytes.
  *
+ * After `end` the client has `lingerMs` to take something of what waits here, again and again while
+ * it does; when all of it is with main, main watches the socket in the same way. What is seen from
+ * here is credit, so a client that takes less than a window in `lingerMs` counts as one that takes
+ * nothing.
+ *
  * `linkClosed` always comes from main's word that the socket is closed, whoever closed it.
  */
+import type { Clock, Timer } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { RECORD } from './protocol.ts'
@@ -15,11 +21,17 @@ import type { RingChannel } from './ring-channel.ts'
 export interface RingLinkOptions {
   readonly connection: number
   readonly channel: RingChannel
+  readonly clock: Clock
+  /** Default `LIMITS.lingerMs`. */
+  readonly lingerMs?: number | undefined
 }
 
 export class RingLink implements Link {
   readonly #connection: number
   readonly #channel: RingChannel
+  readonly #clock: Clock
+  readonly #lingerMs: number
+  #lingerTimer: Timer | undefined
   #receiver: LinkReceiver | undefined
   #state: 'open' | 'ending' | 'over' = 'open'
   #creditBytes: number = LIMITS.ringWindowBytes
@@ -37,6 +49,8 @@ export class RingLink implements Link {
   constructor(options: RingLinkOptions) {
     this.#connection = options.connection
     this.#channel = options.channel
+    this.#clock = options.clock
+    this.#lingerMs = options.lingerMs ?? LIMITS.lingerMs
   }
 
   /** Begins to tell `receiver` what happens. Main reads from our first word on. */
@@ -65,7 +79,8 @@ export class RingLink implements Link {
     if (lastBytes) this.write(lastBytes)
     this.#state = 'ending'
     this.#held = []
-    if (this.#queue.length === 0) this.#channel.send(this.#connection, RECORD.end)
+    if (this.#queue.length === 0) this.#sendEnd()
+    else this.#linger(Number.POSITIVE_INFINITY)
   }
 
   destroy(): void {
@@ -144,8 +159,19 @@ export class RingLink implements Link {
       }
       this.#queue.shift()
     }
-    if (this.#state === 'ending') this.#channel.send(this.#connection, RECORD.end)
+    if (this.#state === 'ending') this.#sendEnd()
     else this.#receiver?.linkDrained()
+  }
+
+  #sendEnd(): void {
+    this.#lingerTimer?.cancel()
+    this.#channel.send(this.#connection, RECORD.end)
+  }
+
+  #linger(queuedBefore: number): void {
+    const queued = this.#queuedBytes
+    if (queued >= queuedBefore) this.destroy()
+    else this.#lingerTimer = this.#clock.setTimer(this.#lingerMs, () => this.#linger(queued))
   }
 
   #sendWithinCredit(bytes: Uint8Array): number {
@@ -157,6 +183,7 @@ export class RingLink implements Link {
 
   #giveUp(): void {
     this.#state = 'over'
+    this.#lingerTimer?.cancel()
     this.#queue = []
     this.#queuedBytes = 0
     this.#held = []

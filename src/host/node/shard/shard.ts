@@ -147,13 +147,16 @@ export class Shard implements ShardApi {
     return (1 + this.#dependencies.random.below(turns)) * config.shards + index
   }
 
-  async query(tenant: string, { sql, parameters }: Statement): Promise<Answer> {
+  async query(tenant: string, statement: Statement): Promise<Answer> {
     const startMs = this.#dependencies.clock.monotonicMs()
     const client = await this.#connectInternally(tenant)
     try {
       client.measure()
       const routeMs = this.#dependencies.clock.monotonicMs() - startMs
-      const { result, error } = readAnswer(await client.run(queryMessages(sql, parameters), true))
+      const messages = queryMessages(statement.sql, statement.parameters)
+      const answer = await client.run(messages, true)
+      checkSize(answer, statement)
+      const { result, error } = readAnswer(answer)
       if (error) throw error
       const {
         queueMs = 0,
@@ -227,7 +230,6 @@ export class Shard implements ShardApi {
       tenant,
       user: 'postgres',
       applicationName: 'pgnap',
-      parameters: new Map(),
       processId: 0,
       // A client of one statement has nothing to be told between batches.
       events: { messages: () => {}, lost: () => {} },
@@ -241,4 +243,13 @@ export class Shard implements ShardApi {
       if (isMeant && equalInConstantTime(connection.secret, secret)) connection.cancel()
     }
   }
+}
+
+function checkSize(answer: Uint8Array, { answerBytesMax = Infinity }: Statement): void {
+  if (answer.length <= answerBytesMax) return
+  throw new PgnapError(
+    'ANSWER_TOO_LARGE',
+    `the backend answered ${answer.length} bytes, more than the ${answerBytesMax} allowed`,
+    { hint: 'add a limit clause, or read large results over the Postgres wire protocol' },
+  )
 }

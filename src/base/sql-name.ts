@@ -1,0 +1,4 @@
+/** `name` as SQL takes it, whatever is in it. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -1,0 +1,41 @@
+import { ClientEntry } from '../../src/pool/pool-model.ts'
+import type { TenantEntry } from '../../src/pool/pool-model.ts'
+import type { World } from './pool-world.ts'
+
+/** Equal fingerprints: nothing that could still happen differs. */
+export function fingerprintOf(world: World): string {
+  const { state, nowMs } = world
+  const ago = (atMs: number): number => Math.max(-60, atMs - nowMs)
+  const id = (client: ClientEntry): number => world.clients.indexOf(client)
+  const ids = (clients: Iterable<ClientEntry>): number[] => [...clients].map(id)
+  const names = (tenants: Iterable<TenantEntry>): string[] => [...tenants].map((each) => each.name)
+  const tenants = [
+    ...new Set([...world.clients.map((each) => each.tenant), ...state.tenants.values()]),
+  ]
+  return JSON.stringify([
+    tenants.map((each) => [
+      each.phase,
+      each.holder instanceof ClientEntry ? id(each.holder) : each.holder,
+      ids(each.waiting),
+      each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
+      each.maintenanceDue,
+      [each.sessionUsed, each.served, each.abortDue, each.discardDue],
+    ]),
+    world.clients.map((each) => [
+      each.phase,
+      each.leaving,
+      each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
+    ]),
+    world.left,
+    ids(state.waitingByAge),
+    names(state.slotQueue),
+    [...state.slots].map((slot) => slot.tenant?.name),
+    [
+      world.creating,
+      state.pressure,
+      Math.max(0, state.createAfterMs - nowMs),
+      Math.min(100, world.timerAtMs - nowMs),
+    ],
+    [world.boots, world.evictions, world.cleaning, world.maintaining].map(names),
+  ])
+}
