@@ -5,7 +5,7 @@
  */
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
-import type { EvictionReason, TenantPhase } from './pool-model.ts'
+import type { EvictionReason, SlotEntry, TenantPhase } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
 
 /** Counters of one pool since it was made. */
@@ -69,11 +69,11 @@ export interface PoolStatistics {
   readonly commit: HistogramData
 }
 
-/** Puts the picture together. @param memoryBytes of all slots */
+/** Puts the picture together. */
 export function poolStatistics(
   state: PoolState,
   counters: PoolCounters,
-  memoryBytes: number,
+  slots: ReadonlyMap<SlotEntry, { readonly memoryBytes: number }>,
 ): PoolStatistics {
   const phases = { cold: 0, waking: 0, awake: 0, draining: 0, napping: 0, asleep: 0 }
   let connected = 0
@@ -81,6 +81,8 @@ export function poolStatistics(
     phases[tenant.phase]++
     connected += tenant.clientCount
   }
+  let memoryBytes = 0
+  for (const slot of slots.values()) memoryBytes += slot.memoryBytes
   const inUse = [...state.slots].filter((slot) => slot.tenant).length
   const { requests, hits } = counters
   return {

@@ -37,8 +37,8 @@ import type { PoolOptions } from './pool-options.ts'
 import { batchFailure, rejectionError, shuttingDown } from './pool-rejection.ts'
 import { captureSession, restoreSession } from './session-carry.ts'
 import { PoolState } from './pool-state.ts'
-import { PoolCounters, poolStatistics } from './pool-statistics.ts'
-import type { PoolStatistics } from './pool-statistics.ts'
+import { type PoolOverview, poolOverview } from './pool-overview.ts'
+import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
 import type { OpenTenant, TenantSource } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
@@ -97,9 +97,7 @@ export class Pool implements ClientHost {
     return client
   }
 
-  /**
-   * Where a tenant is. Whether it exists is a question for the directory: unknown ones are cold.
-   */
+  /** Where a tenant is. Whether it exists the directory knows: unknown ones are cold. */
   phaseOf(tenant: TenantName): TenantPhase {
     return this.#state.tenants.get(tenant)?.phase ?? 'cold'
   }
@@ -154,9 +152,11 @@ export class Pool implements ClientHost {
   }
 
   statistics(): PoolStatistics {
-    let memoryBytes = 0
-    for (const slot of this.#slots.values()) memoryBytes += slot.memoryBytes
-    return poolStatistics(this.#state, this.#counters, memoryBytes)
+    return poolStatistics(this.#state, this.#counters, this.#slots)
+  }
+
+  overview(): PoolOverview {
+    return poolOverview(this.#state, this.#slots, this.#clock.monotonicMs())
   }
 
   /**

@@ -100,6 +100,10 @@ export interface BackendClient {
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
+   * Monotonic time since which the run in flight waits for its turn; undefined if it does not wait.
+   */
+  readonly waitingSinceMs?: number | undefined
+  /**
    * Interrupts what this client runs or waits for; the run in flight then answers with SQLSTATE
    * 57014. Does nothing when nothing is in flight. May come at any time.
    */

@@ -7,6 +7,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
+import type { Peer } from '../../front/control.ts'
 import { ENCRYPTION_REFUSED, errorResponse } from '../../front/wire/server-messages.ts'
 import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
 import { parseTenantAddress } from '../../router/tenant-name.ts'
@@ -59,10 +60,20 @@ function accept(socket: Socket, options: WireListenerOptions): void {
     return
   }
   readRoute({ socket, clock, peek: peekFor(shards) }, (shard, initialBytes) => {
-    if (handover.hand(socket, shard, null, initialBytes)) return
+    if (handover.hand(socket, shard, peerOf(socket), initialBytes)) return
     // The shard's thread is being replaced: the client is told to come again.
     socket.end(errorResponse(notThere(), 'FATAL'), () => socket.destroy())
   })
+}
+
+/** Read once and kept: of a socket that has been reset nothing can be read any more. */
+function peerOf(socket: Socket): Peer {
+  return {
+    address: socket.remoteAddress ?? '',
+    port: socket.remotePort ?? 0,
+    localAddress: socket.localAddress ?? '',
+    localPort: socket.localPort ?? 0,
+  }
 }
 
 /** Tells the shard of one connection from its first bytes. */
