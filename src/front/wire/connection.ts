@@ -81,6 +81,8 @@ export class WireConnection implements LinkReceiver {
   #session: Session | undefined
   /** Undefined before the startup packet. */
   #packet: StartupPacket | undefined
+  /** Whoever is being greeted, or has been. */
+  #client: BackendClient | undefined
   /** Who waits for the next password message. */
   #passwordWanted: ((body: Uint8Array) => void) | undefined
   readonly #encryptionRefused = { ssl: false, gssenc: false }
@@ -114,13 +116,14 @@ export class WireConnection implements LinkReceiver {
 
   /** What an administrator is shown of this connection. */
   facts(): ClientFacts {
-    const waitingSinceMs = this.#session?.waitingSinceMs
+    // A client may have to wait in its greeting too, for its settings.
+    const waitingSinceMs = (this.#session ?? this.#client)?.waitingSinceMs
     const { clock, peer } = this.#options
     return {
       database: this.#packet?.database ?? '',
       user: this.#packet?.user ?? '',
       applicationName: this.#packet?.parameters.get('application_name') ?? '',
-      state: this.#session?.state ?? 'login',
+      state: this.#session?.state ?? (waitingSinceMs === undefined ? 'login' : 'waiting'),
       waitMs: waitingSinceMs === undefined ? 0 : clock.monotonicMs() - waitingSinceMs,
       connectedMs: this.#connectedMs,
       processId: this.#processId,
@@ -275,6 +278,7 @@ export class WireConnection implements LinkReceiver {
         lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
       },
     })
+    this.#client = client
     try {
       await this.#greet(client, packet)
     } catch (error) {

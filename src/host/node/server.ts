@@ -5,11 +5,14 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
+import { AdminConsole } from './admin-console.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { loadEngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
+import { readCredentials } from './read-credentials.ts'
+import { systemRandom } from './random.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
@@ -52,26 +55,40 @@ export interface RunningServer {
  * @throws PgnapError DATA_FOLDER_IN_USE, CONFIG_INVALID, ENGINE_ASSETS_INVALID, STORE_IO
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
+  const credentials = readCredentials(config, systemRandom)
+  // Awaited by the listeners, which come later.
+  credentials.catch(() => {})
   const backend = await startBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
   try {
+    const adminConsole = new AdminConsole({
+      control,
+      config,
+      credentials,
+      version: options.version,
+      clock: systemClock,
+      random: systemRandom,
+      log: options.log,
+    })
     const wire = (listening = await listenForWire({
       host: config.host,
       port: config.port,
       connectionsMax: config.connectionsMax,
       handover,
       shards,
+      adminConsole,
       clock: systemClock,
       log: options.log,
     }))
     // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = await listenForHttp(config, control, options)
+    const http = await listenForHttp(config, control, { ...options, credentials })
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
+      adminConsole.close()
       await backend.drain()
       await http.close()
     }
