@@ -26,6 +26,8 @@ export interface AdminConsoleOptions {
   /** Undefined under `trust`. */
   readonly credentials: Promise<Credentials | undefined>
   readonly version: string
+  /** When the server was started, in milliseconds since 1970. */
+  readonly startedMs: number
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -37,14 +39,14 @@ export class AdminConsole {
   readonly #connections = new Set<WireConnection>()
 
   constructor(options: AdminConsoleOptions) {
-    const { control, config, credentials, version, clock, log } = options
+    const { control, config, credentials, version, startedMs, clock, log } = options
     this.#options = options
     const sources: ConsoleSources = {
       control,
       clock,
       version,
       serverVersion: POSTGRES_VERSION,
-      startedMs: clock.nowMs(),
+      startedMs,
       settings: settingFacts(config),
       userCount: async () => (await credentials)?.userCount ?? 0,
       clients: () => Array.from(this.#connections, (connection) => connection.facts()),
@@ -59,6 +61,8 @@ export class AdminConsole {
 
   /** Takes over a socket of which `initialBytes` have been read, with reading paused. */
   serve(socket: Socket, peer: Peer, initialBytes: Uint8Array): void {
+    // It says nothing any more, so nobody would hear of its end.
+    if (socket.destroyed) return
     const { clock, random, log } = this.#options
     const link = new SocketLink({ socket, clock })
     if (this.#connections.size >= LIMITS.consoleConnectionsMax) {

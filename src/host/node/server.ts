@@ -5,18 +5,18 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
-import { AdminConsole } from './admin-console.ts'
+import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { loadEngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
-import { readCredentials } from './read-credentials.ts'
 import { systemRandom } from './random.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
+import { LazyConsole } from './lazy-console.ts'
 import { keepTemplate } from './templates.ts'
 import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
@@ -55,18 +55,20 @@ export interface RunningServer {
  * @throws PgnapError DATA_FOLDER_IN_USE, CONFIG_INVALID, ENGINE_ASSETS_INVALID, STORE_IO
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
-  const credentials = readCredentials(config, systemRandom)
+  const startedMs = systemClock.nowMs()
+  const credentials = loadCredentials(config)
   // Awaited by the listeners, which come later.
   credentials.catch(() => {})
   const backend = await startBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
   try {
-    const adminConsole = new AdminConsole({
+    const adminConsole = new LazyConsole({
       control,
       config,
       credentials,
       version: options.version,
+      startedMs,
       clock: systemClock,
       random: systemRandom,
       log: options.log,
@@ -150,6 +152,13 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
   }
   const announce = (url: string): void => folder.announce(url)
   return { control, shards, handover, announce, drain, [Symbol.asyncDispose]: drain }
+}
+
+/** Only a server with passwords needs the code that reads them. */
+async function loadCredentials(config: Config): Promise<Credentials | undefined> {
+  if (config.auth === 'trust') return undefined
+  const { readCredentials } = await import('./read-credentials.ts')
+  return readCredentials(config, systemRandom)
 }
 
 async function loadSettings(

@@ -26,14 +26,17 @@ export interface WireListenerOptions {
   readonly handover: Handover
   readonly shards: ShardSet
   /** Without it the name `pgnap` is refused by a shard, as any that no tenant may have. */
-  readonly adminConsole?: AdminConsole
+  readonly adminConsole?: ConsoleDoor
   readonly clock: Clock
   readonly log: Log
 }
 
+/** What leads to the admin console, loaded or not. */
+type ConsoleDoor = Pick<AdminConsole, 'serve' | 'cancel'>
+
 type Route =
   | { readonly to: 'shard'; readonly index: number }
-  | { readonly to: 'console'; readonly adminConsole: AdminConsole }
+  | { readonly to: 'console'; readonly adminConsole: ConsoleDoor }
 
 export interface Address {
   readonly host: string
