@@ -1,6 +1,6 @@
 /**
- * The tables that PgBouncer has too, with the columns of PgBouncer 1.24 in its order, so that its
- * exporters and dashboards work.
+ * The tables that PgBouncer has too, with the columns of PgBouncer 1.24 and 1.25 in its order, so
+ * that its exporters and dashboards work.
  *
  * Its words mean here: a database is a tenant, a server connection is a slot, a pool is a tenant
  * that has clients or a slot. What pgnap does not count is 0 (docs/wire.md lists it), because
@@ -188,11 +188,17 @@ const SERVERS = table<SocketRow>(
 
 // Statistics
 
+/** PgBouncer calls some of its counters differently in each table. */
 interface Counter {
-  /** As STATS_TOTALS calls it; STATS has `total_` before it unless `total` says otherwise. */
+  /** In STATS_TOTALS and STATS_AVERAGES; in the others with `total_` and `avg_` before it. */
   readonly plain: string
+  /** In STATS. */
   readonly total?: string
   readonly average?: string
+  /** In STATS_AVERAGES. */
+  readonly plainAverage?: string
+  /** In TOTALS, without what stands before it. */
+  readonly internal?: string
   readonly of: (pool: PoolFacts) => number
   /** What its average is taken over. Default: the seconds since the start. */
   readonly per?: (pool: PoolFacts) => number
@@ -202,8 +208,20 @@ const COUNTERS: readonly Counter[] = [
   { plain: 'server_assignment_count', of: ({ wake }) => wake.count },
   { plain: 'xact_count', of: zero },
   { plain: 'query_count', of: ({ requests }) => requests },
-  { plain: 'bytes_received', total: 'total_received', average: 'avg_recv', of: zero },
-  { plain: 'bytes_sent', total: 'total_sent', average: 'avg_sent', of: zero },
+  {
+    plain: 'bytes_received',
+    total: 'total_received',
+    average: 'avg_recv',
+    internal: 'client_bytes',
+    of: zero,
+  },
+  {
+    plain: 'bytes_sent',
+    total: 'total_sent',
+    average: 'avg_sent',
+    internal: 'server_bytes',
+    of: zero,
+  },
   { plain: 'xact_time', of: zero },
   {
     plain: 'query_time',
@@ -211,10 +229,14 @@ const COUNTERS: readonly Counter[] = [
     per: ({ execute }) => execute.count,
   },
   { plain: 'wait_time', of: ({ wait }) => wait.totalMs * 1000, per: ({ wait }) => wait.count },
-  { plain: 'client_parse_count', of: zero },
-  { plain: 'server_parse_count', of: zero },
-  { plain: 'bind_count', of: zero },
+  prepared('client_parse_count'),
+  prepared('server_parse_count'),
+  prepared('bind_count'),
 ]
+
+function prepared(plain: string): Counter {
+  return { plain, plainAverage: `avg_${plain}`, internal: `ps_${plain}`, of: zero }
+}
 
 interface Statistics {
   readonly pool: PoolFacts
@@ -249,15 +271,18 @@ function averages(nameOf: (counter: Counter) => string): ColumnOf<Statistics>[] 
   )
 }
 
-const STATS_COLUMNS = [ALL, ...totals(totalName), ...averages(averageName)]
-const STATS = table('requests and their times, since the start', readStatistics, STATS_COLUMNS)
+const STATS = table('requests and their times, since the start', readStatistics, [
+  ALL,
+  ...totals(totalName),
+  ...averages(averageName),
+])
 const STATS_TOTALS = table('the totals of STATS', readStatistics, [
   ALL,
   ...totals(({ plain }) => plain),
 ])
 const STATS_AVERAGES = table('the averages of STATS', readStatistics, [
   ALL,
-  ...averages(({ plain }) => plain),
+  ...averages(({ plain, plainAverage = plain }) => plainAverage),
 ])
 
 // Lists of names and values
@@ -270,9 +295,11 @@ const TOTALS = table<Pair>(
   'STATS with a row for each number',
   async (sources) => {
     const statistics = await readStatistics(sources)
-    return STATS_COLUMNS.slice(1).flatMap(({ name, of }) =>
-      statistics.map((row): Pair => [name, of(row)]),
-    )
+    const numbers = [
+      ...totals(({ plain, internal = plain }) => `total_${internal}`),
+      ...averages(({ plain, internal = plain }) => `avg_${internal}`),
+    ]
+    return numbers.flatMap(({ name, of }) => statistics.map((row): Pair => [name, of(row)]))
   },
   [column('name', 'text', first), column('value', 'int8', second)],
 )

@@ -19,7 +19,7 @@ async function show(name: string, sources = consoleSources()): Promise<Record<st
 const namesOf = (name: string): string =>
   (TABLES[name]?.columns ?? []).map((column) => column.name).join(' ')
 
-test('the columns of PgBouncer 1.24, in its order', () => {
+test('the columns of PgBouncer 1.24 and 1.25, in its order', () => {
   assert.equal(
     namesOf('pools'),
     'database user cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active ' +
@@ -37,6 +37,7 @@ test('the columns of PgBouncer 1.24, in its order', () => {
   )
   assert.match(namesOf('stats_totals'), /^database server_assignment_count xact_count query_count /)
   assert.match(namesOf('stats_totals'), / bytes_received bytes_sent xact_time /)
+  assert.match(namesOf('stats_averages'), / wait_time avg_client_parse_count /)
   const sockets =
     'type user database replication state addr port local_addr local_port connect_time ' +
     'request_time wait wait_us close_needed ptr link remote_pid tls application_name ' +
@@ -110,6 +111,14 @@ test('totals are sums, averages are per second or per event', async () => {
   assert.equal(stats?.['total_query_count'], 5_000)
   assert.equal(stats?.['avg_query_count'], 5, 'in the 1,000 s that the clock of the test shows')
   assert.deepEqual([stats?.['total_query_time'], stats?.['avg_query_time']], [2_000, 500])
+})
+
+test('TOTALS has a row for each number, by the names that PgBouncer has inside', async () => {
+  const names = (await show('totals')).map(({ name }) => name)
+  assert.equal(names.length, 22)
+  for (const name of ['total_query_count', 'total_client_bytes', 'avg_ps_bind_count']) {
+    assert.ok(names.includes(name), name)
+  }
 })
 
 test('tenants by pages; one without a store yet has no size', async () => {
