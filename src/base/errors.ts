@@ -30,6 +30,7 @@ export const ERRORS = {
   PROTOCOL_VIOLATION: { sqlState: '08P01', kind: 'fix', httpStatus: 400 },
   REQUEST_INVALID: { sqlState: '22023', kind: 'fix', httpStatus: 400 },
   REQUEST_REFUSED: { sqlState: '42501', kind: 'fix', httpStatus: 403 },
+  COMMAND_INVALID: { sqlState: '42601', kind: 'fix', httpStatus: 400 },
   ROUTE_UNKNOWN: { sqlState: '08P01', kind: 'fix', httpStatus: 404 },
   METHOD_NOT_ALLOWED: { sqlState: '08P01', kind: 'fix', httpStatus: 405 },
   NOT_SUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 501 },

@@ -45,6 +45,17 @@ export const LIMITS = {
   connectionsMax: 10_000,
   /** Clients of one tenant. Beyond: 53300 for the newcomer. */
   connectionsPerTenantMax: 1_000,
+  /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */
+  consoleConnectionsMax: 100,
+  /** One message to the admin console, whose commands are short. Beyond: 54000 for the message. */
+  consoleMessageBytesMax: 65_536, // 64 KiB
+  /** Prepared statements and portals of one client of the admin console; beyond: 54000. */
+  consolePreparedMax: 1_000,
+  /**
+   * How long a command of the admin console waits for the shards, one of which may be in a long
+   * statement. Beyond: 57014 for the command.
+   */
+  consoleAnswerMs: 5_000,
   /** Requests waiting for one tenant's backend. Beyond: 53300. */
   tenantQueueMax: 1_000,
   /** Tenants waiting for a slot of one shard. Beyond: 53300. */

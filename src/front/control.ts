@@ -60,22 +60,41 @@ export interface TenantFacts {
   readonly createdMs: number
 }
 
-/** Quantiles of a duration in milliseconds. */
+export type StoreFacts = Pick<TenantFacts, 'storeBytes' | 'createdMs'>
+
+/** Sum and quantiles of a duration in milliseconds. */
 export interface DurationFacts {
   readonly count: number
+  readonly totalMs: number
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
 }
 
+/**
+ * The numbers of one shard's pool, or the sums over several. What is added here is shown by
+ * `GET /v1/pool` and `SHOW METRICS` without further work.
+ */
 export interface PoolFacts {
   readonly shards: number
-  readonly slots: { readonly total: number; readonly idle: number; readonly inUse: number }
+  readonly slots: {
+    readonly total: number
+    readonly idle: number
+    readonly inUse: number
+    /** As many there may be. */
+    readonly max: number
+    /** Since the start: made, lost by an error, given up because they had grown. */
+    readonly created: number
+    readonly lost: number
+    readonly retired: number
+  }
   /** Linear memory of all slots in bytes. */
   readonly memoryBytes: number
   /** Tenants that this process has met, by state. */
   readonly tenants: Readonly<Record<TenantState, number>>
+  readonly tenantsWaitingForSlot: number
   readonly clients: number
+  readonly clientsWaiting: number
   /** Requests that were served, by where they found their tenant. */
   readonly found: Readonly<Record<Tier, number>>
   /** Share of them that found it awake; 1 if there were none. */
@@ -89,14 +108,20 @@ export interface PoolFacts {
     readonly toDisk: number
     readonly dropped: number
   }
+  /** Requests that had to wait, for another client or for a slot. */
+  readonly waits: number
+  /** Requests that were turned away. */
+  readonly rejections: number
+  readonly bootFailures: number
+  /** Steps of upkeep (checkpoint, vacuum, analyze, prune). */
+  readonly upkeepSteps: number
   /** Tenants taken out of their slot, by reason. */
   readonly evictions: Readonly<Record<string, number>>
-  /** Slots that were given up because they had grown too large or were no longer like others. */
-  readonly slotsRetired: number
   /** Loading a tenant, by where it was. */
   readonly wakes: Readonly<Record<Exclude<Tier, 'awake'>, DurationFacts>>
   /** Taking a tenant out of its slot. */
   readonly leave: DurationFacts
+  readonly wait: DurationFacts
   readonly execute: DurationFacts
   readonly commit: DurationFacts
 }
@@ -106,6 +131,76 @@ export interface TenantPage {
   readonly tenants: readonly TenantFacts[]
   /** Ask for the next page with this as `after`; undefined on the last page. */
   readonly next: string | undefined
+}
+
+/** The two ends of a client's connection, as the server sees them. */
+export interface Peer {
+  readonly address: string
+  readonly port: number
+  readonly localAddress: string
+  readonly localPort: number
+}
+
+export interface ClientFacts {
+  /** As the client typed it; empty before its startup packet. */
+  readonly database: string
+  readonly user: string
+  /** As given at startup. */
+  readonly applicationName: string
+  /**
+   * `login`: not greeted yet; `waiting`: for its turn or for a slot; `active`: in a statement or a
+   * transaction.
+   */
+  readonly state: 'login' | 'idle' | 'waiting' | 'active'
+  /** How long its request has waited; 0 if it does not wait. */
+  readonly waitMs: number
+  /** When it connected, in milliseconds since 1970. */
+  readonly connectedMs: number
+  /** What it knows as the process id of its backend. */
+  readonly processId: number
+  readonly peer: Peer | undefined
+}
+
+/** A tenant that has clients, a slot or an image. */
+export interface TenantActivity {
+  readonly name: string
+  readonly state: TenantState
+  readonly shard: number
+  /** Who has its backend: a client, the pool for upkeep, nobody. */
+  readonly use: 'client' | 'upkeep' | 'nobody'
+  readonly clients: number
+  readonly waiting: number
+  /** Of the client that has waited longest; 0 if none waits. */
+  readonly longestWaitMs: number
+}
+
+export interface SlotFacts {
+  readonly shard: number
+  /** Counts up in one shard and is never used again. */
+  readonly id: number
+  readonly memoryBytes: number
+  /** Undefined in a free slot. */
+  readonly tenant: string | undefined
+  readonly state: TenantState | undefined
+  readonly use: TenantActivity['use']
+  /** Since when its tenant is awake, and when it was last used; 0 if it is not awake. */
+  readonly awakeSinceMs: number
+  readonly lastUsedMs: number
+}
+
+/** Who is where at one moment. */
+export interface Activity {
+  readonly tenants: readonly TenantActivity[]
+  readonly slots: readonly SlotFacts[]
+  readonly clients: readonly ClientFacts[]
+}
+
+/** A shard as it looks from outside: known even when it does not answer. */
+export interface ShardFacts {
+  readonly shard: number
+  readonly state: 'starting' | 'running' | 'dead' | 'closed'
+  /** How long it has owed a sign of life; 0 if it owes none. */
+  readonly silentMs: number
 }
 
 export interface Control {
@@ -126,6 +221,12 @@ export interface Control {
   /** Loads a tenant before it is asked for. */
   wakeTenant(tenant: string): Promise<TenantFacts>
   pool(): Promise<PoolFacts>
+  /** The same of each shard, in their order. */
+  pools(): Promise<PoolFacts[]>
+  activity(): Promise<Activity>
+  /** Sizes of stores and their birth, for tenants that exist; none for those that do not. */
+  storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>>
+  shards(): readonly ShardFacts[]
   /** Whether requests would be taken: false while starting, draining, or with a shard down. */
   ready(): boolean
 }

@@ -68,6 +68,8 @@ export interface PoolClient {
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
   /** As the last answer said; idle after an error. */
   readonly transactionStatus: TransactionStatus
+  /** Monotonic time since which its batch waits for its turn; undefined if it does not wait. */
+  readonly waitingSinceMs: number | undefined
   /** Timings of the last batch, once {@link measure} has been called. */
   readonly timings: BatchTimings | undefined
   /** Begins to keep timings for this client. */
@@ -175,6 +177,10 @@ export class LiveClient implements PoolClient {
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
     return this.#host.runBatch(this, messages, complete)
+  }
+
+  get waitingSinceMs(): number | undefined {
+    return this.entry.phase === 'waiting' ? this.entry.waitSinceMs : undefined
   }
 
   measure(): void {

@@ -40,8 +40,8 @@ import type {
 import type { PoolOptions } from './pool-options.ts'
 import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
-import { PoolCounters, poolStatistics } from './pool-statistics.ts'
-import type { PoolStatistics } from './pool-statistics.ts'
+import { type PoolOverview, poolOverview } from './pool-overview.ts'
+import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
 import type { OpenTenant } from './tenant-source.ts'
@@ -110,9 +110,7 @@ export class Pool implements ClientHost {
     return client
   }
 
-  /**
-   * Where a tenant is. Whether it exists is a question for the directory: unknown ones are cold.
-   */
+  /** Where a tenant is. Whether it exists the directory knows: unknown ones are cold. */
   phaseOf(tenant: TenantName): TenantPhase {
     return this.#state.tenants.get(tenant)?.phase ?? 'cold'
   }
@@ -171,6 +169,10 @@ export class Pool implements ClientHost {
     const { memoryBytes } = this.#slots
     const images = { count: this.#shelf.count, bytes: this.#shelf.bytes }
     return poolStatistics(this.#state, this.#counters, { memoryBytes, images })
+  }
+
+  overview(): PoolOverview {
+    return poolOverview(this.#state, this.#slots, this.#clock.monotonicMs())
   }
 
   /**

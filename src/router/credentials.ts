@@ -31,6 +31,10 @@ export class Credentials {
     this.#verifiers = verifiers
   }
 
+  get userCount(): number {
+    return this.#verifiers.size
+  }
+
   /**
    * Reads an auth_file. Of two lines for one user the first one counts, as in PgBouncer.
    * @throws PgnapError CONFIG_INVALID naming the line

@@ -90,6 +90,10 @@ export interface BackendClient {
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
+   * Monotonic time since which the run in flight waits for its turn; undefined if it does not wait.
+   */
+  readonly waitingSinceMs?: number | undefined
+  /**
    * Ends the wait of the run in flight, which then rejects with SQLSTATE 57014 and has not begun.
    * One that has begun goes on to its end: it has the thread that this call would have to come to.
    * Does nothing when nothing is in flight. May come at any time.

@@ -11,13 +11,16 @@ import { LIMITS } from '../base/limits.ts'
 /** Letters, digits, `_` and `-`, beginning with a letter or digit; at most `tenantNameCharsMax`. */
 const NAME = /^[a-z0-9][a-z0-9_-]*$/
 
+/** The database name under which one finds the admin console, which shows a running server. */
+export const CONSOLE_NAME = 'pgnap'
+
 /**
- * Names that are no tenants. `pgnap` is the admin console; the templates exist in every cluster and
- * clients that list databases skip them. `postgres` is not here: a client that names no database,
+ * Names that are no tenants: the admin console; and the templates, which exist in every cluster and
+ * which clients that list databases skip. `postgres` is not here: a client that names no database,
  * and every tool that needs some database to begin with, asks for it, so it is a tenant like any
  * other.
  */
-export const RESERVED_NAMES: ReadonlySet<string> = new Set(['pgnap', 'template0', 'template1'])
+export const RESERVED_NAMES: ReadonlySet<string> = new Set([CONSOLE_NAME, 'template0', 'template1'])
 
 /** Where a request is going. */
 export interface TenantAddress {
@@ -40,10 +43,18 @@ export function parseTenantName(text: string): TenantName {
   if (!isName(text)) throw invalid('database', text)
   if (RESERVED_NAMES.has(text)) {
     throw new PgnapError('TENANT_NAME_INVALID', `database name "${text}" is reserved`, {
-      hint: 'choose another name',
+      hint:
+        text === CONSOLE_NAME
+          ? `choose another name; "${CONSOLE_NAME}" is the admin console, see SHOW HELP there`
+          : 'choose another name',
     })
   }
   return text as TenantName
+}
+
+/** Whether a tenant may have this name. */
+export function isTenantName(text: string): text is TenantName {
+  return isName(text) && !RESERVED_NAMES.has(text)
 }
 
 function isName(text: string): boolean {

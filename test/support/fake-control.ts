@@ -4,30 +4,39 @@
  */
 import { PgnapError } from '../../src/base/errors.ts'
 import type {
+  Activity,
   Answer,
   Control,
   PoolFacts,
+  ShardFacts,
   Statement,
+  StoreFacts,
   TenantFacts,
   TenantPage,
 } from '../../src/front/control.ts'
 import type { ResultSet } from '../../src/front/wire/result.ts'
 
-const DURATION = { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
+const DURATION = { count: 0, totalMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
 const POOL: PoolFacts = {
   shards: 1,
-  slots: { total: 8, idle: 8, inUse: 0 },
+  slots: { total: 8, idle: 8, inUse: 0, max: 8, created: 8, lost: 0, retired: 0 },
   memoryBytes: 0,
   tenants: { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 },
+  tenantsWaitingForSlot: 0,
   clients: 0,
+  clientsWaiting: 0,
   found: { awake: 0, napping: 0, asleep: 0, cold: 0, new: 0 },
   hitRate: 1,
   requests: 0,
   images: { count: 0, bytes: 0, toDisk: 0, dropped: 0 },
+  waits: 0,
+  rejections: 0,
+  bootFailures: 0,
+  upkeepSteps: 0,
   evictions: {},
-  slotsRetired: 0,
   wakes: { napping: DURATION, asleep: DURATION, cold: DURATION, new: DURATION },
   leave: DURATION,
+  wait: DURATION,
   execute: DURATION,
   commit: DURATION,
 }
@@ -54,6 +63,9 @@ export class FakeControl implements Control {
   /** Of `names`, those that are deleted while they are being listed. */
   readonly leaving: Set<string> = new Set()
   isReady = true
+  poolFacts: PoolFacts = POOL
+  /** Who is where; a promise that does not settle stands for a shard that does not answer. */
+  activityFacts: Activity | Promise<Activity> | Error = { tenants: [], slots: [], clients: [] }
   /** What the next queries answer; an Error is thrown. */
   answer: ResultSet | Error = resultOf([['n', 23]], [['1']])
 
@@ -99,7 +111,25 @@ export class FakeControl implements Control {
   }
 
   async pool(): Promise<PoolFacts> {
-    return POOL
+    return this.poolFacts
+  }
+
+  async pools(): Promise<PoolFacts[]> {
+    return [this.poolFacts]
+  }
+
+  async activity(): Promise<Activity> {
+    if (this.activityFacts instanceof Error) throw this.activityFacts
+    return this.activityFacts
+  }
+
+  async storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>> {
+    const known = tenants.filter((name) => this.names.has(name))
+    return new Map(known.map((name) => [name, { storeBytes: 28_672, createdMs: 0 }]))
+  }
+
+  shards(): readonly ShardFacts[] {
+    return [{ shard: 0, state: 'running', silentMs: 0 }]
   }
 
   ready(): boolean {

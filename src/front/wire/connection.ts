@@ -19,6 +19,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import type { ClientFacts, Peer } from '../control.ts'
 import { authenticate } from './authentication.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
 import { errorIn, greeting } from './greeting.ts'
@@ -58,6 +59,8 @@ export interface WireConnectionOptions {
    * which a restart changes.
    */
   readonly mockSecret?: Uint8Array<ArrayBuffer>
+  /** The ends of the connection, as they are shown to an administrator. */
+  readonly peer?: Peer
 }
 
 /** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
@@ -72,9 +75,14 @@ export class WireConnection implements LinkReceiver {
   readonly #inbox = new Inbox()
   readonly #timer: Timer
   readonly #processId: number
+  readonly #connectedMs: number
   #secret: Uint8Array = new Uint8Array(0)
   #state: State = 'startup'
   #session: Session | undefined
+  /** Undefined before the startup packet. */
+  #packet: StartupPacket | undefined
+  /** Whoever is being greeted, or has been. */
+  #client: BackendClient | undefined
   /** Who waits for the next password message. */
   #passwordWanted: ((body: Uint8Array) => void) | undefined
   readonly #encryptionRefused = { ssl: false, gssenc: false }
@@ -85,6 +93,7 @@ export class WireConnection implements LinkReceiver {
     this.#options = options
     this.#link = options.link
     this.#processId = options.processId ?? 1 + options.random.below(2 ** 31 - 1)
+    this.#connectedMs = options.clock.nowMs()
     this.#timer = options.clock.setTimer(LIMITS.authenticationMs, () => this.#timedOut())
   }
 
@@ -101,6 +110,23 @@ export class WireConnection implements LinkReceiver {
   /** Greeted, and nothing in flight. */
   get idle(): boolean {
     return this.#state === 'session' && this.#session?.busy === false
+  }
+
+  /** What an administrator is shown of this connection. */
+  facts(): ClientFacts {
+    // A client may have to wait in its greeting too, for its settings.
+    const waitingSinceMs = (this.#session ?? this.#client)?.waitingSinceMs
+    const { clock, peer } = this.#options
+    return {
+      database: this.#packet?.database ?? '',
+      user: this.#packet?.user ?? '',
+      applicationName: this.#packet?.parameters.get('application_name') ?? '',
+      state: this.#session?.state ?? (waitingSinceMs === undefined ? 'login' : 'waiting'),
+      waitMs: waitingSinceMs === undefined ? 0 : clock.monotonicMs() - waitingSinceMs,
+      connectedMs: this.#connectedMs,
+      processId: this.#processId,
+      peer,
+    }
   }
 
   receive(bytes: Uint8Array): void {
@@ -174,6 +200,7 @@ export class WireConnection implements LinkReceiver {
       case 'startup':
         this.#inbox.consume(request.byteLength)
         this.#state = 'busy'
+        this.#packet = request
         this.#begin(request).catch((error: unknown) => this.#fail(toPgnapError(error)))
         return true
     }
@@ -246,6 +273,7 @@ export class WireConnection implements LinkReceiver {
         lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
       },
     })
+    this.#client = client
     try {
       await this.#greet(client, packet)
     } catch (error) {

@@ -29,6 +29,7 @@ export const BACKEND = {
   authentication: 0x52,
   backendKeyData: 0x4b,
   bindComplete: 0x32,
+  closeComplete: 0x33,
   commandComplete: 0x43,
   copyInResponse: 0x47,
   copyOutResponse: 0x48,

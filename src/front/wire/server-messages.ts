@@ -96,6 +96,17 @@ export function errorResponse(error: PgnapError, severity: 'ERROR' | 'FATAL'): U
   return errorFields(fields)
 }
 
+/** Something that a client may want to know, beside its answer. */
+export function noticeResponse(message: string): Uint8Array {
+  const fields = [
+    ['S', 'NOTICE'],
+    ['V', 'NOTICE'],
+    ['C', '00000'],
+    ['M', message],
+  ] as const
+  return messageOfFields(BACKEND.noticeResponse, fields)
+}
+
 /**
  * The backend's own ErrorResponse, whole with its head, as FATAL: for errors that end a startup.
  */
@@ -110,8 +121,14 @@ export function asFatal(message: Uint8Array): Uint8Array {
   return errorFields(fields)
 }
 
-function errorFields(fields: readonly (readonly [string, string | undefined])[]): Uint8Array {
-  writer.reset().begin(BACKEND.errorResponse)
+type Fields = readonly (readonly [string, string | undefined])[]
+
+function errorFields(fields: Fields): Uint8Array {
+  return messageOfFields(BACKEND.errorResponse, fields)
+}
+
+function messageOfFields(type: number, fields: Fields): Uint8Array {
+  writer.reset().begin(type)
   for (const [name, value] of fields) {
     // A message may quote what a client typed, zero characters included.
     if (value !== undefined) writer.text(name).string(value.replaceAll('\0', ''))

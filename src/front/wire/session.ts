@@ -95,6 +95,17 @@ export class Session {
     return this.#running
   }
 
+  /** What its client does, as an administrator sees it. */
+  get state(): 'idle' | 'waiting' | 'active' {
+    if (this.waitingSinceMs !== undefined) return 'waiting'
+    return this.#running || this.#client.transactionStatus !== 'idle' ? 'active' : 'idle'
+  }
+
+  /** Monotonic time since which the batch in flight waits for its turn, if it does. */
+  get waitingSinceMs(): number | undefined {
+    return this.#running ? this.#client.waitingSinceMs : undefined
+  }
+
   receive(bytes: Uint8Array): void {
     if (this.#closed) return
     if (this.#inbox.length > 0 || this.#running || this.#clogged) {

@@ -4,10 +4,12 @@ import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
+import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
+import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
 import type { Address } from './wire-listener.ts'
 
@@ -16,14 +18,18 @@ export interface HttpListener {
   close(): Promise<void>
 }
 
+export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
+  readonly credentials: Promise<Credentials | undefined>
+}
+
 /** Errors: CONFIG_INVALID if the address cannot be listened on or the auth file not be read. */
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version }: Pick<ServerOptions, 'log' | 'version'>,
+  { log, version, credentials }: HttpOptions,
 ): Promise<HttpListener> {
   const { host, httpPort: port } = config
-  const authenticate = await passwordCheck(config)
+  const authenticate = await passwordCheck(await credentials, systemRandom)
   const app = createHttp({
     control,
     clock: systemClock,

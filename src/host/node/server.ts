@@ -5,15 +5,18 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
+import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { loadEngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
+import { systemRandom } from './random.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
+import { LazyConsole } from './lazy-console.ts'
 import { keepTemplate } from './templates.ts'
 import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
@@ -52,26 +55,42 @@ export interface RunningServer {
  * @throws PgnapError DATA_FOLDER_IN_USE, CONFIG_INVALID, ENGINE_ASSETS_INVALID, STORE_IO
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
+  const startedMs = systemClock.nowMs()
+  const credentials = loadCredentials(config)
+  // Awaited by the listeners, which come later.
+  credentials.catch(() => {})
   const backend = await startBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
   try {
+    const adminConsole = new LazyConsole({
+      control,
+      config,
+      credentials,
+      version: options.version,
+      startedMs,
+      clock: systemClock,
+      random: systemRandom,
+      log: options.log,
+    })
     const wire = (listening = await listenForWire({
       host: config.host,
       port: config.port,
       connectionsMax: config.connectionsMax,
       handover,
       shards,
+      adminConsole,
       clock: systemClock,
       log: options.log,
     }))
     // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = await listenForHttp(config, control, options)
+    const http = await listenForHttp(config, control, { ...options, credentials })
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
+      adminConsole.close()
       await backend.drain()
       await http.close()
     }
@@ -133,6 +152,13 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
   }
   const announce = (url: string): void => folder.announce(url)
   return { control, shards, handover, announce, drain, [Symbol.asyncDispose]: drain }
+}
+
+/** Only a server with passwords needs the code that reads them. */
+async function loadCredentials(config: Config): Promise<Credentials | undefined> {
+  if (config.auth === 'trust') return undefined
+  const { readCredentials } = await import('./read-credentials.ts')
+  return readCredentials(config, systemRandom)
 }
 
 async function loadSettings(

@@ -6,11 +6,14 @@ import { Histogram, type HistogramData } from '../../base/histogram.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type {
+  Activity,
   Answer,
   Control,
   DurationFacts,
   PoolFacts,
+  ShardFacts,
   Statement,
+  StoreFacts,
   TenantFacts,
   TenantPage,
   TenantState,
@@ -115,7 +118,46 @@ export class ShardedControl implements Control {
   }
 
   async pool(): Promise<PoolFacts> {
-    return addUp(await Promise.all(this.#shards.map((shard) => shard.statistics())))
+    return addUp(await this.#statistics())
+  }
+
+  async pools(): Promise<PoolFacts[]> {
+    return (await this.#statistics()).map((pool) => addUp([pool]))
+  }
+
+  async activity(): Promise<Activity> {
+    const shards = await Promise.all(this.#shards.map((shard) => shard.activity()))
+    return {
+      tenants: shards.flatMap(({ tenants }, shard) =>
+        tenants.map(({ phase, ...tenant }) => ({
+          ...tenant,
+          shard,
+          state: STATE_OF_PHASE[phase],
+        })),
+      ),
+      slots: shards.flatMap(({ slots }, shard) =>
+        slots.map(({ phase, ...slot }) => ({
+          ...slot,
+          shard,
+          state: phase && STATE_OF_PHASE[phase],
+        })),
+      ),
+      clients: shards.flatMap(({ clients }) => clients),
+    }
+  }
+
+  async storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>> {
+    const found = new Map<string, StoreFacts>()
+    for (const name of tenants.map(parseTenantName)) {
+      const facts = this.#folder.find(name)
+      if (!facts) continue
+      found.set(name, { storeBytes: facts.storedBytes, createdMs: facts.createdAtMs })
+    }
+    return found
+  }
+
+  shards(): readonly ShardFacts[] {
+    return this.#shards.facts()
   }
 
   ready(): boolean {
@@ -125,6 +167,10 @@ export class ShardedControl implements Control {
   /** From now on: not ready, and no new work. */
   drain(): void {
     this.#draining = true
+  }
+
+  #statistics(): Promise<PoolStatistics[]> {
+    return Promise.all(this.#shards.map((shard) => shard.statistics()))
   }
 
   #name(tenant: string): TenantName {
@@ -163,10 +209,16 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
       total: sum((pool) => pool.slots.total),
       idle: sum((pool) => pool.slots.idle),
       inUse: sum((pool) => pool.slots.inUse),
+      max: sum((pool) => pool.slots.max),
+      created: sum((pool) => pool.slots.created),
+      lost: sum((pool) => pool.slots.lost),
+      retired: sum((pool) => pool.slots.retired),
     },
     memoryBytes: sum((pool) => pool.slots.memoryBytes),
     tenants,
+    tenantsWaitingForSlot: sum((pool) => pool.tenantsWaitingForSlot),
     clients: sum((pool) => pool.clients.connected),
+    clientsWaiting: sum((pool) => pool.clients.waiting),
     found,
     hitRate: served === 0 ? 1 : found.awake / served,
     requests: sum((pool) => pool.requests),
@@ -176,8 +228,11 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
       toDisk: sum((pool) => pool.images.moved.asleep),
       dropped: sum((pool) => pool.images.moved.cold),
     },
+    waits: sum((pool) => pool.waits),
+    rejections: sum((pool) => pool.rejections),
+    bootFailures: sum((pool) => pool.bootFailures),
+    upkeepSteps: sum((pool) => pool.maintenanceSteps),
     evictions,
-    slotsRetired: sum((pool) => pool.slots.retired),
     wakes: {
       napping: wake('napping'),
       asleep: wake('asleep'),
@@ -185,6 +240,7 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
       new: wake('new'),
     },
     leave: durationFacts(pools.map((pool) => pool.leave)),
+    wait: durationFacts(pools.map((pool) => pool.wait)),
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
   }
@@ -195,6 +251,7 @@ function durationFacts(parts: readonly HistogramData[]): DurationFacts {
   for (const part of parts) whole.merge(part)
   return {
     count: whole.count,
+    totalMs: microseconds(whole.sumMs),
     p50Ms: microseconds(whole.quantileMs(0.5)),
     p99Ms: microseconds(whole.quantileMs(0.99)),
     maxMs: microseconds(whole.maxMs),

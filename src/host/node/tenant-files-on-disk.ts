@@ -1,6 +1,7 @@
 /** Where the store of a tenant lies in a data folder. */
 import { join } from 'node:path'
 import type { TenantName } from '../../base/ids.ts'
+import { isTenantName } from '../../router/tenant-name.ts'
 
 const SUFFIX = '.db'
 
@@ -17,7 +18,12 @@ export function storeFiles(tenantsPath: string, tenant: TenantName): readonly st
   return [path, ...COMPANIONS.map((suffix) => path + suffix)]
 }
 
-/** The tenant that a file of the folder belongs to, if it is a database. */
-export function tenantOfFile(name: string): TenantName | undefined {
-  return name.endsWith(SUFFIX) ? (name.slice(0, -SUFFIX.length) as TenantName) : undefined
+/**
+ * The tenant that a file of the folder belongs to. Undefined for any file that no tenant can have
+ * made: somebody has put it there, and it must not break the list of the others.
+ */
+export function tenantOfFile(file: string): TenantName | undefined {
+  if (!file.endsWith(SUFFIX)) return undefined
+  const name = file.slice(0, -SUFFIX.length)
+  return isTenantName(name) ? name : undefined
 }

@@ -23,7 +23,7 @@ export class TenantFolder {
   }
 
   async facts(tenant: TenantName): Promise<TenantFacts> {
-    const facts = this.#factsOf(tenant)
+    const facts = this.find(tenant)
     if (!facts) throw unknownTenant(tenant)
     return facts
   }
@@ -36,12 +36,12 @@ export class TenantFolder {
       .filter((name) => name.startsWith(prefix) && (after === undefined || name > after))
       .toSorted()
     const page = names.slice(0, limit)
-    const tenants = page.map((name) => this.#factsOf(name)).filter((facts) => facts !== undefined)
+    const tenants = page.map((name) => this.find(name)).filter((facts) => facts !== undefined)
     return { tenants, next: names.length > limit ? page.at(-1) : undefined }
   }
 
   /** Undefined if the tenant does not exist, which may have become true a moment ago. */
-  #factsOf(name: TenantName): TenantFacts | undefined {
+  find(name: TenantName): TenantFacts | undefined {
     const [path = '', ...companions] = storeFiles(this.#tenantsPath, name)
     const database = statSync(path, { throwIfNoEntry: false })
     if (!database) return undefined

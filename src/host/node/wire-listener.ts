@@ -1,15 +1,18 @@
 /**
  * Accepts Postgres connections in the main thread: reads just enough of the startup packet to know
- * the tenant, and hands the connection to the tenant's shard. What is wrong with a connection is
- * said by the shard, in one place; here only what cannot be handed on is refused.
+ * the tenant, and hands the connection to the tenant's shard, or to the admin console. What is
+ * wrong with a connection is said there, in one place; here only what cannot be handed on is
+ * refused.
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
+import type { Peer } from '../../front/control.ts'
 import { ENCRYPTION_REFUSED, errorResponse } from '../../front/wire/server-messages.ts'
 import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
-import { parseTenantAddress } from '../../router/tenant-name.ts'
+import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
+import type { AdminConsole } from './admin-console.ts'
 import { explainListenError } from './listen-error.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
@@ -22,9 +25,18 @@ export interface WireListenerOptions {
   readonly connectionsMax: number
   readonly handover: Handover
   readonly shards: ShardSet
+  /** Without it the name `pgnap` is refused by a shard, as any that no tenant may have. */
+  readonly adminConsole?: ConsoleDoor
   readonly clock: Clock
   readonly log: Log
 }
+
+/** What leads to the admin console, loaded or not. */
+type ConsoleDoor = Pick<AdminConsole, 'serve' | 'cancel'>
+
+type Route =
+  | { readonly to: 'shard'; readonly index: number }
+  | { readonly to: 'console'; readonly adminConsole: ConsoleDoor }
 
 export interface Address {
   readonly host: string
@@ -52,21 +64,34 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
 }
 
 function accept(socket: Socket, options: WireListenerOptions): void {
-  const { clock, shards, handover, connectionsMax } = options
-  if (handover.openCount >= connectionsMax) {
-    socket.on('error', () => socket.destroy())
-    socket.end(errorResponse(tooMany(connectionsMax), 'FATAL'))
-    return
-  }
-  readRoute({ socket, clock, peek: peekFor(shards) }, (shard, initialBytes) => {
-    if (handover.hand(socket, shard, null, initialBytes)) return
-    // The shard's thread is being replaced: the client is told to come again.
-    socket.end(errorResponse(notThere(), 'FATAL'), () => socket.destroy())
+  const { clock, handover, connectionsMax } = options
+  readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
+    const peer = peerOf(socket)
+    if (route.to === 'console') route.adminConsole.serve(socket, peer, initialBytes)
+    else if (handover.openCount >= connectionsMax) refuse(socket, tooMany(connectionsMax))
+    else if (!handover.hand(socket, route.index, peer, initialBytes)) refuse(socket, notThere())
   })
 }
 
-/** Tells the shard of one connection from its first bytes. */
-function peekFor(shards: ShardSet): (bytes: Uint8Array) => Peeked<number> {
+function refuse(socket: Socket, error: PgnapError): void {
+  socket.end(errorResponse(error, 'FATAL'), () => socket.destroy())
+}
+
+/** Read once and kept: of a socket that has been reset nothing can be read any more. */
+function peerOf(socket: Socket): Peer {
+  return {
+    address: socket.remoteAddress ?? '',
+    port: socket.remotePort ?? 0,
+    localAddress: socket.localAddress ?? '',
+    localPort: socket.localPort ?? 0,
+  }
+}
+
+/** Tells where one connection belongs from its first bytes. */
+function peekFor({
+  shards,
+  adminConsole,
+}: WireListenerOptions): (bytes: Uint8Array) => Peeked<Route> {
   const asked = new Set<StartupRequest['kind']>()
   return (bytes) => {
     const request = parseStartup(bytes)
@@ -81,11 +106,21 @@ function peekFor(shards: ShardSet): (bytes: Uint8Array) => Peeked<number> {
         asked.add(request.kind)
         return { kind: 'reply', reply: ENCRYPTION_REFUSED, consumedBytes: request.byteLength }
       case 'cancel':
-        return { kind: 'route', route: shardOfProcess(request.processId, shards.count) }
+        if (adminConsole?.cancel(request.processId, request.secret)) {
+          return { kind: 'refuse', lastBytes: new Uint8Array(0) }
+        }
+        return toShard(shardOfProcess(request.processId, shards.count))
       case 'startup':
-        return { kind: 'route', route: shardOfDatabase(request.database, shards) }
+        if (adminConsole && request.database === CONSOLE_NAME) {
+          return { kind: 'route', route: { to: 'console', adminConsole } }
+        }
+        return toShard(shardOfDatabase(request.database, shards))
     }
   }
+}
+
+function toShard(index: number): Peeked<Route> {
+  return { kind: 'route', route: { to: 'shard', index } }
 }
 
 /** A name that is no tenant's is refused by any shard in the same words. */

@@ -2,7 +2,8 @@
  * What the main thread asks of a shard, beside handing it connections. A shard lives in a thread of
  * its own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
  */
-import type { Answer, Statement } from '../../../front/control.ts'
+import type { Answer, ClientFacts, SlotFacts, Statement } from '../../../front/control.ts'
+import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
 
@@ -10,6 +11,14 @@ import type { TenantPhase } from '../../../pool/pool-model.ts'
 export interface TenantStanding {
   readonly phase: TenantPhase
   readonly clients: number
+}
+
+/** Who is where in this shard. */
+export interface ShardActivity {
+  readonly tenants: readonly TenantPicture[]
+  readonly slots: readonly (Pick<SlotPicture, 'id' | 'memoryBytes' | 'tenant' | 'phase' | 'use'> &
+    Pick<SlotFacts, 'awakeSinceMs' | 'lastUsedMs'>)[]
+  readonly clients: readonly ClientFacts[]
 }
 
 export interface ShardApi {
@@ -23,6 +32,7 @@ export interface ShardApi {
   nap(tenant: string): Promise<void>
   wake(tenant: string): Promise<void>
   statistics(): Promise<PoolStatistics>
+  activity(): Promise<ShardActivity>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
 import type { TenantName } from '../../../base/ids.ts'
+import type { ShardFacts } from '../../../front/control.ts'
 import { shardOf } from '../../../router/assignment.ts'
 import type { Handover } from '../handover/handover.ts'
 import type { Remote } from './rpc.ts'
@@ -63,6 +64,10 @@ export class ShardSet {
   /** Asks each shard the same thing. */
   map<Result>(ask: (shard: Remote<ShardApi>) => Promise<Result>): Promise<Result>[] {
     return this.#shards.map((shard) => ask(shard.api))
+  }
+
+  facts(): ShardFacts[] {
+    return this.#shards.map((shard) => shard.facts())
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
-import type { Answer, Statement } from '../../../front/control.ts'
+import type { Answer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
 import { queryMessages, readAnswer } from '../../../front/wire/result.ts'
@@ -27,7 +27,7 @@ import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
-import type { ShardApi, TenantStanding } from './shard-api.ts'
+import type { ShardActivity, ShardApi, TenantStanding } from './shard-api.ts'
 
 const PROCESS_ID_MAX = 2 ** 31 - 1
 
@@ -123,7 +123,7 @@ export class Shard implements ShardApi {
   }
 
   /** Serves one client. The caller passes on what its link receives. */
-  connect(link: Link): WireConnection {
+  connect(link: Link, peer?: Peer): WireConnection {
     const { clock, random, log } = this.#dependencies
     const connection: WireConnection = new WireConnection({
       link,
@@ -133,6 +133,7 @@ export class Shard implements ShardApi {
       log,
       serverVersion: POSTGRES_VERSION,
       processId: this.#newProcessId(),
+      ...(peer ? { peer } : {}),
       onCancelRequest: (processId, secret) => this.#cancel(processId, secret),
       onClosed: () => this.#connections.delete(connection),
     })
@@ -204,6 +205,20 @@ export class Shard implements ShardApi {
 
   async statistics(): Promise<PoolStatistics> {
     return this.#pool.statistics()
+  }
+
+  async activity(): Promise<ShardActivity> {
+    const nowMs = this.#dependencies.clock.nowMs()
+    const { tenants, slots } = this.#pool.overview()
+    return {
+      tenants,
+      slots: slots.map(({ awakeMs, restMs, ...slot }) => ({
+        ...slot,
+        awakeSinceMs: slot.phase === 'awake' ? nowMs - awakeMs : 0,
+        lastUsedMs: slot.phase === 'awake' ? nowMs - restMs : 0,
+      })),
+      clients: Array.from(this.#connections, (connection) => connection.facts()),
+    }
   }
 
   async drain(graceMs: number): Promise<void> {

@@ -5,6 +5,7 @@
 import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
+import type { Peer } from '../../../front/control.ts'
 import { systemClock } from '../clock.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
 import { openLog } from '../log.ts'
@@ -35,7 +36,9 @@ async function start({ settings }: ToWorker): Promise<void> {
     },
   })
   serveApi(api, shard)
-  receiveConnections({ ends, clock: systemClock }, (link) => shard.connect(link))
+  receiveConnections({ ends, clock: systemClock }, (link, peer) =>
+    shard.connect(link, peer as Peer),
+  )
   tell({ kind: 'ready' })
   // A thread is terminated, not left to end: its parsed code would not be kept otherwise.
   systemClock.setTimer(COMPILE_CACHE_AFTER_MS, flushCompileCache)

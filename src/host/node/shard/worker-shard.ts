@@ -17,6 +17,7 @@ import { PgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
+import type { ShardFacts } from '../../../front/control.ts'
 import { errorResponse } from '../../../front/wire/server-messages.ts'
 import type { Handover } from '../handover/handover.ts'
 import { besideModule } from '../module-url.ts'
@@ -84,6 +85,14 @@ export class WorkerShard {
 
   get running(): boolean {
     return this.#state === 'running'
+  }
+
+  /** What can be known of it without asking it. */
+  facts(): ShardFacts {
+    const { index, clock } = this.#options
+    const sinceMs = this.#unansweredSinceMs
+    const silentMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
+    return { shard: index, state: this.#state, silentMs }
   }
 
   get api(): Remote<ShardApi> {

@@ -1,0 +1,34 @@
+/**
+ * The admin console as a gateway: to its connection it looks like any tenant. Who may log in at all
+ * may look: users are the same for all tenants, so nobody sees more here than he could reach.
+ */
+import type { Log } from '../../base/log.ts'
+import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import type { Verifier } from '../../router/scram-verifier.ts'
+import { ConsoleClient } from './console-client.ts'
+import type { ConsoleSources } from './table.ts'
+
+export interface ConsoleGatewayOptions {
+  readonly authentication: 'trust' | 'scram'
+  readonly passwordFor: (user: string) => Promise<Verifier | undefined>
+  readonly sources: ConsoleSources
+  readonly log: Log
+}
+
+export class ConsoleGateway implements Gateway {
+  readonly authentication: 'trust' | 'scram'
+  readonly #options: ConsoleGatewayOptions
+
+  constructor(options: ConsoleGatewayOptions) {
+    this.authentication = options.authentication
+    this.#options = options
+  }
+
+  passwordFor(user: string): Promise<Verifier | undefined> {
+    return this.#options.passwordFor(user)
+  }
+
+  async connect(): Promise<BackendClient> {
+    return new ConsoleClient(this.#options.sources, this.#options.log)
+  }
+}
