@@ -52,7 +52,8 @@ export interface Slot {
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
   /**
-   * Whether `nap` is possible: not after a library was loaded that is not in every slot.
+   * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
+   * ALTER SYSTEM, whose settings count from the next start.
    */
   readonly canNap: boolean
   /**

@@ -6,9 +6,9 @@
  * changed behind Postgres's back.
  */
 import { fromUtf8 } from '../base/bytes.ts'
+import { SETTINGS_FILE } from './slot-files.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 
-const SETTINGS_FILE = 'postgresql.auto.conf'
 /** Where the settings are kept that Postgres did not start with. */
 export const REFUSED_SETTINGS_FILE = 'postgresql.auto.conf.refused'
 

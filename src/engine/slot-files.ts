@@ -23,6 +23,8 @@ import type {
 
 export const PGDATA = '/pglite/data'
 const COUNTERS_FILE = 'pgstat.stat'
+/** What ALTER SYSTEM writes: beside it first, then renamed. */
+export const SETTINGS_FILE = 'postgresql.auto.conf'
 
 /** wasi-libc numbers of the errors that the tree can answer with. */
 const ERRNO: Readonly<Record<FileErrorName, number>> = {
@@ -89,6 +91,8 @@ interface Attributes {
 export class SlotFiles {
   /** The first error that a store raised under Postgres since the tenant was loaded. */
   fault: unknown = undefined
+  /** ALTER SYSTEM has written since the tenant was loaded: its settings count from the next start. */
+  settingsChanged = false
   readonly #dirtyBytesMax: number
   #tenant: TenantFiles | undefined
   #module: EmscriptenModule | undefined
@@ -124,6 +128,7 @@ export class SlotFiles {
     this.#nodes = []
     this.#tenant = tenant
     this.fault = undefined
+    this.settingsChanged = false
     root.file = tenant.root
   }
 
@@ -317,6 +322,7 @@ export class SlotFiles {
         // Emscripten leaves a replaced node in its name table; it would come back after an unlink.
         if (replaces) this.#fs.destroyNode(this.#fs.lookupNode(directory, name))
         node.name = name
+        if (name === SETTINGS_FILE && directory === this.#root) this.settingsChanged = true
       }),
     unlink: (parent: PgdataNode, name: string) =>
       this.#guard(() => this.#files.unlink(parent.file, name)),

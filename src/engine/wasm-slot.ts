@@ -98,7 +98,7 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
-    return this.#state === 'loaded' && !this.#changed
+    return this.#state === 'loaded' && !this.#changed && !this.#instance.files.settingsChanged
   }
 
   /** The instance has functions or libraries that others have not: its memory fits only itself. */

@@ -66,10 +66,19 @@ export class ImageShelf {
     return this.#tenants.keys()
   }
 
-  /** Takes a tenant in that has just left its slot with an image. */
-  put(tenant: LiveTenant): void {
+  /** Whether there is a place for images at all. */
+  get exists(): boolean {
+    return this.#options.bytesMax > 0
+  }
+
+  /**
+   * Takes a tenant in that has just left its slot with an image. @param atRest close its store now:
+   * whoever sent it away wants its file to be complete and free
+   */
+  put(tenant: LiveTenant, atRest: boolean): void {
     this.#weigh(tenant)
     if (tenant.open) this.#open.add(tenant)
+    if (atRest) this.#closeStore(tenant)
     for (const oldest of this.#open) {
       if (this.#open.size <= LIMITS.nappingStoresOpenMax) break
       this.#closeStore(oldest)

@@ -77,7 +77,7 @@ export class TenantMover {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant can leave')
     if (this.#canNap(tenant, slot, open)) {
-      this.#nap(tenant, slot, open)
+      this.#nap(tenant, { slot, open, atRest: reason === 'requested' })
       return 'napping'
     }
     // Only an image carries a transaction.
@@ -153,11 +153,14 @@ export class TenantMover {
 
   #canNap(tenant: LiveTenant, slot: Slot, open: OpenTenant): boolean {
     // What is not logged would be emptied by the recovery that follows the loss of an image.
-    if (!slot.canNap || open.files.hasUnlogged) return false
+    if (!slot.canNap || open.files.hasUnlogged || !this.#options.shelf.exists) return false
     return slot.reusable || tenant.entry.holder !== undefined
   }
 
-  #nap(tenant: LiveTenant, slot: Slot, open: OpenTenant): void {
+  #nap(
+    tenant: LiveTenant,
+    { slot, open, atRest }: { slot: Slot; open: OpenTenant; atRest: boolean },
+  ): void {
     const { shelf, upkeep } = this.#options
     const { progress } = tenant
     assert(progress, 'a loaded tenant has its upkeep')
@@ -167,6 +170,6 @@ export class TenantMover {
     tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionUsed }
     tenant.slot = undefined
     open.files.shrinkCache(LIMITS.nappingCacheBytesMax)
-    shelf.put(tenant)
+    shelf.put(tenant, atRest)
   }
 }

@@ -117,7 +117,13 @@ describe('what it shows', () => {
       ],
     )
     const metrics = new Map((await show('METRICS')).map(({ name, value }) => [name, value]))
-    assert.ok(Number(metrics.get('boots')) > 0 && Number(metrics.get('wake_p50_ms')) > 0)
+    const first = [metrics.get('found_new'), metrics.get('wakes_new_p50_ms')]
+    assert.ok(
+      first.every((value) => Number(value) > 0),
+      'a new tenant is a wake of its own',
+    )
+    const tiers = (await show('TIERS')).map(({ tier }) => tier)
+    assert.deepEqual(tiers, ['awake', 'napping', 'asleep', 'cold', 'new'])
     assert.deepEqual(
       (await show('SHARDS')).map(({ shard, state }) => [shard, state]),
       [
