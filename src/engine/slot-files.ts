@@ -91,7 +91,7 @@ interface Attributes {
 export class SlotFiles {
   /** The first error that a store raised under Postgres since the tenant was loaded. */
   fault: unknown = undefined
-  /** ALTER SYSTEM has written since the tenant was loaded: its settings count from the next start. */
+  /** ALTER SYSTEM has written since the tenant was loaded; that counts from the next start. */
   settingsChanged = false
   readonly #dirtyBytesMax: number
   #tenant: TenantFiles | undefined
