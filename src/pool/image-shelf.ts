@@ -37,6 +37,8 @@ const WRITERS_AT_END = 4
 const OPEN_STORE_BYTES = 300_000
 /** How far beyond its budget the shelf may be while images are on their way to disk. */
 const SLACK = 1.25
+/** The same where the session of a connected client would be lost with an image. */
+const SESSION_SLACK = 2
 
 export class ImageShelf {
   readonly #options: ImageShelfOptions
@@ -61,6 +63,11 @@ export class ImageShelf {
     return this.#tenants.size
   }
 
+  /** Beyond its budget, so that whoever can leave without an image should. */
+  get crowded(): boolean {
+    return this.#bytes > this.#options.bytesMax * SLACK
+  }
+
   /** All tenants on the shelf, least recently used first. */
   tenants(): IterableIterator<LiveTenant> {
     return this.#tenants.keys()
@@ -83,7 +90,6 @@ export class ImageShelf {
       if (this.#open.size <= LIMITS.nappingStoresOpenMax) break
       this.#closeStore(oldest)
     }
-    this.#makeRoom()
   }
 
   /** Gives the image of a tenant back; what of its store is open stays so. */
@@ -146,17 +152,20 @@ export class ImageShelf {
     this.#bytes += bytes - before
   }
 
-  #makeRoom(): void {
+  /** Back into the budget. To be called when all tenants are where the pool believes them to be. */
+  makeRoom(): void {
     const { bytesMax } = this.#options
     for (const tenant of this.#tenants.keys()) {
       if (this.#bytes - this.#leavingBytes <= bytesMax) break
       if (this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
     }
-    for (const wanted of [false, true]) {
-      for (const tenant of this.#tenants.keys()) {
-        if (this.#bytes <= bytesMax * SLACK) return
-        if (wanted || tenant.clients.size === 0) this.#dropForRoom(tenant)
-      }
+    for (const tenant of this.#tenants.keys()) {
+      if (!this.crowded) return
+      if (tenant.clients.size === 0) this.#dropForRoom(tenant)
+    }
+    for (const tenant of this.#tenants.keys()) {
+      if (this.#bytes <= bytesMax * SESSION_SLACK) return
+      this.#dropForRoom(tenant)
     }
   }
 

@@ -451,6 +451,7 @@ export class Pool implements ClientHost {
     const slotReusable = slot.reusable
     if (!slotReusable) this.#counters.slotsRetired++
     this.#event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
+    this.#shelf.makeRoom()
   }
 
   /**
@@ -458,6 +459,7 @@ export class Pool implements ClientHost {
    */
   #sessionsLost(tenant: LiveTenant): void {
     this.#counters.sessionsLost++
+    this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
     for (const client of tenant.clients) if (client.used) this.#dismiss(client, sessionLost())
   }
 

@@ -76,15 +76,18 @@ export class TenantMover {
   leave(tenant: LiveTenant, reason: EvictionReason): Destination {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant can leave')
-    if (this.#canNap(tenant, slot, open)) {
+    const canNap = this.#canNap(tenant, slot, open)
+    const nap = (): Destination => {
       this.#nap(tenant, { slot, open, atRest: reason === 'requested' })
       return 'napping'
     }
+    const hasSession = tenant.clients.size > 0 && reason !== 'drain'
+    const wantsRoom = this.#options.shelf.crowded && hasSession && !tenant.entry.holder
+    if (canNap && !wantsRoom) return nap()
     // Only an image carries a transaction.
     if (tenant.entry.holder) return 'stays'
-    const hasSession = tenant.clients.size > 0 && reason !== 'drain'
     const session = hasSession ? captureSession(slot) : undefined
-    if (session !== undefined && session.pinnedBy.length > 0) return 'stays'
+    if (session !== undefined && session.pinnedBy.length > 0) return canNap ? nap() : 'stays'
     tenant.session = session
     this.#options.upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
     takeOut(slot, open.files, tenant.wokenAt)

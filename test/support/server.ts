@@ -113,9 +113,13 @@ export async function startServer(options: StartOptions = {}): Promise<ServerPro
   }
 }
 
-/** The words of `pgnap serve` for a test: any free ports, one line of JSON when ready. */
+/**
+ * The words of `pgnap serve` for a test: any free ports, one line of JSON when ready, and every slot
+ * looked at when a tenant has left it.
+ */
 export function serveWords(data: string, flags: readonly string[] = []): string[] {
-  return ['serve', '--json', '--data', data, '--port', '0', '--http-port', '0', ...flags]
+  const ports = ['--port', '0', '--http-port', '0']
+  return ['serve', '--json', '--verify-swaps', '--data', data, ...ports, ...flags]
 }
 
 /**

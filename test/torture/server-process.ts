@@ -10,8 +10,11 @@ import { fileURLToPath } from 'node:url'
 import { within } from './within.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-/** Naps and the pruning of history happen within a round. */
-const HASTE = { 'nap-after': '300ms', retention: '1s' }
+/**
+ * Naps and the pruning of history happen within a round, and memory has room for a few images only,
+ * so that tenants are found in every state.
+ */
+const HASTE = { 'nap-after': '300ms', retention: '1s', 'image-cache': '32MB' }
 const OUTPUT_CHARS_MAX = 8_000
 /** A server that is not ready or gone by then hangs, which is a failure. */
 const PATIENCE_MS = 60_000
@@ -44,7 +47,8 @@ export class ServerProcess {
   constructor({ data, shards, slots }: ServerOptions) {
     const settings = { data, shards, slots, port: 0, 'http-port': 0, ...HASTE }
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
-    const child = spawn(process.execPath, [PROGRAM, 'serve', '--json', ...flags], {
+    const words = ['serve', '--json', '--verify-swaps', ...flags]
+    const child = spawn(process.execPath, [PROGRAM, ...words], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#process = child
