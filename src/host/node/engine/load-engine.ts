@@ -11,7 +11,7 @@ import { spawn } from 'node:child_process'
 import { hash } from 'node:crypto'
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
@@ -27,6 +27,7 @@ import { pageClearerCode } from '../../../engine/page-clearer.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
 import { besideModule } from '../module-url.ts'
+import { packageRoot } from '../package-root.ts'
 import { loadFactory, readStock } from './stock.ts'
 
 /** What every thread needs; posting it copies nothing large. */
@@ -158,13 +159,6 @@ function shareBundle({ bundle }: StockFiles): SharedArrayBuffer {
   const shared = new SharedArrayBuffer(bundle.length)
   new Uint8Array(shared).set(bundle)
   return shared
-}
-
-function packageRoot(): string {
-  const here = dirname(fileURLToPath(import.meta.url))
-  return here
-    .slice(0, here.lastIndexOf(join('host', 'node', 'engine')))
-    .replace(/(src|dist).?$/, '')
 }
 
 function defaultCacheFolder(): string {
