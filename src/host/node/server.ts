@@ -8,9 +8,10 @@ import type { Control } from '../../front/control.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
-import { loadEngineParts } from './engine/load-engine.ts'
+import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import { ShardSet } from './shard/shard-set.ts'
+import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
@@ -24,10 +25,14 @@ export interface ServerOptions {
   readonly version: string
   /** Told about the steps of an engine build, which only a first start has. */
   readonly progress?: (step: string) => void
+  /** What the caller has started before it loaded this. Default: started here. */
+  readonly early?: EarlyStart
 }
 
 /** Tenants and the threads that serve them, without any port. */
 export interface Backend extends AsyncDisposable {
+  /** Settles when every shard takes requests; until then clients wait. If it fails, drain. */
+  start(): Promise<void>
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
@@ -52,10 +57,11 @@ export interface RunningServer {
  * @throws PgnapError DATA_FOLDER_IN_USE, CONFIG_INVALID, ENGINE_ASSETS_INVALID, STORE_IO
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
-  const backend = await startBackend(config, options)
+  const backend = await openBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
   try {
+    // Before the shards are there: who waits for the server tells which of them is to come first.
     const wire = (listening = await listenForWire({
       host: config.host,
       port: config.port,
@@ -65,7 +71,8 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       clock: systemClock,
       log: options.log,
     }))
-    // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
+    await backend.start()
+    // Loaded last: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const http = await listenForHttp(config, control, options)
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
@@ -92,37 +99,51 @@ export async function startServer(config: Config, options: ServerOptions): Promi
 
 /** Opens a data folder and starts its shards. Errors: as {@link startServer}. */
 export async function startBackend(config: Config, options: ServerOptions): Promise<Backend> {
+  const backend = await openBackend(config, options)
+  try {
+    await backend.start()
+    return backend
+  } catch (error) {
+    await backend.drain()
+    throw error
+  }
+}
+
+async function openBackend(config: Config, options: ServerOptions): Promise<Backend> {
   const { log, progress } = options
+  const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  // The threads start first, so that they load their code while this one loads the engine.
-  const settings = Promise.resolve().then(() => loadSettings(config, folder, progress))
+  const settings = engine.then((parts) => settingsOf(config, folder, parts))
+  // It is `start` that waits for them and says what went wrong.
+  settings.catch(() => {})
   const shards = new ShardSet({
     count: config.shards,
     handover,
     settings,
     clock: systemClock,
     log,
+    early: thread,
   })
   const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath))
+  let started = false
   const close = async (): Promise<void> => {
     await shards.close()
     handover.close()
     folder[Symbol.dispose]()
   }
-  try {
-    await shards.started()
-  } catch (error) {
-    await close()
-    // If the engine could not be loaded, that is the reason, and not that the shards did not start.
+  const start = async (): Promise<void> => {
     await settings
-    throw error
+    await shards.start()
+    started = true
   }
   const drain = async (): Promise<void> => {
     control.drain()
+    // Clients that still wait for their shard are let go.
+    if (!started) return close()
     // A shard that hangs or has died must not keep the others' server from ending.
     const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
     const waited = Promise.withResolvers<void>()
@@ -132,15 +153,10 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
     await close()
   }
   const announce = (url: string): void => folder.announce(url)
-  return { control, shards, handover, announce, drain, [Symbol.asyncDispose]: drain }
+  return { control, shards, handover, announce, start, drain, [Symbol.asyncDispose]: drain }
 }
 
-async function loadSettings(
-  config: Config,
-  folder: DataFolder,
-  progress: ServerOptions['progress'],
-): Promise<ShardSettings> {
-  const engine = await loadEngineParts(progress ? { progress } : {})
+function settingsOf(config: Config, folder: DataFolder, engine: EngineParts): ShardSettings {
   keepTemplate(folder.path, engine)
   return {
     config,

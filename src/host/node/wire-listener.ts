@@ -59,6 +59,7 @@ function accept(socket: Socket, options: WireListenerOptions): void {
     return
   }
   readRoute({ socket, clock, peek: peekFor(shards) }, (shard, initialBytes) => {
+    shards.want(shard)
     if (handover.hand(socket, shard, null, initialBytes)) return
     // The shard's thread is being replaced: the client is told to come again.
     socket.end(errorResponse(notThere(), 'FATAL'), () => socket.destroy())

@@ -9,11 +9,21 @@
  */
 import { spawn } from 'node:child_process'
 import { hash } from 'node:crypto'
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
@@ -38,7 +48,16 @@ export interface EngineParts {
   readonly bundle: SharedArrayBuffer
 }
 
+/** Somebody who makes a slot of parts that are not verified yet, and serves nobody with it. */
+export interface Preparer {
+  prepare(parts: EngineParts): void
+  /** The parts were not the right ones, or damaged: whatever was made of them must go. */
+  discard(): void
+}
+
 export interface LoadOptions {
+  /** Given the likely parts while this thread still hashes them, which takes 50 ms. */
+  readonly early?: Preparer | undefined
   /** Told about each step of a build, the only part that takes seconds. */
   readonly progress?: (step: string) => void
   /** Folder for assets that had to be built. */
@@ -47,15 +66,63 @@ export interface LoadOptions {
 
 /** Assets, compiled module and bundle, built first if this is the first start of this build. */
 export async function loadEngineParts(options: LoadOptions = {}): Promise<EngineParts> {
+  return (await beginEngineParts(options)).verified
+}
+
+/** As {@link loadEngineParts}, in two steps: settles when `early` has what it needs. */
+export async function beginEngineParts(
+  options: LoadOptions,
+): Promise<{ readonly verified: Promise<EngineParts> }> {
+  const { early } = options
   const stock = readStock()
   // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
   // by their hash, and checking them all at each start takes 30 ms of processor time.
   setFlagsFromString('--wasm-lazy-validation')
   const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
-  const fingerprint = await fingerprintOf(stock, nodeHash)
-  const assets = await ensureAssets(fingerprint, options)
   const pageClearer = new WebAssembly.Module(pageClearerCode(slotMemory))
-  return { module: await compiling, pageClearer, assets, bundle: shareBundle(stock) }
+  const bundle = shareBundle(stock)
+  const guess = early && guessAssets(options)
+  const module = await compiling
+  if (guess) early?.prepare({ module, pageClearer, assets: guess.bytes, bundle })
+  const verify = async (): Promise<EngineParts> => {
+    const assets = await verifiedAssets(stock, options, guess)
+    if (guess && assets !== guess.bytes) early?.discard()
+    return { module, pageClearer, assets, bundle }
+  }
+  return { verified: verify() }
+}
+
+async function verifiedAssets(
+  stock: StockFiles,
+  options: LoadOptions,
+  guess: AssetFile | undefined,
+): Promise<EngineParts['assets']> {
+  // Each step takes tens of milliseconds; between them the thread hears who wants to connect.
+  await turn()
+  const fingerprint = await fingerprintOf(stock, nodeHash)
+  await turn()
+  return ensureAssets(fingerprint, options, guess)
+}
+
+interface AssetFile {
+  readonly path: string
+  readonly bytes: Uint8Array<SharedArrayBuffer>
+}
+
+/**
+ * The asset file that is most likely the right one, before the hash of the stock files has named
+ * it: a package has one, a cache is used for its newest one.
+ */
+function guessAssets({ cacheFolder = defaultCacheFolder() }: LoadOptions): AssetFile | undefined {
+  for (const folder of [shippedFolder(), cacheFolder]) {
+    if (!existsSync(folder)) continue
+    const [path] = readdirSync(folder)
+      .filter((name) => /^engine-[0-9a-f]+\.bin$/.test(name))
+      .map((name) => join(folder, name))
+      .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+    if (path !== undefined) return { path, bytes: readShared(path) }
+  }
+  return undefined
 }
 
 /** An engine of this thread. */
@@ -108,19 +175,24 @@ export async function buildAssetFile(
 async function ensureAssets(
   fingerprint: Fingerprint,
   { progress = () => {}, cacheFolder = defaultCacheFolder() }: LoadOptions,
+  guess: AssetFile | undefined,
 ): Promise<Uint8Array<SharedArrayBuffer>> {
   const name = assetFileName(fingerprint)
-  const shipped = join(packageRoot(), 'dist', 'assets', name)
+  const shipped = join(shippedFolder(), name)
   const cached = join(cacheFolder, name)
   const found = [shipped, cached].find((path) => existsSync(path))
   if (found !== undefined) {
-    const bytes = readShared(found)
+    const bytes = found === guess?.path ? guess.bytes : readShared(found)
     if (await isIntact(bytes, fingerprint)) return bytes
     progress('the cached engine is damaged, building it anew')
   }
   const bytes = readShared(await buildAssetFile(cacheFolder, fingerprint, progress))
   await parseAssets(bytes, fingerprint, nodeHash)
   return bytes
+}
+
+function shippedFolder(): string {
+  return join(packageRoot(), 'dist', 'assets')
 }
 
 async function isIntact(bytes: Uint8Array, fingerprint: Fingerprint): Promise<boolean> {

@@ -10,12 +10,15 @@ import type { Handover } from '../handover/handover.ts'
 import type { Remote } from './rpc.ts'
 import type { ShardApi } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
+import type { EarlyThread } from './shard-thread.ts'
 import { WorkerShard } from './worker-shard.ts'
 
 export interface ShardSetOptions {
   readonly count: number
   readonly handover: Handover
   readonly settings: Promise<ShardSettings>
+  /** Started before the shards were known. Default: none. */
+  readonly early?: EarlyThread
   readonly clock: Clock
   readonly log: Log
   readonly hangMs?: number
@@ -24,9 +27,11 @@ export interface ShardSetOptions {
 
 export class ShardSet {
   readonly #shards: readonly WorkerShard[]
+  readonly #early: EarlyThread | undefined
 
-  /** Starts the threads; `started` settles when all of them take requests. */
-  constructor({ count, ...options }: ShardSetOptions) {
+  /** Starts no thread yet: see {@link want} and {@link start}. */
+  constructor({ count, early, ...options }: ShardSetOptions) {
+    this.#early = early
     this.#shards = Array.from(
       { length: count },
       (_, index) => new WorkerShard({ ...options, index }),
@@ -37,7 +42,19 @@ export class ShardSet {
     return this.#shards.length
   }
 
-  async started(): Promise<void> {
+  /** Somebody waits for this shard: it comes first. */
+  want(index: number): void {
+    this.#shards[index]?.begin(() => this.#early?.take())
+  }
+
+  /**
+   * Starts every shard, those after that which somebody waits for already: on a machine with few
+   * cores they would take its time. Settles when all of them take requests.
+   */
+  async start(): Promise<void> {
+    const wanted = this.#shards.filter(({ begun }) => begun)
+    if (wanted.length > 0) await Promise.race(wanted.map(({ started }) => started))
+    for (let index = 0; index < this.count; index++) this.want(index)
     await Promise.all(this.#shards.map((shard) => shard.started))
   }
 
@@ -67,5 +84,6 @@ export class ShardSet {
 
   async close(): Promise<void> {
     await Promise.all(this.#shards.map((shard) => shard.close()))
+    await this.#early?.take()?.terminate()
   }
 }

@@ -18,6 +18,8 @@ import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
+import type { WasmEngine } from '../../../engine/wasm-engine.ts'
+import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import type { Config } from '../config.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
 import { readCredentials } from '../read-credentials.ts'
@@ -33,12 +35,16 @@ export function shardOfProcess(processId: number, shardCount: number): number {
   return processId % shardCount
 }
 
-/** What a shard is made of; all of it can be posted to another thread. */
-export interface ShardSettings {
+/** What an engine is made of. */
+export interface EngineSettings {
   readonly config: Config
+  readonly engine: EngineParts
+}
+
+/** What a shard is made of; all of it can be posted to another thread. */
+export interface ShardSettings extends EngineSettings {
   readonly dataPath: string
   readonly tenantsPath: string
-  readonly engine: EngineParts
   /** Which of `config.shards` this is; names its clients' process ids. */
   readonly index: number
 }
@@ -49,6 +55,37 @@ export interface ShardDependencies {
   readonly log: Log
   /** Told about the slots as they come and go, so that another thread can interrupt them. */
   readonly slotWatcher?: SlotWatcher
+  /** Made of the same settings. Default: made here. */
+  readonly prepared?: PreparedEngine | undefined
+}
+
+/** An engine with its first slot, made before it was known which shard they are for. */
+export interface PreparedEngine {
+  readonly engine: WasmEngine
+  readonly slot: Promise<WasmSlot>
+}
+
+/** Makes an engine and begins a slot. It serves nobody before it belongs to a shard. */
+export async function prepareEngine(
+  settings: EngineSettings,
+  dependencies: Pick<ShardDependencies, 'clock' | 'log'>,
+): Promise<PreparedEngine> {
+  const engine = await openEngine(settings, dependencies)
+  const slot = engine.createSlot()
+  // A failure is the pool's to deal with, once it asks for a slot.
+  slot.catch(() => {})
+  return { engine, slot }
+}
+
+function openEngine(
+  { engine, config }: EngineSettings,
+  { clock, log }: Pick<ShardDependencies, 'clock' | 'log'>,
+): Promise<WasmEngine> {
+  return createEngine(engine, {
+    clock,
+    slotMemoryBytesMax: config.slotMemoryBytesMax,
+    serverLog: (line) => log.debug('postgres', { line }),
+  })
 }
 
 export class Shard implements ShardApi {
@@ -73,12 +110,8 @@ export class Shard implements ShardApi {
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
     const { config, dataPath, tenantsPath } = settings
-    const { clock, log, random } = dependencies
-    const engine = await createEngine(settings.engine, {
-      clock,
-      slotMemoryBytesMax: config.slotMemoryBytesMax,
-      serverLog: (line) => log.debug('postgres', { line }),
-    })
+    const { clock, log, random, prepared } = dependencies
+    const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
     const stores = new StoreFactory({
       dataPath,
       tenantsPath,
@@ -89,7 +122,7 @@ export class Shard implements ShardApi {
     })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
-      engine: watchEngine(engine, dependencies.slotWatcher),
+      engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
       source: stores,
       clock,
       log,
