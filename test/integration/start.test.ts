@@ -47,3 +47,19 @@ test('clients that come before the server is ready are served, whichever their s
   await using server = await starting
   assert.equal(server.port, port)
 })
+
+test('a first client that never comes to an end keeps nobody from being served', async () => {
+  const port = await freePort()
+  const starting = startServer({ flags: ['--shards', '2', '--port', String(port)] })
+  await listening(port)
+  const client = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'long' })
+  // Its server is killed below; the query hears of it as well.
+  client.on('error', () => {})
+  await client.connect()
+  const sleeping = client.query('select pg_sleep(3600)')
+  const ended = assert.rejects(sleeping)
+  await using server = await starting
+  assert.equal((await server.request('/healthz')).status, 200)
+  await server.stop('SIGKILL')
+  await ended
+})

@@ -2,6 +2,7 @@
  * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP.
  * Composes only; everything it is made of has its own file.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
@@ -10,6 +11,7 @@ import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
+import type { HttpListener } from './http-listener.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
@@ -18,6 +20,8 @@ import { TenantFolder } from './tenant-folder.ts'
 import { keepTemplate } from './templates.ts'
 import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
+
+const TURNS_TO_HEAR = 3
 
 export interface ServerOptions {
   readonly log: Log
@@ -31,6 +35,8 @@ export interface ServerOptions {
 
 /** Tenants and the threads that serve them, without any port. */
 export interface Backend extends AsyncDisposable {
+  /** Settles when the engine is there, and the first client that waited for it has been served. */
+  firstServed(): Promise<void>
   /** Settles when every shard takes requests; until then clients wait. If it fails, drain. */
   start(): Promise<void>
   readonly control: Control
@@ -60,6 +66,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
   const backend = await openBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
+  let serving: HttpListener | undefined
   try {
     // Before the shards are there: who waits for the server tells which of them is to come first.
     const wire = (listening = await listenForWire({
@@ -71,10 +78,14 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       clock: systemClock,
       log: options.log,
     }))
-    await backend.start()
-    // Loaded last: a client of the wire need not wait for HTTP.
+    await backend.firstServed()
+    const starting = backend.start()
+    // Waited for below; until then a failure is nobody's.
+    starting.catch(() => {})
+    // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = await listenForHttp(config, control, options)
+    const http = (serving = await listenForHttp(config, control, options))
+    await starting
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
@@ -93,6 +104,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // A listener that is left would keep the process, which has nothing to serve, from ending.
     listening?.close()
     await backend.drain()
+    await serving?.close()
     throw error
   }
 }
@@ -101,6 +113,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
 export async function startBackend(config: Config, options: ServerOptions): Promise<Backend> {
   const backend = await openBackend(config, options)
   try {
+    await backend.firstServed()
     await backend.start()
     return backend
   } catch (error) {
@@ -135,8 +148,13 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     handover.close()
     folder[Symbol.dispose]()
   }
-  const start = async (): Promise<void> => {
+  const firstServed = async (): Promise<void> => {
     await settings
+    // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
+    for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
+    await shards.firstServed()
+  }
+  const start = async (): Promise<void> => {
     await shards.start()
     started = true
   }
@@ -153,7 +171,16 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     await close()
   }
   const announce = (url: string): void => folder.announce(url)
-  return { control, shards, handover, announce, start, drain, [Symbol.asyncDispose]: drain }
+  return {
+    control,
+    shards,
+    handover,
+    announce,
+    firstServed,
+    start,
+    drain,
+    [Symbol.asyncDispose]: drain,
+  }
 }
 
 function settingsOf(config: Config, folder: DataFolder, engine: EngineParts): ShardSettings {
