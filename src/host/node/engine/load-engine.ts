@@ -60,7 +60,7 @@ export interface LoadOptions {
   readonly early?: Preparer | undefined
   /** Told about each step of a build, the only part that takes seconds. */
   readonly progress?: (step: string) => void
-  /** Folder for assets that had to be built. */
+  /** The one folder where assets are looked for and built. Default: as above. */
   readonly cacheFolder?: string
 }
 
@@ -113,8 +113,8 @@ interface AssetFile {
  * The asset file that is most likely the right one, before the hash of the stock files has named
  * it: a package has one, a cache is used for its newest one.
  */
-function guessAssets({ cacheFolder = defaultCacheFolder() }: LoadOptions): AssetFile | undefined {
-  for (const folder of [shippedFolder(), cacheFolder]) {
+function guessAssets(options: LoadOptions): AssetFile | undefined {
+  for (const folder of assetFolders(options)) {
     if (!existsSync(folder)) continue
     const [path] = readdirSync(folder)
       .filter((name) => /^engine-[0-9a-f]+\.bin$/.test(name))
@@ -174,13 +174,13 @@ export async function buildAssetFile(
 
 async function ensureAssets(
   fingerprint: Fingerprint,
-  { progress = () => {}, cacheFolder = defaultCacheFolder() }: LoadOptions,
+  options: LoadOptions,
   guess: AssetFile | undefined,
 ): Promise<Uint8Array<SharedArrayBuffer>> {
   const name = assetFileName(fingerprint)
-  const shipped = join(shippedFolder(), name)
-  const cached = join(cacheFolder, name)
-  const found = [shipped, cached].find((path) => existsSync(path))
+  const { progress = () => {}, cacheFolder = defaultCacheFolder() } = options
+  const paths = assetFolders(options).map((folder) => join(folder, name))
+  const found = paths.find((path) => existsSync(path))
   if (found !== undefined) {
     const bytes = found === guess?.path ? guess.bytes : readShared(found)
     if (await isIntact(bytes, fingerprint)) return bytes
@@ -191,8 +191,10 @@ async function ensureAssets(
   return bytes
 }
 
-function shippedFolder(): string {
-  return join(packageRoot(), 'dist', 'assets')
+/** Where assets may be, in the order in which they are looked for. */
+function assetFolders({ cacheFolder }: LoadOptions): readonly string[] {
+  if (cacheFolder !== undefined) return [cacheFolder]
+  return [join(packageRoot(), 'dist', 'assets'), defaultCacheFolder()]
 }
 
 async function isIntact(bytes: Uint8Array, fingerprint: Fingerprint): Promise<boolean> {
