@@ -15,7 +15,7 @@ import { machineFacts, machineLine, type MachineFacts } from './machine.ts'
 import { installPeers, peersInstalled } from './peers/install.ts'
 import { nativeInstalled } from './peers/native.ts'
 import { bouncerInstalled } from './peers/pgbouncer.ts'
-import { pgnapBuilt } from './peers/pgnap.ts'
+import { buildPgnap, pgnapBuilt } from './peers/pgnap.ts'
 import { pgliteSocketInstalled } from './peers/pglite-socket.ts'
 import { PEERS, type PeerName } from './peers/server.ts'
 import { headingLine, jsonLines, metricLines, problemLines } from './report.ts'
@@ -38,7 +38,8 @@ rows: ${ROWS.map((row) => row.name).join(' ')} (default: all)
   --json          JSON lines on stdout, also written to bench/results/
   --smoke         tiny sizes and one round, installs nothing: shows that it runs, measures nothing
   --folder DIR    where the databases live (default: the system's temporary folder)
-  --pgnap FILE    entry of the pgnap command line to measure (default src/cli/main.ts)`
+  --pgnap FILE    entry of the pgnap command line to measure (default: what is published, built
+                  first; the source with --smoke)`
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -48,7 +49,7 @@ const { values: flags, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     smoke: { type: 'boolean', default: false },
     folder: { type: 'string', default: tmpdir() },
-    pgnap: { type: 'string', default: join(REPOSITORY, 'src/cli/main.ts') },
+    pgnap: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -74,6 +75,14 @@ function chosenRows(): readonly Row[] {
   return positionals.length === 0 ? ROWS : ROWS.filter((row) => positionals.includes(row.name))
 }
 
+/** What `npx pgnap` runs, unless another entry was named; a smoke run builds nothing. */
+async function chosenEntry(): Promise<string> {
+  if (flags.pgnap !== undefined) return flags.pgnap
+  if (flags.smoke) return join(REPOSITORY, 'src/cli/main.ts')
+  say('building pgnap (every time: what is measured is what is here)')
+  return buildPgnap(REPOSITORY)
+}
+
 function chosenRoundCount(): number {
   const count = Number(flags.rounds ?? (flags.smoke ? 1 : ROUNDS_DEFAULT))
   if (!Number.isInteger(count) || count < 1) usageError('--rounds takes a whole number above 0')
@@ -81,7 +90,7 @@ function chosenRoundCount(): number {
 }
 
 /** The peers asked for, less those that are not there; says which and why. */
-function chosenPeers(): ReadonlySet<PeerName> {
+function chosenPeers(pgnapEntry: string): ReadonlySet<PeerName> {
   const names = flags.peers?.split(',') ?? PEERS
   const asked = PEERS.filter((peer) => names.includes(peer))
   if (asked.length !== names.length) usageError(`peers are: ${PEERS.join(', ')}`)
@@ -94,7 +103,7 @@ function chosenPeers(): ReadonlySet<PeerName> {
     }
   }
   const missing: Readonly<Record<PeerName, string | undefined>> = {
-    pgnap: pgnapBuilt(flags.pgnap) ? undefined : `${flags.pgnap} does not exist`,
+    pgnap: pgnapBuilt(pgnapEntry) ? undefined : `${pgnapEntry} does not exist`,
     native: nativeInstalled() ? undefined : 'not installed in bench/peers',
     pgbouncer: bouncerInstalled() ? undefined : 'no pgbouncer program on this system',
     pglite: undefined,
@@ -119,7 +128,8 @@ function writeResults(lines: readonly string[], machine: MachineFacts, at: strin
 async function main(): Promise<boolean> {
   const rows = chosenRows()
   const roundCount = chosenRoundCount()
-  const peers = chosenPeers()
+  const pgnapEntry = await chosenEntry()
+  const peers = chosenPeers(pgnapEntry)
   const machine = machineFacts(flags.folder, REPOSITORY)
   const run = { at: new Date().toISOString(), smoke: flags.smoke, machine }
   say(`${machineLine(machine)}, rounds ${roundCount}${flags.smoke ? ' (smoke)' : ''}`)
@@ -131,7 +141,7 @@ async function main(): Promise<boolean> {
     smoke: flags.smoke,
     peers,
     parentFolder: flags.folder,
-    pgnapEntry: flags.pgnap,
+    pgnapEntry,
     progress,
   })
   for (const row of rows) {

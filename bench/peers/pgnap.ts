@@ -1,6 +1,7 @@
 /** pgnap itself, driven from outside like any peer: its command line, its ports, its signals. */
 import { existsSync } from 'node:fs'
-import { Child } from '../child.ts'
+import { join } from 'node:path'
+import { Child, runToEnd } from '../child.ts'
 import { freePort } from '../wire/connection.ts'
 import { type PeerServer, waitUntilReady } from './server.ts'
 
@@ -9,6 +10,12 @@ const USER = 'postgres'
 export interface PgnapServer extends PeerServer {
   /** Puts a tenant to sleep, as its idle timer would. */
   nap(tenant: string): Promise<void>
+}
+
+/** Builds the package of a checkout; the entry of its command line. */
+export async function buildPgnap(repository: string): Promise<string> {
+  await runToEnd(process.execPath, ['scripts/build.ts'], { cwd: repository })
+  return join(repository, 'dist/cli/main.js')
 }
 
 export function pgnapBuilt(entry: string): boolean {

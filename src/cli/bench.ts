@@ -5,9 +5,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
+import { packageRoot } from '../host/node/package-root.ts'
 
 const EXAMPLES = `
 Examples:
@@ -30,7 +31,7 @@ export function addBench(program: Command): void {
 }
 
 async function runBench(words: readonly string[]): Promise<void> {
-  const script = fileURLToPath(new URL('../../bench/run.ts', import.meta.url))
+  const script = join(packageRoot(), 'bench', 'run.ts')
   if (!existsSync(script)) {
     throw new PgnapError('NOT_SUPPORTED', 'the benchmark is not part of the package', {
       detail: `there is no ${script}`,

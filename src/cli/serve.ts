@@ -7,6 +7,8 @@
  */
 import type { Command } from 'commander'
 import { type Config, SETTINGS } from '../host/node/config.ts'
+import type { EarlyStart } from '../host/node/early-start.ts'
+import { EarlyThread } from '../host/node/shard/shard-thread.ts'
 import { EXIT } from './failure.ts'
 import { type SettingName, addSettings, configOf } from './settings.ts'
 import type { Terminal } from './terminal.ts'
@@ -32,8 +34,12 @@ export function addServe(program: Command, terminal: Terminal): void {
     .addHelpText('after', EXAMPLES)
   addSettings(command, Object.keys(SETTINGS) as SettingName[])
   command.action(async () => {
+    // First of all: it loads its code while this thread does everything else.
+    const thread = new EarlyThread()
     const config = configOf(command, terminal)
-    await serve(config, { json: command.getOptionValue('json') === true, terminal })
+    const { startEarly } = await import('../host/node/early-start.ts')
+    const early = await startEarly(config, (step) => terminal.complain(`pgnap: ${step}\n`), thread)
+    await serve(config, { json: command.getOptionValue('json') === true, terminal, early })
   })
 }
 
@@ -47,10 +53,13 @@ interface Address {
   readonly port: number
 }
 
-async function serve(
-  config: Config,
-  { json, terminal }: { readonly json: boolean; readonly terminal: Terminal },
-): Promise<void> {
+interface ServeOptions {
+  readonly json: boolean
+  readonly terminal: Terminal
+  readonly early: EarlyStart
+}
+
+async function serve(config: Config, { json, terminal, early }: ServeOptions): Promise<void> {
   // Loaded here: `pgnap --help` should not wait for a database.
   const [{ startServer }, { openLog }] = await Promise.all([
     import('../host/node/server.ts'),
@@ -61,7 +70,7 @@ async function serve(
   const server = await startServer(config, {
     log,
     version: packageVersion(),
-    progress: (step) => terminal.complain(`pgnap: ${step}\n`),
+    early,
   })
   terminal.out(json ? readyLine(server) : welcome(server, config))
   const signal = await stopped

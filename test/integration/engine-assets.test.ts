@@ -1,6 +1,6 @@
 /** The asset file: whatever is wrong with it is found before it is used. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { PgnapError } from '../../src/base/errors.ts'
@@ -15,6 +15,7 @@ import {
   createEngine,
   type EngineParts,
   loadEngineParts,
+  type Preparer,
 } from '../../src/host/node/engine/load-engine.ts'
 import { readStock } from '../../src/host/node/engine/stock.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
@@ -68,6 +69,46 @@ test('a damaged cache is built anew and then used', async () => {
   assert.ok(readFileSync(path).equals(parts.assets))
   // Nothing half-written stays behind.
   assert.deepEqual(readdirSync(folder), [assetFileName(fingerprint)])
+})
+
+/** A preparer that keeps what it is told. */
+function listener(): Preparer & { readonly heard: string[]; parts?: EngineParts } {
+  const heard: string[] = []
+  return {
+    heard,
+    prepare(parts) {
+      heard.push('prepare')
+      this.parts = parts
+    },
+    discard: () => void heard.push('discard'),
+  }
+}
+
+test('what was prepared of unverified assets is used if they are right', async () => {
+  const early = listener()
+  const { assets } = await loadEngineParts({ cacheFolder: folder, early })
+  assert.deepEqual(early.heard, ['prepare'])
+  assert.equal(early.parts?.assets, assets)
+})
+
+test('what was prepared of assets that are damaged or another build is discarded', async () => {
+  const own = join(folder, assetFileName(fingerprint))
+  const intact = readFileSync(own)
+  const other = join(folder, assetFileName('0'.repeat(32) as Fingerprint))
+  // The newest file of a cache is the likely one.
+  writeFileSync(other, intact)
+  utimesSync(own, 1, 1)
+  const early = listener()
+  const { assets } = await loadEngineParts({ cacheFolder: folder, early })
+  assert.deepEqual(early.heard, ['prepare', 'discard'])
+  assert.notEqual(early.parts?.assets, assets)
+  rmSync(other)
+  const damaged = new Uint8Array(intact)
+  damaged[damaged.length - 5000] = (damaged[damaged.length - 5000] ?? 0) ^ 1
+  writeFileSync(own, damaged)
+  const second = listener()
+  await loadEngineParts({ cacheFolder: folder, early: second })
+  assert.deepEqual(second.heard, ['prepare', 'discard'])
 })
 
 test('the version that clients are told is that of the module', async () => {

@@ -223,7 +223,7 @@ async function startShards(patience: { hangMs: number; graceMs: number }): Promi
     log: silentLog,
     ...patience,
   })
-  await shards.started()
+  await shards.start()
   const listener = await listenForWire({
     host: '127.0.0.1',
     port: 0,

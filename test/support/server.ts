@@ -114,8 +114,8 @@ export async function startServer(options: StartOptions = {}): Promise<ServerPro
 }
 
 /**
- * The words of `pgnap serve` for a test: any free ports, one line of JSON when ready, and every slot
- * looked at when a tenant has left it.
+ * The words of `pgnap serve` for a test: any free ports, one line of JSON when ready, and every
+ * slot looked at when a tenant has left it.
  */
 export function serveWords(data: string, flags: readonly string[] = []): string[] {
   const ports = ['--port', '0', '--http-port', '0']

@@ -8,11 +8,15 @@
  */
 import { isatty } from 'node:tty'
 import { pino } from 'pino'
-import type { DestinationStream } from 'pino'
 import type { Log, LogFields } from '../../base/log.ts'
 
 /** What is written: this level and everything above it. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+/** Where lines go: each is written at once, with its line end. */
+export interface LogDestination {
+  write(line: string): void
+}
 
 export interface LogOptions {
   /** Default `info`. */
@@ -20,7 +24,7 @@ export interface LogOptions {
   /** `json` or `pretty`. Default: `pretty` on a terminal, else `json`. */
   readonly format?: 'json' | 'pretty'
   /** Where lines go. Default: stderr. */
-  readonly destination?: DestinationStream
+  readonly destination?: LogDestination
   /** Fields of every line, such as the shard. Default: none. */
   readonly fields?: LogFields
 }

@@ -2,6 +2,7 @@
  * A whole server in this process: data folder, engine, shards in threads, Postgres wire, HTTP.
  * Composes only; everything it is made of has its own file.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
@@ -9,10 +10,12 @@ import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
-import { loadEngineParts } from './engine/load-engine.ts'
+import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
+import type { HttpListener } from './http-listener.ts'
 import { systemRandom } from './random.ts'
 import { ShardSet } from './shard/shard-set.ts'
+import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
@@ -21,16 +24,24 @@ import { keepTemplate } from './templates.ts'
 import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
 
+const TURNS_TO_HEAR = 3
+
 export interface ServerOptions {
   readonly log: Log
   /** pgnap's own version, as HTTP shows it. */
   readonly version: string
   /** Told about the steps of an engine build, which only a first start has. */
   readonly progress?: (step: string) => void
+  /** What the caller has started before it loaded this. Default: started here. */
+  readonly early?: EarlyStart
 }
 
 /** Tenants and the threads that serve them, without any port. */
 export interface Backend extends AsyncDisposable {
+  /** Settles when the engine is there, and the first client that waited for it has been served. */
+  firstServed(): Promise<void>
+  /** Settles when every shard takes requests; until then clients wait. If it fails, drain. */
+  start(): Promise<void>
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
@@ -59,9 +70,10 @@ export async function startServer(config: Config, options: ServerOptions): Promi
   const credentials = loadCredentials(config)
   // Awaited by the listeners, which come later.
   credentials.catch(() => {})
-  const backend = await startBackend(config, options)
+  const backend = await openBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
+  let serving: HttpListener | undefined
   try {
     const adminConsole = new LazyConsole({
       control,
@@ -73,6 +85,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       random: systemRandom,
       log: options.log,
     })
+    // Before the shards are there: who waits for the server tells which of them is to come first.
     const wire = (listening = await listenForWire({
       host: config.host,
       port: config.port,
@@ -83,9 +96,14 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       clock: systemClock,
       log: options.log,
     }))
-    // Loaded while the shards make their first slots: a client of the wire need not wait for HTTP.
+    await backend.firstServed()
+    const starting = backend.start()
+    // Waited for below; until then a failure is nobody's.
+    starting.catch(() => {})
+    // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = await listenForHttp(config, control, { ...options, credentials })
+    const http = (serving = await listenForHttp(config, control, { ...options, credentials }))
+    await starting
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
@@ -105,43 +123,64 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // A listener that is left would keep the process, which has nothing to serve, from ending.
     listening?.close()
     await backend.drain()
+    await serving?.close()
     throw error
   }
 }
 
 /** Opens a data folder and starts its shards. Errors: as {@link startServer}. */
 export async function startBackend(config: Config, options: ServerOptions): Promise<Backend> {
+  const backend = await openBackend(config, options)
+  try {
+    await backend.firstServed()
+    await backend.start()
+    return backend
+  } catch (error) {
+    await backend.drain()
+    throw error
+  }
+}
+
+async function openBackend(config: Config, options: ServerOptions): Promise<Backend> {
   const { log, progress } = options
+  const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  // The threads start first, so that they load their code while this one loads the engine.
-  const settings = Promise.resolve().then(() => loadSettings(config, folder, progress))
+  const settings = engine.then((parts) => settingsOf(config, folder, parts))
+  // It is `start` that waits for them and says what went wrong.
+  settings.catch(() => {})
   const shards = new ShardSet({
     count: config.shards,
     handover,
     settings,
     clock: systemClock,
     log,
+    early: thread,
   })
   const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath))
+  let started = false
   const close = async (): Promise<void> => {
     await shards.close()
     handover.close()
     folder[Symbol.dispose]()
   }
-  try {
-    await shards.started()
-  } catch (error) {
-    await close()
-    // If the engine could not be loaded, that is the reason, and not that the shards did not start.
+  const firstServed = async (): Promise<void> => {
     await settings
-    throw error
+    // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
+    for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
+    await shards.firstServed()
+  }
+  const start = async (): Promise<void> => {
+    await shards.start()
+    started = true
   }
   const drain = async (): Promise<void> => {
     control.drain()
+    // Clients that still wait for their shard are let go.
+    if (!started) return close()
     // A shard that hangs or has died must not keep the others' server from ending.
     const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
     const waited = Promise.withResolvers<void>()
@@ -151,7 +190,16 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
     await close()
   }
   const announce = (url: string): void => folder.announce(url)
-  return { control, shards, handover, announce, drain, [Symbol.asyncDispose]: drain }
+  return {
+    control,
+    shards,
+    handover,
+    announce,
+    firstServed,
+    start,
+    drain,
+    [Symbol.asyncDispose]: drain,
+  }
 }
 
 /** Only a server with passwords needs the code that reads them. */
@@ -161,12 +209,7 @@ async function loadCredentials(config: Config): Promise<Credentials | undefined>
   return readCredentials(config, systemRandom)
 }
 
-async function loadSettings(
-  config: Config,
-  folder: DataFolder,
-  progress: ServerOptions['progress'],
-): Promise<ShardSettings> {
-  const engine = await loadEngineParts(progress ? { progress } : {})
+function settingsOf(config: Config, folder: DataFolder, engine: EngineParts): ShardSettings {
   keepTemplate(folder.path, engine)
   return {
     config,

@@ -64,12 +64,18 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
 }
 
 function accept(socket: Socket, options: WireListenerOptions): void {
-  const { clock, handover, connectionsMax } = options
+  const { clock, shards, handover, connectionsMax } = options
   readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
     const peer = peerOf(socket)
-    if (route.to === 'console') route.adminConsole.serve(socket, peer, initialBytes)
-    else if (handover.openCount >= connectionsMax) refuse(socket, tooMany(connectionsMax))
-    else if (!handover.hand(socket, route.index, peer, initialBytes)) refuse(socket, notThere())
+    if (route.to === 'console') {
+      route.adminConsole.serve(socket, peer, initialBytes)
+    } else if (handover.openCount >= connectionsMax) {
+      refuse(socket, tooMany(connectionsMax))
+    } else {
+      shards.want(route.index)
+      // Without: the shard's thread is being replaced, and the client is told to come again.
+      if (!handover.hand(socket, route.index, peer, initialBytes)) refuse(socket, notThere())
+    }
   })
 }
 

@@ -9,11 +9,21 @@
  */
 import { spawn } from 'node:child_process'
 import { hash } from 'node:crypto'
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
@@ -29,6 +39,7 @@ import type { BaseMemory } from '../../../engine/memory-delta.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
 import { besideModule } from '../module-url.ts'
+import { packageRoot } from '../package-root.ts'
 import { loadFactory, readStock } from './stock.ts'
 
 /** What every thread needs; posting it copies nothing large. */
@@ -40,25 +51,95 @@ export interface EngineParts {
   readonly bundle: SharedArrayBuffer
 }
 
+/** Somebody who makes a slot of parts that are not verified yet, and serves nobody with it. */
+export interface Preparer {
+  prepare(parts: EngineParts): void
+  /** The parts were not the right ones, or damaged: whatever was made of them must go. */
+  discard(): void
+}
+
 export interface LoadOptions {
+  /** Given the likely parts while this thread still hashes them, which takes 50 ms. */
+  readonly early?: Preparer | undefined
   /** Told about each step of a build, the only part that takes seconds. */
   readonly progress?: (step: string) => void
-  /** Folder for assets that had to be built. */
+  /** The one folder where assets are looked for and built. Default: as above. */
   readonly cacheFolder?: string
 }
 
 /** Assets, compiled module and bundle, built first if this is the first start of this build. */
 export async function loadEngineParts(options: LoadOptions = {}): Promise<EngineParts> {
+  return (await beginEngineParts(options)).verified
+}
+
+/** As {@link loadEngineParts}, in two steps: settles when `early` has what it needs. */
+export async function beginEngineParts(
+  options: LoadOptions,
+): Promise<{ readonly verified: Promise<EngineParts> }> {
+  const { early } = options
   const stock = readStock()
   // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
   // by their hash, and checking them all at each start takes 30 ms of processor time.
   setFlagsFromString('--wasm-lazy-validation')
   const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
-  const fingerprint = await fingerprintOf(stock, nodeHash)
-  const assets = await ensureAssets(fingerprint, options)
-  const base = layOut(parseVerifiedAssets(assets).base, slotMemory)
   const deltaCode = new WebAssembly.Module(memoryDeltaCode(slotMemory))
-  return { module: await compiling, deltaCode, base, assets, bundle: shareBundle(stock) }
+  const bundle = shareBundle(stock)
+  const guess = early && guessAssets(options)
+  const guessed = guess && layOutGuess(guess.bytes)
+  const module = await compiling
+  if (guess && guessed) {
+    early?.prepare({ module, deltaCode, base: guessed, assets: guess.bytes, bundle })
+  }
+  const verify = async (): Promise<EngineParts> => {
+    const assets = await verifiedAssets(stock, options, guess)
+    const right = guess !== undefined && assets === guess.bytes
+    if (guessed && !right) early?.discard()
+    const base = right && guessed ? guessed : layOut(parseVerifiedAssets(assets).base, slotMemory)
+    return { module, deltaCode, base, assets, bundle }
+  }
+  return { verified: verify() }
+}
+
+/** The base of assets that nobody has verified; undefined if they are so damaged that it shows. */
+function layOutGuess(bytes: Uint8Array): BaseMemory | undefined {
+  try {
+    return layOut(parseVerifiedAssets(bytes).base, slotMemory)
+  } catch {
+    return undefined
+  }
+}
+
+async function verifiedAssets(
+  stock: StockFiles,
+  options: LoadOptions,
+  guess: AssetFile | undefined,
+): Promise<EngineParts['assets']> {
+  // Each step takes tens of milliseconds; between them the thread hears who wants to connect.
+  await turn()
+  const fingerprint = await fingerprintOf(stock, nodeHash)
+  await turn()
+  return ensureAssets(fingerprint, options, guess)
+}
+
+interface AssetFile {
+  readonly path: string
+  readonly bytes: Uint8Array<SharedArrayBuffer>
+}
+
+/**
+ * The asset file that is most likely the right one, before the hash of the stock files has named
+ * it: a package has one, a cache is used for its newest one.
+ */
+function guessAssets(options: LoadOptions): AssetFile | undefined {
+  for (const folder of assetFolders(options)) {
+    if (!existsSync(folder)) continue
+    const [path] = readdirSync(folder)
+      .filter((name) => /^engine-[0-9a-f]+\.bin$/.test(name))
+      .map((name) => join(folder, name))
+      .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+    if (path !== undefined) return { path, bytes: readShared(path) }
+  }
+  return undefined
 }
 
 /** An engine of this thread. */
@@ -111,20 +192,27 @@ export async function buildAssetFile(
 
 async function ensureAssets(
   fingerprint: Fingerprint,
-  { progress = () => {}, cacheFolder = defaultCacheFolder() }: LoadOptions,
+  options: LoadOptions,
+  guess: AssetFile | undefined,
 ): Promise<Uint8Array<SharedArrayBuffer>> {
   const name = assetFileName(fingerprint)
-  const shipped = join(packageRoot(), 'dist', 'assets', name)
-  const cached = join(cacheFolder, name)
-  const found = [shipped, cached].find((path) => existsSync(path))
+  const { progress = () => {}, cacheFolder = defaultCacheFolder() } = options
+  const paths = assetFolders(options).map((folder) => join(folder, name))
+  const found = paths.find((path) => existsSync(path))
   if (found !== undefined) {
-    const bytes = readShared(found)
+    const bytes = found === guess?.path ? guess.bytes : readShared(found)
     if (await isIntact(bytes, fingerprint)) return bytes
     progress('the cached engine is damaged, building it anew')
   }
   const bytes = readShared(await buildAssetFile(cacheFolder, fingerprint, progress))
   await parseAssets(bytes, fingerprint, nodeHash)
   return bytes
+}
+
+/** Where assets may be, in the order in which they are looked for. */
+function assetFolders({ cacheFolder }: LoadOptions): readonly string[] {
+  if (cacheFolder !== undefined) return [cacheFolder]
+  return [join(packageRoot(), 'dist', 'assets'), defaultCacheFolder()]
 }
 
 async function isIntact(bytes: Uint8Array, fingerprint: Fingerprint): Promise<boolean> {
@@ -163,13 +251,6 @@ function shareBundle({ bundle }: StockFiles): SharedArrayBuffer {
   const shared = new SharedArrayBuffer(bundle.length)
   new Uint8Array(shared).set(bundle)
   return shared
-}
-
-function packageRoot(): string {
-  const here = dirname(fileURLToPath(import.meta.url))
-  return here
-    .slice(0, here.lastIndexOf(join('host', 'node', 'engine')))
-    .replace(/(src|dist).?$/, '')
 }
 
 function defaultCacheFolder(): string {

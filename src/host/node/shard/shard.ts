@@ -19,6 +19,8 @@ import { shardOf } from '../../../router/assignment.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
+import type { WasmEngine } from '../../../engine/wasm-engine.ts'
+import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import type { Config } from '../config.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
@@ -36,12 +38,16 @@ export function shardOfProcess(processId: number, shardCount: number): number {
   return processId % shardCount
 }
 
-/** What a shard is made of; all of it can be posted to another thread. */
-export interface ShardSettings {
+/** What an engine is made of. */
+export interface EngineSettings {
   readonly config: Config
+  readonly engine: EngineParts
+}
+
+/** What a shard is made of; all of it can be posted to another thread. */
+export interface ShardSettings extends EngineSettings {
   readonly dataPath: string
   readonly tenantsPath: string
-  readonly engine: EngineParts
   /** Which of `config.shards` this is; names its clients' process ids. */
   readonly index: number
 }
@@ -52,6 +58,41 @@ export interface ShardDependencies {
   readonly log: Log
   /** Told about the slots as they come and go, so that another thread can interrupt them. */
   readonly slotWatcher?: SlotWatcher
+  /** Made of the same settings. Default: made here. */
+  readonly prepared?: PreparedEngine | undefined
+}
+
+/** An engine with its first slot, made before it was known which shard they are for. */
+export interface PreparedEngine {
+  readonly engine: WasmEngine
+  readonly slot: Promise<WasmSlot>
+}
+
+type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
+
+/** Makes an engine and begins a slot. It serves nobody before it belongs to a shard. */
+export async function prepareEngine(
+  settings: EngineSettings,
+  dependencies: EngineDependencies,
+): Promise<PreparedEngine> {
+  const engine = await openEngine(settings, dependencies)
+  const slot = engine.createSlot()
+  // A failure is the pool's to deal with, once it asks for a slot.
+  slot.catch(() => {})
+  return { engine, slot }
+}
+
+function openEngine(
+  { engine, config }: EngineSettings,
+  { clock, log, random }: EngineDependencies,
+): Promise<WasmEngine> {
+  return createEngine(engine, {
+    clock,
+    random,
+    verifySwaps: config.verifySwaps,
+    slotMemoryBytesMax: config.slotMemoryBytesMax,
+    serverLog: (line) => log.debug('postgres', { line }),
+  })
 }
 
 export class Shard implements ShardApi {
@@ -76,14 +117,8 @@ export class Shard implements ShardApi {
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
     const { config, dataPath, tenantsPath } = settings
-    const { clock, log, random } = dependencies
-    const engine = await createEngine(settings.engine, {
-      clock,
-      random,
-      slotMemoryBytesMax: config.slotMemoryBytesMax,
-      verifySwaps: config.verifySwaps,
-      serverLog: (line) => log.debug('postgres', { line }),
-    })
+    const { clock, log, random, prepared } = dependencies
+    const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
     const stores = new StoreFactory({
       dataPath,
       tenantsPath,
@@ -100,7 +135,7 @@ export class Shard implements ShardApi {
     })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
-      engine: watchEngine(engine, dependencies.slotWatcher),
+      engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
       source: stores,
       clock,
       log,

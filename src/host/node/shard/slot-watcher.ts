@@ -5,21 +5,32 @@
 import type { Engine, Slot } from '../../../engine/engine.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
+import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 
 export interface SlotWatcher {
   slotCreated(slotNo: number, flags: InterruptFlags): void
   slotDiscarded(slotNo: number): void
 }
 
-/** `engine`, with every slot it makes and gives up announced. */
-export function watchEngine(engine: WasmEngine, watcher: SlotWatcher | undefined): Engine {
-  if (!watcher) return engine
+/**
+ * `engine`, with every slot it makes and gives up announced. The first one is `prepared`, if there
+ * is such a one.
+ */
+export function watchEngine(
+  engine: WasmEngine,
+  watcher: SlotWatcher | undefined,
+  prepared?: Promise<WasmSlot>,
+): Engine {
   let slotNo = 0
+  let first = prepared
   return {
     fingerprint: engine.fingerprint,
     postgresMajor: engine.postgresMajor,
     createSlot: async (): Promise<Slot> => {
-      const slot = await engine.createSlot()
+      const making = first ?? engine.createSlot()
+      first = undefined
+      const slot = await making
+      if (!watcher) return slot
       const own = slotNo++
       watcher.slotCreated(own, slot.interruptFlags)
       const discard = slot.discard.bind(slot)

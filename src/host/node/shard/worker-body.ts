@@ -1,35 +1,51 @@
 /**
- * A shard's thread. Started at once with its channels, so that loading modules overlaps with the
- * main thread's loading of the engine; gets its settings when they are known.
+ * A shard's thread. Started at once, so that loading modules overlaps with the main thread's
+ * loading of the engine; which shard it is, it hears when the settings are known.
  */
 import { flushCompileCache } from 'node:module'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
 import type { Peer } from '../../../front/control.ts'
 import { systemClock } from '../clock.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
+import { loadFactory } from '../engine/stock.ts'
 import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import { serveApi } from './rpc.ts'
-import { Shard } from './shard.ts'
-import type { FromWorker, ToWorker, WorkerData } from './worker-messages.ts'
+import type { Log } from '../../../base/log.ts'
+import { type EngineSettings, type PreparedEngine, prepareEngine, Shard } from './shard.ts'
+import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 /** By then the first tenants have been served, and everything has been loaded. */
 const COMPILE_CACHE_AFTER_MS = 2_000
 
-const { ends, api } = workerData as WorkerData
 const main = parentPort
 assert(main, 'a shard runs in a worker thread')
 const tell = (message: FromWorker): void => main.postMessage(message)
 
 // A failure is an unhandled rejection, which ends the thread: the supervisor hears of it that way.
-main.once('message', (message: ToWorker) => void start(message))
+// The largest module that an engine needs; it is loaded while this thread has nothing to do yet.
+loadFactory().catch(() => {})
 
-async function start({ settings }: ToWorker): Promise<void> {
+let preparing: Promise<PreparedEngine> | undefined
+main.on('message', (message: ToWorker) => {
+  if (message.kind === 'begin') return void start(message)
+  const log = logOf(message)
+  preparing = prepareEngine(message, { clock: systemClock, random: systemRandom, log })
+  // What cannot be made of unverified files, is no failure until they are verified.
+  preparing.catch(() => {})
+})
+
+function logOf({ config }: EngineSettings): Log {
+  return openLog({ level: config.logLevel })
+}
+
+async function start({ settings, ends, api }: ToWorker & { kind: 'begin' }): Promise<void> {
   const shard = await Shard.create(settings, {
     clock: systemClock,
     random: systemRandom,
-    log: openLog({ level: settings.config.logLevel }),
+    log: logOf(settings),
+    prepared: await preparing,
     slotWatcher: {
       slotCreated: (slotNo, flags) => tell({ kind: 'slotCreated', slotNo, flags }),
       slotDiscarded: (slotNo) => tell({ kind: 'slotDiscarded', slotNo }),

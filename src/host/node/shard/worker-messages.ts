@@ -2,17 +2,21 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { HandoverEnds } from '../handover/protocol.ts'
-import type { ShardSettings } from './shard.ts'
+import type { EngineSettings, ShardSettings } from './shard.ts'
 
-export interface WorkerData {
-  readonly ends: HandoverEnds
-  /** Calls of `ShardApi` come here. */
-  readonly api: MessagePort
-}
-
-export interface ToWorker {
-  readonly settings: ShardSettings
-}
+/**
+ * `begin` makes a thread a shard. `prepare` may come before it: the engine that the shard will
+ * have, if its files prove to be what they should be. If not, there will be no `begin`.
+ */
+export type ToWorker =
+  | ({ readonly kind: 'prepare' } & EngineSettings)
+  | {
+      readonly kind: 'begin'
+      readonly settings: ShardSettings
+      readonly ends: HandoverEnds
+      /** Calls of `ShardApi` come here. */
+      readonly api: MessagePort
+    }
 
 export type FromWorker =
   | { readonly kind: 'ready' }

@@ -2,16 +2,16 @@
  * One shard in a worker thread, as the main thread sees it: starts it, watches that it lives,
  * interrupts it when it hangs, replaces it when it dies.
  *
- *   starting --ready--> running --exit--> dead --after a pause--> starting
- *                          |
- *                          +-- silent for shardHangMs: cancel what runs (57014)
- *                              silent for shardGraceMs more: terminate the thread (57P01)
+ *   waiting --begin()--> starting --ready--> running --exit--> dead --after a pause--> starting
+ *                                              |
+ *   silent for shardHangMs: cancel what runs (57014) --+
+ *   silent for shardGraceMs more: terminate the thread (57P01)
  *
  * A thread that dies takes nothing acknowledged with it: its tenants come back from their stores
  * when they are asked for again. Nobody's statement is repeated: whether it ran is the client's to
  * find out.
  */
-import { MessageChannel, Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
@@ -20,11 +20,11 @@ import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.t
 import type { ShardFacts } from '../../../front/control.ts'
 import { errorResponse } from '../../../front/wire/server-messages.ts'
 import type { Handover } from '../handover/handover.ts'
-import { besideModule } from '../module-url.ts'
 import { ApiCaller, type Remote } from './rpc.ts'
 import type { ShardApi } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
-import type { FromWorker, WorkerData } from './worker-messages.ts'
+import { startThread } from './shard-thread.ts'
+import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerShardOptions {
   readonly index: number
@@ -43,12 +43,6 @@ const PING_EVERY_MS = 1_000
 /** Pause before a dead thread is started again; doubled for each death that follows at once. */
 const RESTART_MS_MIN = 100
 const RESTART_MS_MAX = 10_000
-/**
- * Stack of a shard's thread. Postgres counts only its own stack (`max_stack_depth`, 2 MB); the
- * frames of the machine are several times as large, and where they end first, the slot is lost
- * instead of the statement. Address space, not memory, until somebody goes as deep.
- */
-const STACK_MB = 64
 
 const LOST: PgnapError = new PgnapError(
   'SHARD_LOST',
@@ -61,10 +55,12 @@ const LOST: PgnapError = new PgnapError(
 export class WorkerShard {
   readonly #options: WorkerShardOptions
   readonly #slots = new Map<number, InterruptFlags>()
-  #worker: Worker
+  /** Undefined until the shard has been begun and its settings are known. */
+  #worker: Worker | undefined
   #caller: ApiCaller<ShardApi>
+  #callerEnd: MessagePort
   #ready = Promise.withResolvers<void>()
-  #state: 'starting' | 'running' | 'dead' | 'closed' = 'starting'
+  #state: 'waiting' | 'starting' | 'running' | 'dead' | 'closed' = 'waiting'
   /** Since when the thread owes an answer; undefined while it owes none. */
   #unansweredSinceMs: number | undefined
   #cancelledAtMs: number | undefined
@@ -73,9 +69,22 @@ export class WorkerShard {
 
   constructor(options: WorkerShardOptions) {
     this.#options = options
-    const { worker, caller } = this.#start()
-    this.#worker = worker
+    const { caller, end } = openCaller()
     this.#caller = caller
+    this.#callerEnd = end
+    // Whether somebody waits for `started` or not: a failure is logged where it happens.
+    this.#ready.promise.catch(() => {})
+  }
+
+  /** Lets clients come, and starts the thread when the settings are known. Once. */
+  begin(takeThread: () => Worker | undefined): void {
+    if (this.#state !== 'waiting') return
+    this.#state = 'starting'
+    this.#start(takeThread)
+  }
+
+  get begun(): boolean {
+    return this.#state !== 'waiting'
   }
 
   /** Settles when the shard first takes requests; rejects if its first start fails. */
@@ -92,7 +101,8 @@ export class WorkerShard {
     const { index, clock } = this.#options
     const sinceMs = this.#unansweredSinceMs
     const silentMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
-    return { shard: index, state: this.#state, silentMs }
+    const state = this.#state === 'waiting' ? 'starting' : this.#state
+    return { shard: index, state, silentMs }
   }
 
   get api(): Remote<ShardApi> {
@@ -104,32 +114,28 @@ export class WorkerShard {
     this.#state = 'closed'
     this.#watch?.cancel()
     this.#caller.fail(LOST)
-    await this.#worker.terminate()
+    // Without a thread nobody else closes the other end.
+    if (!this.#worker) this.#callerEnd.close()
+    await this.#worker?.terminate()
   }
 
-  #start(): { worker: Worker; caller: ApiCaller<ShardApi> } {
+  /** Connections may come from now on; they wait in their channel for the thread. */
+  #start(takeThread: () => Worker | undefined): void {
     const { index, handover, settings } = this.#options
-    const { port1, port2 } = new MessageChannel()
     const ends = handover.attachShard(index)
-    const workerData: WorkerData = { ends, api: port2 }
-    const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
-      workerData,
-      transferList: [ends.port, port2],
-      resourceLimits: { stackSizeMb: STACK_MB },
-    })
-    worker.on('message', (message: FromWorker) => this.#hear(message))
-    worker.on('error', (error) => this.#failed(error))
-    worker.on('exit', () => this.#died())
-    // A shard that sleeps must not be what keeps a library's process alive.
-    worker.unref()
-    port1.unref()
-    settings.then(
-      (known) => worker.postMessage({ settings: { ...known, index } }),
-      (error: unknown) => this.#ready.reject(error),
-    )
+    const api = this.#callerEnd
+    const begin = (known: ShardSettings): void => {
+      if (this.#state === 'closed') return
+      const worker = (this.#worker = takeThread() ?? startThread())
+      worker.on('message', (message: FromWorker) => this.#hear(message))
+      worker.on('error', (error) => this.#failed(error))
+      worker.on('exit', () => this.#died())
+      const message: ToWorker = { kind: 'begin', settings: { ...known, index }, ends, api }
+      worker.postMessage(message, [ends.port, api])
+    }
+    settings.then(begin, (error: unknown) => this.#ready.reject(error))
     this.#unansweredSinceMs = undefined
     this.#cancelledAtMs = undefined
-    return { worker, caller: new ApiCaller<ShardApi>(port1) }
   }
 
   #hear(message: FromWorker): void {
@@ -187,7 +193,7 @@ export class WorkerShard {
     } else if (nowMs - this.#cancelledAtMs > graceMs) {
       log.error('a shard hangs and cannot be interrupted: its thread is replaced', { shard: index })
       this.#cancelledAtMs = undefined
-      void this.#worker.terminate()
+      void this.#worker?.terminate()
     }
   }
 
@@ -218,8 +224,16 @@ export class WorkerShard {
     this.#ready = Promise.withResolvers()
     // Whoever waits for `started` asked before; a restart that fails is logged and tried again.
     this.#ready.promise.catch(() => {})
-    const { worker, caller } = this.#start()
-    this.#worker = worker
+    const { caller, end } = openCaller()
     this.#caller = caller
+    this.#callerEnd = end
+    this.#start(() => undefined)
   }
+}
+
+/** A caller, and the end for the thread that answers; calls wait until a thread has it. */
+function openCaller(): { caller: ApiCaller<ShardApi>; end: MessagePort } {
+  const { port1, port2 } = new MessageChannel()
+  port1.unref()
+  return { caller: new ApiCaller<ShardApi>(port1), end: port2 }
 }

@@ -1,0 +1,105 @@
+/**
+ * Bundles the program: a start loads a dozen files instead of three hundred, which is a third of
+ * the time to the first row (docs/decisions/0008). One bundle per thread and process, because what
+ * they share is little and a start reads each of them once:
+ *
+ *     cli/main.js, index.js, node.js   main thread: command line and library, with chunks between them
+ *     worker-main.js                   a shard's thread
+ *     build-main.js                    the engine build, a process of its own
+ *
+ * PGlite stays outside: its files are read as npm installed them. Everything else that is imported
+ * is bundled, unminified, so that a stack names what it names in the source.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { rolldown, type Plugin } from 'rolldown'
+
+const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
+  { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts', node: 'src/node.ts' },
+  { 'worker-main': 'src/host/node/shard/worker-main.ts' },
+  { 'build-main': 'src/host/node/engine/build-main.ts' },
+]
+
+/** `import NAMES from "node:MODULE";` as the bundler writes it, a line of its own. */
+const BUILTIN_IMPORT = /^import (.+) from "(node:[^"]+)";$/gm
+
+/** Writes the bundles into `folder`; the folders of the packages that are in them. */
+export async function bundle(folder: string): Promise<ReadonlySet<string>> {
+  const packages = new Set<string>()
+  for (const input of PROGRAMS) {
+    await using build = await rolldown({
+      input,
+      platform: 'node',
+      external: [/^node:/, /^@electric-sql\//],
+      plugins: [plainBuiltins],
+    })
+    const { output } = await build.write({
+      dir: folder,
+      format: 'esm',
+      entryFileNames: '[name].js',
+      // Beside the entries: a module finds the program of a worker beside itself.
+      chunkFileNames: '[name]-[hash].js',
+    })
+    for (const part of output) {
+      if (part.type !== 'chunk') continue
+      for (const id of part.moduleIds) {
+        const owner = packageOf(id)
+        if (owner !== undefined) packages.add(owner)
+      }
+    }
+  }
+  return packages
+}
+
+/**
+ * Takes Node's own modules from `process.getBuiltinModule`. An ESM import evaluates every export of
+ * such a module, also those that are getters for what is rarely needed: `node:http` loads undici
+ * for its WebSocket and takes 38 ms instead of 4, in every start.
+ */
+const plainBuiltins: Plugin = {
+  name: 'plain-builtins',
+  renderChunk(code, { fileName }) {
+    const plain = code.replaceAll(BUILTIN_IMPORT, (_, names: string, module: string) =>
+      declaration(names, `process.getBuiltinModule("${module}")`),
+    )
+    if (/^(import|export)\b.*"node:/m.test(plain)) {
+      throw new Error(`${fileName}: an import of a builtin in a form that is not known here`)
+    }
+    return { code: plain }
+  },
+}
+
+/** What `import NAMES from` declares, as constants made of `value`. */
+function declaration(names: string, value: string): string {
+  const parts = /^([\w$]+)?(?:, )?(?:\{ (.*) \}|\* as (\S+))?$/.exec(names)
+  if (!parts) throw new Error(`an import that is not known here: ${names}`)
+  const [, standard, named, all] = parts
+  const constants: string[] = []
+  for (const name of [standard, all]) if (name !== undefined) constants.push(`${name} = ${value}`)
+  if (named !== undefined) constants.push(`{ ${named.replaceAll(' as ', ': ')} } = ${value}`)
+  return `const ${constants.join(', ')};`
+}
+
+/** The folder of the npm package that a module belongs to. */
+function packageOf(id: string): string | undefined {
+  const found = /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(id)?.[0]
+  return found?.replace(/^\0/, '')
+}
+
+/** The licences of bundled packages, as each of them asks for with every copy. */
+export function licenceText(packages: ReadonlySet<string>): string {
+  const texts = [...packages].toSorted().map((folder) => {
+    const facts = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+      name: string
+      version: string
+      license: string
+    }
+    const file = ['LICENSE', 'LICENSE.md', 'license', 'LICENCE'].find((name) =>
+      existsSync(join(folder, name)),
+    )
+    if (file === undefined) throw new Error(`${facts.name} has no licence file`)
+    const text = readFileSync(join(folder, file), 'utf8').trim()
+    return `${facts.name} ${facts.version} (${facts.license})\n\n${text}\n`
+  })
+  return `pgnap contains code of these packages.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
+}

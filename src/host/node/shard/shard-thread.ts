@@ -1,0 +1,62 @@
+/**
+ * A thread for a shard, before it is known for which: loading its code takes as long as loading the
+ * engine, so the first one is started before anything else, and makes its first slot while the
+ * engine's files are still being verified. It serves nobody before it is told which shard it is.
+ */
+import { Worker } from 'node:worker_threads'
+import type { Config } from '../config.ts'
+import type { EngineParts, Preparer } from '../engine/load-engine.ts'
+import { besideModule } from '../module-url.ts'
+import type { ToWorker } from './worker-messages.ts'
+
+/**
+ * Stack of a shard's thread. Postgres counts only its own stack (`max_stack_depth`, 2 MB); the
+ * frames of the machine are several times as large, and where they end first, the slot is lost
+ * instead of the statement. Address space, not memory, until somebody goes as deep.
+ */
+const STACK_MB = 64
+
+/** Starts a thread. It does not keep the process alive. */
+export function startThread(): Worker {
+  const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
+    resourceLimits: { stackSizeMb: STACK_MB },
+  })
+  // A shard that sleeps must not be what keeps a library's process alive.
+  worker.unref()
+  return worker
+}
+
+/** One thread that was started early, for whichever shard is begun first. */
+export class EarlyThread implements Preparer {
+  #worker: Worker | undefined = startThread()
+
+  constructor() {
+    // If it fails, nobody gets it: the thread that is started in its place says why.
+    const forget = (): void => {
+      this.#worker = undefined
+    }
+    this.#worker?.once('error', forget).once('exit', forget)
+  }
+
+  /** What the settings decide about a slot; must be known before {@link prepare}. */
+  config: Config | undefined
+
+  prepare(engine: EngineParts): void {
+    const { config } = this
+    if (!config) return
+    const message: ToWorker = { kind: 'prepare', engine, config }
+    this.#worker?.postMessage(message)
+  }
+
+  discard(): void {
+    void this.take()?.terminate()
+  }
+
+  /** The thread, the first time; it is the caller's from then on. */
+  take(): Worker | undefined {
+    const worker = this.#worker
+    this.#worker = undefined
+    worker?.removeAllListeners('error').removeAllListeners('exit')
+    return worker
+  }
+}
