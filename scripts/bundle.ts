@@ -3,7 +3,7 @@
  * the time to the first row (docs/decisions/0008). One bundle per thread and process, because what
  * they share is little and a start reads each of them once:
  *
- *     cli/main.js, index.js, node.js   main thread: command line and library, with chunks between them
+ *     cli/main.js, index.js, node.js   main thread: command line and library, with shared chunks
  *     worker-main.js                   a shard's thread
  *     build-main.js                    the engine build, a process of its own
  *

@@ -180,17 +180,30 @@ export function parseVerifiedAssets(bytes: Uint8Array): EngineAssets {
   })
 }
 
-function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
+/** The base alone, of bytes as for {@link parseVerifiedAssets}. */
+export function parseBase(bytes: Uint8Array): BaseImage {
+  const { header, sectionsAt } = readHeader(bytes)
+  return baseOf((name) => {
+    const { offset, length } = header.sections[name]
+    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
+  })
+}
+
+function baseOf(section: (name: SectionName) => Uint8Array): BaseImage {
   const runs = section('baseRuns')
+  return {
+    runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
+    pages: section('basePages'),
+  }
+}
+
+function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
   const { stackPointer, endBytes } = header.preMain
   return {
     fingerprint: header.fingerprint as Fingerprint,
     // Its own checksum is inside what the hash of the section has proven.
     template: Template.parse(section('template'), { checked: true }),
-    base: {
-      runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
-      pages: section('basePages'),
-    },
+    base: baseOf(section),
     idle: header.idle,
     preMain: { stackPointer, delta: { bytes: section('preMain'), endBytes } },
     tableLength: header.tableLength,

@@ -30,6 +30,7 @@ import type { Fingerprint } from '../../../base/ids.ts'
 import {
   fingerprintOf,
   parseAssets,
+  parseBase,
   parseVerifiedAssets,
   type StockFiles,
 } from '../../../engine/engine-assets.ts'
@@ -94,7 +95,7 @@ export async function beginEngineParts(
     const assets = await verifiedAssets(stock, options, guess)
     const right = guess !== undefined && assets === guess.bytes
     if (guessed && !right) early?.discard()
-    const base = right && guessed ? guessed : layOut(parseVerifiedAssets(assets).base, slotMemory)
+    const base = right && guessed ? guessed : layOut(parseBase(assets), slotMemory)
     return { module, deltaCode, base, assets, bundle }
   }
   return { verified: verify() }
@@ -103,7 +104,7 @@ export async function beginEngineParts(
 /** The base of assets that nobody has verified; undefined if they are so damaged that it shows. */
 function layOutGuess(bytes: Uint8Array): BaseMemory | undefined {
   try {
-    return layOut(parseVerifiedAssets(bytes).base, slotMemory)
+    return layOut(parseBase(bytes), slotMemory)
   } catch {
     return undefined
   }
