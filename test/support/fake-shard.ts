@@ -126,6 +126,10 @@ export class FakeSlot implements Slot {
     this.transactionStatus = image.status
   }
 
+  copy(): SlotImage {
+    return { ...FAKE_IMAGE, status: this.transactionStatus, copied: true }
+  }
+
   nap(): SlotImage {
     assert.ok(this.files && this.canNap, 'naps only when it can')
     this.log.push(`nap ${this.files.tenant}`)
