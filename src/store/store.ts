@@ -95,6 +95,11 @@ export class Store implements Disposable {
     return new Store(state, template)
   }
 
+  /** 32 hex digits that no other store has; undefined in stores of before there was one. */
+  get id(): string | undefined {
+    return this.#state.storeId
+  }
+
   get templateId(): string {
     return this.template.id
   }
