@@ -12,6 +12,7 @@ import type { TenantFiles } from '../store/tenant-files.ts'
 import type {
   EmscriptenFactory,
   EmscriptenModule,
+  EmscriptenNode,
   EmscriptenStream,
   WasmFunction,
   WasmImport,
@@ -73,6 +74,9 @@ export interface InstanceParts {
   readonly serverLog: (line: string) => void
 }
 
+/** A folder of Emscripten's own file system. */
+type MemoryFolder = EmscriptenNode & { readonly contents: Readonly<Record<string, EmscriptenNode>> }
+
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles
@@ -88,6 +92,7 @@ export class Instance {
   readonly #libraries = new Set<string>()
   #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
+  #sharedMemoryFolder: MemoryFolder | undefined
   /** What dlopen(3) has returned for base libraries since this run of Postgres began. */
   readonly #handles = new Set<number>()
 
@@ -157,14 +162,10 @@ export class Instance {
     return [...this.#handles]
   }
 
-  /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
+  /** Sets the stage for a start of Postgres: nothing is left of a former run. */
   forgetRun(): void {
-    const { FS } = this.module
-    this.#lastWords = undefined
-    this.#handles.clear()
-    for (const descriptor of PIPE_DESCRIPTORS) FS.streams[descriptor] = null
-    this.#removeSharedMemoryFiles()
-    FS.chdir('/')
+    this.#forgetRun()
+    this.module.FS.chdir('/')
   }
 
   /**
@@ -173,10 +174,10 @@ export class Instance {
    */
   resumeRun(libraryHandles: readonly number[]): void {
     const { FS } = this.module
-    this.forgetRun()
+    this.#forgetRun()
     const pipe = this.#ensureSelfPipe()
     PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = pipe[index]))
-    FS.chdir(PGDATA)
+    if (FS.cwd() !== PGDATA) FS.chdir(PGDATA)
     for (const handle of libraryHandles) {
       const opened = this.#imports['_dlopen_js']?.(handle)
       assert(opened, 'a library that a run has opened is loaded in every instance')
@@ -206,16 +207,23 @@ export class Instance {
     }
   }
 
+  /** Forgets what a former run has left in JavaScript and outside PGDATA. */
+  #forgetRun(): void {
+    this.#lastWords = undefined
+    this.#handles.clear()
+    for (const descriptor of PIPE_DESCRIPTORS) this.module.FS.streams[descriptor] = null
+    this.#removeSharedMemoryFiles()
+  }
+
   /**
    * Removes the POSIX shared memory files (1 MB) that each start of Postgres leaves in Emscripten's
    * own file system; they are mapped, which there means copied, so nothing reads them again.
    */
   #removeSharedMemoryFiles(): void {
     const { FS } = this.module
-    const folder = FS.lookupPath('/dev/shm').node
+    const folder = (this.#sharedMemoryFolder ??= FS.lookupPath('/dev/shm').node as MemoryFolder)
     const operations = folder.node_ops as { unlink(parent: object, name: string): void }
-    for (const name of FS.readdir('/dev/shm')) {
-      if (name === '.' || name === '..') continue
+    for (const name of Object.keys(folder.contents)) {
       const node = FS.lookupNode(folder, name)
       operations.unlink(folder, name)
       FS.destroyNode(node)
