@@ -18,6 +18,7 @@ import type {
   WasmImport,
 } from './emscripten.ts'
 import type { FilePack } from './file-pack.ts'
+import { FilePlacer } from './file-placer.ts'
 import type { InterruptFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
@@ -49,6 +50,10 @@ const PIPE_DESCRIPTORS = [3, 4] as const
 export const FIRST_FILE_DESCRIPTOR = 5
 /** struct pg_prng_state: two 64-bit words. */
 const RANDOM_STATE_BYTES = 16
+
+/** As Emscripten makes them: regular files, for everybody. */
+const BUNDLE_FILE_MODE = 0o100777
+const OVERLAY_FILE_MODE = 0o100666
 
 /** Names of the functions that side modules export, by the module's file name. */
 export type LibraryExports = Readonly<Record<string, readonly string[]>>
@@ -109,7 +114,8 @@ export class Instance {
   static async create(parts: InstanceParts, placeholder: TenantFiles): Promise<Instance> {
     const instance = new Instance(parts)
     await instance.#instantiate(parts, placeholder)
-    for (const [path, bytes] of parts.overlay) instance.#layOver(path, bytes)
+    const placer = new FilePlacer(instance.module.FS)
+    for (const [path, bytes] of parts.overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
     instance.#lendCallbacks()
     instance.#loadBaseLibraries(parts.libraryExports)
     for (const path of parts.overlay.keys()) {
@@ -260,6 +266,10 @@ export class Instance {
         (module) => {
           this.#module = module
           Object.assign(module.ENV, ENVIRONMENT)
+          const placer = new FilePlacer(module.FS)
+          // What unpacks the bundle calls it for each file, after this.
+          module.FS_createDataFile = (path, _name, bytes) =>
+            placer.place(path, bytes, BUNDLE_FILE_MODE)
           this.files.mount(module, placeholder)
         },
       ],
@@ -389,13 +399,6 @@ export class Instance {
     const address = this.#flags?.interruptPendingAt
     const heap = this.#module?.HEAPU8
     return address !== undefined && heap !== undefined && heap[address] !== 0
-  }
-
-  #layOver(path: string, bytes: Uint8Array): void {
-    const { FS } = this.module
-    if (FS.analyzePath(path).exists) FS.unlink(path)
-    else FS.mkdirTree(path.slice(0, path.lastIndexOf('/')))
-    FS.writeFile(path, bytes, { canOwn: true })
   }
 
   /** What Postgres calls when it wants a shell: there is none. */
