@@ -69,6 +69,8 @@ export interface DurationFacts {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
+  /** How many did not exceed each of some durations, by the duration in milliseconds. */
+  readonly histogram: Readonly<Record<string, number>>
 }
 
 /**

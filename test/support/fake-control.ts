@@ -16,7 +16,7 @@ import type {
 } from '../../src/front/control.ts'
 import type { ResultSet } from '../../src/front/wire/result.ts'
 
-const DURATION = { count: 0, totalMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
+const DURATION = { count: 0, totalMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0, histogram: {} }
 const POOL: PoolFacts = {
   shards: 1,
   slots: { total: 8, idle: 8, inUse: 0, max: 8, created: 8, lost: 0, retired: 0 },

@@ -255,6 +255,7 @@ function durationFacts(parts: readonly HistogramData[]): DurationFacts {
     p50Ms: microseconds(whole.quantileMs(0.5)),
     p99Ms: microseconds(whole.quantileMs(0.99)),
     maxMs: microseconds(whole.maxMs),
+    histogram: whole.cumulative(),
   }
 }
 
