@@ -221,7 +221,9 @@ function parse(bytes: Uint8Array): StoredImage {
   const deltaAt = HEADER_AT + view.getUint32(12, true)
   const header = JSON.parse(fromUtf8(bytes.subarray(HEADER_AT, deltaAt))) as Header
   const { delta, image, ...rest } = header
-  const unpacked = zstdDecompressSync(bytes.subarray(deltaAt), { maxOutputLength: delta.length })
+  // Node refuses to be told that nothing will come out.
+  const maxOutputLength = Math.max(1, delta.length)
+  const unpacked = zstdDecompressSync(bytes.subarray(deltaAt), { maxOutputLength })
   if (unpacked.length !== delta.length) throw damaged('length')
   return {
     ...rest,
