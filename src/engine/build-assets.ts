@@ -23,7 +23,12 @@ import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
-import { type EngineAssets, fingerprintOf, type StockFiles } from './engine-assets.ts'
+import {
+  type BuiltAssets,
+  type EngineAssets,
+  fingerprintOf,
+  type StockFiles,
+} from './engine-assets.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import {
   BASE_LIBRARIES,
@@ -63,7 +68,7 @@ export interface BuildOptions {
   readonly progress: (step: string) => void
 }
 
-export async function buildAssets(options: BuildOptions): Promise<EngineAssets> {
+export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const { stock, progress } = options
   progress('initdb')
   const cluster = await buildCluster(options)

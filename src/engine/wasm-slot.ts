@@ -131,7 +131,7 @@ export class WasmSlot implements Slot {
   }
 
   resume(files: TenantFiles, image: SlotImage): void {
-    if (image.fingerprint !== this.#options.assets.fingerprint) {
+    if (image.memoryId !== this.#options.assets.memoryId) {
       throw new PgnapError('IMAGE_INVALID', 'the image is of another build of the engine')
     }
     if (!image.descriptors.every(({ ino }) => files.fileOf(ino as InodeNo))) {
@@ -207,7 +207,7 @@ export class WasmSlot implements Slot {
     const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
     assert(descriptors, 'a backend between two batches has only files of its tenant open')
     return {
-      fingerprint: this.#options.assets.fingerprint,
+      memoryId: this.#options.assets.memoryId,
       stackPointer: Number(instance.module.___stack_pointer.value),
       descriptors,
       libraryHandles: instance.libraryHandles,

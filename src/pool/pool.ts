@@ -423,7 +423,9 @@ export class Pool implements ClientHost {
       this.#shelf.drop(tenant)
       this.#unload(tenant)
       const failure = batchFailure(error)
-      return this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
+      this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
+      // Those who waited were told by that; the others must be told that theirs is gone too.
+      return from === 'cold' ? undefined : this.#sessionsLost(tenant)
     }
     tenant.awakeSinceMs = this.#clock.monotonicMs()
     tenant.wakeMs = tenant.awakeSinceMs - startMs
@@ -454,13 +456,13 @@ export class Pool implements ClientHost {
     this.#shelf.makeRoom()
   }
 
-  /**
-   * What clients had set up in a backend is gone with its image: whoever had, must connect again.
-   */
+  /** What clients had set up went with an image: whoever had, must connect again. */
   #sessionsLost(tenant: LiveTenant): void {
+    const losers = [...tenant.clients].filter(({ used }) => used)
+    if (losers.length === 0) return
     this.#counters.sessionsLost++
     this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
-    for (const client of tenant.clients) if (client.used) this.#dismiss(client, sessionLost())
+    for (const client of losers) this.#dismiss(client, sessionLost())
   }
 
   #dismiss(client: LiveClient, error: PgnapError): void {

@@ -87,7 +87,7 @@ export class FakeFiles {
 }
 
 const FAKE_IMAGE: SlotImage = {
-  fingerprint: 'fake' as Fingerprint,
+  memoryId: 'fake' as Fingerprint,
   stackPointer: 0,
   descriptors: [],
   libraryHandles: [],

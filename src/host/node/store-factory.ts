@@ -109,10 +109,14 @@ export class StoreFactory implements TenantSource {
   open(tenant: TenantName): OpenTenant {
     const store = this.openStore(tenant)
     const files = this.#openFiles(store)
+    const { templateId } = this.#storeOptions.engine
     return {
       files,
       stamp: () => store.stamp(),
-      pristine: store.head() === 0 && store.templateId === this.#storeOptions.engine.templateId,
+      // Asked at each wake: a store that stayed open over a nap has been written since it was opened.
+      get pristine() {
+        return store.head() === 0 && store.templateId === templateId
+      },
       tidy: () => {
         const pruned = store.prune(this.#retentionMs)
         if (pruned.more) return true
