@@ -7,7 +7,7 @@ import { disagreeing, goalMet, timesBetter } from './harness.ts'
 import type { Goal, Metric, MetricReport, Result, RowReport } from './harness.ts'
 import type { MachineFacts } from './machine.ts'
 
-const WIDTHS = { title: 38, unit: 5, value: 20, ratio: 8 } as const
+const WIDTHS = { title: 44, unit: 5, value: 20, ratio: 8 } as const
 
 /** Heading of {@link metricLines}. */
 export function headingLine(): string {
