@@ -30,8 +30,8 @@ const ERROR_WORDS_MAX = 20
 
 export interface VisitOptions {
   readonly server: PeerServer
-  /** Where the probes ask; undefined: there are none. */
-  readonly httpPort: number | undefined
+  /** Where the probes ask; without it there are none. */
+  readonly httpPort?: number
   readonly tenantCount: number
   readonly wireClients: number
   readonly probes: number
