@@ -117,9 +117,9 @@ export class Store implements Disposable {
   }
 
   /**
-   * Names one state of one layer: the store, who wrote it, the version. Two different contents never
-   * have the same stamp, not even when a backup or a copy went on from the same version: epochs
-   * alone would meet again, but each owner draws a name of its own when it first writes.
+   * Names one state of one layer: the store, who wrote it, the version. Two different contents
+   * never have the same stamp, not even when a backup or a copy went on from the same version:
+   * epochs alone would meet again, but each owner draws a name of its own when it first writes.
    */
   stamp(layer: LayerId = MAIN): string {
     const { storeId, owner, epochFound, claimed } = current(this.#state)
