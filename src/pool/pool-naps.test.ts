@@ -54,7 +54,7 @@ test('a nap and a wake: the same session, for clients that stay', async () => {
   assert.deepEqual(lost, [])
 })
 
-test('a session that was used does not go to the next client, however its last one left', async () => {
+test('a session that was used does not go to the next client', async () => {
   const { pool, connect, engine } = await bench()
   const leaver = connect()
   await ask(leaver, 'set')

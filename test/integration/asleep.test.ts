@@ -33,7 +33,7 @@ const imagesOf = (server: ServerProcess): string[] => {
 const NAMES = ['acme', 'beta', 'gamma', 'delta']
 const flags = ['--shards', '2', '--slots', '2']
 
-test('after a restart tenants wake from their disk images, as often as it is restarted', async () => {
+test('after each restart tenants wake from their disk images', async () => {
   const data = join(folder, 'restart')
   for (let round = 0; round < 3; round++) {
     await using server = await startServer({ data, flags })
