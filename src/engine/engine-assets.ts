@@ -47,9 +47,9 @@ export type BuiltAssets = Omit<EngineAssets, 'memoryId'>
 export interface EngineAssets {
   readonly fingerprint: Fingerprint
   /**
-   * Names the contents of the base and of the side modules, of which a memory image is a
-   * difference. The fingerprint names only what they were made of: a build made again need not be
-   * the same.
+   * Names the contents of the base and of the side modules, which a memory image is a difference
+   * from. The fingerprint names only what they were made of, and a build need not come out the same
+   * twice.
    */
   readonly memoryId: Fingerprint
   readonly template: Template

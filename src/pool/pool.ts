@@ -424,8 +424,7 @@ export class Pool implements ClientHost {
       this.#unload(tenant)
       const failure = batchFailure(error)
       this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
-      // Those who waited were told by that; the others must be told that theirs is gone too.
-      return from === 'cold' ? undefined : this.#sessionsLost(tenant)
+      return from === 'cold' ? undefined : queueMicrotask(() => this.#sessionsLost(tenant))
     }
     tenant.awakeSinceMs = this.#clock.monotonicMs()
     tenant.wakeMs = tenant.awakeSinceMs - startMs
@@ -456,7 +455,7 @@ export class Pool implements ClientHost {
     this.#shelf.makeRoom()
   }
 
-  /** What clients had set up went with an image: whoever had, must connect again. */
+  /** Who had set something up must connect again: it went with the image. Tell waiters first. */
   #sessionsLost(tenant: LiveTenant): void {
     const losers = [...tenant.clients].filter(({ used }) => used)
     if (losers.length === 0) return

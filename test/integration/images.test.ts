@@ -122,7 +122,7 @@ test('descriptors: a file that is read half goes on at its place', async () => {
   assert.equal(files.irreplaceable, false, 'the spilled rows are gone')
 })
 
-test('descriptors: files that were unlinked while open keep their numbers and go in the end', async () => {
+test('descriptors: files that were unlinked while open are held, and go in the end', async () => {
   const [files, a, b] = await two('begin', storedTenant())
   ok(a, 'create table t(n int primary key); insert into t select generate_series(1, 1000)')
   ok(a, 'create table gone as select * from t')
@@ -145,6 +145,16 @@ test('descriptors: files that were unlinked while open keep their numbers and go
   assert.equal(valueOf(a, 'select n from t'), '7')
   files.commit()
   assert.equal(files.irreplaceable, false, 'nobody holds what has no name')
+})
+
+test('descriptors are the same after a round trip, number, flags and position', async () => {
+  const [files, a, b] = await two('boot')
+  ok(a, 'create table t(n int primary key)')
+  const image = a.nap()
+  assert.ok(image.descriptors.length > 20)
+  const odd = image.descriptors.map((each, index) => ({ ...each, position: index * 8192 }))
+  b.resume(files, { ...image, descriptors: odd })
+  assert.deepEqual(b.nap().descriptors, odd)
 })
 
 test('hundreds of open files go along', async () => {
@@ -201,7 +211,7 @@ test('no timer is armed: nothing of a tenant comes back later', async () => {
   }
 })
 
-test('a heap that has grown: its image goes into a fresh slot, the grown one is given up', async () => {
+test('a grown heap: its image goes into a fresh slot, the grown slot is given up', async () => {
   const [usual] = await slots(1)
   assert.ok(usual)
   const small = await verifyingEngine({ slotRetireBytes: usual.memoryBytes })
@@ -284,7 +294,7 @@ for (const kind of ['wasm', 'portable'] as const) {
   })
 }
 
-test('an open transaction goes from slot to slot, with all that is in it, and commits', async () => {
+test('an open transaction goes from slot to slot with all that is in it', async () => {
   const files = newTenant()
   const three = await slots(3)
   three[0]?.begin(files)

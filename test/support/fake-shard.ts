@@ -17,6 +17,8 @@ import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenan
 export class FakeStores implements TenantSource {
   readonly committed: Map<string, number> = new Map()
   readonly openTenants: Set<string> = new Set()
+  /** Of each store, over all its openings. */
+  readonly versions: Map<string, number> = new Map()
   failOpen: PgnapError | undefined = undefined
   failCommit: PgnapError | undefined = undefined
   opening: Promise<void> | undefined = undefined
@@ -37,7 +39,7 @@ export class FakeFiles {
   dirtyBytes = 0
   walBytesWritten = 0
   commits = 0
-  version = 0
+  version: number
   cacheBytes = 0
   hasUnlogged = false
   irreplaceable = false
@@ -45,6 +47,7 @@ export class FakeFiles {
   constructor(stores: FakeStores, tenant: string) {
     this.stores = stores
     this.tenant = tenant
+    this.version = stores.versions.get(tenant) ?? 0
   }
 
   handle(): OpenTenant {
@@ -71,7 +74,7 @@ export class FakeFiles {
     this.dirty = this.walDirty = false
     this.dirtyBytes = 0
     this.commits++
-    this.version++
+    this.stores.versions.set(this.tenant, ++this.version)
   }
 
   shrinkCache(): void {}

@@ -120,7 +120,7 @@ test('a file that is damaged or cut anywhere is no image, and is gone', async ()
   assert.equal(open(path).take(ACME)?.stamp, PLAIN.stamp)
 })
 
-test('beyond its bytes the oldest files go, the one that is too large for all comes not', async () => {
+test('beyond its bytes the oldest files go, one that is too large does not come', async () => {
   const path = newPath()
   const folder = open(path, { bytesMax: 20_000 })
   for (const each of ['a', 'b', 'c']) await folder.write(name(each), PLAIN)
@@ -137,7 +137,7 @@ test('beyond its bytes the oldest files go, the one that is too large for all co
   assert.deepEqual(readdirSync(path).toSorted(), ['c.img', 'd.img', 'f.img'])
 })
 
-test('what a former process left is counted by its age, what it did not finish is removed', async () => {
+test('what a former process left is counted by age, what is half done is removed', async () => {
   const path = newPath()
   const before = open(path)
   for (const each of ['old', 'new', 'other']) await before.write(name(each), PLAIN)
@@ -168,7 +168,7 @@ test('a tenant that wakes while the folder is counted does no harm', async () =>
   assert.equal(await folder.write(name('next'), PLAIN), true)
 })
 
-test('an image that is being written is not kept once its tenant was taken or removed', async () => {
+test('an image that is being written is not kept once it was taken or removed', async () => {
   for (const end of ['take', 'remove'] as const) {
     const path = newPath()
     const folder = open(path)
@@ -195,7 +195,7 @@ test('of two writes of one tenant the newer counts', async () => {
   assert.equal(folder.take(ACME)?.stamp, PLAIN.stamp)
 })
 
-test('no folder is no image; a folder that cannot be made fails the write, until it can', async () => {
+test('no folder is no image; one that cannot be made fails the write, until it can', async () => {
   const path = newPath()
   assert.equal(open(path).take(ACME), undefined)
   writeFileSync(path, 'a file in its place')
@@ -223,7 +223,7 @@ test('what cannot be removed is not used: it would be used again when it is old'
   assert.deepEqual(warnings, ['an image cannot be read', 'an image cannot be removed'])
 })
 
-test('without bytes nothing is kept, and what is there is removed as its tenants wake', async () => {
+test('without bytes nothing is kept, and what is there goes as its tenants wake', async () => {
   const path = newPath()
   await open(path).write(ACME, PLAIN)
   const folder = open(path, { bytesMax: 0 })

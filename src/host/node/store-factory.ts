@@ -113,8 +113,7 @@ export class StoreFactory implements TenantSource {
     return {
       files,
       stamp: () => store.stamp(),
-      // Asked at each wake: a store that stayed open over a nap has been written since it was
-      // opened.
+      // Asked at each wake: a store that stayed open over a nap may have been written since.
       get pristine() {
         return store.head() === 0 && store.templateId === templateId
       },
