@@ -66,6 +66,20 @@ export const LIMITS = {
   napAfterMs: 10_000,
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */
   slotsPerShard: 8,
+  /**
+   * Thread time that a tenant may use in one go while other tenants have clients in the shard. Then
+   * it stands in line: whoever has had the least of the thread lately is next.
+   */
+  turnMs: 0.1,
+  /** The same while no other tenant has a client: only so that newcomers are heard. */
+  turnAloneMs: 20,
+  /**
+   * Longest pause before a batch that is expected to be long, if a tenant that has had less of the
+   * thread was busy a moment ago: its next statement is on the way.
+   */
+  turnPauseMs: 2,
+  /** Time in which what a tenant has used of the thread counts half. */
+  turnMemoryMs: 100,
   /** Slots kept ready beyond those in use, so that a wake never waits 40 ms for one to be made. */
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
@@ -163,6 +177,8 @@ assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of
 assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
 assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
+assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
+assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
