@@ -62,6 +62,11 @@ export const LIMITS = {
   shardQueueMax: 10_000,
   /** Longest wait for a backend or a slot, as PgBouncer's query_wait_timeout. Beyond: 57014. */
   queryWaitMs: 120_000,
+  /**
+   * Longest that a statement may hold its thread while other tenants have clients in the shard:
+   * what `queryWaitMs` promises them, kept by another thread. Beyond: it is cancelled (57014).
+   */
+  neighbourWaitMs: 120_000,
   /** An awake tenant nobody has used for this long naps. */
   napAfterMs: 10_000,
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */

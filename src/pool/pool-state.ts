@@ -1,7 +1,7 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
- * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts` does
- * what it says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
+ * `(state, event, nowMs) -> effects`. It does no I/O and reads no clock; `pool.ts` does what it
+ * says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
  *
  * A tenant:
  *
@@ -87,10 +87,10 @@ export class PoolState {
   #timerAtMs = Number.POSITIVE_INFINITY
   #effects: PoolEffect[] = []
 
-  constructor(limits: PoolLimits) {
+  constructor(limits: PoolLimits, onShared?: (shared: boolean) => void) {
     assert(limits.slotsPerShard >= 1, 'a shard needs at least one slot')
     this.limits = limits
-    this.turns = new ThreadTurns(limits)
+    this.turns = new ThreadTurns(limits, onShared)
   }
 
   /** The entry of `name`, made if there is none; kept while it has clients, a slot, an image. */

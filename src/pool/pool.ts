@@ -77,7 +77,7 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     this.#clock = options.clock
     this.#log = options.log
-    this.#state = new PoolState({ ...LIMITS, ...options.limits })
+    this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(options.log)
     const { source, log } = options
     this.#shelf = new ImageShelf({

@@ -109,7 +109,7 @@ test('a newcomer goes before those who have had the thread, and cannot keep it',
   for (const { lastTurnMs } of thread.busy) assert.ok(lastTurnMs > sinceMs)
 })
 
-test('between two looks at the sockets a tenant has one turn, and one batch that exceeds it', () => {
+test('between two looks at the sockets a tenant has one turn, and no more', () => {
   const lengths = fc.array(fc.double({ min: 0.001, max: 30, noNaN: true }), { minLength: 1 })
   fc.assert(
     fc.property(lengths, (batches) => {

@@ -39,6 +39,7 @@ const PAUSE_MS_MIN = 1
 /** Shares one thread out between the tenants of its shard. Owned by `PoolState`. */
 export class ThreadTurns {
   readonly #limits: TurnLimits
+  readonly #onShared: ((shared: boolean) => void) | undefined
   /** Thread time after which a tenant has had its turn, as things are. */
   turnMs: number
   /** Until then only a new request gets anybody a turn. */
@@ -48,8 +49,10 @@ export class ThreadTurns {
   #asked = false
   #ended = false
 
-  constructor(limits: TurnLimits) {
+  /** @param onShared told when clients of several tenants are there, and when they are not */
+  constructor(limits: TurnLimits, onShared?: (shared: boolean) => void) {
     this.#limits = limits
+    this.#onShared = onShared
     this.turnMs = limits.turnAloneMs
   }
 
@@ -63,15 +66,12 @@ export class ThreadTurns {
     if (--tenant.clientCount === 0) this.#count(-1)
   }
 
-  /** Whether more than one tenant has clients. */
-  get shared(): boolean {
-    return this.#tenantCount > 1
-  }
-
   #count(change: 1 | -1): void {
+    const wasShared = this.#tenantCount > 1
     this.#tenantCount += change
-    if (this.#ended) return
-    this.turnMs = this.shared ? this.#limits.turnMs : this.#limits.turnAloneMs
+    const shared = this.#tenantCount > 1
+    if (shared !== wasShared) this.#onShared?.(shared)
+    if (!this.#ended) this.turnMs = shared ? this.#limits.turnMs : this.#limits.turnAloneMs
   }
 
   /** A batch of `tenant` has held the thread for `ms`. */
