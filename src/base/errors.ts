@@ -42,6 +42,7 @@ export const ERRORS = {
   QUEUE_FULL: { sqlState: '53300', kind: 'wait', httpStatus: 503 },
   QUERY_WAIT_TIMEOUT: { sqlState: '57014', kind: 'wait', httpStatus: 503 },
   QUERY_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
+  STATEMENT_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
   SLOT_MEMORY_EXHAUSTED: { sqlState: '53200', kind: 'fix', httpStatus: 507 },
   SLOT_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
   IMAGE_INVALID: { sqlState: 'XX001', kind: 'retry', httpStatus: 503 },

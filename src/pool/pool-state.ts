@@ -1,8 +1,7 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
- * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts`
- * does what it says and reports back. That is why it can be explored exhaustively (`pool-
- * state.test.ts`).
+ * `(state, event, nowMs) -> effects`. It does no I/O and reads no clock; `pool.ts` does what it
+ * says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
  *
  * A tenant:
  *
@@ -29,12 +28,13 @@
  *   batches does not protect it: the quantum ends between two of them. Nor does an open
  *   transaction whose client is thinking: it goes along in the image. Only what no image holds and
  *   nothing can carry over does (`evictionRefused`); the limit on waiting protects the others.
+ * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
  *
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
-import { assert, unreachable } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type {
   BatchResult,
   EvictionReason,
@@ -62,6 +62,7 @@ import {
 import { acquire } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
+import { ThreadTurns } from './thread-turns.ts'
 import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
 
@@ -71,10 +72,10 @@ export class PoolState {
   readonly tenants: Map<TenantName, TenantEntry> = new Map()
   readonly slots: Set<SlotEntry> = new Set()
   readonly #waiting = new WaitingRoom()
-  /** Tenants waiting for a slot, first come first served. */
   readonly slotQueue: ReadonlySet<TenantEntry> = this.#waiting.tenants
   /** Every waiting client in order of arrival. */
   readonly waitingByAge: ReadonlySet<ClientEntry> = this.#waiting.clients
+  readonly turns: ThreadTurns
   /** Slots are made one at a time: two at once would only delay the first. */
   creating = false
   /** Tenants that had to make room since a slot was last made. */
@@ -86,21 +87,18 @@ export class PoolState {
   #timerAtMs = Number.POSITIVE_INFINITY
   #effects: PoolEffect[] = []
 
-  constructor(limits: PoolLimits) {
+  constructor(limits: PoolLimits, onShared?: (shared: boolean) => void) {
     assert(limits.slotsPerShard >= 1, 'a shard needs at least one slot')
     this.limits = limits
+    this.turns = new ThreadTurns(limits, onShared)
   }
 
-  /**
-   * The entry of `name`, made if there is none. It stays as long as it has clients, a slot or an
-   * image.
-   */
+  /** The entry of `name`, made if there is none; kept while it has clients, a slot, an image. */
   tenant(name: TenantName): TenantEntry {
-    let tenant = this.tenants.get(name)
-    if (!tenant) {
-      tenant = new TenantEntry(name)
-      this.tenants.set(name, tenant)
-    }
+    const known = this.tenants.get(name)
+    if (known) return known
+    const tenant = new TenantEntry(name)
+    this.tenants.set(name, tenant)
     return tenant
   }
 
@@ -111,6 +109,7 @@ export class PoolState {
     this.#take(event, nowMs)
     this.#assignSlots(nowMs)
     this.#finishDrain()
+    if (this.turns.mustAsk(this.slots, nowMs)) effects.push({ type: 'awaitTurn' })
     this.#armTimer(nowMs)
     return effects
   }
@@ -118,8 +117,7 @@ export class PoolState {
   #take(event: PoolEvent, nowMs: number): void {
     switch (event.type) {
       case 'clientArrived':
-        event.client.tenant.clientCount++
-        return
+        return this.turns.arrive(event.client.tenant)
       case 'batchRequested':
         return this.#request(event.client, nowMs)
       case 'batchFinished':
@@ -136,12 +134,17 @@ export class PoolState {
         return this.#maintained(event.tenant, event.more, nowMs)
       case 'slotCreated':
         this.creating = false
-        this.slots.add(event.slot)
-        return
+        return void this.slots.add(event.slot)
       case 'slotFailed':
         return this.#slotFailed(event.error, nowMs)
       case 'slotLost':
         return this.#slotLost(event.slot, event.error)
+      case 'tick':
+        return this.#tick(nowMs)
+      case 'turn':
+        return this.#goOn(this.turns.next(this.slots, nowMs), nowMs)
+      case 'drainRequested':
+        return this.#drain(event.deadlineMs)
       case 'bootFinished':
       case 'bootFailed':
       case 'evicted':
@@ -149,12 +152,6 @@ export class PoolState {
       case 'imageMoved':
       case 'napRequested':
         return this.#moveTenant(event, nowMs)
-      case 'tick':
-        return this.#tick(nowMs)
-      case 'drainRequested':
-        return this.#drain(event.deadlineMs)
-      default:
-        return unreachable(event)
     }
   }
 
@@ -180,12 +177,14 @@ export class PoolState {
       return this.#reject(client, 'QUEUE_FULL')
     }
     this.#waiting.add(client, nowMs)
+    if (tenant.outOfTurn) this.turns.requested()
   }
 
   #finish(client: ClientEntry, result: BatchResult, nowMs: number): void {
     const tenant = client.tenant
     assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
     tenant.lastUsedMs = nowMs
+    this.turns.charge(tenant, result.threadMs, nowMs)
     if (result.wrote) tenant.maintenanceDue = true
     if (result.urgent) tenant.maintenanceUrgent = true
     const free = result.complete && result.status === 'idle'
@@ -205,7 +204,7 @@ export class PoolState {
     if (client.phase === 'waiting') this.#waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
-    tenant.clientCount--
+    this.turns.leave(tenant)
     const reaction = REACTIONS[tenant.phase].clientLeft
     // Where the backend is not at hand, what it has to forget is remembered.
     if (abort) {
@@ -244,7 +243,7 @@ export class PoolState {
       return this.#evict(tenant, 'fairness')
     }
     const next = first(tenant.waiting)
-    if (next) this.#serve(next)
+    if (next && !tenant.outOfTurn) this.#serve(next)
   }
 
   #serve(client: ClientEntry): void {
@@ -257,10 +256,11 @@ export class PoolState {
   }
 
   /** A backend is there again: for whoever had it when its tenant left, or else for the next. */
-  #goOn(tenant: TenantEntry, nowMs: number): void {
+  #goOn(tenant: TenantEntry | undefined, nowMs: number): void {
+    if (!tenant) return
     const holder = tenant.holder
     if (!(holder instanceof ClientEntry)) return this.#free(tenant, nowMs)
-    if (holderWaits(tenant)) this.#serve(holder)
+    if (holderWaits(tenant) && !tenant.outOfTurn) this.#serve(holder)
   }
 
   #cleanUp(tenant: TenantEntry, abort: boolean): void {
@@ -471,6 +471,7 @@ export class PoolState {
   #drain(deadlineMs: number): void {
     if (this.drainDeadlineMs !== undefined) return
     this.drainDeadlineMs = deadlineMs
+    this.turns.end(this.tenants.values())
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
       if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain')

@@ -26,7 +26,7 @@ import { ImageShelf } from './image-shelf.ts'
 import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { acquire, release } from './pool-fast-path.ts'
-import { ClientEntry } from './pool-model.ts'
+import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type {
   BatchResult,
   EvictionReason,
@@ -46,8 +46,6 @@ import { SlotRack } from './slot-rack.ts'
 import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
 import type { OpenTenant } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
-
-const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
 
 /**
  * One shard's pool.
@@ -79,7 +77,7 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     this.#clock = options.clock
     this.#log = options.log
-    this.#state = new PoolState({ ...LIMITS, ...options.limits })
+    this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(options.log)
     const { source, log } = options
     this.#shelf = new ImageShelf({
@@ -248,6 +246,7 @@ export class Pool implements ClientHost {
     }
     client.transactionStatus = result.status
     result.complete = complete
+    result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
@@ -330,6 +329,8 @@ export class Pool implements ClientHost {
         return this.#ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
         return this.#setTimer(effect.atMs)
+      case 'awaitTurn':
+        return this.#clock.nextTurn(() => this.#event({ type: 'turn' }))
       case 'forget':
         return this.#ifKnown(effect.tenant, ({ entry }) => this.#tenants.delete(entry.name))
       case 'drained':

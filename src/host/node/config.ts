@@ -42,6 +42,8 @@ export interface Config {
   readonly slotMemoryBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
   readonly queryWaitMs: number
+  /** Longest hold of a thread that other tenants have clients on, in milliseconds; 0: no limit. */
+  readonly neighbourWaitMs: number
   /** How far back a tenant's history is kept, in milliseconds. */
   readonly retentionMs: number
   /** Clients of the whole server. */
@@ -75,6 +77,10 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
+  neighbourWaitMs: setting(
+    'neighbour-wait-timeout',
+    'longest that a statement may keep other tenants waiting, such as 120s; 0: no limit',
+  ),
   retentionMs: setting('retention', 'how far back history is kept, such as 5min'),
   connectionsMax: setting('max-connections', 'clients of the whole server'),
   transport: setting('transport', 'auto, descriptor or ring'),
@@ -145,6 +151,7 @@ const schema = v.strictObject({
     LIMITS.slotMemoryBytesMax,
   ),
   queryWaitMs: v.optional(quantity(DURATION_MS, 1, DAY_MS), LIMITS.queryWaitMs),
+  neighbourWaitMs: v.optional(quantity(DURATION_MS, 0, DAY_MS), LIMITS.neighbourWaitMs),
   retentionMs: v.optional(quantity(DURATION_MS, 0, 365 * DAY_MS), LIMITS.retentionMs),
   connectionsMax: v.optional(count(1, 1_000_000), LIMITS.connectionsMax),
   transport: v.optional(v.picklist(['auto', 'descriptor', 'ring']), 'auto'),

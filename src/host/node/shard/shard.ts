@@ -140,6 +140,9 @@ export class Shard implements ShardApi {
       clock,
       log,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
+      onShared: (shared) => {
+        if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
+      },
       limits: {
         slotsPerShard: config.slots,
         napAfterMs: config.napAfterMs,

@@ -4,6 +4,7 @@
  *
  *   waiting --begin()--> starting --ready--> running --exit--> dead --after a pause--> starting
  *                                              |
+ *   one batch for neighbourWaitMs, others connected: cancel it (`thread-sign.ts`)
  *   silent for shardHangMs: cancel what runs (57014) --+
  *   silent for shardGraceMs more: terminate the thread (57P01)
  *
@@ -24,6 +25,7 @@ import { ApiCaller, type Remote } from './rpc.ts'
 import type { ShardApi } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import { startThread } from './shard-thread.ts'
+import { ThreadSign, ThreadWatch } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerShardOptions {
@@ -65,6 +67,7 @@ export class WorkerShard {
   #unansweredSinceMs: number | undefined
   #cancelledAtMs: number | undefined
   #watch: Timer | undefined
+  #threadWatch: ThreadWatch | undefined
   #restartMs = RESTART_MS_MIN
 
   constructor(options: WorkerShardOptions) {
@@ -113,6 +116,7 @@ export class WorkerShard {
   async close(): Promise<void> {
     this.#state = 'closed'
     this.#watch?.cancel()
+    this.#threadWatch?.stop()
     this.#caller.fail(LOST)
     // Without a thread nobody else closes the other end.
     if (!this.#worker) this.#callerEnd.close()
@@ -130,12 +134,28 @@ export class WorkerShard {
       worker.on('message', (message: FromWorker) => this.#hear(message))
       worker.on('error', (error) => this.#failed(error))
       worker.on('exit', () => this.#died())
-      const message: ToWorker = { kind: 'begin', settings: { ...known, index }, ends, api }
+      const sign = ThreadSign.allocate()
+      this.#watchThread(sign, known.config.neighbourWaitMs)
+      const message: ToWorker = { kind: 'begin', settings: { ...known, index }, ends, api, sign }
       worker.postMessage(message, [ends.port, api])
     }
     settings.then(begin, (error: unknown) => this.#ready.reject(error))
     this.#unansweredSinceMs = undefined
     this.#cancelledAtMs = undefined
+  }
+
+  /** Nobody's statement holds the thread for long while neighbours may wait. */
+  #watchThread(memory: SharedArrayBuffer, limitMs: number): void {
+    const { index, clock, log } = this.#options
+    const cancel = (slotNo: number): void => {
+      log.warn('a statement held its thread for too long and is cancelled', {
+        shard: index,
+        limitMs,
+      })
+      const flags = this.#slots.get(slotNo)
+      if (flags) requestCancel(flags)
+    }
+    this.#threadWatch = new ThreadWatch({ memory, limitMs, clock, cancel })
   }
 
   #hear(message: FromWorker): void {
@@ -204,6 +224,7 @@ export class WorkerShard {
 
   #died(): void {
     this.#watch?.cancel()
+    this.#threadWatch?.stop()
     this.#slots.clear()
     this.#caller.fail(LOST)
     if (this.#state === 'closed') return
