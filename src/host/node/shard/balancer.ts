@@ -54,12 +54,12 @@ export class Balancer {
       .load()
       .catch(() => undefined)
     if (!load) return
-    for (const tenant of this.#rebalancer.choose(transfer, load, this.#clock.monotonicMs())) {
-      if (this.#stopped) return
-      if (this.#shards.indexOf(tenant) !== transfer.from) continue
-      await this.#shards.move(tenant, transfer.to)
-      this.#rebalancer.rest(tenant, this.#clock.monotonicMs())
-    }
+    if (this.#stopped) return
+    const chosen = this.#rebalancer.choose(transfer, load, this.#clock.monotonicMs())
+    const here = chosen.filter((tenant) => this.#shards.indexOf(tenant) === transfer.from)
+    // At once: a hot shard takes its time for each step, and the steps of all fit into one turn.
+    await Promise.all(here.map((tenant) => this.#shards.move(tenant, transfer.to)))
+    for (const tenant of here) this.#rebalancer.rest(tenant, this.#clock.monotonicMs())
   }
 
   async #bringHome(): Promise<void> {
