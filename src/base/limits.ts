@@ -133,8 +133,9 @@ export const LIMITS = {
   /** How often it is looked whether one shard is hot and another idle. */
   rebalanceEveryMs: 1_000,
   /**
-   * How long a move waits for calls of its tenant that are in flight: on a hot shard they take long.
-   * Beyond: it stays. Those that come meanwhile wait, as they would for the tenant's one backend.
+   * How long a move waits for calls of its tenant that are in flight: on a hot shard they take
+   * long. Beyond: it stays. Those that come meanwhile wait, as they would for the tenant's one
+   * backend.
    */
   moveQuietMs: 2_000,
   /** A tenant that has moved, or would not, is left alone for this long. */

@@ -65,7 +65,7 @@ async function setUp(canNap = true): Promise<{
   return { pool, stores, images: stores.images, write }
 }
 
-test('an awake tenant without clients goes: image on disk, store closed, nothing left', async () => {
+test('an awake tenant without clients goes, and leaves nothing but its image on disk', async () => {
   const { pool, stores, images, write } = await setUp()
   await write()
   assert.ok(stores.openTenants.has(TENANT))
@@ -78,7 +78,7 @@ test('an awake tenant without clients goes: image on disk, store closed, nothing
   assert.equal(await pool.resting.release(TENANT), true, 'there is nothing more to let go')
 })
 
-test('its store stays open until its image is written: nobody else may open it before', async () => {
+test('it has gone only when its image is written and its store closed', async () => {
   const { pool, stores, images, write } = await setUp()
   await write()
   const written = Promise.withResolvers<void>()

@@ -1,7 +1,8 @@
 /**
  * The tenants of one pool as candidates for another: how busy each has been, and letting one go so
- * that another pool can have it. When `release` has said yes, this pool holds nothing of the tenant:
- * no slot, no image, no open store, no counters. Its image is on disk, where the next pool looks.
+ * that another pool can have it. When `release` has said yes, this pool holds nothing of the
+ * tenant: no slot, no image, no open store, no counters. Its image is on disk, where the next pool
+ * looks.
  *
  * That nobody asks for the tenant meanwhile is the caller's business.
  */

@@ -10,8 +10,8 @@
  *        +------------------+
  *
  * While a tenant moves, its newcomers wait; those in flight end first (`quiet`), or the move is
- * called off. Every wait is bounded. All of it is in memory only: after a restart everybody is where
- * the hash says.
+ * called off. Every wait is bounded. All of it is in memory only: after a restart everybody is
+ * where the hash says.
  *
  * It must never send a request to one shard while another may have the tenant's store open.
  */

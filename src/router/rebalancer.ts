@@ -1,6 +1,6 @@
 /**
- * When tenants should move, and which: pure decisions from how busy the shards' threads are. It asks
- * no shard and moves nobody.
+ * When tenants should move, and which: pure decisions from how busy the shards' threads are. It
+ * asks no shard and moves nobody.
  *
  * Nobody is moved back and forth, for four reasons. A shard must have been hot, and another idle,
  * for several looks in a row. What moves is at most half of the difference, so that the idle one

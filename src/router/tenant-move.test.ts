@@ -1,6 +1,6 @@
 /**
- * Explores moves between shards: random interleavings of calls, connections, naps, wakes that nobody
- * asked for, moves, threads that die, and messages that overtake each other. The world is in
+ * Explores moves between shards: random interleavings of calls, connections, naps, wakes that
+ * nobody asked for, moves, threads that die, and messages that overtake each other. The world is in
  * test/support/move-world.ts; it is checked after each step and at the end, when it has come to
  * rest.
  */

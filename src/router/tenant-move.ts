@@ -4,7 +4,7 @@
  *
  *     the old one says no, or its thread ends     it stays: that thread, or the next, has it
  *     the new one's thread ends                   the old one gets it back
- *     that one's has ended, too                   its next thread learns from the table that it has it
+ *     that one's has ended, too                   its next thread learns it from the table
  *
  * A thread that has ended holds nothing: its stores were closed with it. One that only does not
  * answer is waited for, since it may have the store open; the supervisor ends it in time.

@@ -1,6 +1,6 @@
 /**
- * Tenants that move between the threads of a real server: by themselves when their shard is hot, and
- * one by one where a test needs to know the moment. What was acknowledged is there afterwards,
+ * Tenants that move between the threads of a real server: by themselves when their shard is hot,
+ * and one by one where a test needs to know the moment. What was acknowledged is there afterwards,
  * whoever was killed, and nobody is told more than "again".
  */
 import assert from 'node:assert/strict'
@@ -36,7 +36,7 @@ const [one = ALL[0], two = ALL[0]] = ofFirst as readonly (TenantName | undefined
 assert.ok(one && two)
 
 describe('under load', () => {
-  test('tenants of a hot shard move to an idle one, with their data, and kill -9 loses nothing', async () => {
+  test('tenants of a hot shard move to an idle one; kill -9 loses nothing', async () => {
     using folder = temporaryFolder()
     const hot = ofFirst.slice(0, 6)
     const acknowledged = new Map<string, number>()
@@ -79,7 +79,7 @@ describe('under load', () => {
 })
 
 describe('one move', () => {
-  test('a napping tenant wakes from its image in the other thread; its clients follow', async () => {
+  test('a napping tenant wakes from its image in the other thread', async () => {
     await using server = await startShards()
     const { shards, control } = server
     {

@@ -2,8 +2,8 @@
  * A tenant, two shards, the main thread between them, and everything that could be under way: calls
  * and connections on channels that keep no order among each other, moves, naps, threads that die
  * before or after their last words, and wakes that nobody asked for. The main thread is real
- * (`Assignments`, `moveTenant`), so is what a shard knows (`Ownership`) and the store with its epochs;
- * pools and threads are models. `actions` are all that could happen next.
+ * (`Assignments`, `moveTenant`), so is what a shard knows (`Ownership`) and the store with its
+ * epochs; pools and threads are models. `actions` are all that could happen next.
  *
  * The database under the store has no lock: what is shown here does not rest on SQLite's.
  */
@@ -124,7 +124,8 @@ class Thread {
       if (!this.#world.rude) this.ownership.check(TENANT)
       this.clients.add(client)
       if (!client.gone) client.state = 'open'
-      // A statement may have come with its startup packet: nobody hears the answer of one that left.
+      // A statement may have come with its startup packet: nobody hears the answer of one that
+      // left.
       if (client.gone) {
         this.batch()
         this.clients.delete(client)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
 import { ApiCaller, serveApi } from './rpc.ts'
 
-test('however many calls have come, each turn of the event loop answers one, in order', async () => {
+test('each turn of the event loop answers one call, in order', async () => {
   const { port1, port2 } = new MessageChannel()
   let turn = 0
   const answered: { readonly id: number; readonly turn: number }[] = []

@@ -138,7 +138,9 @@ export class ShardSet {
     return this.#shards.map((shard) => shard.utilization())
   }
 
-  /** Since the start, of each shard: tenants that have left it, would not, could not; its guests. */
+  /**
+   * Since the start, of each shard: tenants that have left it, would not, could not; its guests.
+   */
   moves(): MoveFacts[] {
     return this.#moves.map(({ moved, refused, failed }, shard) => ({
       done: moved,
