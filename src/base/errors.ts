@@ -24,6 +24,7 @@ export const ERRORS = {
   TENANT_UNKNOWN: { sqlState: '3D000', kind: 'fix', httpStatus: 404 },
   TENANT_EXISTS: { sqlState: '42P04', kind: 'fix', httpStatus: 409 },
   TENANT_BUSY: { sqlState: '55006', kind: 'wait', httpStatus: 409 },
+  TENANT_MOVED: { sqlState: '57P03', kind: 'retry', httpStatus: 503 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_TIMEOUT: { sqlState: '57014', kind: 'retry', httpStatus: 408 },

@@ -147,6 +147,22 @@ export const LIMITS = {
   shardHangMs: 300_000,
   /** After the cancel, how long the shard may still take before its thread is replaced (57P01). */
   shardGraceMs: 5_000,
+  /** Tenants that are not in the shard of their hash. Beyond: nobody moves until one goes home. */
+  movedTenantsMax: 1_000,
+  /** Tenants that move to another shard in one go; the next go is three seconds later. */
+  movesPerRoundMax: 8,
+  /** How often it is looked whether one shard is hot and another idle. */
+  rebalanceEveryMs: 1_000,
+  /**
+   * How long a move waits for calls of its tenant that are in flight: on a hot shard they take
+   * long. Beyond: it stays. Those that come meanwhile wait, as they would for the tenant's one
+   * backend.
+   */
+  moveQuietMs: 2_000,
+  /** A tenant that has moved, or would not, is left alone for this long. */
+  moveAgainMs: 60_000,
+  /** A moved tenant that nobody has used for this long goes back to the shard of its hash. */
+  moveHomeMs: 600_000,
   /** Body of one HTTP request, as Neon's. Beyond: 413. */
   httpRequestBytesMax: 10_485_760, // 10 MiB
   /** Body of one HTTP answer, kept whole in memory, as Neon's. Beyond: 507. */
@@ -187,5 +203,6 @@ assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for ten
 assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
 assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
+assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')

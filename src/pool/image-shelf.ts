@@ -12,6 +12,7 @@
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import { toPgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
 import type { Log } from '../base/log.ts'
 import { imageBytes } from '../engine/slot-image.ts'
 import type { LiveTenant } from './pool-client.ts'
@@ -111,6 +112,23 @@ export class ImageShelf {
     this.#letGo(tenant)
     if (tenant.progress) this.#options.upkeep.lose(tenant.progress)
     tenant.progress = undefined
+  }
+
+  /**
+   * Lets go of a tenant that is to be another pool's: when this settles, its image is on disk if it
+   * can be, nothing of it is being written, and its store is closed. @param tenant the one of this
+   * name, if any is known
+   */
+  async release(name: TenantName, tenant: LiveTenant | undefined): Promise<void> {
+    for (const [leaving, writing] of this.#leaving) {
+      if (leaving.entry.name === name) await writing
+    }
+    if (!tenant || !this.#tenants.has(tenant)) return
+    if (this.#mayLeave(tenant)) await this.#moveToDisk(tenant)
+    if (!this.#tenants.has(tenant)) return
+    this.#letGo(tenant)
+    tenant.progress = undefined
+    this.#options.onMoved(tenant)
   }
 
   /**

@@ -42,16 +42,15 @@ import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
+import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
-import type { OpenTenant } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 /**
  * One shard's pool.
  * @example
- * const pool = new Pool({ engine, source, clock, log })
- * const client = pool.connect(tenant)
+ * const client = new Pool({ engine, source, clock, log }).connect(tenant)
  * const answer = await client.run(messages, true)
  * client.close()
  */
@@ -63,6 +62,7 @@ export class Pool implements ClientHost {
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
   readonly #counters = new PoolCounters()
+  readonly resting: RestingTenants
   readonly #tenants = new Map<TenantName, LiveTenant>()
   readonly #slots: SlotRack
   readonly #waiting = new Map<ClientEntry, LiveClient>()
@@ -75,21 +75,23 @@ export class Pool implements ClientHost {
 
   constructor(options: PoolOptions) {
     this.#slots = new SlotRack(options.engine, options.log)
-    this.#clock = options.clock
-    this.#log = options.log
+    const { source, log, clock } = options
+    this.#clock = clock
+    this.#log = log
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
-    this.#upkeep = new Upkeep(options.log)
-    const { source, log } = options
+    this.#upkeep = new Upkeep(log)
     this.#shelf = new ImageShelf({
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
       upkeep: this.#upkeep,
-      clock: options.clock,
+      clock,
       log,
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    this.#mover = new TenantMover({ source, upkeep: this.#upkeep, shelf: this.#shelf, log })
+    const parts = { source, upkeep: this.#upkeep, shelf: this.#shelf, counters: this.#counters }
+    this.#mover = new TenantMover({ ...parts, log })
+    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants, clock })
     this.#event({ type: 'tick' })
   }
 
@@ -238,8 +240,7 @@ export class Pool implements ClientHost {
       client.transactionStatus = 'idle'
       throw this.#lose(tenant, error)
     }
-    this.#counters.execution.record(ranMs - startMs)
-    if (endMs > ranMs) this.#counters.commit.record(endMs - ranMs)
+    this.#counters.countBatch(tenant, startMs, ranMs, endMs)
     if (client.timings) {
       client.timings.execMs = ranMs - startMs
       client.timings.persistMs = endMs - ranMs
@@ -412,7 +413,7 @@ export class Pool implements ClientHost {
     try {
       const opening = this.#mover.open(tenant)
       // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
-      const open: OpenTenant = opening instanceof Promise ? await opening : opening
+      const open = opening instanceof Promise ? await opening : opening
       tenant.open = open
       slotUsable = false
       const slot = this.#slots.get(entry)
@@ -429,7 +430,7 @@ export class Pool implements ClientHost {
     }
     tenant.awakeSinceMs = this.#clock.monotonicMs()
     tenant.wakeMs = tenant.awakeSinceMs - startMs
-    this.#counters.countWake(tenant.wokenFrom, tenant.wakeMs)
+    this.#counters.countWake(tenant)
     if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
       this.#sessionsLost(tenant)
     }
@@ -448,8 +449,7 @@ export class Pool implements ClientHost {
     }
     if (to === 'stays') return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
     if (to === 'cold') this.#unload(tenant)
-    this.#counters.evictions[reason]++
-    this.#counters.leave.record(this.#clock.monotonicMs() - startMs)
+    this.#counters.countLeave(tenant, reason, startMs, this.#clock.monotonicMs())
     const slotReusable = slot.reusable
     if (!slotReusable) this.#counters.slotsRetired++
     this.#event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })

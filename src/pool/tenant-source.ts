@@ -82,4 +82,6 @@ export interface ImageStore {
   write(tenant: TenantName, image: StoredImage): Promise<boolean>
   /** Removes what is there or just being written. Does not throw. */
   remove(tenant: TenantName): void
+  /** What is kept of a tenant stays, and is another's to count and to remove from now on. */
+  letGo(tenant: TenantName): void
 }

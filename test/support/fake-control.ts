@@ -32,6 +32,7 @@ const POOL: PoolFacts = {
   waits: 0,
   rejections: 0,
   bootFailures: 0,
+  moves: { done: 0, refused: 0, failed: 0, guests: 0 },
   upkeepSteps: 0,
   evictions: {},
   wakes: { napping: DURATION, asleep: DURATION, cold: DURATION, new: DURATION },
@@ -129,7 +130,8 @@ export class FakeControl implements Control {
   }
 
   shards(): readonly ShardFacts[] {
-    return [{ shard: 0, state: 'running', silentMs: 0 }]
+    const moves = { movedOut: 0, moveRefusals: 0, guests: 0 }
+    return [{ shard: 0, state: 'running', silentMs: 0, ...moves }]
   }
 
   ready(): boolean {

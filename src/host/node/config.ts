@@ -31,6 +31,8 @@ export interface Config {
   readonly imageDiskBytes: number
   /** Compare a slot's whole memory with the base whenever a tenant has left it. */
   readonly verifySwaps: boolean
+  /** Whether tenants move from a busy shard to an idle one. */
+  readonly rebalance: boolean
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
@@ -71,6 +73,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   imageCacheBytes: setting('image-cache', 'memory for images of napping tenants, such as 512MB'),
   imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
+  rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
@@ -142,6 +145,7 @@ const schema = v.strictObject({
   imageCacheBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 40), LIMITS.imageCacheBytes),
   imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
   verifySwaps: v.optional(yesOrNo, false),
+  rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
   createOnConnect: v.optional(yesOrNo, true),

@@ -12,7 +12,7 @@
  *          |      | the delta (memory-delta.ts), zstd level 1
  */
 import { hash } from 'node:crypto'
-import { readFileSync, renameSync, rmSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -121,6 +121,24 @@ export class ImageFolder implements ImageStore {
 
   remove(tenant: TenantName): void {
     this.#removed(tenant)
+  }
+
+  letGo(tenant: TenantName): void {
+    // A file that appeared later would be of a run that goes on elsewhere.
+    this.#writing.delete(tenant)
+    this.#count(tenant, 0)
+  }
+
+  /** Another shard has let go of a tenant, and may have left a file: it is ours from now on. */
+  accept(tenant: TenantName): void {
+    let bytes = 1
+    try {
+      bytes = statSync(this.#pathOf(tenant), { throwIfNoEntry: false })?.size ?? 0
+    } catch (error) {
+      // Better believed to be there than used when it is old.
+      this.#options.log.warn('an image cannot be looked at', { tenant, error })
+    }
+    this.#count(tenant, bytes)
   }
 
   #read(tenant: TenantName): Uint8Array | undefined {

@@ -14,6 +14,7 @@ import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
 import { systemRandom } from './random.ts'
+import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
@@ -159,7 +160,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     log,
     early: thread,
+    queryWaitMs: config.queryWaitMs,
   })
+  const balancer = new Balancer({ shards, clock: systemClock })
   const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath))
   let started = false
   const close = async (): Promise<void> => {
@@ -176,9 +179,11 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const start = async (): Promise<void> => {
     await shards.start()
     started = true
+    if (config.rebalance && shards.count > 1) balancer.start()
   }
   const drain = async (): Promise<void> => {
     control.drain()
+    balancer.stop()
     // Clients that still wait for their shard are let go.
     if (!started) return close()
     // A shard that hangs or has died must not keep the others' server from ending.

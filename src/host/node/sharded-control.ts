@@ -10,6 +10,7 @@ import type {
   Answer,
   Control,
   DurationFacts,
+  MoveFacts,
   PoolFacts,
   ShardFacts,
   Statement,
@@ -46,12 +47,16 @@ export class ShardedControl implements Control {
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
     signal?.throwIfAborted()
-    return this.#shards.of(this.#name(tenant)).query(tenant, statement)
+    return this.#shards.call(this.#name(tenant), async (shard) => {
+      // It may have waited for the tenant to move.
+      signal?.throwIfAborted()
+      return await shard.query(tenant, statement)
+    })
   }
 
   async createTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).createTenant(name)
+    await this.#shards.call(name, (shard) => shard.createTenant(name))
     return this.showTenant(name)
   }
 
@@ -89,7 +94,7 @@ export class ShardedControl implements Control {
   async showTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
     const { createdAtMs, storedBytes } = await this.#folder.facts(name)
-    const [standing] = await this.#shards.of(name).standings([name])
+    const [standing] = await this.#shards.at(this.#shards.indexOf(name)).standings([name])
     return {
       name,
       state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
@@ -102,27 +107,30 @@ export class ShardedControl implements Control {
 
   async deleteTenant(tenant: string): Promise<void> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).deleteTenant(name)
+    await this.#shards.call(name, (shard) => shard.deleteTenant(name))
   }
 
   async napTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).nap(name)
+    await this.#shards.call(name, (shard) => shard.nap(name))
     return this.showTenant(name)
   }
 
   async wakeTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).wake(name)
+    await this.#shards.call(name, (shard) => shard.wake(name))
     return this.showTenant(name)
   }
 
   async pool(): Promise<PoolFacts> {
-    return addUp(await this.#statistics())
+    return addUp(await this.#statistics(), this.#shards.moves())
   }
 
   async pools(): Promise<PoolFacts[]> {
-    return (await this.#statistics()).map((pool) => addUp([pool]))
+    const moves = this.#shards.moves()
+    return (await this.#statistics()).map((pool, shard) =>
+      addUp([pool], moves.slice(shard, shard + 1)),
+    )
   }
 
   async activity(): Promise<Activity> {
@@ -185,7 +193,7 @@ export class ShardedControl implements Control {
 
 const TIERS: readonly Tier[] = ['awake', 'napping', 'asleep', 'cold', 'new']
 
-function addUp(pools: readonly PoolStatistics[]): PoolFacts {
+function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): PoolFacts {
   const sum = (value: (pool: PoolStatistics) => number): number =>
     pools.reduce((total, pool) => total + value(pool), 0)
   const tenants = { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 }
@@ -231,6 +239,7 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
     waits: sum((pool) => pool.waits),
     rejections: sum((pool) => pool.rejections),
     bootFailures: sum((pool) => pool.bootFailures),
+    moves: addUpMoves(moves),
     upkeepSteps: sum((pool) => pool.maintenanceSteps),
     evictions,
     wakes: {
@@ -244,6 +253,17 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
   }
+}
+
+function addUpMoves(moves: readonly MoveFacts[]): MoveFacts {
+  const total = { done: 0, refused: 0, failed: 0, guests: 0 }
+  for (const of of moves) {
+    total.done += of.done
+    total.refused += of.refused
+    total.failed += of.failed
+    total.guests += of.guests
+  }
+  return total
 }
 
 function durationFacts(parts: readonly HistogramData[]): DurationFacts {
