@@ -125,7 +125,7 @@ export interface ImageStatistics {
 export function poolStatistics(
   state: PoolState,
   counters: PoolCounters,
-  held: { readonly memoryBytes: number; readonly images: { count: number; bytes: number } },
+  held: { readonly memoryBytes: number; readonly images: Pick<ImageStatistics, 'count' | 'bytes'> },
 ): PoolStatistics {
   const phases = { cold: 0, waking: 0, awake: 0, draining: 0, napping: 0, asleep: 0 }
   let connected = 0
@@ -157,7 +157,8 @@ export function poolStatistics(
     maintenanceSteps: counters.maintenanceSteps,
     evictions: { ...counters.evictions },
     images: {
-      ...held.images,
+      count: held.images.count,
+      bytes: held.images.bytes,
       moved: { ...counters.imagesMoved },
       sessionsLost: counters.sessionsLost,
     },

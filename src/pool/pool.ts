@@ -80,18 +80,17 @@ export class Pool implements ClientHost {
     this.#log = log
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
+    const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
     this.#shelf = new ImageShelf({
+      ...tools,
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
-      upkeep: this.#upkeep,
-      clock,
-      log,
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    const parts = { source, upkeep: this.#upkeep, shelf: this.#shelf, counters: this.#counters }
-    this.#mover = new TenantMover({ ...parts, log })
-    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants, clock })
+    const parts = { ...tools, shelf: this.#shelf }
+    this.#mover = new TenantMover(parts)
+    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants })
     this.#event({ type: 'tick' })
   }
 
@@ -167,8 +166,7 @@ export class Pool implements ClientHost {
 
   statistics(): PoolStatistics {
     const { memoryBytes } = this.#slots
-    const images = { count: this.#shelf.count, bytes: this.#shelf.bytes }
-    return poolStatistics(this.#state, this.#counters, { memoryBytes, images })
+    return poolStatistics(this.#state, this.#counters, { memoryBytes, images: this.#shelf })
   }
 
   overview(): PoolOverview {
