@@ -120,7 +120,7 @@ export class ImageShelf {
    * name, if any is known
    */
   async release(name: TenantName, tenant: LiveTenant | undefined): Promise<void> {
-    for (const [leaving, writing] of [...this.#leaving]) {
+    for (const [leaving, writing] of this.#leaving) {
       if (leaving.entry.name === name) await writing
     }
     if (!tenant || !this.#tenants.has(tenant)) return
