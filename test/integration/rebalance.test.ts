@@ -135,6 +135,8 @@ describe('one move', () => {
     for (const to of [AWAY, HOME, AWAY, HOME, AWAY]) {
       await draw()
       assert.equal(await shards.move(one, to), 'moved')
+      const { timings } = await control.query(one, { sql: 'select 1', parameters: [] })
+      assert.equal(timings.wokenFrom, 'asleep')
       await draw()
       await draw()
     }
