@@ -11,6 +11,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { TenantName } from '../base/ids.ts'
 import { toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { imageBytes } from '../engine/slot-image.ts'
@@ -23,6 +24,8 @@ export interface ImageShelfOptions {
   /** Where images go that are not wanted for a while. */
   readonly images: ImageStore | undefined
   readonly upkeep: Upkeep
+  /** Whose image is to stay in memory while that is not crowded. Default: nobody's. */
+  readonly isPinned?: (tenant: TenantName) => boolean
   readonly clock: Clock
   readonly log: Log
   /** The image of a tenant is on disk now, and no longer here. */
@@ -57,6 +60,10 @@ export class ImageShelf {
   /** Bytes of memory that images and open stores take. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  get bytesMax(): number {
+    return this.#options.bytesMax
   }
 
   get count(): number {
@@ -157,7 +164,7 @@ export class ImageShelf {
     const { bytesMax } = this.#options
     for (const tenant of this.#tenants.keys()) {
       if (this.#bytes - this.#leavingBytes <= bytesMax) break
-      if (this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
+      if (!this.#isSpared(tenant) && this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
     }
     for (const tenant of this.#tenants.keys()) {
       if (!this.crowded) return
@@ -167,6 +174,11 @@ export class ImageShelf {
       if (this.#bytes <= bytesMax * SESSION_SLACK) return
       this.#dropForRoom(tenant)
     }
+  }
+
+  /** Others leave first; where there are too many pinned ones, they leave as well. */
+  #isSpared({ entry }: LiveTenant): boolean {
+    return !this.crowded && this.#options.isPinned?.(entry.name) === true
   }
 
   #mayLeave(tenant: LiveTenant): boolean {

@@ -34,7 +34,7 @@ export type WakeTier = 'napping' | 'asleep' | 'cold' | 'new'
 export type ClientPhase = 'idle' | 'waiting' | 'running' | 'holding' | 'lost' | 'gone'
 
 /** Why a tenant left its slot. */
-export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'drain'
+export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'warmed' | 'drain'
 
 /** Who may use a tenant's backend now. The pool itself takes it for upkeep and for cleaning up. */
 export type Holder = ClientEntry | 'maintenance' | 'cleaning'
@@ -120,7 +120,16 @@ export type PoolEvent =
     }
   | { readonly type: 'evictionRefused'; readonly tenant: TenantEntry }
   | { readonly type: 'imageMoved'; readonly tenant: TenantEntry; readonly to: RestingPhase }
-  | { readonly type: 'napRequested'; readonly tenant: TenantEntry }
+  /** An image of a resting tenant is in memory now. */
+  | { readonly type: 'imageRead'; readonly tenant: TenantEntry }
+  /** Load a tenant that nobody has asked for. If there is no slot to spare, nothing happens. */
+  | { readonly type: 'warmRequested'; readonly tenant: TenantEntry }
+  | {
+      readonly type: 'napRequested'
+      readonly tenant: TenantEntry
+      /** Default: `requested`. */
+      readonly reason?: EvictionReason
+    }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
   | { readonly type: 'slotFailed'; readonly error: unknown }
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
@@ -137,6 +146,8 @@ export type TenantMove = Extract<
       | 'evicted'
       | 'evictionRefused'
       | 'imageMoved'
+      | 'imageRead'
+      | 'warmRequested'
       | 'napRequested'
   }
 >

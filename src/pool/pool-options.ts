@@ -12,6 +12,8 @@ export interface PoolOptions {
   readonly log: Log
   /** Bytes of images in memory. Default: `LIMITS.imageCacheBytes`, which is meant for a server. */
   readonly imageCacheBytes?: number
+  /** Whether tenants with a rhythm are warmed before they are asked for. Default: true. */
+  readonly keepWarm?: boolean
   /** Instead of the defaults in `LIMITS`. */
   readonly limits?: Partial<PoolLimits>
 }

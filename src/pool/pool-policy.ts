@@ -75,6 +75,17 @@ export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): bo
   return spare || view.pressure >= PRESSURE_PER_SLOT * view.slots.size
 }
 
+/** Whether nobody has been in the middle of anything for a while. */
+export function isQuiet(view: PoolView, nowMs: number): boolean {
+  return view.waitingByAge.size === 0 && !view.creating && nowMs >= quietAtMs(view)
+}
+
+/** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
+export function slotToWarmIn(view: PoolView): SlotEntry | undefined {
+  if (view.slotQueue.size > 0 || view.drainDeadlineMs !== undefined) return undefined
+  return [...view.slots].find(({ tenant }) => !tenant)
+}
+
 /** When everybody will have rested for a while, if nobody does anything until then. */
 function quietAtMs(view: PoolView): number {
   let lastMs = Number.NEGATIVE_INFINITY
@@ -143,7 +154,7 @@ function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
 }
 
 /** The one that has been in `set` the longest. */
-export function first<Item>(set: ReadonlySet<Item>): Item | undefined {
+export function first<Item>(set: Iterable<Item>): Item | undefined {
   for (const item of set) return item
   return undefined
 }

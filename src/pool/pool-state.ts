@@ -1,8 +1,7 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
  * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts`
- * does what it says and reports back. That is why it can be explored exhaustively (`pool-
- * state.test.ts`).
+ * does what it says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
  *
  * A tenant:
  *
@@ -34,7 +33,7 @@
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
-import { assert, unreachable } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type {
   BatchResult,
   EvictionReason,
@@ -56,6 +55,7 @@ import {
   nextDeadlineMs,
   pickVictim,
   slotsExpected,
+  slotToWarmIn,
   somebodyRests,
   wantsSpare,
 } from './pool-policy.ts'
@@ -142,19 +142,12 @@ export class PoolState {
         return this.#slotFailed(event.error, nowMs)
       case 'slotLost':
         return this.#slotLost(event.slot, event.error)
-      case 'bootFinished':
-      case 'bootFailed':
-      case 'evicted':
-      case 'evictionRefused':
-      case 'imageMoved':
-      case 'napRequested':
-        return this.#moveTenant(event, nowMs)
       case 'tick':
         return this.#tick(nowMs)
       case 'drainRequested':
         return this.#drain(event.deadlineMs)
       default:
-        return unreachable(event)
+        return this.#moveTenant(event, nowMs)
     }
   }
 
@@ -379,8 +372,15 @@ export class PoolState {
       case 'imageMoved':
         assert(event.to === 'cold' || !tenant.holder, 'an open transaction stays in memory')
         return this.#rest(tenant, event.to)
+      case 'imageRead':
+        tenant.lastUsedMs = nowMs
+        return this.#rest(tenant, 'napping')
+      case 'warmRequested': {
+        const slot = slotToWarmIn(this)
+        return slot ? this.#boot(tenant, slot) : this.#forgetIfEmpty(tenant)
+      }
       case 'napRequested':
-        if (canLeave(tenant)) this.#evict(tenant, 'requested')
+        if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested')
     }
   }
 

@@ -23,7 +23,9 @@ import { SYNC } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
-import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
+import { KeepWarm } from './keep-warm.ts'
+import { LiveTenants } from './live-tenants.ts'
+import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { acquire, release } from './pool-fast-path.ts'
 import { ClientEntry } from './pool-model.ts'
@@ -34,7 +36,6 @@ import type {
   PoolEvent,
   RestingPhase,
   SlotEntry,
-  TenantEntry,
   TenantPhase,
 } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
@@ -64,8 +65,10 @@ export class Pool implements ClientHost {
   readonly #upkeep: Upkeep
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
+  /** Who is brought back before he is asked for, and who is pinned. */
+  readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
-  readonly #tenants = new Map<TenantName, LiveTenant>()
+  readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
   readonly #waiting = new Map<ClientEntry, LiveClient>()
   /** One object for all batches: the state machine reads it and does not keep it. */
@@ -81,17 +84,26 @@ export class Pool implements ClientHost {
     this.#log = options.log
     this.#state = new PoolState({ ...LIMITS, ...options.limits })
     this.#upkeep = new Upkeep(options.log)
-    const { source, log } = options
+    const { source, clock, log } = options
     this.#shelf = new ImageShelf({
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
       upkeep: this.#upkeep,
-      clock: options.clock,
+      clock,
       log,
+      isPinned: (tenant) => this.keepWarm.isPinned(tenant),
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    this.#mover = new TenantMover({ source, upkeep: this.#upkeep, shelf: this.#shelf, log })
+    const parts = { source, clock, log, upkeep: this.#upkeep, shelf: this.#shelf }
+    this.#mover = new TenantMover(parts)
+    this.keepWarm = new KeepWarm({
+      ...parts,
+      state: this.#state,
+      learns: options.keepWarm ?? true,
+      live: (tenant) => this.#live(tenant),
+      event: (event) => this.#event(event),
+    })
     this.#event({ type: 'tick' })
   }
 
@@ -163,12 +175,12 @@ export class Pool implements ClientHost {
       this.#event({ type: 'imageMoved', tenant: live.entry, to: 'cold' })
     }
     this.#mover.forget(tenant)
+    this.keepWarm.forget(tenant)
   }
 
   statistics(): PoolStatistics {
-    const { memoryBytes } = this.#slots
-    const images = { count: this.#shelf.count, bytes: this.#shelf.bytes }
-    return poolStatistics(this.#state, this.#counters, { memoryBytes, images })
+    const held = { memoryBytes: this.#slots.memoryBytes, images: this.#shelf }
+    return poolStatistics(this.#state, this.#counters, { ...held, keepWarm: this.keepWarm })
   }
 
   overview(): PoolOverview {
@@ -327,11 +339,11 @@ export class Pool implements ClientHost {
       case 'maintain':
         return this.#maintain(this.#live(effect.tenant.name))
       case 'dropImage':
-        return this.#ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
+        return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
         return this.#setTimer(effect.atMs)
       case 'forget':
-        return this.#ifKnown(effect.tenant, ({ entry }) => this.#tenants.delete(entry.name))
+        return this.#tenants.forget(effect.tenant)
       case 'drained':
         this.#timer?.cancel()
         return this.#drained.resolve(this.#shelf.close())
@@ -391,21 +403,11 @@ export class Pool implements ClientHost {
   // Tenants
 
   #live(name: TenantName): LiveTenant {
-    const entry = this.#state.tenant(name)
-    const known = this.#tenants.get(name)
-    if (known?.entry === entry) return known
-    const live = newLiveTenant(entry)
-    this.#tenants.set(name, live)
-    return live
-  }
-
-  /** Another tenant may have the name by now. */
-  #ifKnown(entry: TenantEntry, use: (tenant: LiveTenant) => void): void {
-    const known = this.#tenants.get(entry.name)
-    if (known?.entry === entry) use(known)
+    return this.#tenants.of(this.#state.tenant(name))
   }
 
   async #boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
+    this.keepWarm.waking(tenant)
     const startMs = this.#clock.monotonicMs()
     let slotUsable = true
     try {
@@ -454,9 +456,7 @@ export class Pool implements ClientHost {
     this.#shelf.makeRoom()
   }
 
-  /**
-   * What clients had set up in a backend is gone with its image: whoever had, must connect again.
-   */
+  /** What clients had set up in a backend is gone with its image: whoever had, connects again. */
   #sessionsLost(tenant: LiveTenant): void {
     this.#counters.sessionsLost++
     this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
@@ -470,6 +470,7 @@ export class Pool implements ClientHost {
 
   #imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
     this.#counters.imagesMoved[to]++
+    this.keepWarm.left(tenant.entry.name)
     if (to === 'cold') this.#sessionsLost(tenant)
     this.#event({ type: 'imageMoved', tenant: tenant.entry, to })
   }

@@ -41,6 +41,8 @@ export interface TenantSource {
    * clients are told.
    */
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant>
+  /** Whether there is such a tenant; `open` may make one. Default: all exist. Does not throw. */
+  exists?(tenant: TenantName): boolean
   /** Where images may be kept that memory has no room for. */
   readonly images?: ImageStore
 }
@@ -63,6 +65,8 @@ export interface StoredImage extends TenantImage {
 export interface ImageStore {
   /** The image of a tenant, whole and as it was written, or undefined. Does not throw. */
   read(tenant: TenantName): StoredImage | undefined
+  /** The same without holding anybody up, where that is possible. Does not reject. */
+  readAhead?(tenant: TenantName): Promise<StoredImage | undefined>
   /** Writes without holding anybody up. Rejects with STORE_IO or STORE_FULL. */
   write(tenant: TenantName, image: StoredImage): Promise<void>
   /** Does not throw. */

@@ -237,12 +237,20 @@ export class World {
         const run = (): void => this.event({ type: 'napRequested', tenant })
         actions.push({ name: `nap ${tenant.name}`, run })
       }
+      if (tenant.phase === 'cold' || tenant.phase === 'asleep') {
+        const warm = (): void => this.event({ type: 'warmRequested', tenant })
+        actions.push({ name: `warm ${tenant.name}`, run: warm })
+      }
       if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
       const drop = (): void => {
         this.#endLife(tenant)
         this.event({ type: 'imageMoved', tenant, to: 'cold' })
       }
       actions.push({ name: `drop image ${tenant.name}`, run: drop })
+      if (tenant.phase === 'asleep') {
+        const read = (): void => this.event({ type: 'imageRead', tenant })
+        actions.push({ name: `image read ${tenant.name}`, run: read })
+      }
       if (tenant.phase === 'asleep' || tenant.holder) continue
       const move = (): void => this.event({ type: 'imageMoved', tenant, to: 'asleep' })
       actions.push({ name: `image to disk ${tenant.name}`, run: move })
