@@ -7,7 +7,12 @@ import { type Command, Option } from 'commander'
 import { type Config, type ConfigInput, SETTINGS, readConfig } from '../host/node/config.ts'
 import type { Terminal } from './terminal.ts'
 
-const SWITCHES: ReadonlySet<keyof Config> = new Set(['createOnConnect', 'insecure', 'verifySwaps'])
+const SWITCHES: ReadonlySet<keyof Config> = new Set([
+  'createOnConnect',
+  'insecure',
+  'keepWarm',
+  'verifySwaps',
+])
 
 export type SettingName = keyof Config
 

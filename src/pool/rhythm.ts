@@ -28,6 +28,8 @@ const BEAT_SLACK = 3
 /** Beats that may fail to come before nothing more is expected. */
 const BEATS_MISSED_MAX = 3
 const BEAT_CHANCE = 0.9
+/** What is left of it with each beat that failed to come. */
+const BEAT_FADES = 0.7
 /** Weight of the newest of the days on which a tenant came at all: a fortnight is remembered. */
 const DAY_SHARE = 0.15
 /** Weight of the newest of the days with one name, such as Sundays. */
@@ -109,7 +111,7 @@ export class Rhythm {
     const beats = Math.max(1, Math.ceil((sinceMs - slackMs) / this.#meanMs))
     const atMs = this.#visitMs + beats * this.#meanMs
     if (beats > BEATS_MISSED_MAX || nowMs < atMs - slackMs - LEAD_MS) return undefined
-    return { chance: BEAT_CHANCE / beats, untilMs: atMs + slackMs }
+    return { chance: BEAT_CHANCE * BEAT_FADES ** (beats - 1), untilMs: atMs + slackMs }
   }
 
   #noteDay(nowMs: number): void {

@@ -17,6 +17,8 @@ import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenan
 export class FakeStores implements TenantSource {
   readonly committed: Map<string, number> = new Map()
   readonly openTenants: Set<string> = new Set()
+  /** Of each store, kept while it is closed. */
+  readonly versions: Map<string, number> = new Map()
   failOpen: PgnapError | undefined = undefined
   failCommit: PgnapError | undefined = undefined
   opening: Promise<void> | undefined = undefined
@@ -37,7 +39,6 @@ export class FakeFiles {
   dirtyBytes = 0
   walBytesWritten = 0
   commits = 0
-  version = 0
   cacheBytes = 0
   hasUnlogged = false
   irreplaceable = false
@@ -45,6 +46,10 @@ export class FakeFiles {
   constructor(stores: FakeStores, tenant: string) {
     this.stores = stores
     this.tenant = tenant
+  }
+
+  get version(): number {
+    return this.stores.versions.get(this.tenant) ?? 0
   }
 
   handle(): OpenTenant {
@@ -71,7 +76,7 @@ export class FakeFiles {
     this.dirty = this.walDirty = false
     this.dirtyBytes = 0
     this.commits++
-    this.version++
+    this.stores.versions.set(this.tenant, this.version + 1)
   }
 
   shrinkCache(): void {}

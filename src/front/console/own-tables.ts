@@ -20,6 +20,7 @@ const TENANT_COLUMNS = [
   column<TenantRow>('name', 'text', ({ name }) => name),
   column<TenantRow>('state', 'text', ({ state }) => state),
   column<TenantRow>('shard', 'int4', ({ shard }) => shard),
+  column<TenantRow>('pinned', 'text', ({ pinned }) => (pinned ? 'yes' : 'no')),
   column<TenantRow>('backend', 'text', ({ use }) => use),
   column<TenantRow>('clients', 'int4', ({ clients }) => clients),
   column<TenantRow>('waiting', 'int4', ({ waiting }) => waiting),

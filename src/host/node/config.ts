@@ -29,6 +29,8 @@ export interface Config {
   readonly imageCacheBytes: number
   /** Memory images on disk, in bytes; 0 keeps none. */
   readonly imageDiskBytes: number
+  /** Warm tenants that come regularly before they are asked for. */
+  readonly keepWarm: boolean
   /** Compare a slot's whole memory with the base whenever a tenant has left it. */
   readonly verifySwaps: boolean
   readonly auth: 'trust' | 'scram'
@@ -68,6 +70,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   napAfterMs: setting('nap-after', 'idle time after which a tenant naps, such as 10s'),
   imageCacheBytes: setting('image-cache', 'memory for images of napping tenants, such as 512MB'),
   imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
+  keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
@@ -135,6 +138,7 @@ const schema = v.strictObject({
   napAfterMs: v.optional(quantity(DURATION_MS, 10, DAY_MS), LIMITS.napAfterMs),
   imageCacheBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 40), LIMITS.imageCacheBytes),
   imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
+  keepWarm: v.optional(yesOrNo, true),
   verifySwaps: v.optional(yesOrNo, false),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),

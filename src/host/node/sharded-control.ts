@@ -22,6 +22,7 @@ import type {
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import type { PinFile } from './pin-file.ts'
 import type { TenantFolder } from './tenant-folder.ts'
 
 /** A phase of the pool as its users know it: leaving a slot is still being awake. */
@@ -37,9 +38,11 @@ const STATE_OF_PHASE = {
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
   readonly #folder: TenantFolder
+  readonly #pins: PinFile
   #draining = false
 
-  constructor(shards: ShardSet, folder: TenantFolder) {
+  constructor(shards: ShardSet, folder: TenantFolder, pins: PinFile) {
+    this.#pins = pins
     this.#shards = shards
     this.#folder = folder
   }
@@ -80,6 +83,7 @@ export class ShardedControl implements Control {
       state: states.get(name)?.state ?? 'cold',
       shard: this.#shards.indexOf(name),
       clients: states.get(name)?.clients ?? 0,
+      pinned: this.#pins.has(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }))
@@ -95,6 +99,7 @@ export class ShardedControl implements Control {
       state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
       shard: this.#shards.indexOf(name),
       clients: standing?.clients ?? 0,
+      pinned: this.#pins.has(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }
@@ -103,6 +108,22 @@ export class ShardedControl implements Control {
   async deleteTenant(tenant: string): Promise<void> {
     const name = this.#name(tenant)
     await this.#shards.of(name).deleteTenant(name)
+    this.#pins.delete(name)
+  }
+
+  async pinTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#folder.facts(name)
+    this.#pins.add(name)
+    await this.#shards.of(name).setPinned(name, true)
+    return this.showTenant(name)
+  }
+
+  async unpinTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    this.#pins.delete(name)
+    await this.#shards.of(name).setPinned(name, false)
+    return this.showTenant(name)
   }
 
   async napTenant(tenant: string): Promise<TenantFacts> {
@@ -133,6 +154,7 @@ export class ShardedControl implements Control {
           ...tenant,
           shard,
           state: STATE_OF_PHASE[phase],
+          pinned: this.#pins.has(tenant.name),
         })),
       ),
       slots: shards.flatMap(({ slots }, shard) =>
@@ -227,6 +249,14 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
       bytes: sum((pool) => pool.images.bytes),
       toDisk: sum((pool) => pool.images.moved.asleep),
       dropped: sum((pool) => pool.images.moved.cold),
+    },
+    keepWarm: {
+      known: sum((pool) => pool.keepWarm.known),
+      pinned: sum((pool) => pool.keepWarm.pinned),
+      warmed: sum((pool) => pool.keepWarm.warmed),
+      hits: sum((pool) => pool.keepWarm.hits),
+      wasted: sum((pool) => pool.keepWarm.wasted),
+      failed: sum((pool) => pool.keepWarm.failed),
     },
     waits: sum((pool) => pool.waits),
     rejections: sum((pool) => pool.rejections),

@@ -92,6 +92,10 @@ export class StoreFactory implements TenantSource {
     }
   }
 
+  exists(tenant: TenantName): boolean {
+    return existsSync(storePath(this.#tenantsPath, tenant))
+  }
+
   open(tenant: TenantName): OpenTenant {
     const store = this.openStore(tenant)
     const files = this.#openFiles(store)

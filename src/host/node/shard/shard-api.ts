@@ -31,6 +31,8 @@ export interface ShardApi {
   standings(tenants: readonly string[]): Promise<readonly TenantStanding[]>
   nap(tenant: string): Promise<void>
   wake(tenant: string): Promise<void>
+  /** Pinned: its image stays in memory, and is brought back if it is not there. */
+  setPinned(tenant: string, pinned: boolean): Promise<void>
   statistics(): Promise<PoolStatistics>
   activity(): Promise<ShardActivity>
   /** Lets clients finish what they are doing, then puts every tenant away. */

@@ -25,6 +25,7 @@ import type { Config } from '../config.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
+import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
@@ -118,6 +119,7 @@ export class Shard implements ShardApi {
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
     const { config, dataPath, tenantsPath } = settings
     const { clock, log, random, prepared } = dependencies
+    const owns = (tenant: TenantName): boolean => shardOf(tenant, config.shards) === settings.index
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
     const stores = new StoreFactory({
       dataPath,
@@ -129,7 +131,7 @@ export class Shard implements ShardApi {
       images: new ImageFolder({
         path: imagesPath(dataPath),
         bytesMax: Math.floor(config.imageDiskBytes / config.shards),
-        owns: (tenant) => shardOf(tenant, config.shards) === settings.index,
+        owns,
         log,
       }),
     })
@@ -139,6 +141,7 @@ export class Shard implements ShardApi {
       source: stores,
       clock,
       log,
+      keepWarm: config.keepWarm,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       limits: {
         slotsPerShard: config.slots,
@@ -146,6 +149,7 @@ export class Shard implements ShardApi {
         queryWaitMs: config.queryWaitMs,
       },
     })
+    for (const tenant of readPins(dataPath)) if (owns(tenant)) pool.keepWarm.pin(tenant)
     const credentials = await readCredentials(config, random)
     const gateway = new TenantGateway({
       pool,
@@ -236,6 +240,12 @@ export class Shard implements ShardApi {
 
   async wake(tenant: string): Promise<void> {
     await this.#pool.wake(await this.#existing(tenant))
+  }
+
+  async setPinned(tenant: string, pinned: boolean): Promise<void> {
+    const name = parseTenantName(tenant)
+    if (pinned) this.#pool.keepWarm.pin(name)
+    else this.#pool.keepWarm.unpin(name)
   }
 
   async statistics(): Promise<PoolStatistics> {
