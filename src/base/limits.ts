@@ -107,7 +107,7 @@ export const LIMITS = {
    * the one that was not asked for longest is forgotten.
    */
   keepWarmTenantsMax: 10_000,
-  /** Pause of a shard between two tenants that it warms: reading an image takes it a millisecond. */
+  /** Pause of a shard between two tenants that it warms, of which each takes it a millisecond. */
   keepWarmPauseMs: 100,
   /** Tenants of one server that are pinned. Beyond: 53400 for the next. */
   pinnedTenantsMax: 1_000,

@@ -1,5 +1,6 @@
 /**
- * `pgnap tenant create|list|show|delete|nap|wake|pin|unpin`: tenants of a running server or of a data folder.
+ * `pgnap tenant create|list|show|delete|nap|wake|pin|unpin`: tenants of a running server or of a
+ * data folder.
  */
 import type { Command } from 'commander'
 import { LIMITS } from '../base/limits.ts'

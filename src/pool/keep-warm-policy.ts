@@ -21,8 +21,10 @@
 import type { TenantName } from '../base/ids.ts'
 import { Rhythm } from './rhythm.ts'
 
-/** How often all rhythms are looked at: 10,000 of them take a millisecond. */
+/** How often all rhythms are looked at. */
 const SCAN_EVERY_MS = 30_000
+/** Of them at once: 10,000 would take some five milliseconds, for which clients would wait. */
+const SCAN_SLICE = 500
 /** Below this chance more images would be read for nothing than for somebody. */
 const CHANCE_MIN = 0.5
 /** Of the memory for images, what may be read ahead and not used yet. */
@@ -79,8 +81,10 @@ export class KeepWarmPolicy {
   /** The likeliest last. */
   #candidates: Candidate[] = []
   #scanAtMs = Number.NEGATIVE_INFINITY
+  /** What this scan has not come to yet. */
+  #unseen: MapIterator<[TenantName, Known]> | undefined
 
-  /** @param tenantsMax rhythms kept; beyond, the tenant that was not used for longest is forgotten */
+  /** @param tenantsMax rhythms kept; beyond, the tenant that has not come for longest goes */
   constructor(tenantsMax: number) {
     this.#tenantsMax = tenantsMax
   }
@@ -159,10 +163,7 @@ export class KeepWarmPolicy {
     isInMemory: (tenant: TenantName) => boolean,
     room: ImageRoom,
   ): TenantName | undefined {
-    // A clock that was set back must not end the scans.
-    if (nowMs >= this.#scanAtMs || nowMs < this.#scanAtMs - SCAN_EVERY_MS) {
-      this.#scan(nowMs, isInMemory)
-    }
+    if (this.#candidates.length === 0) this.#scan(nowMs, isInMemory)
     for (let next = this.#candidates.pop(); next; next = this.#candidates.pop()) {
       const { tenant, untilMs } = next
       if (untilMs <= nowMs || isInMemory(tenant)) continue
@@ -180,14 +181,9 @@ export class KeepWarmPolicy {
     return undefined
   }
 
-  /** When {@link next} should be asked again if nothing has happened until then. */
+  /** When {@link next} should be asked again if it had nobody; in the past: soon. */
   get nextScanAtMs(): number {
-    return this.#scanAtMs
-  }
-
-  /** Whether {@link next} has somebody without looking anew. */
-  get hasCandidates(): boolean {
-    return this.#candidates.length > 0
+    return this.#unseen ? Number.NEGATIVE_INFINITY : this.#scanAtMs
   }
 
   /** What {@link next} named is in memory, and takes `bytes` of it. */
@@ -216,21 +212,35 @@ export class KeepWarmPolicy {
     if (pin) pin.retryAtMs = Number.NEGATIVE_INFINITY
   }
 
+  /** The next slice of a scan, or the first one if it is time. */
   #scan(nowMs: number, isInMemory: (tenant: TenantName) => boolean): void {
-    this.#scanAtMs = nowMs + SCAN_EVERY_MS
     const found: Candidate[] = []
-    for (const [tenant, { rhythm, triedUntilMs }] of this.#known) {
+    // A clock that was set back must not end the scans.
+    const isTime = nowMs >= this.#scanAtMs || nowMs < this.#scanAtMs - SCAN_EVERY_MS
+    const unseen = this.#unseen ?? (isTime ? this.#known.entries() : undefined)
+    if (!unseen) return
+    this.#unseen = unseen
+    for (let count = 0; count < SCAN_SLICE; count++) {
+      const { done, value } = unseen.next()
+      if (done) {
+        this.#unseen = undefined
+        this.#scanAtMs = nowMs + SCAN_EVERY_MS
+        found.push(...this.#pinnedAtRest(nowMs, isInMemory))
+        break
+      }
+      const [tenant, { rhythm, triedUntilMs }] = value
       if (nowMs < triedUntilMs || this.isPinned(tenant)) continue
       const expected = rhythm.expects(nowMs)
       if (!expected || expected.chance < CHANCE_MIN || isInMemory(tenant)) continue
       found.push({ tenant, ...expected })
     }
-    found.sort((a, b) => a.chance - b.chance)
-    for (const [tenant, { retryAtMs }] of this.#pinned) {
-      if (nowMs < retryAtMs || isInMemory(tenant)) continue
-      found.push({ tenant, chance: 1, untilMs: Number.POSITIVE_INFINITY })
-    }
-    this.#candidates = found
+    this.#candidates = found.toSorted((a, b) => a.chance - b.chance)
+  }
+
+  #pinnedAtRest(nowMs: number, isInMemory: (tenant: TenantName) => boolean): Candidate[] {
+    return Array.from(this.#pinned)
+      .filter(([tenant, { retryAtMs }]) => nowMs >= retryAtMs && !isInMemory(tenant))
+      .map(([tenant]) => ({ tenant, chance: 1, untilMs: Number.POSITIVE_INFINITY }))
   }
 
   #isWorth({ chance, untilMs }: Candidate, nowMs: number, room: ImageRoom): boolean {

@@ -3,7 +3,7 @@
  * `keep-warm-policy.ts` decides, one tenant at a time, with a pause between two.
  *
  *   asleep   its image is read from disk into the shelf; no slot, no Postgres
- *   cold     it is booted in a slot that nobody wants, while the whole shard rests, and naps at once
+ *   cold     it is booted in a slot that nobody wants, while the shard rests, and naps at once
  *
  * The first takes the thread about a millisecond and the disk the rest; the second takes the thread
  * some ten, so a busy shard does without. While anybody waits for anything, neither happens.
@@ -118,7 +118,7 @@ export class KeepWarm {
 
   #armForScan(): void {
     const untilMs = this.#policy.nextScanAtMs - this.#options.clock.nowMs()
-    this.#arm(Math.max(LIMITS.keepWarmPauseMs, Number.isFinite(untilMs) ? untilMs : 0))
+    this.#arm(Math.max(LIMITS.keepWarmPauseMs, untilMs))
   }
 
   async #beat(): Promise<void> {

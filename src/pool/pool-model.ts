@@ -136,21 +136,15 @@ export type PoolEvent =
   | { readonly type: 'tick' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
-/** The events that move a tenant in or out of a slot. */
-export type TenantMove = Extract<
-  PoolEvent,
-  {
-    type:
-      | 'bootFinished'
-      | 'bootFailed'
-      | 'evicted'
-      | 'evictionRefused'
-      | 'imageMoved'
-      | 'imageRead'
-      | 'warmRequested'
-      | 'napRequested'
-  }
+/** The events that move a tenant in or out of a slot, or of memory. */
+export type TenantMove = Exclude<
+  Extract<PoolEvent, { tenant: TenantEntry }>,
+  { type: 'cleanedUp' | 'maintained' }
 >
+
+export function isTenantMove(event: PoolEvent): event is TenantMove {
+  return 'tenant' in event && event.type !== 'cleanedUp' && event.type !== 'maintained'
+}
 
 /** How a batch left the backend. */
 export interface BatchResult {

@@ -45,7 +45,7 @@ import type {
   SlotEntry,
   TenantMove,
 } from './pool-model.ts'
-import { ClientEntry, TenantEntry } from './pool-model.ts'
+import { ClientEntry, isTenantMove, TenantEntry } from './pool-model.ts'
 import {
   canLeave,
   first,
@@ -116,6 +116,7 @@ export class PoolState {
   }
 
   #take(event: PoolEvent, nowMs: number): void {
+    if (isTenantMove(event)) return this.#moveTenant(event, nowMs)
     switch (event.type) {
       case 'clientArrived':
         event.client.tenant.clientCount++
@@ -146,8 +147,6 @@ export class PoolState {
         return this.#tick(nowMs)
       case 'drainRequested':
         return this.#drain(event.deadlineMs)
-      default:
-        return this.#moveTenant(event, nowMs)
     }
   }
 

@@ -39,7 +39,7 @@ test('a beat that fails to come is expected again at the next, but not for ever'
   assert.ok(rhythm.expects(lastMs + 6 * HOUR_MS)?.chance)
 })
 
-test('who comes at nine on weekdays is expected at nine on Monday, not on Sunday nor at noon', () => {
+test('who comes at nine on weekdays is expected then, not by night nor on a day off', () => {
   const days = Array.from({ length: 25 }, (_, day) => day).filter((day) => day % 7 < 5)
   const times = days.flatMap((day) => {
     const atMs = START_MS + day * DAY_MS + 9 * HOUR_MS + ((day * 7) % 25) * MINUTE_MS

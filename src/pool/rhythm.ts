@@ -6,9 +6,9 @@
  *   the day    people: for each half hour of the day, the share of days with a visit in it, of the
  *          days on which there was any; and which days of the week those are
  *
- * It holds 103 bytes and seven numbers per tenant and never grows. Times are of the wall, since people
- * go by it; a clock that was set back costs what was learned of the beat and nothing else. Days are
- * those of UTC: a habit does not care where its day begins. The pool's policy
+ * It holds 103 bytes and a few numbers per tenant and never grows. Times are of the wall, since
+ * people go by it; a clock that was set back costs what was learned of the beat and nothing else.
+ * Days are those of UTC: a habit does not care where its day begins. The pool's policy
  * (`keep-warm-policy.ts`) decides what to do about an expectation.
  */
 const DAY_MS = 86_400_000

@@ -102,7 +102,7 @@ test('without an image it is booted and naps; deleted, it is not pinned any more
   assert.equal((await show(server, 'acme')).pinned, false)
 })
 
-test('a list of pins that somebody broke is told by name, and the server does not start', async () => {
+test('a list of pins that somebody broke is told by name, and nothing starts', async () => {
   using folder = temporaryFolder()
   writeFileSync(join(folder.path, 'pins.json'), 'acme\n')
   const { status, stderr } = await runProgram(['serve', '--data', folder.path, '--port', '0'])

@@ -83,9 +83,10 @@ function beat(policy: KeepWarmPolicy, tiers: Tiers, nowMs: number): number {
   for (const expired of policy.takeExpired(nowMs)) tiers.release(expired)
   const isInMemory = (tenant: TenantName): boolean => tiers.isInMemory(tenant)
   const tenant = policy.next(nowMs, isInMemory, tiers.room(nowMs))
-  if (tenant === undefined) return policy.nextScanAtMs
+  const soonMs = nowMs + LIMITS.keepWarmPauseMs
+  if (tenant === undefined) return Math.max(soonMs, policy.nextScanAtMs)
   policy.warmed(tenant, tiers.warm(tenant, nowMs))
-  return nowMs + LIMITS.keepWarmPauseMs
+  return soonMs
 }
 
 function summaryOf(found: Readonly<Record<Tier, number>>): Omit<Outcome, 'counts'> {

@@ -1,5 +1,5 @@
 /**
- * `npm run simulate [-- --seed N --tenants N --days N --image-cache MB --image-disk MB --pinned N]`:
+ * `npm run simulate [-- --seed N --tenants N --days N --learning N --image-cache MB ...]`:
  * what keeping tenants warm is worth in a replayed trace, with and without, as a table. Exit code 2
  * for wrong flags.
  */

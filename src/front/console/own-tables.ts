@@ -20,13 +20,13 @@ const TENANT_COLUMNS = [
   column<TenantRow>('name', 'text', ({ name }) => name),
   column<TenantRow>('state', 'text', ({ state }) => state),
   column<TenantRow>('shard', 'int4', ({ shard }) => shard),
-  column<TenantRow>('pinned', 'text', ({ pinned }) => (pinned ? 'yes' : 'no')),
   column<TenantRow>('backend', 'text', ({ use }) => use),
   column<TenantRow>('clients', 'int4', ({ clients }) => clients),
   column<TenantRow>('waiting', 'int4', ({ waiting }) => waiting),
   column<TenantRow>('longest_wait_ms', 'float8', ({ longestWaitMs }) => rounded(longestWaitMs)),
   column<TenantRow>('store_bytes', 'int8', ({ storeBytes = null }) => storeBytes),
   column<TenantRow>('created', 'text', ({ createdMs = 0 }) => timeText(createdMs)),
+  column<TenantRow>('pinned', 'text', ({ pinned }) => (pinned ? 'yes' : 'no')),
 ]
 
 /** A page has a limit because each of its rows looks at a file. */
