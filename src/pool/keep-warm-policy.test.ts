@@ -7,7 +7,7 @@ import { type ImageRoom, KeepWarmPolicy } from './keep-warm-policy.ts'
 const HOUR_MS = 3_600_000
 const START_MS = 20_000 * 24 * HOUR_MS
 const MB = 2 ** 20
-const ROOMY: ImageRoom = { bytes: 0, bytesMax: 100 * MB, oldestRestMs: 0 }
+const ROOMY: ImageRoom = { bytes: 0, bytesMax: 100 * MB, count: 100, oldestRestMs: 0 }
 const nobody = (): boolean => false
 const name = (text: string): TenantName => text as TenantName
 
@@ -58,10 +58,18 @@ test('who is in memory is not named, nor who is deleted', () => {
 })
 
 test('full memory is taken only from who has rested long enough', () => {
-  const full = { bytes: 100 * MB, bytesMax: 100 * MB }
+  const full = { bytes: 100 * MB, bytesMax: 100 * MB, count: 100 }
   const { policy, nextMs } = regular('acme')
   assert.equal(policy.next(nextMs, nobody, { ...full, oldestRestMs: 1_000 }), undefined)
   assert.equal(policy.next(nextMs + 30_000, nobody, { ...full, oldestRestMs: HOUR_MS }), 'acme')
+})
+
+test('memory in which no further image fits is full, although it is within its budget', () => {
+  const nearly = { bytes: 99.5 * MB, bytesMax: 100 * MB, count: 100, oldestRestMs: 1_000 }
+  const { policy, nextMs } = regular('acme')
+  assert.equal(policy.next(nextMs, nobody, nearly), undefined)
+  const roomy = { ...nearly, bytes: 98 * MB }
+  assert.equal(policy.next(nextMs + 30_000, nobody, roomy), 'acme')
 })
 
 test('what is read ahead and unused holds a share of memory at most', () => {
@@ -80,7 +88,7 @@ test('what is read ahead and unused holds a share of memory at most', () => {
 test('a pinned tenant is brought back at once, without a rhythm and without room', () => {
   const policy = new KeepWarmPolicy(10)
   policy.pin(name('acme'))
-  const full = { bytes: 100 * MB, bytesMax: 100 * MB, oldestRestMs: 0 }
+  const full = { bytes: 100 * MB, bytesMax: 100 * MB, count: 100, oldestRestMs: 0 }
   assert.equal(policy.next(START_MS, nobody, full), 'acme')
   policy.failed(name('acme'))
   assert.equal(policy.next(START_MS + 31_000, nobody, full), undefined, 'a pause after a failure')
@@ -127,7 +135,12 @@ test('whatever happens, books balance and limits hold', () => {
           if (each.do === 'arrive') inMemory.add(each.tenant)
           if (each.do === 'leave' || each.do === 'forget') inMemory.delete(each.tenant)
         } else {
-          const room = { bytes: each.roomBytes, bytesMax: 100 * MB, oldestRestMs: HOUR_MS }
+          const room = {
+            bytes: each.roomBytes,
+            bytesMax: 100 * MB,
+            count: 100,
+            oldestRestMs: HOUR_MS,
+          }
           const next = policy.next(nowMs, (one) => inMemory.has(one), room)
           if (next === undefined) continue
           assert.ok(!inMemory.has(next), 'nobody is brought back who is there')

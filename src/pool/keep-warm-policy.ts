@@ -37,6 +37,8 @@ const PIN_RETRY_MS_MAX = 3_600_000
 export interface ImageRoom {
   readonly bytes: number
   readonly bytesMax: number
+  /** Images in it. */
+  readonly count: number
   /** How long the image that is next to go has not been used; 0 if there is none. */
   readonly oldestRestMs: number
 }
@@ -245,7 +247,9 @@ export class KeepWarmPolicy {
 
   #isWorth({ chance, untilMs }: Candidate, nowMs: number, room: ImageRoom): boolean {
     if (this.#pendingBytes >= AHEAD_SHARE * room.bytesMax) return false
-    if (room.bytes < room.bytesMax) return true
+    // Memory is never beyond its budget for long: it is full when one more would not fit.
+    const imageBytes = room.count === 0 ? 0 : room.bytes / room.count
+    if (room.bytes + imageBytes <= room.bytesMax) return true
     const horizonMs = untilMs - nowMs
     return chance > horizonMs / (room.oldestRestMs + horizonMs)
   }

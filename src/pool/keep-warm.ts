@@ -19,7 +19,7 @@ import type { ImageShelf } from './image-shelf.ts'
 import { type ImageRoom, type KeepWarmCounts, KeepWarmPolicy } from './keep-warm-policy.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent, TenantEntry } from './pool-model.ts'
-import { first, isQuiet, slotToWarmIn } from './pool-policy.ts'
+import { isQuiet, slotToWarmIn } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
 import type { StoredImage, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
@@ -150,9 +150,10 @@ export class KeepWarm {
 
   #room(): ImageRoom {
     const { shelf, clock } = this.#options
-    const oldest = first(shelf.tenants())
+    // A pinned one may be older, but it is not the next to go.
+    const oldest = firstOf(shelf.tenants(), ({ entry }) => !this.isPinned(entry.name))
     const oldestRestMs = oldest ? clock.monotonicMs() - oldest.entry.lastUsedMs : 0
-    return { bytes: shelf.bytes, bytesMax: shelf.bytesMax, oldestRestMs }
+    return { bytes: shelf.bytes, bytesMax: shelf.bytesMax, count: shelf.count, oldestRestMs }
   }
 
   // Work
@@ -221,4 +222,9 @@ export class KeepWarm {
     shelf.drop(tenantLive)
     event({ type: 'imageMoved', tenant: entry, to: 'asleep' })
   }
+}
+
+function firstOf<Item>(items: Iterable<Item>, fits: (item: Item) => boolean): Item | undefined {
+  for (const item of items) if (fits(item)) return item
+  return undefined
 }

@@ -154,7 +154,7 @@ function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
 }
 
 /** The one that has been in `set` the longest. */
-export function first<Item>(set: Iterable<Item>): Item | undefined {
+export function first<Item>(set: ReadonlySet<Item>): Item | undefined {
   for (const item of set) return item
   return undefined
 }

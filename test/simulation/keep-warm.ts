@@ -32,11 +32,11 @@ export interface Outcome {
   readonly counts: KeepWarmCounts
 }
 
-/** What it costs to load a tenant, in milliseconds: medians of the bench, rounded. */
+/** What it costs to load a tenant, in milliseconds, as Server-Timing tells it: rounded medians. */
 const WAKE_MS: Readonly<Record<Tier, number>> = {
   awake: 0,
-  napping: 1.5,
-  asleep: 4.5,
+  napping: 2,
+  asleep: 4,
   cold: 9.5,
   new: 2,
 }

@@ -49,9 +49,11 @@ export class Tiers {
   }
 
   room(nowMs: number): ImageRoom {
-    const [oldestMs = nowMs] = this.#napping.values()
+    const free = this.#napping.entries().find(([tenant]) => !this.#events.isPinned(tenant))
+    const [, oldestMs = nowMs] = free ?? []
     const { imageCacheBytes: bytesMax } = this.#sizes
-    return { bytes: this.#napBytes, bytesMax, oldestRestMs: nowMs - oldestMs }
+    const count = this.#napping.size
+    return { bytes: this.#napBytes, bytesMax, count, oldestRestMs: nowMs - oldestMs }
   }
 
   /** Those whose time in a slot is over leave it. */
