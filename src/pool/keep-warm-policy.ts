@@ -22,7 +22,7 @@ import type { TenantName } from '../base/ids.ts'
 import { Rhythm } from './rhythm.ts'
 
 /** How often all rhythms are looked at. */
-const SCAN_EVERY_MS = 30_000
+export const SCAN_EVERY_MS = 30_000
 /** Of them at once: 10,000 would take some five milliseconds, for which clients would wait. */
 const SCAN_SLICE = 500
 /** Below this chance more images would be read for nothing than for somebody. */
@@ -114,9 +114,14 @@ export class KeepWarmPolicy {
     this.#pinned.delete(tenant)
   }
 
+  /** The same as {@link arrived}, but nothing is learned from it. */
+  used(tenant: TenantName): void {
+    if (this.#settle(tenant)) this.counts.hits++
+  }
+
   /** Somebody asked for a tenant that was not awake. */
   arrived(tenant: TenantName, nowMs: number): void {
-    if (this.#settle(tenant)) this.counts.hits++
+    this.used(tenant)
     const known = this.#known.get(tenant)
     this.#known.delete(tenant)
     if (known) {

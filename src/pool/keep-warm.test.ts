@@ -205,6 +205,16 @@ test('a pinned tenant is booted in a quiet moment, naps, and stays in memory', a
   assert.equal(bench.phase('acme'), 'cold')
 })
 
+test('what a pinned tenant gets is counted also where nothing is learned', async () => {
+  const bench = new Bench({ ...FOUR, keepWarm: false })
+  await bench.pass(1_000)
+  bench.pool.keepWarm.pin('acme' as TenantName)
+  await bench.pass(1_000)
+  await bench.visit('acme')
+  const { known, warmed, hits } = bench.pool.statistics().keepWarm
+  assert.deepEqual([known, warmed, hits], [0, 1, 1])
+})
+
 test('nobody is booted ahead while somebody is in the middle of something', async () => {
   const bench = new Bench(FOUR)
   await bench.pass(1_000)

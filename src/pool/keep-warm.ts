@@ -16,7 +16,12 @@ import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import { imageBytes } from '../engine/slot-image.ts'
 import type { ImageShelf } from './image-shelf.ts'
-import { type ImageRoom, type KeepWarmCounts, KeepWarmPolicy } from './keep-warm-policy.ts'
+import {
+  type ImageRoom,
+  type KeepWarmCounts,
+  KeepWarmPolicy,
+  SCAN_EVERY_MS,
+} from './keep-warm-policy.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent, TenantEntry } from './pool-model.ts'
 import { isQuiet, slotToWarmIn } from './pool-policy.ts'
@@ -77,7 +82,8 @@ export class KeepWarm {
   /** A tenant is about to be loaded into a slot. */
   waking({ entry }: LiveTenant): void {
     this.#forgetImage(entry.name)
-    if (entry.waiting.size === 0 || !this.#options.learns) return
+    if (entry.waiting.size === 0) return
+    if (!this.#options.learns) return this.#policy.used(entry.name)
     this.#policy.arrived(entry.name, this.#options.clock.nowMs())
     if (!this.#timer) this.#armForScan()
   }
@@ -118,7 +124,8 @@ export class KeepWarm {
 
   #armForScan(): void {
     const untilMs = this.#policy.nextScanAtMs - this.#options.clock.nowMs()
-    this.#arm(Math.max(LIMITS.keepWarmPauseMs, untilMs))
+    // Not later, should the clock have been set back.
+    this.#arm(Math.min(SCAN_EVERY_MS, Math.max(LIMITS.keepWarmPauseMs, untilMs)))
   }
 
   async #beat(): Promise<void> {
