@@ -21,7 +21,11 @@ export interface BenchOptions {
   readonly parentFolder: string
   /** Entry file of the pgnap command line. */
   readonly pgnapEntry: string
+  /** How much the row `density-10k` does; what is not given is as its name says. */
+  readonly traffic: { readonly tenantCount?: number; readonly seconds?: number }
   readonly progress: (line: string) => void
+  /** What people should know about a number besides the number. */
+  readonly note: (line: string) => void
 }
 
 export class Bench implements AsyncDisposable {
@@ -55,6 +59,14 @@ export class Bench implements AsyncDisposable {
 
   progress(line: string): void {
     this.#options.progress(line)
+  }
+
+  note(line: string): void {
+    this.#options.note(line)
+  }
+
+  get traffic(): BenchOptions['traffic'] {
+    return this.#options.traffic
   }
 
   /** `full`, or `smoke` in a smoke run. */

@@ -37,3 +37,20 @@ test('a contender whose answers change is left out, and does not end the run', a
     ['steady'],
   )
 })
+
+test('a row that takes long has few rounds, however many were asked for', async () => {
+  let rounds = 0
+  const counting = contender('steady', () => {
+    rounds++
+    return 7
+  })
+  const row: Row = {
+    name: 'row',
+    metrics: [metric],
+    roundCountMax: 1,
+    contenders: () => [counting],
+  }
+  const bench = { roundCount: 3, wants: () => true, progress: () => {} } as unknown as Bench
+  await runRow(row, bench)
+  assert.equal(rounds, 1)
+})

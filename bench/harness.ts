@@ -9,7 +9,7 @@ import type { Bench } from './bench.ts'
 import type { PeerName } from './peers/server.ts'
 import { summarize, type Summary } from './statistics.ts'
 
-/** Longest round of one contender. Beyond: it has failed. */
+/** Longest round of one contender, unless its row allows more. Beyond: it has failed. */
 const ROUND_MS_MAX = 180_000
 
 /** What one contender measured of one metric in one round. */
@@ -23,6 +23,8 @@ export interface Observation {
 /** A claim of ours about a metric. */
 export type Goal =
   | { readonly kind: 'limit'; readonly value: number }
+  /** The same for the unlucky: the p99 of all samples. */
+  | { readonly kind: 'p99'; readonly value: number }
   /** At least `value` times as good as the contender `against`. */
   | { readonly kind: 'ratio'; readonly against: string; readonly value: number }
 
@@ -30,7 +32,7 @@ export interface Metric {
   readonly name: string
   /** What is measured, for people. */
   readonly title: string
-  readonly unit: 'ms' | '1/s' | 'KB' | 'MB'
+  readonly unit: 'ms' | '1/s' | 'KB' | 'MB' | 'count'
   readonly better: 'lower' | 'higher'
   /** Label of the contender that ratios are taken against. */
   readonly reference: string
@@ -50,6 +52,12 @@ export interface Contender {
 export interface Row {
   readonly name: string
   readonly metrics: readonly Metric[]
+  /** Takes minutes: it runs when it is named, and tiny in a smoke run. */
+  readonly onlyByName?: boolean
+  /** At most as many rounds, whatever was asked for. */
+  readonly roundCountMax?: number
+  /** Longest round of one contender, if it is more than usual. */
+  readonly roundMsMax?: number
   contenders(bench: Bench): readonly Contender[]
 }
 
@@ -77,10 +85,11 @@ export async function runRow(row: Row, bench: Bench): Promise<RowReport> {
   const observations = new Map<Contender, Map<string, Observation[]>>()
   const failed = new Map<Contender, string>()
   const contenders = row.contenders(bench).filter((contender) => bench.wants(contender.peer))
+  const roundCount = Math.min(bench.roundCount, row.roundCountMax ?? bench.roundCount)
   const attempt = async (contender: Contender, action: () => Promise<void>): Promise<void> => {
     if (failed.has(contender)) return
     try {
-      await withinTime(action())
+      await withinTime(action(), row.roundMsMax ?? ROUND_MS_MAX)
     } catch (error) {
       failed.set(contender, error instanceof Error ? error.message : String(error))
     }
@@ -89,10 +98,10 @@ export async function runRow(row: Row, bench: Bench): Promise<RowReport> {
     bench.progress(`${row.name}: preparing ${contender.label}`)
     await attempt(contender, () => contender.prepare())
   }
-  for (let index = 0; index < bench.roundCount; index++) {
+  for (let index = 0; index < roundCount; index++) {
     const order = index % 2 === 0 ? contenders : contenders.toReversed()
     for (const contender of order) {
-      bench.progress(`${row.name}: round ${index + 1} of ${bench.roundCount}, ${contender.label}`)
+      bench.progress(`${row.name}: round ${index + 1} of ${roundCount}, ${contender.label}`)
       await attempt(contender, async () => {
         const all = observations.get(contender) ?? new Map<string, Observation[]>()
         observations.set(contender, all)
@@ -138,8 +147,10 @@ export function timesBetter(metric: Metric, value: number, reference: number): n
 
 /** Whether pgnap met a goal; undefined if what it is compared with was not measured. */
 export function goalMet(report: MetricReport, goal: Goal): boolean | undefined {
-  const own = report.results.find((result) => result.label === 'pgnap')?.summary.median
-  if (own === undefined) return undefined
+  const summary = report.results.find((result) => result.label === 'pgnap')?.summary
+  if (summary === undefined) return undefined
+  const own = summary.median
+  if (goal.kind === 'p99') return summary.p99 <= goal.value
   if (goal.kind === 'limit') {
     return report.metric.better === 'lower' ? own <= goal.value : own >= goal.value
   }
@@ -159,11 +170,11 @@ function resultOf(contender: Contender, rounds: readonly Observation[] | undefin
   ]
 }
 
-async function withinTime(action: Promise<void>): Promise<void> {
+async function withinTime(action: Promise<void>, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    const error = new Error(`no answer within ${ROUND_MS_MAX / 1000} s`)
-    timer = setTimeout(() => reject(error), ROUND_MS_MAX)
+    const error = new Error(`no answer within ${limitMs / 1000} s`)
+    timer = setTimeout(() => reject(error), limitMs)
   })
   try {
     await Promise.race([action, late])

@@ -58,6 +58,14 @@ test('goals are met, missed, or unknown when their peer was not measured', () =>
   assert.equal(goalMet(reportOf(latency, result('native', 8)), limit), undefined)
 })
 
+test('a goal for the unlucky looks at the p99', () => {
+  const goal = { kind: 'p99', value: 12 } as const
+  const metric = { ...latency, goals: [goal] }
+  assert.equal(goalMet(reportOf(metric, result('pgnap', 6)), goal), true)
+  assert.equal(goalMet(reportOf(metric, result('pgnap', 7)), goal), false)
+  assert.match(metricLines(reportOf(metric, result('pgnap', 7)))[0] ?? '', /p99 <= 12.0 MISSED$/)
+})
+
 test('the table shows our number, the reference, the ratio, the goals and the work', () => {
   const lines = metricLines(reportOf(latency, result('pgnap', 8), result('native', 40)))
   assert.equal(lines.length, 2)

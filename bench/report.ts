@@ -7,7 +7,7 @@ import { disagreeing, goalMet, timesBetter } from './harness.ts'
 import type { Goal, Metric, MetricReport, Result, RowReport } from './harness.ts'
 import type { MachineFacts } from './machine.ts'
 
-const WIDTHS = { title: 38, unit: 5, value: 20, ratio: 8 } as const
+const WIDTHS = { title: 44, unit: 5, value: 20, ratio: 8 } as const
 
 /** Heading of {@link metricLines}. */
 export function headingLine(): string {
@@ -92,12 +92,18 @@ function value(metric: Metric, result: Result | undefined): string {
 
 function goalWords(report: MetricReport, goal: Goal): string {
   const met = goalMet(report, goal)
-  const sign = report.metric.better === 'lower' ? '<=' : '>='
-  const words =
-    goal.kind === 'limit'
-      ? `${sign} ${number(goal.value)}`
-      : `>= ${number(goal.value)}x ${goal.against}`
-  return `${words}${met === undefined ? '' : met ? ' met' : ' MISSED'}`
+  return `${wordsOf(report.metric, goal)}${met === undefined ? '' : met ? ' met' : ' MISSED'}`
+}
+
+function wordsOf({ better }: Metric, goal: Goal): string {
+  switch (goal.kind) {
+    case 'limit':
+      return `${better === 'lower' ? '<=' : '>='} ${number(goal.value)}`
+    case 'p99':
+      return `p99 <= ${number(goal.value)}`
+    case 'ratio':
+      return `>= ${number(goal.value)}x ${goal.against}`
+  }
 }
 
 function workWords(report: MetricReport): string {

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { Bench } from './bench.ts'
+import { Bench, type BenchOptions } from './bench.ts'
 import { runRow, type Row, type RowReport } from './harness.ts'
 import { machineFacts, machineLine, type MachineFacts } from './machine.ts'
 import { installPeers, peersInstalled } from './peers/install.ts'
@@ -23,20 +23,43 @@ import { createRow } from './rows/create.ts'
 import { densityRow } from './rows/density.ts'
 import { insertRow } from './rows/insert.ts'
 import { pointRow } from './rows/point.ts'
+import { manyRow } from './rows/many.ts'
+import { registeredRow } from './rows/registered.ts'
 import { startRow } from './rows/start.ts'
+import { swapRow } from './rows/swap.ts'
 import { wakeColdRow } from './rows/wake-cold.ts'
+import { wakeRow } from './rows/wake.ts'
+import { density10kRow } from './rows/density-10k.ts'
 
-const ROWS: readonly Row[] = [createRow, wakeColdRow, pointRow, insertRow, startRow, densityRow]
+const ROWS: readonly Row[] = [
+  createRow,
+  wakeRow,
+  wakeColdRow,
+  swapRow,
+  pointRow,
+  insertRow,
+  manyRow,
+  startRow,
+  densityRow,
+  registeredRow,
+  density10kRow,
+]
 const ROUNDS_DEFAULT = 5
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 
+const namesOf = (rows: readonly Row[]): string => rows.map((row) => row.name).join(' ')
+
 const HELP = `usage: npm run bench -- [rows...] [options]
 
-rows: ${ROWS.map((row) => row.name).join(' ')} (default: all)
+rows: ${namesOf(ROWS.filter((row) => !row.onlyByName))} (default: these)
+only by name, for they take minutes: ${namesOf(ROWS.filter((row) => row.onlyByName))}
   --rounds N      alternating rounds (default ${ROUNDS_DEFAULT})
   --peers a,b     of ${PEERS.join(', ')} (default: all that are installed)
   --json          JSON lines on stdout, also written to bench/results/
-  --smoke         tiny sizes and one round, installs nothing: shows that it runs, measures nothing
+  --tenants N     of density-10k (default 10000)
+  --seconds N     of traffic in density-10k (default 60)
+  --smoke         tiny sizes and one round of every row, installs nothing: shows that it runs,
+                  measures nothing
   --folder DIR    where the databases live (default: the system's temporary folder)
   --pgnap FILE    entry of the pgnap command line to measure (default: what is published, built
                   first; the source with --smoke)`
@@ -45,6 +68,8 @@ const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string' },
+    tenants: { type: 'string' },
+    seconds: { type: 'string' },
     peers: { type: 'string' },
     json: { type: 'boolean', default: false },
     smoke: { type: 'boolean', default: false },
@@ -72,7 +97,8 @@ function usageError(message: string): never {
 function chosenRows(): readonly Row[] {
   const unknown = positionals.find((name) => !ROWS.some((row) => row.name === name))
   if (unknown !== undefined) usageError(`there is no row called ${unknown}`)
-  return positionals.length === 0 ? ROWS : ROWS.filter((row) => positionals.includes(row.name))
+  if (positionals.length > 0) return ROWS.filter((row) => positionals.includes(row.name))
+  return ROWS.filter((row) => flags.smoke || !row.onlyByName)
 }
 
 /** What `npx pgnap` runs, unless another entry was named; a smoke run builds nothing. */
@@ -83,10 +109,22 @@ async function chosenEntry(): Promise<string> {
   return buildPgnap(REPOSITORY)
 }
 
-function chosenRoundCount(): number {
-  const count = Number(flags.rounds ?? (flags.smoke ? 1 : ROUNDS_DEFAULT))
-  if (!Number.isInteger(count) || count < 1) usageError('--rounds takes a whole number above 0')
+/** The value of a flag that counts something, if it was given. */
+function chosenCount(name: 'rounds' | 'tenants' | 'seconds'): number | undefined {
+  if (flags[name] === undefined) return undefined
+  const count = Number(flags[name])
+  if (!Number.isInteger(count) || count < 1) usageError(`--${name} takes a whole number above 0`)
   return count
+}
+
+/** How much `density-10k` does. */
+function chosenTraffic(): BenchOptions['traffic'] {
+  const tenantCount = chosenCount('tenants')
+  const seconds = chosenCount('seconds')
+  return {
+    ...(tenantCount === undefined ? {} : { tenantCount }),
+    ...(seconds === undefined ? {} : { seconds }),
+  }
 }
 
 /** The peers asked for, less those that are not there; says which and why. */
@@ -127,7 +165,8 @@ function writeResults(lines: readonly string[], machine: MachineFacts, at: strin
 
 async function main(): Promise<boolean> {
   const rows = chosenRows()
-  const roundCount = chosenRoundCount()
+  const roundCount = chosenCount('rounds') ?? (flags.smoke ? 1 : ROUNDS_DEFAULT)
+  const traffic = chosenTraffic()
   const pgnapEntry = await chosenEntry()
   const peers = chosenPeers(pgnapEntry)
   const machine = machineFacts(flags.folder, REPOSITORY)
@@ -135,6 +174,7 @@ async function main(): Promise<boolean> {
   say(`${machineLine(machine)}, rounds ${roundCount}${flags.smoke ? ' (smoke)' : ''}`)
   say(headingLine())
   const json: string[] = []
+  const notes: string[] = []
   let sound = true
   await using bench = new Bench({
     roundCount,
@@ -142,7 +182,9 @@ async function main(): Promise<boolean> {
     peers,
     parentFolder: flags.folder,
     pgnapEntry,
+    traffic,
     progress,
+    note: (line) => notes.push(line),
   })
   for (const row of rows) {
     const report: RowReport = await runRow(row, bench)
@@ -153,6 +195,7 @@ async function main(): Promise<boolean> {
       for (const line of metricLines(metric)) say(line)
       json.push(...jsonLines(metric, run))
     }
+    for (const line of notes.splice(0)) say(`  ${line}`)
     for (const line of problems) say(line)
   }
   if (flags.json) {

@@ -32,6 +32,12 @@ export function treeMemoryBytes(pid: number): number {
   return sum(pid)
 }
 
+/** Resident set size of one process. Linux only: throws elsewhere. */
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * KIB
+}
+
 function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -1,4 +1,7 @@
-/** Claim: a tenant that did not exist answers its first row over TCP in milliseconds. */
+/**
+ * Claim: a tenant that did not exist answers its first row over TCP in milliseconds. The server is
+ * warm, as every peer is except the native cluster: others have been made in it before.
+ */
 import { rmSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { assert } from '../../src/base/assert.ts'
@@ -9,6 +12,7 @@ import type { PgnapServer } from '../peers/pgnap.ts'
 import type { PgliteProcess } from '../peers/pglite.ts'
 import { addressOf, START_MS_MAX, type PeerServer } from '../peers/server.ts'
 import { Connection, firstRow, firstRowOfStarting, freePort } from '../wire/connection.ts'
+import { warmUp } from './tiers.ts'
 import { FIRST_ROW_SQL, firstRowsObservation, repeat } from './work.ts'
 
 export const createRow: Row = {
@@ -20,7 +24,10 @@ export const createRow: Row = {
       unit: 'ms',
       better: 'lower',
       reference: 'native database',
-      goals: [{ kind: 'limit', value: 25 }],
+      goals: [
+        { kind: 'limit', value: 4 },
+        { kind: 'p99', value: 10 },
+      ],
     },
   ],
   contenders: (bench) => [pgnap(bench), database(bench), cluster(bench), pglite(bench)],
@@ -33,11 +40,13 @@ function pgnap(bench: Bench): Contender {
     label: 'pgnap',
     prepare: async () => {
       server = await bench.pgnap()
+      const tenantCount = bench.size(100, 2)
+      await warmUp(server, { tenantCount, cycleCount: tenantCount })
     },
     round: async (index) => {
       const running = server
       assert(running !== undefined, 'prepared')
-      const rows = await repeat(bench.size(10, 1), (sample) =>
+      const rows = await repeat(bench.size(40, 1), (sample) =>
         firstRow(addressOf(running, `create-${index}-${sample}`), FIRST_ROW_SQL),
       )
       return { create: firstRowsObservation(rows) }

@@ -13,6 +13,10 @@ export interface LoadWork {
   readonly databases: readonly string[]
   /** Run once in every database. */
   readonly setup: readonly string[]
+  /** The pgnap server to use; default: the shared one, as it comes. */
+  readonly pgnap?: () => Promise<PeerServer>
+  /** Its databases must not be one and the same, which leaves pglite-socket out. */
+  readonly separate?: boolean
   round(bench: Bench, server: PeerServer): Promise<Readonly<Record<string, Observation>>>
 }
 
@@ -41,12 +45,13 @@ export function loadContenders(bench: Bench, work: LoadWork): readonly Contender
       },
     }
   }
-  return [
-    contender('pgnap', 'pgnap', () => bench.pgnap()),
+  const apart = [
+    contender('pgnap', 'pgnap', work.pgnap ?? (() => bench.pgnap())),
     contender('native', 'native', () => bench.native()),
     contender('pgbouncer', 'PgBouncer', () => bench.bouncer()),
-    contender('pglite-socket', 'pglite-socket', () => bench.pgliteSocket()),
   ]
+  if (work.separate) return apart
+  return [...apart, contender('pglite-socket', 'pglite-socket', () => bench.pgliteSocket())]
 }
 
 /** PgBouncer's databases are native's: whichever contender comes second finds them there. */

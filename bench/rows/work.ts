@@ -4,6 +4,7 @@
 import type { FirstRow } from '../wire/connection.ts'
 import type { Observation } from '../harness.ts'
 import { assert } from '../../src/base/assert.ts'
+import { HASH_START, hashBytes } from '../wire/answer-scanner.ts'
 
 /** A first row that needs no table. */
 export const FIRST_ROW_SQL = 'select 42 as answer'
@@ -36,6 +37,12 @@ export function firstRowsObservation(
     'the same question had different answers',
   )
   return { values: rows.map((row) => row.elapsedMs), work: first.hash }
+}
+
+/** Of rows that were kept, for answers that came over several connections. */
+export function hashOfRows(rows: readonly (readonly (string | null)[])[]): number {
+  const bytes = Buffer.from(JSON.stringify(rows))
+  return hashBytes(HASH_START, bytes, 0, bytes.length)
 }
 
 /** Runs `sample` `count` times, one after the other. */

@@ -50,6 +50,11 @@ export class AnswerScanner {
     this.#keepRows = options.keepRows
   }
 
+  /** Begins a new hash: a connection may be asked the same question twice. */
+  restart(): void {
+    this.hash = HASH_START
+  }
+
   /** The first error since the last call, if any; forgets it. */
   takeError(): ServerError | undefined {
     const error = this.#error

@@ -15,6 +15,8 @@ export interface Clock {
   monotonicMs(): number
   /** Runs `action` once, `delayMs` from now. A timer does not keep the process alive. */
   setTimer(delayMs: number, action: () => void): Timer
+  /** Runs `action` once, as soon as whatever else has come in has been looked at. */
+  nextTurn(action: () => void): void
 }
 
 /** A clock that stands still until it is moved. */
@@ -42,6 +44,10 @@ export class ManualClock implements Clock {
         this.#timers = this.#timers.filter((other) => other !== timer)
       },
     }
+  }
+
+  nextTurn(action: () => void): void {
+    this.setTimer(0, action)
   }
 
   /** Moves time on and fires what falls due, in order of time. */

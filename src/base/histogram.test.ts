@@ -54,3 +54,19 @@ test('nothing recorded is zero, and durations out of range are clamped', () => {
   assert.equal(histogram.maxMs, 1e12)
   assert.ok(histogram.quantileMs(1) >= 2 ** 31 / 1000, 'the last bucket')
 })
+
+test('the cumulative counts are exact at each edge', () => {
+  const durations = fc.array(fc.double({ min: 0, max: 10_000, noNaN: true }), { maxLength: 50 })
+  fc.assert(
+    fc.property(durations, (all) => {
+      const histogram = new Histogram()
+      for (const durationMs of all) histogram.record(durationMs)
+      for (const [edgeMs, count] of Object.entries(histogram.cumulative())) {
+        const below = all.filter(
+          (durationMs) => Math.trunc(durationMs * 1000) < Number(edgeMs) * 1000,
+        )
+        assert.equal(count, below.length, edgeMs)
+      }
+    }),
+  )
+})

@@ -20,6 +20,9 @@ const UNITS_PER_MS = 1_000
  * there.
  */
 const UNITS_MAX = 2 ** 32 - 1
+/** 0.128 ms to 4.194 s: powers of two, so that no bucket is cut. */
+const EDGE_UNITS_MIN = 2 ** 7
+const EDGE_UNITS_MAX = 2 ** 22
 const BUCKET_COUNT = PARTS * (32 - PARTS_LOG2 + 1)
 
 /** A histogram as plain data, to send to another thread. */
@@ -74,6 +77,22 @@ export class Histogram {
       if (seen >= rank) return Math.min(upperEdgeMs(index), this.#maxMs)
     }
     return 0
+  }
+
+  /**
+   * How many durations do not exceed each power of two of microseconds from 0.128 ms to 4.2 s, as a
+   * Prometheus histogram counts them. Exact: the edges are edges of buckets.
+   */
+  cumulative(): Record<string, number> {
+    const counts: Record<string, number> = {}
+    let index = 0
+    let seen = 0
+    for (let edgeUnits = EDGE_UNITS_MIN; edgeUnits <= EDGE_UNITS_MAX; edgeUnits *= 2) {
+      const end = bucketOf(edgeUnits / UNITS_PER_MS)
+      for (; index < end; index++) seen += this.#counts[index] ?? 0
+      counts[String(edgeUnits / UNITS_PER_MS)] = seen
+    }
+    return counts
   }
 
   /** Adds everything that `other` has counted. */

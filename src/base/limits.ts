@@ -41,6 +41,8 @@ export const LIMITS = {
   answerBytesMax: 268_435_456, // 256 MiB
   /** Bytes collected for one pipeline before the backend must take them. Beyond: reading pauses. */
   pipelineBytesMax: 16_777_216, // 16 MiB
+  /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */
+  batchQueriesMax: 8,
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */
   connectionsMax: 10_000,
   /** Clients of one tenant. Beyond: 53300 for the newcomer. */
@@ -62,10 +64,29 @@ export const LIMITS = {
   shardQueueMax: 10_000,
   /** Longest wait for a backend or a slot, as PgBouncer's query_wait_timeout. Beyond: 57014. */
   queryWaitMs: 120_000,
+  /**
+   * Longest that a statement may hold its thread while other tenants have clients in the shard:
+   * what `queryWaitMs` promises them, kept by another thread. Beyond: it is cancelled (57014).
+   */
+  neighbourWaitMs: 120_000,
   /** An awake tenant nobody has used for this long naps. */
   napAfterMs: 10_000,
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */
   slotsPerShard: 8,
+  /**
+   * Thread time that a tenant may use in one go while other tenants have clients in the shard. Then
+   * it stands in line: whoever has had the least of the thread lately is next.
+   */
+  turnMs: 0.1,
+  /** The same while no other tenant has a client: only so that newcomers are heard. */
+  turnAloneMs: 20,
+  /**
+   * Longest pause before a batch that is expected to be long, if a tenant that has had less of the
+   * thread was busy a moment ago: its next statement is on the way.
+   */
+  turnPauseMs: 2,
+  /** Time in which what a tenant has used of the thread counts half. */
+  turnMemoryMs: 100,
   /** Slots kept ready beyond those in use, so that a wake never waits 40 ms for one to be made. */
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
@@ -135,6 +156,22 @@ export const LIMITS = {
   shardHangMs: 300_000,
   /** After the cancel, how long the shard may still take before its thread is replaced (57P01). */
   shardGraceMs: 5_000,
+  /** Tenants that are not in the shard of their hash. Beyond: nobody moves until one goes home. */
+  movedTenantsMax: 1_000,
+  /** Tenants that move to another shard in one go; the next go is three seconds later. */
+  movesPerRoundMax: 8,
+  /** How often it is looked whether one shard is hot and another idle. */
+  rebalanceEveryMs: 1_000,
+  /**
+   * How long a move waits for calls of its tenant that are in flight: on a hot shard they take
+   * long. Beyond: it stays. Those that come meanwhile wait, as they would for the tenant's one
+   * backend.
+   */
+  moveQuietMs: 2_000,
+  /** A tenant that has moved, or would not, is left alone for this long. */
+  moveAgainMs: 60_000,
+  /** A moved tenant that nobody has used for this long goes back to the shard of its hash. */
+  moveHomeMs: 600_000,
   /** Body of one HTTP request, as Neon's. Beyond: 413. */
   httpRequestBytesMax: 10_485_760, // 10 MiB
   /** Body of one HTTP answer, kept whole in memory, as Neon's. Beyond: 507. */
@@ -172,6 +209,9 @@ assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of
 assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
 assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
+assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
+assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
+assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')

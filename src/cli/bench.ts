@@ -13,7 +13,10 @@ import { packageRoot } from '../host/node/package-root.ts'
 const EXAMPLES = `
 Examples:
   pgnap bench
-  pgnap bench wake-cold point --json
+  pgnap bench wake swap --json
+  pgnap bench density-10k --tenants 1000 --seconds 10   ten thousand by default: minutes
+
+Rows, flags and what they mean: bench/README.md; all flags: node bench/run.ts --help
 `
 
 /** Adds the verb. */
@@ -21,7 +24,7 @@ export function addBench(program: Command): void {
   program
     .command('bench')
     .description('measure this checkout against native Postgres and others')
-    .argument('[rows...]', 'which rows; default: all')
+    .argument('[rows...]', 'which rows; default: all but density-10k')
     .option('--json', 'print JSON lines')
     .allowUnknownOption()
     .addHelpText('after', EXAMPLES)

@@ -79,6 +79,8 @@ export interface EmscriptenModule {
   readonly ENV: Record<string, string>
   readonly ___stack_pointer: WebAssembly.Global
   readonly _malloc: WasmFunction
+  /** Called for each file of the bundle, by its whole path. */
+  FS_createDataFile: (path: string, name: null, bytes: Uint8Array) => void
   addFunction(callback: (...values: number[]) => number, signature: string): number
   callMain(commandLine: string[]): number
   UTF8ToString(pointer: number): string

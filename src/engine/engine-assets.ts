@@ -25,6 +25,8 @@ const MAGIC = 'PGNAPENG'
 const FORMAT_VERSION = 2
 const ALIGNMENT = 4096
 const PREFIX_BYTES = 16
+/** Of each hash, in the name of a memory: chance is ruled out, and nobody attacks it. */
+const MEMORY_ID_DIGITS = 16
 
 /** The stock files that a build starts from. */
 export interface StockFiles {
@@ -39,8 +41,17 @@ export interface StockFiles {
   readonly gunzip: (bytes: Uint8Array) => Uint8Array
 }
 
+/** As they are built; reading them adds what names the result. */
+export type BuiltAssets = Omit<EngineAssets, 'memoryId'>
+
 export interface EngineAssets {
   readonly fingerprint: Fingerprint
+  /**
+   * Names the contents of the base and of the side modules, which a memory image is a difference
+   * from. The fingerprint names only what they were made of, and a build need not come out the same
+   * twice.
+   */
+  readonly memoryId: Fingerprint
   readonly template: Template
   /** The memory of a Postgres that is started on the template and idle. */
   readonly base: BaseImage
@@ -108,7 +119,7 @@ export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Pro
   return (await hash(utf8(hashes.join()))).slice(0, 32) as Fingerprint
 }
 
-export async function serializeAssets(assets: EngineAssets): Promise<Uint8Array<ArrayBuffer>> {
+export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<ArrayBuffer>> {
   const { base, preMain } = assets
   const contents: Record<SectionName, Uint8Array> = {
     template: assets.template.serialize(),
@@ -199,8 +210,11 @@ function baseOf(section: (name: SectionName) => Uint8Array): BaseImage {
 
 function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
   const { stackPointer, endBytes } = header.preMain
+  const contents = [header.sections.overlay, header.sections.baseRuns, header.sections.basePages]
+  const hashes = contents.map((part) => part.sha256.slice(0, MEMORY_ID_DIGITS))
   return {
     fingerprint: header.fingerprint as Fingerprint,
+    memoryId: [header.fingerprint, ...hashes].join('-') as Fingerprint,
     // Its own checksum is inside what the hash of the section has proven.
     template: Template.parse(section('template'), { checked: true }),
     base: baseOf(section),

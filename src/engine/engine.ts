@@ -61,6 +61,12 @@ export interface Slot {
    * as they are until the image is resumed.
    */
   nap(): SlotImage
+  /**
+   * The same image while the tenant stays and goes on: a *fork*, to be resumed in another slot over
+   * files of the version that is committed now (`Store.view` of the past). About a millisecond, in
+   * the middle of a transaction too; what the copy writes is nobody's.
+   */
+  copy(): SlotImage
   /** Takes the tenant out without writing anything; the slot can be loaded again. */
   unload(): void
   /**

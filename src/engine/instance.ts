@@ -12,11 +12,13 @@ import type { TenantFiles } from '../store/tenant-files.ts'
 import type {
   EmscriptenFactory,
   EmscriptenModule,
+  EmscriptenNode,
   EmscriptenStream,
   WasmFunction,
   WasmImport,
 } from './emscripten.ts'
 import type { FilePack } from './file-pack.ts'
+import { FilePlacer } from './file-placer.ts'
 import type { InterruptFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
@@ -49,6 +51,10 @@ export const FIRST_FILE_DESCRIPTOR = 5
 /** struct pg_prng_state: two 64-bit words. */
 const RANDOM_STATE_BYTES = 16
 
+/** As Emscripten makes them: regular files, for everybody. */
+const BUNDLE_FILE_MODE = 0o100777
+const OVERLAY_FILE_MODE = 0o100666
+
 /** Names of the functions that side modules export, by the module's file name. */
 export type LibraryExports = Readonly<Record<string, readonly string[]>>
 
@@ -73,6 +79,9 @@ export interface InstanceParts {
   readonly serverLog: (line: string) => void
 }
 
+/** A folder of Emscripten's own file system. */
+type MemoryFolder = EmscriptenNode & { readonly contents: Readonly<Record<string, EmscriptenNode>> }
+
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles
@@ -88,6 +97,7 @@ export class Instance {
   readonly #libraries = new Set<string>()
   #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
+  #sharedMemoryFolder: MemoryFolder | undefined
   /** What dlopen(3) has returned for base libraries since this run of Postgres began. */
   readonly #handles = new Set<number>()
 
@@ -104,7 +114,8 @@ export class Instance {
   static async create(parts: InstanceParts, placeholder: TenantFiles): Promise<Instance> {
     const instance = new Instance(parts)
     await instance.#instantiate(parts, placeholder)
-    for (const [path, bytes] of parts.overlay) instance.#layOver(path, bytes)
+    const placer = new FilePlacer(instance.module.FS)
+    for (const [path, bytes] of parts.overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
     instance.#lendCallbacks()
     instance.#loadBaseLibraries(parts.libraryExports)
     for (const path of parts.overlay.keys()) {
@@ -157,14 +168,10 @@ export class Instance {
     return [...this.#handles]
   }
 
-  /** Forgets what a former run of Postgres left in JavaScript and outside PGDATA. */
+  /** Sets the stage for a start of Postgres: nothing is left of a former run. */
   forgetRun(): void {
-    const { FS } = this.module
-    this.#lastWords = undefined
-    this.#handles.clear()
-    for (const descriptor of PIPE_DESCRIPTORS) FS.streams[descriptor] = null
-    this.#removeSharedMemoryFiles()
-    FS.chdir('/')
+    this.#forgetRun()
+    this.module.FS.chdir('/')
   }
 
   /**
@@ -173,10 +180,10 @@ export class Instance {
    */
   resumeRun(libraryHandles: readonly number[]): void {
     const { FS } = this.module
-    this.forgetRun()
+    this.#forgetRun()
     const pipe = this.#ensureSelfPipe()
     PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = pipe[index]))
-    FS.chdir(PGDATA)
+    if (FS.cwd() !== PGDATA) FS.chdir(PGDATA)
     for (const handle of libraryHandles) {
       const opened = this.#imports['_dlopen_js']?.(handle)
       assert(opened, 'a library that a run has opened is loaded in every instance')
@@ -206,16 +213,23 @@ export class Instance {
     }
   }
 
+  /** Forgets what a former run has left in JavaScript and outside PGDATA. */
+  #forgetRun(): void {
+    this.#lastWords = undefined
+    this.#handles.clear()
+    for (const descriptor of PIPE_DESCRIPTORS) this.module.FS.streams[descriptor] = null
+    this.#removeSharedMemoryFiles()
+  }
+
   /**
    * Removes the POSIX shared memory files (1 MB) that each start of Postgres leaves in Emscripten's
    * own file system; they are mapped, which there means copied, so nothing reads them again.
    */
   #removeSharedMemoryFiles(): void {
     const { FS } = this.module
-    const folder = FS.lookupPath('/dev/shm').node
+    const folder = (this.#sharedMemoryFolder ??= FS.lookupPath('/dev/shm').node as MemoryFolder)
     const operations = folder.node_ops as { unlink(parent: object, name: string): void }
-    for (const name of FS.readdir('/dev/shm')) {
-      if (name === '.' || name === '..') continue
+    for (const name of Object.keys(folder.contents)) {
       const node = FS.lookupNode(folder, name)
       operations.unlink(folder, name)
       FS.destroyNode(node)
@@ -252,6 +266,10 @@ export class Instance {
         (module) => {
           this.#module = module
           Object.assign(module.ENV, ENVIRONMENT)
+          const placer = new FilePlacer(module.FS)
+          // What unpacks the bundle calls it for each file, after this.
+          module.FS_createDataFile = (path, _name, bytes) =>
+            placer.place(path, bytes, BUNDLE_FILE_MODE)
           this.files.mount(module, placeholder)
         },
       ],
@@ -381,13 +399,6 @@ export class Instance {
     const address = this.#flags?.interruptPendingAt
     const heap = this.#module?.HEAPU8
     return address !== undefined && heap !== undefined && heap[address] !== 0
-  }
-
-  #layOver(path: string, bytes: Uint8Array): void {
-    const { FS } = this.module
-    if (FS.analyzePath(path).exists) FS.unlink(path)
-    else FS.mkdirTree(path.slice(0, path.lastIndexOf('/')))
-    FS.writeFile(path, bytes, { canOwn: true })
   }
 
   /** What Postgres calls when it wants a shell: there is none. */

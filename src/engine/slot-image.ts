@@ -24,7 +24,8 @@ export interface RunState {
 }
 
 export interface SlotImage extends RunState {
-  readonly fingerprint: Fingerprint
+  /** Of the engine's assets: what the delta is a difference from. */
+  readonly memoryId: Fingerprint
   readonly delta: PackedDelta
   /** End of the heap (sbrk): what a memory must reach to take it. */
   readonly heapEnd: number

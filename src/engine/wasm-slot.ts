@@ -131,7 +131,7 @@ export class WasmSlot implements Slot {
   }
 
   resume(files: TenantFiles, image: SlotImage): void {
-    if (image.fingerprint !== this.#options.assets.fingerprint) {
+    if (image.memoryId !== this.#options.assets.memoryId) {
       throw new PgnapError('IMAGE_INVALID', 'the image is of another build of the engine')
     }
     if (!image.descriptors.every(({ ino }) => files.fileOf(ino as InodeNo))) {
@@ -145,24 +145,15 @@ export class WasmSlot implements Slot {
   }
 
   nap(): SlotImage {
-    assert(this.canNap, 'only what fits other slots is taken out as an image')
-    const instance = this.#instance
-    const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
-    assert(descriptors, 'a backend between two batches has only files of its tenant open')
+    const image = this.#image(false)
     this.#state = 'broken'
-    const image: SlotImage = {
-      fingerprint: this.#options.assets.fingerprint,
-      stackPointer: Number(instance.module.___stack_pointer.value),
-      descriptors,
-      libraryHandles: instance.libraryHandles,
-      delta: this.#delta.capture(this.#scanEnd),
-      heapEnd: instance.heapEnd,
-      status: this.#status,
-      copied: false,
-    }
     this.#delta.undo(image.delta)
     this.#empty()
     return image
+  }
+
+  copy(): SlotImage {
+    return this.#image(true)
   }
 
   run(messages: Uint8Array): Uint8Array {
@@ -208,6 +199,23 @@ export class WasmSlot implements Slot {
   #begin(): void {
     assert(this.#state === 'empty', `a slot is empty before it is loaded, not ${this.#state}`)
     this.#state = 'broken'
+  }
+
+  #image(copied: boolean): SlotImage {
+    assert(this.canNap, 'only what fits other slots is taken out as an image')
+    const instance = this.#instance
+    const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
+    assert(descriptors, 'a backend between two batches has only files of its tenant open')
+    return {
+      memoryId: this.#options.assets.memoryId,
+      stackPointer: Number(instance.module.___stack_pointer.value),
+      descriptors,
+      libraryHandles: instance.libraryHandles,
+      delta: this.#delta.capture(this.#scanEnd),
+      heapEnd: instance.heapEnd,
+      status: this.#status,
+      copied,
+    }
   }
 
   /** Memory is in place: connects what is outside of it. */

@@ -71,6 +71,8 @@ export interface DurationFacts {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
+  /** How many did not exceed each of some durations, by the duration in milliseconds. */
+  readonly histogram: Readonly<Record<string, number>>
 }
 
 /**
@@ -126,6 +128,7 @@ export interface PoolFacts {
   /** Requests that were turned away. */
   readonly rejections: number
   readonly bootFailures: number
+  readonly moves: MoveFacts
   /** Steps of upkeep (checkpoint, vacuum, analyze, prune). */
   readonly upkeepSteps: number
   /** Tenants taken out of their slot, by reason. */
@@ -137,6 +140,18 @@ export interface PoolFacts {
   readonly wait: DurationFacts
   readonly execute: DurationFacts
   readonly commit: DurationFacts
+}
+
+/** Tenants that leave their shard because it is busy and another is idle. */
+export interface MoveFacts {
+  /** Since the start: have left. */
+  readonly done: number
+  /** Stayed, because somebody used them. */
+  readonly refused: number
+  /** Stayed, because the thread of one of the shards has ended. */
+  readonly failed: number
+  /** Tenants that are here, and not in the shard of their hash, now. */
+  readonly guests: number
 }
 
 export interface TenantPage {
@@ -215,6 +230,11 @@ export interface ShardFacts {
   readonly state: 'starting' | 'running' | 'dead' | 'closed'
   /** How long it has owed a sign of life; 0 if it owes none. */
   readonly silentMs: number
+  /** Tenants that have left it for an idle shard since the start, and that would not. */
+  readonly movedOut: number
+  readonly moveRefusals: number
+  /** Tenants that are here, and not in the shard of their hash. */
+  readonly guests: number
 }
 
 export interface Control {

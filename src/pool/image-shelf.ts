@@ -11,8 +11,8 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { TenantName } from '../base/ids.ts'
 import { toPgnapError } from '../base/errors.ts'
+import type { TenantName } from '../base/ids.ts'
 import type { Log } from '../base/log.ts'
 import { imageBytes } from '../engine/slot-image.ts'
 import type { LiveTenant } from './pool-client.ts'
@@ -42,6 +42,8 @@ const OPEN_STORE_BYTES = 300_000
 const SLACK = 1.25
 /** The same where the session of a connected client would be lost with an image. */
 const SESSION_SLACK = 2
+/** After a write has failed, the next is not tried before: a full disk stays full for a while. */
+const PAUSE_AFTER_FAILURE_MS = 1_000
 
 export class ImageShelf {
   readonly #options: ImageShelfOptions
@@ -49,9 +51,13 @@ export class ImageShelf {
   readonly #tenants = new Map<LiveTenant, number>()
   /** Those of them whose store is open, least recently used first. */
   readonly #open = new Set<LiveTenant>()
-  readonly #leaving = new Map<LiveTenant, TenantImage>()
+  /** Those whose image is on its way to disk; settles when it is there, or will not be. */
+  readonly #leaving = new Map<LiveTenant, Promise<boolean>>()
+  /** Images that the disk has no room for. */
+  readonly #refused = new WeakSet<TenantImage>()
   #bytes = 0
   #leavingBytes = 0
+  #writeAfterMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ImageShelfOptions) {
     this.#options = options
@@ -115,12 +121,30 @@ export class ImageShelf {
   }
 
   /**
+   * Lets go of a tenant that is to be another pool's: when this settles, its image is on disk if it
+   * can be, nothing of it is being written, and its store is closed. @param tenant the one of this
+   * name, if any is known
+   */
+  async release(name: TenantName, tenant: LiveTenant | undefined): Promise<void> {
+    for (const [leaving, writing] of this.#leaving) {
+      if (leaving.entry.name === name) await writing
+    }
+    if (!tenant || !this.#tenants.has(tenant)) return
+    if (this.#mayLeave(tenant)) await this.#moveToDisk(tenant)
+    if (!this.#tenants.has(tenant)) return
+    this.#letGo(tenant)
+    tenant.progress = undefined
+    this.#options.onMoved(tenant)
+  }
+
+  /**
    * The end: images go to disk, the most recent ones first, for as long as there is time; all
    * stores are closed. What is not written boots from its store.
    */
   async close(): Promise<void> {
     const { clock } = this.#options
     const untilMs = clock.monotonicMs() + LIMITS.drainImagesMs
+    await Promise.all(this.#leaving.values())
     const newest = [...this.#tenants.keys()].toReversed()
     const inTime = newest.filter((tenant) => this.#mayLeave(tenant))
     const write = async (): Promise<void> => {
@@ -166,6 +190,7 @@ export class ImageShelf {
       if (this.#bytes - this.#leavingBytes <= bytesMax) break
       if (!this.#isSpared(tenant) && this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
     }
+    // An image that is dropped while it is being written is still of use once it is on disk.
     for (const tenant of this.#tenants.keys()) {
       if (!this.crowded) return
       if (tenant.clients.size === 0) this.#dropForRoom(tenant)
@@ -182,33 +207,45 @@ export class ImageShelf {
   }
 
   #mayLeave(tenant: LiveTenant): boolean {
-    if (!this.#options.images || this.#leaving.has(tenant)) return false
+    const { images, clock } = this.#options
+    if (!images?.keepsAny || this.#leaving.has(tenant)) return false
+    if (clock.monotonicMs() < this.#writeAfterMs) return false
     if (tenant.image?.image.status !== 'idle' || tenant.entry.holder) return false
+    if (this.#refused.has(tenant.image)) return false
     return !tenant.open?.files.irreplaceable
   }
 
   async #moveToDisk(tenant: LiveTenant): Promise<void> {
-    const { images, upkeep, log, onMoved } = this.#options
     const { image, progress } = tenant
-    if (!images || !image || !progress) return
+    if (!image || !progress) return
     const bytes = imageBytes(image.image)
-    this.#leaving.set(tenant, image)
+    const writing = this.#write(tenant, image, this.#options.upkeep.notesOf(progress))
+    this.#leaving.set(tenant, writing)
     this.#leavingBytes += bytes
-    try {
-      await images.write(tenant.entry.name, { ...image, notes: upkeep.notesOf(progress) })
-    } catch (error) {
-      const { code } = toPgnapError(error)
-      log.warn('an image was not written', { tenant: tenant.entry.name, code, error })
-      return
-    } finally {
-      this.#leaving.delete(tenant)
-      this.#leavingBytes -= bytes
-    }
+    const kept = await writing
+    this.#leaving.delete(tenant)
+    this.#leavingBytes -= bytes
     // It may have been woken, or woken and put to sleep again, while its image was written.
-    if (tenant.image !== image || !this.#tenants.has(tenant)) return
+    if (tenant.image !== image || !this.#tenants.has(tenant)) return this.makeRoom()
+    if (!kept) return
     this.#letGo(tenant)
     tenant.progress = undefined
-    onMoved(tenant)
+    this.#options.onMoved(tenant)
+  }
+
+  async #write(tenant: LiveTenant, image: TenantImage, notes: string): Promise<boolean> {
+    const { images, clock, log } = this.#options
+    const { name } = tenant.entry
+    try {
+      const kept = (await images?.write(name, { ...image, notes })) ?? false
+      if (!kept) this.#refused.add(image)
+      return kept
+    } catch (error) {
+      const { code } = toPgnapError(error)
+      log.warn('an image was not written', { tenant: name, code, error })
+      this.#writeAfterMs = clock.monotonicMs() + PAUSE_AFTER_FAILURE_MS
+      return false
+    }
   }
 
   #dropForRoom(tenant: LiveTenant): void {

@@ -143,10 +143,15 @@ export class KeepWarmPolicy {
     if (this.#settle(tenant)) this.counts.wasted++
   }
 
-  /** There is no such tenant any more, pinned or not. */
-  forget(tenant: TenantName): void {
+  /** Nothing is expected of a tenant any more; a pin stays. */
+  unlearn(tenant: TenantName): void {
     this.left(tenant)
     this.#known.delete(tenant)
+  }
+
+  /** There is no such tenant any more, pinned or not. */
+  forget(tenant: TenantName): void {
+    this.unlearn(tenant)
     this.unpin(tenant)
   }
 

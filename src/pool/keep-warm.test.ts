@@ -23,8 +23,12 @@ class FakeDisk implements ImageStore {
   /** Holds every reading ahead up until it is called. */
   held: PromiseWithResolvers<void> | undefined = undefined
 
-  read(tenant: TenantName): StoredImage | undefined {
-    return this.images.get(tenant)
+  readonly keepsAny: boolean = true
+
+  take(tenant: TenantName): StoredImage | undefined {
+    const image = this.images.get(tenant)
+    this.images.delete(tenant)
+    return image
   }
 
   async readAhead(tenant: TenantName): Promise<StoredImage | undefined> {
@@ -34,14 +38,17 @@ class FakeDisk implements ImageStore {
     return image
   }
 
-  async write(tenant: TenantName, image: StoredImage): Promise<void> {
+  async write(tenant: TenantName, image: StoredImage): Promise<boolean> {
     this.writes++
     this.images.set(tenant, image)
+    return true
   }
 
   remove(tenant: TenantName): void {
     this.images.delete(tenant)
   }
+
+  letGo(): void {}
 }
 
 class Stores extends FakeStores {
@@ -176,6 +183,17 @@ test('an image that is older than a wake is not brought back', async () => {
   await bench.ask(client, 'write')
   assert.equal(bench.engine.log.at(-2), 'resume acme')
   assert.equal(bench.pool.statistics().images.sessionsLost, lostBefore)
+})
+
+test('a tenant that moves to another pool while its image is read is not brought back', async () => {
+  const bench = await regular()
+  bench.disk.held = Promise.withResolvers()
+  await bench.pass(HOUR_MS - 80_000)
+  assert.ok(await bench.pool.resting.release('acme' as TenantName))
+  bench.disk.held.resolve()
+  await bench.pass(1_000)
+  assert.equal(bench.phase('acme'), 'cold')
+  assert.equal(bench.pool.statistics().keepWarm.warmed, 0)
 })
 
 test('a tenant that was deleted meanwhile is not made again', async () => {

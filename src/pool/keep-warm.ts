@@ -94,6 +94,12 @@ export class KeepWarm {
     this.#policy.left(tenant)
   }
 
+  /** The tenant is to be another pool's: what is being read of it is not for this one. */
+  moves(tenant: TenantName): void {
+    this.#forgetImage(tenant)
+    this.#policy.unlearn(tenant)
+  }
+
   /** The tenant is being deleted. */
   forget(tenant: TenantName): void {
     this.#forgetImage(tenant)
@@ -145,10 +151,14 @@ export class KeepWarm {
     const nowMs = clock.nowMs()
     for (const tenant of this.#policy.takeExpired(nowMs)) this.#release(tenant)
     if (state.waitingByAge.size > 0 || state.creating) return true
-    const tenant = this.#policy.next(nowMs, (each) => !this.#isAtRest(each), this.#room())
+    const tenant = this.#policy.next(nowMs, (each) => !this.#mayWarm(each), this.#room())
     if (tenant === undefined) return false
     await this.#warm(tenant)
     return true
+  }
+
+  #mayWarm(tenant: TenantName): boolean {
+    return this.#isAtRest(tenant) && this.#options.source.owns?.(tenant) !== false
   }
 
   #isAtRest(tenant: TenantName): boolean {
@@ -206,10 +216,11 @@ export class KeepWarm {
 
   #warmInSlot(tenant: TenantName): void {
     const { state, shelf, event, live, clock } = this.#options
-    const isFree = this.#isAtRest(tenant) && isQuiet(state, clock.monotonicMs())
-    if (!shelf.exists || !isFree || !slotToWarmIn(state)) return this.#policy.postponed(tenant)
+    const isFree = this.#mayWarm(tenant) && isQuiet(state, clock.monotonicMs())
+    const slot = isFree ? slotToWarmIn(state) : undefined
+    if (!shelf.exists || !slot) return this.#policy.postponed(tenant)
     const { entry } = live(tenant)
-    event({ type: 'warmRequested', tenant: entry })
+    event({ type: 'warmRequested', tenant: entry, slot })
     // Where stores open at once it is awake now. If not, it naps when its time is over.
     event({ type: 'napRequested', tenant: entry, reason: 'warmed' })
     if (entry.phase === 'cold') return this.#policy.failed(tenant)

@@ -3,29 +3,23 @@ import type { TenantName } from '../base/ids.ts'
 import { type LiveTenant, newLiveTenant } from './pool-client.ts'
 import type { TenantEntry } from './pool-model.ts'
 
-export class LiveTenants {
-  readonly #byName = new Map<TenantName, LiveTenant>()
-
+export class LiveTenants extends Map<TenantName, LiveTenant> {
   /** The record of an entry, made if there is none. */
   of(entry: TenantEntry): LiveTenant {
-    const known = this.#byName.get(entry.name)
+    const known = this.get(entry.name)
     if (known?.entry === entry) return known
     const live = newLiveTenant(entry)
-    this.#byName.set(entry.name, live)
+    this.set(entry.name, live)
     return live
-  }
-
-  get(name: TenantName): LiveTenant | undefined {
-    return this.#byName.get(name)
   }
 
   /** Another tenant may have the name by now. */
   ifKnown(entry: TenantEntry, use: (tenant: LiveTenant) => void): void {
-    const known = this.#byName.get(entry.name)
+    const known = this.get(entry.name)
     if (known?.entry === entry) use(known)
   }
 
   forget(entry: TenantEntry): void {
-    this.ifKnown(entry, () => this.#byName.delete(entry.name))
+    this.ifKnown(entry, () => this.delete(entry.name))
   }
 }

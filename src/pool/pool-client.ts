@@ -3,6 +3,7 @@
  * is decided by `pool-state.ts`, and running it is the work of `pool.ts`.
  */
 import type { PgnapError } from '../base/errors.ts'
+import { BusyMeter } from './busy-meter.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Session } from './session-carry.ts'
@@ -109,6 +110,8 @@ export interface LiveTenant {
   wakeMs: number
   awakeSinceMs: number
   wokenFrom: WakeTier
+  /** What it has kept the shard's thread busy with. */
+  readonly busy: BusyMeter
 }
 
 /** A tenant of which nothing is loaded yet. */
@@ -125,6 +128,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     wakeMs: 0,
     awakeSinceMs: 0,
     wokenFrom: 'cold',
+    busy: new BusyMeter(),
   }
 }
 

@@ -7,12 +7,12 @@ import { assert } from '../base/assert.ts'
 import type { BatchResult, ClientEntry } from './pool-model.ts'
 import type { PoolView } from './pool-policy.ts'
 
-type Circumstances = Pick<PoolView, 'slotQueue' | 'drainDeadlineMs'>
+type Circumstances = Pick<PoolView, 'slotQueue' | 'drainDeadlineMs' | 'turns'>
 
 /** Takes the backend for `client` if nobody has to wait. False: send `batchRequested`. */
 export function acquire(pool: Circumstances, client: ClientEntry): boolean {
   const tenant = client.tenant
-  if (tenant.phase !== 'awake') return false
+  if (tenant.phase !== 'awake' || tenant.outOfTurn) return false
   if (tenant.holder === client) {
     assert(client.phase === 'holding', 'one batch at a time per client')
     client.phase = 'running'
@@ -37,10 +37,13 @@ export function release(
   assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
   if (client.leaving || result.urgent || pool.slotQueue.size > 0) return false
   if (pool.drainDeadlineMs !== undefined) return false
+  const spentMs = tenant.turnSpentMs + result.threadMs
+  if (spentMs >= pool.turns.turnMs) return false
   const free = result.complete && result.status === 'idle'
   if (free && tenant.waiting.size > 0) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false
+  tenant.turnSpentMs = spentMs
   tenant.lastUsedMs = nowMs
   client.phase = free ? 'idle' : 'holding'
   if (free) tenant.holder = undefined

@@ -76,6 +76,14 @@ export class TenantEntry {
   abortDue = false
   /** The last client left, and the backend has not forgotten its session yet. */
   discardDue = false
+  /** Thread time used in this turn, and whether that was all it may have; see `thread-turns.ts`. */
+  turnSpentMs = 0
+  outOfTurn = false
+  /** Thread time of the turns before, fading, as it was at `usageAtMs`. */
+  usageMs = 0
+  usageAtMs = 0
+  /** Thread time of the batch that ended its last turn. */
+  lastBatchMs = 0
   /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
   served = false
 
@@ -122,8 +130,8 @@ export type PoolEvent =
   | { readonly type: 'imageMoved'; readonly tenant: TenantEntry; readonly to: RestingPhase }
   /** An image of a resting tenant is in memory now. */
   | { readonly type: 'imageRead'; readonly tenant: TenantEntry }
-  /** Load a tenant that nobody has asked for. If there is no slot to spare, nothing happens. */
-  | { readonly type: 'warmRequested'; readonly tenant: TenantEntry }
+  /** Load a tenant that nobody has asked for, into a slot that nobody wants (`slotToWarmIn`). */
+  | { readonly type: 'warmRequested'; readonly tenant: TenantEntry; readonly slot: SlotEntry }
   | {
       readonly type: 'napRequested'
       readonly tenant: TenantEntry
@@ -134,6 +142,8 @@ export type PoolEvent =
   | { readonly type: 'slotFailed'; readonly error: unknown }
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
   | { readonly type: 'tick' }
+  /** The event loop has looked at everything that came in since `awaitTurn`. */
+  | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
 /** The events that move a tenant in or out of a slot, or of memory. */
@@ -155,6 +165,17 @@ export interface BatchResult {
   readonly wrote: boolean
   /** Upkeep is needed before the next client, see `maintenanceUrgent`. */
   readonly urgent: boolean
+  /** How long it held the thread, its commit included. */
+  readonly threadMs: number
+}
+
+/** The end of a batch that never began. */
+export const NOTHING_RAN: BatchResult = {
+  status: 'idle',
+  complete: true,
+  wrote: false,
+  urgent: false,
+  threadMs: 0,
 }
 
 /** What the shell must do, in this order. */
@@ -188,6 +209,8 @@ export type PoolEffect =
   /** The image of a resting tenant is of no use to anybody. */
   | { readonly type: 'dropImage'; readonly tenant: TenantEntry }
   | { readonly type: 'setTimer'; readonly atMs: number }
+  /** Report `turn` once. */
+  | { readonly type: 'awaitTurn' }
   | { readonly type: 'forget'; readonly tenant: TenantEntry }
   | { readonly type: 'drained' }
 
@@ -209,4 +232,8 @@ export interface PoolLimits {
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number
+  readonly turnMs: number
+  readonly turnAloneMs: number
+  readonly turnPauseMs: number
+  readonly turnMemoryMs: number
 }

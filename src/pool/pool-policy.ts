@@ -6,6 +6,7 @@
  */
 import { ClientEntry } from './pool-model.ts'
 import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+import type { ThreadTurns } from './thread-turns.ts'
 
 /** Evictions per slot that show that there are too few slots. */
 const PRESSURE_PER_SLOT = 16
@@ -20,6 +21,7 @@ export interface PoolView {
   readonly pressure: number
   readonly createAfterMs: number
   readonly drainDeadlineMs: number | undefined
+  readonly turns: Pick<ThreadTurns, 'turnMs' | 'pauseUntilMs'>
 }
 
 /** Awake, and nobody uses or awaits its backend. */
@@ -121,6 +123,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   const limits = view.limits
   const oldest = first(view.waitingByAge)
   let atMs = oldest ? oldest.waitSinceMs + limits.queryWaitMs : Number.POSITIVE_INFINITY
+  if (view.turns.pauseUntilMs > nowMs) atMs = Math.min(atMs, view.turns.pauseUntilMs)
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
     const rests = canLeave(tenant)

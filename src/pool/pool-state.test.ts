@@ -61,6 +61,18 @@ test('every interleaving of three clients of two tenants, with failures', () => 
   assert.ok(explore(config, 8) > 1_000)
 })
 
+test('every interleaving of tenants that use up their turn with each batch', () => {
+  const limits = { turnMs: 1, turnAloneMs: 1 }
+  const config = { limits, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
+  assert.ok(explore({ ...config, batchMs: 1 }, 7) > 1_000)
+})
+
+test('every interleaving of tenants with long batches, for which others are waited', () => {
+  const limits = { slotQuantumMs: 100, napAfterMs: 1000 }
+  const config = { limits, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: false }
+  assert.ok(explore({ ...config, batchMs: 20 }, 9) > 500)
+})
+
 test('long random games with many clients', () => {
   const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f')
   const game = fc.record({
@@ -70,12 +82,13 @@ test('long random games with many clients', () => {
     slotQuantumMs: fc.constantFrom(0, 5),
     clients: fc.array(tenant, { minLength: 1, maxLength: 14 }),
     steps: fc.integer({ min: 1, max: 200 }),
+    batchMs: fc.constantFrom(0, 0.5, 1, 20),
   })
   fc.assert(
-    fc.property(game, ({ seed, clients, steps, ...drawn }) => {
+    fc.property(game, ({ seed, clients, steps, batchMs, ...drawn }) => {
       const random = new SeededRandom(seed)
       const limits = { ...drawn, tenantQueueMax: 4, shardQueueMax: 4 }
-      const world = new World({ limits, clients, requestsPerClient: 12, rough: true })
+      const world = new World({ limits, clients, requestsPerClient: 12, rough: true, batchMs })
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.
         const patient = random.below(20) > 0

@@ -1,7 +1,7 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
- * `(state, event, nowMs) -> effects`. It does no I/O, reads no clock and never waits; `pool.ts`
- * does what it says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
+ * `(state, event, nowMs) -> effects`. It does no I/O and reads no clock; `pool.ts` does what it
+ * says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
  *
  * A tenant:
  *
@@ -28,6 +28,7 @@
  *   batches does not protect it: the quantum ends between two of them. Nor does an open
  *   transaction whose client is thinking: it goes along in the image. Only what no image holds and
  *   nothing can carry over does (`evictionRefused`); the limit on waiting protects the others.
+ * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
  *
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -55,13 +56,13 @@ import {
   nextDeadlineMs,
   pickVictim,
   slotsExpected,
-  slotToWarmIn,
   somebodyRests,
   wantsSpare,
 } from './pool-policy.ts'
 import { acquire } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
+import { ThreadTurns } from './thread-turns.ts'
 import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
 
@@ -71,10 +72,10 @@ export class PoolState {
   readonly tenants: Map<TenantName, TenantEntry> = new Map()
   readonly slots: Set<SlotEntry> = new Set()
   readonly #waiting = new WaitingRoom()
-  /** Tenants waiting for a slot, first come first served. */
   readonly slotQueue: ReadonlySet<TenantEntry> = this.#waiting.tenants
   /** Every waiting client in order of arrival. */
   readonly waitingByAge: ReadonlySet<ClientEntry> = this.#waiting.clients
+  readonly turns: ThreadTurns
   /** Slots are made one at a time: two at once would only delay the first. */
   creating = false
   /** Tenants that had to make room since a slot was last made. */
@@ -86,21 +87,18 @@ export class PoolState {
   #timerAtMs = Number.POSITIVE_INFINITY
   #effects: PoolEffect[] = []
 
-  constructor(limits: PoolLimits) {
+  constructor(limits: PoolLimits, onShared?: (shared: boolean) => void) {
     assert(limits.slotsPerShard >= 1, 'a shard needs at least one slot')
     this.limits = limits
+    this.turns = new ThreadTurns(limits, onShared)
   }
 
-  /**
-   * The entry of `name`, made if there is none. It stays as long as it has clients, a slot or an
-   * image.
-   */
+  /** The entry of `name`, made if there is none; kept while it has clients, a slot, an image. */
   tenant(name: TenantName): TenantEntry {
-    let tenant = this.tenants.get(name)
-    if (!tenant) {
-      tenant = new TenantEntry(name)
-      this.tenants.set(name, tenant)
-    }
+    const known = this.tenants.get(name)
+    if (known) return known
+    const tenant = new TenantEntry(name)
+    this.tenants.set(name, tenant)
     return tenant
   }
 
@@ -111,6 +109,7 @@ export class PoolState {
     this.#take(event, nowMs)
     this.#assignSlots(nowMs)
     this.#finishDrain()
+    if (this.turns.mustAsk(this.slots, nowMs)) effects.push({ type: 'awaitTurn' })
     this.#armTimer(nowMs)
     return effects
   }
@@ -119,8 +118,7 @@ export class PoolState {
     if (isTenantMove(event)) return this.#moveTenant(event, nowMs)
     switch (event.type) {
       case 'clientArrived':
-        event.client.tenant.clientCount++
-        return
+        return this.turns.arrive(event.client.tenant)
       case 'batchRequested':
         return this.#request(event.client, nowMs)
       case 'batchFinished':
@@ -137,8 +135,7 @@ export class PoolState {
         return this.#maintained(event.tenant, event.more, nowMs)
       case 'slotCreated':
         this.creating = false
-        this.slots.add(event.slot)
-        return
+        return void this.slots.add(event.slot)
       case 'slotFailed':
         return this.#slotFailed(event.error, nowMs)
       case 'slotLost':
@@ -147,6 +144,8 @@ export class PoolState {
         return this.#tick(nowMs)
       case 'drainRequested':
         return this.#drain(event.deadlineMs)
+      case 'turn':
+        return this.#goOn(this.turns.next(this.slots, nowMs), nowMs)
     }
   }
 
@@ -172,12 +171,14 @@ export class PoolState {
       return this.#reject(client, 'QUEUE_FULL')
     }
     this.#waiting.add(client, nowMs)
+    if (tenant.outOfTurn) this.turns.requested()
   }
 
   #finish(client: ClientEntry, result: BatchResult, nowMs: number): void {
     const tenant = client.tenant
     assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
     tenant.lastUsedMs = nowMs
+    this.turns.charge(tenant, result.threadMs, nowMs)
     if (result.wrote) tenant.maintenanceDue = true
     if (result.urgent) tenant.maintenanceUrgent = true
     const free = result.complete && result.status === 'idle'
@@ -197,7 +198,7 @@ export class PoolState {
     if (client.phase === 'waiting') this.#waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
-    tenant.clientCount--
+    this.turns.leave(tenant)
     const reaction = REACTIONS[tenant.phase].clientLeft
     // Where the backend is not at hand, what it has to forget is remembered.
     if (abort) {
@@ -236,7 +237,7 @@ export class PoolState {
       return this.#evict(tenant, 'fairness')
     }
     const next = first(tenant.waiting)
-    if (next) this.#serve(next)
+    if (next && !tenant.outOfTurn) this.#serve(next)
   }
 
   #serve(client: ClientEntry): void {
@@ -249,10 +250,11 @@ export class PoolState {
   }
 
   /** A backend is there again: for whoever had it when its tenant left, or else for the next. */
-  #goOn(tenant: TenantEntry, nowMs: number): void {
+  #goOn(tenant: TenantEntry | undefined, nowMs: number): void {
+    if (!tenant) return
     const holder = tenant.holder
     if (!(holder instanceof ClientEntry)) return this.#free(tenant, nowMs)
-    if (holderWaits(tenant)) this.#serve(holder)
+    if (holderWaits(tenant) && !tenant.outOfTurn) this.#serve(holder)
   }
 
   #cleanUp(tenant: TenantEntry, abort: boolean): void {
@@ -374,10 +376,8 @@ export class PoolState {
       case 'imageRead':
         tenant.lastUsedMs = nowMs
         return this.#rest(tenant, 'napping')
-      case 'warmRequested': {
-        const slot = slotToWarmIn(this)
-        return slot ? this.#boot(tenant, slot) : this.#forgetIfEmpty(tenant)
-      }
+      case 'warmRequested':
+        return this.#boot(tenant, event.slot)
       case 'napRequested':
         if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested')
     }
@@ -470,6 +470,7 @@ export class PoolState {
   #drain(deadlineMs: number): void {
     if (this.drainDeadlineMs !== undefined) return
     this.drainDeadlineMs = deadlineMs
+    this.turns.end(this.tenants.values())
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
       if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain')

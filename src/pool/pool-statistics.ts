@@ -5,6 +5,7 @@
  */
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
+import { BusyMeter } from './busy-meter.ts'
 import { type LiveTenant, wasWokenSince } from './pool-client.ts'
 import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
@@ -47,9 +48,31 @@ export class PoolCounters {
   readonly wait: Histogram = new Histogram()
   readonly execution: Histogram = new Histogram()
   readonly commit: Histogram = new Histogram()
+  /** Of all tenants, those of which nothing is known any more included. */
+  readonly busy: BusyMeter = new BusyMeter()
 
-  countWake(tier: WakeTier, wakeMs: number): void {
-    this.wakes[tier].record(wakeMs)
+  /** Numbers one by one, because an object per query would be an allocation. */
+  countBatch(tenant: LiveTenant, startMs: number, ranMs: number, endMs: number): void {
+    this.execution.record(ranMs - startMs)
+    if (endMs > ranMs) this.commit.record(endMs - ranMs)
+    this.#countBusy(tenant, endMs - startMs, endMs)
+  }
+
+  /** It has just been woken. */
+  countWake(tenant: LiveTenant): void {
+    this.wakes[tenant.wokenFrom].record(tenant.wakeMs)
+    this.#countBusy(tenant, tenant.wakeMs, tenant.awakeSinceMs)
+  }
+
+  countLeave(tenant: LiveTenant, reason: EvictionReason, startMs: number, endMs: number): void {
+    this.evictions[reason]++
+    this.leave.record(endMs - startMs)
+    this.#countBusy(tenant, endMs - startMs, endMs)
+  }
+
+  #countBusy(tenant: LiveTenant, ms: number, nowMs: number): void {
+    tenant.busy.add(ms, nowMs)
+    this.busy.add(ms, nowMs)
   }
 
   /** A request is served that had to wait since then. */

@@ -28,7 +28,7 @@ import { LiveTenants } from './live-tenants.ts'
 import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { acquire, release } from './pool-fast-path.ts'
-import { ClientEntry } from './pool-model.ts'
+import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type {
   BatchResult,
   EvictionReason,
@@ -43,18 +43,15 @@ import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
+import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
-import type { OpenTenant } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
-
-const NOTHING_RAN: BatchResult = { status: 'idle', complete: true, wrote: false, urgent: false }
 
 /**
  * One shard's pool.
  * @example
- * const pool = new Pool({ engine, source, clock, log })
- * const client = pool.connect(tenant)
+ * const client = new Pool({ engine, source, clock, log }).connect(tenant)
  * const answer = await client.run(messages, true)
  * client.close()
  */
@@ -65,9 +62,9 @@ export class Pool implements ClientHost {
   readonly #upkeep: Upkeep
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
-  /** Who is brought back before he is asked for, and who is pinned. */
   readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
+  readonly resting: RestingTenants
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
   readonly #waiting = new Map<ClientEntry, LiveClient>()
@@ -80,11 +77,11 @@ export class Pool implements ClientHost {
 
   constructor(options: PoolOptions) {
     this.#slots = new SlotRack(options.engine, options.log)
-    this.#clock = options.clock
-    this.#log = options.log
-    this.#state = new PoolState({ ...LIMITS, ...options.limits })
-    this.#upkeep = new Upkeep(options.log)
-    const { source, clock, log } = options
+    const { source, log, clock } = options
+    this.#clock = clock
+    this.#log = log
+    this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
+    this.#upkeep = new Upkeep(log)
     this.#shelf = new ImageShelf({
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
@@ -95,12 +92,11 @@ export class Pool implements ClientHost {
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    const parts = { source, clock, log, upkeep: this.#upkeep, shelf: this.#shelf }
-    this.#mover = new TenantMover(parts)
+    const parts = { source, upkeep: this.#upkeep, shelf: this.#shelf, counters: this.#counters }
+    this.#mover = new TenantMover({ ...parts, log })
+    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants, clock })
     this.keepWarm = new KeepWarm({
-      ...parts,
-      state: this.#state,
-      learns: options.keepWarm ?? true,
+      ...{ ...parts, clock, state: this.#state, learns: options.keepWarm ?? true },
       live: (tenant) => this.#live(tenant),
       event: (event) => this.#event(event),
     })
@@ -252,14 +248,14 @@ export class Pool implements ClientHost {
       client.transactionStatus = 'idle'
       throw this.#lose(tenant, error)
     }
-    this.#counters.execution.record(ranMs - startMs)
-    if (endMs > ranMs) this.#counters.commit.record(endMs - ranMs)
+    this.#counters.countBatch(tenant, startMs, ranMs, endMs)
     if (client.timings) {
       client.timings.execMs = ranMs - startMs
       client.timings.persistMs = endMs - ranMs
     }
     client.transactionStatus = result.status
     result.complete = complete
+    result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
@@ -342,6 +338,8 @@ export class Pool implements ClientHost {
         return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
         return this.#setTimer(effect.atMs)
+      case 'awaitTurn':
+        return this.#clock.nextTurn(() => this.#event({ type: 'turn' }))
       case 'forget':
         return this.#tenants.forget(effect.tenant)
       case 'drained':
@@ -413,7 +411,7 @@ export class Pool implements ClientHost {
     try {
       const opening = this.#mover.open(tenant)
       // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
-      const open: OpenTenant = opening instanceof Promise ? await opening : opening
+      const open = opening instanceof Promise ? await opening : opening
       tenant.open = open
       slotUsable = false
       const slot = this.#slots.get(entry)
@@ -425,11 +423,12 @@ export class Pool implements ClientHost {
       this.#shelf.drop(tenant)
       this.#unload(tenant)
       const failure = batchFailure(error)
-      return this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
+      this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
+      return from === 'cold' ? undefined : queueMicrotask(() => this.#sessionsLost(tenant))
     }
     tenant.awakeSinceMs = this.#clock.monotonicMs()
     tenant.wakeMs = tenant.awakeSinceMs - startMs
-    this.#counters.countWake(tenant.wokenFrom, tenant.wakeMs)
+    this.#counters.countWake(tenant)
     if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
       this.#sessionsLost(tenant)
     }
@@ -448,19 +447,20 @@ export class Pool implements ClientHost {
     }
     if (to === 'stays') return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
     if (to === 'cold') this.#unload(tenant)
-    this.#counters.evictions[reason]++
-    this.#counters.leave.record(this.#clock.monotonicMs() - startMs)
+    this.#counters.countLeave(tenant, reason, startMs, this.#clock.monotonicMs())
     const slotReusable = slot.reusable
     if (!slotReusable) this.#counters.slotsRetired++
     this.#event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
     this.#shelf.makeRoom()
   }
 
-  /** What clients had set up in a backend is gone with its image: whoever had, connects again. */
+  /** Who had set something up must connect again: it went with the image. Tell waiters first. */
   #sessionsLost(tenant: LiveTenant): void {
+    const losers = [...tenant.clients].filter(({ used }) => used)
+    if (losers.length === 0) return
     this.#counters.sessionsLost++
     this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
-    for (const client of tenant.clients) if (client.used) this.#dismiss(client, sessionLost())
+    for (const client of losers) this.#dismiss(client, sessionLost())
   }
 
   #dismiss(client: LiveClient, error: PgnapError): void {

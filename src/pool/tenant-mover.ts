@@ -114,12 +114,14 @@ export class TenantMover {
     const { name } = tenant.entry
     const { progress } = tenant
     const inMemory = shelf.take(tenant)
+    // Whatever comes of it: from here on memory goes ahead of every image there is.
+    const onDisk = inMemory ? undefined : source.images?.take(name)
+    if (inMemory) source.images?.remove(name)
     if (inMemory && progress && this.#resume(name, slot, open, inMemory)) {
       upkeep.goOn(progress, open)
       return 'napping'
     }
     if (progress) upkeep.lose(progress)
-    const onDisk = inMemory ? undefined : source.images?.read(name)
     if (onDisk && this.#resume(name, slot, open, onDisk)) {
       tenant.progress = upkeep.fromNotes(name, onDisk.notes)
       upkeep.goOn(tenant.progress, open)
@@ -140,18 +142,15 @@ export class TenantMover {
 
   /** False: the image cannot be used, and the slot is as it was. */
   #resume(name: TenantName, slot: Slot, open: OpenTenant, image: TenantImage): boolean {
-    const { log, source } = this.#options
-    if (image.stamp === open.stamp()) {
-      try {
-        slot.resume(open.files, image.image)
-        return true
-      } catch (error) {
-        if (!(error instanceof PgnapError) || error.code !== 'IMAGE_INVALID') throw error
-        log.warn('an image does not fit', { tenant: name, error })
-      }
+    if (image.stamp !== open.stamp()) return false
+    try {
+      slot.resume(open.files, image.image)
+      return true
+    } catch (error) {
+      if (!(error instanceof PgnapError) || error.code !== 'IMAGE_INVALID') throw error
+      this.#options.log.warn('an image does not fit', { tenant: name, error })
+      return false
     }
-    source.images?.remove(name)
-    return false
   }
 
   #canNap(tenant: LiveTenant, slot: Slot, open: OpenTenant): boolean {

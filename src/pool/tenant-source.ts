@@ -43,6 +43,8 @@ export interface TenantSource {
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant>
   /** Whether there is such a tenant; `open` may make one. Default: all exist. Does not throw. */
   exists?(tenant: TenantName): boolean
+  /** Whether a tenant is this pool's to wake now. Default: all are. Does not throw. */
+  owns?(tenant: TenantName): boolean
   /** Where images may be kept that memory has no room for. */
   readonly images?: ImageStore
 }
@@ -61,14 +63,34 @@ export interface StoredImage extends TenantImage {
   readonly notes: string
 }
 
-/** Keeps images beside the stores. It is a cache: whatever is in it may be lost or stale. */
+/**
+ * Keeps images beside the stores. It is a cache: whatever is in it may be lost or stale.
+ *
+ * **An image is used once.** What runs after it was taken may change memory and no file (a sequence
+ * hands out 32 numbers per record of the log), so that its stamp still fits when it is old. So a
+ * tenant that wakes, wherever from, leaves no image here.
+ */
 export interface ImageStore {
-  /** The image of a tenant, whole and as it was written, or undefined. Does not throw. */
-  read(tenant: TenantName): StoredImage | undefined
-  /** The same without holding anybody up, where that is possible. Does not reject. */
+  /** Whether images are kept at all. */
+  readonly keepsAny: boolean
+  /**
+   * Hands the image of a tenant out, whole and as it was written, and keeps nothing of it; what is
+   * just being written is given up as by {@link remove}. Undefined if there is none, or if it could
+   * not be removed. Does not throw.
+   */
+  take(tenant: TenantName): StoredImage | undefined
+  /**
+   * What {@link take} would hand out, without taking it and without holding anybody up. It is out of
+   * date as soon as the tenant wakes or moves. Does not reject.
+   */
   readAhead?(tenant: TenantName): Promise<StoredImage | undefined>
-  /** Writes without holding anybody up. Rejects with STORE_IO or STORE_FULL. */
-  write(tenant: TenantName, image: StoredImage): Promise<void>
-  /** Does not throw. */
+  /**
+   * Writes without holding anybody up. False: the image is not kept, for want of room or because
+   * the tenant was taken or removed meanwhile. Rejects with STORE_IO.
+   */
+  write(tenant: TenantName, image: StoredImage): Promise<boolean>
+  /** Removes what is there or just being written. Does not throw. */
   remove(tenant: TenantName): void
+  /** What is kept of a tenant stays, and is another's to count and to remove from now on. */
+  letGo(tenant: TenantName): void
 }

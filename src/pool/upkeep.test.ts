@@ -51,6 +51,7 @@ class Tenant {
     begin: () => {},
     resume: () => {},
     canNap: false,
+    copy: () => assert.fail('upkeep forks nobody'),
     nap: () => assert.fail('upkeep puts nobody to sleep'),
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',

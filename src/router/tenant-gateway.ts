@@ -14,6 +14,7 @@ import type { Credentials } from './credentials.ts'
 import type { TenantDirectory } from './directory.ts'
 import type { ConnectRequest, Gateway } from './gateway.ts'
 import type { Verifier } from './scram-verifier.ts'
+import type { Ownership } from './ownership.ts'
 import { parseTenantAddress } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
@@ -21,6 +22,8 @@ export interface TenantGatewayOptions {
   readonly directory: Pick<TenantDirectory, 'exists'>
   /** Connecting to a tenant that does not exist makes it; the pool's source must then do so. */
   readonly createOnConnect: boolean
+  /** Which tenants are here. Default: all. */
+  readonly ownership?: Pick<Ownership, 'check'>
   /** Who may log in; without it everybody may. */
   readonly credentials?: Credentials
   /** Clients of one tenant. Default: `LIMITS.connectionsPerTenantMax`. */
@@ -34,6 +37,7 @@ export class TenantGateway implements Gateway {
   readonly #pool: Pool
   readonly #directory: Pick<TenantDirectory, 'exists'>
   readonly #createOnConnect: boolean
+  readonly #ownership: Pick<Ownership, 'check'> | undefined
   readonly #credentials: Credentials | undefined
   readonly #connectionsPerTenantMax: number
   readonly #connectionsMax: number
@@ -43,6 +47,7 @@ export class TenantGateway implements Gateway {
     this.#pool = options.pool
     this.#directory = options.directory
     this.#createOnConnect = options.createOnConnect
+    this.#ownership = options.ownership
     this.#credentials = options.credentials
     this.#connectionsPerTenantMax =
       options.connectionsPerTenantMax ?? LIMITS.connectionsPerTenantMax
@@ -61,6 +66,7 @@ export class TenantGateway implements Gateway {
     // that never says anything leaves nothing behind, and the store is opened once instead of
     // twice.
     if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
+    this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
     return this.#pool.connect(tenant, request.events)
   }

@@ -98,6 +98,23 @@ export function readEpoch(medium: Medium): number {
   return asNumber(medium.get(`SELECT v FROM meta WHERE k = 'epoch'`)?.[0])
 }
 
+/** 32 hex digits that each owner draws when it first writes. Missing where none has since. */
+const OWNER_KEY = 'owner'
+
+export function readOwner(medium: Medium): string | undefined {
+  const value = medium.get('SELECT v FROM meta WHERE k = ?1', OWNER_KEY)?.[0]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** Draws a new one. Call inside a transaction. */
+export function drawOwner(medium: Medium): void {
+  medium.run(
+    `INSERT INTO meta VALUES (?1, lower(hex(randomblob(16))))
+     ON CONFLICT (k) DO UPDATE SET v = excluded.v`,
+    OWNER_KEY,
+  )
+}
+
 const NOTES_KEY = 'notes'
 
 /** What the pool keeps beside a tenant's data: not part of any version. Undefined: nothing yet. */

@@ -19,7 +19,7 @@ import type { Medium } from '../medium/medium.ts'
 import type { HistoryTail, Lineage } from './append-history.ts'
 import type { KeyRuns } from './key-runs.ts'
 import { KEY_OF_ID, IN_LAYER } from './keys.ts'
-import { asNumber, readEpoch, readMeta, setMeta } from './schema.ts'
+import { asNumber, drawOwner, readEpoch, readMeta, readOwner, setMeta } from './schema.ts'
 import { corrupt } from './varint.ts'
 
 /** Key sets of frozen levels that are remembered. */
@@ -66,6 +66,8 @@ export interface StoreState {
   /** The epoch found when the state was loaded; ours is one more, once `claimed`. */
   epochFound: number
   claimed: boolean
+  /** What the last owner that wrote has drawn; ours, once `claimed`. */
+  owner: string | undefined
   /** A write failed: load again before anything else. */
   stale: boolean
   closed: boolean
@@ -82,6 +84,7 @@ export function loadState(state: StoreState): void {
   if (state.claimed && meta.epoch !== state.epochFound + 1)
     throw fenced('another owner has written')
   if (!state.claimed) state.epochFound = meta.epoch
+  state.owner = readOwner(medium)
   state.nextLayer = meta.nextLayer
   state.layers = readLayers(medium)
   state.frozenKeys.clear()
@@ -157,6 +160,7 @@ export function write<Result>(state: StoreState, body: () => Result): Result {
       } else claim(state)
       return body()
     })
+    if (!state.claimed) state.owner = readOwner(state.medium)
     state.claimed = true
     return result
   } catch (error) {
@@ -177,6 +181,7 @@ function claim(state: StoreState): void {
     })
   if (!unchanged) throw fenced('the store changed after it was opened')
   setMeta(medium, 'epoch', state.epochFound + 1)
+  drawOwner(medium)
   setMeta(medium, 'fingerprint', state.fingerprint)
 }
 

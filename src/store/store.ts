@@ -86,6 +86,7 @@ export class Store implements Disposable {
       nextLayer: meta.nextLayer,
       epochFound: meta.epoch,
       claimed: false,
+      owner: undefined,
       stale: false,
       closed: false,
       pins: new Map(),
@@ -93,6 +94,11 @@ export class Store implements Disposable {
     }
     loadState(state)
     return new Store(state, template)
+  }
+
+  /** 32 hex digits that no other store has; undefined in stores of before there was one. */
+  get id(): string | undefined {
+    return this.#state.storeId
   }
 
   get templateId(): string {
@@ -116,15 +122,15 @@ export class Store implements Disposable {
   }
 
   /**
-   * Names one state of one layer: the store, who owns it, the version. Two different contents never
-   * have the same stamp, not even when a backup was put back and went on from there: whoever writes
-   * after another has raised the epoch.
+   * Names one state of one layer: the store, who wrote it, the version. Two different contents
+   * never have the same stamp, not even when a backup or a copy went on from the same version:
+   * epochs alone would meet again, but each owner draws a name of its own when it first writes.
    */
   stamp(layer: LayerId = MAIN): string {
-    const { storeId, epochFound, claimed } = current(this.#state)
+    const { storeId, owner, epochFound, claimed } = current(this.#state)
     const { head, createdMs } = layerOf(this.#state, layer)
     const epoch = epochFound + (claimed ? 1 : 0)
-    return `${storeId ?? createdMs}.${layer}.${epoch}.${head}`
+    return `${storeId ?? createdMs}.${layer}.${epoch}.${owner ?? ''}.${head}`
   }
 
   /**

@@ -16,7 +16,7 @@ import type {
 } from '../../src/front/control.ts'
 import type { ResultSet } from '../../src/front/wire/result.ts'
 
-const DURATION = { count: 0, totalMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 }
+const DURATION = { count: 0, totalMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0, histogram: {} }
 const POOL: PoolFacts = {
   shards: 1,
   slots: { total: 8, idle: 8, inUse: 0, max: 8, created: 8, lost: 0, retired: 0 },
@@ -33,6 +33,7 @@ const POOL: PoolFacts = {
   waits: 0,
   rejections: 0,
   bootFailures: 0,
+  moves: { done: 0, refused: 0, failed: 0, guests: 0 },
   upkeepSteps: 0,
   evictions: {},
   wakes: { napping: DURATION, asleep: DURATION, cold: DURATION, new: DURATION },
@@ -143,7 +144,8 @@ export class FakeControl implements Control {
   }
 
   shards(): readonly ShardFacts[] {
-    return [{ shard: 0, state: 'running', silentMs: 0 }]
+    const moves = { movedOut: 0, moveRefusals: 0, guests: 0 }
+    return [{ shard: 0, state: 'running', silentMs: 0, ...moves }]
   }
 
   ready(): boolean {

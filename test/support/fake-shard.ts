@@ -17,7 +17,7 @@ import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenan
 export class FakeStores implements TenantSource {
   readonly committed: Map<string, number> = new Map()
   readonly openTenants: Set<string> = new Set()
-  /** Of each store, kept while it is closed. */
+  /** Of each store, over all its openings. */
   readonly versions: Map<string, number> = new Map()
   failOpen: PgnapError | undefined = undefined
   failCommit: PgnapError | undefined = undefined
@@ -39,6 +39,7 @@ export class FakeFiles {
   dirtyBytes = 0
   walBytesWritten = 0
   commits = 0
+  version: number
   cacheBytes = 0
   hasUnlogged = false
   irreplaceable = false
@@ -46,10 +47,7 @@ export class FakeFiles {
   constructor(stores: FakeStores, tenant: string) {
     this.stores = stores
     this.tenant = tenant
-  }
-
-  get version(): number {
-    return this.stores.versions.get(this.tenant) ?? 0
+    this.version = stores.versions.get(tenant) ?? 0
   }
 
   handle(): OpenTenant {
@@ -76,7 +74,7 @@ export class FakeFiles {
     this.dirty = this.walDirty = false
     this.dirtyBytes = 0
     this.commits++
-    this.stores.versions.set(this.tenant, this.version + 1)
+    this.stores.versions.set(this.tenant, ++this.version)
   }
 
   shrinkCache(): void {}
@@ -92,7 +90,7 @@ export class FakeFiles {
 }
 
 const FAKE_IMAGE: SlotImage = {
-  fingerprint: 'fake' as Fingerprint,
+  memoryId: 'fake' as Fingerprint,
   stackPointer: 0,
   descriptors: [],
   libraryHandles: [],
@@ -129,6 +127,10 @@ export class FakeSlot implements Slot {
   resume(files: TenantFiles, image: SlotImage): void {
     this.#load(files, 'resume')
     this.transactionStatus = image.status
+  }
+
+  copy(): SlotImage {
+    return { ...FAKE_IMAGE, status: this.transactionStatus, copied: true }
   }
 
   nap(): SlotImage {

@@ -20,6 +20,12 @@ export function fingerprintOf(world: World): string {
       each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
       each.maintenanceDue,
       [each.sessionUsed, each.served, each.abortDue, each.discardDue],
+      [
+        each.outOfTurn,
+        each.turnSpentMs,
+        each.lastBatchMs,
+        state.turns.usedMs(each, nowMs).toFixed(1),
+      ],
     ]),
     world.clients.map((each) => [
       each.phase,
@@ -32,6 +38,8 @@ export function fingerprintOf(world: World): string {
     [...state.slots].map((slot) => slot.tenant?.name),
     [
       world.creating,
+      world.turnAwaited,
+      Math.max(0, state.turns.pauseUntilMs - nowMs),
       state.pressure,
       Math.max(0, state.createAfterMs - nowMs),
       Math.min(100, world.timerAtMs - nowMs),

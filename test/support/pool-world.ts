@@ -14,7 +14,9 @@ import {
   pickVictim,
   slotsExpected,
 } from '../../src/pool/pool-policy.ts'
+import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
+import { movesByOthers } from './pool-moves.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
 export interface Config {
@@ -24,6 +26,8 @@ export interface Config {
   readonly requestsPerClient: number
   /** Failures, naps, images, cancels. */
   readonly rough: boolean
+  /** Thread time of each batch. Default: none, so that nobody is ever out of turn. */
+  readonly batchMs?: number
 }
 
 export interface Action {
@@ -42,6 +46,10 @@ const SMALL: PoolLimits = {
   slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,
+  turnMs: 1,
+  turnAloneMs: 3,
+  turnPauseMs: 2,
+  turnMemoryMs: 10,
 }
 
 export class World {
@@ -61,13 +69,16 @@ export class World {
   readonly lives: Map<TenantEntry, number> = new Map()
   creating = false
   nowMs = 0
+  turnAwaited = false
   timerAtMs: number = Number.POSITIVE_INFINITY
   drained = false
   #slotCount = 0
   readonly #rough: boolean
+  readonly #batchMs: number
 
   constructor(config: Config) {
     this.#rough = config.rough
+    this.#batchMs = config.batchMs ?? 0
     this.state = new PoolState({ ...SMALL, ...config.limits })
     this.clients = config.clients.map(
       (name) => new ClientEntry(this.state.tenant(name as TenantName)),
@@ -138,6 +149,10 @@ export class World {
       case 'setTimer':
         assert.ok(effect.atMs < this.timerAtMs, 'a timer is only moved forward')
         this.timerAtMs = effect.atMs
+        return
+      case 'awaitTurn':
+        assert.ok(!this.turnAwaited, 'a turn is awaited once')
+        this.turnAwaited = true
         return
       case 'forget':
         assert.notEqual(this.state.tenants.get(effect.tenant.name), effect.tenant)
@@ -231,26 +246,16 @@ export class World {
     if (this.timerAtMs < Number.POSITIVE_INFINITY) {
       actions.push({ name: 'tick', run: () => this.tick() })
     }
+    if (this.turnAwaited) actions.push({ name: 'turn', run: () => this.turn() })
     if (!this.#rough) return actions
     for (const tenant of this.state.tenants.values()) {
-      if (tenant.phase === 'awake') {
-        const run = (): void => this.event({ type: 'napRequested', tenant })
-        actions.push({ name: `nap ${tenant.name}`, run })
-      }
-      if (tenant.phase === 'cold' || tenant.phase === 'asleep') {
-        const warm = (): void => this.event({ type: 'warmRequested', tenant })
-        actions.push({ name: `warm ${tenant.name}`, run: warm })
-      }
+      actions.push(...movesByOthers(this, tenant))
       if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
       const drop = (): void => {
         this.#endLife(tenant)
         this.event({ type: 'imageMoved', tenant, to: 'cold' })
       }
       actions.push({ name: `drop image ${tenant.name}`, run: drop })
-      if (tenant.phase === 'asleep') {
-        const read = (): void => this.event({ type: 'imageRead', tenant })
-        actions.push({ name: `image read ${tenant.name}`, run: read })
-      }
       if (tenant.phase === 'asleep' || tenant.holder) continue
       const move = (): void => this.event({ type: 'imageMoved', tenant, to: 'asleep' })
       actions.push({ name: `image to disk ${tenant.name}`, run: move })
@@ -296,7 +301,9 @@ export class World {
     if (idle) this.transactions.delete(client)
     else this.transactions.set(client, this.#lifeOf(client.tenant))
     const status = idle ? 'idle' : 'transaction'
-    const result = { status, complete: true, wrote: true, urgent: false } as const
+    this.nowMs += this.#batchMs
+    const threadMs = this.#batchMs
+    const result = { status, complete: true, wrote: true, urgent: false, threadMs } as const
     if (release(this.state, client, result, this.nowMs)) return this.check()
     this.event({ type: 'batchFinished', client, result })
   }
@@ -354,6 +361,11 @@ export class World {
     this.event({ type: 'tick' })
   }
 
+  turn(): void {
+    this.turnAwaited = false
+    this.event({ type: 'turn' })
+  }
+
   // What must hold
 
   check(): void {
@@ -402,7 +414,9 @@ export class World {
     const holder = tenant.holder
     if (holder instanceof ClientEntry) {
       assert.equal(holder.tenant, tenant)
-      const phases = tenant.phase === 'awake' ? ['running', 'holding'] : ['holding', 'waiting']
+      const inTurn = tenant.phase === 'awake' && !tenant.outOfTurn
+      const phases = inTurn ? ['running', 'holding'] : ['running', 'holding', 'waiting']
+      assert.ok(tenant.phase === 'awake' || holder.phase !== 'running', 'runs only in a slot')
       assert.ok(phases.includes(holder.phase), 'a holder uses it, or will go on')
       assert.ok(tenant.phase !== 'cold' && tenant.phase !== 'asleep', 'its memory is there')
     } else if (holder !== undefined) {
@@ -411,7 +425,9 @@ export class World {
     if (tenant.waiting.size > 0) {
       const reason =
         holder !== undefined || tenant.phase === 'waking' || tenant.phase === 'draining'
-      assert.ok(reason || state.slotQueue.has(tenant), 'nobody waits without a reason')
+      const inLine = tenant.outOfTurn && this.#turnComes()
+      assert.ok(reason || inLine || state.slotQueue.has(tenant), 'nobody waits without a reason')
+      assert.ok(!wantsTurn(tenant) || inLine, 'who stands in line will have a turn')
       assert.ok(this.timerAtMs < Number.POSITIVE_INFINITY, 'every wait has a limit')
     }
     const queued = tenant.waiting.size - (holderWaits(tenant) ? 1 : 0)
@@ -422,6 +438,11 @@ export class World {
     assert.ok(known, 'nothing is kept of who has nothing here')
     const forgets = here.length > 0 || !tenant.sessionUsed || tenant.discardDue
     assert.ok(forgets, 'a session that nobody has will be discarded')
+  }
+
+  #turnComes(): boolean {
+    const { pauseUntilMs } = this.state.turns
+    return this.turnAwaited || (pauseUntilMs > this.nowMs && this.timerAtMs <= pauseUntilMs)
   }
 
   #checkClient(client: ClientEntry): void {
@@ -462,6 +483,7 @@ export class World {
     else if (eviction) this.evicted(eviction)
     else if (cleaning) this.cleaned(cleaning)
     else if (maintaining) this.maintained(maintaining)
+    else if (this.turnAwaited) this.turn()
     else if (running) this.finish(running, true)
     else if (leaving) this.leave(leaving)
     else return false

@@ -122,6 +122,9 @@ const SHARDS = table<ShardFacts>(
     column('shard', 'int4', ({ shard }) => shard),
     column('state', 'text', ({ state }) => state),
     column('silent_ms', 'float8', ({ silentMs }) => rounded(silentMs)),
+    column('moved_out', 'int8', ({ movedOut }) => movedOut),
+    column('move_refusals', 'int8', ({ moveRefusals }) => moveRefusals),
+    column('guests', 'int4', ({ guests }) => guests),
   ],
 )
 

@@ -104,7 +104,7 @@ test('clients and slots, one by one', async () => {
 
 test('totals are sums, averages are per second or per event', async () => {
   const sources = consoleSources()
-  const duration = { count: 4, totalMs: 2, p50Ms: 1, p99Ms: 1, maxMs: 1 }
+  const duration = { count: 4, totalMs: 2, p50Ms: 1, p99Ms: 1, maxMs: 1, histogram: {} }
   sources.control.poolFacts = { ...sources.control.poolFacts, requests: 5_000, execute: duration }
   const [stats] = await show('stats', sources)
   assert.equal(stats?.['database'], '*')

@@ -91,7 +91,8 @@ export class BatchScanner {
       if (role === Role.within) continue
       this.batchBytes = at - start
       this.batchComplete = role === Role.ready && !this.#unsynced
-      if (role === Role.ready) this.readyCount++
+      // A pipeline is not run as one piece: others may want the thread in between.
+      if (role === Role.ready && ++this.readyCount >= LIMITS.batchQueriesMax) break
     }
     this.scannedBytes = at - start
   }

@@ -17,6 +17,7 @@ export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   setTimer,
+  nextTurn: (action) => void setImmediate(action),
 }
 
 /** Delays of any length: those beyond what one timeout can hold are waited for in several. */

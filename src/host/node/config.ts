@@ -33,6 +33,8 @@ export interface Config {
   readonly keepWarm: boolean
   /** Compare a slot's whole memory with the base whenever a tenant has left it. */
   readonly verifySwaps: boolean
+  /** Whether tenants move from a busy shard to an idle one. */
+  readonly rebalance: boolean
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
@@ -44,6 +46,8 @@ export interface Config {
   readonly slotMemoryBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
   readonly queryWaitMs: number
+  /** Longest hold of a thread that other tenants have clients on, in milliseconds; 0: no limit. */
+  readonly neighbourWaitMs: number
   /** How far back a tenant's history is kept, in milliseconds. */
   readonly retentionMs: number
   /** Clients of the whole server. */
@@ -72,12 +76,17 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
   keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
+  rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
+  neighbourWaitMs: setting(
+    'neighbour-wait-timeout',
+    'longest that a statement may keep other tenants waiting, such as 120s; 0: no limit',
+  ),
   retentionMs: setting('retention', 'how far back history is kept, such as 5min'),
   connectionsMax: setting('max-connections', 'clients of the whole server'),
   transport: setting('transport', 'auto, descriptor or ring'),
@@ -140,6 +149,7 @@ const schema = v.strictObject({
   imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
   keepWarm: v.optional(yesOrNo, true),
   verifySwaps: v.optional(yesOrNo, false),
+  rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
   createOnConnect: v.optional(yesOrNo, true),
@@ -149,6 +159,7 @@ const schema = v.strictObject({
     LIMITS.slotMemoryBytesMax,
   ),
   queryWaitMs: v.optional(quantity(DURATION_MS, 1, DAY_MS), LIMITS.queryWaitMs),
+  neighbourWaitMs: v.optional(quantity(DURATION_MS, 0, DAY_MS), LIMITS.neighbourWaitMs),
   retentionMs: v.optional(quantity(DURATION_MS, 0, 365 * DAY_MS), LIMITS.retentionMs),
   connectionsMax: v.optional(count(1, 1_000_000), LIMITS.connectionsMax),
   transport: v.optional(v.picklist(['auto', 'descriptor', 'ring']), 'auto'),

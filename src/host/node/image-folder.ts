@@ -12,8 +12,8 @@
  *          |      | the delta (memory-delta.ts), zstd level 1
  */
 import { hash } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { constants, zstdCompress, zstdDecompress, zstdDecompressSync } from 'node:zlib'
@@ -29,6 +29,8 @@ const FORMAT_VERSION = 1
 const HASH_AT = 16
 const HEADER_AT = 48
 const SUFFIX = '.img'
+/** A file that is being written, or was when a process ended: tenant, suffix, number. */
+const UNFINISHED = /^(.+)\.img\.\d+\.new$/
 const FOLDER_MODE = 0o700
 const FILE_MODE = 0o600
 
@@ -55,26 +57,29 @@ export class ImageFolder implements ImageStore {
   /** Files of this shard and their bytes, the oldest first; what a former process left included. */
   readonly #files = new Map<TenantName, number>()
   #bytes = 0
-  #adopted: Promise<void> | undefined
+  /** The newest write of each tenant that is under way. */
+  readonly #writing = new Map<TenantName, symbol>()
+  #writeCount = 0
+  #adopting: Promise<void> | undefined
+  /** `#files` tells all there is. */
+  #adopted = false
 
   constructor(options: ImageFolderOptions) {
     this.#options = options
   }
 
-  read(tenant: TenantName): StoredImage | undefined {
-    const path = this.#pathOf(tenant)
-    let bytes: Uint8Array
-    try {
-      bytes = readFileSync(path)
-    } catch (error) {
-      if (!isMissing(error)) this.#options.log.warn('an image cannot be read', { tenant, error })
-      return undefined
-    }
+  get keepsAny(): boolean {
+    return this.#options.bytesMax > 0
+  }
+
+  take(tenant: TenantName): StoredImage | undefined {
+    const bytes = this.#read(tenant)
+    // What stays would be used again, when it is old.
+    if (!this.#removed(tenant) || !bytes) return undefined
     try {
       return parse(bytes)
     } catch (error) {
       this.#options.log.warn('an image is damaged and removed', { tenant, error })
-      this.remove(tenant)
       return undefined
     }
   }
@@ -92,36 +97,91 @@ export class ImageFolder implements ImageStore {
     }
   }
 
-  async write(tenant: TenantName, image: StoredImage): Promise<void> {
-    if (this.#options.bytesMax === 0) return
-    this.#adopted ??= this.#adopt()
-    await this.#adopted
+  async write(tenant: TenantName, image: StoredImage): Promise<boolean> {
+    const { bytesMax } = this.#options
+    if (!this.keepsAny) return false
+    const turn = Symbol(tenant)
+    this.#writing.set(tenant, turn)
     const path = this.#pathOf(tenant)
-    const bytes = await serialize(image)
+    const unfinished = `${path}.${this.#writeCount++}.new`
     try {
+      await this.#adopt()
+      const bytes = await serialize(image)
+      if (bytes.length > bytesMax || this.#writing.get(tenant) !== turn) return false
       // Beside its name first: a reader sees a whole file or none.
-      await writeFile(`${path}.new`, bytes, { mode: FILE_MODE })
-      await rename(`${path}.new`, path)
+      await writeFile(unfinished, bytes, { mode: FILE_MODE })
+      if (this.#writing.get(tenant) !== turn) {
+        await rm(unfinished, { force: true })
+        return false
+      }
+      // Not later: the tenant may wake in any turn, and must find all that it leaves behind.
+      renameSync(unfinished, path)
+      this.#count(tenant, bytes.length)
     } catch (cause) {
+      await rm(unfinished, { force: true }).catch(() => {})
       throw new PgnapError('STORE_IO', `the image of tenant "${tenant}" was not written`, {
         hint: 'look at the disk of the data folder; only the speed of the next wake is lost',
         cause,
       })
+    } finally {
+      if (this.#writing.get(tenant) === turn) this.#writing.delete(tenant)
     }
-    this.#count(tenant, bytes.length)
     for (const oldest of this.#files.keys()) {
-      if (this.#bytes <= this.#options.bytesMax) break
+      if (this.#bytes <= bytesMax) break
       this.remove(oldest)
     }
+    return this.#files.has(tenant)
   }
 
   remove(tenant: TenantName): void {
+    this.#removed(tenant)
+  }
+
+  letGo(tenant: TenantName): void {
+    // A file that appeared later would be of a run that goes on elsewhere.
+    this.#writing.delete(tenant)
     this.#count(tenant, 0)
+  }
+
+  /** Another shard has let go of a tenant, and may have left a file: it is ours from now on. */
+  accept(tenant: TenantName): void {
+    let bytes = 1
+    try {
+      bytes = statSync(this.#pathOf(tenant), { throwIfNoEntry: false })?.size ?? 0
+    } catch (error) {
+      // Better believed to be there than used when it is old.
+      this.#options.log.warn('an image cannot be looked at', { tenant, error })
+    }
+    this.#count(tenant, bytes)
+  }
+
+  #read(tenant: TenantName): Uint8Array | undefined {
+    if (!this.#mayHave(tenant)) return undefined
+    try {
+      return readFileSync(this.#pathOf(tenant))
+    } catch (error) {
+      if (!isMissing(error)) this.#options.log.warn('an image cannot be read', { tenant, error })
+      return undefined
+    }
+  }
+
+  /** False: it is still there. */
+  #removed(tenant: TenantName): boolean {
+    this.#writing.delete(tenant)
+    if (!this.#mayHave(tenant)) return true
     try {
       rmSync(this.#pathOf(tenant), { force: true })
     } catch (error) {
       this.#options.log.warn('an image cannot be removed', { tenant, error })
+      return false
     }
+    this.#count(tenant, 0)
+    return true
+  }
+
+  /** A wake from memory need not ask the file system. */
+  #mayHave(tenant: TenantName): boolean {
+    return !this.#adopted || this.#files.has(tenant)
   }
 
   #count(tenant: TenantName, bytes: number): void {
@@ -136,19 +196,30 @@ export class ImageFolder implements ImageStore {
 
   /** Counts what a former process has left. Not before something is to be added to it. */
   async #adopt(): Promise<void> {
+    if (this.#adopted) return
+    this.#adopting ??= this.#adoptAll().finally(() => (this.#adopting = undefined))
+    await this.#adopting
+  }
+
+  async #adoptAll(): Promise<void> {
     const { path, owns } = this.#options
     await mkdir(path, { recursive: true, mode: FOLDER_MODE })
     const found: { tenant: TenantName; bytes: number; modifiedMs: number }[] = []
     for (const name of await readdir(path)) {
-      if (name.endsWith('.new')) await rm(join(path, name), { force: true })
+      const unfinished = UNFINISHED.exec(name)?.[1]
+      if (unfinished !== undefined && owns(unfinished as TenantName)) {
+        await rm(join(path, name), { force: true })
+      }
       if (!name.endsWith(SUFFIX)) continue
       const tenant = name.slice(0, -SUFFIX.length) as TenantName
       if (!owns(tenant)) continue
-      const { size, mtimeMs } = await stat(join(path, name))
-      found.push({ tenant, bytes: size, modifiedMs: mtimeMs })
+      // A tenant that wakes meanwhile takes its image along.
+      const facts = await stat(join(path, name)).catch(() => undefined)
+      if (facts) found.push({ tenant, bytes: facts.size, modifiedMs: facts.mtimeMs })
     }
     found.sort((a, b) => a.modifiedMs - b.modifiedMs)
     for (const { tenant, bytes } of found) this.#count(tenant, bytes)
+    this.#adopted = true
   }
 }
 
@@ -193,7 +264,8 @@ function split(bytes: Uint8Array): PackedImage {
   if (!expected.equals(hash('sha256', bytes.subarray(HEADER_AT), 'buffer'))) throw damaged('hash')
   const deltaAt = HEADER_AT + view.getUint32(12, true)
   const header = JSON.parse(fromUtf8(bytes.subarray(HEADER_AT, deltaAt))) as Header
-  const options = { maxOutputLength: header.delta.length }
+  // Node refuses to be told that nothing will come out.
+  const options = { maxOutputLength: Math.max(1, header.delta.length) }
   return { header, delta: bytes.subarray(deltaAt), options }
 }
 

@@ -15,6 +15,7 @@ import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
 import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
+import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
@@ -161,7 +162,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     log,
     early: thread,
+    queryWaitMs: config.queryWaitMs,
   })
+  const balancer = new Balancer({ shards, clock: systemClock })
   const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath), pins)
   let started = false
   const close = async (): Promise<void> => {
@@ -178,9 +181,11 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const start = async (): Promise<void> => {
     await shards.start()
     started = true
+    if (config.rebalance && shards.count > 1) balancer.start()
   }
   const drain = async (): Promise<void> => {
     control.drain()
+    balancer.stop()
     // Clients that still wait for their shard are let go.
     if (!started) return close()
     // A shard that hangs or has died must not keep the others' server from ending.

@@ -10,6 +10,7 @@ import type {
   Answer,
   Control,
   DurationFacts,
+  MoveFacts,
   PoolFacts,
   ShardFacts,
   Statement,
@@ -49,12 +50,16 @@ export class ShardedControl implements Control {
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
     signal?.throwIfAborted()
-    return this.#shards.of(this.#name(tenant)).query(tenant, statement)
+    return this.#shards.call(this.#name(tenant), async (shard) => {
+      // It may have waited for the tenant to move.
+      signal?.throwIfAborted()
+      return await shard.query(tenant, statement)
+    })
   }
 
   async createTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).createTenant(name)
+    await this.#shards.call(name, (shard) => shard.createTenant(name))
     return this.showTenant(name)
   }
 
@@ -93,7 +98,7 @@ export class ShardedControl implements Control {
   async showTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
     const { createdAtMs, storedBytes } = await this.#folder.facts(name)
-    const [standing] = await this.#shards.of(name).standings([name])
+    const [standing] = await this.#shards.at(this.#shards.indexOf(name)).standings([name])
     return {
       name,
       state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
@@ -107,43 +112,51 @@ export class ShardedControl implements Control {
 
   async deleteTenant(tenant: string): Promise<void> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).deleteTenant(name)
-    this.#pins.delete(name)
+    await this.#shards.call(name, (shard) => shard.deleteTenant(name))
+    if (this.#pins.has(name)) await this.#setPinned(name, false)
   }
 
   async pinTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
     await this.#folder.facts(name)
-    this.#pins.add(name)
-    await this.#shards.of(name).setPinned(name, true)
+    await this.#setPinned(name, true)
     return this.showTenant(name)
   }
 
   async unpinTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    this.#pins.delete(name)
-    await this.#shards.of(name).setPinned(name, false)
+    await this.#setPinned(name, false)
     return this.showTenant(name)
+  }
+
+  /** All shards are told, since a tenant may move. One that is dead reads the list as it starts. */
+  async #setPinned(tenant: TenantName, pinned: boolean): Promise<void> {
+    if (pinned) this.#pins.add(tenant)
+    else this.#pins.delete(tenant)
+    await Promise.allSettled(this.#shards.map((shard) => shard.setPinned(tenant, pinned)))
   }
 
   async napTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).nap(name)
+    await this.#shards.call(name, (shard) => shard.nap(name))
     return this.showTenant(name)
   }
 
   async wakeTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    await this.#shards.of(name).wake(name)
+    await this.#shards.call(name, (shard) => shard.wake(name))
     return this.showTenant(name)
   }
 
   async pool(): Promise<PoolFacts> {
-    return addUp(await this.#statistics())
+    return addUp(await this.#statistics(), this.#shards.moves())
   }
 
   async pools(): Promise<PoolFacts[]> {
-    return (await this.#statistics()).map((pool) => addUp([pool]))
+    const moves = this.#shards.moves()
+    return (await this.#statistics()).map((pool, shard) =>
+      addUp([pool], moves.slice(shard, shard + 1)),
+    )
   }
 
   async activity(): Promise<Activity> {
@@ -207,7 +220,7 @@ export class ShardedControl implements Control {
 
 const TIERS: readonly Tier[] = ['awake', 'napping', 'asleep', 'cold', 'new']
 
-function addUp(pools: readonly PoolStatistics[]): PoolFacts {
+function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): PoolFacts {
   const sum = (value: (pool: PoolStatistics) => number): number =>
     pools.reduce((total, pool) => total + value(pool), 0)
   const tenants = { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 }
@@ -252,7 +265,8 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
     },
     keepWarm: {
       known: sum((pool) => pool.keepWarm.known),
-      pinned: sum((pool) => pool.keepWarm.pinned),
+      // Every shard knows them all.
+      pinned: Math.max(0, ...pools.map((pool) => pool.keepWarm.pinned)),
       warmed: sum((pool) => pool.keepWarm.warmed),
       hits: sum((pool) => pool.keepWarm.hits),
       wasted: sum((pool) => pool.keepWarm.wasted),
@@ -261,6 +275,7 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
     waits: sum((pool) => pool.waits),
     rejections: sum((pool) => pool.rejections),
     bootFailures: sum((pool) => pool.bootFailures),
+    moves: addUpMoves(moves),
     upkeepSteps: sum((pool) => pool.maintenanceSteps),
     evictions,
     wakes: {
@@ -276,6 +291,17 @@ function addUp(pools: readonly PoolStatistics[]): PoolFacts {
   }
 }
 
+function addUpMoves(moves: readonly MoveFacts[]): MoveFacts {
+  const total = { done: 0, refused: 0, failed: 0, guests: 0 }
+  for (const of of moves) {
+    total.done += of.done
+    total.refused += of.refused
+    total.failed += of.failed
+    total.guests += of.guests
+  }
+  return total
+}
+
 function durationFacts(parts: readonly HistogramData[]): DurationFacts {
   const whole = new Histogram()
   for (const part of parts) whole.merge(part)
@@ -285,6 +311,7 @@ function durationFacts(parts: readonly HistogramData[]): DurationFacts {
     p50Ms: microseconds(whole.quantileMs(0.5)),
     p99Ms: microseconds(whole.quantileMs(0.99)),
     maxMs: microseconds(whole.maxMs),
+    histogram: whole.cumulative(),
   }
 }
 

@@ -3,6 +3,7 @@
  * files and template come together on Node.
  */
 import { existsSync } from 'node:fs'
+import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
@@ -11,7 +12,9 @@ import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-sou
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { TenantFiles } from '../../store/tenant-files.ts'
+import { systemRandom } from './random.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
 import { storePath } from './tenant-files-on-disk.ts'
 import { TemplateShelf } from './templates.ts'
 
@@ -47,6 +50,7 @@ export class StoreFactory implements TenantSource {
   readonly #openMedium: (path: string) => Medium
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
+  readonly #blueprint: StoreBlueprint
 
   constructor(options: StoreFactoryOptions) {
     const { dataPath, tenantsPath, clock, engine, retentionMs, images } = options
@@ -65,24 +69,25 @@ export class StoreFactory implements TenantSource {
       },
       templates: new TemplateShelf(dataPath, engine.template),
     }
+    const make = (path: string): MadeStore => this.#make(path)
+    this.#blueprint = new StoreBlueprint({ make, clock, random: systemRandom })
   }
 
-  /**
-   * Makes an empty store. A file that was cut off while it was made holds nothing, and is made
-   * again by whoever opens it.
-   */
-  readonly create = (path: string): void => {
-    Store.open(new NodeSqliteMedium(path), this.#storeOptions).close()
+  /** Makes an empty store where nothing is. Throws STORE_FULL, STORE_IO, CONFIG_INVALID. */
+  readonly create = (path: string): void => this.#blueprint.write(path)
+
+  /** The slow way: SQLite makes it. */
+  #make(path: string): MadeStore {
+    using store = Store.open(new NodeSqliteMedium(path), this.#storeOptions)
+    const [main] = store.layers()
+    assert(main, 'a store has its main layer')
+    return { storeId: store.id ?? '', createdMs: main.createdMs }
   }
 
   /** Opens a store; the caller closes it. */
   openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
-    if (!this.#createMissing && !existsSync(path)) {
-      throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
-        hint: `make it with: pgnap tenant create ${tenant}`,
-      })
-    }
+    if (!existsSync(path)) this.#createIfAllowed(tenant, path)
     const medium = this.#openMedium(path)
     try {
       return Store.open(medium, this.#storeOptions)
@@ -96,13 +101,26 @@ export class StoreFactory implements TenantSource {
     return existsSync(storePath(this.#tenantsPath, tenant))
   }
 
+  #createIfAllowed(tenant: TenantName, path: string): void {
+    if (!this.#createMissing) {
+      throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
+        hint: `make it with: pgnap tenant create ${tenant}`,
+      })
+    }
+    this.create(path)
+  }
+
   open(tenant: TenantName): OpenTenant {
     const store = this.openStore(tenant)
     const files = this.#openFiles(store)
+    const { templateId } = this.#storeOptions.engine
     return {
       files,
       stamp: () => store.stamp(),
-      pristine: store.head() === 0 && store.templateId === this.#storeOptions.engine.templateId,
+      // Asked at each wake: a store that stayed open over a nap may have been written since.
+      get pristine() {
+        return store.head() === 0 && store.templateId === templateId
+      },
       tidy: () => {
         const pruned = store.prune(this.#retentionMs)
         if (pruned.more) return true

@@ -6,7 +6,7 @@
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { Peer } from '../../front/control.ts'
 import { ENCRYPTION_REFUSED, errorResponse } from '../../front/wire/server-messages.ts'
@@ -14,6 +14,8 @@ import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
 import type { AdminConsole } from './admin-console.ts'
 import { explainListenError } from './listen-error.ts'
+import type { Visit } from '../../router/assignments.ts'
+import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
 import type { ShardSet } from './shard/shard-set.ts'
@@ -35,6 +37,7 @@ export interface WireListenerOptions {
 type ConsoleDoor = Pick<AdminConsole, 'serve' | 'cancel'>
 
 type Route =
+  | { readonly to: 'tenant'; readonly tenant: TenantName }
   | { readonly to: 'shard'; readonly index: number }
   | { readonly to: 'console'; readonly adminConsole: ConsoleDoor }
 
@@ -66,17 +69,46 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
 function accept(socket: Socket, options: WireListenerOptions): void {
   const { clock, shards, handover, connectionsMax } = options
   readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
-    const peer = peerOf(socket)
+    const arrival = { socket, peer: peerOf(socket), initialBytes }
     if (route.to === 'console') {
-      route.adminConsole.serve(socket, peer, initialBytes)
+      route.adminConsole.serve(socket, arrival.peer, initialBytes)
     } else if (handover.openCount >= connectionsMax) {
       refuse(socket, tooMany(connectionsMax))
+    } else if (route.to === 'shard') {
+      hand(arrival, route.index, options)
     } else {
-      shards.want(route.index)
-      // Without: the shard's thread is being replaced, and the client is told to come again.
-      if (!handover.hand(socket, route.index, peer, initialBytes)) refuse(socket, notThere())
+      const visit = shards.enter(route.tenant, 'connection')
+      if (visit instanceof Promise) {
+        visit.then(
+          (late) => handVisit(arrival, late, options),
+          (error: unknown) => refuse(socket, toPgnapError(error)),
+        )
+      } else handVisit(arrival, visit, options)
     }
   })
+}
+
+/** A connection whose first bytes have been read, with reading paused. */
+interface Arrival {
+  readonly socket: Socket
+  readonly peer: Peer
+  readonly initialBytes: Uint8Array
+}
+
+/** As long as the connection lasts, its tenant stays where it is. */
+function handVisit(arrival: Arrival, visit: Visit, options: WireListenerOptions): void {
+  const { socket } = arrival
+  const leave = (): void => visit[Symbol.dispose]()
+  if (socket.closed) return leave()
+  socket.once('close', leave)
+  hand(arrival, visit.shard, options)
+}
+
+function hand(arrival: Arrival, index: number, { shards, handover }: WireListenerOptions): void {
+  const { socket, peer, initialBytes } = arrival
+  shards.want(index)
+  // Without: the shard's thread is being replaced, and the client is told to come again.
+  if (!handover.hand(socket, index, peer, initialBytes)) refuse(socket, notThere())
 }
 
 function refuse(socket: Socket, error: PgnapError): void {
@@ -120,7 +152,7 @@ function peekFor({
         if (adminConsole && request.database === CONSOLE_NAME) {
           return { kind: 'route', route: { to: 'console', adminConsole } }
         }
-        return toShard(shardOfDatabase(request.database, shards))
+        return { kind: 'route', route: routeOf(request.database) }
     }
   }
 }
@@ -130,11 +162,11 @@ function toShard(index: number): Peeked<Route> {
 }
 
 /** A name that is no tenant's is refused by any shard in the same words. */
-function shardOfDatabase(database: string, shards: ShardSet): number {
+function routeOf(database: string): Route {
   try {
-    return shards.indexOf(parseTenantAddress(database).tenant)
+    return { to: 'tenant', tenant: parseTenantAddress(database).tenant }
   } catch (error) {
-    if (error instanceof PgnapError) return 0
+    if (error instanceof PgnapError) return { to: 'shard', index: 0 }
     throw error
   }
 }

@@ -38,11 +38,26 @@ type WireError =
       readonly detail: string | undefined
     }
 
-/** Answers calls that arrive on `port` with the methods of `api`. */
+/**
+ * Answers calls that arrive on `port` with the methods of `api`, one per turn of the event loop. A
+ * port gives up to a thousand messages in one go, and those that come meanwhile with them: callers
+ * that ask again as soon as they are answered would keep the thread from its sockets, its timers
+ * and its files for as long as they like (measured: seven seconds).
+ */
 export function serveApi<Api extends object>(port: MessagePort, api: Api): void {
+  const calls: Call[] = []
+  let answered = false
+  const next = (): void => {
+    answered = calls.length > 0
+    const call = calls.shift()
+    if (!call) return
+    setImmediate(next)
+    void answer(port, api, call)
+  }
   port.on('message', (message: Call) => {
     if (message.kind !== 'call') return
-    void answer(port, api, message)
+    calls.push(message)
+    if (!answered) next()
   })
 }
 

@@ -3,6 +3,8 @@
  * its own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
  */
 import type { Answer, ClientFacts, SlotFacts, Statement } from '../../../front/control.ts'
+import type { MoveParty } from '../../../router/tenant-move.ts'
+import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
@@ -21,7 +23,7 @@ export interface ShardActivity {
   readonly clients: readonly ClientFacts[]
 }
 
-export interface ShardApi {
+export interface ShardApi extends MoveParty {
   /** Runs one statement as a client of its own. */
   query(tenant: string, statement: Statement): Promise<Answer>
   createTenant(tenant: string): Promise<void>
@@ -35,6 +37,8 @@ export interface ShardApi {
   setPinned(tenant: string, pinned: boolean): Promise<void>
   statistics(): Promise<PoolStatistics>
   activity(): Promise<ShardActivity>
+  /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
+  load(): Promise<PoolLoad>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

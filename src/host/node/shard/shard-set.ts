@@ -1,12 +1,15 @@
 /**
  * All shards of a server, and which tenant belongs to which: a rendezvous hash of its name, so that
- * a tenant stays with its shard for as long as their number stays.
+ * a tenant stays with its shard for as long as their number stays; but for those that have moved
+ * because their shard was busy. Whoever asks something of a tenant's shard enters before.
  */
 import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
-import type { TenantName } from '../../../base/ids.ts'
-import type { ShardFacts } from '../../../front/control.ts'
-import { shardOf } from '../../../router/assignment.ts'
+import type { ShardIndex, TenantName } from '../../../base/ids.ts'
+import type { MoveFacts, ShardFacts } from '../../../front/control.ts'
+import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
+import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
+import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
 import type { Remote } from './rpc.ts'
 import type { ShardApi } from './shard-api.ts'
@@ -19,7 +22,9 @@ export interface ShardSetOptions {
   readonly handover: Handover
   readonly settings: Promise<ShardSettings>
   /** Started before the shards were known. Default: none. */
-  readonly early?: EarlyThread
+  readonly early?: Pick<EarlyThread, 'take'>
+  /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
+  readonly queryWaitMs?: number
   readonly clock: Clock
   readonly log: Log
   readonly hangMs?: number
@@ -33,17 +38,28 @@ const FIRST_SERVED_MS_MAX = 250
 
 export class ShardSet {
   readonly #shards: readonly WorkerShard[]
+  readonly assignments: Assignments
   readonly #clock: Clock
-  readonly #early: EarlyThread | undefined
+  readonly #log: Log
+  readonly #early: Pick<EarlyThread, 'take'> | undefined
+  /** Outcomes of moves, by the shard that was to be left. */
+  readonly #moves: Record<MoveOutcome, number>[]
 
   /** Starts no thread yet: see {@link want} and {@link start}. */
-  constructor({ count, early, ...options }: ShardSetOptions) {
+  constructor({ count, early, queryWaitMs, ...options }: ShardSetOptions) {
+    const { clock, log } = options
     this.#early = early
-    this.#clock = options.clock
+    this.#clock = clock
+    this.#log = log
+    const waitMs = queryWaitMs === undefined ? {} : { waitMs: queryWaitMs }
+    const assignments = new Assignments({ shardCount: count, clock, ...waitMs })
+    this.assignments = assignments
+    const moved = (): readonly MovedTenant[] => assignments.moved()
     this.#shards = Array.from(
       { length: count },
-      (_, index) => new WorkerShard({ ...options, index }),
+      (_, index) => new WorkerShard({ ...options, index, moved }),
     )
+    this.#moves = this.#shards.map(() => ({ moved: 0, refused: 0, failed: 0 }))
   }
 
   get count(): number {
@@ -83,13 +99,55 @@ export class ShardSet {
     return this.#shards.every((shard) => shard.running)
   }
 
-  indexOf(tenant: TenantName): number {
-    return shardOf(tenant, this.#shards.length)
+  /** Where a tenant is. Before something is asked of it there: {@link enter} or {@link call}. */
+  indexOf(tenant: TenantName): ShardIndex {
+    return this.assignments.ownerOf(tenant)
   }
 
-  /** The shard that owns a tenant. */
-  of(tenant: TenantName): Remote<ShardApi> {
-    return this.at(this.indexOf(tenant))
+  /** See {@link Assignments.enter}. */
+  enter(tenant: TenantName, kind: VisitKind): Visit | Promise<Visit> {
+    return this.assignments.enter(tenant, kind)
+  }
+
+  /** Asks the shard that owns a tenant. */
+  async call<Result>(
+    tenant: TenantName,
+    ask: (shard: Remote<ShardApi>) => Promise<Result>,
+  ): Promise<Result> {
+    using visit = await this.enter(tenant, 'call')
+    return await ask(this.at(visit.shard))
+  }
+
+  /** Moves a tenant that rests to another shard. Does not reject. */
+  async move(tenant: TenantName, to: ShardIndex): Promise<MoveOutcome> {
+    const from = this.indexOf(tenant)
+    const startMs = this.#clock.monotonicMs()
+    const at = (shard: ShardIndex): Remote<ShardApi> => this.at(shard)
+    const outcome = await moveTenant(this.assignments, { tenant, to, at })
+    const counts = this.#moves[from]
+    if (counts) counts[outcome]++
+    const tookMs = Math.round(this.#clock.monotonicMs() - startMs)
+    const facts = { tenant, from, to, tookMs }
+    if (outcome === 'moved') this.#log.info('a tenant has moved to another shard', facts)
+    else this.#log.debug('a tenant did not move to another shard', { ...facts, outcome })
+    return outcome
+  }
+
+  /** Share of its time that each thread was busy since this was last asked. */
+  utilization(): (number | undefined)[] {
+    return this.#shards.map((shard) => shard.utilization())
+  }
+
+  /**
+   * Since the start, of each shard: tenants that have left it, would not, could not; its guests.
+   */
+  moves(): MoveFacts[] {
+    return this.#moves.map(({ moved, refused, failed }, shard) => ({
+      done: moved,
+      refused,
+      failed,
+      guests: this.assignments.guestsOf(shard),
+    }))
   }
 
   at(index: number): Remote<ShardApi> {
@@ -104,7 +162,11 @@ export class ShardSet {
   }
 
   facts(): ShardFacts[] {
-    return this.#shards.map((shard) => shard.facts())
+    const moves = this.moves()
+    return this.#shards.map((shard, index) => {
+      const { done = 0, refused = 0, guests = 0 } = moves[index] ?? {}
+      return { ...shard.facts(), movedOut: done, moveRefusals: refused, guests }
+    })
   }
 
   async close(): Promise<void> {

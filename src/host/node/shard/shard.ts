@@ -15,7 +15,8 @@ import { equalInConstantTime } from '../../../front/wire/scram.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
-import { shardOf } from '../../../router/assignment.ts'
+import type { PoolLoad } from '../../../pool/resting-tenants.ts'
+import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
@@ -29,6 +30,7 @@ import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
+import { ownedSource } from './owned-source.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
 import type { ShardActivity, ShardApi, TenantStanding } from './shard-api.ts'
 
@@ -51,6 +53,8 @@ export interface ShardSettings extends EngineSettings {
   readonly tenantsPath: string
   /** Which of `config.shards` this is; names its clients' process ids. */
   readonly index: number
+  /** Tenants that are not where their hash says. Default: none. */
+  readonly moved?: readonly MovedTenant[]
 }
 
 export interface ShardDependencies {
@@ -102,24 +106,31 @@ export class Shard implements ShardApi {
   readonly #pool: Pool
   readonly #directory: NodeTenantDirectory
   readonly #gateway: TenantGateway
+  readonly #ownership: Ownership
   readonly #connections = new Set<WireConnection>()
 
   private constructor(
     settings: ShardSettings,
     dependencies: ShardDependencies,
-    parts: { pool: Pool; directory: NodeTenantDirectory; gateway: TenantGateway },
+    parts: {
+      pool: Pool
+      directory: NodeTenantDirectory
+      gateway: TenantGateway
+      ownership: Ownership
+    },
   ) {
     this.#settings = settings
     this.#dependencies = dependencies
     this.#pool = parts.pool
     this.#directory = parts.directory
     this.#gateway = parts.gateway
+    this.#ownership = parts.ownership
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
-    const { config, dataPath, tenantsPath } = settings
+    const { config, dataPath, tenantsPath, index, moved = [] } = settings
+    const ownership = new Ownership({ index, shardCount: config.shards, moved })
     const { clock, log, random, prepared } = dependencies
-    const owns = (tenant: TenantName): boolean => shardOf(tenant, config.shards) === settings.index
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
     const stores = new StoreFactory({
       dataPath,
@@ -131,34 +142,39 @@ export class Shard implements ShardApi {
       images: new ImageFolder({
         path: imagesPath(dataPath),
         bytesMax: Math.floor(config.imageDiskBytes / config.shards),
-        owns,
+        owns: (tenant) => ownership.owns(tenant),
         log,
       }),
     })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
       engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
-      source: stores,
+      source: ownedSource(stores, ownership),
       clock,
       log,
       keepWarm: config.keepWarm,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
+      onShared: (shared) => {
+        if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
+      },
       limits: {
         slotsPerShard: config.slots,
         napAfterMs: config.napAfterMs,
         queryWaitMs: config.queryWaitMs,
       },
     })
-    for (const tenant of readPins(dataPath)) if (owns(tenant)) pool.keepWarm.pin(tenant)
+    // All of them: a tenant may move here. Only what this shard owns is warmed.
+    for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
     const credentials = await readCredentials(config, random)
     const gateway = new TenantGateway({
       pool,
       directory,
       createOnConnect: config.createOnConnect,
       connectionsMax: config.connectionsMax,
+      ownership,
       ...(credentials ? { credentials } : {}),
     })
-    return new Shard(settings, dependencies, { pool, directory, gateway })
+    return new Shard(settings, dependencies, { pool, directory, gateway, ownership })
   }
 
   /** Serves one client. The caller passes on what its link receives. */
@@ -213,11 +229,14 @@ export class Shard implements ShardApi {
   }
 
   async createTenant(tenant: string): Promise<void> {
-    await this.#directory.create(parseTenantName(tenant))
+    const name = parseTenantName(tenant)
+    this.#ownership.check(name)
+    await this.#directory.create(name)
   }
 
   async deleteTenant(tenant: string): Promise<void> {
     const name = await this.#existing(tenant)
+    this.#ownership.check(name)
     this.#pool.expel(
       name,
       new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
@@ -250,6 +269,30 @@ export class Shard implements ShardApi {
 
   async statistics(): Promise<PoolStatistics> {
     return this.#pool.statistics()
+  }
+
+  async load(): Promise<PoolLoad> {
+    // A connection stays in this thread, and its tenant with it.
+    const connected = new Set(Array.from(this.#connections, (each) => each.facts().database))
+    return this.#pool.resting.load((tenant) => !connected.has(tenant))
+  }
+
+  async release(tenant: string): Promise<boolean> {
+    const name = parseTenantName(tenant)
+    if (!this.#ownership.owns(name)) return true
+    // Before anything else: what comes for it while its image is being written comes too late.
+    this.#ownership.release(name)
+    let released = false
+    try {
+      released = await this.#pool.resting.release(name)
+    } finally {
+      if (!released) this.#ownership.accept(name)
+    }
+    return released
+  }
+
+  async accept(tenant: string): Promise<void> {
+    this.#ownership.accept(parseTenantName(tenant))
   }
 
   async activity(): Promise<ShardActivity> {

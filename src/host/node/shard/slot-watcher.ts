@@ -6,10 +6,13 @@ import type { Engine, Slot } from '../../../engine/engine.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
+import type { ThreadSign } from './thread-sign.ts'
 
 export interface SlotWatcher {
   slotCreated(slotNo: number, flags: InterruptFlags): void
   slotDiscarded(slotNo: number): void
+  /** Says what runs in them. */
+  readonly sign: ThreadSign
 }
 
 /**
@@ -33,6 +36,16 @@ export function watchEngine(
       if (!watcher) return slot
       const own = slotNo++
       watcher.slotCreated(own, slot.interruptFlags)
+      const { sign } = watcher
+      const run = slot.run.bind(slot)
+      slot.run = (messages) => {
+        sign.begin(own)
+        try {
+          return sign.answered(run(messages))
+        } finally {
+          sign.end()
+        }
+      }
       const discard = slot.discard.bind(slot)
       slot.discard = () => {
         watcher.slotDiscarded(own)

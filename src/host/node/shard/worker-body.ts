@@ -14,6 +14,7 @@ import { systemRandom } from '../random.ts'
 import { serveApi } from './rpc.ts'
 import type { Log } from '../../../base/log.ts'
 import { type EngineSettings, type PreparedEngine, prepareEngine, Shard } from './shard.ts'
+import { ThreadSign } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 /** By then the first tenants have been served, and everything has been loaded. */
@@ -40,13 +41,14 @@ function logOf({ config }: EngineSettings): Log {
   return openLog({ level: config.logLevel })
 }
 
-async function start({ settings, ends, api }: ToWorker & { kind: 'begin' }): Promise<void> {
+async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }): Promise<void> {
   const shard = await Shard.create(settings, {
     clock: systemClock,
     random: systemRandom,
     log: logOf(settings),
     prepared: await preparing,
     slotWatcher: {
+      sign: new ThreadSign(sign, settings.config.neighbourWaitMs),
       slotCreated: (slotNo, flags) => tell({ kind: 'slotCreated', slotNo, flags }),
       slotDiscarded: (slotNo) => tell({ kind: 'slotDiscarded', slotNo }),
     },

@@ -16,6 +16,8 @@ export type ToWorker =
       readonly ends: HandoverEnds
       /** Calls of `ShardApi` come here. */
       readonly api: MessagePort
+      /** Of a `ThreadSign`. */
+      readonly sign: SharedArrayBuffer
     }
 
 export type FromWorker =

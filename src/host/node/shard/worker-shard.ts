@@ -4,6 +4,7 @@
  *
  *   waiting --begin()--> starting --ready--> running --exit--> dead --after a pause--> starting
  *                                              |
+ *   one batch for neighbourWaitMs, others connected: cancel it (`thread-sign.ts`)
  *   silent for shardHangMs: cancel what runs (57014) --+
  *   silent for shardGraceMs more: terminate the thread (57P01)
  *
@@ -11,6 +12,7 @@
  * when they are asked for again. Nobody's statement is repeated: whether it ran is the client's to
  * find out.
  */
+import type { EventLoopUtilization } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
@@ -19,11 +21,13 @@ import type { Log } from '../../../base/log.ts'
 import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
 import type { ShardFacts } from '../../../front/control.ts'
 import { errorResponse } from '../../../front/wire/server-messages.ts'
+import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
 import { ApiCaller, type Remote } from './rpc.ts'
 import type { ShardApi } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import { startThread } from './shard-thread.ts'
+import { ThreadSign, ThreadWatch } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerShardOptions {
@@ -31,6 +35,11 @@ export interface WorkerShardOptions {
   readonly handover: Handover
   /** Known a little later than the thread is started. */
   readonly settings: Promise<ShardSettings>
+  /**
+   * Tenants that have moved. Asked when a thread is started, and never before the calls to its
+   * predecessor have failed and whoever made them has been told. Default: none.
+   */
+  readonly moved?: () => readonly MovedTenant[]
   readonly clock: Clock
   readonly log: Log
   /** Silence after which a running query is cancelled. Default: `LIMITS.shardHangMs`. */
@@ -65,7 +74,9 @@ export class WorkerShard {
   #unansweredSinceMs: number | undefined
   #cancelledAtMs: number | undefined
   #watch: Timer | undefined
+  #threadWatch: ThreadWatch | undefined
   #restartMs = RESTART_MS_MIN
+  #lastUtilization: EventLoopUtilization | undefined
 
   constructor(options: WorkerShardOptions) {
     this.#options = options
@@ -97,12 +108,23 @@ export class WorkerShard {
   }
 
   /** What can be known of it without asking it. */
-  facts(): ShardFacts {
+  facts(): Pick<ShardFacts, 'shard' | 'state' | 'silentMs'> {
     const { index, clock } = this.#options
     const sinceMs = this.#unansweredSinceMs
     const silentMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
     const state = this.#state === 'waiting' ? 'starting' : this.#state
     return { shard: index, state, silentMs }
+  }
+
+  /** Share of its time that the thread was busy since this was last asked; 0 to 1. */
+  utilization(): number | undefined {
+    if (this.#state !== 'running' || !this.#worker) return undefined
+    const { eventLoopUtilization } = this.#worker.performance
+    const now = eventLoopUtilization()
+    const last = this.#lastUtilization
+    this.#lastUtilization = now
+    // Of a new thread: what it did before it ran tells nothing.
+    return last ? eventLoopUtilization(now, last).utilization : undefined
   }
 
   get api(): Remote<ShardApi> {
@@ -113,6 +135,7 @@ export class WorkerShard {
   async close(): Promise<void> {
     this.#state = 'closed'
     this.#watch?.cancel()
+    this.#threadWatch?.stop()
     this.#caller.fail(LOST)
     // Without a thread nobody else closes the other end.
     if (!this.#worker) this.#callerEnd.close()
@@ -121,7 +144,7 @@ export class WorkerShard {
 
   /** Connections may come from now on; they wait in their channel for the thread. */
   #start(takeThread: () => Worker | undefined): void {
-    const { index, handover, settings } = this.#options
+    const { index, handover, settings, moved = () => [] } = this.#options
     const ends = handover.attachShard(index)
     const api = this.#callerEnd
     const begin = (known: ShardSettings): void => {
@@ -130,12 +153,29 @@ export class WorkerShard {
       worker.on('message', (message: FromWorker) => this.#hear(message))
       worker.on('error', (error) => this.#failed(error))
       worker.on('exit', () => this.#died())
-      const message: ToWorker = { kind: 'begin', settings: { ...known, index }, ends, api }
+      const sign = ThreadSign.allocate()
+      this.#watchThread(sign, known.config.neighbourWaitMs)
+      const own = { ...known, index, moved: moved() }
+      const message: ToWorker = { kind: 'begin', settings: own, ends, api, sign }
       worker.postMessage(message, [ends.port, api])
     }
     settings.then(begin, (error: unknown) => this.#ready.reject(error))
     this.#unansweredSinceMs = undefined
     this.#cancelledAtMs = undefined
+  }
+
+  /** Nobody's statement holds the thread for long while neighbours may wait. */
+  #watchThread(memory: SharedArrayBuffer, limitMs: number): void {
+    const { index, clock, log } = this.#options
+    const cancel = (slotNo: number): void => {
+      log.warn('a statement held its thread for too long and is cancelled', {
+        shard: index,
+        limitMs,
+      })
+      const flags = this.#slots.get(slotNo)
+      if (flags) requestCancel(flags)
+    }
+    this.#threadWatch = new ThreadWatch({ memory, limitMs, clock, cancel })
   }
 
   #hear(message: FromWorker): void {
@@ -204,7 +244,9 @@ export class WorkerShard {
 
   #died(): void {
     this.#watch?.cancel()
+    this.#threadWatch?.stop()
     this.#slots.clear()
+    this.#lastUtilization = undefined
     this.#caller.fail(LOST)
     if (this.#state === 'closed') return
     const neverRan = this.#state === 'starting'

@@ -1,0 +1,155 @@
+/**
+ * Claim: a tenant that naps or sleeps feels awake: its first row comes in milliseconds over TCP.
+ *
+ *   napping   its image is in memory; a new connection comes, or one that stayed open asks again
+ *   asleep    its image is on disk, because the server was stopped and started meanwhile
+ *
+ * A new connection is the headline: connect, startup, wake, select. Its tenant was put to nap by
+ * hand, which closes its store, so every wake opens the store again; one that napped a moment ago
+ * keeps it open (`swap` measures that). The tenant has a table of 1,000 rows.
+ *
+ * The server is warm: other tenants have woken and napped for a second, after each start, so that
+ * its slots exist and its code is compiled. A peer process has no such thing, it is always young;
+ * what it is compared with is how tenants live in a server that runs. `start` measures the other.
+ */
+import { performance } from 'node:perf_hooks'
+import { assert } from '../../src/base/assert.ts'
+import type { Bench } from '../bench.ts'
+import type { Contender, Goal, Metric, Row } from '../harness.ts'
+import { type PgnapServer, startPgnap } from '../peers/pgnap.ts'
+import { addressOf } from '../peers/server.ts'
+import { Connection, firstRow } from '../wire/connection.ts'
+import { prepareProcess, wakeProcess } from './native-process.ts'
+import { expectTier, SMALL_ROW_COUNT, SMALL_SQL, warmUp } from './tiers.ts'
+import { accountStatements, firstRowsObservation, repeat } from './work.ts'
+
+const wake = (name: string, title: string, ...goals: Goal[]): Metric => ({
+  name,
+  title,
+  unit: 'ms',
+  better: 'lower',
+  reference: 'native process',
+  goals: [...goals, { kind: 'ratio', against: 'native process', value: 15 }],
+})
+
+const NAPPING = [
+  { kind: 'limit', value: 2 },
+  { kind: 'p99', value: 6 },
+] as const
+
+export const wakeRow: Row = {
+  name: 'wake',
+  metrics: [
+    wake('wake-napping', 'napping tenant, connect, first row', ...NAPPING),
+    wake('wake-connected', 'napping tenant, client still connected', ...NAPPING),
+    wake('wake-asleep', 'sleeping tenant, connect, first row', { kind: 'limit', value: 5 }),
+  ],
+  contenders: (bench) => [pgnap(bench), nativeProcess(bench)],
+}
+
+function pgnap(bench: Bench): Contender {
+  const folder = bench.newFolder('wake-pgnap')
+  const tenantCount = bench.size(20, 2)
+  const tenants = Array.from({ length: tenantCount }, (_, index) => `wake-${index}`)
+  const sampleCount = bench.size(100, 2)
+  const start = async (): Promise<PgnapServer> => {
+    const server = await startPgnap(bench.pgnapEntry, folder)
+    await warmUp(server, { tenantCount: bench.size(24, 2), cycleCount: bench.size(400, 4) })
+    return server
+  }
+  const address = (server: PgnapServer, sample: number) =>
+    addressOf(server, tenants[sample % tenantCount] ?? '')
+  const connect = (server: PgnapServer, count: number) =>
+    repeat(count, async (sample) => {
+      const row = await firstRow(address(server, sample), SMALL_SQL)
+      await server.nap(address(server, sample).database)
+      return row
+    })
+  return {
+    peer: 'pgnap',
+    label: 'pgnap',
+    prepare: async () => {
+      const server = await startPgnap(bench.pgnapEntry, folder)
+      try {
+        for (const tenant of tenants) {
+          await using connection = await Connection.open(addressOf(server, tenant))
+          for (const sql of accountStatements(SMALL_ROW_COUNT)) await connection.query(sql)
+        }
+      } finally {
+        await server.stop()
+      }
+    },
+    round: async () => {
+      const server = await start()
+      try {
+        const asleep = await expectTier(server, { tier: 'asleep', count: tenantCount }, () =>
+          connect(server, tenantCount),
+        )
+        const napping = await expectTier(server, { tier: 'napping', count: sampleCount }, () =>
+          connect(server, sampleCount),
+        )
+        const connected = await stayConnected(server, tenants, sampleCount)
+        return {
+          'wake-napping': firstRowsObservation(napping),
+          'wake-connected': firstRowsObservation(connected),
+          'wake-asleep': firstRowsObservation(asleep),
+        }
+      } finally {
+        await server.stop()
+      }
+    },
+  }
+}
+
+/** One connection per tenant, opened beforehand; each statement finds its tenant napping. */
+async function stayConnected(
+  server: PgnapServer,
+  tenants: readonly string[],
+  sampleCount: number,
+): Promise<{ elapsedMs: number; hash: number }[]> {
+  const connections = await repeat(tenants.length, async (index) => {
+    const connection = await Connection.open(addressOf(server, tenants[index] ?? ''))
+    await connection.query(SMALL_SQL)
+    await server.nap(tenants[index] ?? '')
+    return connection
+  })
+  const ask = async (sample: number): Promise<{ elapsedMs: number; hash: number }> => {
+    const index = sample % tenants.length
+    const connection = connections[index]
+    assert(connection !== undefined, 'every tenant has its connection')
+    connection.scanner.restart()
+    const startMs = performance.now()
+    await connection.query(SMALL_SQL)
+    const elapsedMs = performance.now() - startMs
+    await server.nap(tenants[index] ?? '')
+    return { elapsedMs, hash: connection.scanner.hash }
+  }
+  try {
+    return await expectTier(server, { tier: 'napping', count: sampleCount }, () =>
+      repeat(sampleCount, ask),
+    )
+  } finally {
+    for (const connection of connections) await connection[Symbol.asyncDispose]()
+  }
+}
+
+function nativeProcess(bench: Bench): Contender {
+  const folder = bench.newPath('wake-process')
+  return {
+    peer: 'native',
+    label: 'native process',
+    prepare: async () => {
+      await prepareProcess(bench, folder, accountStatements(SMALL_ROW_COUNT))
+    },
+    round: async () => {
+      const rows = await repeat(bench.size(5, 1), () => wakeProcess(bench, folder, SMALL_SQL))
+      const observation = firstRowsObservation(rows)
+      // It knows one way of being asleep: all three are compared with the same starts.
+      return {
+        'wake-napping': observation,
+        'wake-connected': observation,
+        'wake-asleep': observation,
+      }
+    },
+  }
+}

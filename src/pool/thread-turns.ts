@@ -1,0 +1,170 @@
+/**
+ * Whose turn it is on the thread of a shard. Tenants cannot interrupt each other there, so what can
+ * be shared out is who runs next, and for how long in one go.
+ *
+ *               turnMs used                   a request
+ *     in turn --------------> out of turn ----------------> stands in line
+ *        ^                                                        |
+ *        +--------------------------------------------------------+
+ *          one tenant per turn of the event loop: who has used the least lately
+ *
+ * Batches run in the order in which the event loop delivers them. Without this a tenant with a
+ * thousand busy connections would have a thousand batches for each one of its neighbour. With it,
+ * it has `turnMs` between two looks at the sockets, and whoever is in turn is served on the spot
+ * when its bytes are seen.
+ *
+ * A batch of fifty milliseconds is one batch all the same. After it the tenant has used so much
+ * that others go first; but the next statement of a client that works alone, one after the other,
+ * is not there yet: it is on its way. So before a tenant goes on whose batches are long, the thread
+ * waits for a moment, a tenth of such a batch at most, if somebody was busy just now who has had
+ * less. That one pays for the pause: the thread was its own.
+ *
+ * What was used counts half after `turnMemoryMs`, so nobody who wants the thread is passed over for
+ * longer than the others need to have used as much. A tenant whose neighbours have no clients only
+ * yields so that newcomers are heard.
+ *
+ * It must never let a tenant that has used more go before one that waits and has used less, and
+ * never cost a batch of a tenant in turn more than an addition.
+ */
+import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+import { ClientEntry } from './pool-model.ts'
+
+type TurnLimits = Pick<PoolLimits, 'turnMs' | 'turnAloneMs' | 'turnPauseMs' | 'turnMemoryMs'>
+
+/** The part of its batches' length that a tenant may be kept waiting for somebody else. */
+const PAUSE_SHARE = 1 / 10
+/** A timer is no finer than this. */
+const PAUSE_MS_MIN = 1
+
+/** Shares one thread out between the tenants of its shard. Owned by `PoolState`. */
+export class ThreadTurns {
+  readonly #limits: TurnLimits
+  readonly #onShared: ((shared: boolean) => void) | undefined
+  /** Thread time after which a tenant has had its turn, as things are. */
+  turnMs: number
+  /** Until then only a new request gets anybody a turn. */
+  pauseUntilMs: number = Number.NEGATIVE_INFINITY
+  /** Tenants that have clients. */
+  #tenantCount = 0
+  #asked = false
+  #ended = false
+
+  /** @param onShared told when clients of several tenants are there, and when they are not */
+  constructor(limits: TurnLimits, onShared?: (shared: boolean) => void) {
+    this.#limits = limits
+    this.#onShared = onShared
+    this.turnMs = limits.turnAloneMs
+  }
+
+  /** One more client of `tenant`. */
+  arrive(tenant: TenantEntry): void {
+    if (tenant.clientCount++ === 0) this.#count(1)
+  }
+
+  /** One client less. */
+  leave(tenant: TenantEntry): void {
+    if (--tenant.clientCount === 0) this.#count(-1)
+  }
+
+  #count(change: 1 | -1): void {
+    const wasShared = this.#tenantCount > 1
+    this.#tenantCount += change
+    const shared = this.#tenantCount > 1
+    if (shared !== wasShared) this.#onShared?.(shared)
+    if (!this.#ended) this.turnMs = shared ? this.#limits.turnMs : this.#limits.turnAloneMs
+  }
+
+  /** A batch of `tenant` has held the thread for `ms`. */
+  charge(tenant: TenantEntry, ms: number, nowMs: number): void {
+    tenant.turnSpentMs += ms
+    if (tenant.turnSpentMs < this.turnMs) return
+    this.#bill(tenant, tenant.turnSpentMs, nowMs)
+    tenant.turnSpentMs = 0
+    tenant.lastBatchMs = ms
+    tenant.outOfTurn = true
+  }
+
+  /** A client of a tenant that is out of turn waits: nobody else needs to be waited for. */
+  requested(): void {
+    this.pauseUntilMs = Number.NEGATIVE_INFINITY
+  }
+
+  /** Whether the shell is to report the next turn of the event loop. Once for each `next`. */
+  mustAsk(slots: Iterable<SlotEntry>, nowMs: number): boolean {
+    if (this.#asked || nowMs < this.pauseUntilMs) return false
+    for (const { tenant } of slots) if (tenant && wantsTurn(tenant)) return (this.#asked = true)
+    return false
+  }
+
+  /** A turn of the event loop: who may go on now. Undefined: nobody wants to, or not yet. */
+  next(slots: Iterable<SlotEntry>, nowMs: number): TenantEntry | undefined {
+    this.#asked = false
+    let chosen: TenantEntry | undefined
+    let leastMs = Number.POSITIVE_INFINITY
+    for (const { tenant } of slots) {
+      if (!tenant || !wantsTurn(tenant)) continue
+      const usedMs = meanUseMs(this.usedMs(tenant, nowMs), tenant.lastBatchMs)
+      if (usedMs >= leastMs) continue
+      chosen = tenant
+      leastMs = usedMs
+    }
+    if (!chosen || this.#pauses(slots, chosen, nowMs)) return undefined
+    chosen.outOfTurn = false
+    return chosen
+  }
+
+  /** Nobody stands in line any more; the end of the shard is near. */
+  end(tenants: Iterable<TenantEntry>): void {
+    this.turnMs = Number.POSITIVE_INFINITY
+    this.#ended = true
+    for (const tenant of tenants) tenant.outOfTurn = false
+  }
+
+  /** What a tenant has had of the thread lately. */
+  usedMs(tenant: TenantEntry, nowMs: number): number {
+    const ageMs = nowMs - tenant.usageAtMs
+    return tenant.usageMs * 2 ** (-ageMs / this.#limits.turnMemoryMs) + tenant.turnSpentMs
+  }
+
+  #bill(tenant: TenantEntry, ms: number, nowMs: number): void {
+    const before = this.usedMs(tenant, nowMs) - tenant.turnSpentMs
+    tenant.usageMs = before + ms
+    tenant.usageAtMs = nowMs
+  }
+
+  /** Whether somebody is expected whose statement should not meet a long batch of `chosen`. */
+  #pauses(slots: Iterable<SlotEntry>, chosen: TenantEntry, nowMs: number): boolean {
+    const pauseMs = Math.min(this.#limits.turnPauseMs, chosen.lastBatchMs * PAUSE_SHARE)
+    if (pauseMs < PAUSE_MS_MIN) return false
+    const usedMs = this.usedMs(chosen, nowMs)
+    for (const { tenant } of slots) {
+      if (!tenant || tenant === chosen || !isBetweenBatches(tenant)) continue
+      const untilMs = tenant.lastUsedMs + pauseMs
+      if (untilMs <= nowMs || this.usedMs(tenant, nowMs) >= usedMs) continue
+      this.#bill(tenant, untilMs - nowMs, nowMs)
+      this.pauseUntilMs = untilMs
+      return true
+    }
+    return false
+  }
+}
+
+/**
+ * What a tenant would be seen to have used, on average, if it always ran one batch when it had come
+ * down to `usedMs`. To compare what is left of long batches with what is left of short ones would
+ * give a tenant the more, the longer its batches are.
+ */
+function meanUseMs(usedMs: number, batchMs: number): number {
+  return batchMs > 0 && usedMs > 0 ? batchMs / Math.log1p(batchMs / usedMs) : usedMs
+}
+
+/** Whether a turn would let `tenant` run something. */
+export function wantsTurn({ phase, outOfTurn, holder, waiting }: TenantEntry): boolean {
+  if (phase !== 'awake' || !outOfTurn || waiting.size === 0) return false
+  return holder === undefined || (holder instanceof ClientEntry && waiting.has(holder))
+}
+
+/** It has clients, one of which has been served, and none of them waits. */
+function isBetweenBatches({ phase, served, clientCount, waiting }: TenantEntry): boolean {
+  return phase === 'awake' && served && clientCount > 0 && waiting.size === 0
+}

@@ -1,0 +1,205 @@
+/**
+ * A quiet tenant beside a neighbour that takes all it can get, in one shard of the real program.
+ *
+ * Server, neighbour and client keep three processors busy, often on fewer, and then wait for each
+ * other whatever the server does. So the quiet tenant is measured three times in each round: alone;
+ * with the neighbour in another shard, on a machine just as busy; with the neighbour in its own.
+ * What counts is the median over the rounds.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { TenantName } from '../../src/base/ids.ts'
+import { shardOf } from '../../src/router/assignment.ts'
+import { Connection } from '../../bench/wire/connection.ts'
+import { queryMessage } from '../../bench/wire/messages.ts'
+import { connectPg, failureOf } from '../support/clients.ts'
+import { startNeighbour } from '../support/neighbour.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { WireClient } from '../torture/wire-client.ts'
+
+/** The factor of the promise: beside a hostile neighbour nobody waits longer than so many times. */
+const FACTOR_MAX = 3
+/** Latencies below this prove nothing about the server. */
+const NOISE_MS = 1
+const ROUND_COUNT = 5
+const ROUND_MS = 600
+const NEIGHBOUR_WAIT_MS = 1_000
+
+const SETUP = `create table item as select i as id, i as amount from generate_series(1, 1000) i;
+  create unique index on item (id)`
+const POINT = 'select amount from item where id = 7'
+/** A tenth of a millisecond: so cheap for its client, that the server is what is busy. */
+const CHEAP = 'select sum(amount) from item'
+
+const NAMES = Array.from({ length: 20 }, (_, index) => `tenant-${index}` as TenantName)
+const [QUIET = '', HOSTILE = ''] = NAMES.filter((name) => shardOf(name, 2) === 0)
+const [ELSEWHERE = ''] = NAMES.filter((name) => shardOf(name, 2) === 1)
+
+let server: ServerProcess
+
+before(async () => {
+  const flags = ['--shards', '2', '--slots', '4']
+  server = await startServer({
+    flags: [...flags, '--neighbour-wait-timeout', `${NEIGHBOUR_WAIT_MS}ms`],
+  })
+  for (const tenant of [QUIET, HOSTILE, ELSEWHERE]) {
+    await using connection = await connectPg(server, tenant)
+    await connection.client.query(SETUP)
+  }
+})
+after(() => server[Symbol.asyncDispose]())
+
+const median = (values: readonly number[]): number => quantile(values, 0.5)
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
+
+/** Latencies of one client that asks again as soon as it has its answer. */
+async function latencies(client: Connection, forMs: number = ROUND_MS): Promise<number[]> {
+  const message = queryMessage(POINT)
+  const taken: number[] = []
+  const endMs = performance.now() + forMs
+  for (let startMs = performance.now(); startMs < endMs;) {
+    await client.exchange(message)
+    const nowMs = performance.now()
+    taken.push(nowMs - startMs)
+    startMs = nowMs
+  }
+  return taken
+}
+
+const openQuiet = (): Promise<Connection> =>
+  Connection.open({ port: server.port, user: 'postgres', database: QUIET })
+
+interface Comparison {
+  readonly aloneMs: number
+  /** With the neighbour in another shard. */
+  readonly apartMs: number
+  readonly besideMs: number
+  /** Answers of the neighbour per second. */
+  readonly neighbourRate: number
+}
+
+/** Medians over the rounds of the quiet tenant's p99, alone and beside a neighbour. */
+async function compare(connectionCount: number, sql: string): Promise<Comparison> {
+  await using client = await openQuiet()
+  await latencies(client)
+  const alone: number[] = []
+  const apart: number[] = []
+  const beside: number[] = []
+  const rates: number[] = []
+  for (let round = 0; round < ROUND_COUNT; round++) {
+    alone.push(quantile(await latencies(client), 0.99))
+    for (const [tenant, p99] of [[ELSEWHERE, apart] as const, [HOSTILE, beside] as const]) {
+      await using neighbour = await startNeighbour({
+        port: server.port,
+        tenant,
+        connectionCount,
+        sql,
+      })
+      const startMs = performance.now()
+      p99.push(quantile(await latencies(client), 0.99))
+      const answers = await neighbour.stop()
+      if (tenant === HOSTILE) rates.push((answers / (performance.now() - startMs)) * 1000)
+    }
+  }
+  const [aloneMs, apartMs, besideMs] = [median(alone), median(apart), median(beside)]
+  return { aloneMs, apartMs, besideMs, neighbourRate: median(rates) }
+}
+
+function describe({ aloneMs, apartMs, besideMs, neighbourRate }: Comparison): string {
+  const [alone, apart, beside] = [aloneMs, apartMs, besideMs].map((ms) => ms.toFixed(2))
+  const rate = neighbourRate.toFixed(0)
+  return `p99 alone ${alone}, apart ${apart}, beside ${beside} ms; neighbour ${rate}/s`
+}
+
+for (const [what, sql] of [
+  ['point selects', POINT],
+  ['cheap aggregates', CHEAP],
+] as const) {
+  test(`300 connections of a neighbour with ${what}: p99 within 3x`, async (context) => {
+    const comparison = await compare(300, sql)
+    context.diagnostic(describe(comparison))
+    const { aloneMs, apartMs, besideMs, neighbourRate } = comparison
+    const limitMs = FACTOR_MAX * Math.max(aloneMs, apartMs, NOISE_MS)
+    assert.ok(besideMs <= limitMs, describe(comparison))
+    assert.ok(neighbourRate > 100, 'the neighbour gets its share, too')
+  })
+}
+
+test('20 connections with long statements: one at a time is in the way', async (context) => {
+  const rowCount = await rowsFor(30)
+  const long = `select count(*) from generate_series(1, ${rowCount})`
+  await using client = await openQuiet()
+  const alone = await latencies(client)
+  const words = { port: server.port, tenant: HOSTILE, connectionCount: 20, sql: long }
+  await using neighbour = await startNeighbour(words)
+  const startMs = performance.now()
+  const beside = await latencies(client, ROUND_COUNT * ROUND_MS)
+  const answers = await neighbour.stop()
+  const rate = (answers / (performance.now() - startMs)) * 1000
+  const [aloneMs, besideMs] = [quantile(alone, 0.5), quantile(beside, 0.5)]
+  const longMs = quantile(beside, 0.999)
+  const says = `median alone ${aloneMs.toFixed(2)} ms, beside ${besideMs.toFixed(2)} ms`
+  context.diagnostic(`${says}; longest ${longMs.toFixed(0)} ms; neighbour ${rate.toFixed(1)}/s`)
+  // What has begun cannot be interrupted: p99 may be such a statement. The median may not.
+  assert.ok(besideMs <= FACTOR_MAX * Math.max(aloneMs, NOISE_MS), says)
+  assert.ok(answers >= 20, 'the neighbour gets its share, too')
+})
+
+/** How many rows a statement counts in so many milliseconds here. */
+async function rowsFor(durationMs: number): Promise<number> {
+  await using connection = await connectPg(server, HOSTILE)
+  const rowCount = 100_000
+  const timesMs: number[] = []
+  for (let round = 0; round < 5; round++) {
+    const startMs = performance.now()
+    await connection.client.query(`select count(*) from generate_series(1, ${rowCount})`)
+    timesMs.push(performance.now() - startMs)
+  }
+  return Math.round((rowCount * durationMs) / median(timesMs))
+}
+
+const RUNAWAY = `do $$ begin loop perform 1; end loop; end $$`
+
+test('a statement without end is cancelled, and its client told why', async () => {
+  await using quiet = await connectPg(server, QUIET)
+  await using hostile = await connectPg(server, HOSTILE)
+  await hostile.client.query('create table kept as select 1 as n')
+  const runaway = failureOf(hostile.client.query(RUNAWAY))
+  const startMs = performance.now()
+  await quiet.client.query('select 1')
+  const waitedMs = performance.now() - startMs
+  assert.ok(waitedMs < 20 * NEIGHBOUR_WAIT_MS, `waited ${waitedMs} ms`)
+  const failure = await runaway
+  assert.equal(failure.code, '57014')
+  assert.match(failure.message, /kept other tenants waiting/)
+  assert.match(failure.hint ?? '', /--neighbour-wait-timeout/)
+  const kept = await hostile.client.query('table kept')
+  assert.deepEqual(kept.rows, [{ n: 1 }], 'its session goes on')
+})
+
+test('without neighbours a statement may take its time', async () => {
+  await using hostile = await connectPg(server, HOSTILE)
+  const sql = `do $$ declare start timestamptz := clock_timestamp(); begin
+    while clock_timestamp() < start + interval '${2 * NEIGHBOUR_WAIT_MS} ms' loop perform 1;
+    end loop; end $$`
+  await hostile.client.query(sql)
+})
+
+test('one connection with hundreds of statements under way lets others in', async () => {
+  await using quiet = await openQuiet()
+  const hostile = await WireClient.open(server.port, HOSTILE)
+  let answerCount = 0
+  const count = (): number => answerCount++
+  const sql = `select count(*) from generate_series(1, ${await rowsFor(3)})`
+  const many = Array.from({ length: 300 }, () => hostile.ask(sql).then(count))
+  await many[0]
+  for (let turn = 0; turn < 20; turn++) await quiet.exchange(queryMessage(POINT))
+  const before = answerCount
+  await Promise.all(many)
+  hostile.close()
+  assert.ok(before < many.length, 'nobody had to wait for all of them')
+})

@@ -1,0 +1,334 @@
+/**
+ * Tenants that move between the threads of a real server: by themselves when their shard is hot,
+ * and one by one where a test needs to know the moment. What was acknowledged is there afterwards,
+ * whoever was killed, and nobody is told more than "again".
+ */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
+import { PgnapError } from '../../src/base/errors.ts'
+import type { ShardIndex, TenantName } from '../../src/base/ids.ts'
+import { silentLog } from '../../src/base/log.ts'
+import type { PoolFacts } from '../../src/front/control.ts'
+import { systemClock } from '../../src/host/node/clock.ts'
+import { validate } from '../../src/host/node/config.ts'
+import { openDataFolder } from '../../src/host/node/data-folder.ts'
+import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { createHandover } from '../../src/host/node/handover/handover.ts'
+import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
+import { startThread } from '../../src/host/node/shard/shard-thread.ts'
+import { ShardedControl } from '../../src/host/node/sharded-control.ts'
+import { PinFile } from '../../src/host/node/pin-file.ts'
+import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
+import { keepTemplate } from '../../src/host/node/templates.ts'
+import { listenForWire } from '../../src/host/node/wire-listener.ts'
+import { shardOf } from '../../src/router/assignment.ts'
+import { type Target, connectPg } from '../support/clients.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+const ALL = Array.from({ length: 60 }, (_, index) => `tenant-${index}` as TenantName)
+const HOME = 0 as ShardIndex
+const AWAY = 1 as ShardIndex
+/** Tenants that one of two shards has by their names. */
+const ofFirst = ALL.filter((name) => shardOf(name, 2) === HOME)
+const [one = ALL[0], two = ALL[0]] = ofFirst as readonly (TenantName | undefined)[]
+assert.ok(one && two)
+
+describe('under load', () => {
+  test('tenants of a hot shard move to an idle one; kill -9 loses nothing', async () => {
+    using folder = temporaryFolder()
+    const hot = ofFirst.slice(0, 6)
+    const acknowledged = new Map<string, number>()
+    {
+      await using server = await startServer({ data: folder.path, flags: FLAGS })
+      for (const tenant of hot) await query(server, tenant, 'create table t(n int primary key)')
+      await using connected = await connectPg(server, hot[0] ?? '')
+      const enough = Promise.withResolvers<void>()
+      const writers = hot.map((tenant) => write(server, tenant, acknowledged))
+      void moved(server, 2).then(enough.resolve, enough.reject)
+      await enough.promise
+      const shards = await shardsOf(server, hot)
+      assert.equal(shards.get(hot[0] ?? ''), HOME, 'a tenant with a connection stays')
+      assert.equal(await connected.value('select 1'), 1)
+      assert.match(server.log(), /a tenant has moved to another shard/)
+      // In the middle of it: the next ones may be on their way.
+      await server.stop('SIGKILL')
+      await Promise.all(writers)
+    }
+    await using again = await startServer({ data: folder.path, flags: FLAGS })
+    const shards = await shardsOf(again, hot)
+    for (const tenant of hot) {
+      assert.equal(shards.get(tenant), HOME, 'after a restart everybody is at home')
+      const last = acknowledged.get(tenant) ?? 0
+      assert.ok(last > 0, tenant)
+      const found = await query(again, tenant, 'select count(*)::int, max(n) from t')
+      const [count = 0, max = 0] = found
+      assert.ok(max === count && max >= last && max <= last + 1, `${tenant}: ${max} of ${last}`)
+    }
+  })
+
+  test('with --no-rebalance nobody moves', async () => {
+    await using server = await startServer({ flags: ['--shards', '2', '--no-rebalance'] })
+    const until = performance.now() + 6_000
+    while (performance.now() < until) {
+      await Promise.all(ofFirst.slice(0, 4).map((tenant) => query(server, tenant, BUSY)))
+    }
+    assert.equal((await poolOf(server)).moves.done, 0)
+  })
+})
+
+describe('one move', () => {
+  test('a napping tenant wakes from its image in the other thread', async () => {
+    await using server = await startShards()
+    const { shards, control } = server
+    {
+      await using connection = await connectPg(server, one)
+      await connection.client.query('create table t as select 1 as n')
+      assert.equal(await shards.move(one, AWAY), 'refused', 'somebody is connected')
+    }
+    await left(server, one)
+    await control.napTenant(one)
+    assert.equal(await shards.move(one, AWAY), 'moved')
+    const { timings } = await control.query(one, { sql: 'select n from t', parameters: [] })
+    assert.equal(timings.wokenFrom, 'asleep')
+    assert.equal((await control.showTenant(one)).shard, AWAY)
+    await using connection = await connectPg(server, one)
+    await connection.client.query('insert into t values (2)')
+    assert.deepEqual(await connection.column('select n from t order by n'), [1, 2])
+    assert.deepEqual((await control.pool()).moves, { done: 1, refused: 1, failed: 0, guests: 1 })
+  })
+
+  test('an awake tenant moves between its calls, to and fro, while it is written to', async () => {
+    await using server = await startShards()
+    const { shards, control } = server
+    await control.query(one, { sql: 'create table t(n int primary key)', parameters: [] })
+    const over = new AbortController()
+    let last = 0
+    const writers = Array.from({ length: 4 }, async () => {
+      while (!over.signal.aborted) {
+        const n = String(++last)
+        await control.query(one, { sql: 'insert into t values ($1)', parameters: [n] })
+      }
+    })
+    let moves = 0
+    for (let round = 0; round < 20; round++) {
+      const to = shards.indexOf(one) === HOME ? AWAY : HOME
+      if ((await shards.move(one, to)) === 'moved') moves++
+    }
+    over.abort()
+    await Promise.all(writers)
+    assert.ok(moves > 5, `${moves} moves`)
+    await using connection = await connectPg(server, one)
+    assert.equal(await connection.value('select count(*)::int from t'), last)
+  })
+
+  test('connections that come during a move wait for it', async () => {
+    await using server = await startShards()
+    const { shards, control } = server
+    await control.query(one, { sql: 'create table t as select 1 as n', parameters: [] })
+    // The old owner is in a long statement of a neighbour: the move waits behind it.
+    const slow = control.query(two, { sql: 'select pg_sleep(0.5)', parameters: [] })
+    const move = shards.move(one, AWAY)
+    const connections = Array.from({ length: 8 }, async () => {
+      await using connection = await connectPg(server, one)
+      return await connection.value('select n from t')
+    })
+    assert.deepEqual(
+      await Promise.all(connections),
+      connections.map(() => 1),
+    )
+    assert.equal(await move, 'moved')
+    await slow
+  })
+
+  test('a tenant is deleted and made again while it moves', async () => {
+    await using server = await startShards()
+    const { shards, control } = server
+    for (let round = 0; round < 6; round++) {
+      await control.query(one, { sql: 'create table t as select 1 as n', parameters: [] })
+      const to = shards.indexOf(one) === HOME ? AWAY : HOME
+      const move = shards.move(one, to)
+      await control.deleteTenant(one)
+      await control.createTenant(one)
+      assert.notEqual(await move, 'failed')
+      const sql = "select to_regclass('t')::text"
+      const { result } = await control.query(one, { sql, parameters: [] })
+      assert.deepEqual(result.rows, [[null]], 'nothing of the former one is left')
+    }
+  })
+})
+
+describe('threads that end in a move', () => {
+  for (const [who, victim] of [
+    ['old', HOME],
+    ['new', AWAY],
+  ] as const) {
+    test(`the ${who} owner's: one owner is left, and nothing acknowledged is lost`, async () => {
+      for (const delayMs of [0, 2, 8]) {
+        await using server = await startShards(victim)
+        const { shards, control } = server
+        await control.query(one, { sql: 'create table t as select 1 as n', parameters: [] })
+        const move = shards.move(one, AWAY)
+        const during = control.query(one, { sql: 'insert into t values (2)', parameters: [] })
+        const told = during.then(
+          () => 'acknowledged',
+          (error: unknown) => (error instanceof PgnapError ? error.code : String(error)),
+        )
+        await new Promise((resolve) => void systemClock.setTimer(delayMs, () => resolve(undefined)))
+        await server.victim.terminate()
+        const outcome = await move
+        const answer = await told
+        assert.ok(['acknowledged', 'SHARD_LOST'].includes(answer), answer)
+        const rows = await untilServed(server, 'select n from t order by n')
+        const isWhole = rows.length === 2 || (rows.length === 1 && answer === 'SHARD_LOST')
+        assert.ok(isWhole, `${outcome}, ${answer}: ${rows.join()}`)
+        const expected = outcome === 'moved' ? AWAY : HOME
+        assert.equal(shards.indexOf(one), expected)
+        await untilServed(server, 'insert into t values (3) returning n')
+      }
+    })
+  }
+})
+
+const FLAGS = ['--shards', '2', '--slots', '4', '--log-level', 'info']
+/** Some ten milliseconds of a shard's time, and next to nothing of the main thread's. */
+const BUSY = 'select count(*)::int from generate_series(1, 100000)'
+
+/** The numbers of the first row. */
+async function query(server: ServerProcess, tenant: string, sql: string): Promise<number[]> {
+  const body = JSON.stringify({ sql, arrayMode: true })
+  const answer = await server.request(`/v1/tenants/${tenant}/query`, { method: 'POST', body })
+  const { rows = [], error } = (await answer.json()) as {
+    rows?: number[][]
+    error?: { message: string }
+  }
+  assert.ok(answer.ok, error?.message ?? '')
+  return rows[0] ?? []
+}
+
+/** Inserts 1, 2, 3, ... until the server is gone. */
+async function write(
+  server: ServerProcess,
+  tenant: string,
+  acknowledged: Map<string, number>,
+): Promise<void> {
+  for (let n = 1; ; n++) {
+    try {
+      await query(server, tenant, `insert into t select ${n} from (${BUSY}) busy`)
+    } catch (error) {
+      if (error instanceof TypeError) return
+      throw error
+    }
+    acknowledged.set(tenant, n)
+  }
+}
+
+async function poolOf(server: ServerProcess): Promise<PoolFacts> {
+  return (await (await server.request('/v1/pool')).json()) as PoolFacts
+}
+
+async function moved(server: ServerProcess, count: number): Promise<void> {
+  const deadlineMs = performance.now() + 30_000
+  for (;;) {
+    const { moves } = await poolOf(server)
+    if (moves.done >= count) return
+    assert.ok(performance.now() < deadlineMs, `only ${moves.done} have moved`)
+  }
+}
+
+async function shardsOf(
+  server: ServerProcess,
+  names: readonly string[],
+): Promise<Map<string, number>> {
+  const shards = new Map<string, number>()
+  for (const name of names) {
+    const answer = await server.request(`/v1/tenants/${name}`)
+    shards.set(name, ((await answer.json()) as { shard: number }).shard)
+  }
+  return shards
+}
+
+interface Shards extends AsyncDisposable, Target {
+  readonly shards: ShardSet
+  readonly control: ShardedControl
+  /** The first thread of the shard that was named. */
+  readonly victim: Worker
+}
+
+/** Two shards in threads behind a port of this process, composed as the server does. */
+async function startShards(victimIndex: ShardIndex = HOME): Promise<Shards> {
+  const temporary = temporaryFolder()
+  const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
+  const engine = await loadEngineParts()
+  keepTemplate(folder.path, engine)
+  const config = validate({ data: folder.path, shards: 2, slots: 2, verifySwaps: true })
+  const { path: dataPath, tenantsPath } = folder
+  const handover = createHandover({ clock: systemClock })
+  const victim = startThread()
+  let early: Worker | undefined = victim
+  const shards = new ShardSet({
+    count: 2,
+    handover,
+    settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
+    early: {
+      take: () => {
+        const taken = early
+        early = undefined
+        return taken
+      },
+    },
+    clock: systemClock,
+    log: silentLog,
+  })
+  // The thread is taken when the settings are known: by the shard that was wanted first.
+  shards.want(victimIndex)
+  await shards.start()
+  const listener = await listenForWire({
+    host: '127.0.0.1',
+    port: 0,
+    connectionsMax: 100,
+    handover,
+    shards,
+    clock: systemClock,
+    log: silentLog,
+  })
+  return {
+    port: listener.address.port,
+    shards,
+    control: new ShardedControl(shards, new TenantFolder(tenantsPath), new PinFile(folder.path)),
+    victim,
+    [Symbol.asyncDispose]: async () => {
+      listener.close()
+      await shards.close()
+      handover.close()
+      folder[Symbol.dispose]()
+      temporary[Symbol.dispose]()
+    },
+  }
+}
+
+/** Asks until the thread that was lost is there again. */
+async function untilServed({ control }: Shards, sql: string): Promise<readonly unknown[]> {
+  const deadlineMs = performance.now() + 20_000
+  for (;;) {
+    try {
+      const { result } = await control.query(one as string, { sql, parameters: [] })
+      return result.rows.map(([value]) => value)
+    } catch (error) {
+      const isLost = error instanceof PgnapError && error.code === 'SHARD_LOST'
+      if (!isLost || performance.now() > deadlineMs) throw error
+    }
+    await new Promise((resolve) => void systemClock.setTimer(20, () => resolve(undefined)))
+  }
+}
+
+/** Until the main thread has seen the last connection of a tenant go. */
+async function left({ shards }: Shards, tenant: TenantName): Promise<void> {
+  const deadlineMs = performance.now() + 10_000
+  while (shards.assignments.isConnected(tenant)) {
+    assert.ok(performance.now() < deadlineMs, 'the connection is still there')
+    await new Promise((resolve) => void systemClock.setTimer(5, () => resolve(undefined)))
+  }
+}
