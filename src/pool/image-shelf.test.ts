@@ -25,6 +25,8 @@ class Disk implements ImageStore {
 
   remove(): void {}
 
+  letGo(): void {}
+
   write(tenant: TenantName): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>()
     const end = (kept: boolean | Error): void => {

@@ -185,15 +185,16 @@ test('an image that is older than a wake is not brought back', async () => {
   assert.equal(bench.pool.statistics().images.sessionsLost, lostBefore)
 })
 
-test('a tenant that moves to another pool while its image is read is not brought back', async () => {
+test('a tenant that moves to another pool meanwhile is not brought back', async () => {
   const bench = await regular()
+  const { warmed } = bench.pool.statistics().keepWarm
   bench.disk.held = Promise.withResolvers()
   await bench.pass(HOUR_MS - 80_000)
   assert.ok(await bench.pool.resting.release('acme' as TenantName))
   bench.disk.held.resolve()
   await bench.pass(1_000)
   assert.equal(bench.phase('acme'), 'cold')
-  assert.equal(bench.pool.statistics().keepWarm.warmed, 0)
+  assert.equal(bench.pool.statistics().keepWarm.warmed, warmed)
 })
 
 test('a tenant that was deleted meanwhile is not made again', async () => {

@@ -22,6 +22,7 @@ import {
   KeepWarmPolicy,
   SCAN_EVERY_MS,
 } from './keep-warm-policy.ts'
+import type { LiveTenants } from './live-tenants.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent, TenantEntry } from './pool-model.ts'
 import { isQuiet, slotToWarmIn } from './pool-policy.ts'
@@ -37,8 +38,7 @@ export interface KeepWarmOptions {
   readonly clock: Clock
   /** Whether rhythms are learned; pinned tenants are kept warm in any case. */
   readonly learns: boolean
-  /** The pool's own record of a tenant, made if there is none. */
-  readonly live: (tenant: TenantName) => LiveTenant
+  readonly tenants: LiveTenants
   readonly event: (event: PoolEvent) => void
 }
 
@@ -204,7 +204,7 @@ export class KeepWarm {
     // A session of a former life has to be cleaned up; clients of a cold tenant have another one.
     const isOwn = known?.phase === 'asleep' || (!sessionUsed && (known?.clientCount ?? 0) === 0)
     if (!isOwn || !shelf.exists) return false
-    const live = this.#options.live(tenant)
+    const live = this.#live(tenant)
     live.image = { image, stamp, sessionUsed }
     live.progress = upkeep.fromNotes(tenant, notes)
     this.#ahead.set(tenant, live.image)
@@ -215,29 +215,35 @@ export class KeepWarm {
   }
 
   #warmInSlot(tenant: TenantName): void {
-    const { state, shelf, event, live, clock } = this.#options
+    const { state, shelf, event, clock } = this.#options
     const isFree = this.#mayWarm(tenant) && isQuiet(state, clock.monotonicMs())
     const slot = isFree ? slotToWarmIn(state) : undefined
     if (!shelf.exists || !slot) return this.#policy.postponed(tenant)
-    const { entry } = live(tenant)
+    const { entry } = this.#live(tenant)
     event({ type: 'warmRequested', tenant: entry, slot })
     // Where stores open at once it is awake now. If not, it naps when its time is over.
     event({ type: 'napRequested', tenant: entry, reason: 'warmed' })
     if (entry.phase === 'cold') return this.#policy.failed(tenant)
-    const image = live(tenant).image?.image
+    const image = this.#live(tenant).image?.image
     this.#policy.warmed(tenant, image ? imageBytes(image) : 0)
+  }
+
+  /** The pool's own record of a tenant, made if there is none. */
+  #live(tenant: TenantName): LiveTenant {
+    const { state, tenants } = this.#options
+    return tenants.of(state.tenant(tenant))
   }
 
   /** Nobody came for it. What was read ahead is on disk as well, so it need not be written. */
   #release(tenant: TenantName): void {
-    const { state, shelf, event, live } = this.#options
+    const { state, shelf, event } = this.#options
     const image = this.#ahead.get(tenant)
     this.#ahead.delete(tenant)
     const entry = state.tenants.get(tenant)
     if (!image || entry?.phase !== 'napping' || entry.clientCount > 0) return
-    const tenantLive = live(tenant)
-    if (tenantLive.image !== image) return
-    shelf.drop(tenantLive)
+    const live = this.#live(tenant)
+    if (live.image !== image) return
+    shelf.drop(live)
     event({ type: 'imageMoved', tenant: entry, to: 'asleep' })
   }
 }

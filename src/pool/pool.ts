@@ -82,22 +82,22 @@ export class Pool implements ClientHost {
     this.#log = log
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
+    const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
     this.#shelf = new ImageShelf({
+      ...tools,
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
-      upkeep: this.#upkeep,
-      clock,
-      log,
       isPinned: (tenant) => this.keepWarm.isPinned(tenant),
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    const parts = { source, upkeep: this.#upkeep, shelf: this.#shelf, counters: this.#counters }
-    this.#mover = new TenantMover({ ...parts, log })
-    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants, clock })
+    const parts = { ...tools, shelf: this.#shelf, tenants: this.#tenants }
+    this.#mover = new TenantMover(parts)
+    this.resting = new RestingTenants({ ...parts, pool: this })
     this.keepWarm = new KeepWarm({
-      ...{ ...parts, clock, state: this.#state, learns: options.keepWarm ?? true },
-      live: (tenant) => this.#live(tenant),
+      ...parts,
+      state: this.#state,
+      learns: options.keepWarm ?? true,
       event: (event) => this.#event(event),
     })
     this.#event({ type: 'tick' })

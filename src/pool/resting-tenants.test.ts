@@ -20,14 +20,19 @@ class FakeImages implements ImageStore {
   writing: Promise<void> = Promise.resolve()
   fails = false
 
-  read(tenant: TenantName): StoredImage | undefined {
-    return this.files.get(tenant)
+  readonly keepsAny: boolean = true
+
+  take(tenant: TenantName): StoredImage | undefined {
+    const image = this.files.get(tenant)
+    this.files.delete(tenant)
+    return image
   }
 
-  async write(tenant: TenantName, image: StoredImage): Promise<void> {
+  async write(tenant: TenantName, image: StoredImage): Promise<boolean> {
     await this.writing
-    if (this.fails) throw new PgnapError('STORE_FULL', 'no room')
+    if (this.fails) throw new PgnapError('STORE_IO', 'no room')
     this.files.set(tenant, image)
+    return true
   }
 
   remove(tenant: TenantName): void {

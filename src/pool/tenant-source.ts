@@ -80,7 +80,7 @@ export interface ImageStore {
    */
   take(tenant: TenantName): StoredImage | undefined
   /**
-   * What {@link take} would hand out, without taking it and without holding anybody up. It is out of
+   * What {@link take} would hand out, without taking it or holding anybody up. It is out of
    * date as soon as the tenant wakes or moves. Does not reject.
    */
   readAhead?(tenant: TenantName): Promise<StoredImage | undefined>

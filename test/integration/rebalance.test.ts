@@ -124,6 +124,33 @@ describe('one move', () => {
     assert.equal(await connection.value('select count(*)::int from t'), last)
   })
 
+  test('a sequence gives no number twice, whichever image a tenant wakes from', async () => {
+    await using server = await startShards(AWAY)
+    const { shards, control } = server
+    await control.query(one, { sql: 'create sequence s', parameters: [] })
+    const numbers: number[] = []
+    const draw = async (): Promise<void> => {
+      numbers.push(Number((await untilServed(server, "select nextval('s')"))[0]))
+    }
+    // A folder of images that has looked at what is there finds what comes from elsewhere, too.
+    for (const to of [AWAY, HOME, AWAY, HOME, AWAY]) {
+      await draw()
+      assert.equal(await shards.move(one, to), 'moved')
+      const { timings } = await control.query(one, { sql: 'select 1', parameters: [] })
+      assert.equal(timings.wokenFrom, 'asleep')
+      await draw()
+      await draw()
+    }
+    // What this thread has in memory is lost; what it found on disk must not be there any more.
+    await server.victim.terminate()
+    await draw()
+    assert.equal(await shards.move(one, HOME), 'moved')
+    await draw()
+    const inOrder = numbers.toSorted((a, b) => a - b)
+    assert.deepEqual(numbers, inOrder)
+    assert.equal(new Set(numbers).size, numbers.length, numbers.join())
+  })
+
   test('connections that come during a move wait for it', async () => {
     await using server = await startShards()
     const { shards, control } = server

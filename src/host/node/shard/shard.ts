@@ -107,6 +107,7 @@ export class Shard implements ShardApi {
   readonly #directory: NodeTenantDirectory
   readonly #gateway: TenantGateway
   readonly #ownership: Ownership
+  readonly #images: ImageFolder
   readonly #connections = new Set<WireConnection>()
 
   private constructor(
@@ -117,6 +118,7 @@ export class Shard implements ShardApi {
       directory: NodeTenantDirectory
       gateway: TenantGateway
       ownership: Ownership
+      images: ImageFolder
     },
   ) {
     this.#settings = settings
@@ -125,6 +127,7 @@ export class Shard implements ShardApi {
     this.#directory = parts.directory
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
+    this.#images = parts.images
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
@@ -132,6 +135,12 @@ export class Shard implements ShardApi {
     const ownership = new Ownership({ index, shardCount: config.shards, moved })
     const { clock, log, random, prepared } = dependencies
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
+    const images = new ImageFolder({
+      path: imagesPath(dataPath),
+      bytesMax: Math.floor(config.imageDiskBytes / config.shards),
+      owns: (tenant) => ownership.owns(tenant),
+      log,
+    })
     const stores = new StoreFactory({
       dataPath,
       tenantsPath,
@@ -139,12 +148,7 @@ export class Shard implements ShardApi {
       engine,
       retentionMs: config.retentionMs,
       createMissing: config.createOnConnect,
-      images: new ImageFolder({
-        path: imagesPath(dataPath),
-        bytesMax: Math.floor(config.imageDiskBytes / config.shards),
-        owns: (tenant) => ownership.owns(tenant),
-        log,
-      }),
+      images,
     })
     const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
     const pool = new Pool({
@@ -174,7 +178,7 @@ export class Shard implements ShardApi {
       ownership,
       ...(credentials ? { credentials } : {}),
     })
-    return new Shard(settings, dependencies, { pool, directory, gateway, ownership })
+    return new Shard(settings, dependencies, { pool, directory, gateway, ownership, images })
   }
 
   /** Serves one client. The caller passes on what its link receives. */
@@ -292,7 +296,10 @@ export class Shard implements ShardApi {
   }
 
   async accept(tenant: string): Promise<void> {
-    this.#ownership.accept(parseTenantName(tenant))
+    const name = parseTenantName(tenant)
+    if (this.#ownership.owns(name)) return
+    this.#images.accept(name)
+    this.#ownership.accept(name)
   }
 
   async activity(): Promise<ShardActivity> {
