@@ -185,6 +185,19 @@ test('an image that is older than a wake is not brought back', async () => {
   assert.equal(bench.pool.statistics().images.sessionsLost, lostBefore)
 })
 
+test('nor one that is older than a wake after which the tenant sleeps again', async () => {
+  const bench = await regular()
+  const { held } = Object.assign(bench.disk, { held: Promise.withResolvers<void>() })
+  await bench.pass(HOUR_MS - 80_000)
+  await bench.visit('acme')
+  await bench.crowd()
+  assert.ok(bench.disk.images.has('acme'))
+  held.resolve()
+  bench.disk.held = undefined
+  await bench.pass(1_000)
+  assert.equal(bench.phase('acme'), 'cold', 'unknown to the pool, as who sleeps is')
+})
+
 test('a tenant that moves to another pool meanwhile is not brought back', async () => {
   const bench = await regular()
   const { warmed } = bench.pool.statistics().keepWarm
