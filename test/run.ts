@@ -19,6 +19,7 @@ const PARTS: Readonly<Record<string, Part>> = {
       'src/**/*.test.ts',
       'test/*.test.ts',
       'test/conformance/*.test.ts',
+      'test/simulation/*.test.ts',
       'bench/**/*.test.ts',
     ],
     flags: ['--test-isolation=none'],

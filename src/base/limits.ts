@@ -123,6 +123,15 @@ export const LIMITS = {
   imageCacheBytes: 536_870_912, // 512 MiB
   /** Images of one server on disk. Beyond: the oldest are removed, their tenants boot. */
   imageDiskBytes: 4_294_967_296, // 4 GiB
+  /**
+   * Tenants of one shard whose rhythm is learned, to be warmed before they are asked for. Beyond:
+   * the one that was not asked for longest is forgotten.
+   */
+  keepWarmTenantsMax: 10_000,
+  /** Pause of a shard between two tenants that it warms, of which each takes it a millisecond. */
+  keepWarmPauseMs: 100,
+  /** Tenants of one server that are pinned. Beyond: 53400 for the next. */
+  pinnedTenantsMax: 1_000,
   /** Pages dirtied since the last commit. Beyond: they are committed even inside a transaction. */
   dirtyBytesMax: 33_554_432, // 32 MiB
   /** Temporary files of one awake tenant, kept in memory. Beyond: 53100 for the statement. */

@@ -71,6 +71,8 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
     },
     napTenant: async (name) => ask('POST', path(name, 'nap')),
     wakeTenant: async (name) => ask('POST', path(name, 'wake')),
+    pinTenant: async (name) => ask('POST', path(name, 'pin')),
+    unpinTenant: async (name) => ask('POST', path(name, 'unpin')),
     [Symbol.asyncDispose]: async () => {},
   }
 }

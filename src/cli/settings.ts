@@ -10,6 +10,7 @@ import type { Terminal } from './terminal.ts'
 const SWITCHES: ReadonlySet<keyof Config> = new Set([
   'createOnConnect',
   'insecure',
+  'keepWarm',
   'rebalance',
   'verifySwaps',
 ])

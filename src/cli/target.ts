@@ -48,6 +48,8 @@ export interface TenantServer extends AsyncDisposable {
   deleteTenant(name: string): Promise<void>
   napTenant(name: string): Promise<Facts>
   wakeTenant(name: string): Promise<Facts>
+  pinTenant(name: string): Promise<Facts>
+  unpinTenant(name: string): Promise<Facts>
 }
 
 /** Adds the options that name a target. */
@@ -109,6 +111,8 @@ function ofBackend(backend: Backend): TenantServer {
     deleteTenant: (name) => control.deleteTenant(name),
     napTenant: (name) => control.napTenant(name),
     wakeTenant: (name) => control.wakeTenant(name),
+    pinTenant: (name) => control.pinTenant(name),
+    unpinTenant: (name) => control.unpinTenant(name),
     [Symbol.asyncDispose]: () => backend.drain(),
   }
 }

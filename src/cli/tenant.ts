@@ -1,5 +1,6 @@
 /**
- * `pgnap tenant create|list|show|delete|nap|wake`: tenants of a running server or of a data folder.
+ * `pgnap tenant create|list|show|delete|nap|wake|pin|unpin`: tenants of a running server or of a
+ * data folder.
  */
 import type { Command } from 'commander'
 import { LIMITS } from '../base/limits.ts'
@@ -50,13 +51,23 @@ const ONE_TENANT_VERBS: readonly OneTenantVerb[] = [
     description: 'load a tenant before it is asked for',
     run: (target, tenant) => target.wakeTenant(tenant),
   },
+  {
+    name: 'pin',
+    description: 'keep its image in memory, so that it never wakes from disk',
+    run: (target, tenant) => target.pinTenant(tenant),
+  },
+  {
+    name: 'unpin',
+    description: 'let its image leave memory as others do',
+    run: (target, tenant) => target.unpinTenant(tenant),
+  },
 ]
 
 /** Adds the verb. */
 export function addTenant(program: Command, terminal: Terminal): void {
   const tenant = program
     .command('tenant')
-    .description('create, list, show, delete, nap and wake tenants')
+    .description('create, list, show, delete, nap, wake, pin and unpin tenants')
     .addHelpText('after', EXAMPLES)
   for (const verb of ONE_TENANT_VERBS) addOneTenantVerb(tenant, verb, terminal)
   const list = addTarget(

@@ -54,6 +54,8 @@ export interface TenantFacts {
   /** Index of the shard that owns it. */
   readonly shard: number
   readonly clients: number
+  /** Its image is kept in memory, whether it is used or not. */
+  readonly pinned: boolean
   /** Bytes of its store on disk. */
   readonly storeBytes: number
   /** When its store was made, in milliseconds since 1970. */
@@ -109,6 +111,17 @@ export interface PoolFacts {
     /** Since the start: went to disk, or was dropped, for want of room. */
     readonly toDisk: number
     readonly dropped: number
+  }
+  /** Tenants that were brought back into memory before they were asked for. */
+  readonly keepWarm: {
+    /** Tenants whose rhythm is known, and those that are pinned. */
+    readonly known: number
+    readonly pinned: number
+    /** Since the start: brought back; of those asked for in time, and not in time; not possible. */
+    readonly warmed: number
+    readonly hits: number
+    readonly wasted: number
+    readonly failed: number
   }
   /** Requests that had to wait, for another client or for a slot. */
   readonly waits: number
@@ -181,6 +194,7 @@ export interface TenantActivity {
   readonly name: string
   readonly state: TenantState
   readonly shard: number
+  readonly pinned: boolean
   /** Who has its backend: a client, the pool for upkeep, nobody. */
   readonly use: 'client' | 'upkeep' | 'nobody'
   readonly clients: number
@@ -240,6 +254,9 @@ export interface Control {
   napTenant(tenant: string): Promise<TenantFacts>
   /** Loads a tenant before it is asked for. */
   wakeTenant(tenant: string): Promise<TenantFacts>
+  /** Keeps a tenant's image in memory from now on. PINS_EXHAUSTED beyond pinnedTenantsMax. */
+  pinTenant(tenant: string): Promise<TenantFacts>
+  unpinTenant(tenant: string): Promise<TenantFacts>
   pool(): Promise<PoolFacts>
   /** The same of each shard, in their order. */
   pools(): Promise<PoolFacts[]>

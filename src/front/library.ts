@@ -89,6 +89,9 @@ export interface Tenants {
   nap(name: string): Promise<TenantFacts>
   /** Loads a tenant before it is asked for. */
   wake(name: string): Promise<TenantFacts>
+  /** Keeps its image in memory from now on. PINS_EXHAUSTED beyond pinnedTenantsMax. */
+  pin(name: string): Promise<TenantFacts>
+  unpin(name: string): Promise<TenantFacts>
 }
 
 export interface Pgnap extends AsyncDisposable {
@@ -123,6 +126,8 @@ export function createPgnap(control: Control, close: () => Promise<void>): Pgnap
       delete: async (name) => open().deleteTenant(name),
       nap: async (name) => open().napTenant(name),
       wake: async (name) => open().wakeTenant(name),
+      pin: async (name) => open().pinTenant(name),
+      unpin: async (name) => open().unpinTenant(name),
     },
     pool: async () => open().pool(),
     close: closeOnce,

@@ -24,6 +24,8 @@ export interface ImageShelfOptions {
   /** Where images go that are not wanted for a while. */
   readonly images: ImageStore | undefined
   readonly upkeep: Upkeep
+  /** Whose image is to stay in memory while that is not crowded. Default: nobody's. */
+  readonly isPinned?: (tenant: TenantName) => boolean
   readonly clock: Clock
   readonly log: Log
   /** The image of a tenant is on disk now, and no longer here. */
@@ -64,6 +66,10 @@ export class ImageShelf {
   /** Bytes of memory that images and open stores take. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  get bytesMax(): number {
+    return this.#options.bytesMax
   }
 
   get count(): number {
@@ -182,7 +188,7 @@ export class ImageShelf {
     const { bytesMax } = this.#options
     for (const tenant of this.#tenants.keys()) {
       if (this.#bytes - this.#leavingBytes <= bytesMax) break
-      if (this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
+      if (!this.#isSpared(tenant) && this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
     }
     // An image that is dropped while it is being written is still of use once it is on disk.
     for (const tenant of this.#tenants.keys()) {
@@ -193,6 +199,11 @@ export class ImageShelf {
       if (this.#bytes <= bytesMax * SESSION_SLACK) return
       this.#dropForRoom(tenant)
     }
+  }
+
+  /** Others leave first; where there are too many pinned ones, they leave as well. */
+  #isSpared({ entry }: LiveTenant): boolean {
+    return !this.crowded && this.#options.isPinned?.(entry.name) === true
   }
 
   #mayLeave(tenant: LiveTenant): boolean {

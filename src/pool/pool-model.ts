@@ -34,7 +34,7 @@ export type WakeTier = 'napping' | 'asleep' | 'cold' | 'new'
 export type ClientPhase = 'idle' | 'waiting' | 'running' | 'holding' | 'lost' | 'gone'
 
 /** Why a tenant left its slot. */
-export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'drain'
+export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'warmed' | 'drain'
 
 /** Who may use a tenant's backend now. The pool itself takes it for upkeep and for cleaning up. */
 export type Holder = ClientEntry | 'maintenance' | 'cleaning'
@@ -128,7 +128,16 @@ export type PoolEvent =
     }
   | { readonly type: 'evictionRefused'; readonly tenant: TenantEntry }
   | { readonly type: 'imageMoved'; readonly tenant: TenantEntry; readonly to: RestingPhase }
-  | { readonly type: 'napRequested'; readonly tenant: TenantEntry }
+  /** An image of a resting tenant is in memory now. */
+  | { readonly type: 'imageRead'; readonly tenant: TenantEntry }
+  /** Load a tenant that nobody has asked for, into a slot that nobody wants (`slotToWarmIn`). */
+  | { readonly type: 'warmRequested'; readonly tenant: TenantEntry; readonly slot: SlotEntry }
+  | {
+      readonly type: 'napRequested'
+      readonly tenant: TenantEntry
+      /** Default: `requested`. */
+      readonly reason?: EvictionReason
+    }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
   | { readonly type: 'slotFailed'; readonly error: unknown }
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
@@ -137,19 +146,15 @@ export type PoolEvent =
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
-/** The events that move a tenant in or out of a slot. */
-export type TenantMove = Extract<
-  PoolEvent,
-  {
-    type:
-      | 'bootFinished'
-      | 'bootFailed'
-      | 'evicted'
-      | 'evictionRefused'
-      | 'imageMoved'
-      | 'napRequested'
-  }
+/** The events that move a tenant in or out of a slot, or of memory. */
+export type TenantMove = Exclude<
+  Extract<PoolEvent, { tenant: TenantEntry }>,
+  { type: 'cleanedUp' | 'maintained' }
 >
+
+export function isTenantMove(event: PoolEvent): event is TenantMove {
+  return 'tenant' in event && event.type !== 'cleanedUp' && event.type !== 'maintained'
+}
 
 /** How a batch left the backend. */
 export interface BatchResult {

@@ -12,6 +12,8 @@ export interface PoolOptions {
   readonly log: Log
   /** Bytes of images in memory. Default: `LIMITS.imageCacheBytes`, which is meant for a server. */
   readonly imageCacheBytes?: number
+  /** Whether tenants with a rhythm are warmed before they are asked for. Default: true. */
+  readonly keepWarm?: boolean
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
   /** Instead of the defaults in `LIMITS`. */

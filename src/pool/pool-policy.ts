@@ -77,6 +77,17 @@ export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): bo
   return spare || view.pressure >= PRESSURE_PER_SLOT * view.slots.size
 }
 
+/** Whether nobody has been in the middle of anything for a while. */
+export function isQuiet(view: PoolView, nowMs: number): boolean {
+  return view.waitingByAge.size === 0 && !view.creating && nowMs >= quietAtMs(view)
+}
+
+/** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
+export function slotToWarmIn(view: PoolView): SlotEntry | undefined {
+  if (view.slotQueue.size > 0 || view.drainDeadlineMs !== undefined) return undefined
+  return [...view.slots].find(({ tenant }) => !tenant)
+}
+
 /** When everybody will have rested for a while, if nobody does anything until then. */
 function quietAtMs(view: PoolView): number {
   let lastMs = Number.NEGATIVE_INFINITY

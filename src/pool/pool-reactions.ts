@@ -15,6 +15,8 @@ export type TenantEventType =
   | 'evicted'
   | 'evictionRefused'
   | 'imageMoved'
+  | 'imageRead'
+  | 'warmRequested'
   | 'napRequested'
   | 'slotLost'
 
@@ -33,6 +35,7 @@ export type Reaction =
   | 'fail'
   | 'nap'
   | 'move'
+  | 'warm'
   | 'ignore'
   | 'never'
 
@@ -47,6 +50,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'never',
       evictionRefused: 'never',
       imageMoved: 'ignore',
+      imageRead: 'move',
+      warmRequested: 'warm',
       napRequested: 'ignore',
       slotLost: 'never',
     },
@@ -58,6 +63,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'never',
       evictionRefused: 'never',
       imageMoved: 'ignore',
+      imageRead: 'never',
+      warmRequested: 'ignore',
       napRequested: 'ignore',
       slotLost: 'rest',
     },
@@ -69,6 +76,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'never',
       evictionRefused: 'never',
       imageMoved: 'ignore',
+      imageRead: 'never',
+      warmRequested: 'ignore',
       napRequested: 'nap',
       slotLost: 'rest',
     },
@@ -80,6 +89,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'rest',
       evictionRefused: 'stay',
       imageMoved: 'never',
+      imageRead: 'never',
+      warmRequested: 'ignore',
       napRequested: 'ignore',
       slotLost: 'rest',
     },
@@ -91,6 +102,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'never',
       evictionRefused: 'never',
       imageMoved: 'move',
+      imageRead: 'never',
+      warmRequested: 'ignore',
       napRequested: 'ignore',
       slotLost: 'never',
     },
@@ -102,6 +115,8 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       evicted: 'never',
       evictionRefused: 'never',
       imageMoved: 'move',
+      imageRead: 'move',
+      warmRequested: 'warm',
       napRequested: 'ignore',
       slotLost: 'never',
     },

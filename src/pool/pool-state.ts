@@ -46,7 +46,7 @@ import type {
   SlotEntry,
   TenantMove,
 } from './pool-model.ts'
-import { ClientEntry, TenantEntry } from './pool-model.ts'
+import { ClientEntry, isTenantMove, TenantEntry } from './pool-model.ts'
 import {
   canLeave,
   first,
@@ -115,6 +115,7 @@ export class PoolState {
   }
 
   #take(event: PoolEvent, nowMs: number): void {
+    if (isTenantMove(event)) return this.#moveTenant(event, nowMs)
     switch (event.type) {
       case 'clientArrived':
         return this.turns.arrive(event.client.tenant)
@@ -141,17 +142,10 @@ export class PoolState {
         return this.#slotLost(event.slot, event.error)
       case 'tick':
         return this.#tick(nowMs)
-      case 'turn':
-        return this.#goOn(this.turns.next(this.slots, nowMs), nowMs)
       case 'drainRequested':
         return this.#drain(event.deadlineMs)
-      case 'bootFinished':
-      case 'bootFailed':
-      case 'evicted':
-      case 'evictionRefused':
-      case 'imageMoved':
-      case 'napRequested':
-        return this.#moveTenant(event, nowMs)
+      case 'turn':
+        return this.#goOn(this.turns.next(this.slots, nowMs), nowMs)
     }
   }
 
@@ -379,8 +373,13 @@ export class PoolState {
       case 'imageMoved':
         assert(event.to === 'cold' || !tenant.holder, 'an open transaction stays in memory')
         return this.#rest(tenant, event.to)
+      case 'imageRead':
+        tenant.lastUsedMs = nowMs
+        return this.#rest(tenant, 'napping')
+      case 'warmRequested':
+        return this.#boot(tenant, event.slot)
       case 'napRequested':
-        if (canLeave(tenant)) this.#evict(tenant, 'requested')
+        if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested')
     }
   }
 

@@ -7,6 +7,7 @@ import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
 import { BusyMeter } from './busy-meter.ts'
 import { type LiveTenant, wasWokenSince } from './pool-client.ts'
+import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
 
@@ -33,6 +34,7 @@ export class PoolCounters {
     fairness: 0,
     idle: 0,
     requested: 0,
+    warmed: 0,
     drain: 0,
   }
   readonly wakes: Record<WakeTier, Histogram> = {
@@ -106,6 +108,7 @@ export interface PoolStatistics {
   readonly evictions: Readonly<Record<EvictionReason, number>>
   /** Images of napping tenants in memory, the stores that they keep open included. */
   readonly images: ImageStatistics
+  readonly keepWarm: KeepWarmStatistics
   readonly wakes: Readonly<Record<WakeTier, HistogramData>>
   readonly leave: HistogramData
   readonly wait: HistogramData
@@ -125,7 +128,11 @@ export interface ImageStatistics {
 export function poolStatistics(
   state: PoolState,
   counters: PoolCounters,
-  held: { readonly memoryBytes: number; readonly images: Pick<ImageStatistics, 'count' | 'bytes'> },
+  held: {
+    readonly memoryBytes: number
+    readonly images: Pick<ImageStatistics, 'count' | 'bytes'>
+    readonly keepWarm: Pick<KeepWarm, 'statistics'>
+  },
 ): PoolStatistics {
   const phases = { cold: 0, waking: 0, awake: 0, draining: 0, napping: 0, asleep: 0 }
   let connected = 0
@@ -162,6 +169,7 @@ export function poolStatistics(
       moved: { ...counters.imagesMoved },
       sessionsLost: counters.sessionsLost,
     },
+    keepWarm: held.keepWarm.statistics(),
     wakes: {
       napping: wakes.napping.toData(),
       asleep: wakes.asleep.toData(),

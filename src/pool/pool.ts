@@ -23,7 +23,9 @@ import { SYNC } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
-import { LiveClient, newLiveTenant, noteWait, resetTimings } from './pool-client.ts'
+import { KeepWarm } from './keep-warm.ts'
+import { LiveTenants } from './live-tenants.ts'
+import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { acquire, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
@@ -34,7 +36,6 @@ import type {
   PoolEvent,
   RestingPhase,
   SlotEntry,
-  TenantEntry,
   TenantPhase,
 } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
@@ -61,9 +62,10 @@ export class Pool implements ClientHost {
   readonly #upkeep: Upkeep
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
+  readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
   readonly resting: RestingTenants
-  readonly #tenants = new Map<TenantName, LiveTenant>()
+  readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
   readonly #waiting = new Map<ClientEntry, LiveClient>()
   /** One object for all batches: the state machine reads it and does not keep it. */
@@ -85,12 +87,19 @@ export class Pool implements ClientHost {
       ...tools,
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
+      isPinned: (tenant) => this.keepWarm.isPinned(tenant),
       onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
     })
-    const parts = { ...tools, shelf: this.#shelf }
+    const parts = { ...tools, shelf: this.#shelf, tenants: this.#tenants }
     this.#mover = new TenantMover(parts)
-    this.resting = new RestingTenants({ ...parts, pool: this, tenants: this.#tenants })
+    this.resting = new RestingTenants({ ...parts, pool: this })
+    this.keepWarm = new KeepWarm({
+      ...parts,
+      state: this.#state,
+      learns: options.keepWarm ?? true,
+      event: (event) => this.#event(event),
+    })
     this.#event({ type: 'tick' })
   }
 
@@ -162,11 +171,12 @@ export class Pool implements ClientHost {
       this.#event({ type: 'imageMoved', tenant: live.entry, to: 'cold' })
     }
     this.#mover.forget(tenant)
+    this.keepWarm.forget(tenant)
   }
 
   statistics(): PoolStatistics {
-    const { memoryBytes } = this.#slots
-    return poolStatistics(this.#state, this.#counters, { memoryBytes, images: this.#shelf })
+    const held = { memoryBytes: this.#slots.memoryBytes, images: this.#shelf }
+    return poolStatistics(this.#state, this.#counters, { ...held, keepWarm: this.keepWarm })
   }
 
   overview(): PoolOverview {
@@ -325,13 +335,13 @@ export class Pool implements ClientHost {
       case 'maintain':
         return this.#maintain(this.#live(effect.tenant.name))
       case 'dropImage':
-        return this.#ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
+        return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
         return this.#setTimer(effect.atMs)
       case 'awaitTurn':
         return this.#clock.nextTurn(() => this.#event({ type: 'turn' }))
       case 'forget':
-        return this.#ifKnown(effect.tenant, ({ entry }) => this.#tenants.delete(entry.name))
+        return this.#tenants.forget(effect.tenant)
       case 'drained':
         this.#timer?.cancel()
         return this.#drained.resolve(this.#shelf.close())
@@ -391,21 +401,11 @@ export class Pool implements ClientHost {
   // Tenants
 
   #live(name: TenantName): LiveTenant {
-    const entry = this.#state.tenant(name)
-    const known = this.#tenants.get(name)
-    if (known?.entry === entry) return known
-    const live = newLiveTenant(entry)
-    this.#tenants.set(name, live)
-    return live
-  }
-
-  /** Another tenant may have the name by now. */
-  #ifKnown(entry: TenantEntry, use: (tenant: LiveTenant) => void): void {
-    const known = this.#tenants.get(entry.name)
-    if (known?.entry === entry) use(known)
+    return this.#tenants.of(this.#state.tenant(name))
   }
 
   async #boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
+    this.keepWarm.waking(tenant)
     const startMs = this.#clock.monotonicMs()
     let slotUsable = true
     try {
@@ -470,6 +470,7 @@ export class Pool implements ClientHost {
 
   #imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
     this.#counters.imagesMoved[to]++
+    this.keepWarm.left(tenant.entry.name)
     if (to === 'cold') this.#sessionsLost(tenant)
     this.#event({ type: 'imageMoved', tenant: tenant.entry, to })
   }

@@ -27,7 +27,7 @@ export interface PoolLoad {
 }
 
 export interface RestingTenantsOptions {
-  readonly pool: Pick<Pool, 'clientCountOf' | 'nap' | 'phaseOf'>
+  readonly pool: Pick<Pool, 'clientCountOf' | 'keepWarm' | 'nap' | 'phaseOf'>
   readonly tenants: ReadonlyMap<TenantName, LiveTenant>
   readonly counters: Pick<PoolCounters, 'busy'>
   readonly shelf: ImageShelf
@@ -60,6 +60,7 @@ export class RestingTenants {
   async release(tenant: TenantName): Promise<boolean> {
     const { pool, tenants, shelf, upkeep, source } = this.#options
     if (pool.clientCountOf(tenant) > 0) return false
+    pool.keepWarm.moves(tenant)
     try {
       pool.nap(tenant)
     } catch (error) {

@@ -41,6 +41,10 @@ export interface TenantSource {
    * clients are told.
    */
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant>
+  /** Whether there is such a tenant; `open` may make one. Default: all exist. Does not throw. */
+  exists?(tenant: TenantName): boolean
+  /** Whether a tenant is this pool's to wake now. Default: all are. Does not throw. */
+  owns?(tenant: TenantName): boolean
   /** Where images may be kept that memory has no room for. */
   readonly images?: ImageStore
 }
@@ -75,6 +79,11 @@ export interface ImageStore {
    * not be removed. Does not throw.
    */
   take(tenant: TenantName): StoredImage | undefined
+  /**
+   * What {@link take} would hand out, without taking it or holding anybody up. It is out of
+   * date as soon as the tenant wakes or moves. Does not reject.
+   */
+  readAhead?(tenant: TenantName): Promise<StoredImage | undefined>
   /**
    * Writes without holding anybody up. False: the image is not kept, for want of room or because
    * the tenant was taken or removed meanwhile. Rejects with STORE_IO.

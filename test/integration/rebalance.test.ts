@@ -19,6 +19,7 @@ import { createHandover } from '../../src/host/node/handover/handover.ts'
 import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
 import { startThread } from '../../src/host/node/shard/shard-thread.ts'
 import { ShardedControl } from '../../src/host/node/sharded-control.ts'
+import { PinFile } from '../../src/host/node/pin-file.ts'
 import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
 import { keepTemplate } from '../../src/host/node/templates.ts'
 import { listenForWire } from '../../src/host/node/wire-listener.ts'
@@ -323,7 +324,7 @@ async function startShards(victimIndex: ShardIndex = HOME): Promise<Shards> {
   return {
     port: listener.address.port,
     shards,
-    control: new ShardedControl(shards, new TenantFolder(tenantsPath)),
+    control: new ShardedControl(shards, new TenantFolder(tenantsPath), new PinFile(folder.path)),
     victim,
     [Symbol.asyncDispose]: async () => {
       listener.close()

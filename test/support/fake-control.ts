@@ -29,6 +29,7 @@ const POOL: PoolFacts = {
   hitRate: 1,
   requests: 0,
   images: { count: 0, bytes: 0, toDisk: 0, dropped: 0 },
+  keepWarm: { known: 0, pinned: 0, warmed: 0, hits: 0, wasted: 0, failed: 0 },
   waits: 0,
   rejections: 0,
   bootFailures: 0,
@@ -61,6 +62,7 @@ export function resultOf(
 export class FakeControl implements Control {
   readonly asked: { tenant: string; statement: Statement; signal: AbortSignal | undefined }[] = []
   readonly names: Set<string> = new Set()
+  readonly pinned: Set<string> = new Set()
   /** Of `names`, those that are deleted while they are being listed. */
   readonly leaving: Set<string> = new Set()
   isReady = true
@@ -95,7 +97,8 @@ export class FakeControl implements Control {
 
   async showTenant(name: string): Promise<TenantFacts> {
     if (!this.names.has(name)) throw new PgnapError('TENANT_UNKNOWN', `no tenant ${name}`)
-    return { name, state: 'cold', shard: 0, clients: 0, storeBytes: 1, createdMs: 1 }
+    const pinned = this.pinned.has(name)
+    return { name, state: 'cold', shard: 0, clients: 0, pinned, storeBytes: 1, createdMs: 1 }
   }
 
   async deleteTenant(name: string): Promise<void> {
@@ -109,6 +112,17 @@ export class FakeControl implements Control {
 
   async wakeTenant(name: string): Promise<TenantFacts> {
     return { ...(await this.showTenant(name)), state: 'awake' }
+  }
+
+  async pinTenant(name: string): Promise<TenantFacts> {
+    await this.showTenant(name)
+    this.pinned.add(name)
+    return this.showTenant(name)
+  }
+
+  async unpinTenant(name: string): Promise<TenantFacts> {
+    this.pinned.delete(name)
+    return this.showTenant(name)
   }
 
   async pool(): Promise<PoolFacts> {

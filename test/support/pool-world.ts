@@ -16,6 +16,7 @@ import {
 } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
+import { movesByOthers } from './pool-moves.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
 export interface Config {
@@ -248,10 +249,7 @@ export class World {
     if (this.turnAwaited) actions.push({ name: 'turn', run: () => this.turn() })
     if (!this.#rough) return actions
     for (const tenant of this.state.tenants.values()) {
-      if (tenant.phase === 'awake') {
-        const run = (): void => this.event({ type: 'napRequested', tenant })
-        actions.push({ name: `nap ${tenant.name}`, run })
-      }
+      actions.push(...movesByOthers(this, tenant))
       if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
       const drop = (): void => {
         this.#endLife(tenant)

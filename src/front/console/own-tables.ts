@@ -26,6 +26,7 @@ const TENANT_COLUMNS = [
   column<TenantRow>('longest_wait_ms', 'float8', ({ longestWaitMs }) => rounded(longestWaitMs)),
   column<TenantRow>('store_bytes', 'int8', ({ storeBytes = null }) => storeBytes),
   column<TenantRow>('created', 'text', ({ createdMs = 0 }) => timeText(createdMs)),
+  column<TenantRow>('pinned', 'text', ({ pinned }) => (pinned ? 'yes' : 'no')),
 ]
 
 /** A page has a limit because each of its rows looks at a file. */

@@ -55,6 +55,12 @@ function addTenantRoutes(routes: Hono, control: Control): void {
   routes.post('/tenants/:name/wake', async (context) =>
     jsonAnswer(context, await control.wakeTenant(context.req.param('name'))),
   )
+  routes.post('/tenants/:name/pin', async (context) =>
+    jsonAnswer(context, await control.pinTenant(context.req.param('name'))),
+  )
+  routes.post('/tenants/:name/unpin', async (context) =>
+    jsonAnswer(context, await control.unpinTenant(context.req.param('name'))),
+  )
 }
 
 function addQueryRoute(routes: Hono, control: Control): void {

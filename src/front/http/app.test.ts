@@ -205,6 +205,13 @@ suite('http: /v1', () => {
     const woken = await app.request('/v1/tenants/acme/wake', { method: 'POST' })
     assert.equal((await json(woken))['state'], 'awake')
     assert.equal((await app.request('/v1/tenants/acme/nap', { method: 'POST' })).status, 200)
+    for (const [verb, pinned] of [
+      ['pin', true],
+      ['unpin', false],
+    ] as const) {
+      const answer = await app.request(`/v1/tenants/acme/${verb}`, { method: 'POST' })
+      assert.equal((await json(answer))['pinned'], pinned)
+    }
     assert.equal((await app.request('/v1/tenants/acme', { method: 'DELETE' })).status, 204)
     assert.deepEqual(await codeOf(await app.request('/v1/tenants/acme')), [404, 'TENANT_UNKNOWN'])
   })

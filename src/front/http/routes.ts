@@ -15,6 +15,8 @@ export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/tenants/:name/query': ['POST'],
   '/v1/tenants/:name/nap': ['POST'],
   '/v1/tenants/:name/wake': ['POST'],
+  '/v1/tenants/:name/pin': ['POST'],
+  '/v1/tenants/:name/unpin': ['POST'],
   '/v1/pool': ['GET'],
   '/healthz': ['GET'],
   '/readyz': ['GET'],

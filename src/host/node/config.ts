@@ -29,6 +29,8 @@ export interface Config {
   readonly imageCacheBytes: number
   /** Memory images on disk, in bytes; 0 keeps none. */
   readonly imageDiskBytes: number
+  /** Warm tenants that come regularly before they are asked for. */
+  readonly keepWarm: boolean
   /** Compare a slot's whole memory with the base whenever a tenant has left it. */
   readonly verifySwaps: boolean
   /** Whether tenants move from a busy shard to an idle one. */
@@ -72,6 +74,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   napAfterMs: setting('nap-after', 'idle time after which a tenant naps, such as 10s'),
   imageCacheBytes: setting('image-cache', 'memory for images of napping tenants, such as 512MB'),
   imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
+  keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
@@ -144,6 +147,7 @@ const schema = v.strictObject({
   napAfterMs: v.optional(quantity(DURATION_MS, 10, DAY_MS), LIMITS.napAfterMs),
   imageCacheBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 40), LIMITS.imageCacheBytes),
   imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
+  keepWarm: v.optional(yesOrNo, true),
   verifySwaps: v.optional(yesOrNo, false),
   rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),

@@ -13,10 +13,10 @@
  */
 import { hash } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { constants, zstdCompress, zstdDecompressSync } from 'node:zlib'
+import { constants, zstdCompress, zstdDecompress, zstdDecompressSync } from 'node:zlib'
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
@@ -49,6 +49,7 @@ type Header = Omit<StoredImage, 'image'> & {
 }
 
 const compress = promisify(zstdCompress)
+const decompress = promisify(zstdDecompress)
 const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
 export class ImageFolder implements ImageStore {
@@ -79,6 +80,19 @@ export class ImageFolder implements ImageStore {
       return parse(bytes)
     } catch (error) {
       this.#options.log.warn('an image is damaged and removed', { tenant, error })
+      return undefined
+    }
+  }
+
+  /** Reads and unpacks in other threads; only the hash is made in this one. */
+  async readAhead(tenant: TenantName): Promise<StoredImage | undefined> {
+    try {
+      const packed = split(await readFile(this.#pathOf(tenant)))
+      return imageOf(packed, await decompress(packed.delta, packed.options))
+    } catch (error) {
+      // Whoever needs it will say what is wrong; meanwhile it may have been written anew.
+      if (!isMissing(error))
+        this.#options.log.debug('an image is not read ahead', { tenant, error })
       return undefined
     }
   }
@@ -231,6 +245,18 @@ async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {
 
 /** Throws whatever is wrong with it. */
 function parse(bytes: Uint8Array): StoredImage {
+  const packed = split(bytes)
+  return imageOf(packed, zstdDecompressSync(packed.delta, packed.options))
+}
+
+interface PackedImage {
+  readonly header: Header
+  readonly delta: Uint8Array
+  readonly options: { readonly maxOutputLength: number }
+}
+
+/** Checks a file as a whole, and takes it apart. */
+function split(bytes: Uint8Array): PackedImage {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < HEADER_AT || fromUtf8(bytes.subarray(0, 8)) !== MAGIC) throw damaged('magic')
   if (view.getUint32(8, true) !== FORMAT_VERSION) throw damaged('format')
@@ -238,10 +264,13 @@ function parse(bytes: Uint8Array): StoredImage {
   if (!expected.equals(hash('sha256', bytes.subarray(HEADER_AT), 'buffer'))) throw damaged('hash')
   const deltaAt = HEADER_AT + view.getUint32(12, true)
   const header = JSON.parse(fromUtf8(bytes.subarray(HEADER_AT, deltaAt))) as Header
-  const { delta, image, ...rest } = header
   // Node refuses to be told that nothing will come out.
-  const maxOutputLength = Math.max(1, delta.length)
-  const unpacked = zstdDecompressSync(bytes.subarray(deltaAt), { maxOutputLength })
+  const options = { maxOutputLength: Math.max(1, header.delta.length) }
+  return { header, delta: bytes.subarray(deltaAt), options }
+}
+
+function imageOf({ header }: PackedImage, unpacked: Uint8Array): StoredImage {
+  const { delta, image, ...rest } = header
   if (unpacked.length !== delta.length) throw damaged('length')
   return {
     ...rest,

@@ -13,6 +13,7 @@ import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
+import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
 import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
@@ -146,6 +147,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
+  const pins = openPins(folder)
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
@@ -163,7 +165,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     queryWaitMs: config.queryWaitMs,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath))
+  const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath), pins)
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()
@@ -212,6 +214,16 @@ async function loadCredentials(config: Config): Promise<Credentials | undefined>
   if (config.auth === 'trust') return undefined
   const { readCredentials } = await import('./read-credentials.ts')
   return readCredentials(config, systemRandom)
+}
+
+/** A folder whose list of pins cannot be read is let go of. */
+function openPins(folder: DataFolder): PinFile {
+  try {
+    return new PinFile(folder.path)
+  } catch (error) {
+    folder[Symbol.dispose]()
+    throw error
+  }
 }
 
 function settingsOf(config: Config, folder: DataFolder, engine: EngineParts): ShardSettings {

@@ -23,6 +23,7 @@ import type {
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import type { PinFile } from './pin-file.ts'
 import type { TenantFolder } from './tenant-folder.ts'
 
 /** A phase of the pool as its users know it: leaving a slot is still being awake. */
@@ -38,9 +39,11 @@ const STATE_OF_PHASE = {
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
   readonly #folder: TenantFolder
+  readonly #pins: PinFile
   #draining = false
 
-  constructor(shards: ShardSet, folder: TenantFolder) {
+  constructor(shards: ShardSet, folder: TenantFolder, pins: PinFile) {
+    this.#pins = pins
     this.#shards = shards
     this.#folder = folder
   }
@@ -85,6 +88,7 @@ export class ShardedControl implements Control {
       state: states.get(name)?.state ?? 'cold',
       shard: this.#shards.indexOf(name),
       clients: states.get(name)?.clients ?? 0,
+      pinned: this.#pins.has(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }))
@@ -100,6 +104,7 @@ export class ShardedControl implements Control {
       state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
       shard: this.#shards.indexOf(name),
       clients: standing?.clients ?? 0,
+      pinned: this.#pins.has(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }
@@ -108,6 +113,27 @@ export class ShardedControl implements Control {
   async deleteTenant(tenant: string): Promise<void> {
     const name = this.#name(tenant)
     await this.#shards.call(name, (shard) => shard.deleteTenant(name))
+    if (this.#pins.has(name)) await this.#setPinned(name, false)
+  }
+
+  async pinTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#folder.facts(name)
+    await this.#setPinned(name, true)
+    return this.showTenant(name)
+  }
+
+  async unpinTenant(tenant: string): Promise<TenantFacts> {
+    const name = this.#name(tenant)
+    await this.#setPinned(name, false)
+    return this.showTenant(name)
+  }
+
+  /** All shards are told, since a tenant may move. One that is dead reads the list as it starts. */
+  async #setPinned(tenant: TenantName, pinned: boolean): Promise<void> {
+    if (pinned) this.#pins.add(tenant)
+    else this.#pins.delete(tenant)
+    await Promise.allSettled(this.#shards.map((shard) => shard.setPinned(tenant, pinned)))
   }
 
   async napTenant(tenant: string): Promise<TenantFacts> {
@@ -141,6 +167,7 @@ export class ShardedControl implements Control {
           ...tenant,
           shard,
           state: STATE_OF_PHASE[phase],
+          pinned: this.#pins.has(tenant.name),
         })),
       ),
       slots: shards.flatMap(({ slots }, shard) =>
@@ -235,6 +262,15 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
       bytes: sum((pool) => pool.images.bytes),
       toDisk: sum((pool) => pool.images.moved.asleep),
       dropped: sum((pool) => pool.images.moved.cold),
+    },
+    keepWarm: {
+      known: sum((pool) => pool.keepWarm.known),
+      // Every shard knows them all.
+      pinned: Math.max(0, ...pools.map((pool) => pool.keepWarm.pinned)),
+      warmed: sum((pool) => pool.keepWarm.warmed),
+      hits: sum((pool) => pool.keepWarm.hits),
+      wasted: sum((pool) => pool.keepWarm.wasted),
+      failed: sum((pool) => pool.keepWarm.failed),
     },
     waits: sum((pool) => pool.waits),
     rejections: sum((pool) => pool.rejections),

@@ -97,6 +97,10 @@ export class StoreFactory implements TenantSource {
     }
   }
 
+  exists(tenant: TenantName): boolean {
+    return existsSync(storePath(this.#tenantsPath, tenant))
+  }
+
   #createIfAllowed(tenant: TenantName, path: string): void {
     if (!this.#createMissing) {
       throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {

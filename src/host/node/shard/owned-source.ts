@@ -10,6 +10,8 @@ import type { Ownership } from '../../../router/ownership.ts'
 export function ownedSource(source: TenantSource, ownership: Ownership): TenantSource {
   return {
     ...(source.images ? { images: source.images } : {}),
+    owns: (tenant) => ownership.owns(tenant),
+    exists: (tenant) => source.exists?.(tenant) ?? true,
     open: (tenant) => {
       ownership.check(tenant)
       return source.open(tenant)

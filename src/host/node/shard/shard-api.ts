@@ -33,6 +33,8 @@ export interface ShardApi extends MoveParty {
   standings(tenants: readonly string[]): Promise<readonly TenantStanding[]>
   nap(tenant: string): Promise<void>
   wake(tenant: string): Promise<void>
+  /** Pinned: its image stays in memory, and is brought back if it is not there. */
+  setPinned(tenant: string, pinned: boolean): Promise<void>
   statistics(): Promise<PoolStatistics>
   activity(): Promise<ShardActivity>
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */

@@ -26,6 +26,7 @@ import type { Config } from '../config.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
+import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
@@ -155,6 +156,7 @@ export class Shard implements ShardApi {
       source: ownedSource(stores, ownership),
       clock,
       log,
+      keepWarm: config.keepWarm,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
@@ -165,6 +167,8 @@ export class Shard implements ShardApi {
         queryWaitMs: config.queryWaitMs,
       },
     })
+    // All of them: a tenant may move here. Only what this shard owns is warmed.
+    for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
     const credentials = await readCredentials(config, random)
     const gateway = new TenantGateway({
       pool,
@@ -259,6 +263,12 @@ export class Shard implements ShardApi {
 
   async wake(tenant: string): Promise<void> {
     await this.#pool.wake(await this.#existing(tenant))
+  }
+
+  async setPinned(tenant: string, pinned: boolean): Promise<void> {
+    const name = parseTenantName(tenant)
+    if (pinned) this.#pool.keepWarm.pin(name)
+    else this.#pool.keepWarm.unpin(name)
   }
 
   async statistics(): Promise<PoolStatistics> {
