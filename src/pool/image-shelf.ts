@@ -98,10 +98,10 @@ export class ImageShelf {
   put(tenant: LiveTenant, atRest: boolean): void {
     this.#weigh(tenant)
     if (tenant.open) this.#open.add(tenant)
-    if (atRest) this.#closeStore(tenant)
+    if (atRest) this.closeStore(tenant)
     for (const oldest of this.#open) {
       if (this.#open.size <= LIMITS.nappingStoresOpenMax) break
-      this.#closeStore(oldest)
+      this.closeStore(oldest)
     }
   }
 
@@ -171,10 +171,10 @@ export class ImageShelf {
     this.#open.delete(tenant)
   }
 
-  /** What only these open files have must stay open. */
-  #closeStore(tenant: LiveTenant): void {
+  /** Closes the store of a tenant on the shelf. What only open files have keeps them open. */
+  closeStore(tenant: LiveTenant): void {
     this.#open.delete(tenant)
-    if (!tenant.open || tenant.open.files.irreplaceable) return
+    if (!this.#tenants.has(tenant) || !tenant.open || tenant.open.files.irreplaceable) return
     tenant.open.close()
     tenant.open = undefined
     const before = this.#tenants.get(tenant) ?? 0

@@ -115,3 +115,16 @@ test('a tenant of the same name as one that was expelled gets nothing of it', as
   await ask(connect(), 'mine')
   assert.deepEqual(engine.log.slice(-2), ['boot acme', 'acme: mine'])
 })
+
+test('a nap by hand closes the store of a tenant that naps already', async () => {
+  const { pool, connect, stores, engine } = await bench()
+  const client = connect()
+  await ask(client, 'set')
+  await ask(connect('beta' as TenantName), 'pressure')
+  assert.equal(pool.phaseOf(ACME), 'napping')
+  assert.ok(stores.openTenants.has(ACME), 'it is likely to come back')
+  pool.nap(ACME)
+  assert.ok(!stores.openTenants.has(ACME), 'whoever asked wants its file')
+  await ask(client, 'again')
+  assert.deepEqual(engine.log.slice(-2), ['resume acme', 'acme: again'])
+})

@@ -151,7 +151,7 @@ export class Pool implements ClientHost {
     const entry = this.#state.tenants.get(tenant)
     if (!entry) return
     this.#event({ type: 'napRequested', tenant: entry })
-    if (entry.slot === undefined) return
+    if (entry.slot === undefined) return this.#shelf.closeStore(this.#live(tenant))
     throw new PgnapError('TENANT_BUSY', `tenant "${tenant}" is in use`, {
       hint: 'wait until its open transaction has ended, or close the connection that holds it',
     })

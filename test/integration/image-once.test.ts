@@ -93,3 +93,14 @@ test('a clone of a store that takes its place does not get the image of the othe
   assert.ok(!existsSync(third.imagePath('acme')))
   await third.pool.drain()
 })
+
+test('a store that was written is not pristine, though it was when it was opened', async () => {
+  const world = new ImageWorld({ engine, path: join(folder, 'pristine') })
+  const opened = world.stores.open(world.newTenant('acme'))
+  assert.equal(opened.pristine, true)
+  opened.files.create(opened.files.root, 'new', 0o100600)
+  opened.files.commit()
+  assert.equal(opened.pristine, false)
+  opened.close()
+  await world.pool.drain()
+})

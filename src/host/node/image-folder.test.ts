@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -144,11 +145,13 @@ test('what a former process left is counted by age, what is half done is removed
   utimesSync(join(path, 'old.img'), 1_000, 1_000)
   for (const rest of ['mine.img.3.new', 'other.img.4.new', 'README'])
     writeFileSync(join(path, rest), 'x')
+  // Listed and not there, as when its tenant wakes in between.
+  symlinkSync(join(path, 'nowhere'), join(path, 'woken.img'))
   const owns = (tenant: TenantName): boolean => tenant !== 'other'
   const folder = open(path, { bytesMax: 11_500, owns })
   await folder.write(name('next'), PLAIN)
   // The other shard may be about to rename its file, and the user's file is not ours.
-  const left = ['README', 'new.img', 'next.img', 'other.img', 'other.img.4.new']
+  const left = ['README', 'new.img', 'next.img', 'other.img', 'other.img.4.new', 'woken.img']
   assert.deepEqual(readdirSync(path).toSorted(), left)
   assert.equal(folder.take(name('new'))?.stamp, PLAIN.stamp)
 })
