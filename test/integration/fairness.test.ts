@@ -38,7 +38,7 @@ const [ELSEWHERE = ''] = NAMES.filter((name) => shardOf(name, 2) === 1)
 let server: ServerProcess
 
 before(async () => {
-  const flags = ['--shards', '2', '--slots', '4']
+  const flags = ['--shards', '2', '--no-rebalance', '--slots', '4']
   server = await startServer({
     flags: [...flags, '--neighbour-wait-timeout', `${NEIGHBOUR_WAIT_MS}ms`],
   })
