@@ -95,7 +95,10 @@ class WasmMemoryDelta implements MemoryDelta {
       }
       page = next
     }
-    return { bytes: concatBytes(pieces), endBytes: endPage * DELTA_PAGE_BYTES }
+    // One piece is what almost every tenant has: a second copy would only make garbage.
+    const [only] = pieces
+    const bytes = only && pieces.length === 1 ? only : concatBytes(pieces)
+    return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
   }
 
   apply({ bytes }: PackedDelta): void {

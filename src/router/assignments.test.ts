@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { ShardIndex, TenantName } from '../base/ids.ts'
+import { LIMITS } from '../base/limits.ts'
 import { shardOf } from './assignment.ts'
 import { Assignments, type Visit } from './assignments.ts'
 import { Ownership } from './ownership.ts'
@@ -68,7 +69,7 @@ test('calls in flight end before a tenant changes hands, or it stays', async () 
   const first = assignments.begin(tenant, AWAY)
   assert.ok(first)
   const inTime = assignments.quiet(first)
-  clock.advance(1_000)
+  clock.advance(LIMITS.moveQuietMs)
   assert.equal(await inTime, false)
   assert.throws(() => assignments.letGo(first), /nobody uses/)
   assignments.end(first, HOME)
