@@ -120,6 +120,11 @@ export class ImageShelf {
     tenant.progress = undefined
   }
 
+  /** Sends an image to disk that is wanted less than others, if it may go there. */
+  putAway(tenant: LiveTenant): void {
+    if (this.#tenants.has(tenant) && this.#mayLeave(tenant)) void this.#moveToDisk(tenant)
+  }
+
   /**
    * Lets go of a tenant that is to be another pool's: when this settles, its image is on disk if it
    * can be, nothing of it is being written, and its store is closed. @param tenant the one of this

@@ -9,7 +9,7 @@ import { silentLog } from '../base/log.ts'
 import { FakeEngine, FakeStores } from '../../test/support/fake-shard.ts'
 import type { PoolClient } from './pool-client.ts'
 import { Pool } from './pool.ts'
-import type { ImageStore, StoredImage } from './tenant-source.ts'
+import type { ImageAhead, ImageStore, StoredImage } from './tenant-source.ts'
 
 const HOUR_MS = 3_600_000
 /** Of the images that the fake engine makes; an open store counts on top. */
@@ -23,6 +23,8 @@ class FakeDisk implements ImageStore {
   /** Holds every reading ahead up until it is called. */
   held: PromiseWithResolvers<void> | undefined = undefined
 
+  /** Nothing that was read ahead can be removed. */
+  stuck = false
   readonly keepsAny: boolean = true
 
   take(tenant: TenantName): StoredImage | undefined {
@@ -31,11 +33,14 @@ class FakeDisk implements ImageStore {
     return image
   }
 
-  async readAhead(tenant: TenantName): Promise<StoredImage | undefined> {
+  async readAhead(tenant: TenantName): Promise<ImageAhead | undefined> {
     this.reads++
-    const image = this.images.get(tenant)
+    const stored = this.images.get(tenant)
     await this.held?.promise
-    return image
+    if (!stored) return undefined
+    const claim = (): boolean =>
+      !this.stuck && this.images.get(tenant) === stored && this.images.delete(tenant)
+    return { stored, claim }
   }
 
   async write(tenant: TenantName, image: StoredImage): Promise<boolean> {
@@ -143,6 +148,7 @@ test('a regular tenant is in memory when it comes, without a slot', async () => 
   await bench.pass(HOUR_MS - 80_000)
   assert.equal(bench.phase('acme'), 'napping')
   assert.equal(bench.engine.log.length, bootsBefore, 'no slot was touched')
+  assert.equal(bench.disk.images.has('acme'), false, 'it is in memory and nowhere else')
   await bench.visit('acme')
   const after = bench.pool.statistics()
   assert.equal(after.found.napping - before.found.napping, 1)
@@ -157,14 +163,15 @@ test('without learning nothing is brought back', async () => {
   assert.deepEqual(bench.pool.statistics().keepWarm.known, 0)
 })
 
-test('who does not come leaves memory again, and nothing is written for it', async () => {
+test('who does not come leaves memory again, back to disk', async () => {
   const bench = await regular()
   await bench.pass(HOUR_MS - 80_000)
   assert.equal(bench.phase('acme'), 'napping')
   const { writes } = bench.disk
   await bench.pass(300_000)
   assert.equal(bench.phase('acme'), 'cold', 'unknown to the pool, as who sleeps is')
-  assert.equal(bench.disk.writes, writes)
+  assert.equal(bench.disk.writes, writes + 1)
+  assert.ok(bench.disk.images.has('acme'))
   assert.equal(bench.pool.statistics().keepWarm.wasted, 1)
 })
 
@@ -196,6 +203,17 @@ test('nor one that is older than a wake after which the tenant sleeps again', as
   bench.disk.held = undefined
   await bench.pass(1_000)
   assert.equal(bench.phase('acme'), 'cold', 'unknown to the pool, as who sleeps is')
+})
+
+test('an image that cannot be taken from disk is not used', async () => {
+  const bench = await regular()
+  bench.disk.stuck = true
+  const { reads } = bench.disk
+  await bench.pass(HOUR_MS - 80_000)
+  assert.ok(bench.disk.reads > reads)
+  // In a slot it is taken as by any wake.
+  assert.deepEqual(bench.engine.log.slice(-2), ['resume acme', 'nap acme'])
+  assert.equal(bench.disk.images.has('acme'), false)
 })
 
 test('a tenant that moves to another pool meanwhile is not brought back', async () => {

@@ -2,14 +2,14 @@
  * Brings tenants back into memory before they are asked for: carries out what
  * `keep-warm-policy.ts` decides, one tenant at a time, with a pause between two.
  *
- *   asleep   its image is read from disk into the shelf; no slot, no Postgres
+ *   asleep   its image is taken from disk into the shelf; no slot, no Postgres
  *   cold     it is booted in a slot that nobody wants, while the shard rests, and naps at once
  *
  * The first takes the thread about a millisecond and the disk the rest; the second takes the thread
  * some ten, so a busy shard does without. While anybody waits for anything, neither happens.
  *
  * It must never make a request wait for its own work, never bring an image back that is older than
- * the tenant's last wake, and never make a tenant that does not exist.
+ * the tenant's last wake or that disk still has, and never make a tenant that does not exist.
  */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -27,7 +27,7 @@ import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent, TenantEntry } from './pool-model.ts'
 import { isQuiet, slotToWarmIn } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
-import type { StoredImage, TenantImage, TenantSource } from './tenant-source.ts'
+import type { ImageAhead, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
 export interface KeepWarmOptions {
@@ -54,7 +54,7 @@ const AT_REST: ReadonlySet<string> = new Set(['cold', 'asleep'])
 export class KeepWarm {
   readonly #options: KeepWarmOptions
   readonly #policy = new KeepWarmPolicy(LIMITS.keepWarmTenantsMax)
-  /** Images that were read ahead: as long as they are not used, the files are as good. */
+  /** Images that were brought back and not used yet. */
   readonly #ahead = new Map<TenantName, TenantImage>()
   /** Whose image is being read. Cleared by whatever makes that image old. */
   #reading: TenantName | undefined
@@ -182,12 +182,12 @@ export class KeepWarm {
     // Somebody asked for it meanwhile, it was deleted, or the pool ends.
     if (!image) return
     if (image !== 'none' && this.#shelve(tenant, image)) {
-      return this.#policy.warmed(tenant, imageBytes(image.image))
+      return this.#policy.warmed(tenant, imageBytes(image.stored.image))
     }
     this.#warmInSlot(tenant)
   }
 
-  async #readAhead(tenant: TenantName): Promise<StoredImage | 'none' | undefined> {
+  async #readAhead(tenant: TenantName): Promise<ImageAhead | 'none' | undefined> {
     const { images } = this.#options.source
     if (!images?.readAhead) return 'none'
     this.#reading = tenant
@@ -198,12 +198,15 @@ export class KeepWarm {
   }
 
   /** False: with this image the tenant is better off in a slot, which knows what to do with it. */
-  #shelve(tenant: TenantName, { image, stamp, sessionUsed, notes }: StoredImage): boolean {
+  #shelve(tenant: TenantName, ahead: ImageAhead): boolean {
     const { state, shelf, upkeep } = this.#options
+    const { image, stamp, sessionUsed, notes } = ahead.stored
     const known: Pick<TenantEntry, 'phase' | 'clientCount'> | undefined = state.tenants.get(tenant)
     // A session of a former life has to be cleaned up; clients of a cold tenant have another one.
     const isOwn = known?.phase === 'asleep' || (!sessionUsed && (known?.clientCount ?? 0) === 0)
-    if (!isOwn || !shelf.exists) return false
+    if (!isOwn || !shelf.exists || !this.#mayWarm(tenant)) return false
+    // From here on it is in memory or nowhere: what runs on it later is not on disk.
+    if (!ahead.claim()) return false
     const live = this.#live(tenant)
     live.image = { image, stamp, sessionUsed }
     live.progress = upkeep.fromNotes(tenant, notes)
@@ -234,17 +237,15 @@ export class KeepWarm {
     return tenants.of(state.tenant(tenant))
   }
 
-  /** Nobody came for it. What was read ahead is on disk as well, so it need not be written. */
+  /** Nobody came for it: it goes back to disk, before others do. */
   #release(tenant: TenantName): void {
-    const { state, shelf, event } = this.#options
+    const { state, shelf } = this.#options
     const image = this.#ahead.get(tenant)
     this.#ahead.delete(tenant)
     const entry = state.tenants.get(tenant)
     if (!image || entry?.phase !== 'napping' || entry.clientCount > 0) return
     const live = this.#live(tenant)
-    if (live.image !== image) return
-    shelf.drop(live)
-    event({ type: 'imageMoved', tenant: entry, to: 'asleep' })
+    if (live.image === image) shelf.putAway(live)
   }
 }
 

@@ -63,6 +63,17 @@ export interface StoredImage extends TenantImage {
   readonly notes: string
 }
 
+/** An image that was read before it is used. It still belongs to whoever kept it. */
+export interface ImageAhead {
+  readonly stored: StoredImage
+  /**
+   * Hands it out, as {@link ImageStore.take} does: nothing is kept of it. **False: it must not be
+   * used**, since it was taken, removed, let go or written anew meanwhile, or could not be removed.
+   * Does not throw.
+   */
+  claim(): boolean
+}
+
 /**
  * Keeps images beside the stores. It is a cache: whatever is in it may be lost or stale.
  *
@@ -80,10 +91,10 @@ export interface ImageStore {
    */
   take(tenant: TenantName): StoredImage | undefined
   /**
-   * What {@link take} would hand out, without taking it or holding anybody up. It is out of
-   * date as soon as the tenant wakes or moves. Does not reject.
+   * Reads what {@link take} would hand out, without holding anybody up, and leaves it there until
+   * it is claimed. Does not reject.
    */
-  readAhead?(tenant: TenantName): Promise<StoredImage | undefined>
+  readAhead?(tenant: TenantName): Promise<ImageAhead | undefined>
   /**
    * Writes without holding anybody up. False: the image is not kept, for want of room or because
    * the tenant was taken or removed meanwhile. Rejects with STORE_IO.

@@ -226,6 +226,46 @@ test('what cannot be removed is not used: it would be used again when it is old'
   assert.deepEqual(warnings, ['an image cannot be read', 'an image cannot be removed'])
 })
 
+test('an image that is read ahead stays until it is claimed, and is claimed once', async () => {
+  const path = newPath()
+  const folder = open(path)
+  assert.equal(await folder.readAhead(ACME), undefined)
+  await folder.write(ACME, PLAIN)
+  const ahead = await folder.readAhead(ACME)
+  assert.equal(ahead?.stored.stamp, PLAIN.stamp)
+  assert.deepEqual(readdirSync(path), ['acme.img'])
+  assert.equal(ahead?.claim(), true)
+  assert.deepEqual(readdirSync(path), [])
+  assert.equal(ahead?.claim(), false)
+  assert.equal(folder.take(ACME), undefined)
+})
+
+test('an image read ahead is not claimed once anybody did anything with its file', async () => {
+  const meanwhile: Record<string, (folder: ImageFolder, path: string) => unknown> = {
+    take: (folder) => folder.take(ACME),
+    remove: (folder) => folder.remove(ACME),
+    letGo: (folder) => folder.letGo(ACME),
+    accept: (folder) => folder.accept(ACME),
+    write: (folder) => folder.write(ACME, PLAIN),
+    'take and write': (folder) => [folder.take(ACME), folder.write(ACME, PLAIN)],
+    'read ahead': (folder) => folder.readAhead(ACME),
+    'remove behind its back': (_, path) => rmSync(join(path, 'acme.img')),
+  }
+  for (const [what, act] of Object.entries(meanwhile)) {
+    for (const whileReading of [true, false]) {
+      const path = newPath()
+      const folder = open(path)
+      await folder.write(ACME, PLAIN)
+      const reading = folder.readAhead(ACME)
+      if (!whileReading) await reading
+      const done = act(folder, path)
+      const ahead = await reading
+      await Promise.all([done].flat())
+      assert.notEqual(ahead?.claim(), true, `${what}, while reading: ${whileReading}`)
+    }
+  }
+})
+
 test('without bytes nothing is kept, and what is there goes as its tenants wake', async () => {
   const path = newPath()
   await open(path).write(ACME, PLAIN)

@@ -12,7 +12,7 @@
  *          |      | the delta (memory-delta.ts), zstd level 1
  */
 import { hash } from 'node:crypto'
-import { readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -22,7 +22,7 @@ import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Log } from '../../base/log.ts'
 import type { SlotImage } from '../../engine/slot-image.ts'
-import type { ImageStore, StoredImage } from '../../pool/tenant-source.ts'
+import type { ImageAhead, ImageStore, StoredImage } from '../../pool/tenant-source.ts'
 
 const MAGIC = 'PGNAPIMG'
 const FORMAT_VERSION = 1
@@ -60,6 +60,8 @@ export class ImageFolder implements ImageStore {
   /** The newest write of each tenant that is under way. */
   readonly #writing = new Map<TenantName, symbol>()
   #writeCount = 0
+  /** Files that are read ahead, or were and may be claimed; whatever changes a file ends it. */
+  readonly #ahead = new Map<TenantName, symbol>()
   #adopting: Promise<void> | undefined
   /** `#files` tells all there is. */
   #adopted = false
@@ -85,11 +87,16 @@ export class ImageFolder implements ImageStore {
   }
 
   /** Reads and unpacks in other threads; only the hash is made in this one. */
-  async readAhead(tenant: TenantName): Promise<StoredImage | undefined> {
+  async readAhead(tenant: TenantName): Promise<ImageAhead | undefined> {
+    if (!this.#mayHave(tenant) || this.#writing.has(tenant)) return undefined
+    const turn = Symbol(tenant)
+    this.#ahead.set(tenant, turn)
     try {
       const packed = split(await readFile(this.#pathOf(tenant)))
-      return imageOf(packed, await decompress(packed.delta, packed.options))
+      const stored = imageOf(packed, await decompress(packed.delta, packed.options))
+      return { stored, claim: () => this.#claim(tenant, turn) }
     } catch (error) {
+      if (this.#ahead.get(tenant) === turn) this.#ahead.delete(tenant)
       // Whoever needs it will say what is wrong; meanwhile it may have been written anew.
       if (!isMissing(error))
         this.#options.log.debug('an image is not read ahead', { tenant, error })
@@ -101,6 +108,7 @@ export class ImageFolder implements ImageStore {
     const { bytesMax } = this.#options
     if (!this.keepsAny) return false
     const turn = Symbol(tenant)
+    this.#ahead.delete(tenant)
     this.#writing.set(tenant, turn)
     const path = this.#pathOf(tenant)
     const unfinished = `${path}.${this.#writeCount++}.new`
@@ -140,11 +148,13 @@ export class ImageFolder implements ImageStore {
   letGo(tenant: TenantName): void {
     // A file that appeared later would be of a run that goes on elsewhere.
     this.#writing.delete(tenant)
+    this.#ahead.delete(tenant)
     this.#count(tenant, 0)
   }
 
   /** Another shard has let go of a tenant, and may have left a file: it is ours from now on. */
   accept(tenant: TenantName): void {
+    this.#ahead.delete(tenant)
     let bytes = 1
     try {
       bytes = statSync(this.#pathOf(tenant), { throwIfNoEntry: false })?.size ?? 0
@@ -165,9 +175,25 @@ export class ImageFolder implements ImageStore {
     }
   }
 
+  /** In one turn: the file is gone and the image is the caller's, or nothing has changed. */
+  #claim(tenant: TenantName, turn: symbol): boolean {
+    if (this.#ahead.get(tenant) !== turn) return false
+    this.#ahead.delete(tenant)
+    try {
+      // Throws as well if somebody else has removed it: then it may have been used.
+      unlinkSync(this.#pathOf(tenant))
+    } catch (error) {
+      this.#options.log.warn('an image that was read ahead cannot be taken', { tenant, error })
+      return false
+    }
+    this.#count(tenant, 0)
+    return true
+  }
+
   /** False: it is still there. */
   #removed(tenant: TenantName): boolean {
     this.#writing.delete(tenant)
+    this.#ahead.delete(tenant)
     if (!this.#mayHave(tenant)) return true
     try {
       rmSync(this.#pathOf(tenant), { force: true })
