@@ -223,7 +223,9 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
   const { tenant, disk } = newPatient(fault)
   const path = storePath(tenantsPath, tenant)
   copyFileSync(basePath, path)
-  const client = pool.connect(tenant)
+  // Whose session went with an image is sent away, and comes again.
+  const connect = (): PoolClient => pool.connect(tenant, { lost: () => (client = connect()) })
+  let client = connect()
   const lostAtStart = lossCount()
   let model = START
   let told = false
