@@ -41,7 +41,7 @@ import {
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
-import { bindMemoryDelta, SCRATCH_WASM_PAGES } from './memory-delta.ts'
+import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
@@ -323,11 +323,7 @@ function deltaOf(
   // All of the base must be comparable, however short the other one is.
   const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
   if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
-  const scratch = new WebAssembly.Memory({
-    initial: SCRATCH_WASM_PAGES,
-    maximum: SCRATCH_WASM_PAGES,
-    shared: slotMemory.shared,
-  })
+  const scratch = newScratch(slotMemory.shared)
   const code = compile(memoryDeltaCode(slotMemory))
   const delta = bindMemoryDelta({ slot: slot.memory, base: laidOut, code, scratch })
   return delta.capture(Math.max(slot.endBytes, laidOut.endBytes))

@@ -31,7 +31,7 @@ export interface Slot {
   /**
    * Loads a tenant that has never written anything: Postgres is there at once, as the engine's
    * build left it. Under a millisecond. The files must be the template as it is
-   * (`TenantFiles.pristine`).
+   * (`OpenTenant.pristine`).
    */
   begin(files: TenantFiles): void
   /**

@@ -57,6 +57,15 @@ export interface DeltaParts {
   readonly scratch: WebAssembly.Memory
 }
 
+/** Where deltas are packed and unpacked: one per thread. */
+export function newScratch(shared: boolean): WebAssembly.Memory {
+  return new WebAssembly.Memory({
+    initial: SCRATCH_WASM_PAGES,
+    maximum: SCRATCH_WASM_PAGES,
+    shared,
+  })
+}
+
 /** Binds a slot's memory to a base. */
 export function bindMemoryDelta(parts: DeltaParts): MemoryDelta {
   return parts.code ? new WasmMemoryDelta(parts, parts.code) : new PortableMemoryDelta(parts)

@@ -13,7 +13,7 @@ import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
 import { Instance, type InstanceParts, wasmPages } from './instance.ts'
-import { type BaseMemory, bindMemoryDelta, SCRATCH_WASM_PAGES } from './memory-delta.ts'
+import { type BaseMemory, bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -65,11 +65,7 @@ export class WasmEngine implements Engine {
     this.fingerprint = assets.fingerprint
     this.template = assets.template
     this.#options = options
-    this.#scratch = new WebAssembly.Memory({
-      initial: SCRATCH_WASM_PAGES,
-      maximum: SCRATCH_WASM_PAGES,
-      shared: slotMemory.shared,
-    })
+    this.#scratch = newScratch(slotMemory.shared)
     this.#parts = {
       factory: options.factory,
       module: options.module,

@@ -136,10 +136,7 @@ export class ImageShelf {
     }
     if (!tenant || !this.#tenants.has(tenant)) return
     if (this.#mayLeave(tenant)) await this.#moveToDisk(tenant)
-    if (!this.#tenants.has(tenant)) return
-    this.#letGo(tenant)
-    tenant.progress = undefined
-    this.#options.onMoved(tenant)
+    if (this.#tenants.has(tenant)) this.#moved(tenant)
   }
 
   /**
@@ -232,10 +229,7 @@ export class ImageShelf {
     this.#leavingBytes -= bytes
     // It may have been woken, or woken and put to sleep again, while its image was written.
     if (tenant.image !== image || !this.#tenants.has(tenant)) return this.makeRoom()
-    if (!kept) return
-    this.#letGo(tenant)
-    tenant.progress = undefined
-    this.#options.onMoved(tenant)
+    if (kept) this.#moved(tenant)
   }
 
   async #write(tenant: LiveTenant, image: TenantImage, notes: string): Promise<boolean> {
@@ -254,10 +248,14 @@ export class ImageShelf {
   }
 
   #dropForRoom(tenant: LiveTenant): void {
-    this.#letGo(tenant)
-    if (tenant.progress) this.#options.upkeep.lose(tenant.progress)
-    tenant.progress = undefined
+    this.drop(tenant)
     this.#options.onDropped(tenant)
+  }
+
+  #moved(tenant: LiveTenant): void {
+    this.#letGo(tenant)
+    tenant.progress = undefined
+    this.#options.onMoved(tenant)
   }
 
   #letGo(tenant: LiveTenant): void {
