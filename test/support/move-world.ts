@@ -28,6 +28,14 @@ export const TENANT = 'acme' as TenantName
 const COUNTER = chunkKey(FIRST_TENANT_INODE, 0)
 const LOST = new PgnapError('SHARD_LOST', 'the thread has ended')
 const template = Template.empty()
+/**
+ * How much likelier it is that what is under way goes on than that something new happens. Without
+ * it most worlds have lost all their threads before a move comes to its end.
+ */
+const DELIVERY_WEIGHT = 6
+
+/** @param weight how often it stands among the actions, so how likely it is chosen */
+type Offer = (name: string, run: () => void, weight?: number) => void
 
 export interface Action {
   readonly name: string
@@ -191,7 +199,9 @@ export class MoveWorld {
 
   actions(): Action[] {
     const actions: Action[] = []
-    const offer = (name: string, run: () => void): void => void actions.push({ name, run })
+    const offer: Offer = (name, run, weight = 1) => {
+      for (let times = 0; times < weight; times++) actions.push({ name, run })
+    }
     const left = this.#left
     if (left.clients > 0) {
       offer('call', () => this.#enter('call'))
@@ -206,29 +216,26 @@ export class MoveWorld {
     return actions
   }
 
-  #actionsOf(thread: Thread, offer: (name: string, run: () => void) => void): void {
+  #actionsOf(thread: Thread, offer: Offer): void {
     const { shard } = thread
-    if (thread.said.length > 0) offer(`main hears ${shard}`, () => thread.said.shift()?.())
-    if (thread.noticed) return offer(`${shard} is replaced`, () => this.#replace(thread))
-    if (!thread.alive) return offer(`main sees ${shard}'s end`, () => this.#notice(thread))
-    if (thread.calls.length > 0) offer(`${shard} hears a call`, () => thread.hearCall())
+    const deliver: Offer = (name, run) => offer(name, run, DELIVERY_WEIGHT)
+    if (thread.said.length > 0) deliver(`main hears ${shard}`, () => thread.said.shift()?.())
+    if (thread.noticed) return deliver(`${shard} is replaced`, () => this.#replace(thread))
+    if (!thread.alive) return deliver(`main sees ${shard}'s end`, () => this.#notice(thread))
+    if (thread.calls.length > 0) deliver(`${shard} hears a call`, () => thread.hearCall())
     if (thread.connections.length > 0) {
-      offer(`${shard} hears a connection`, () => thread.hearConnection())
+      deliver(`${shard} hears a connection`, () => thread.hearConnection())
     }
-    if (thread.releasing) offer(`${shard} has written`, () => thread.released())
+    if (thread.releasing) deliver(`${shard} has written`, () => thread.released())
     else if (thread.open) offer(`${shard} naps and closes`, () => thread.close())
     if (this.#left.strays > 0) offer(`${shard} wakes by itself`, () => this.#stray(thread))
     if (this.#left.deaths > 0) offer(`${shard} dies`, () => this.#kill(thread))
   }
 
-  #actionsOfClient(
-    client: Client,
-    at: number,
-    offer: (name: string, run: () => void) => void,
-  ): void {
+  #actionsOfClient(client: Client, at: number, offer: Offer): void {
     const { thread } = client
     if (client.state === 'open' && thread?.alive && client.left > 0)
-      offer(`run ${at}`, () => this.#run(client, thread))
+      offer(`run ${at}`, () => this.#run(client, thread), DELIVERY_WEIGHT)
     if (client.kind === 'call' || client.gone) return
     if (client.state === 'sent' || client.state === 'open') {
       offer(`client ${at} leaves`, () => this.#leave(client))
