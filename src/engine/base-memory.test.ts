@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { imageOf, layOut } from './base-memory.ts'
+import { imageOf, layBeyond, layOut } from './base-memory.ts'
 import { DELTA_PAGE_BYTES } from './memory-delta.ts'
 
 const PAGES = 64
@@ -23,6 +23,20 @@ test('a base that is laid out equals the memory it was made of', () => {
       const laidOut = new Uint8Array(memory.buffer, 0, endBytes)
       assert.deepEqual(laidOut.slice(), heap.slice(0, endBytes))
       assert.ok(heap.subarray(endBytes).every((byte) => byte === 0))
+    }),
+  )
+})
+
+test('a fresh memory gets what the base holds beyond its heap, and keeps what is below', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(PAGES - 1), { maxLength: 40 }), fc.nat(PAGES), (written, from) => {
+      const heap = new Uint8Array(PAGES * DELTA_PAGE_BYTES)
+      scribble(heap, written)
+      const base = layOut(imageOf(heap, heap.length), limits)
+      const fresh = new WebAssembly.Memory({ initial: PAGES / 16, maximum: 16, shared: true })
+      layBeyond(base, from * DELTA_PAGE_BYTES, fresh)
+      heap.fill(0, 0, from * DELTA_PAGE_BYTES)
+      assert.deepEqual(new Uint8Array(fresh.buffer).slice(), heap)
     }),
   )
 })

@@ -19,6 +19,11 @@ export interface BaseImage {
   readonly pages: Uint8Array
 }
 
+/** A base in a memory of its own, with the knowledge of where it holds anything. */
+export interface LaidOutBase extends BaseMemory {
+  readonly runs: BaseImage['runs']
+}
+
 /** The pages below `endBytes` that hold anything but zeros. */
 export function imageOf(heap: Uint8Array, endBytes: number): BaseImage {
   const pageCount = Math.ceil(endBytes / DELTA_PAGE_BYTES)
@@ -44,17 +49,38 @@ export function imageOf(heap: Uint8Array, endBytes: number): BaseImage {
 export function layOut(
   { runs, pages }: BaseImage,
   { maximumPages, shared }: MemoryLimits,
-): BaseMemory {
+): LaidOutBase {
   const endPage = (runs.at(-2) ?? 0) + (runs.at(-1) ?? 0)
   const endBytes = endPage * DELTA_PAGE_BYTES
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
   const bytes = new Uint8Array(memory.buffer)
   let from = 0
-  for (let index = 0; index < runs.length; index += 2) {
-    const length = (runs[index + 1] ?? 0) * DELTA_PAGE_BYTES
-    bytes.set(pages.subarray(from, from + length), (runs[index] ?? 0) * DELTA_PAGE_BYTES)
+  for (const { startBytes, length } of eachRun(runs)) {
+    bytes.set(pages.subarray(from, from + length), startBytes)
     from += length
   }
-  return { memory, endBytes }
+  return { memory, endBytes, runs }
+}
+
+/**
+ * Copies what the base holds from `fromBytes` on, a page boundary, into a memory that is zero there
+ * and reaches as far. Pages that the base leaves empty are not even read: in a fresh memory each
+ * would cost a page fault, of which there are some four thousand.
+ */
+export function layBeyond(base: LaidOutBase, fromBytes: number, memory: WebAssembly.Memory): void {
+  const source = new Uint8Array(base.memory.buffer)
+  const target = new Uint8Array(memory.buffer)
+  for (const { startBytes, length } of eachRun(base.runs)) {
+    const start = Math.max(startBytes, fromBytes)
+    const end = startBytes + length
+    if (start < end) target.set(source.subarray(start, end), start)
+  }
+}
+
+function* eachRun(runs: Uint32Array): Generator<{ startBytes: number; length: number }> {
+  for (let index = 0; index < runs.length; index += 2) {
+    const [page = 0, count = 0] = runs.subarray(index, index + 2)
+    yield { startBytes: page * DELTA_PAGE_BYTES, length: count * DELTA_PAGE_BYTES }
+  }
 }

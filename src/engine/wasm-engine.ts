@@ -9,11 +9,12 @@ import { LIMITS } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import type { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
+import { type LaidOutBase, layBeyond } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
 import { Instance, type InstanceParts, wasmPages } from './instance.ts'
-import { type BaseMemory, bindMemoryDelta, newScratch } from './memory-delta.ts'
+import { bindMemoryDelta, DELTA_PAGE_BYTES, newScratch } from './memory-delta.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -26,7 +27,7 @@ export interface WasmEngineOptions {
   /** {@link memoryDeltaCode} for the same limits, compiled; absent where that is impossible. */
   readonly deltaCode?: WebAssembly.Module
   /** The base of `assets`, laid out; one per process. */
-  readonly base: BaseMemory
+  readonly base: LaidOutBase
   /** `pglite.data`. */
   readonly bundle: ArrayBuffer
   readonly clock: Clock
@@ -95,7 +96,10 @@ export class WasmEngine implements Engine {
       ...(deltaCode ? { code: deltaCode } : {}),
       scratch: this.#scratch,
     })
-    delta.revert(Math.max(instance.heapEnd, base.endBytes))
+    // A fresh memory is zero beyond its heap.
+    const usedBytes = Math.ceil(instance.heapEnd / DELTA_PAGE_BYTES) * DELTA_PAGE_BYTES
+    delta.revert(usedBytes)
+    layBeyond(base, usedBytes, instance.memory)
     return new WasmSlot({
       instance,
       delta,

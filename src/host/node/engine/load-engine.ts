@@ -34,9 +34,8 @@ import {
   parseVerifiedAssets,
   type StockFiles,
 } from '../../../engine/engine-assets.ts'
-import { layOut } from '../../../engine/base-memory.ts'
+import { type LaidOutBase, layOut } from '../../../engine/base-memory.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
-import type { BaseMemory } from '../../../engine/memory-delta.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
 import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
 import { besideModule } from '../module-url.ts'
@@ -47,7 +46,7 @@ import { loadFactory, readStock } from './stock.ts'
 export interface EngineParts {
   readonly module: WebAssembly.Module
   readonly deltaCode: WebAssembly.Module
-  readonly base: BaseMemory
+  readonly base: LaidOutBase
   readonly assets: Uint8Array<SharedArrayBuffer>
   readonly bundle: SharedArrayBuffer
 }
@@ -102,7 +101,7 @@ export async function beginEngineParts(
 }
 
 /** The base of assets that nobody has verified; undefined if they are so damaged that it shows. */
-function layOutGuess(bytes: Uint8Array): BaseMemory | undefined {
+function layOutGuess(bytes: Uint8Array): LaidOutBase | undefined {
   try {
     return layOut(parseBase(bytes), slotMemory)
   } catch {
