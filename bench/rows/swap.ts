@@ -7,9 +7,10 @@
  *
  * Measured through the server, from the statement's first byte to its answer, because that is what
  * the other tenant's coming costs a client; what the pool counts of it is noted beside. Tenants
- * have open connections and open stores. A tenant with a client keeps its slot for 5 ms
- * (`slotQuantumMs`), so every statement leaves a little later than that after the last answer:
- * otherwise this would measure the quantum.
+ * have open connections and open stores. A tenant with a client keeps its slot until it has rested
+ * for a millisecond (`slotThinkMs`), and while swaps go on it then naps before the next one comes;
+ * every statement leaves a few milliseconds after the last answer, as those of people do. By turns
+ * without a pause, the rest is waited for.
  *
  * What was loaded was loaded in an earlier life: tenants have dirtied what point selects dirty. The
  * last metric is the opposite: tenants that were loaded and vacuumed a moment ago.

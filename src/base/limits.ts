@@ -91,6 +91,8 @@ export const LIMITS = {
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
   slotQuantumMs: 5,
+  /** So does one whose clients say nothing for this long: a swap costs about as much. */
+  slotThinkMs: 1,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */
@@ -211,6 +213,7 @@ assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
 assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
 assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
+assert(LIMITS.slotThinkMs < LIMITS.slotQuantumMs, 'who rests makes room before who works')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
 assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')

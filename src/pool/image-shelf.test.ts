@@ -121,6 +121,13 @@ function napping(name: string, parts: TenantParts = {}): LiveTenant {
 
 const closedOf = (name: string): number | undefined => stores.get(name)?.closed
 
+test('no more of them go than have to, whose stores are open as well', async () => {
+  const { shelf, disk } = bench(4)
+  for (const name of ['a', 'b', 'c', 'd']) shelf.put(napping(name, { open: true }), false)
+  shelf.makeRoom()
+  assert.equal(disk.waiting, 'a')
+})
+
 test('beyond its bytes the least recently used go to disk, and then leave', async () => {
   const { shelf, disk, moved } = bench(2)
   const [a, b, c] = ['a', 'b', 'c'].map((name) => napping(name, { clients: 1 }))

@@ -219,8 +219,8 @@ export class ImageShelf {
 
   async #moveToDisk(tenant: LiveTenant): Promise<void> {
     const { image, progress } = tenant
-    if (!image || !progress) return
-    const bytes = imageBytes(image.image)
+    const bytes = this.#tenants.get(tenant)
+    if (!image || !progress || bytes === undefined) return
     const writing = this.#write(tenant, image, this.#options.upkeep.notesOf(progress))
     this.#leaving.set(tenant, writing)
     this.#leavingBytes += bytes

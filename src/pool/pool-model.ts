@@ -19,6 +19,10 @@ export type TenantPhase = 'cold' | 'waking' | 'awake' | 'draining' | 'napping' |
 /** Where a tenant may be after it left its slot. */
 export type RestingPhase = 'cold' | 'napping' | 'asleep'
 
+export function isResting(phase: TenantPhase): phase is RestingPhase {
+  return phase === 'cold' || phase === 'napping' || phase === 'asleep'
+}
+
 /**
  * Where a request found its tenant: in a slot, as an image in memory or on disk, as a store, or as
  * a store that holds nothing yet.
@@ -34,7 +38,14 @@ export type WakeTier = 'napping' | 'asleep' | 'cold' | 'new'
 export type ClientPhase = 'idle' | 'waiting' | 'running' | 'holding' | 'lost' | 'gone'
 
 /** Why a tenant left its slot. */
-export type EvictionReason = 'pressure' | 'fairness' | 'idle' | 'requested' | 'warmed' | 'drain'
+export type EvictionReason =
+  | 'pressure'
+  | 'ahead'
+  | 'fairness'
+  | 'idle'
+  | 'requested'
+  | 'warmed'
+  | 'drain'
 
 /** Who may use a tenant's backend now. The pool itself takes it for upkeep and for cleaning up. */
 export type Holder = ClientEntry | 'maintenance' | 'cleaning'
@@ -64,6 +75,10 @@ export class TenantEntry {
   clientCount = 0
   awakeSinceMs = 0
   lastUsedMs = 0
+  /** Its slot cannot be had without a price that only a tenant that waits is worth. */
+  notAheadUntilMs: number = Number.NEGATIVE_INFINITY
+  /** When it last had to make room. */
+  putOutMs: number = Number.NEGATIVE_INFINITY
   /** It could not leave: its clients' session would be lost. Not asked again before this time. */
   pinnedUntilMs: number = Number.NEGATIVE_INFINITY
   /** Something was written since the upkeep of this tenant last said that nothing is due. */
@@ -229,6 +244,7 @@ export interface PoolLimits {
   readonly queryWaitMs: number
   readonly napAfterMs: number
   readonly slotQuantumMs: number
+  readonly slotThinkMs: number
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number

@@ -14,6 +14,7 @@ const ACME = 'acme' as TenantName
 
 interface Bench {
   readonly pool: Pool
+  readonly clock: ManualClock
   readonly engine: FakeEngine
   readonly stores: FakeStores
   /** Connects a client; its tenant's name is added to `lost` when it is sent away. */
@@ -36,7 +37,7 @@ async function bench(imageCacheBytes = 1_000_000): Promise<Bench> {
   for (const slot of engine.slots) slot.canNap = true
   first.close()
   pool.nap(ACME)
-  return { pool, engine, stores, connect, lost }
+  return { pool, clock, engine, stores, connect, lost }
 }
 
 async function ask(client: PoolClient, word: string): Promise<string> {
@@ -127,4 +128,56 @@ test('a nap by hand closes the store of a tenant that naps already', async () =>
   assert.ok(!stores.openTenants.has(ACME), 'whoever asked wants its file')
   await ask(client, 'again')
   assert.deepEqual(engine.log.slice(-2), ['resume acme', 'acme: again'])
+})
+
+test('while tenants take turns, whoever comes next finds the slot empty', async () => {
+  const { pool, clock, connect, engine } = await bench()
+  const clients = ['a', 'b'].map((name) => connect(name as TenantName))
+  for (let turn = 0; turn < 10; turn++) {
+    const client = clients[turn % 2]
+    assert.ok(client)
+    await ask(client, 'x')
+    clock.advance(20)
+  }
+  const { evictions, waits } = pool.statistics()
+  assert.deepEqual([evictions.pressure, evictions.ahead], [1, 9], 'the first one had to wait')
+  assert.ok(waits >= 10)
+  assert.equal(engine.log.at(-1), 'nap b')
+})
+
+test('a tenant that comes back alone is not put out ahead again and again', async () => {
+  const { pool, clock, connect } = await bench()
+  const [hot, rare] = [connect('hot' as TenantName), connect('rare' as TenantName)]
+  await ask(rare, 'x')
+  clock.advance(20)
+  for (let turn = 0; turn < 20; turn++) {
+    await ask(hot, 'x')
+    clock.advance(20)
+  }
+  assert.equal(pool.statistics().evictions.ahead, 1)
+})
+
+test('nobody naps ahead whose batches come one after the other', async () => {
+  const { pool, clock, connect } = await bench()
+  const [busy, rare] = [connect('busy' as TenantName), connect('rare' as TenantName)]
+  await ask(rare, 'x')
+  clock.advance(20)
+  for (let turn = 0; turn < 20; turn++) {
+    await ask(busy, 'x')
+    clock.advance(0.5)
+  }
+  assert.equal(pool.statistics().evictions.ahead, 0)
+})
+
+test('who could only be shut down is not sent away for somebody who has not come', async () => {
+  const { pool, clock, connect, engine } = await bench()
+  const [plain, other] = [connect('plain' as TenantName), connect('other' as TenantName)]
+  await ask(other, 'x')
+  clock.advance(20)
+  await ask(plain, 'x')
+  for (const slot of engine.slots) slot.canNap = false
+  clock.advance(20)
+  assert.equal(pool.phaseOf('plain' as TenantName), 'awake')
+  assert.equal(await ask(other, 'y'), 'did y', 'and makes room at once when somebody comes')
+  assert.equal(pool.phaseOf('plain' as TenantName), 'cold')
 })

@@ -6,10 +6,11 @@
  */
 import { ClientEntry } from './pool-model.ts'
 import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+import type { SlotDemand } from './slot-demand.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 
-/** Evictions per slot that show that there are too few slots. */
-const PRESSURE_PER_SLOT = 16
+/** Tenants per slot that had to make room and came back: there are too few slots. */
+const RETURNS_PER_SLOT = 16
 
 /** What a judgement may look at. */
 export interface PoolView {
@@ -18,7 +19,7 @@ export interface PoolView {
   readonly slotQueue: ReadonlySet<TenantEntry>
   readonly waitingByAge: ReadonlySet<ClientEntry>
   readonly creating: boolean
-  readonly pressure: number
+  readonly demand: Pick<SlotDemand, 'returns' | 'wantsFreeSlot'>
   readonly createAfterMs: number
   readonly drainDeadlineMs: number | undefined
   readonly turns: Pick<ThreadTurns, 'turnMs' | 'pauseUntilMs'>
@@ -68,13 +69,13 @@ export function somebodyRests(view: PoolView, nowMs: number): boolean {
 
 /**
  * Whether a slot should be made for those who will come: there are too few spare ones, or tenants
- * put each other out again and again. It holds the thread up for some fifty milliseconds, so nobody
- * may be in the middle of something.
+ * put each other out and come back again and again. It holds the thread up for some forty
+ * milliseconds, so nobody may be in the middle of something.
  */
 export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
   if (view.slots.size === 0) return view.limits.spareSlots > 0
   const spare = freeCount < view.limits.spareSlots && nowMs >= quietAtMs(view)
-  return spare || view.pressure >= PRESSURE_PER_SLOT * view.slots.size
+  return spare || view.demand.returns >= RETURNS_PER_SLOT * view.slots.size
 }
 
 /** Whether nobody has been in the middle of anything for a while. */
@@ -110,6 +111,27 @@ export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefin
   return victim
 }
 
+/** Whether somebody who rests should leave, so that whoever comes next finds a slot empty. */
+function wantsRoomAhead(view: PoolView, nowMs: number): boolean {
+  const needed = view.demand.wantsFreeSlot(nowMs) && view.drainDeadlineMs === undefined
+  return needed && view.slotQueue.size === 0 && slotsExpected(view) === 0
+}
+
+/** Who is to nap ahead: the least recently used of those whose next batch is not on its way. */
+export function pickToNapAhead(view: PoolView, nowMs: number): TenantEntry | undefined {
+  if (!wantsRoomAhead(view, nowMs)) return undefined
+  let found: TenantEntry | undefined
+  for (const { tenant } of view.slots) {
+    if (!tenant || !isIdle(tenant) || nowMs < restsAtMs(view, tenant)) continue
+    if (!found || tenant.lastUsedMs < found.lastUsedMs) found = tenant
+  }
+  return found
+}
+
+function restsAtMs({ limits }: PoolView, { lastUsedMs, notAheadUntilMs }: TenantEntry): number {
+  return Math.max(lastUsedMs + limits.slotThinkMs, notAheadUntilMs)
+}
+
 function isBetterVictim(tenant: TenantEntry, other: TenantEntry): boolean {
   const [open, otherOpen] = [tenant.holder !== undefined, other.holder !== undefined]
   return open === otherOpen ? tenant.lastUsedMs < other.lastUsedMs : !open
@@ -123,6 +145,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   const limits = view.limits
   const oldest = first(view.waitingByAge)
   let atMs = oldest ? oldest.waitSinceMs + limits.queryWaitMs : Number.POSITIVE_INFINITY
+  const roomAhead = wantsRoomAhead(view, nowMs)
   if (view.turns.pauseUntilMs > nowMs) atMs = Math.min(atMs, view.turns.pauseUntilMs)
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
@@ -133,6 +156,10 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
     // A busy tenant is looked at again later: the end of its batches does not touch the timer.
     if (!isIdle(tenant)) atMs = Math.min(atMs, nowMs + restMs)
     else if (tenant.maintenanceDue) atMs = Math.min(atMs, tenant.lastUsedMs + restMs)
+    if (roomAhead) {
+      const { slotThinkMs } = limits
+      atMs = Math.min(atMs, isIdle(tenant) ? restsAtMs(view, tenant) : nowMs + slotThinkMs)
+    }
     if (!rests || view.slotQueue.size === 0) continue
     const leavesAtMs = evictableAtMs(view, tenant)
     if (leavesAtMs > nowMs) atMs = Math.min(atMs, leavesAtMs)
@@ -148,12 +175,15 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
 
 /**
  * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum,
- * and one in the middle of a transaction for a quantum after its last batch.
+ * but not while its clients are thinking; one in the middle of a transaction for a quantum after
+ * its last batch.
  */
-function evictableAtMs(view: PoolView, tenant: TenantEntry): number {
+export function evictableAtMs({ limits }: Pick<PoolView, 'limits'>, tenant: TenantEntry): number {
+  const { awakeSinceMs, lastUsedMs, pinnedUntilMs } = tenant
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  const sinceMs = isIdle(tenant) ? tenant.awakeSinceMs : tenant.lastUsedMs
-  return Math.max(sinceMs + view.limits.slotQuantumMs, tenant.pinnedUntilMs)
+  if (!isIdle(tenant)) return Math.max(lastUsedMs + limits.slotQuantumMs, pinnedUntilMs)
+  const quantumEndMs = awakeSinceMs + limits.slotQuantumMs
+  return Math.max(Math.min(quantumEndMs, lastUsedMs + limits.slotThinkMs), pinnedUntilMs)
 }
 
 /** The one that has been in `set` the longest. */

@@ -24,13 +24,12 @@
  *   The others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
  * - One boot per tenant, however many clients asked for it.
  * - While a tenant waits for a slot, a tenant whose backend is free gives its slot up: the least
- *   recently used one, after `slotQuantumMs` (at once if it has no clients left). A stream of short
- *   batches does not protect it: the quantum ends between two of them. Nor does an open
- *   transaction whose client is thinking: it goes along in the image. Only what no image holds and
- *   nothing can carry over does (`evictionRefused`); the limit on waiting protects the others.
+ *   recently used one, after `slotThinkMs` without a batch, or after `slotQuantumMs` between two of
+ *   them (at once if it has no clients left). An open transaction goes along in the image. Only
+ *   what no image holds and nothing can carry over stays (`evictionRefused`).
+ * - While tenants swap, one that rests leaves before it is asked to (`slot-demand.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
- *
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
@@ -46,7 +45,7 @@ import type {
   SlotEntry,
   TenantMove,
 } from './pool-model.ts'
-import { ClientEntry, isTenantMove, TenantEntry } from './pool-model.ts'
+import { ClientEntry, isResting, isTenantMove, TenantEntry } from './pool-model.ts'
 import {
   canLeave,
   first,
@@ -54,6 +53,7 @@ import {
   isIdle,
   mayCreate,
   nextDeadlineMs,
+  pickToNapAhead,
   pickVictim,
   slotsExpected,
   somebodyRests,
@@ -62,6 +62,7 @@ import {
 import { acquire } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
+import { SlotDemand } from './slot-demand.ts'
 import { ThreadTurns } from './thread-turns.ts'
 import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -78,8 +79,7 @@ export class PoolState {
   readonly turns: ThreadTurns
   /** Slots are made one at a time: two at once would only delay the first. */
   creating = false
-  /** Tenants that had to make room since a slot was last made. */
-  pressure = 0
+  readonly demand: SlotDemand = new SlotDemand()
   drainDeadlineMs: number | undefined = undefined
   #drained = false
   /** After a failure no slot is made before this time. */
@@ -143,7 +143,7 @@ export class PoolState {
       case 'tick':
         return this.#tick(nowMs)
       case 'drainRequested':
-        return this.#drain(event.deadlineMs)
+        return this.#drain(event.deadlineMs, nowMs)
       case 'turn':
         return this.#goOn(this.turns.next(this.slots, nowMs), nowMs)
     }
@@ -229,12 +229,12 @@ export class PoolState {
     tenant.holder = undefined
     if (tenant.abortDue || tenant.discardDue) return this.#cleanUp(tenant, tenant.abortDue)
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
-    if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain')
+    if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain', nowMs)
     // Not before it has served somebody: slots would go round for ever and nobody would be served.
     const quantumEndMs = tenant.awakeSinceMs + this.limits.slotQuantumMs
     const overdue = tenant.served && nowMs >= Math.max(quantumEndMs, tenant.pinnedUntilMs)
     if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
-      return this.#evict(tenant, 'fairness')
+      return this.#evict(tenant, 'fairness', nowMs)
     }
     const next = first(tenant.waiting)
     if (next && !tenant.outOfTurn) this.#serve(next)
@@ -285,8 +285,11 @@ export class PoolState {
     for (const slot of this.slots) {
       if (slot.tenant) continue
       const tenant = first(this.slotQueue)
-      if (tenant) this.#boot(tenant, slot)
-      else freeCount++
+      if (!tenant) freeCount++
+      else {
+        this.demand.wakes(tenant, nowMs)
+        this.#boot(tenant, slot)
+      }
     }
     if (this.drainDeadlineMs !== undefined) return
     // To put a tenant away takes a millisecond, to make a slot fifty: whoever waits gets the slot
@@ -295,23 +298,21 @@ export class PoolState {
     for (; missing > 0; missing--) {
       const victim = pickVictim(this, nowMs)
       if (!victim) break
-      this.#evict(victim, 'pressure')
-      this.pressure++
+      this.#evict(victim, 'pressure', nowMs)
     }
+    const early = pickToNapAhead(this, nowMs)
+    if (early) this.#evict(early, 'ahead', nowMs)
     if (this.creating || !mayCreate(this, nowMs)) return
     const crowded = missing > 0 && !somebodyRests(this, nowMs)
     if (!crowded && !wantsSpare(this, freeCount, nowMs)) return
     this.creating = true
-    this.pressure = 0
+    this.demand.slotMade()
     this.#effects.push({ type: 'createSlot' })
   }
 
   #boot(tenant: TenantEntry, slot: SlotEntry): void {
     const from = tenant.phase
-    assert(
-      from === 'cold' || from === 'napping' || from === 'asleep',
-      'only a resting tenant wakes',
-    )
+    assert(isResting(from), 'only a resting tenant wakes')
     slot.tenant = tenant
     tenant.slot = slot
     tenant.phase = 'waking'
@@ -319,10 +320,11 @@ export class PoolState {
     this.#effects.push({ type: 'boot', tenant, slot, from })
   }
 
-  #evict(tenant: TenantEntry, reason: EvictionReason): void {
+  #evict(tenant: TenantEntry, reason: EvictionReason, nowMs: number): void {
     const still = !tenant.holder || canLeave(tenant)
     assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
     tenant.phase = 'draining'
+    this.demand.leaves(tenant, reason, nowMs)
     this.#effects.push({ type: 'evict', tenant, reason })
   }
 
@@ -367,8 +369,7 @@ export class PoolState {
         return this.#leaveSlot(tenant, event.to, event.slotReusable)
       case 'evictionRefused':
         tenant.phase = 'awake'
-        tenant.lastUsedMs = nowMs
-        tenant.pinnedUntilMs = nowMs + this.limits.slotRetryMs
+        this.demand.stays(tenant, nowMs, this.limits.slotRetryMs)
         return this.#goOn(tenant, nowMs)
       case 'imageMoved':
         assert(event.to === 'cold' || !tenant.holder, 'an open transaction stays in memory')
@@ -379,7 +380,7 @@ export class PoolState {
       case 'warmRequested':
         return this.#boot(tenant, event.slot)
       case 'napRequested':
-        if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested')
+        if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested', nowMs)
     }
   }
 
@@ -452,7 +453,7 @@ export class PoolState {
       const due = tenant.maintenanceDue && isIdle(tenant)
       if (due && restMs >= this.limits.maintenanceIdleMs) this.#maintain(tenant)
       else if (restMs >= this.limits.napAfterMs && nowMs >= tenant.pinnedUntilMs) {
-        this.#evict(tenant, 'idle')
+        this.#evict(tenant, 'idle', nowMs)
       }
     }
     if (this.drainDeadlineMs !== undefined && nowMs >= this.drainDeadlineMs) this.#abortHolders()
@@ -467,13 +468,13 @@ export class PoolState {
 
   // The end
 
-  #drain(deadlineMs: number): void {
+  #drain(deadlineMs: number, nowMs: number): void {
     if (this.drainDeadlineMs !== undefined) return
     this.drainDeadlineMs = deadlineMs
     this.turns.end(this.tenants.values())
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
-      if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain')
+      if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain', nowMs)
     }
   }
 

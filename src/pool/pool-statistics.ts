@@ -31,6 +31,7 @@ export class PoolCounters {
   sessionsLost = 0
   readonly evictions: Record<EvictionReason, number> = {
     pressure: 0,
+    ahead: 0,
     fairness: 0,
     idle: 0,
     requested: 0,

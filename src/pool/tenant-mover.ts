@@ -43,7 +43,7 @@ export interface CleanUp {
   readonly discardAll: boolean
 }
 
-/** Where a tenant went; `stays`: its clients' session would be lost. */
+/** Where a tenant went; `stays`: its clients' session would be lost, or the price is too high. */
 export type Destination = 'napping' | 'cold' | 'stays'
 
 export class TenantMover {
@@ -84,8 +84,8 @@ export class TenantMover {
     const hasSession = tenant.clients.size > 0 && reason !== 'drain'
     const wantsRoom = this.#options.shelf.crowded && hasSession && !tenant.entry.holder
     if (canNap && !wantsRoom) return nap()
-    // Only an image carries a transaction.
-    if (tenant.entry.holder) return 'stays'
+    // Only an image carries a transaction, and nobody waits yet who would be worth a shutdown.
+    if (tenant.entry.holder || reason === 'ahead') return 'stays'
     const session = hasSession ? captureSession(slot) : undefined
     if (session !== undefined && session.pinnedBy.length > 0) return canNap ? nap() : 'stays'
     tenant.session = session

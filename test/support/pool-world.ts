@@ -9,8 +9,8 @@ import { ClientEntry, SlotEntry } from '../../src/pool/pool-model.ts'
 import type { PoolEffect, PoolEvent, PoolLimits, TenantEntry } from '../../src/pool/pool-model.ts'
 import {
   canLeave,
+  evictableAtMs,
   holderWaits,
-  isIdle,
   pickVictim,
   slotsExpected,
 } from '../../src/pool/pool-policy.ts'
@@ -43,6 +43,7 @@ const SMALL: PoolLimits = {
   queryWaitMs: 50,
   napAfterMs: 20,
   slotQuantumMs: 5,
+  slotThinkMs: 1,
   slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,
@@ -399,9 +400,10 @@ export class World {
     assert.equal(pickVictim(state, this.nowMs), undefined, 'nobody idles while others wait')
     for (const { tenant } of state.slots) {
       if (!tenant || !canLeave(tenant)) continue
-      const sinceMs = isIdle(tenant) ? tenant.awakeSinceMs : tenant.lastUsedMs
-      const atMs = Math.max(sinceMs + state.limits.slotQuantumMs, tenant.pinnedUntilMs)
-      assert.ok(this.timerAtMs <= atMs, 'the time when it may be asked to leave is waited for')
+      assert.ok(
+        this.timerAtMs <= evictableAtMs(state, tenant),
+        'the time when it may be asked to leave is waited for',
+      )
     }
   }
 
