@@ -8,6 +8,7 @@
  */
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
 
 /** Transaction status of the backend, as ReadyForQuery reports it. */
@@ -51,6 +52,8 @@ export interface Slot {
   run(messages: Uint8Array): Uint8Array
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
+  /** What the backend's clients have set up, so that several can have it by turns. */
+  readonly session: BackendSession
   /**
    * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
    * ALTER SYSTEM, whose settings count from the next start.

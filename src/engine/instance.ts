@@ -137,6 +137,11 @@ export class Instance {
     return new DataView(heap.buffer).getUint32(pointer, true)
   }
 
+  /** End of the static variables in bytes. */
+  get heapStart(): number {
+    return this.#addressOf('__heap_base')
+  }
+
   get tableLength(): number {
     return (this.#exports['__indirect_function_table'] as WebAssembly.Table).length
   }

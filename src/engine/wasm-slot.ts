@@ -25,6 +25,7 @@ import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
+import { SessionMemory } from './session-memory.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
@@ -65,6 +66,7 @@ export class WasmSlot implements Slot {
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
+  readonly session: SessionMemory
   #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
@@ -79,6 +81,7 @@ export class WasmSlot implements Slot {
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
     })
+    this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
     this.#tableLength = instance.tableLength
     this.#empty()
   }
