@@ -47,7 +47,7 @@ export function captureSession(slot: Slot): Session {
   if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
   const messages = [
-    ...settings(of('setting')),
+    ...settingMessages(of('setting')),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
     ...of('listen').map(([, channel]) => ownQuery(`LISTEN ${quoteIdentifier(channel ?? '')}`)),
@@ -66,7 +66,7 @@ export function restoreSession(slot: Slot, session: Session): void {
 }
 
 /** Values are bound, never written into SQL: how literals read is itself a setting. */
-function settings(rows: readonly Row[]): Uint8Array[] {
+export function settingMessages(rows: readonly Row[]): Uint8Array[] {
   if (rows.length === 0) return []
   const statement = 'SELECT set_config($1, $2, false)'
   return [

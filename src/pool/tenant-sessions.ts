@@ -1,0 +1,157 @@
+/**
+ * The sessions of one tenant's clients in the one backend that they share. A client that gets the
+ * backend finds what it left: its prepared statements and sequence values are put in place by their
+ * addresses (`session-memory.ts`), its settings and role are said again where they differ from those
+ * of the client before it. Clients of one application mostly have the same settings, so that a change
+ * of hands says nothing at all and costs a few microseconds.
+ *
+ * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
+ * with its client; that is `pinned`, and the business of `pool-state.ts`.
+ *
+ * It must never run a client's statement under the role or the settings of another.
+ */
+import { quoteIdentifier } from '../base/sql-name.ts'
+import type { Slot } from '../engine/engine.ts'
+import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
+import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import { settingMessages } from './session-carry.ts'
+
+/** What of a session can be put aside, as it was when its client last had the backend. */
+interface Aside {
+  readonly frame: SessionFrame
+  readonly settings: ReadonlyMap<string, string>
+}
+
+/** Whoever a session belongs to. */
+type Owner = object
+
+const NEW: Aside = { frame: EMPTY_FRAME, settings: new Map() }
+/** Tables of sessions that have ended are empty, and serve the next. Beyond: they are left behind. */
+const SPARE_FRAMES_MAX = 16
+const TEMPORARY_TABLES_SQL =
+  'SELECT 1 FROM pg_class WHERE relnamespace = pg_my_temp_schema() LIMIT 1'
+
+export class TenantSessions {
+  /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
+  #current: Owner | undefined
+  readonly #aside = new Map<Owner, Aside>()
+  /** Owners that have left, and whose sessions are not forgotten yet. */
+  readonly #departed = new Set<Owner>()
+  readonly #spare: SessionFrame[] = []
+  #hasTemporaryTables = false
+
+  /** Sessions that the backend holds. */
+  get count(): number {
+    return this.#aside.size + (this.#current ? 1 : 0)
+  }
+
+  /**
+   * Puts the backend into the session of `owner`, a new one if it has none. Throws what the slot
+   * throws. @returns why that is not possible: then nothing may run for this owner any more
+   */
+  enter(owner: Owner, slot: Slot): string | undefined {
+    if (this.#current === owner) return undefined
+    const to = this.#aside.get(owner) ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
+    const from = this.#putAside(slot)
+    this.#aside.delete(owner)
+    this.#current = owner
+    slot.session.frame = to.frame
+    let refusal: string | undefined
+    for (const each of changes(from, to.settings)) {
+      refusal ??= readAnswer(slot.run(each)).refusal
+    }
+    return refusal
+  }
+
+  /** Whether the session that the backend is in has what cannot be put aside. */
+  isPinned(slot: Slot, hasWritten: boolean): boolean {
+    const { session } = slot
+    if (session.holdsOn) return true
+    if (!session.mayHaveTemporaryTables) return false
+    // Making and dropping them changes the catalog.
+    if (hasWritten) {
+      this.#hasTemporaryTables =
+        readAnswer(slot.run(ownQuery(TEMPORARY_TABLES_SQL))).rows.length > 0
+    }
+    return this.#hasTemporaryTables
+  }
+
+  /** An owner will not come back. */
+  leave(owner: Owner): void {
+    if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
+  }
+
+  /**
+   * Forgets the sessions of those who have left, and the one that the backend is in if that is
+   * nobody's whom we know. Not while somebody is pinned. Throws what the slot throws.
+   */
+  discard(slot: Slot): void {
+    const isStranger = this.#current === undefined
+    if (this.#current && !this.#departed.has(this.#current)) this.#putAside(slot)
+    else if (isStranger || this.#current) this.#end(slot)
+    for (const owner of this.#departed) {
+      const aside = this.#aside.get(owner)
+      if (!aside) continue
+      slot.session.frame = aside.frame
+      this.#aside.delete(owner)
+      this.#end(slot)
+    }
+    this.#departed.clear()
+    slot.session.frame = EMPTY_FRAME
+  }
+
+  /** The backend has gone, and all sessions with it. */
+  clear(): void {
+    this.#current = undefined
+    this.#aside.clear()
+    this.#departed.clear()
+    this.#spare.length = 0
+    this.#hasTemporaryTables = false
+  }
+
+  /** @returns the settings that the backend is left with */
+  #putAside(slot: Slot): ReadonlyMap<string, string> {
+    const { frame, settings } = slot.session
+    if (this.#current) this.#aside.set(this.#current, { frame, settings })
+    else if (this.#spare.length < SPARE_FRAMES_MAX && frame.preparedStatements)
+      this.#spare.push(frame)
+    this.#current = undefined
+    return settings
+  }
+
+  #end(slot: Slot): void {
+    slot.run(DISCARD_ALL)
+    this.#current = undefined
+    this.#hasTemporaryTables = false
+    const { frame } = slot.session
+    if (this.#spare.length < SPARE_FRAMES_MAX) this.#spare.push(frame)
+  }
+}
+
+const USER = 'session_authorization'
+const ROLE = 'role'
+
+/**
+ * What to say so that settings become others, each message with its own end. Whoever has given up
+ * the right to do so gets it back for the time being; whom a session acts as is said last.
+ */
+function changes(
+  from: ReadonlyMap<string, string>,
+  to: ReadonlyMap<string, string>,
+): readonly Uint8Array[] {
+  const isIdentity = (name: string): boolean => name === USER || name === ROLE
+  const gone = [...from.keys()].filter((name) => !to.has(name) && !isIdentity(name))
+  const changed = [...to].filter(([name, value]) => from.get(name) !== value && !isIdentity(name))
+  const sameIdentity = [USER, ROLE].every((name) => from.get(name) === to.get(name))
+  if (gone.length + changed.length === 0 && sameIdentity) return []
+  const say = (sql: string): Uint8Array => ownQuery(sql)
+  const [user, role] = [to.get(USER), to.get(ROLE)]
+  return [
+    ...(from.has(ROLE) ? [say('RESET ROLE')] : []),
+    ...(from.has(USER) ? [say('RESET SESSION AUTHORIZATION')] : []),
+    ...gone.map((name) => say(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
+    ...settingMessages(changed),
+    ...(user === undefined ? [] : [say(`SET SESSION AUTHORIZATION ${quoteIdentifier(user)}`)]),
+    ...(role === undefined ? [] : [say(`SET ROLE ${quoteIdentifier(role)}`)]),
+  ]
+}
