@@ -64,9 +64,14 @@ export interface PoolClient {
    * @param complete whether the batch ends in Query, Sync or FunctionCall
    * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED:
    *   nothing has run and the client may go on. SLOT_LOST, STORE_*: the batch and the open
-   *   transaction are gone. SHUTTING_DOWN: no more batches.
+   *   transaction are gone, unless {@link mayGoOn}. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /**
+   * After a run that failed with STORE_*: the tenant could not be woken, nothing has run, and the
+   * client's session is in the image as before.
+   */
+  readonly mayGoOn: boolean
   /** As the last answer said; idle after an error. */
   readonly transactionStatus: TransactionStatus
   /** Monotonic time since which its batch waits for its turn; undefined if it does not wait. */
@@ -161,6 +166,7 @@ export class LiveClient implements PoolClient {
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   closed = false
+  mayGoOn = false
   /** It has run something: there may be a session that is missed. */
   used = false
   readonly #host: ClientHost

@@ -17,7 +17,8 @@
  *      |  imageMoved   +---------+  imageMoved  +--------+       |
  *      +-------------- | asleep  | <----------- | napping| <-----+ evicted(to: napping | asleep)
  *                      +---------+              +--------+
- *     (napping and asleep wake as cold does; a backend that cannot be imaged ends in cold)
+ *     (napping and asleep wake as cold does, and are where they were if the store was not opened;
+ *     a backend that cannot be imaged ends in cold)
  *
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
@@ -361,10 +362,10 @@ export class PoolState {
         tenant.lastUsedMs = nowMs
         return this.#goOn(tenant, nowMs)
       case 'bootFailed':
-        // Whoever waits is told now, and must not be told again when it next asks.
-        if (holderWaits(tenant)) tenant.holder = undefined
+        // Whoever waits is told now; of a loss it must not be told again when it next asks.
+        if (event.to !== 'napping' && holderWaits(tenant)) tenant.holder = undefined
         for (const client of tenant.waiting) this.#reject(client, 'SLOT_LOST', event.error)
-        return this.#leaveSlot(tenant, 'cold', event.slotUsable)
+        return this.#leaveSlot(tenant, event.to, event.slotUsable)
       case 'evicted':
         return this.#leaveSlot(tenant, event.to, event.slotReusable)
       case 'evictionRefused':

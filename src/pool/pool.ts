@@ -27,6 +27,7 @@ import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
+import { PendingBatches } from './pending-batches.ts'
 import { acquire, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type {
@@ -67,7 +68,7 @@ export class Pool implements ClientHost {
   readonly resting: RestingTenants
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
-  readonly #waiting = new Map<ClientEntry, LiveClient>()
+  readonly #pending = new PendingBatches()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
@@ -216,7 +217,7 @@ export class Pool implements ClientHost {
     client.closed = true
     this.#clientCount--
     client.tenant.clients.delete(client)
-    const pending = this.#settle(client.entry)
+    const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
     pending?.reject(new PgnapError('QUERY_CANCELED', 'the client has gone'))
   }
@@ -246,6 +247,7 @@ export class Pool implements ClientHost {
       if (commitIfDue(open.files, result.status)) endMs = this.#clock.monotonicMs()
     } catch (error) {
       client.transactionStatus = 'idle'
+      client.mayGoOn = false
       throw this.#lose(tenant, error)
     }
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
@@ -266,33 +268,17 @@ export class Pool implements ClientHost {
     return copy
   }
 
-  #wait(
-    client: LiveClient,
-    messages: Uint8Array,
-    complete: boolean,
-  ): Uint8Array | Promise<Uint8Array> {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+  #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const sinceMs = this.#clock.monotonicMs()
-    client.pending = { messages: new Uint8Array(messages), complete, sinceMs, resolve, reject }
-    this.#waiting.set(client.entry, client)
+    const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
     this.#event({ type: 'batchRequested', client: client.entry })
-    return promise
-  }
-
-  /** Takes a waiting batch off the books. */
-  #settle(entry: ClientEntry): LiveClient['pending'] {
-    const client = this.#waiting.get(entry)
-    if (!client) return undefined
-    this.#waiting.delete(entry)
-    const pending = client.pending
-    client.pending = undefined
-    return pending
+    return answer
   }
 
   #grant(entry: ClientEntry): void {
-    const client = this.#waiting.get(entry)
-    const pending = this.#settle(entry)
+    const client = this.#pending.clientOf(entry)
+    const pending = this.#pending.settle(entry)
     // Without: it was closed after it had been granted the backend.
     if (!client || !pending) {
       return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
@@ -329,7 +315,7 @@ export class Pool implements ClientHost {
         return this.#grant(effect.client)
       case 'reject':
         this.#counters.rejections++
-        return this.#settle(effect.client)?.reject(rejectionError(effect, this.#state.limits))
+        return this.#pending.reject(effect.client, rejectionError(effect, this.#state.limits))
       case 'cleanUp':
         return this.#cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
@@ -418,13 +404,7 @@ export class Pool implements ClientHost {
       assert(slot, 'a slot is there before a tenant is put into it')
       tenant.wokenFrom = this.#mover.load(tenant, slot, { open, from })
     } catch (error) {
-      this.#counters.bootFailures++
-      this.#log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
-      this.#shelf.drop(tenant)
-      this.#unload(tenant)
-      const failure = batchFailure(error)
-      this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
-      return from === 'cold' ? undefined : queueMicrotask(() => this.#sessionsLost(tenant))
+      return this.#bootFailed(tenant, error, { from, slotUsable })
     }
     tenant.awakeSinceMs = this.#clock.monotonicMs()
     tenant.wakeMs = tenant.awakeSinceMs - startMs
@@ -433,6 +413,26 @@ export class Pool implements ClientHost {
       this.#sessionsLost(tenant)
     }
     this.#event({ type: 'bootFinished', tenant: tenant.entry })
+  }
+
+  /** If it was only the store that could not be opened, an image is as good as before. */
+  #bootFailed(
+    tenant: LiveTenant,
+    error: unknown,
+    { from, slotUsable }: { readonly from: RestingPhase; readonly slotUsable: boolean },
+  ): void {
+    this.#counters.bootFailures++
+    this.#log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
+    const kept = tenant.image ? 'napping' : 'asleep'
+    const to = slotUsable && from !== 'cold' ? kept : 'cold'
+    if (to === 'cold') {
+      this.#shelf.drop(tenant)
+      this.#unload(tenant)
+    }
+    for (const client of tenant.clients) if (client.pending) client.mayGoOn = to !== 'cold'
+    const failure = batchFailure(error)
+    this.#event({ type: 'bootFailed', tenant: tenant.entry, to, error: failure, slotUsable })
+    if (to === 'cold' && from !== to) queueMicrotask(() => this.#sessionsLost(tenant))
   }
 
   #evict(tenant: LiveTenant, reason: EvictionReason): void {

@@ -45,6 +45,7 @@ export function fingerprintOf(world: World): string {
       Math.max(0, state.createAfterMs - nowMs),
       Math.min(100, world.timerAtMs - nowMs),
     ],
-    [world.boots, world.evictions, world.cleaning, world.maintaining].map(names),
+    [...world.boots].map(([tenant, from]) => [tenant.name, from]),
+    [world.evictions, world.cleaning, world.maintaining].map(names),
   ])
 }

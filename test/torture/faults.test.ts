@@ -24,6 +24,7 @@ import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { MediumFault, MediumOperation } from '../../src/medium/faulty-medium.ts'
 import type { Medium } from '../../src/medium/medium.ts'
+import { SYNC } from '../../src/pool/backend-query.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { FaultyDisk } from './faulty-disk.ts'
@@ -209,6 +210,12 @@ async function readModel(client: PoolClient): Promise<Model> {
   }
 }
 
+interface Sessions {
+  readonly client: PoolClient
+  /** What clients were sent away with. */
+  readonly lost: readonly string[]
+}
+
 /** What came of one run. */
 interface Outcome {
   readonly disk: FaultyDisk
@@ -364,6 +371,44 @@ test('a disk that fails while a tenant is opened does not keep it closed', async
     copyFileSync(basePath, storePath(tenantsPath, tenant))
     await assert.rejects(pool.wake(tenant), { code: 'STORE_IO', sqlState: '58030' }, `at ${nth}`)
     await pool.wake(tenant)
+    pool.nap(tenant)
+  }
+})
+
+test('a disk that fails while a napping tenant is opened costs nobody a session', async () => {
+  await pool.drain(0)
+  pool = newPool(LIMITS.imageCacheBytes)
+  /** A tenant that naps with its store closed, and a client that has set something up in it. */
+  const patientWithSession = async (fault?: MediumFault): Promise<Patient & Sessions> => {
+    const patient = newPatient(fault)
+    const { tenant } = patient
+    copyFileSync(basePath, storePath(tenantsPath, tenant))
+    const lost: string[] = []
+    const client = pool.connect(tenant, { lost: ({ code }) => lost.push(code) })
+    await ask(client, 'create temp table mine(n int); insert into mine values (1)')
+    pool.nap(tenant)
+    assert.equal(pool.phaseOf(tenant), 'napping')
+    return { ...patient, client, lost }
+  }
+  const { disk: recorded, client } = await patientWithSession()
+  const before = recorded.count()
+  // The next operations are Postgres's own, when it reads pages.
+  await client.run(SYNC, true)
+  const opening = recorded.count() - before
+  client.close()
+  assert.ok(opening > 5, `${opening} operations open a store`)
+  for (let index = 0; index < 2 * opening; index++) {
+    const nth = before + 1 + Math.floor(index / 2)
+    const moment = index % 2 === 0 ? 'before' : 'after'
+    const fault = { operation: 'any', nth, moment, effect: 'fail' } as const
+    const { client: asker, lost, tenant } = await patientWithSession(fault)
+    const at = `${moment} ${nth}`
+    await assert.rejects(ask(asker, 'table mine'), { code: 'STORE_IO' }, at)
+    assert.equal(asker.mayGoOn, true, at)
+    assert.equal(pool.phaseOf(tenant), 'napping', at)
+    assert.deepEqual(await ask(asker, 'table mine'), [['1']], at)
+    assert.deepEqual(lost, [], at)
+    asker.close()
     pool.nap(tenant)
   }
 })
