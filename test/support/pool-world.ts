@@ -23,6 +23,7 @@ import {
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
 import { bootEnds, movesByOthers } from './pool-moves.ts'
+import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
 export interface Config {
@@ -39,24 +40,6 @@ export interface Config {
 export interface Action {
   readonly name: string
   readonly run: () => void
-}
-
-const SMALL: PoolLimits = {
-  slotsPerShard: 2,
-  spareSlots: 0,
-  tenantQueueMax: 2,
-  shardQueueMax: 2,
-  queryWaitMs: 50,
-  napAfterMs: 20,
-  slotQuantumMs: 5,
-  slotThinkMs: 1,
-  slotQuietMs: 10,
-  slotRetryMs: 30,
-  maintenanceIdleMs: 8,
-  turnMs: 1,
-  turnAloneMs: 3,
-  turnPauseMs: 2,
-  turnMemoryMs: 10,
 }
 
 export class World {
@@ -373,10 +356,10 @@ export class World {
   check(): void {
     const { state } = this
     assert.ok(
-      state.slots.size + (state.creating ? 1 : 0) <= state.limits.slotsPerShard,
+      state.slots.size + (state.supply.creating ? 1 : 0) <= state.limits.slotsPerShard,
       'slot limit',
     )
-    assert.equal(state.creating, this.creating)
+    assert.equal(state.supply.creating, this.creating)
     if (!this.drained) assert.deepEqual([...state.slots], this.slots, 'slots are accounted for')
     for (const slot of state.slots) {
       if (slot.tenant) assert.equal(slot.tenant.slot, slot, 'slot and tenant agree')
