@@ -4,7 +4,7 @@
  * The decisions are made by `PoolState`, which is pure; this shell carries them out against an
  * engine and a source of tenants, and reports what came of it. A query of an awake tenant whose
  * backend is free never leaves the caller's stack and allocates nothing: acquire, run, commit,
- * release.
+ * release. Only an answer that waits for the disk while neighbours run (`sync-desk.ts`) comes later.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
  * answer: they wait for a microtask, and the answer is copied if there are any (`slice` would not
@@ -20,12 +20,11 @@ import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { SYNC } from './backend-query.ts'
-import { commitIfDue } from './commit-rule.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
-import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
+import { LiveClient, dismissUsers, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { acquire, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
@@ -39,14 +38,16 @@ import type {
   TenantPhase,
 } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-rejection.ts'
+import { batchFailure, clientGone, rejectionError, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
+import { SyncDesk } from './sync-desk.ts'
 import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
+import { WaitingBatches } from './waiting-batches.ts'
 
 /**
  * One shard's pool.
@@ -67,7 +68,8 @@ export class Pool implements ClientHost {
   readonly resting: RestingTenants
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
-  readonly #waiting = new Map<ClientEntry, LiveClient>()
+  readonly #waiting = new WaitingBatches()
+  readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
@@ -159,12 +161,13 @@ export class Pool implements ClientHost {
 
   /**
    * Sends all clients of a tenant away with `error` and takes it out of its slot, so that its store
-   * is closed when this returns.
+   * is closed when the promise is kept.
    * @throws PgnapError TENANT_BUSY if it is just waking: try again
    */
-  expel(tenant: TenantName, error: PgnapError): void {
+  async expel(tenant: TenantName, error: PgnapError): Promise<void> {
     const live = this.#tenants.get(tenant)
-    for (const client of live?.clients ?? []) this.#dismiss(client, error)
+    for (const client of live?.clients ?? []) client.dismiss(error)
+    if (live?.syncing) await this.synced(tenant)
     this.nap(tenant)
     if (live?.image) {
       this.#shelf.drop(live)
@@ -172,6 +175,11 @@ export class Pool implements ClientHost {
     }
     this.#mover.forget(tenant)
     this.keepWarm.forget(tenant)
+  }
+
+  /** Until the disk has what a batch of `tenant` is waiting for; if it fails, its client is told. */
+  async synced(tenant: TenantName): Promise<void> {
+    await Promise.allSettled([this.#tenants.get(tenant)?.syncing])
   }
 
   statistics(): PoolStatistics {
@@ -201,7 +209,13 @@ export class Pool implements ClientHost {
   ): Uint8Array | Promise<Uint8Array> {
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
-    if (!acquire(this.#state, client.entry)) return this.#wait(client, messages, complete)
+    if (!acquire(this.#state, client.entry)) {
+      const sinceMs = this.#clock.monotonicMs()
+      const answer = this.#waiting.add(client, messages, { complete, sinceMs })
+      this.#counters.waits++
+      this.#event({ type: 'batchRequested', client: client.entry })
+      return answer
+    }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
     return this.#execute(client, messages, complete)
@@ -216,18 +230,19 @@ export class Pool implements ClientHost {
     client.closed = true
     this.#clientCount--
     client.tenant.clients.delete(client)
-    const pending = this.#settle(client.entry)
+    const pending = this.#waiting.take(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    pending?.reject(new PgnapError('QUERY_CANCELED', 'the client has gone'))
+    pending?.reject(clientGone())
   }
 
   // Batches
 
-  /**
-   * Runs one batch of a client that has the backend. The answer is a view, see the top of the
-   * file.
-   */
-  #execute(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array {
+  /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
+  #execute(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array> {
     const tenant = client.tenant
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
@@ -237,26 +252,31 @@ export class Pool implements ClientHost {
     let answer: Uint8Array
     let ranMs: number
     let endMs: number
+    let committed: boolean | Promise<void>
     try {
       answer = slot.run(messages)
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
-      if (commitIfDue(open.files, result.status)) endMs = this.#clock.monotonicMs()
+      committed = this.#syncs.commit(tenant, result.status, ranMs)
+      if (committed) endMs = this.#clock.monotonicMs()
     } catch (error) {
       client.transactionStatus = 'idle'
       throw this.#lose(tenant, error)
     }
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
-    if (client.timings) {
-      client.timings.execMs = ranMs - startMs
-      client.timings.persistMs = endMs - ranMs
-    }
-    client.transactionStatus = result.status
+    if (client.timings) noteRun(client.timings, ranMs - startMs)
     result.complete = complete
     result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
+    if (typeof committed === 'object') {
+      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs }
+      tenant.syncing = this.#answerSynced(client, done, committed)
+      return tenant.syncing
+    }
+    if (committed) this.#counters.countCommit(client, endMs - ranMs)
+    client.transactionStatus = result.status
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
@@ -266,33 +286,34 @@ export class Pool implements ClientHost {
     return copy
   }
 
-  #wait(
+  /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
+  async #answerSynced(
     client: LiveClient,
-    messages: Uint8Array,
-    complete: boolean,
-  ): Uint8Array | Promise<Uint8Array> {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    const sinceMs = this.#clock.monotonicMs()
-    client.pending = { messages: new Uint8Array(messages), complete, sinceMs, resolve, reject }
-    this.#waiting.set(client.entry, client)
-    this.#counters.waits++
-    this.#event({ type: 'batchRequested', client: client.entry })
-    return promise
-  }
-
-  /** Takes a waiting batch off the books. */
-  #settle(entry: ClientEntry): LiveClient['pending'] {
-    const client = this.#waiting.get(entry)
-    if (!client) return undefined
-    this.#waiting.delete(entry)
-    const pending = client.pending
-    client.pending = undefined
-    return pending
+    { answer, result, ranMs }: { answer: Uint8Array; result: BatchResult; ranMs: number },
+    synced: Promise<void>,
+  ): Promise<Uint8Array> {
+    const { tenant, entry } = client
+    try {
+      await synced
+    } catch (error) {
+      client.transactionStatus = 'idle'
+      throw this.#lose(tenant, error)
+    } finally {
+      tenant.syncing = undefined
+    }
+    const nowMs = this.#clock.monotonicMs()
+    this.#counters.countCommit(client, nowMs - ranMs)
+    client.transactionStatus = result.status
+    if (!release(this.#state, entry, result, nowMs)) {
+      this.#event({ type: 'batchFinished', client: entry, result })
+    }
+    if (client.closed) throw clientGone()
+    return answer
   }
 
   #grant(entry: ClientEntry): void {
-    const client = this.#waiting.get(entry)
-    const pending = this.#settle(entry)
+    const client = this.#waiting.clientOf(entry)
+    const pending = this.#waiting.take(entry)
     // Without: it was closed after it had been granted the backend.
     if (!client || !pending) {
       return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
@@ -303,7 +324,7 @@ export class Pool implements ClientHost {
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
       const answer = this.#execute(client, pending.messages, pending.complete)
-      pending.resolve(new Uint8Array(answer))
+      pending.resolve(answer instanceof Promise ? answer : new Uint8Array(answer))
     } catch (error) {
       pending.reject(error)
     }
@@ -318,7 +339,7 @@ export class Pool implements ClientHost {
   #perform(effect: PoolEffect): void {
     switch (effect.type) {
       case 'createSlot':
-        return void this.#createSlot()
+        return void this.#slots.make(this.#counters, (event) => this.#event(event))
       case 'discardSlot':
         return this.#slots.discard(effect.slot)
       case 'boot':
@@ -329,7 +350,7 @@ export class Pool implements ClientHost {
         return this.#grant(effect.client)
       case 'reject':
         this.#counters.rejections++
-        return this.#settle(effect.client)?.reject(rejectionError(effect, this.#state.limits))
+        return this.#waiting.take(effect.client)?.reject(rejectionError(effect, this.#state.limits))
       case 'cleanUp':
         return this.#cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
@@ -358,21 +379,7 @@ export class Pool implements ClientHost {
 
   // Slots
 
-  async #createSlot(): Promise<void> {
-    let slot: SlotEntry
-    try {
-      slot = await this.#slots.create()
-    } catch (error) {
-      this.#log.error('a slot could not be made', { error })
-      return this.#event({ type: 'slotFailed', error })
-    }
-    this.#counters.slotsCreated++
-    this.#event({ type: 'slotCreated', slot })
-  }
-
-  /**
-   * Something threw in a tenant's slot: neither the memory nor the open files are to be trusted.
-   */
+  /** Something threw for a slot: neither its memory nor the open files are to be trusted. */
   #lose(tenant: LiveTenant, error: unknown): PgnapError {
     const failure = batchFailure(error)
     this.#log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
@@ -456,16 +463,9 @@ export class Pool implements ClientHost {
 
   /** Who had set something up must connect again: it went with the image. Tell waiters first. */
   #sessionsLost(tenant: LiveTenant): void {
-    const losers = [...tenant.clients].filter(({ used }) => used)
-    if (losers.length === 0) return
+    if (!dismissUsers(tenant)) return
     this.#counters.sessionsLost++
     this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
-    for (const client of losers) this.#dismiss(client, sessionLost())
-  }
-
-  #dismiss(client: LiveClient, error: PgnapError): void {
-    client.listener?.lost(error)
-    client.close()
   }
 
   #imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
