@@ -7,8 +7,8 @@
  *   stop          as fail, and from then on every call throws: the process is dead, and only
  *                 what the wrapped medium made durable is left
  *
- * A `sync` is what `commitAhead` leaves for later: it may fail, before or after, when the commit
- * has long returned. A fault inside a transaction rolls back, as SQLite does. At `commit`, "before" means rolled back,
+ * A `sync` is what `commitAhead` leaves for later: it may fail when the commit has long returned.
+ * A fault inside a transaction rolls back, as SQLite does. At `commit`, "before" means rolled back,
  * and "after" means durable but never acknowledged: the case that separates careful code from lucky
  * code.
  */

@@ -65,8 +65,8 @@ export interface PoolClient {
    * changed is durable when the answer is there.
    *
    * A direct answer is a view, good until anybody calls the pool again; it comes when the tenant is
-   * awake, nobody waits and the disk need not be waited for. An answer by promise is a copy. `messages` is read only during the
-   * call.
+   * awake, nobody waits and the disk need not be waited for. An answer by promise is a copy.
+   * `messages` is read only during the call.
    *
    * @param complete whether the batch ends in Query, Sync or FunctionCall
    * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED:

@@ -4,7 +4,7 @@
  * The decisions are made by `PoolState`, which is pure; this shell carries them out against an
  * engine and a source of tenants, and reports what came of it. A query of an awake tenant whose
  * backend is free never leaves the caller's stack and allocates nothing: acquire, run, commit,
- * release. Only an answer that waits for the disk while neighbours run (`sync-desk.ts`) comes later.
+ * release. Only an answer that waits for the disk while others run (`sync-desk.ts`) comes later.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
  * answer: they wait for a microtask, and the answer is copied if there are any (`slice` would not
@@ -177,7 +177,7 @@ export class Pool implements ClientHost {
     this.keepWarm.forget(tenant)
   }
 
-  /** Until the disk has what a batch of `tenant` is waiting for; if it fails, its client is told. */
+  /** Until the disk has what a batch of `tenant` waits for; of a failure the client is told. */
   async synced(tenant: TenantName): Promise<void> {
     await Promise.allSettled([this.#tenants.get(tenant)?.syncing])
   }

@@ -1,4 +1,4 @@
-/** Answers that wait for the disk while the thread goes on: what may happen meanwhile, and what not. */
+/** Answers that wait for the disk while the thread goes on: what may happen meanwhile. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
@@ -26,7 +26,7 @@ class World {
     this.pool = new Pool({ engine, source, clock, log: silentLog, limits: few })
   }
 
-  /** With acme and globex awake, each with a client, and a disk that takes its time from here on. */
+  /** With acme and globex awake, a client each, and a disk that takes its time from here on. */
   static async of(
     limits: Partial<PoolLimits> = {},
   ): Promise<{ world: World; acme: PoolClient; globex: PoolClient }> {
@@ -79,7 +79,7 @@ test('who has the thread to itself waits for the disk on the spot', async () => 
   assert.deepEqual(world.syncs, [])
 })
 
-test('tenants that take turns wait for the disk together, and each hears when it has its own', async () => {
+test('tenants that take turns wait for the disk together, each for its own sync', async () => {
   const { world, acme, globex } = await World.of()
   const first = later(acme, 'write')
   const second = later(globex, 'write')
@@ -138,7 +138,7 @@ test('a transaction goes on where it was', async () => {
   assert.equal(await world.now(later(world.connect('acme'), 'two')), 'waits')
 })
 
-test('a disk that fails is an error to its client, and the slot and the store are given up', async () => {
+test('a disk that fails is an error to its client; slot and store are given up', async () => {
   const { world, acme, globex } = await World.of()
   const [first, second] = [later(acme, 'write'), later(globex, 'write')]
   const waiting = later(world.connect('acme'), 'two')

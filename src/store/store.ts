@@ -216,7 +216,7 @@ export class Store implements Disposable {
     return current(this.#state).medium.compact(bytesMax)
   }
 
-  /** Runs `work`, which may return before its commits are durable: see {@link Medium.commitAhead}. */
+  /** Runs `work`; its commits need not be durable when it returns: {@link Medium.commitAhead}. */
   commitAhead(work: () => void): Promise<void> | undefined {
     return current(this.#state).medium.commitAhead(work)
   }

@@ -11,7 +11,7 @@
  *
  * A commit ahead (`commitAhead`) is one with synchronous=NORMAL, which writes the same bytes and
  * leaves out that fsync; ours follows through a descriptor of our own. SQLite still syncs the log
- * by itself before it begins it again and before a checkpoint copies from it, so the file never gets
+ * by itself before it begins it again and before a checkpoint copies from it: the file never gets
  * ahead of the log. If our sync fails, nothing is known of what is in the log (Linux reports a
  * failure once and drops the pages): the medium is of no use from then on.
  *
@@ -194,7 +194,7 @@ export class NodeSqliteMedium implements Medium {
     this.#closeLog()
   }
 
-  /** Costs a few microseconds if it changes something; who takes turns stays with one of the two. */
+  /** Costs a few microseconds if it changes anything, which in the middle of a load is rare. */
   #setSynchronous(synchronous: Durability): void {
     if (this.#synchronous === synchronous) return
     this.exec(`PRAGMA synchronous = ${synchronous}`)
