@@ -200,7 +200,7 @@ test('a tenant of the same name as one that was expelled gets nothing of it', as
   const { pool, connect, engine, lost } = await bench()
   await ask(connect(), 'set')
   pool.nap(ACME)
-  pool.expel(ACME, new PgnapError('TENANT_UNKNOWN', 'deleted'))
+  await pool.expel(ACME, new PgnapError('TENANT_UNKNOWN', 'deleted'))
   assert.deepEqual(lost, ['acme TENANT_UNKNOWN'])
   assert.equal(pool.statistics().images.count, 0)
   await ask(connect(), 'mine')

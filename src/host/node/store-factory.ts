@@ -130,6 +130,7 @@ export class StoreFactory implements TenantSource {
       },
       readNotes: () => store.readNotes(),
       writeNotes: (notes) => store.writeNotes(notes),
+      commitAhead: (work) => store.commitAhead(work),
       close: () => {
         files.close()
         store.close()

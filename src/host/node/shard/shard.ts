@@ -241,7 +241,7 @@ export class Shard implements ShardApi {
   async deleteTenant(tenant: string): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
-    this.#pool.expel(
+    await this.#pool.expel(
       name,
       new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
         hint: 'connecting again makes a new, empty one',
@@ -258,7 +258,9 @@ export class Shard implements ShardApi {
   }
 
   async nap(tenant: string): Promise<void> {
-    this.#pool.nap(await this.#existing(tenant))
+    const name = await this.#existing(tenant)
+    await this.#pool.synced(name)
+    this.#pool.nap(name)
   }
 
   async wake(tenant: string): Promise<void> {
