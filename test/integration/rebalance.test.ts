@@ -19,6 +19,7 @@ import { createHandover } from '../../src/host/node/handover/handover.ts'
 import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
 import { startThread } from '../../src/host/node/shard/shard-thread.ts'
 import { ShardedControl } from '../../src/host/node/sharded-control.ts'
+import { ListedTenants } from '../../src/host/node/listed-tenants.ts'
 import { PinFile } from '../../src/host/node/pin-file.ts'
 import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
 import { keepTemplate } from '../../src/host/node/templates.ts'
@@ -292,6 +293,7 @@ async function startShards(victimIndex: ShardIndex = HOME): Promise<Shards> {
   keepTemplate(folder.path, engine)
   const config = validate({ data: folder.path, shards: 2, slots: 2, verifySwaps: true })
   const { path: dataPath, tenantsPath } = folder
+  const tenantFolder = new TenantFolder(tenantsPath)
   const handover = createHandover({ clock: systemClock })
   const victim = startThread()
   let early: Worker | undefined = victim
@@ -324,7 +326,12 @@ async function startShards(victimIndex: ShardIndex = HOME): Promise<Shards> {
   return {
     port: listener.address.port,
     shards,
-    control: new ShardedControl(shards, new TenantFolder(tenantsPath), new PinFile(folder.path)),
+    control: new ShardedControl({
+      shards,
+      folder: tenantFolder,
+      listed: new ListedTenants({ folder: tenantFolder, clock: systemClock }),
+      pins: new PinFile(folder.path),
+    }),
     victim,
     [Symbol.asyncDispose]: async () => {
       listener.close()
