@@ -29,6 +29,7 @@ const METRICS = [
   'memory',
   'registered-start',
   'registered-memory',
+  'registered-first',
   'registered-list',
   '10k-create',
   '10k-visits',
