@@ -23,12 +23,12 @@ import type { InterruptFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
+import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
 const WASM_PREFIX = '/pglite'
 export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
 /** Side modules that every database uses, in the order in which they are loaded. */
 export const BASE_LIBRARIES: readonly string[] = ['plpgsql.so', 'dict_snowball.so']
-const WASM_PAGE_BYTES = 65_536
 /** glibc's values, which musl shares: RTLD_NOW | RTLD_GLOBAL. */
 const RTLD_NOW_GLOBAL = 2 | 256
 /** Layout of musl's `struct dso` as Emscripten's loader reads it. */
