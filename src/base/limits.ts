@@ -180,6 +180,11 @@ export const LIMITS = {
   httpAnswerBytesMax: 10_485_760, // 10 MiB
   /** Tenants in one answer. Beyond: the next page has the rest. */
   tenantsPerPageMax: 1_000,
+  /**
+   * Names of tenants kept in order for the pages to come, while there are such. Beyond: the folder
+   * is read once for so many, instead of once for all.
+   */
+  tenantNamesKeptMax: 250_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */
@@ -216,5 +221,6 @@ assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
 assert(LIMITS.slotThinkMs < LIMITS.slotQuantumMs, 'who rests makes room before who works')
 assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
 assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
+assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')

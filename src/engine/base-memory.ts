@@ -8,9 +8,7 @@
  */
 import { trimmedLength } from '../base/bytes.ts'
 import { type BaseMemory, DELTA_PAGE_BYTES } from './memory-delta.ts'
-import type { MemoryLimits } from './wasm-module.ts'
-
-const WASM_PAGE_BYTES = 65_536
+import { type MemoryLimits, WASM_PAGE_BYTES } from './wasm-module.ts'
 
 export interface BaseImage {
   /** First page, number of pages, first page, ... ascending; pages as in memory-delta.ts. */

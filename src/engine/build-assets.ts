@@ -53,11 +53,10 @@ import {
   probeStatements,
 } from './session-anchors.ts'
 import { readTar } from './tar.ts'
-import { withMemoryLimits } from './wasm-module.ts'
+import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
 
 const MIB = 1024 * 1024
-const WASM_PAGE_BYTES = 65_536
 const WAL_PAGE_BYTES = 8192
 /** A checkpoint record with its header; what follows it in the segment is not needed. */
 const CHECKPOINT_RECORD_BYTES_MAX = 256

@@ -93,6 +93,12 @@ interface Header {
   readonly sessionAnchors: SessionAnchors
 }
 
+/** A file whose header has been read. */
+interface AssetFile {
+  readonly header: Header
+  readonly section: (name: SectionName) => Uint8Array
+}
+
 type SectionName = 'template' | 'overlay' | 'baseRuns' | 'basePages' | 'preMain'
 const SECTION_NAMES: readonly SectionName[] = [
   'template',
@@ -170,13 +176,9 @@ export async function parseAssets(
   expected: Fingerprint,
   hash: Hash = sha256,
 ): Promise<EngineAssets> {
-  const { header, sectionsAt } = readHeader(bytes)
+  const { header, section } = openFile(bytes)
   if (header.fingerprint !== expected) {
     throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
-  }
-  const section = (name: SectionName): Uint8Array => {
-    const { offset, length } = header.sections[name]
-    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
   }
   await Promise.all(
     SECTION_NAMES.map(async (name) => {
@@ -184,28 +186,20 @@ export async function parseAssets(
       if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
     }),
   )
-  return assemble(header, section)
+  return assemble({ header, section })
 }
 
 /** Like {@link parseAssets}, for bytes that another thread of this process has verified. */
 export function parseVerifiedAssets(bytes: Uint8Array): EngineAssets {
-  const { header, sectionsAt } = readHeader(bytes)
-  return assemble(header, (name) => {
-    const { offset, length } = header.sections[name]
-    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
-  })
+  return assemble(openFile(bytes))
 }
 
 /** The base alone, of bytes as for {@link parseVerifiedAssets}. */
 export function parseBase(bytes: Uint8Array): BaseImage {
-  const { header, sectionsAt } = readHeader(bytes)
-  return baseOf((name) => {
-    const { offset, length } = header.sections[name]
-    return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
-  })
+  return baseOf(openFile(bytes))
 }
 
-function baseOf(section: (name: SectionName) => Uint8Array): BaseImage {
+function baseOf({ section }: AssetFile): BaseImage {
   const runs = section('baseRuns')
   return {
     runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
@@ -213,7 +207,8 @@ function baseOf(section: (name: SectionName) => Uint8Array): BaseImage {
   }
 }
 
-function assemble(header: Header, section: (name: SectionName) => Uint8Array): EngineAssets {
+function assemble(file: AssetFile): EngineAssets {
+  const { header, section } = file
   const { stackPointer, endBytes } = header.preMain
   const contents = [header.sections.overlay, header.sections.baseRuns, header.sections.basePages]
   const hashes = contents.map((part) => part.sha256.slice(0, MEMORY_ID_DIGITS))
@@ -222,7 +217,7 @@ function assemble(header: Header, section: (name: SectionName) => Uint8Array): E
     memoryId: [header.fingerprint, ...hashes].join('-') as Fingerprint,
     // Its own checksum is inside what the hash of the section has proven.
     template: Template.parse(section('template'), { checked: true }),
-    base: baseOf(section),
+    base: baseOf(file),
     idle: header.idle,
     preMain: { stackPointer, delta: { bytes: section('preMain'), endBytes } },
     tableLength: header.tableLength,
@@ -233,7 +228,7 @@ function assemble(header: Header, section: (name: SectionName) => Uint8Array): E
   }
 }
 
-function readHeader(bytes: Uint8Array): { header: Header; sectionsAt: number } {
+function openFile(bytes: Uint8Array): AssetFile {
   if (bytes.length < PREFIX_BYTES || fromUtf8(bytes.slice(0, 8)) !== MAGIC) {
     throw invalid('not an engine asset file')
   }
@@ -243,9 +238,14 @@ function readHeader(bytes: Uint8Array): { header: Header; sectionsAt: number } {
   const headerBytes = view.getUint32(12, true)
   if (PREFIX_BYTES + headerBytes > bytes.length) throw invalid('cut short')
   const text = fromUtf8(bytes.slice(PREFIX_BYTES, PREFIX_BYTES + headerBytes))
+  const sectionsAt = padded(PREFIX_BYTES + headerBytes)
   try {
     const header = JSON.parse(text) as Header
-    return { header, sectionsAt: padded(PREFIX_BYTES + headerBytes) }
+    const section = (name: SectionName): Uint8Array => {
+      const { offset, length } = header.sections[name]
+      return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
+    }
+    return { header, section }
   } catch (cause) {
     throw invalid('its header is damaged', cause)
   }

@@ -45,8 +45,9 @@ export interface Slot {
   resume(files: TenantFiles, image: SlotImage): void
   /**
    * Runs complete frontend messages and returns the backend's answer. The answer is a view that the
-   * next call overwrites. Nothing has been committed: the caller must commit the tenant's files
-   * before the answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
+   * next call overwrites. Whatever ended in it is in the tenant's files then, that of a rollback
+   * too (`wal-tail.ts`), but nothing has been committed: the caller must commit them before the
+   * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
    */
   run(messages: Uint8Array): Uint8Array

@@ -22,12 +22,13 @@ import { FilePlacer } from './file-placer.ts'
 import type { InterruptFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
+import type { ExportedFunction } from './wal-tail.ts'
+import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
 const WASM_PREFIX = '/pglite'
 export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
 /** Side modules that every database uses, in the order in which they are loaded. */
 export const BASE_LIBRARIES: readonly string[] = ['plpgsql.so', 'dict_snowball.so']
-const WASM_PAGE_BYTES = 65_536
 /** glibc's values, which musl shares: RTLD_NOW | RTLD_GLOBAL. */
 const RTLD_NOW_GLOBAL = 2 | 256
 /** Layout of musl's `struct dso` as Emscripten's loader reads it. */
@@ -150,17 +151,24 @@ export class Instance {
     if (this.#flags) return this.#flags
     this.#flags = {
       memory: this.memory,
-      interruptPendingAt: this.#addressOf('InterruptPending'),
-      queryCancelPendingAt: this.#addressOf('QueryCancelPending'),
+      interruptPendingAt: this.addressOf('InterruptPending'),
+      queryCancelPendingAt: this.addressOf('QueryCancelPending'),
     }
     return this.#flags
   }
 
   /** Where a variable of Postgres lies. */
-  #addressOf(name: string): number {
-    const symbol = this.#exports[name]
-    assert(symbol instanceof WebAssembly.Global, `the module exports ${name}`)
+  addressOf(variable: string): number {
+    const symbol = this.#exports[variable]
+    assert(symbol instanceof WebAssembly.Global, `the module exports ${variable}`)
     return Number(symbol.value)
+  }
+
+  /** A function of Postgres, as wasm has it: 64-bit numbers are BigInts. */
+  functionOf(name: string): ExportedFunction {
+    const symbol = this.#exports[name]
+    assert(typeof symbol === 'function', `the module exports ${name}`)
+    return symbol as ExportedFunction
   }
 
   /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
@@ -211,7 +219,7 @@ export class Instance {
    * goes on after a nap keeps its sequence (it may have called `setseed`), a copy must not.
    */
   renewRandom(random: Random, randomStateAt: number | undefined): void {
-    const addresses = [this.#addressOf('pg_global_prng_state')]
+    const addresses = [this.addressOf('pg_global_prng_state')]
     if (randomStateAt !== undefined) addresses.push(randomStateAt)
     for (const address of addresses) {
       this.module.HEAPU8.set(random.bytes(RANDOM_STATE_BYTES), address)

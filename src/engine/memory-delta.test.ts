@@ -9,8 +9,8 @@ import {
   type MemoryDelta,
   SCRATCH_WASM_PAGES,
 } from './memory-delta.ts'
+import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
-const WASM_PAGE = 65_536
 /** More than one piece of scratch when all of it differs. */
 const SLOT_WASM_PAGES = 48
 const BASE_WASM_PAGES = 40
@@ -19,7 +19,7 @@ const newMemory = (initial: number): WebAssembly.Memory =>
   new WebAssembly.Memory({ initial, maximum: 64, shared: true })
 const scratch = newMemory(SCRATCH_WASM_PAGES)
 const code = new WebAssembly.Module(memoryDeltaCode(limits))
-const endBytes = SLOT_WASM_PAGES * WASM_PAGE
+const endBytes = SLOT_WASM_PAGES * WASM_PAGE_BYTES
 
 interface World {
   readonly slot: Uint8Array

@@ -24,7 +24,10 @@ const LIMITS_HAS_MAXIMUM = 1
 const LIMITS_SHARED_WITH_MAXIMUM = 3
 const HEADER_BYTES = 8
 
-/** Size of a memory in units of 64 KiB. */
+/** The unit in which memories are made and grow. */
+export const WASM_PAGE_BYTES = 65_536
+
+/** Size of a memory in units of {@link WASM_PAGE_BYTES}. */
 export interface MemoryLimits {
   readonly minimumPages: number
   readonly maximumPages: number

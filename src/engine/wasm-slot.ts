@@ -27,6 +27,7 @@ import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
 import { SessionMemory } from './session-memory.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
+import { WalTail } from './wal-tail.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
 const STATUS_ALIVE = 99
@@ -63,6 +64,7 @@ export class WasmSlot implements Slot {
   readonly #instance: Instance
   readonly #delta: MemoryDelta
   readonly #driver: Driver
+  readonly #walTail: WalTail
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
@@ -82,6 +84,7 @@ export class WasmSlot implements Slot {
       cancel: () => requestCancel(this.interruptFlags),
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
+    this.#walTail = new WalTail(instance)
     this.#tableLength = instance.tableLength
     this.#empty()
   }
@@ -163,6 +166,7 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
       const answer = this.#driver.run(messages)
+      this.#walTail.flush()
       this.#instance.files.throwFault()
       this.#status = statusOf(answer) ?? this.#statusFromModule()
       return answer
@@ -234,6 +238,7 @@ export class WasmSlot implements Slot {
   }
 
   #loaded(status: TransactionStatus): void {
+    this.#walTail.begin()
     this.#status = status
     this.#state = 'loaded'
   }

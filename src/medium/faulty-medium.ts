@@ -7,6 +7,7 @@
  *   stop          as fail, and from then on every call throws: the process is dead, and only
  *                 what the wrapped medium made durable is left
  *
+ * A `sync` is what `commitAhead` leaves for later: it may fail when the commit has long returned.
  * A fault inside a transaction rolls back, as SQLite does. At `commit`, "before" means rolled back,
  * and "after" means durable but never acknowledged: the case that separates careful code from lucky
  * code.
@@ -21,6 +22,7 @@ export type MediumOperation =
   | 'all'
   | 'begin'
   | 'commit'
+  | 'sync'
   | 'checkpoint'
   | 'compact'
 
@@ -84,6 +86,11 @@ export class FaultyMedium implements Medium {
     })
     if (atCommit.fault !== undefined) throw atCommit.fault
     return result
+  }
+
+  commitAhead(work: () => void): Promise<void> | undefined {
+    this.#live()
+    return this.#inner.commitAhead(work)?.then(() => this.#around('sync', () => {}))
   }
 
   sizeBytes(): number {

@@ -29,6 +29,13 @@ export interface Medium extends Disposable {
   all(sql: string, ...parameters: readonly SqlValue[]): readonly SqlRow[]
   /** Runs `body` in one transaction and makes it durable; a throw rolls back. Does not nest. */
   transaction<Result>(body: () => Result): Result
+  /**
+   * Runs `work`, whose transactions may return before their changes survive the end of the machine.
+   * The promise is kept when they do; undefined: they do already. Meanwhile the medium can be used;
+   * a transaction of the ordinary kind makes durable what came before it, too. If the promise is
+   * broken, what is durable is not known, and every later call throws.
+   */
+  commitAhead(work: () => void): Promise<void> | undefined
   /** Bytes that this database occupies now, with what its write-ahead log occupies. */
   sizeBytes(): number
   /**

@@ -233,7 +233,7 @@ test('a tenant that was deleted meanwhile is not made again', async () => {
   bench.stores.gone.add('acme')
   await bench.pass(2 * HOUR_MS)
   assert.equal(bench.phase('acme'), 'cold')
-  bench.pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'gone'))
+  await bench.pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'gone'))
   assert.ok(!bench.engine.log.slice(-3).some((line) => line.includes('acme')))
 })
 

@@ -150,7 +150,7 @@ export class KeepWarm {
     const { state, clock } = this.#options
     const nowMs = clock.nowMs()
     for (const tenant of this.#policy.takeExpired(nowMs)) this.#release(tenant)
-    if (state.waitingByAge.size > 0 || state.creating) return true
+    if (state.waitingByAge.size > 0 || state.supply.creating) return true
     const tenant = this.#policy.next(nowMs, (each) => !this.#mayWarm(each), this.#room())
     if (tenant === undefined) return false
     await this.#warm(tenant)

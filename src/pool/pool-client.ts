@@ -4,6 +4,7 @@
  */
 import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
+import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Session } from './session-carry.ts'
@@ -19,8 +20,14 @@ export interface BatchTimings {
   /** Where the tenant was when the batch came. */
   wokenFrom: Tier
   execMs: number
-  /** Committing to the store; 0 if nothing was to be committed. */
+  /** Committing to the store until it is durable; 0 if nothing was to be committed. */
   persistMs: number
+}
+
+/** For a batch that has just run; committing comes on top (`PoolCounters.countCommit`). */
+export function noteRun(timings: BatchTimings, execMs: number): void {
+  timings.execMs = execMs
+  timings.persistMs = 0
 }
 
 /** For a batch that found its tenant awake and its backend free. */
@@ -58,15 +65,20 @@ export interface PoolClient {
    * changed is durable when the answer is there.
    *
    * A direct answer is a view, good until anybody calls the pool again; it comes when the tenant is
-   * awake and nobody waits. An answer by promise is a copy. `messages` is read only during the
-   * call.
+   * awake, nobody waits and the disk need not be waited for. An answer by promise is a copy.
+   * `messages` is read only during the call.
    *
    * @param complete whether the batch ends in Query, Sync or FunctionCall
    * @throws PgnapError (thrown or rejected) QUEUE_FULL, QUERY_WAIT_TIMEOUT, QUERY_CANCELED:
    *   nothing has run and the client may go on. SLOT_LOST, STORE_*: the batch and the open
-   *   transaction are gone. SHUTTING_DOWN: no more batches.
+   *   transaction are gone, unless {@link mayGoOn}. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /**
+   * After a run that failed with STORE_*: the tenant could not be woken, nothing has run, and the
+   * client's session is in the image as before.
+   */
+  readonly mayGoOn: boolean
   /** As the last answer said; idle after an error. */
   readonly transactionStatus: TransactionStatus
   /** Monotonic time since which its batch waits for its turn; undefined if it does not wait. */
@@ -100,6 +112,8 @@ export interface LiveTenant {
   slot: Slot | undefined
   open: OpenTenant | undefined
   progress: MaintenanceProgress | undefined
+  /** The answer of a batch that has run and waits for the disk, see `sync-desk.ts`. */
+  syncing: Promise<Uint8Array> | undefined
   /** While it naps. */
   image: TenantImage | undefined
   /** What its clients had set up when it last left its slot without an image. */
@@ -122,6 +136,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     slot: undefined,
     open: undefined,
     progress: undefined,
+    syncing: undefined,
     image: undefined,
     session: undefined,
     wokenAt: undefined,
@@ -137,7 +152,7 @@ export interface PendingBatch {
   readonly messages: Uint8Array
   readonly complete: boolean
   readonly sinceMs: number
-  readonly resolve: (answer: Uint8Array) => void
+  readonly resolve: (answer: Uint8Array | Promise<Uint8Array>) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -161,6 +176,7 @@ export class LiveClient implements PoolClient {
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   closed = false
+  mayGoOn = false
   /** It has run something: there may be a session that is missed. */
   used = false
   readonly #host: ClientHost
@@ -198,4 +214,17 @@ export class LiveClient implements PoolClient {
   close(): void {
     this.#host.closeClient(this)
   }
+
+  /** Sends it away. */
+  dismiss(error: PgnapError): void {
+    this.listener?.lost(error)
+    this.close()
+  }
+}
+
+/** Sends away whoever has had a session in a tenant that lost it; false if there was nobody. */
+export function dismissUsers({ clients }: LiveTenant): boolean {
+  const users = [...clients].filter(({ used }) => used)
+  for (const client of users) client.dismiss(sessionLost())
+  return users.length > 0
 }

@@ -131,6 +131,8 @@ export type PoolEvent =
   | {
       readonly type: 'bootFailed'
       readonly tenant: TenantEntry
+      /** Where it is now. Not `cold`: nothing was touched, and its image is as good as before. */
+      readonly to: RestingPhase
       readonly error: unknown
       /** True when the failure came before the slot was touched. */
       readonly slotUsable: boolean

@@ -9,8 +9,10 @@ import { silentLog } from '../base/log.ts'
 import { FakeEngine, FakeStores } from '../../test/support/fake-shard.ts'
 import type { PoolClient } from './pool-client.ts'
 import { Pool } from './pool.ts'
+import type { ImageStore, StoredImage } from './tenant-source.ts'
 
 const ACME = 'acme' as TenantName
+const BETA = 'beta' as TenantName
 
 interface Bench {
   readonly pool: Pool
@@ -22,9 +24,9 @@ interface Bench {
   readonly lost: string[]
 }
 
-async function bench(imageCacheBytes = 1_000_000): Promise<Bench> {
+async function bench(imageCacheBytes = 1_000_000, images?: ImageStore): Promise<Bench> {
   const engine = new FakeEngine()
-  const stores = new FakeStores()
+  const stores = Object.assign(new FakeStores(), images ? { images } : {})
   const clock = new ManualClock()
   const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0 }
   const pool = new Pool({ engine, source: stores, clock, log: silentLog, limits, imageCacheBytes })
@@ -79,15 +81,103 @@ test('a transaction that a client left in an image is of no use to anybody', asy
   assert.deepEqual(engine.log.slice(-2), ['boot acme', 'acme: mine'])
 })
 
-test('a store that cannot be opened at a wake: all who lose their session are told', async () => {
-  const { pool, connect, stores, lost } = await bench()
+test('a store that cannot be opened at a wake: nobody loses a session', async () => {
+  const { pool, connect, engine, stores, lost } = await bench()
+  const [user, other] = [connect(), connect()]
+  await ask(user, 'set')
+  await ask(other, 'set role')
+  pool.nap(ACME)
+  for (let round = 0; round < 2; round++) {
+    stores.failOpen = new PgnapError('STORE_IO', 'too many open files')
+    const asked = [ask(user, 'again'), ask(other, 'again')]
+    for (const answer of asked) await assert.rejects(answer, { code: 'STORE_IO' })
+    assert.deepEqual([user.mayGoOn, other.mayGoOn], [true, true])
+    assert.equal(pool.phaseOf(ACME), 'napping')
+  }
+  stores.failOpen = undefined
+  assert.equal(await ask(user, 'again'), 'did again')
+  assert.deepEqual(engine.log.slice(-2), ['resume acme', 'acme: again'])
+  assert.deepEqual(lost, [])
+  assert.equal(pool.statistics().bootFailures, 4)
+  assert.equal(pool.statistics().slots.lost, 0)
+})
+
+test('the same in the middle of a transaction', async () => {
+  const { pool, connect, engine, stores, lost } = await bench()
+  const [holder, other] = [connect(), connect()]
+  await ask(holder, 'begin')
+  pool.nap(ACME)
+  stores.failOpen = new PgnapError('STORE_FULL', 'no room')
+  const waits = ask(other, 'later')
+  await assert.rejects(ask(holder, 'write'), { code: 'STORE_FULL' })
+  await assert.rejects(waits, { code: 'STORE_FULL' })
+  assert.equal(pool.phaseOf(ACME), 'napping')
+  stores.failOpen = undefined
+  const later = ask(other, 'later')
+  assert.equal(await ask(holder, 'commit'), 'did commit')
+  assert.equal(await later, 'did later')
+  assert.deepEqual(engine.log.slice(-3), ['resume acme', 'acme: commit', 'acme: later'])
+  assert.deepEqual(lost, [])
+})
+
+test('who leaves while the store cannot be opened takes its transaction along', async () => {
+  const { pool, connect, stores } = await bench()
+  const holder = connect()
+  await ask(holder, 'begin')
+  pool.nap(ACME)
+  stores.failOpen = new PgnapError('STORE_IO', 'no disk')
+  await assert.rejects(ask(holder, 'write'), { code: 'STORE_IO' })
+  holder.close()
+  assert.equal(pool.phaseOf(ACME), 'cold')
+  assert.equal(pool.statistics().images.count, 0)
+})
+
+test('an image that goes to disk while its store is being opened is found there', async () => {
+  const disk = new Map<TenantName, StoredImage>()
+  // Room for one open store and one image.
+  const { pool, connect, engine, stores, lost } = await bench(301_500, {
+    keepsAny: true,
+    take: (tenant) => {
+      const image = disk.get(tenant)
+      disk.delete(tenant)
+      return image
+    },
+    write: async (tenant, image) => disk.set(tenant, image).size > 0,
+    remove: (tenant) => void disk.delete(tenant),
+    letGo: () => {},
+  })
+  const [user, neighbour] = [connect(), connect(BETA)]
+  await ask(user, 'set')
+  pool.nap(ACME)
+  await ask(neighbour, 'set')
+  const gate = Promise.withResolvers<void>()
+  stores.opening = gate.promise
+  const again = ask(user, 'again')
+  // There is one slot, so the neighbour had to leave it: its image wants the room.
+  assert.equal(pool.phaseOf(ACME), 'waking')
+  assert.equal(pool.phaseOf(BETA), 'napping')
+  await new Promise(setImmediate)
+  assert.ok(disk.has(ACME))
+  gate.reject(new PgnapError('STORE_IO', 'no disk'))
+  await assert.rejects(again, { code: 'STORE_IO' })
+  assert.equal(pool.phaseOf(ACME), 'asleep')
+  stores.opening = undefined
+  assert.equal(await ask(user, 'again'), 'did again')
+  assert.deepEqual(engine.log.slice(-2), ['resume acme', 'acme: again'])
+  assert.deepEqual(lost, [])
+})
+
+test('a slot that fails at a wake: all who lose their session are told', async () => {
+  const { pool, connect, engine, lost } = await bench()
   const [user, idle, unused] = [connect(), connect(), connect()]
   await ask(user, 'set')
   await ask(idle, 'set role')
   pool.nap(ACME)
-  stores.failOpen = new PgnapError('STORE_IO', 'too many open files')
-  await assert.rejects(ask(user, 'again'), { code: 'STORE_IO' })
-  stores.failOpen = undefined
+  const [slot] = engine.slots
+  assert.ok(slot)
+  slot.bootError = new Error('trap')
+  await assert.rejects(ask(user, 'again'), { code: 'SLOT_LOST' })
+  assert.equal(user.mayGoOn, false)
   assert.deepEqual(lost, ['acme SLOT_LOST', 'acme SLOT_LOST'])
   assert.equal(pool.statistics().images.sessionsLost, 1)
   assert.equal(await ask(unused, 'first'), 'did first')
@@ -110,7 +200,7 @@ test('a tenant of the same name as one that was expelled gets nothing of it', as
   const { pool, connect, engine, lost } = await bench()
   await ask(connect(), 'set')
   pool.nap(ACME)
-  pool.expel(ACME, new PgnapError('TENANT_UNKNOWN', 'deleted'))
+  await pool.expel(ACME, new PgnapError('TENANT_UNKNOWN', 'deleted'))
   assert.deepEqual(lost, ['acme TENANT_UNKNOWN'])
   assert.equal(pool.statistics().images.count, 0)
   await ask(connect(), 'mine')
@@ -121,7 +211,7 @@ test('a nap by hand closes the store of a tenant that naps already', async () =>
   const { pool, connect, stores, engine } = await bench()
   const client = connect()
   await ask(client, 'set')
-  await ask(connect('beta' as TenantName), 'pressure')
+  await ask(connect(BETA), 'pressure')
   assert.equal(pool.phaseOf(ACME), 'napping')
   assert.ok(stores.openTenants.has(ACME), 'it is likely to come back')
   pool.nap(ACME)

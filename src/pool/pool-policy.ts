@@ -6,7 +6,7 @@
  */
 import { ClientEntry } from './pool-model.ts'
 import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
-import type { SlotDemand } from './slot-demand.ts'
+import type { SlotSupply } from './slot-supply.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 
 /** Tenants per slot that had to make room and came back: there are too few slots. */
@@ -18,9 +18,7 @@ export interface PoolView {
   readonly slots: ReadonlySet<SlotEntry>
   readonly slotQueue: ReadonlySet<TenantEntry>
   readonly waitingByAge: ReadonlySet<ClientEntry>
-  readonly creating: boolean
-  readonly demand: Pick<SlotDemand, 'returns' | 'wantsFreeSlot'>
-  readonly createAfterMs: number
+  readonly supply: Pick<SlotSupply, 'creating' | 'createAfterMs' | 'returns' | 'wantsFreeSlot'>
   readonly drainDeadlineMs: number | undefined
   readonly turns: Pick<ThreadTurns, 'turnMs' | 'pauseUntilMs'>
 }
@@ -55,7 +53,7 @@ export function slotsExpected(view: PoolView): number {
 
 /** Whether one more slot may be made now. */
 export function mayCreate(view: PoolView, nowMs: number): boolean {
-  return view.slots.size < view.limits.slotsPerShard && nowMs >= view.createAfterMs
+  return view.slots.size < view.limits.slotsPerShard && nowMs >= view.supply.createAfterMs
 }
 
 /** Whether some tenant may be asked to leave within a quantum. */
@@ -75,12 +73,12 @@ export function somebodyRests(view: PoolView, nowMs: number): boolean {
 export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
   if (view.slots.size === 0) return view.limits.spareSlots > 0
   const spare = freeCount < view.limits.spareSlots && nowMs >= quietAtMs(view)
-  return spare || view.demand.returns >= RETURNS_PER_SLOT * view.slots.size
+  return spare || view.supply.returns >= RETURNS_PER_SLOT * view.slots.size
 }
 
 /** Whether nobody has been in the middle of anything for a while. */
 export function isQuiet(view: PoolView, nowMs: number): boolean {
-  return view.waitingByAge.size === 0 && !view.creating && nowMs >= quietAtMs(view)
+  return view.waitingByAge.size === 0 && !view.supply.creating && nowMs >= quietAtMs(view)
 }
 
 /** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
@@ -113,7 +111,7 @@ export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefin
 
 /** Whether somebody who rests should leave, so that whoever comes next finds a slot empty. */
 function wantsRoomAhead(view: PoolView, nowMs: number): boolean {
-  const needed = view.demand.wantsFreeSlot(nowMs) && view.drainDeadlineMs === undefined
+  const needed = view.supply.wantsFreeSlot(nowMs) && view.drainDeadlineMs === undefined
   return needed && view.slotQueue.size === 0 && slotsExpected(view) === 0
 }
 
@@ -167,8 +165,8 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   if (view.drainDeadlineMs !== undefined) {
     return view.drainDeadlineMs > nowMs ? Math.min(atMs, view.drainDeadlineMs) : atMs
   }
-  if (view.slots.size >= limits.slotsPerShard || view.creating) return atMs
-  if (view.createAfterMs > nowMs) return Math.min(atMs, view.createAfterMs)
+  if (view.slots.size >= limits.slotsPerShard || view.supply.creating) return atMs
+  if (view.supply.createAfterMs > nowMs) return Math.min(atMs, view.supply.createAfterMs)
   const free = [...view.slots].filter(({ tenant }) => !tenant).length
   return free < limits.spareSlots ? Math.min(atMs, Math.max(quietAtMs(view), nowMs + 1)) : atMs
 }

@@ -55,6 +55,11 @@ export function batchFailure(error: unknown): PgnapError {
   )
 }
 
+/** What a batch is told whose client left while it waited. */
+export function clientGone(): PgnapError {
+  return new PgnapError('QUERY_CANCELED', 'the client has gone')
+}
+
 /** A client's settings, statements or transaction went with an image that could not be kept. */
 export function sessionLost(): PgnapError {
   return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {

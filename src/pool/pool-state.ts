@@ -17,7 +17,8 @@
  *      |  imageMoved   +---------+  imageMoved  +--------+       |
  *      +-------------- | asleep  | <----------- | napping| <-----+ evicted(to: napping | asleep)
  *                      +---------+              +--------+
- *     (napping and asleep wake as cold does; a backend that cannot be imaged ends in cold)
+ *     (napping and asleep wake as cold does, and are where they were if the store was not opened;
+ *     a backend that cannot be imaged ends in cold)
  *
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
@@ -27,7 +28,7 @@
  *   recently used one, after `slotThinkMs` without a batch, or after `slotQuantumMs` between two of
  *   them (at once if it has no clients left). An open transaction goes along in the image. Only
  *   what no image holds and nothing can carry over stays (`evictionRefused`).
- * - While tenants swap, one that rests leaves before it is asked to (`slot-demand.ts`).
+ * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -62,7 +63,7 @@ import {
 import { acquire } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
-import { SlotDemand } from './slot-demand.ts'
+import { SlotSupply } from './slot-supply.ts'
 import { ThreadTurns } from './thread-turns.ts'
 import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -77,13 +78,9 @@ export class PoolState {
   /** Every waiting client in order of arrival. */
   readonly waitingByAge: ReadonlySet<ClientEntry> = this.#waiting.clients
   readonly turns: ThreadTurns
-  /** Slots are made one at a time: two at once would only delay the first. */
-  creating = false
-  readonly demand: SlotDemand = new SlotDemand()
+  readonly supply: SlotSupply = new SlotSupply()
   drainDeadlineMs: number | undefined = undefined
   #drained = false
-  /** After a failure no slot is made before this time. */
-  createAfterMs: number = Number.NEGATIVE_INFINITY
   #timerAtMs = Number.POSITIVE_INFINITY
   #effects: PoolEffect[] = []
 
@@ -134,7 +131,7 @@ export class PoolState {
       case 'maintained':
         return this.#maintained(event.tenant, event.more, nowMs)
       case 'slotCreated':
-        this.creating = false
+        this.supply.creating = false
         return void this.slots.add(event.slot)
       case 'slotFailed':
         return this.#slotFailed(event.error, nowMs)
@@ -287,7 +284,7 @@ export class PoolState {
       const tenant = first(this.slotQueue)
       if (!tenant) freeCount++
       else {
-        this.demand.wakes(tenant, nowMs)
+        this.supply.wakes(tenant, nowMs)
         this.#boot(tenant, slot)
       }
     }
@@ -302,11 +299,10 @@ export class PoolState {
     }
     const early = pickToNapAhead(this, nowMs)
     if (early) this.#evict(early, 'ahead', nowMs)
-    if (this.creating || !mayCreate(this, nowMs)) return
+    if (this.supply.creating || !mayCreate(this, nowMs)) return
     const crowded = missing > 0 && !somebodyRests(this, nowMs)
     if (!crowded && !wantsSpare(this, freeCount, nowMs)) return
-    this.creating = true
-    this.demand.slotMade()
+    this.supply.making()
     this.#effects.push({ type: 'createSlot' })
   }
 
@@ -324,13 +320,12 @@ export class PoolState {
     const still = !tenant.holder || canLeave(tenant)
     assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
     tenant.phase = 'draining'
-    this.demand.leaves(tenant, reason, nowMs)
+    this.supply.leaves(tenant, reason, nowMs)
     this.#effects.push({ type: 'evict', tenant, reason })
   }
 
   #slotFailed(error: unknown, nowMs: number): void {
-    this.creating = false
-    this.createAfterMs = nowMs + this.limits.slotRetryMs
+    this.supply.failed(nowMs, this.limits.slotRetryMs)
     if (this.slots.size > 0) return
     // With no slot at all nobody's patience would be rewarded.
     for (const client of this.waitingByAge) this.#reject(client, 'SLOT_LOST', error)
@@ -361,15 +356,15 @@ export class PoolState {
         tenant.lastUsedMs = nowMs
         return this.#goOn(tenant, nowMs)
       case 'bootFailed':
-        // Whoever waits is told now, and must not be told again when it next asks.
-        if (holderWaits(tenant)) tenant.holder = undefined
+        // Whoever waits is told now; of a loss it must not be told again when it next asks.
+        if (event.to !== 'napping' && holderWaits(tenant)) tenant.holder = undefined
         for (const client of tenant.waiting) this.#reject(client, 'SLOT_LOST', event.error)
-        return this.#leaveSlot(tenant, 'cold', event.slotUsable)
+        return this.#leaveSlot(tenant, event.to, event.slotUsable)
       case 'evicted':
         return this.#leaveSlot(tenant, event.to, event.slotReusable)
       case 'evictionRefused':
         tenant.phase = 'awake'
-        this.demand.stays(tenant, nowMs, this.limits.slotRetryMs)
+        this.supply.stays(tenant, nowMs, this.limits.slotRetryMs)
         return this.#goOn(tenant, nowMs)
       case 'imageMoved':
         assert(event.to === 'cold' || !tenant.holder, 'an open transaction stays in memory')
@@ -489,7 +484,7 @@ export class PoolState {
   }
 
   #finishDrain(): void {
-    if (this.drainDeadlineMs === undefined || this.#drained || this.creating) return
+    if (this.drainDeadlineMs === undefined || this.#drained || this.supply.creating) return
     for (const slot of this.slots) if (slot.tenant) return
     this.#drained = true
     for (const slot of this.slots) this.#effects.push({ type: 'discardSlot', slot })

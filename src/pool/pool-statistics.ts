@@ -6,7 +6,7 @@
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
 import { BusyMeter } from './busy-meter.ts'
-import { type LiveTenant, wasWokenSince } from './pool-client.ts'
+import { type LiveClient, type LiveTenant, wasWokenSince } from './pool-client.ts'
 import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
@@ -55,8 +55,13 @@ export class PoolCounters {
   /** Numbers one by one, because an object per query would be an allocation. */
   countBatch(tenant: LiveTenant, startMs: number, ranMs: number, endMs: number): void {
     this.execution.record(ranMs - startMs)
-    if (endMs > ranMs) this.commit.record(endMs - ranMs)
     this.#countBusy(tenant, endMs - startMs, endMs)
+  }
+
+  /** What a batch has changed is durable, so long after it had run. */
+  countCommit({ timings }: LiveClient, ms: number): void {
+    this.commit.record(ms)
+    if (timings) timings.persistMs = ms
   }
 
   /** It has just been woken. */

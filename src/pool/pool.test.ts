@@ -319,7 +319,7 @@ test('expelled clients are told, and the store is closed', async () => {
   const told: string[] = []
   const client = pool.connect('acme' as TenantName, { lost: (error) => told.push(error.code) })
   await ask(client, 'begin')
-  pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
+  await pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
   assert.deepEqual(told, ['TENANT_UNKNOWN'])
   assert.equal(stores.openTenants.size, 0)
   assert.equal(pool.clientCountOf('acme' as TenantName), 0)

@@ -4,7 +4,7 @@
  * The decisions are made by `PoolState`, which is pure; this shell carries them out against an
  * engine and a source of tenants, and reports what came of it. A query of an awake tenant whose
  * backend is free never leaves the caller's stack and allocates nothing: acquire, run, commit,
- * release.
+ * release. Only an answer that waits for the disk while others run (`sync-desk.ts`) comes later.
  *
  * Effects that would touch a slot are never carried out between a batch and the caller's use of its
  * answer: they wait for a microtask, and the answer is copied if there are any (`slice` would not
@@ -18,34 +18,27 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { Log } from '../base/log.ts'
 import { SYNC } from './backend-query.ts'
-import { commitIfDue } from './commit-rule.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
-import { LiveClient, noteWait, resetTimings } from './pool-client.ts'
+import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
+import { PendingBatches } from './pending-batches.ts'
 import { acquire, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
-import type {
-  BatchResult,
-  EvictionReason,
-  PoolEffect,
-  PoolEvent,
-  RestingPhase,
-  SlotEntry,
-  TenantPhase,
-} from './pool-model.ts'
+import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { batchFailure, rejectionError, sessionLost, shuttingDown } from './pool-rejection.ts'
+import { clientGone, rejectionError, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
-import { type CleanUp, type Destination, TenantMover } from './tenant-mover.ts'
+import { SlotWork } from './slot-work.ts'
+import { SyncDesk } from './sync-desk.ts'
+import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 /**
@@ -57,17 +50,18 @@ import { isUrgent, Upkeep } from './upkeep.ts'
  */
 export class Pool implements ClientHost {
   readonly #clock: Clock
-  readonly #log: Log
   readonly #state: PoolState
   readonly #upkeep: Upkeep
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
+  readonly #work: SlotWork
   readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
   readonly resting: RestingTenants
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
-  readonly #waiting = new Map<ClientEntry, LiveClient>()
+  readonly #pending = new PendingBatches()
+  readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
@@ -79,7 +73,6 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     const { source, log, clock } = options
     this.#clock = clock
-    this.#log = log
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
@@ -88,8 +81,8 @@ export class Pool implements ClientHost {
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
       isPinned: (tenant) => this.keepWarm.isPinned(tenant),
-      onMoved: (tenant) => this.#imageMoved(tenant, 'asleep'),
-      onDropped: (tenant) => this.#imageMoved(tenant, 'cold'),
+      onMoved: (tenant) => this.#work.imageMoved(tenant, 'asleep'),
+      onDropped: (tenant) => this.#work.imageMoved(tenant, 'cold'),
     })
     const parts = { ...tools, shelf: this.#shelf, tenants: this.#tenants }
     this.#mover = new TenantMover(parts)
@@ -99,6 +92,14 @@ export class Pool implements ClientHost {
       state: this.#state,
       learns: options.keepWarm ?? true,
       event: (event) => this.#event(event),
+    })
+    this.#work = new SlotWork({
+      ...parts,
+      slots: this.#slots,
+      mover: this.#mover,
+      keepWarm: this.keepWarm,
+      event: (event) => this.#event(event),
+      onLost: (slot, error) => this.#slotLost(slot, error),
     })
     this.#event({ type: 'tick' })
   }
@@ -159,12 +160,13 @@ export class Pool implements ClientHost {
 
   /**
    * Sends all clients of a tenant away with `error` and takes it out of its slot, so that its store
-   * is closed when this returns.
+   * is closed when the promise is kept.
    * @throws PgnapError TENANT_BUSY if it is just waking: try again
    */
-  expel(tenant: TenantName, error: PgnapError): void {
+  async expel(tenant: TenantName, error: PgnapError): Promise<void> {
     const live = this.#tenants.get(tenant)
-    for (const client of live?.clients ?? []) this.#dismiss(client, error)
+    for (const client of live?.clients ?? []) client.dismiss(error)
+    if (live?.syncing) await this.synced(tenant)
     this.nap(tenant)
     if (live?.image) {
       this.#shelf.drop(live)
@@ -172,6 +174,11 @@ export class Pool implements ClientHost {
     }
     this.#mover.forget(tenant)
     this.keepWarm.forget(tenant)
+  }
+
+  /** Until the disk has what a batch of `tenant` waits for; of a failure the client is told. */
+  async synced(tenant: TenantName): Promise<void> {
+    await Promise.allSettled([this.#tenants.get(tenant)?.syncing])
   }
 
   statistics(): PoolStatistics {
@@ -201,7 +208,9 @@ export class Pool implements ClientHost {
   ): Uint8Array | Promise<Uint8Array> {
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
-    if (!acquire(this.#state, client.entry)) return this.#wait(client, messages, complete)
+    if (!acquire(this.#state, client.entry)) {
+      return this.#wait(client, messages, complete)
+    }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
     return this.#execute(client, messages, complete)
@@ -216,18 +225,19 @@ export class Pool implements ClientHost {
     client.closed = true
     this.#clientCount--
     client.tenant.clients.delete(client)
-    const pending = this.#settle(client.entry)
+    const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    pending?.reject(new PgnapError('QUERY_CANCELED', 'the client has gone'))
+    pending?.reject(clientGone())
   }
 
   // Batches
 
-  /**
-   * Runs one batch of a client that has the backend. The answer is a view, see the top of the
-   * file.
-   */
-  #execute(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array {
+  /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
+  #execute(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array> {
     const tenant = client.tenant
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
@@ -237,26 +247,32 @@ export class Pool implements ClientHost {
     let answer: Uint8Array
     let ranMs: number
     let endMs: number
+    let committed: boolean | Promise<void>
     try {
       answer = slot.run(messages)
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
-      if (commitIfDue(open.files, result.status)) endMs = this.#clock.monotonicMs()
+      committed = this.#syncs.commit(tenant, result.status, ranMs)
+      if (committed) endMs = this.#clock.monotonicMs()
     } catch (error) {
       client.transactionStatus = 'idle'
-      throw this.#lose(tenant, error)
+      client.mayGoOn = false
+      throw this.#work.lose(tenant, error)
     }
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
-    if (client.timings) {
-      client.timings.execMs = ranMs - startMs
-      client.timings.persistMs = endMs - ranMs
-    }
-    client.transactionStatus = result.status
+    if (client.timings) noteRun(client.timings, ranMs - startMs)
     result.complete = complete
     result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
+    if (typeof committed === 'object') {
+      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs }
+      tenant.syncing = this.#answerSynced(client, done, committed)
+      return tenant.syncing
+    }
+    if (committed) this.#counters.countCommit(client, endMs - ranMs)
+    client.transactionStatus = result.status
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
@@ -266,33 +282,43 @@ export class Pool implements ClientHost {
     return copy
   }
 
-  #wait(
-    client: LiveClient,
-    messages: Uint8Array,
-    complete: boolean,
-  ): Uint8Array | Promise<Uint8Array> {
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+  #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const sinceMs = this.#clock.monotonicMs()
-    client.pending = { messages: new Uint8Array(messages), complete, sinceMs, resolve, reject }
-    this.#waiting.set(client.entry, client)
+    const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
     this.#event({ type: 'batchRequested', client: client.entry })
-    return promise
+    return answer
   }
 
-  /** Takes a waiting batch off the books. */
-  #settle(entry: ClientEntry): LiveClient['pending'] {
-    const client = this.#waiting.get(entry)
-    if (!client) return undefined
-    this.#waiting.delete(entry)
-    const pending = client.pending
-    client.pending = undefined
-    return pending
+  /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
+  async #answerSynced(
+    client: LiveClient,
+    { answer, result, ranMs }: { answer: Uint8Array; result: BatchResult; ranMs: number },
+    synced: Promise<void>,
+  ): Promise<Uint8Array> {
+    const { tenant, entry } = client
+    try {
+      await synced
+    } catch (error) {
+      client.transactionStatus = 'idle'
+      client.mayGoOn = false
+      throw this.#work.lose(tenant, error)
+    } finally {
+      tenant.syncing = undefined
+    }
+    const nowMs = this.#clock.monotonicMs()
+    this.#counters.countCommit(client, nowMs - ranMs)
+    client.transactionStatus = result.status
+    if (!release(this.#state, entry, result, nowMs)) {
+      this.#event({ type: 'batchFinished', client: entry, result })
+    }
+    if (client.closed) throw clientGone()
+    return answer
   }
 
   #grant(entry: ClientEntry): void {
-    const client = this.#waiting.get(entry)
-    const pending = this.#settle(entry)
+    const client = this.#pending.clientOf(entry)
+    const pending = this.#pending.settle(entry)
     // Without: it was closed after it had been granted the backend.
     if (!client || !pending) {
       return this.#event({ type: 'batchFinished', client: entry, result: NOTHING_RAN })
@@ -303,7 +329,7 @@ export class Pool implements ClientHost {
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
       const answer = this.#execute(client, pending.messages, pending.complete)
-      pending.resolve(new Uint8Array(answer))
+      pending.resolve(answer instanceof Promise ? answer : new Uint8Array(answer))
     } catch (error) {
       pending.reject(error)
     }
@@ -318,22 +344,22 @@ export class Pool implements ClientHost {
   #perform(effect: PoolEffect): void {
     switch (effect.type) {
       case 'createSlot':
-        return void this.#createSlot()
+        return void this.#slots.make(this.#counters, (event) => this.#event(event))
       case 'discardSlot':
         return this.#slots.discard(effect.slot)
       case 'boot':
-        return void this.#boot(this.#live(effect.tenant.name), effect.slot, effect.from)
+        return void this.#work.boot(this.#live(effect.tenant.name), effect.slot, effect.from)
       case 'evict':
-        return this.#evict(this.#live(effect.tenant.name), effect.reason)
+        return this.#work.evict(this.#live(effect.tenant.name), effect.reason)
       case 'grant':
         return this.#grant(effect.client)
       case 'reject':
         this.#counters.rejections++
-        return this.#settle(effect.client)?.reject(rejectionError(effect, this.#state.limits))
+        return this.#pending.reject(effect.client, rejectionError(effect, this.#state.limits))
       case 'cleanUp':
-        return this.#cleanUp(this.#live(effect.tenant.name), effect)
+        return this.#work.cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
-        return this.#maintain(this.#live(effect.tenant.name))
+        return this.#work.maintain(this.#live(effect.tenant.name))
       case 'dropImage':
         return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':
@@ -356,144 +382,17 @@ export class Pool implements ClientHost {
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
   }
 
-  // Slots
-
-  async #createSlot(): Promise<void> {
-    let slot: SlotEntry
-    try {
-      slot = await this.#slots.create()
-    } catch (error) {
-      this.#log.error('a slot could not be made', { error })
-      return this.#event({ type: 'slotFailed', error })
-    }
-    this.#counters.slotsCreated++
-    this.#event({ type: 'slotCreated', slot })
-  }
-
   /**
-   * Something threw in a tenant's slot: neither the memory nor the open files are to be trusted.
+   * A slot is lost. Whoever was running is told by the caller; when the effects are carried out,
+   * that client may already wait for something else.
    */
-  #lose(tenant: LiveTenant, error: unknown): PgnapError {
-    const failure = batchFailure(error)
-    this.#log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
-    this.#counters.slotsLost++
-    const slot = tenant.entry.slot
-    assert(slot, 'only a tenant in a slot can lose it')
-    if (tenant.progress) this.#upkeep.lose(tenant.progress)
-    this.#unload(tenant)
-    const nowMs = this.#clock.monotonicMs()
-    const effects = this.#state.handle({ type: 'slotLost', slot, error: failure }, nowMs)
-    // Whoever was running is told by the caller; when these are carried out, that client may
-    // already wait for something else.
+  #slotLost(slot: SlotEntry, error: PgnapError): void {
+    const event = { type: 'slotLost', slot, error } as const
+    const effects = this.#state.handle(event, this.#clock.monotonicMs())
     this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
-    return failure
   }
-
-  /** Forgets what is loaded for a tenant and lets go of its store; nothing is written. */
-  #unload(tenant: LiveTenant): void {
-    const open = tenant.open
-    tenant.slot = undefined
-    tenant.open = undefined
-    tenant.progress = undefined
-    open?.close()
-  }
-
-  // Tenants
 
   #live(name: TenantName): LiveTenant {
     return this.#tenants.of(this.#state.tenant(name))
-  }
-
-  async #boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
-    this.keepWarm.waking(tenant)
-    const startMs = this.#clock.monotonicMs()
-    let slotUsable = true
-    try {
-      const opening = this.#mover.open(tenant)
-      // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
-      const open = opening instanceof Promise ? await opening : opening
-      tenant.open = open
-      slotUsable = false
-      const slot = this.#slots.get(entry)
-      assert(slot, 'a slot is there before a tenant is put into it')
-      tenant.wokenFrom = this.#mover.load(tenant, slot, { open, from })
-    } catch (error) {
-      this.#counters.bootFailures++
-      this.#log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
-      this.#shelf.drop(tenant)
-      this.#unload(tenant)
-      const failure = batchFailure(error)
-      this.#event({ type: 'bootFailed', tenant: tenant.entry, error: failure, slotUsable })
-      return from === 'cold' ? undefined : queueMicrotask(() => this.#sessionsLost(tenant))
-    }
-    tenant.awakeSinceMs = this.#clock.monotonicMs()
-    tenant.wakeMs = tenant.awakeSinceMs - startMs
-    this.#counters.countWake(tenant)
-    if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
-      this.#sessionsLost(tenant)
-    }
-    this.#event({ type: 'bootFinished', tenant: tenant.entry })
-  }
-
-  #evict(tenant: LiveTenant, reason: EvictionReason): void {
-    const { slot } = tenant
-    assert(slot, 'only a loaded tenant can leave')
-    const startMs = this.#clock.monotonicMs()
-    let to: Destination
-    try {
-      to = this.#mover.leave(tenant, reason)
-    } catch (error) {
-      return void this.#lose(tenant, error)
-    }
-    if (to === 'stays') return this.#event({ type: 'evictionRefused', tenant: tenant.entry })
-    if (to === 'cold') this.#unload(tenant)
-    this.#counters.countLeave(tenant, reason, startMs, this.#clock.monotonicMs())
-    const slotReusable = slot.reusable
-    if (!slotReusable) this.#counters.slotsRetired++
-    this.#event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
-    this.#shelf.makeRoom()
-  }
-
-  /** Who had set something up must connect again: it went with the image. Tell waiters first. */
-  #sessionsLost(tenant: LiveTenant): void {
-    const losers = [...tenant.clients].filter(({ used }) => used)
-    if (losers.length === 0) return
-    this.#counters.sessionsLost++
-    this.#log.warn('the sessions of a napping tenant were lost', { tenant: tenant.entry.name })
-    for (const client of losers) this.#dismiss(client, sessionLost())
-  }
-
-  #dismiss(client: LiveClient, error: PgnapError): void {
-    client.listener?.lost(error)
-    client.close()
-  }
-
-  #imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
-    this.#counters.imagesMoved[to]++
-    this.keepWarm.left(tenant.entry.name)
-    if (to === 'cold') this.#sessionsLost(tenant)
-    this.#event({ type: 'imageMoved', tenant: tenant.entry, to })
-  }
-
-  #cleanUp(tenant: LiveTenant, what: CleanUp): void {
-    try {
-      this.#mover.cleanUp(tenant, what)
-    } catch (error) {
-      return void this.#lose(tenant, error)
-    }
-    this.#event({ type: 'cleanedUp', tenant: tenant.entry })
-  }
-
-  #maintain(tenant: LiveTenant): void {
-    const { slot, open, progress } = tenant
-    assert(slot && open && progress, 'only a loaded tenant is maintained')
-    let more: boolean
-    try {
-      more = this.#upkeep.step(progress, slot, open)
-    } catch (error) {
-      return void this.#lose(tenant, error)
-    }
-    this.#counters.maintenanceSteps++
-    this.#event({ type: 'maintained', tenant: tenant.entry, more })
   }
 }

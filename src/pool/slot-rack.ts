@@ -1,7 +1,8 @@
 /** The slots of one shard behind their entries: made, looked up, given up. */
 import type { Log } from '../base/log.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
-import { SlotEntry } from './pool-model.ts'
+import { type PoolEvent, SlotEntry } from './pool-model.ts'
+import type { PoolCounters } from './pool-statistics.ts'
 
 export class SlotRack {
   readonly #engine: Engine
@@ -25,12 +26,22 @@ export class SlotRack {
     return this.#slots.get(entry)
   }
 
-  /** Makes one more. Rejects with what the engine says. */
-  async create(): Promise<SlotEntry> {
-    const slot = await this.#engine.createSlot()
+  /** Makes one more, or not, and reports what came of it. */
+  async make(
+    counters: Pick<PoolCounters, 'slotsCreated'>,
+    report: (event: PoolEvent) => void,
+  ): Promise<void> {
+    let slot: Slot
+    try {
+      slot = await this.#engine.createSlot()
+    } catch (error) {
+      this.#log.error('a slot could not be made', { error })
+      return report({ type: 'slotFailed', error })
+    }
     const entry = new SlotEntry(this.#count++)
     this.#slots.set(entry, slot)
-    return entry
+    counters.slotsCreated++
+    report({ type: 'slotCreated', slot: entry })
   }
 
   discard(entry: SlotEntry): void {

@@ -30,6 +30,12 @@ export interface OpenTenant {
    * Keeps the pool's notes on this tenant (a few KB of counters) beside its data. Throws STORE_IO.
    */
   writeNotes(notes: string): void
+  /**
+   * Runs `work`, whose commits need not have reached the disk when it returns. The promise is kept
+   * when all that was committed is durable; undefined: it is already. **Broken: what the store
+   * holds is not known, it must be closed.** Missing where commits are always durable at once.
+   */
+  commitAhead?(work: () => void): Promise<void> | undefined
   /** Lets go of the store. What was not committed is lost, on purpose. Does not throw. */
   close(): void
 }

@@ -31,13 +31,13 @@ export interface TenantDirectory {
   delete(tenant: TenantName): Promise<void>
   /** Rejects with TENANT_UNKNOWN. */
   facts(tenant: TenantName): Promise<TenantFacts>
+}
+
+/** All tenants, page by page. */
+export interface TenantList {
   /**
-   * At most `limit` tenants whose name begins with `prefix` and comes after `after`. Costs what the
-   * page costs, not what the directory holds.
+   * Of the first `limit` tenants whose names come after `after`, those that still exist. Costs what
+   * the page costs, not what the directory holds, unless it is the first one for a while.
    */
-  list(options: {
-    readonly prefix?: string
-    readonly after?: TenantName
-    readonly limit: number
-  }): Promise<TenantPage>
+  page(options: { readonly after?: string; readonly limit: number }): Promise<TenantPage>
 }

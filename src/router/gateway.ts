@@ -79,14 +79,19 @@ export interface BackendClient {
    *
    * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
    * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
-   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL) and the client was idle: such an
-   * error must mean that nothing of the batch has run, and the client may go on.
+   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL) or {@link mayGoOn} says so, and
+   * the client was idle: such an error must mean that nothing of the batch has run, and the client
+   * may go on.
    *
    * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
    *   and the backend may be given to another client after it if its status is then idle. False
    *   after Flush: the backend stays with this client.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /**
+   * Of a run that has just failed: nothing of it has run, and the client's session is not lost.
+   */
+  readonly mayGoOn?: boolean
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**

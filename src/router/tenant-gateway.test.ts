@@ -97,7 +97,7 @@ test('a draining pool takes nobody in, an expelled client is told', async () => 
   const { gateway, pool } = setUp()
   const told: string[] = []
   await gateway.connect(request('acme', (error) => told.push(error.code)))
-  pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
+  await pool.expel('acme' as TenantName, new PgnapError('TENANT_UNKNOWN', 'deleted'))
   assert.deepEqual(told, ['TENANT_UNKNOWN'])
   void pool.drain()
   await assert.rejects(gateway.connect(request('acme')), failsWith('SHUTTING_DOWN', '57P01'))

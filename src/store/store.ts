@@ -216,6 +216,11 @@ export class Store implements Disposable {
     return current(this.#state).medium.compact(bytesMax)
   }
 
+  /** Runs `work`; its commits need not be durable when it returns: {@link Medium.commitAhead}. */
+  commitAhead(work: () => void): Promise<void> | undefined {
+    return current(this.#state).medium.commitAhead(work)
+  }
+
   /** What {@link Store.writeNotes} last kept. */
   readNotes(): string | undefined {
     return readNotes(current(this.#state).medium)

@@ -122,6 +122,40 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       )
     })
 
+    test('a commit ahead is there at once and durable when its promise is kept', async () => {
+      const { medium, place } = withTable()
+      const insert = (id: number) => (): void =>
+        medium.transaction(() => void medium.run("INSERT INTO t VALUES (?1, x'00', NULL)", id))
+      const syncs = [1, 2, 3].map((id) => medium.commitAhead(insert(id)))
+      insert(4)()
+      assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 4)
+      for (const sync of syncs) await sync
+      await medium.commitAhead(insert(5))
+      medium[Symbol.dispose]()
+      if (place.reopen === undefined) return
+      using again = place.reopen()
+      assert.equal(again.get('SELECT count(*) FROM t')?.[0], 5)
+    })
+
+    test('a throw takes a commit ahead back, and the next one is as any other', async () => {
+      using medium = withTable().medium
+      const error = new Error('no')
+      const insert = (): number => medium.run(`INSERT INTO t VALUES (1, x'00', NULL)`)
+      const fail = (): void => {
+        insert()
+        throw error
+      }
+      assert.throws(() => medium.commitAhead(() => medium.transaction(fail)), error)
+      assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 0)
+      assert.equal(
+        medium.commitAhead(() => {}),
+        undefined,
+        'nothing to wait for',
+      )
+      await medium.commitAhead(() => void medium.transaction(insert))
+      assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 1)
+    })
+
     test('a wrong statement is an error with a code, and harms nothing', () => {
       using medium = withTable().medium
       assert.throws(() => medium.run('INSERT INTO nowhere VALUES (1)'), { name: 'PgnapError' })

@@ -10,15 +10,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { TenantName } from '../../src/base/ids.ts'
-import { silentLog } from '../../src/base/log.ts'
-import { systemClock } from '../../src/host/node/clock.ts'
-import { validate } from '../../src/host/node/config.ts'
-import { openDataFolder } from '../../src/host/node/data-folder.ts'
-import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
-import { createHandover } from '../../src/host/node/handover/handover.ts'
-import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
-import { keepTemplate } from '../../src/host/node/templates.ts'
-import { listenForWire } from '../../src/host/node/wire-listener.ts'
+import { shardOf } from '../../src/router/assignment.ts'
 import {
   type Failure,
   type PgConnection,
@@ -27,6 +19,7 @@ import {
   failureOf,
 } from '../support/clients.ts'
 import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
+import { startTwoShards } from '../support/shards.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 test('kill -9 in the middle of commits loses nothing that was acknowledged', async () => {
@@ -155,8 +148,8 @@ describe('disks', () => {
 
 describe('threads', () => {
   test('an endless query is interrupted: 57014 for it, nothing for others', async () => {
-    await using server = await startShards({ hangMs: 1500, graceMs: 30_000 })
-    const [one, other, alsoOne] = server.tenantsOfTwoShards
+    await using server = await startTwoShards({ hangMs: 1500, graceMs: 30_000 })
+    const [one, other, alsoOne] = tenantsOfTwoShards()
     await using hanging = await connectPg(server, one)
     await using neighbour = await connectPg(server, other)
     await using housemate = await connectPg(server, alsoOne)
@@ -171,8 +164,8 @@ describe('threads', () => {
   })
 
   test('a thread that cannot be interrupted is replaced: 57P01 for its clients only', async () => {
-    await using server = await startShards({ hangMs: 1500, graceMs: 1000 })
-    const [one, other] = server.tenantsOfTwoShards
+    await using server = await startTwoShards({ hangMs: 1500, graceMs: 1000 })
+    const [one, other] = tenantsOfTwoShards()
     await using neighbour = await connectPg(server, other)
     await neighbour.client.query('create table t as select 2 as n')
     await neighbour.client.query('begin; insert into t values (3)')
@@ -197,56 +190,12 @@ const PRODUCTS = Array.from({ length: 300 }, () => 'n * n').join(' + ')
 const UNINTERRUPTIBLE = `select length((${PRODUCTS})::text)
   from (select repeat('9', 65000)::numeric as n offset 0) numbers`
 
-interface Shards extends AsyncDisposable, Target {
-  /** A tenant of one shard, one of the other, and one more of the first. */
-  readonly tenantsOfTwoShards: readonly [string, string, string]
-}
-
-/**
- * Two shards in threads behind a port of this process, composed as the server does, with a patience
- * that a test has: longer than a busy machine takes to make slots and to boot, which is silence,
- * too.
- */
-async function startShards(patience: { hangMs: number; graceMs: number }): Promise<Shards> {
-  const temporary = temporaryFolder()
-  const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
-  const engine = await loadEngineParts()
-  keepTemplate(folder.path, engine)
-  const config = validate({ data: folder.path, shards: 2 })
-  const { path: dataPath, tenantsPath } = folder
-  const handover = createHandover({ clock: systemClock })
-  const shards = new ShardSet({
-    count: 2,
-    handover,
-    settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
-    clock: systemClock,
-    log: silentLog,
-    ...patience,
-  })
-  await shards.start()
-  const listener = await listenForWire({
-    host: '127.0.0.1',
-    port: 0,
-    connectionsMax: 100,
-    handover,
-    shards,
-    clock: systemClock,
-    log: silentLog,
-  })
-  const names = Array.from({ length: 20 }, (_, index) => `tenant-${index}`)
+/** A tenant of one of two shards, one of the other, and one more of the first. */
+function tenantsOfTwoShards(): readonly [string, string, string] {
+  const names = Array.from({ length: 20 }, (_, index) => `tenant-${index}` as TenantName)
   const tenantOf = (shard: number, at: number): string =>
-    names.filter((name) => shards.indexOf(name as TenantName) === shard)[at] ?? ''
-  return {
-    port: listener.address.port,
-    tenantsOfTwoShards: [tenantOf(0, 0), tenantOf(1, 0), tenantOf(0, 1)],
-    [Symbol.asyncDispose]: async () => {
-      listener.close()
-      await shards.close()
-      handover.close()
-      folder[Symbol.dispose]()
-      temporary[Symbol.dispose]()
-    },
-  }
+    names.filter((name) => shardOf(name, 2) === shard)[at] ?? ''
+  return [tenantOf(0, 0), tenantOf(1, 0), tenantOf(0, 1)]
 }
 
 /** Connects as soon as the shard is back. */

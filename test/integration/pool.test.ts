@@ -57,7 +57,7 @@ function newTenant(): TenantName {
   const name = `t${tenantCount++}` as TenantName
   const path = storePath(tenantsPath, name)
   mkdirSync(join(path, '..'), { recursive: true })
-  newFactory().create(path)
+  newFactory().create(name)
   return name
 }
 

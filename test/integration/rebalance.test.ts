@@ -4,28 +4,15 @@
  * whoever was killed, and nobody is told more than "again".
  */
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import type { Worker } from 'node:worker_threads'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { ShardIndex, TenantName } from '../../src/base/ids.ts'
-import { silentLog } from '../../src/base/log.ts'
 import type { PoolFacts } from '../../src/front/control.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
-import { validate } from '../../src/host/node/config.ts'
-import { openDataFolder } from '../../src/host/node/data-folder.ts'
-import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
-import { createHandover } from '../../src/host/node/handover/handover.ts'
-import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
-import { startThread } from '../../src/host/node/shard/shard-thread.ts'
-import { ShardedControl } from '../../src/host/node/sharded-control.ts'
-import { PinFile } from '../../src/host/node/pin-file.ts'
-import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
-import { keepTemplate } from '../../src/host/node/templates.ts'
-import { listenForWire } from '../../src/host/node/wire-listener.ts'
 import { shardOf } from '../../src/router/assignment.ts'
-import { type Target, connectPg } from '../support/clients.ts'
+import { connectPg } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
+import { type TwoShards, startTwoShards } from '../support/shards.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const ALL = Array.from({ length: 60 }, (_, index) => `tenant-${index}` as TenantName)
@@ -277,67 +264,12 @@ async function shardsOf(
   return shards
 }
 
-interface Shards extends AsyncDisposable, Target {
-  readonly shards: ShardSet
-  readonly control: ShardedControl
-  /** The first thread of the shard that was named. */
-  readonly victim: Worker
-}
-
-/** Two shards in threads behind a port of this process, composed as the server does. */
-async function startShards(victimIndex: ShardIndex = HOME): Promise<Shards> {
-  const temporary = temporaryFolder()
-  const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
-  const engine = await loadEngineParts()
-  keepTemplate(folder.path, engine)
-  const config = validate({ data: folder.path, shards: 2, slots: 2, verifySwaps: true })
-  const { path: dataPath, tenantsPath } = folder
-  const handover = createHandover({ clock: systemClock })
-  const victim = startThread()
-  let early: Worker | undefined = victim
-  const shards = new ShardSet({
-    count: 2,
-    handover,
-    settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
-    early: {
-      take: () => {
-        const taken = early
-        early = undefined
-        return taken
-      },
-    },
-    clock: systemClock,
-    log: silentLog,
-  })
-  // The thread is taken when the settings are known: by the shard that was wanted first.
-  shards.want(victimIndex)
-  await shards.start()
-  const listener = await listenForWire({
-    host: '127.0.0.1',
-    port: 0,
-    connectionsMax: 100,
-    handover,
-    shards,
-    clock: systemClock,
-    log: silentLog,
-  })
-  return {
-    port: listener.address.port,
-    shards,
-    control: new ShardedControl(shards, new TenantFolder(tenantsPath), new PinFile(folder.path)),
-    victim,
-    [Symbol.asyncDispose]: async () => {
-      listener.close()
-      await shards.close()
-      handover.close()
-      folder[Symbol.dispose]()
-      temporary[Symbol.dispose]()
-    },
-  }
-}
+/** Two shards with slots that are reused soon; the victim is the first thread of `victimIndex`. */
+const startShards = (victimIndex: ShardIndex = HOME): Promise<TwoShards> =>
+  startTwoShards({ config: { slots: 2, verifySwaps: true }, victimIndex })
 
 /** Asks until the thread that was lost is there again. */
-async function untilServed({ control }: Shards, sql: string): Promise<readonly unknown[]> {
+async function untilServed({ control }: TwoShards, sql: string): Promise<readonly unknown[]> {
   const deadlineMs = performance.now() + 20_000
   for (;;) {
     try {
@@ -352,7 +284,7 @@ async function untilServed({ control }: Shards, sql: string): Promise<readonly u
 }
 
 /** Until the main thread has seen the last connection of a tenant go. */
-async function left({ shards }: Shards, tenant: TenantName): Promise<void> {
+async function left({ shards }: TwoShards, tenant: TenantName): Promise<void> {
   const deadlineMs = performance.now() + 10_000
   while (shards.assignments.isConnected(tenant)) {
     assert.ok(performance.now() < deadlineMs, 'the connection is still there')

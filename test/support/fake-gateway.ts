@@ -128,6 +128,7 @@ export class FakeClient implements BackendClient {
   copied: string[] = []
   /** The next run fails with this. */
   nextError: PgnapError | undefined
+  mayGoOn = false
   later: boolean
   /** Lets the run that waits happen. */
   #waiting: (() => void) | undefined

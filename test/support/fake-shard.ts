@@ -22,6 +22,8 @@ export class FakeStores implements TenantSource {
   failOpen: PgnapError | undefined = undefined
   failCommit: PgnapError | undefined = undefined
   opening: Promise<void> | undefined = undefined
+  /** The disk takes its time: commits ahead wait here until they are told what came of it. */
+  syncs: PromiseWithResolvers<void>[] | undefined = undefined
 
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant> {
     if (this.failOpen) throw this.failOpen
@@ -60,8 +62,18 @@ export class FakeFiles {
       tidy: () => false,
       readNotes: () => undefined,
       writeNotes: () => {},
+      commitAhead: (work) => this.#commitAhead(work),
       close: () => void this.stores.openTenants.delete(this.tenant),
     }
+  }
+
+  #commitAhead(work: () => void): Promise<void> | undefined {
+    const commitsBefore = this.commits
+    work()
+    if (!this.stores.syncs || this.commits === commitsBefore) return undefined
+    const sync = Promise.withResolvers<void>()
+    this.stores.syncs.push(sync)
+    return sync.promise
   }
 
   commit(): void {

@@ -87,7 +87,7 @@ export class ImageWorld {
 
   newTenant(name: string): TenantName {
     mkdirSync(dirname(this.storePath(name)), { recursive: true })
-    this.stores.create(this.storePath(name))
+    this.stores.create(name as TenantName)
     return name as TenantName
   }
 

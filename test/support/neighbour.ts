@@ -3,9 +3,10 @@
  * again as soon as it has its answer. It is a process of its own, of low priority: what its
  * victims are measured by is the server's fairness, not the machine's.
  *
- * Run as a program it takes port, tenant, number of connections and a statement, prints a line when
- * all of them are busy, and ends with its standard input. At the end it prints how many answers it
- * had.
+ * Run as a program it takes port, tenant, number of connections and a statement, and prints a line
+ * when all of them are busy. With each line that it reads it stops asking, or begins again: it
+ * answers with the count of answers it has had so far when the last one is there, or when all are
+ * busy again. It ends with its standard input, and prints that count.
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -23,6 +24,10 @@ export interface NeighbourOptions {
 }
 
 export interface Neighbour extends AsyncDisposable {
+  /** Lets its server be, still connected; how many answers it has had. */
+  rest(): Promise<number>
+  /** Is busy again; how many answers it has had. */
+  goOn(): Promise<number>
   /** Ends it; how many answers it has had, those with errors included. */
   stop(): Promise<number>
 }
@@ -36,13 +41,20 @@ export async function startNeighbour(options: NeighbourOptions): Promise<Neighbo
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   const busy = await lines.next()
   assert.equal(busy.value, 'busy')
+  const count = async (): Promise<number> => Number((await lines.next()).value)
+  const turn = async (): Promise<number> => {
+    child.stdin.write('\n')
+    return await count()
+  }
   const stop = async (): Promise<number> => {
     child.stdin.end()
-    const count = await lines.next()
+    const answerCount = await count()
     await ended
-    return Number(count.value)
+    return answerCount
   }
   return {
+    rest: turn,
+    goOn: turn,
     stop,
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null) child.kill('SIGKILL')
@@ -58,17 +70,25 @@ async function main([port, database = '', connectionCount, sql = '']: string[]):
   let answerCount = 0
   const open = (): Promise<Connection> => Connection.open(address, { keepRows: false })
   const connections = await Promise.all(Array.from({ length: Number(connectionCount) }, open))
-  for (const connection of connections) {
-    const ask = (): void => connection.send(message, again)
-    const again = (): void => {
+  let busy = true
+  let openCount = 0
+  const ask = (connection: Connection): void => {
+    openCount++
+    connection.send(message, () => {
+      openCount--
       answerCount++
-      ask()
-    }
-    ask()
+      if (busy) ask(connection)
+      else if (openCount === 0) console.log(answerCount)
+    })
   }
+  connections.forEach(ask)
   console.log('busy')
-  process.stdin.resume()
-  await once(process.stdin, 'end')
+  for await (const _ of createInterface(process.stdin)) {
+    busy = !busy
+    if (!busy) continue
+    connections.forEach(ask)
+    console.log(answerCount)
+  }
   process.stdout.write(`${answerCount}\n`, () => process.exit(0))
 }
 

@@ -40,11 +40,12 @@ export function fingerprintOf(world: World): string {
       world.creating,
       world.turnAwaited,
       Math.max(0, state.turns.pauseUntilMs - nowMs),
-      state.demand.returns,
-      state.demand.wantsFreeSlot(world.nowMs),
-      Math.max(0, state.createAfterMs - nowMs),
+      state.supply.returns,
+      state.supply.wantsFreeSlot(world.nowMs),
+      Math.max(0, state.supply.createAfterMs - nowMs),
       Math.min(100, world.timerAtMs - nowMs),
     ],
-    [world.boots, world.evictions, world.cleaning, world.maintaining].map(names),
+    [...world.boots].map(([tenant, from]) => [tenant.name, from]),
+    [world.evictions, world.cleaning, world.maintaining].map(names),
   ])
 }

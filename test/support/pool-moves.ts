@@ -1,5 +1,5 @@
-/** What may be done to a tenant of the pool's world that none of its clients asked for. */
-import type { TenantEntry } from '../../src/pool/pool-model.ts'
+/** What may happen to a tenant of the pool's world that none of its clients asked for. */
+import type { RestingPhase, TenantEntry } from '../../src/pool/pool-model.ts'
 import { slotToWarmIn } from '../../src/pool/pool-policy.ts'
 import type { Action, World } from './pool-world.ts'
 
@@ -17,4 +17,29 @@ export function movesByOthers(world: World, tenant: TenantEntry): Action[] {
     add('warm', () => world.event({ type: 'warmRequested', tenant, slot }))
   }
   return actions
+}
+
+/** What may come of loading a tenant. */
+export function bootEnds(
+  world: World,
+  tenant: TenantEntry,
+  { from, rough }: { readonly from: RestingPhase; readonly rough: boolean },
+): Action[] {
+  const { name } = tenant
+  const fails = (to: RestingPhase, slotUsable: boolean): void => {
+    world.boots.delete(tenant)
+    if (to !== from) world.endLife(tenant)
+    world.event({ type: 'bootFailed', tenant, to, error: 'boot', slotUsable })
+  }
+  const booted = { name: `boot ${name}`, run: () => world.booted(tenant) }
+  if (!rough) return [booted]
+  return [
+    booted,
+    { name: `boot failed ${name}`, run: () => fails('cold', false) },
+    { name: `not opened ${name}`, run: () => fails(from, true) },
+    // While a store is being opened, room may be wanted: the image goes to disk, or goes.
+    ...(from === 'napping'
+      ? [{ name: `not opened, moved ${name}`, run: () => fails('asleep', true) }]
+      : []),
+  ]
 }

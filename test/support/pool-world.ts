@@ -6,7 +6,13 @@ import assert from 'node:assert/strict'
 import type { TenantName } from '../../src/base/ids.ts'
 import { acquire, release } from '../../src/pool/pool-fast-path.ts'
 import { ClientEntry, SlotEntry } from '../../src/pool/pool-model.ts'
-import type { PoolEffect, PoolEvent, PoolLimits, TenantEntry } from '../../src/pool/pool-model.ts'
+import type {
+  PoolEffect,
+  PoolEvent,
+  PoolLimits,
+  RestingPhase,
+  TenantEntry,
+} from '../../src/pool/pool-model.ts'
 import {
   canLeave,
   evictableAtMs,
@@ -16,7 +22,8 @@ import {
 } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
-import { movesByOthers } from './pool-moves.ts'
+import { bootEnds, movesByOthers } from './pool-moves.ts'
+import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
 export interface Config {
@@ -35,30 +42,13 @@ export interface Action {
   readonly run: () => void
 }
 
-const SMALL: PoolLimits = {
-  slotsPerShard: 2,
-  spareSlots: 0,
-  tenantQueueMax: 2,
-  shardQueueMax: 2,
-  queryWaitMs: 50,
-  napAfterMs: 20,
-  slotQuantumMs: 5,
-  slotThinkMs: 1,
-  slotQuietMs: 10,
-  slotRetryMs: 30,
-  maintenanceIdleMs: 8,
-  turnMs: 1,
-  turnAloneMs: 3,
-  turnPauseMs: 2,
-  turnMemoryMs: 10,
-}
-
 export class World {
   readonly state: PoolState
   readonly clients: ClientEntry[]
   readonly left: number[]
   readonly slots: SlotEntry[] = []
-  readonly boots: Set<TenantEntry> = new Set()
+  /** Tenants that are being loaded, and where they were. */
+  readonly boots: Map<TenantEntry, RestingPhase> = new Map()
   readonly evictions: Set<TenantEntry> = new Set()
   readonly cleaning: Set<TenantEntry> = new Set()
   readonly maintaining: Set<TenantEntry> = new Set()
@@ -119,7 +109,7 @@ export class World {
         assert.ok(!this.boots.has(effect.tenant), 'one boot per tenant')
         assert.ok(this.slots.includes(effect.slot), 'a boot needs a slot that exists')
         this.#checkTurn(effect.tenant, queueBefore)
-        this.boots.add(effect.tenant)
+        this.boots.set(effect.tenant, effect.from)
         return
       case 'evict':
         this.evictions.add(effect.tenant)
@@ -146,7 +136,7 @@ export class World {
         return void this.maintaining.add(effect.tenant)
       case 'dropImage':
         assert.equal(effect.tenant.clientCount, 0, 'nobody misses the image')
-        return this.#endLife(effect.tenant)
+        return this.endLife(effect.tenant)
       case 'setTimer':
         assert.ok(effect.atMs < this.timerAtMs, 'a timer is only moved forward')
         this.timerAtMs = effect.atMs
@@ -207,14 +197,8 @@ export class World {
       add('slot created', () => this.slotCreated())
       if (this.#rough) add('slot failed', () => this.#slotFailed())
     }
-    for (const tenant of this.boots) {
-      add(`boot ${tenant.name}`, () => this.booted(tenant))
-      if (!this.#rough) continue
-      add(`boot failed ${tenant.name}`, () => {
-        this.boots.delete(tenant)
-        this.#endLife(tenant)
-        this.event({ type: 'bootFailed', tenant, error: 'boot', slotUsable: false })
-      })
+    for (const [tenant, from] of this.boots) {
+      actions.push(...bootEnds(this, tenant, { from, rough: this.#rough }))
     }
     for (const tenant of this.evictions) {
       add(`evicted ${tenant.name}`, () => this.evicted(tenant))
@@ -253,7 +237,7 @@ export class World {
       actions.push(...movesByOthers(this, tenant))
       if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
       const drop = (): void => {
-        this.#endLife(tenant)
+        this.endLife(tenant)
         this.event({ type: 'imageMoved', tenant, to: 'cold' })
       }
       actions.push({ name: `drop image ${tenant.name}`, run: drop })
@@ -293,7 +277,7 @@ export class World {
     return this.lives.get(tenant) ?? 0
   }
 
-  #endLife(tenant: TenantEntry): void {
+  endLife(tenant: TenantEntry): void {
     this.lives.set(tenant, this.#lifeOf(tenant) + 1)
   }
 
@@ -333,7 +317,7 @@ export class World {
 
   evicted(tenant: TenantEntry): void {
     this.evictions.delete(tenant)
-    this.#endLife(tenant)
+    this.endLife(tenant)
     this.event({ type: 'evicted', tenant, to: 'cold', slotReusable: true })
   }
 
@@ -352,7 +336,7 @@ export class World {
     assert.ok(slot)
     for (const work of [this.boots, this.evictions, this.cleaning, this.maintaining])
       work.delete(tenant)
-    this.#endLife(tenant)
+    this.endLife(tenant)
     this.event({ type: 'slotLost', slot, error: 'trap' })
   }
 
@@ -372,10 +356,10 @@ export class World {
   check(): void {
     const { state } = this
     assert.ok(
-      state.slots.size + (state.creating ? 1 : 0) <= state.limits.slotsPerShard,
+      state.slots.size + (state.supply.creating ? 1 : 0) <= state.limits.slotsPerShard,
       'slot limit',
     )
-    assert.equal(state.creating, this.creating)
+    assert.equal(state.supply.creating, this.creating)
     if (!this.drained) assert.deepEqual([...state.slots], this.slots, 'slots are accounted for')
     for (const slot of state.slots) {
       if (slot.tenant) assert.equal(slot.tenant.slot, slot, 'slot and tenant agree')
@@ -474,7 +458,7 @@ export class World {
 
   /** Finishes one thing that takes no time; false if there is none. Clients leave when they can. */
   #work(): boolean {
-    const [boot] = this.boots
+    const [boot] = this.boots.keys()
     const [eviction] = this.evictions
     const [cleaning] = this.cleaning
     const [maintaining] = this.maintaining

@@ -24,6 +24,7 @@ import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { MediumFault, MediumOperation } from '../../src/medium/faulty-medium.ts'
 import type { Medium } from '../../src/medium/medium.ts'
+import { SYNC } from '../../src/pool/backend-query.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { FaultyDisk } from './faulty-disk.ts'
@@ -39,6 +40,7 @@ const SAMPLES: Readonly<Record<Exclude<MediumOperation, 'commit' | 'exec'>, numb
   all: 8,
   checkpoint: 4,
   compact: 4,
+  sync: 12,
 }
 /** More than it takes to open a store and its files; the next ones are recovery's. */
 const OPENING_OPERATIONS = 24
@@ -77,15 +79,17 @@ const START: Model = {
 }
 let engine: WasmEngine
 let pool: Pool
+/** Who uses the thread before each message, so that commits do not wait for their sync. */
+let neighbour: PoolClient | undefined
 /** By the path of the store. */
 const disks = new Map<string, FaultyDisk>()
 
-function newPool(imageCacheBytes: number): Pool {
+function newPool(imageCacheBytes: number, slotsPerShard = 1): Pool {
   const onDisk = (path: string): Medium => {
     const medium = new NodeSqliteMedium(path)
     return disks.get(path)?.open(medium) ?? medium
   }
-  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0, slotRetryMs: 0 }
+  const limits = { slotsPerShard, spareSlots: 0, slotQuantumMs: 0, slotRetryMs: 0 }
   const source = newFactory(onDisk)
   return new Pool({ engine, source, clock, log: silentLog, limits, imageCacheBytes })
 }
@@ -209,6 +213,12 @@ async function readModel(client: PoolClient): Promise<Model> {
   }
 }
 
+interface Sessions {
+  readonly client: PoolClient
+  /** What clients were sent away with. */
+  readonly lost: readonly string[]
+}
+
 /** What came of one run. */
 interface Outcome {
   readonly disk: FaultyDisk
@@ -241,7 +251,8 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
       assert.equal(client.transactionStatus, 'idle')
       assert.equal(lossCount(), lostBefore + 1, 'the slot is dropped')
       const found = await readModel(client)
-      const mayCount = failure.atLast && fault.operation === 'commit' && fault.moment === 'after'
+      const unheard = fault.operation === 'sync' || fault.moment === 'after'
+      const mayCount = failure.atLast && isEndOfCommit(fault) && unheard
       if (!mayCount || !isDeepStrictEqual(found, sorted(step.after(model)))) {
         assert.deepEqual(found, sorted(model), 'the next request finds what was acknowledged')
         assert.equal(await attempt(client, step), undefined, 'the same step works now')
@@ -267,6 +278,10 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
   return { disk, told, dropped: !told && lossCount() > lostAtStart }
 }
 
+function isEndOfCommit({ operation }: MediumFault): boolean {
+  return operation === 'commit' || operation === 'sync'
+}
+
 function lossCount(): number {
   const { slots, bootFailures } = pool.statistics()
   return slots.lost + bootFailures
@@ -282,6 +297,7 @@ interface Failure {
 async function attempt(client: PoolClient, { messages }: Step): Promise<Failure | undefined> {
   for (const [index, sql] of messages.entries()) {
     try {
+      await neighbour?.run(queryMessage('select 1'), true)
       await ask(client, sql)
     } catch (error) {
       if (!(error instanceof PgnapError)) throw error
@@ -325,9 +341,25 @@ for (const [naps, imageCacheBytes] of [
     failOnce(imageCacheBytes))
 }
 
+test('one failure of the disk costs one error, also if others use the thread', async () => {
+  await pool.drain(0)
+  pool = newPool(LIMITS.imageCacheBytes, 2)
+  neighbour = pool.connect(newPatient().tenant)
+  const { recorded } = await failAtEach()
+  assert.ok(recorded.count('sync') > steps.length / 2, 'syncs are left for later')
+  neighbour = undefined
+})
+
 async function failOnce(imageCacheBytes: number): Promise<void> {
   await pool.drain(0)
   pool = newPool(imageCacheBytes)
+  const { recorded, dropped } = await failAtEach()
+  assert.equal(recorded.count('sync'), 0, 'who is alone waits on the spot')
+  if (imageCacheBytes === 0) assert.ok(dropped > 0, 'naps are struck too')
+}
+
+/** Runs the workload with each of the planned faults. */
+async function failAtEach(): Promise<{ recorded: FaultyDisk; dropped: number }> {
   const { disk: recorded } = await treat()
   const faults = plannedFaults(recorded)
   assert.ok(recorded.count('commit') >= steps.length, 'the workload commits')
@@ -348,7 +380,7 @@ async function failOnce(imageCacheBytes: number): Promise<void> {
   assert.ok(struck > faults.length * 0.9, `${struck} of ${faults.length} faults have struck`)
   // The others are in housekeeping, which is tried again.
   assert.ok(told + dropped > struck / 2, `clients were told of ${told}, ${dropped} were in naps`)
-  if (imageCacheBytes === 0) assert.ok(dropped > 0, 'naps are struck too')
+  return { recorded, dropped }
 }
 
 test('a disk that fails while a tenant is opened does not keep it closed', async () => {
@@ -364,6 +396,46 @@ test('a disk that fails while a tenant is opened does not keep it closed', async
     copyFileSync(basePath, storePath(tenantsPath, tenant))
     await assert.rejects(pool.wake(tenant), { code: 'STORE_IO', sqlState: '58030' }, `at ${nth}`)
     await pool.wake(tenant)
+    pool.nap(tenant)
+  }
+})
+
+test('a disk that fails while a napping tenant is opened costs nobody a session', async () => {
+  await pool.drain(0)
+  pool = newPool(LIMITS.imageCacheBytes)
+  /** A tenant that naps with its store closed, and a client that has set something up in it. */
+  const patientWithSession = async (fault?: MediumFault): Promise<Patient & Sessions> => {
+    const patient = newPatient(fault)
+    const { tenant } = patient
+    copyFileSync(basePath, storePath(tenantsPath, tenant))
+    // The one before is no neighbour any more: the same operations follow each time.
+    clock.advance(1_000)
+    const lost: string[] = []
+    const client = pool.connect(tenant, { lost: ({ code }) => lost.push(code) })
+    await ask(client, 'create temp table mine(n int); insert into mine values (1)')
+    pool.nap(tenant)
+    assert.equal(pool.phaseOf(tenant), 'napping')
+    return { ...patient, client, lost }
+  }
+  const { disk: recorded, client } = await patientWithSession()
+  const before = recorded.count()
+  // The next operations are Postgres's own, when it reads pages.
+  await client.run(SYNC, true)
+  const opening = recorded.count() - before
+  client.close()
+  assert.ok(opening > 5, `${opening} operations open a store`)
+  for (let index = 0; index < 2 * opening; index++) {
+    const nth = before + 1 + Math.floor(index / 2)
+    const moment = index % 2 === 0 ? 'before' : 'after'
+    const fault = { operation: 'any', nth, moment, effect: 'fail' } as const
+    const { client: asker, lost, tenant } = await patientWithSession(fault)
+    const at = `${moment} ${nth}`
+    await assert.rejects(ask(asker, 'table mine'), { code: 'STORE_IO' }, at)
+    assert.equal(asker.mayGoOn, true, at)
+    assert.equal(pool.phaseOf(tenant), 'napping', at)
+    assert.deepEqual(await ask(asker, 'table mine'), [['1']], at)
+    assert.deepEqual(lost, [], at)
+    asker.close()
     pool.nap(tenant)
   }
 })

@@ -330,6 +330,20 @@ suite('session: errors of the way to the backend', () => {
     assert.ok(client.closed && link.ended)
   })
 
+  test('of a store that could not be opened: an ERROR if the session is kept', () => {
+    const { link, client, send } = open()
+    client.nextError = new PgnapError('STORE_IO', 'no disk')
+    client.mayGoOn = true
+    send(say.query('select a'))
+    assert.equal(link.summary(), 'ERROR:58030 ZI')
+    client.mayGoOn = false
+    send(say.query('select a'))
+    client.nextError = new PgnapError('STORE_IO', 'no disk')
+    send(say.query('select a'))
+    assert.equal(link.summary(), 'ERROR:58030 ZI D C(select) ZI FATAL:58030')
+    assert.ok(client.closed && link.ended)
+  })
+
   test('a lost slot is FATAL, also by promise', async () => {
     const { link, client, send, closedCount } = open(true)
     client.nextError = new PgnapError('SLOT_LOST', 'the slot was lost')

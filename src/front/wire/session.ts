@@ -393,7 +393,7 @@ export class Session {
     const error = toPgnapError(reason)
     if (error.kind === 'report') this.#log.error(error.message, { error })
     const idle = this.#client.transactionStatus === 'idle' && !this.#open
-    if (!idle || !RECOVERABLE.has(error.sqlState)) {
+    if (!idle || !(RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn)) {
       this.end(error)
       return
     }

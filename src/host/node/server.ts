@@ -13,6 +13,7 @@ import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
+import { ListedTenants } from './listed-tenants.ts'
 import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
 import { Balancer } from './shard/balancer.ts'
@@ -155,6 +156,8 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const settings = engine.then((parts) => settingsOf(config, folder, parts))
   // It is `start` that waits for them and says what went wrong.
   settings.catch(() => {})
+  const tenantFolder = new TenantFolder(folder.tenantsPath)
+  const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const shards = new ShardSet({
     count: config.shards,
     handover,
@@ -163,9 +166,10 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     log,
     early: thread,
     queryWaitMs: config.queryWaitMs,
+    tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl(shards, new TenantFolder(folder.tenantsPath), pins)
+  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()

@@ -21,6 +21,7 @@ import type {
   Tier,
 } from '../../front/control.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
+import type { TenantList } from '../../router/directory.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { PinFile } from './pin-file.ts'
@@ -36,16 +37,25 @@ const STATE_OF_PHASE = {
   asleep: 'asleep',
 } as const satisfies Record<string, TenantState>
 
+export interface ShardedControlOptions {
+  readonly shards: ShardSet
+  readonly folder: TenantFolder
+  readonly listed: TenantList
+  readonly pins: PinFile
+}
+
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
   readonly #folder: TenantFolder
+  readonly #listed: TenantList
   readonly #pins: PinFile
   #draining = false
 
-  constructor(shards: ShardSet, folder: TenantFolder, pins: PinFile) {
-    this.#pins = pins
+  constructor({ shards, folder, listed, pins }: ShardedControlOptions) {
     this.#shards = shards
     this.#folder = folder
+    this.#listed = listed
+    this.#pins = pins
   }
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
@@ -67,11 +77,7 @@ export class ShardedControl implements Control {
     readonly after?: string
     readonly limit: number
   }): Promise<TenantPage> {
-    const { after, limit } = page
-    const { tenants: found, next } = await this.#folder.list({
-      limit,
-      ...(after === undefined ? {} : { after: after as TenantName }),
-    })
+    const { tenants: found, next } = await this.#listed.page(page)
     const byShard = Map.groupBy(found, ({ name }) => this.#shards.indexOf(name))
     const states = new Map<string, Pick<TenantFacts, 'state' | 'clients'>>()
     await Promise.all(

@@ -61,6 +61,14 @@ export function sqliteError(error: unknown): Error {
   return new PgnapError(meaning.code, meaning.message, { cause: error, detail, hint: meaning.hint })
 }
 
+/** A log that could not be made durable: what the operating system said. */
+export function syncError(error: unknown): PgnapError {
+  const text = error instanceof Error ? error.message : String(error)
+  const full = error instanceof Error && 'code' in error && error.code === 'ENOSPC'
+  const { code, message, hint } = full ? FULL : IO
+  return new PgnapError(code, message, { cause: error, detail: `sync: ${text}`, hint })
+}
+
 function resultCodeOf(error: unknown): number | undefined {
   if (!(error instanceof Error) || !('errcode' in error)) return undefined
   return typeof error.errcode === 'number' ? error.errcode : undefined

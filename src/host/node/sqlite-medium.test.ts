@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
+import fs, { readdirSync, statSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Store } from '../../store/store.ts'
 import { Template } from '../../store/template.ts'
 import { sqliteError } from './sqlite-medium-error.ts'
@@ -96,4 +97,68 @@ test('a full database fails the transaction whole and works again when there is 
   medium.get('PRAGMA max_page_count = 2000')
   fill()
   assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 40)
+})
+
+type Sync = typeof fs.fdatasync
+
+/** Puts something else in the place of fdatasync until the test has ended. */
+function replaceSync(context: TestContext, sync: (...parameters: Parameters<Sync>) => void): void {
+  context.mock.method(fs, 'fdatasync', sync)
+  syncBuiltinESMExports()
+  context.after(() => {
+    context.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+}
+
+function insertAhead(medium: NodeSqliteMedium): Promise<void> | undefined {
+  const insert = (): number => medium.run('INSERT INTO t VALUES (1)')
+  return medium.commitAhead(() => void medium.transaction(insert))
+}
+
+test('a sync that fails is an error, and the end of the medium', async (context) => {
+  const failures = { EIO: 'STORE_IO', ENOSPC: 'STORE_FULL' } as const
+  let cause: Error | undefined
+  replaceSync(context, (_, done) => queueMicrotask(() => done(cause ?? null)))
+  for (const [code, expected] of Object.entries(failures)) {
+    const path = join(folder, `${code}.db`)
+    const medium = new NodeSqliteMedium(path)
+    medium.exec('CREATE TABLE t (x)')
+    await insertAhead(medium)
+    cause = Object.assign(new Error(code), { code })
+    const failed = { code: expected, cause, detail: `sync: ${code}` }
+    await assert.rejects(insertAhead(medium) ?? Promise.resolve(), failed)
+    assert.throws(() => medium.get('SELECT 1'), failed)
+    assert.throws(() => medium.transaction(() => 1), failed)
+    medium[Symbol.dispose]()
+    cause = undefined
+    using again = new NodeSqliteMedium(path)
+    assert.ok(Number(again.get('SELECT count(*) FROM t')?.[0]) >= 1, 'what was told is there')
+  }
+})
+
+test('a descriptor is not closed under a sync, and not kept after it', async (context) => {
+  const path = join(folder, 'closing.db')
+  const medium = new NodeSqliteMedium(path)
+  medium.exec('CREATE TABLE t (x)')
+  const asked = Promise.withResolvers<{ descriptor: number; done: fs.NoParamCallback }>()
+  replaceSync(context, (descriptor, done) => asked.resolve({ descriptor, done }))
+  const synced = insertAhead(medium)
+  const { descriptor, done } = await asked.promise
+  medium[Symbol.dispose]()
+  fs.fstatSync(descriptor)
+  done(null)
+  await synced
+  assert.throws(() => fs.fstatSync(descriptor), { code: 'EBADF' })
+})
+
+test('only a commit ahead is left without a sync of its own', async () => {
+  using medium = new NodeSqliteMedium(join(folder, 'modes.db'))
+  medium.exec('CREATE TABLE t (x)')
+  const mode = (): unknown => medium.get('PRAGMA synchronous')?.[0]
+  assert.equal(mode(), 2)
+  await insertAhead(medium)
+  assert.equal(mode(), 1)
+  medium.transaction(() => medium.run('INSERT INTO t VALUES (1)'))
+  assert.equal(mode(), 2)
 })

@@ -9,15 +9,21 @@
  * checkpoint. The pool checkpoints on idle; SQLite does it by itself beyond a bound, at the cost of
  * about one more fsync for that commit.
  *
+ * A commit ahead (`commitAhead`) is one with synchronous=NORMAL, which writes the same bytes and
+ * leaves out that fsync; ours follows through a descriptor of our own. SQLite still syncs the log
+ * by itself before it begins it again and before a checkpoint copies from it: the file never gets
+ * ahead of the log. If our sync fails, nothing is known of what is in the log (Linux reports a
+ * failure once and drops the pages): the medium is of no use from then on.
+ *
  * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and
  * no shared-memory file is made.
  */
-import { statSync } from 'node:fs'
+import { closeSync, fdatasync, openSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Medium, SqlRow, SqlValue } from '../../medium/medium.ts'
-import { sqliteError } from './sqlite-medium-error.ts'
+import { sqliteError, syncError } from './sqlite-medium-error.ts'
 
 const PAGE_BYTES = 4096
 /** SQLite's own cache per open tenant; Postgres pages are cached above it. */
@@ -29,12 +35,14 @@ const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Prepared statements kept; the store has about forty. */
 const STATEMENTS_MAX = 128
 
+type Durability = 'FULL' | 'NORMAL'
+
 export interface NodeSqliteMediumOptions {
   /**
    * FULL: an acknowledged commit survives a power failure. NORMAL: it survives the end of the
    * process, and a power failure may take the newest commits, whole ones only.
    */
-  readonly synchronous?: 'FULL' | 'NORMAL'
+  readonly synchronous?: Durability
 }
 
 export class NodeSqliteMedium implements Medium {
@@ -46,7 +54,19 @@ export class NodeSqliteMedium implements Medium {
    */
   readonly #readers = new Map<string, StatementSync>()
   readonly #writers = new Map<string, StatementSync>()
-  /** Why nothing can be done any more: a transaction could be neither committed nor rolled back. */
+  readonly #durability: Durability
+  /** What SQLite was last told. */
+  #synchronous: Durability
+  /** Transactions of now need not be durable when they return, and some are not. */
+  #ahead = false
+  #unsynced = false
+  /** Our own descriptor of the log, made when it is first needed. */
+  #log: number | undefined
+  #syncCount = 0
+  /**
+   * Why nothing can be done any more: a transaction could be neither committed nor rolled back, or
+   * a sync has failed.
+   */
   #failure: PgnapError | undefined
   #inTransaction = false
 
@@ -57,6 +77,7 @@ export class NodeSqliteMedium implements Medium {
   constructor(path: string, options: NodeSqliteMediumOptions = {}) {
     this.#path = path === ':memory:' ? undefined : path
     const synchronous = options.synchronous ?? 'FULL'
+    this.#durability = this.#synchronous = synchronous
     assert(synchronous === 'FULL' || synchronous === 'NORMAL', 'a known durability')
     let database: DatabaseSync | undefined
     try {
@@ -104,11 +125,13 @@ export class NodeSqliteMedium implements Medium {
 
   transaction<Result>(body: () => Result): Result {
     assert(!this.#inTransaction, 'transactions do not nest')
+    this.#setSynchronous(this.#ahead ? 'NORMAL' : this.#durability)
     this.run('BEGIN IMMEDIATE')
     this.#inTransaction = true
     try {
       const result = body()
       this.run('COMMIT')
+      this.#unsynced = this.#ahead
       return result
     } catch (error) {
       this.#rollback()
@@ -116,6 +139,19 @@ export class NodeSqliteMedium implements Medium {
     } finally {
       this.#inTransaction = false
     }
+  }
+
+  commitAhead(work: () => void): Promise<void> | undefined {
+    assert(!this.#inTransaction && !this.#ahead, 'a commit ahead is one of its own')
+    this.#ahead = this.#path !== undefined && this.#durability === 'FULL'
+    try {
+      work()
+    } finally {
+      this.#ahead = false
+    }
+    if (!this.#unsynced) return undefined
+    this.#unsynced = false
+    return this.#sync()
   }
 
   sizeBytes(): number {
@@ -155,6 +191,35 @@ export class NodeSqliteMedium implements Medium {
     } catch (error) {
       throw sqliteError(error)
     }
+    this.#closeLog()
+  }
+
+  /** Costs a few microseconds if it changes anything, which in the middle of a load is rare. */
+  #setSynchronous(synchronous: Durability): void {
+    if (this.#synchronous === synchronous) return
+    this.exec(`PRAGMA synchronous = ${synchronous}`)
+    this.#synchronous = synchronous
+  }
+
+  async #sync(): Promise<void> {
+    this.#syncCount++
+    try {
+      this.#log ??= openSync(`${this.#path}-wal`, 'r+')
+      await syncFile(this.#log)
+    } catch (error) {
+      this.#failure ??= syncError(error)
+      throw this.#failure
+    } finally {
+      this.#syncCount--
+      this.#closeLog()
+    }
+  }
+
+  /** Not under a sync: its number could be that of another file by then. */
+  #closeLog(): void {
+    if (this.#log === undefined || this.#syncCount > 0 || this.#database.isOpen) return
+    closeSync(this.#log)
+    this.#log = undefined
   }
 
   #reader(sql: string): StatementSync {
@@ -212,4 +277,10 @@ export class NodeSqliteMedium implements Medium {
     if (this.#path === undefined) return 0
     return statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.size ?? 0
   }
+}
+
+function syncFile(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(descriptor, (error) => (error ? reject(error) : resolve()))
+  })
 }

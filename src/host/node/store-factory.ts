@@ -35,6 +35,8 @@ export interface StoreFactoryOptions {
    * between.
    */
   readonly openMedium?: (path: string) => Medium
+  /** Told of each tenant whose store has been made. */
+  readonly onMade?: (tenant: TenantName) => void
   /** Where images are kept on disk, if anywhere. */
   readonly images?: ImageStore
 }
@@ -48,6 +50,7 @@ export class StoreFactory implements TenantSource {
   readonly #retentionMs: number
   readonly #createMissing: boolean
   readonly #openMedium: (path: string) => Medium
+  readonly #onMade: (tenant: TenantName) => void
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
   readonly #blueprint: StoreBlueprint
@@ -59,6 +62,7 @@ export class StoreFactory implements TenantSource {
     this.#retentionMs = retentionMs
     this.#createMissing = options.createMissing
     this.#openMedium = options.openMedium ?? ((file) => new NodeSqliteMedium(file))
+    this.#onMade = options.onMade ?? (() => {})
     this.#clock = clock
     this.#storeOptions = {
       clock,
@@ -74,7 +78,10 @@ export class StoreFactory implements TenantSource {
   }
 
   /** Makes an empty store where nothing is. Throws STORE_FULL, STORE_IO, CONFIG_INVALID. */
-  readonly create = (path: string): void => this.#blueprint.write(path)
+  readonly create = (tenant: TenantName): void => {
+    this.#blueprint.write(storePath(this.#tenantsPath, tenant))
+    this.#onMade(tenant)
+  }
 
   /** The slow way: SQLite makes it. */
   #make(path: string): MadeStore {
@@ -87,7 +94,7 @@ export class StoreFactory implements TenantSource {
   /** Opens a store; the caller closes it. */
   openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
-    if (!existsSync(path)) this.#createIfAllowed(tenant, path)
+    if (!existsSync(path)) this.#createIfAllowed(tenant)
     const medium = this.#openMedium(path)
     try {
       return Store.open(medium, this.#storeOptions)
@@ -101,13 +108,13 @@ export class StoreFactory implements TenantSource {
     return existsSync(storePath(this.#tenantsPath, tenant))
   }
 
-  #createIfAllowed(tenant: TenantName, path: string): void {
+  #createIfAllowed(tenant: TenantName): void {
     if (!this.#createMissing) {
       throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
         hint: `make it with: pgnap tenant create ${tenant}`,
       })
     }
-    this.create(path)
+    this.create(tenant)
   }
 
   open(tenant: TenantName): OpenTenant {
@@ -130,6 +137,7 @@ export class StoreFactory implements TenantSource {
       },
       readNotes: () => store.readNotes(),
       writeNotes: (notes) => store.writeNotes(notes),
+      commitAhead: (work) => store.commitAhead(work),
       close: () => {
         files.close()
         store.close()

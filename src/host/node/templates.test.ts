@@ -56,7 +56,7 @@ test('a store opens under a later engine, on the template it was made on', () =>
   const older = templateWith('made by the older build')
   const newer = templateWith('made by the newer build')
   keep(older)
-  factoryOf(older).create(join(dataPath, 'tenants', 'old.db'))
+  factoryOf(older).create('old' as TenantName)
   assert.equal(contentOf(factoryOf(newer), 'old'), 'made by the older build')
   assert.equal(contentOf(factoryOf(newer), 'new'), 'made by the newer build')
 })
@@ -70,7 +70,7 @@ const mismatch = (error: unknown): boolean => {
 
 test('another major version of Postgres, or a template nobody has, is refused by name', () => {
   const lost = templateWith('a template that nobody kept')
-  factoryOf(lost).create(join(dataPath, 'tenants', 'lost.db'))
+  factoryOf(lost).create('lost' as TenantName)
   const other = templateWith('another')
   assert.throws(() => contentOf(factoryOf(other), 'lost'), mismatch)
   assert.throws(() => contentOf(factoryOf(lost, 19), 'lost'), mismatch)

@@ -7,33 +7,36 @@ import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { TenantDirectory } from '../../router/directory.ts'
 import { explainFolderError } from './data-folder.ts'
-import { storeFiles, storePath } from './tenant-files-on-disk.ts'
+import { storeFiles } from './tenant-files-on-disk.ts'
 import { TenantFolder, unknownTenant } from './tenant-folder.ts'
 
 export interface NodeTenantDirectoryOptions {
   readonly tenantsPath: string
   /** Makes the store of a tenant; the file appears whole or not at all. */
-  readonly createStore: (path: string) => void
+  readonly createStore: (tenant: TenantName) => void
+  /** Told of each tenant that has been removed. */
+  readonly onRemoved?: (tenant: TenantName) => void
 }
 
 export class NodeTenantDirectory extends TenantFolder implements TenantDirectory {
   readonly #tenantsPath: string
-  readonly #createStore: (path: string) => void
+  readonly #createStore: (tenant: TenantName) => void
+  readonly #onRemoved: (tenant: TenantName) => void
 
-  constructor({ tenantsPath, createStore }: NodeTenantDirectoryOptions) {
+  constructor({ tenantsPath, createStore, onRemoved }: NodeTenantDirectoryOptions) {
     super(tenantsPath)
     this.#tenantsPath = tenantsPath
     this.#createStore = createStore
+    this.#onRemoved = onRemoved ?? (() => {})
   }
 
   async create(tenant: TenantName): Promise<void> {
-    const path = storePath(this.#tenantsPath, tenant)
-    if (existsSync(path)) {
+    if (await this.exists(tenant)) {
       throw new PgnapError('TENANT_EXISTS', `tenant "${tenant}" already exists`, {
         hint: 'connect to it, or choose another name',
       })
     }
-    this.#createStore(path)
+    this.#createStore(tenant)
   }
 
   async delete(tenant: TenantName): Promise<void> {
@@ -42,6 +45,7 @@ export class NodeTenantDirectory extends TenantFolder implements TenantDirectory
     try {
       // The rename is the deletion: after it nobody finds the tenant, whatever happens to the rest.
       renameSync(path, `${path}.deleted`)
+      this.#onRemoved(tenant)
       for (const file of [`${path}.deleted`, ...companions]) rmSync(file, { force: true })
     } catch (error) {
       throw explainFolderError(path, error)

@@ -1,28 +1,32 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TenantName } from '../../base/ids.ts'
+import { temporaryFolder } from '../../../test/support/temporary-folder.ts'
 import { TenantFolder } from './tenant-folder.ts'
 
 test('files that no tenant can have made are passed over, a reserved name too', async () => {
-  const path = mkdtempSync(join(tmpdir(), 'pgnap-test-'))
-  try {
-    const strays = ['pgnap.db', 'template1.db', 'Acme.db', '.db', 'a b.db', 'notes.txt', 'b.db-wal']
-    for (const file of ['b.db', 'a.db', ...strays]) writeFileSync(join(path, file), 'four')
-    const folder = new TenantFolder(path)
-    const { tenants } = await folder.list({ limit: 10 })
-    assert.deepEqual(
-      tenants.map(({ name, storedBytes }) => [name, storedBytes]),
-      [
-        ['a', 4],
-        ['b', 8],
-      ],
-    )
-    assert.equal(folder.find('a' as TenantName)?.storedBytes, 4)
-    assert.equal(folder.find('nobody' as TenantName), undefined)
-  } finally {
-    rmSync(path, { recursive: true, force: true })
-  }
+  using temporary = temporaryFolder()
+  const { path } = temporary
+  const strays = ['pgnap.db', 'template1.db', 'Acme.db', '.db', 'a b.db', 'notes.txt', 'b.db-wal']
+  for (const file of ['b.db', 'a.db', ...strays]) writeFileSync(join(path, file), 'four')
+  const folder = new TenantFolder(path)
+  const names = (await Array.fromAsync(folder.names())).flat()
+  assert.deepEqual(names.toSorted(), ['a', 'b'])
+  assert.equal(folder.find('a' as TenantName)?.storedBytes, 4)
+  assert.equal(folder.find('b' as TenantName)?.storedBytes, 8)
+  assert.equal(folder.find('nobody' as TenantName), undefined)
+})
+
+test('a folder of more names than are read in one go is read some at a time', async () => {
+  using temporary = temporaryFolder()
+  const all = Array.from({ length: 1_100 }, (_, index) => `t${1_000 + index}`)
+  for (const name of all) writeFileSync(join(temporary.path, `${name}.db`), '')
+  const pieces = await Array.fromAsync(new TenantFolder(temporary.path).names())
+  assert.deepEqual(pieces.flat().toSorted(), all)
+  assert.deepEqual(
+    pieces.map(({ length }) => length),
+    [512, 512, 76],
+  )
 })

@@ -124,16 +124,19 @@ const abortedSchema: Operation = {
   },
 }
 
-/** A sequence never gives a number again that a client has seen. */
+/** A sequence never gives a number again that a client has seen, also one of a rollback. */
 const nextNumber: Operation = {
   name: 'nextNumber',
   weight: 4,
   run: async (session) => {
     const { expected } = session.domain
+    const undone = session.random.below(2) === 0
+    if (undone) await session.run('begin')
     const { result } = await session.run(`select nextval('${session.name('numbers')}')`)
     const sequence = Number(result.rows[0]?.[0])
     const last = expected.sequence ?? 0
     session.demand(sequence > last, `the sequence gives more than ${last}, not ${sequence}`)
+    if (undone) await session.run('rollback')
     session.domain.begin({ ...expected, sequence })
     session.domain.acknowledge()
   },

@@ -2,12 +2,21 @@
  * What the main thread asks of a shard, beside handing it connections. A shard lives in a thread of
  * its own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
  */
+import type { TenantName } from '../../../base/ids.ts'
 import type { Answer, ClientFacts, SlotFacts, Statement } from '../../../front/control.ts'
 import type { MoveParty } from '../../../router/tenant-move.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
+
+/** Told by a shard, before whoever asked for it, that there is one tenant more or one less. */
+export interface TenantWatcher {
+  made(tenant: TenantName): void
+  removed(tenant: TenantName): void
+  /** A shard has died: what it made or removed last was perhaps not told. */
+  missed(): void
+}
 
 /** How a tenant of this shard stands. */
 export interface TenantStanding {

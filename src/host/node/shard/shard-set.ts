@@ -12,7 +12,7 @@ import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
 import type { Remote } from './rpc.ts'
-import type { ShardApi } from './shard-api.ts'
+import type { ShardApi, TenantWatcher } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import type { EarlyThread } from './shard-thread.ts'
 import { WorkerShard } from './worker-shard.ts'
@@ -25,6 +25,8 @@ export interface ShardSetOptions {
   readonly early?: Pick<EarlyThread, 'take'>
   /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
   readonly queryWaitMs?: number
+  /** Told about the tenants that are made and removed. Default: nobody. */
+  readonly tenantWatcher?: TenantWatcher
   readonly clock: Clock
   readonly log: Log
   readonly hangMs?: number

@@ -32,7 +32,7 @@ import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { ownedSource } from './owned-source.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
-import type { ShardActivity, ShardApi, TenantStanding } from './shard-api.ts'
+import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
 const PROCESS_ID_MAX = 2 ** 31 - 1
 
@@ -63,6 +63,8 @@ export interface ShardDependencies {
   readonly log: Log
   /** Told about the slots as they come and go, so that another thread can interrupt them. */
   readonly slotWatcher?: SlotWatcher
+  /** Told about the tenants that are made and removed here. Default: nobody. */
+  readonly tenantWatcher?: Pick<TenantWatcher, 'made' | 'removed'>
   /** Made of the same settings. Default: made here. */
   readonly prepared?: PreparedEngine | undefined
 }
@@ -133,7 +135,7 @@ export class Shard implements ShardApi {
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
     const { config, dataPath, tenantsPath, index, moved = [] } = settings
     const ownership = new Ownership({ index, shardCount: config.shards, moved })
-    const { clock, log, random, prepared } = dependencies
+    const { clock, log, random, prepared, tenantWatcher } = dependencies
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
     const images = new ImageFolder({
       path: imagesPath(dataPath),
@@ -149,8 +151,13 @@ export class Shard implements ShardApi {
       retentionMs: config.retentionMs,
       createMissing: config.createOnConnect,
       images,
+      onMade: (tenant) => tenantWatcher?.made(tenant),
     })
-    const directory = new NodeTenantDirectory({ tenantsPath, createStore: stores.create })
+    const directory = new NodeTenantDirectory({
+      tenantsPath,
+      createStore: stores.create,
+      onRemoved: (tenant) => tenantWatcher?.removed(tenant),
+    })
     const pool = new Pool({
       engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
       source: ownedSource(stores, ownership),
@@ -241,7 +248,7 @@ export class Shard implements ShardApi {
   async deleteTenant(tenant: string): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
-    this.#pool.expel(
+    await this.#pool.expel(
       name,
       new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
         hint: 'connecting again makes a new, empty one',
@@ -258,7 +265,9 @@ export class Shard implements ShardApi {
   }
 
   async nap(tenant: string): Promise<void> {
-    this.#pool.nap(await this.#existing(tenant))
+    const name = await this.#existing(tenant)
+    await this.#pool.synced(name)
+    this.#pool.nap(name)
   }
 
   async wake(tenant: string): Promise<void> {

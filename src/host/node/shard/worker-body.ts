@@ -47,6 +47,10 @@ async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }
     random: systemRandom,
     log: logOf(settings),
     prepared: await preparing,
+    tenantWatcher: {
+      made: (tenant) => tell({ kind: 'tenantMade', tenant }),
+      removed: (tenant) => tell({ kind: 'tenantRemoved', tenant }),
+    },
     slotWatcher: {
       sign: new ThreadSign(sign, settings.config.neighbourWaitMs),
       slotCreated: (slotNo, flags) => tell({ kind: 'slotCreated', slotNo, flags }),

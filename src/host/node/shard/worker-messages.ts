@@ -1,5 +1,6 @@
 /** What the main thread and a shard's thread say to each other beside calls and connections. */
 import type { MessagePort } from 'node:worker_threads'
+import type { TenantName } from '../../../base/ids.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { HandoverEnds } from '../handover/protocol.ts'
 import type { EngineSettings, ShardSettings } from './shard.ts'
@@ -24,3 +25,4 @@ export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'slotCreated'; readonly slotNo: number; readonly flags: InterruptFlags }
   | { readonly kind: 'slotDiscarded'; readonly slotNo: number }
+  | { readonly kind: 'tenantMade' | 'tenantRemoved'; readonly tenant: TenantName }

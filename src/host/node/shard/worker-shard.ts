@@ -24,7 +24,7 @@ import { errorResponse } from '../../../front/wire/server-messages.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
 import { ApiCaller, type Remote } from './rpc.ts'
-import type { ShardApi } from './shard-api.ts'
+import type { ShardApi, TenantWatcher } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import { startThread } from './shard-thread.ts'
 import { ThreadSign, ThreadWatch } from './thread-sign.ts'
@@ -40,6 +40,8 @@ export interface WorkerShardOptions {
    * predecessor have failed and whoever made them has been told. Default: none.
    */
   readonly moved?: () => readonly MovedTenant[]
+  /** Told about the tenants that are made and removed. Default: nobody. */
+  readonly tenantWatcher?: TenantWatcher
   readonly clock: Clock
   readonly log: Log
   /** Silence after which a running query is cancelled. Default: `LIMITS.shardHangMs`. */
@@ -190,6 +192,12 @@ export class WorkerShard {
         return
       case 'slotDiscarded':
         this.#slots.delete(message.slotNo)
+        return
+      case 'tenantMade':
+        this.#options.tenantWatcher?.made(message.tenant)
+        return
+      case 'tenantRemoved':
+        this.#options.tenantWatcher?.removed(message.tenant)
     }
   }
 
@@ -246,6 +254,7 @@ export class WorkerShard {
     this.#watch?.cancel()
     this.#threadWatch?.stop()
     this.#slots.clear()
+    this.#options.tenantWatcher?.missed()
     this.#lastUtilization = undefined
     this.#caller.fail(LOST)
     if (this.#state === 'closed') return

@@ -1,6 +1,7 @@
 /**
- * What the comings and goings of tenants say about slots: whether one should be kept free for
- * whoever comes next, and whether there are too few of them.
+ * Whether one more slot is being made or may be, and what the comings and goings of tenants say
+ * about slots: whether one should be kept free for whoever comes next, and whether there are too
+ * few of them.
  *
  * A tenant that wakes where all slots are taken waits until another has been put to nap, which
  * takes a millisecond or two: most of what a swap costs. While swaps go on, the least recently used
@@ -13,7 +14,11 @@ import type { EvictionReason, TenantEntry } from './pool-model.ts'
 /** How long a swap counts as a sign of more to come, and a tenant as one that comes back soon. */
 const RECENT_MS = 1_000
 
-export class SlotDemand {
+export class SlotSupply {
+  /** Slots are made one at a time: two at once would only delay the first. */
+  creating = false
+  /** After a failure no slot is made before this time. */
+  createAfterMs: number = Number.NEGATIVE_INFINITY
   /** Tenants that came back soon after they had made room, since a slot was last made. */
   returns = 0
   #wantedUntilMs = Number.NEGATIVE_INFINITY
@@ -42,8 +47,14 @@ export class SlotDemand {
     this.#wantedUntilMs = inVain ? Number.NEGATIVE_INFINITY : nowMs + RECENT_MS
   }
 
-  slotMade(): void {
+  making(): void {
+    this.creating = true
     this.returns = 0
+  }
+
+  failed(nowMs: number, retryMs: number): void {
+    this.creating = false
+    this.createAfterMs = nowMs + retryMs
   }
 
   /** Whether a slot should be free for whoever comes next. */

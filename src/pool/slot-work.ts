@@ -1,0 +1,185 @@
+/**
+ * What the pool's state machine decides about slots and the tenants in them, carried out: a tenant
+ * is loaded, leaves, is cleaned up or maintained, and what came of it is reported.
+ *
+ * Whatever throws while it works on a slot costs that slot, and the store that is open for it: they
+ * are given up together, and nothing runs in them any more.
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import type { PgnapError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { ImageShelf } from './image-shelf.ts'
+import type { KeepWarm } from './keep-warm.ts'
+import { dismissUsers } from './pool-client.ts'
+import type { LiveTenant } from './pool-client.ts'
+import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
+import { batchFailure } from './pool-rejection.ts'
+import type { PoolCounters } from './pool-statistics.ts'
+import type { SlotRack } from './slot-rack.ts'
+import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
+import type { Upkeep } from './upkeep.ts'
+
+export interface SlotWorkOptions {
+  readonly slots: SlotRack
+  readonly mover: TenantMover
+  readonly shelf: ImageShelf
+  readonly upkeep: Upkeep
+  readonly keepWarm: KeepWarm
+  readonly counters: PoolCounters
+  readonly clock: Clock
+  readonly log: Log
+  readonly event: (event: PoolEvent) => void
+  /** A slot threw: what it held is given up already. */
+  readonly onLost: (slot: SlotEntry, error: PgnapError) => void
+}
+
+export class SlotWork {
+  readonly #options: SlotWorkOptions
+
+  constructor(options: SlotWorkOptions) {
+    this.#options = options
+  }
+
+  async boot(tenant: LiveTenant, entry: SlotEntry, from: RestingPhase): Promise<void> {
+    const { keepWarm, clock, mover, slots, counters, event } = this.#options
+    keepWarm.waking(tenant)
+    const startMs = clock.monotonicMs()
+    let slotUsable = true
+    try {
+      const opening = mover.open(tenant)
+      // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
+      const open = opening instanceof Promise ? await opening : opening
+      tenant.open = open
+      slotUsable = false
+      const slot = slots.get(entry)
+      assert(slot, 'a slot is there before a tenant is put into it')
+      tenant.wokenFrom = mover.load(tenant, slot, { open, from })
+    } catch (error) {
+      return this.#bootFailed(tenant, error, { from, slotUsable })
+    }
+    tenant.awakeSinceMs = clock.monotonicMs()
+    tenant.wakeMs = tenant.awakeSinceMs - startMs
+    counters.countWake(tenant)
+    if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
+      this.#sessionsLost(tenant)
+    }
+    event({ type: 'bootFinished', tenant: tenant.entry })
+  }
+
+  /** If it was only the store that could not be opened, an image is as good as before. */
+  #bootFailed(
+    tenant: LiveTenant,
+    error: unknown,
+    { from, slotUsable }: { readonly from: RestingPhase; readonly slotUsable: boolean },
+  ): void {
+    const { counters, log, shelf, event } = this.#options
+    counters.bootFailures++
+    log.error('a tenant could not be loaded', { tenant: tenant.entry.name, error })
+    const kept = tenant.image ? 'napping' : 'asleep'
+    const to = slotUsable && from !== 'cold' ? kept : 'cold'
+    if (to === 'cold') {
+      shelf.drop(tenant)
+      this.#unload(tenant)
+    }
+    for (const client of tenant.clients) if (client.pending) client.mayGoOn = to !== 'cold'
+    const failure = batchFailure(error)
+    event({
+      type: 'bootFailed',
+      tenant: tenant.entry,
+      to,
+      error: failure,
+      slotUsable,
+    })
+    if (to === 'cold' && from !== to) queueMicrotask(() => this.#sessionsLost(tenant))
+  }
+
+  evict(tenant: LiveTenant, reason: EvictionReason): void {
+    const { clock, mover, event, counters, shelf } = this.#options
+    const { slot } = tenant
+    assert(slot, 'only a loaded tenant can leave')
+    const startMs = clock.monotonicMs()
+    let to: Destination
+    try {
+      to = mover.leave(tenant, reason)
+    } catch (error) {
+      return void this.lose(tenant, error)
+    }
+    if (to === 'stays') return event({ type: 'evictionRefused', tenant: tenant.entry })
+    if (to === 'cold') this.#unload(tenant)
+    counters.countLeave(tenant, reason, startMs, clock.monotonicMs())
+    const slotReusable = slot.reusable
+    if (!slotReusable) counters.slotsRetired++
+    event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
+    shelf.makeRoom()
+  }
+
+  /** Who had set something up must connect again: it went with the image. Tell waiters first. */
+  #sessionsLost(tenant: LiveTenant): void {
+    const { counters, log } = this.#options
+    if (!dismissUsers(tenant)) return
+    counters.sessionsLost++
+    log.warn('the sessions of a napping tenant were lost', {
+      tenant: tenant.entry.name,
+    })
+  }
+
+  imageMoved(tenant: LiveTenant, to: 'asleep' | 'cold'): void {
+    const { counters, keepWarm, event } = this.#options
+    counters.imagesMoved[to]++
+    keepWarm.left(tenant.entry.name)
+    if (to === 'cold') this.#sessionsLost(tenant)
+    event({ type: 'imageMoved', tenant: tenant.entry, to })
+  }
+
+  cleanUp(tenant: LiveTenant, what: CleanUp): void {
+    const { mover, event } = this.#options
+    try {
+      mover.cleanUp(tenant, what)
+    } catch (error) {
+      return void this.lose(tenant, error)
+    }
+    event({ type: 'cleanedUp', tenant: tenant.entry })
+  }
+
+  maintain(tenant: LiveTenant): void {
+    const { upkeep, counters, event } = this.#options
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'only a loaded tenant is maintained')
+    let more: boolean
+    try {
+      more = upkeep.step(progress, slot, open)
+    } catch (error) {
+      return void this.lose(tenant, error)
+    }
+    counters.maintenanceSteps++
+    event({ type: 'maintained', tenant: tenant.entry, more })
+  }
+
+  /** Something threw for a slot: neither its memory nor the open files are to be trusted. */
+  lose(tenant: LiveTenant, error: unknown): PgnapError {
+    const { log, counters, upkeep, onLost } = this.#options
+    const failure = batchFailure(error)
+    log.warn('a slot was lost', {
+      tenant: tenant.entry.name,
+      code: failure.code,
+      error,
+    })
+    counters.slotsLost++
+    const slot = tenant.entry.slot
+    assert(slot, 'only a tenant in a slot can lose it')
+    if (tenant.progress) upkeep.lose(tenant.progress)
+    this.#unload(tenant)
+    onLost(slot, failure)
+    return failure
+  }
+
+  /** Forgets what is loaded for a tenant and lets go of its store; nothing is written. */
+  #unload(tenant: LiveTenant): void {
+    const open = tenant.open
+    tenant.slot = undefined
+    tenant.open = undefined
+    tenant.progress = undefined
+    open?.close()
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Whether a batch's commit keeps the shard's thread until the disk has it, or only its answer.
+ *
+ * A sync is a fifth of a millisecond in which a thread that waits for it runs nothing, although the
+ * disk could take the syncs of several tenants at once. So while tenants have the thread by turns,
+ * a commit is written, its sync is left to another thread, and only the tenant itself stands still
+ * until that has said yes: its client keeps the backend, so no batch, nap, upkeep or move can come
+ * in between. Who has the thread to itself waits on the spot, because there is nobody to run, and
+ * the detour over another thread costs more than it saves.
+ *
+ * It must never say that something is durable that is not: `true` and a kept promise mean that the
+ * store has it (promise 1).
+ */
+import { assert } from '../base/assert.ts'
+import type { TransactionStatus } from '../engine/engine.ts'
+import { commitIfDue } from './commit-rule.ts'
+import type { LiveTenant } from './pool-client.ts'
+
+/** For so long after a batch its tenant counts as one that uses the thread: a few inserts. */
+const NEIGHBOUR_MS = 1
+
+export class SyncDesk {
+  /** Whose batch was the last one, when it ran, and when the last one of anybody else did. */
+  #last: LiveTenant | undefined
+  #lastMs = Number.NEGATIVE_INFINITY
+  #otherMs = Number.NEGATIVE_INFINITY
+
+  /**
+   * Commits what a batch has left dirty, if it is due. True: it is durable. A promise: it will be
+   * when that is kept; if it is broken, the slot and the open store are not to be trusted any more.
+   * False: nothing was due.
+   * @throws what `commitIfDue` throws
+   */
+  commit(tenant: LiveTenant, status: TransactionStatus, nowMs: number): boolean | Promise<void> {
+    const { open } = tenant
+    assert(open, 'a batch ran in a loaded tenant')
+    const crowded = this.#isCrowded(tenant, nowMs)
+    if (!crowded || !open.files.dirty || !open.commitAhead) return commitIfDue(open.files, status)
+    let committed = false
+    const synced = open.commitAhead(() => {
+      committed = commitIfDue(open.files, status)
+    })
+    return synced ?? committed
+  }
+
+  #isCrowded(tenant: LiveTenant, nowMs: number): boolean {
+    if (tenant !== this.#last) {
+      this.#otherMs = this.#lastMs
+      this.#last = tenant
+    }
+    this.#lastMs = nowMs
+    return nowMs - this.#otherMs <= NEIGHBOUR_MS
+  }
+}
