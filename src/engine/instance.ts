@@ -140,7 +140,7 @@ export class Instance {
 
   /** End of the static variables in bytes. */
   get heapStart(): number {
-    return this.#addressOf('__heap_base')
+    return this.addressOf('__heap_base')
   }
 
   get tableLength(): number {

@@ -7,7 +7,7 @@ import { BusyMeter } from './busy-meter.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
-import type { Session } from './session-carry.ts'
+import { TenantSessions } from './tenant-sessions.ts'
 import type { ClientEntry, TenantEntry, Tier, WakeTier } from './pool-model.ts'
 import type { OpenTenant, TenantFiles, TenantImage } from './tenant-source.ts'
 
@@ -116,8 +116,8 @@ export interface LiveTenant {
   syncing: Promise<Uint8Array> | undefined
   /** While it naps. */
   image: TenantImage | undefined
-  /** What its clients had set up when it last left its slot without an image. */
-  session: Session | undefined
+  /** What its clients have set up in its backend. */
+  readonly sessions: TenantSessions
   /** What its store held before it woke. As long as that is so, there is nothing to shut down. */
   wokenAt: TenantFiles['version']
   /** Of the last wake. */
@@ -138,7 +138,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     progress: undefined,
     syncing: undefined,
     image: undefined,
-    session: undefined,
+    sessions: new TenantSessions(),
     wokenAt: undefined,
     wakeMs: 0,
     awakeSinceMs: 0,

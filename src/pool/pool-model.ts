@@ -58,6 +58,8 @@ export class ClientEntry {
   waitSinceMs = 0
   /** It went away while its batch was running: clean up when that batch has ended. */
   leaving = false
+  /** It has had the backend: there may be a session to forget when it leaves. */
+  used = false
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -89,7 +91,7 @@ export class TenantEntry {
   sessionUsed = false
   /** A client left with a transaction open, and the backend has not rolled it back yet. */
   abortDue = false
-  /** The last client left, and the backend has not forgotten its session yet. */
+  /** A client left, and the backend has not forgotten its session yet. */
   discardDue = false
   /** Thread time used in this turn, and whether that was all it may have; see `thread-turns.ts`. */
   turnSpentMs = 0
@@ -125,6 +127,8 @@ export type PoolEvent =
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
   | { readonly type: 'waitCanceled'; readonly client: ClientEntry }
   | { readonly type: 'clientLeft'; readonly client: ClientEntry }
+  /** It is not alone any more, and its session cannot be put aside; see `BatchResult.pinned`. */
+  | { readonly type: 'clientPinned'; readonly client: ClientEntry }
   | { readonly type: 'cleanedUp'; readonly tenant: TenantEntry }
   | { readonly type: 'maintained'; readonly tenant: TenantEntry; readonly more: boolean }
   | { readonly type: 'bootFinished'; readonly tenant: TenantEntry }
@@ -182,6 +186,11 @@ export interface BatchResult {
   readonly wrote: boolean
   /** Upkeep is needed before the next client, see `maintenanceUrgent`. */
   readonly urgent: boolean
+  /**
+   * The session has what cannot be put aside, and other clients would be given the backend: it
+   * stays with its client as in a transaction.
+   */
+  readonly pinned: boolean
   /** How long it held the thread, its commit included. */
   readonly threadMs: number
 }
@@ -192,6 +201,7 @@ export const NOTHING_RAN: BatchResult = {
   complete: true,
   wrote: false,
   urgent: false,
+  pinned: false,
   threadMs: 0,
 }
 
@@ -219,7 +229,7 @@ export type PoolEffect =
       readonly tenant: TenantEntry
       /** End whatever transaction or pipeline is open. */
       readonly abort: boolean
-      /** Nobody is left: forget settings, prepared statements, temporary tables. */
+      /** Somebody has left: forget settings, prepared statements, temporary tables. */
       readonly discardAll: boolean
     }
   | { readonly type: 'maintain'; readonly tenant: TenantEntry }

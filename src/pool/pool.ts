@@ -26,7 +26,7 @@ import { LiveTenants } from './live-tenants.ts'
 import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { PendingBatches } from './pending-batches.ts'
-import { acquire, release } from './pool-fast-path.ts'
+import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
@@ -40,6 +40,10 @@ import { SlotWork } from './slot-work.ts'
 import { SyncDesk } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
+
+type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
+
+const NO_ANSWER = new Uint8Array(0)
 
 /**
  * One shard's pool.
@@ -63,7 +67,7 @@ export class Pool implements ClientHost {
   readonly #pending = new PendingBatches()
   readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
-  readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
+  readonly #result: Ended = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
   readonly #drained = Promise.withResolvers<void>()
   #clientCount = 0
@@ -116,6 +120,7 @@ export class Pool implements ClientHost {
     const client = new LiveClient(this, { entry, tenant: live, listener })
     live.clients.add(client)
     this.#event({ type: 'clientArrived', client: entry })
+    this.#work.pin(live)
     return client
   }
 
@@ -225,6 +230,7 @@ export class Pool implements ClientHost {
     client.closed = true
     this.#clientCount--
     client.tenant.clients.delete(client)
+    client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
     pending?.reject(clientGone())
@@ -248,22 +254,25 @@ export class Pool implements ClientHost {
     let ranMs: number
     let endMs: number
     let committed: boolean | Promise<void>
+    let refusal: string | undefined
     try {
-      answer = slot.run(messages)
+      refusal = tenant.sessions.enter(client, slot)
+      answer = refusal === undefined ? slot.run(messages) : NO_ANSWER
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
+      if (result.wrote) tenant.sessions.wrote()
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
+      result.complete = complete
+      if (typeof committed !== 'object') answer = this.#review(client, result, answer)
     } catch (error) {
-      client.transactionStatus = 'idle'
-      client.mayGoOn = false
-      throw this.#work.lose(tenant, error)
+      throw this.#lose(client, error)
     }
+    if (refusal !== undefined) throw this.#turnAway(client, refusal)
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.complete = complete
     result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (typeof committed === 'object') {
@@ -282,6 +291,30 @@ export class Pool implements ClientHost {
     return copy
   }
 
+  /** Whether others may have the backend now. If that has to be asked, the answer is copied. */
+  #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
+    const { clients, sessions, slot } = client.tenant
+    result.pinned = false
+    if (!slot || clients.size < 2 || !isFree(result)) return answer
+    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
+    result.pinned = sessions.pinned(slot) === client
+    return kept
+  }
+
+  #lose(client: LiveClient, error: unknown): PgnapError {
+    client.transactionStatus = 'idle'
+    client.mayGoOn = false
+    return this.#work.lose(client.tenant, error)
+  }
+
+  /** Its session could not be brought back: it must connect again, and nothing has run. */
+  #turnAway(client: LiveClient, refusal: string): PgnapError {
+    const error = sessionRefused(refusal)
+    this.#event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
+    queueMicrotask(() => client.dismiss(error))
+    return error
+  }
+
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
@@ -293,16 +326,15 @@ export class Pool implements ClientHost {
   /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
   async #answerSynced(
     client: LiveClient,
-    { answer, result, ranMs }: { answer: Uint8Array; result: BatchResult; ranMs: number },
+    { answer, result, ranMs }: { answer: Uint8Array; result: Ended; ranMs: number },
     synced: Promise<void>,
   ): Promise<Uint8Array> {
     const { tenant, entry } = client
     try {
       await synced
+      this.#review(client, result, answer)
     } catch (error) {
-      client.transactionStatus = 'idle'
-      client.mayGoOn = false
-      throw this.#work.lose(tenant, error)
+      throw this.#lose(client, error)
     } finally {
       tenant.syncing = undefined
     }

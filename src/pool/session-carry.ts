@@ -1,9 +1,9 @@
 /**
- * Carries the session of a tenant's clients over a nap. A tenant leaves its slot without its
- * memory, but clients that are connected must find what they left: settings, the role, prepared
- * statements, LISTEN. All of it can be read back from the backend and said again to the next one.
- * What cannot (temporary tables, session advisory locks, cursors WITH HOLD) keeps the tenant in its
- * slot.
+ * Carries the session of one client over a nap without an image. The tenant leaves its slot without
+ * its memory, but clients that are connected must find what they left: settings, the role, prepared
+ * statements. All of it can be read back from the backend and said again to the next one. What
+ * cannot (temporary tables, session advisory locks, cursors WITH HOLD) keeps the tenant in its
+ * slot. Channels belong to all clients: `tenant-sessions.ts` has them.
  *
  * Only the unnamed prepared statement is out of reach: it is in no catalog. A driver that parses it
  * in one round trip and binds it in the next must not be parted from its backend in between; the
@@ -14,8 +14,8 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { OWN_NAME, message, ownQuery, readAnswer, type Row, SYNC } from './backend-query.ts'
 
-/** What the clients of a tenant have set up in its backend. */
-export interface Session {
+/** What a client has set up in the backend. */
+export interface CarriedSession {
   /**
    * Messages that set it up again, each with its own end so that one refusal spoils nothing else.
    */
@@ -29,7 +29,6 @@ const CAPTURE_SQL = `
     FROM pg_settings WHERE source = 'session'
   UNION ALL SELECT CASE WHEN from_sql THEN 'prepare' ELSE 'parse' END, name, statement,
     parameter_types::oid[]::text FROM pg_prepared_statements WHERE name <> '${OWN_NAME}'
-  UNION ALL SELECT 'listen', channel, NULL, NULL FROM pg_listening_channels() AS channel
   UNION ALL SELECT 'user', session_user, NULL, NULL WHERE session_user <> 'postgres'
   UNION ALL SELECT 'role', current_setting('role'), NULL, NULL
     WHERE current_setting('role') <> 'none'
@@ -41,7 +40,7 @@ const CAPTURE_SQL = `
     WHERE is_holdable GROUP BY 1`
 
 /** Reads the session of an idle backend. Throws what the slot throws. */
-export function captureSession(slot: Slot): Session {
+export function captureSession(slot: Slot): CarriedSession {
   const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
   // Whoever cannot be asked is not taken apart.
   if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
@@ -50,7 +49,6 @@ export function captureSession(slot: Slot): Session {
     ...settingMessages(of('setting')),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
-    ...of('listen').map(([, channel]) => ownQuery(`LISTEN ${quoteIdentifier(channel ?? '')}`)),
     // Last, because they may take the right to do the rest.
     ...of('user').map(([, name]) =>
       ownQuery(`SET SESSION AUTHORIZATION ${quoteIdentifier(name ?? '')}`),
@@ -61,7 +59,7 @@ export function captureSession(slot: Slot): Session {
 }
 
 /** Sets up a session in a backend that was just booted. Throws what the slot throws. */
-export function restoreSession(slot: Slot, session: Session): void {
+export function restoreSession(slot: Slot, session: CarriedSession): void {
   for (const each of session.messages) slot.run(each)
 }
 

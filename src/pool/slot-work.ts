@@ -64,7 +64,23 @@ export class SlotWork {
     if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
       this.#sessionsLost(tenant)
     }
-    event({ type: 'bootFinished', tenant: tenant.entry })
+    this.pin(tenant)
+    if (tenant.slot) event({ type: 'bootFinished', tenant: tenant.entry })
+  }
+
+  /** A client that was alone is not any more: what cannot be put aside keeps the backend with it. */
+  pin(tenant: LiveTenant): void {
+    const { slot, sessions, clients, entry } = tenant
+    if (!slot || clients.size < 2 || entry.holder) return
+    let owner: unknown
+    try {
+      owner = sessions.pinned(slot)
+    } catch (error) {
+      return void this.lose(tenant, error)
+    }
+    for (const client of clients) {
+      if (client === owner) this.#options.event({ type: 'clientPinned', client: client.entry })
+    }
   }
 
   /** If it was only the store that could not be opened, an image is as good as before. */
@@ -170,6 +186,7 @@ export class SlotWork {
     assert(slot, 'only a tenant in a slot can lose it')
     if (tenant.progress) upkeep.lose(tenant.progress)
     this.#unload(tenant)
+    tenant.sessions.lose()
     onLost(slot, failure)
     return failure
   }
@@ -180,6 +197,7 @@ export class SlotWork {
     tenant.slot = undefined
     tenant.open = undefined
     tenant.progress = undefined
+    tenant.sessions.clear()
     open?.close()
   }
 }

@@ -14,7 +14,12 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
-import { settingMessages } from './session-carry.ts'
+import {
+  captureSession,
+  type CarriedSession,
+  restoreSession,
+  settingMessages,
+} from './session-carry.ts'
 
 /** What of a session can be put aside, as it was when its client last had the backend. */
 interface Aside {
@@ -38,7 +43,10 @@ export class TenantSessions {
   /** Owners that have left, and whose sessions are not forgotten yet. */
   readonly #departed = new Set<Owner>()
   readonly #spare: SessionFrame[] = []
+  /** What was read out before the backend ended, to be said again to the next. */
+  #carried = new Map<Owner, CarriedSession>()
   #hasTemporaryTables = false
+  #hasWritten = false
 
   /** Sessions that the backend holds. */
   get count(): number {
@@ -63,21 +71,30 @@ export class TenantSessions {
     return refusal
   }
 
-  /** Whether the session that the backend is in has what cannot be put aside. */
-  isPinned(slot: Slot, hasWritten: boolean): boolean {
-    const { session } = slot
-    if (session.holdsOn) return true
-    if (!session.mayHaveTemporaryTables) return false
-    // Making and dropping them changes the catalog.
-    if (hasWritten) {
-      this.#hasTemporaryTables =
-        readAnswer(slot.run(ownQuery(TEMPORARY_TABLES_SQL))).rows.length > 0
-    }
-    return this.#hasTemporaryTables
+  /**
+   * Whose session has what cannot be put aside, so that nobody else can have the backend. It may
+   * have to be asked for: that overwrites the slot's last answer. Throws what the slot throws.
+   */
+  pinned(slot: Slot): Owner | undefined {
+    if (!this.#current) return undefined
+    if (this.mustAsk(slot)) this.#hasTemporaryTables = hasTemporaryTables(slot)
+    this.#hasWritten = false
+    return slot.session.holdsOn || this.#hasTemporaryTables ? this.#current : undefined
+  }
+
+  /** Whether {@link pinned} has to ask: making and dropping temporary tables writes the catalog. */
+  mustAsk(slot: Slot): boolean {
+    return this.#hasWritten && slot.session.mayHaveTemporaryTables
+  }
+
+  /** The session that the backend is in has written something. */
+  wrote(): void {
+    this.#hasWritten = true
   }
 
   /** An owner will not come back. */
   leave(owner: Owner): void {
+    this.#carried.delete(owner)
     if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
   }
 
@@ -100,13 +117,46 @@ export class TenantSessions {
     slot.session.frame = EMPTY_FRAME
   }
 
-  /** The backend has gone, and all sessions with it. */
+  /**
+   * Reads all sessions out, before a backend ends that leaves no image. False: one of them has what
+   * ends with the backend. Throws what the slot throws.
+   */
+  carry(slot: Slot): boolean {
+    const owners = [...this.#aside.keys(), this.#current].filter((each) => each !== undefined)
+    const carried = new Map<Owner, CarriedSession>()
+    for (const owner of owners) {
+      if (this.#departed.has(owner)) continue
+      const refusal = this.enter(owner, slot)
+      const session = captureSession(slot)
+      if (refusal !== undefined || session.pinnedBy.length > 0) return false
+      carried.set(owner, session)
+    }
+    this.#carried = carried
+    return true
+  }
+
+  /** Says what was carried to a backend that has just started. Throws what the slot throws. */
+  bringBack(slot: Slot): void {
+    for (const [owner, session] of this.#carried) {
+      this.enter(owner, slot)
+      restoreSession(slot, session)
+    }
+    this.#carried.clear()
+  }
+
+  /** The backend has gone, and all sessions with it that were not carried. */
   clear(): void {
     this.#current = undefined
     this.#aside.clear()
     this.#departed.clear()
     this.#spare.length = 0
     this.#hasTemporaryTables = false
+  }
+
+  /** Nothing of them will come back. */
+  lose(): void {
+    this.clear()
+    this.#carried.clear()
   }
 
   /** @returns the settings that the backend is left with */
@@ -126,6 +176,10 @@ export class TenantSessions {
     const { frame } = slot.session
     if (this.#spare.length < SPARE_FRAMES_MAX) this.#spare.push(frame)
   }
+}
+
+function hasTemporaryTables(slot: Slot): boolean {
+  return readAnswer(slot.run(ownQuery(TEMPORARY_TABLES_SQL))).rows.length > 0
 }
 
 const USER = 'session_authorization'
