@@ -71,6 +71,8 @@ export interface Slot {
    * the middle of a transaction too; what the copy writes is nobody's.
    */
   copy(): SlotImage
+  /** Takes the memory of an image back that nobody will use again, for the next nap. */
+  recycle(image: SlotImage): void
   /** Takes the tenant out without writing anything; the slot can be loaded again. */
   unload(): void
   /**

@@ -12,6 +12,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
+import { DeltaBuffers } from './delta-buffers.ts'
 
 /** The page size of the machine, so that untouched memory stays untouched. */
 export const DELTA_PAGE_BYTES = 4096
@@ -38,6 +39,8 @@ export interface PackedDelta {
 export interface MemoryDelta {
   /** What differs below `endBytes`. */
   capture(endBytes: number): PackedDelta
+  /** Takes the memory of a delta back that nobody will use again. */
+  recycle(delta: PackedDelta): void
   /** Writes a delta over a memory that equals the base. */
   apply(delta: PackedDelta): void
   /** Takes the lines of a delta back to the base. */
@@ -55,6 +58,8 @@ export interface DeltaParts {
   readonly code?: WebAssembly.Module
   /** Of {@link SCRATCH_WASM_PAGES}; only for `code`. */
   readonly scratch: WebAssembly.Memory
+  /** Where deltas get their memory. Default: new. */
+  readonly buffers?: DeltaBuffers
 }
 
 /** Where deltas are packed and unpacked: one per thread. */
@@ -81,13 +86,15 @@ interface Exports {
 class WasmMemoryDelta implements MemoryDelta {
   readonly #exports: Exports
   readonly #scratch: Uint8Array
+  readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
 
-  constructor({ slot, base, scratch }: DeltaParts, code: WebAssembly.Module) {
+  constructor({ slot, base, scratch, buffers }: DeltaParts, code: WebAssembly.Module) {
     const memories = { memory: slot, base: base.memory, scratch }
     const { exports } = new WebAssembly.Instance(code, { env: memories })
     this.#exports = exports as unknown as Exports
     this.#scratch = new Uint8Array(scratch.buffer)
+    this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
   }
 
@@ -98,16 +105,21 @@ class WasmMemoryDelta implements MemoryDelta {
     for (let page = 0; page < to;) {
       const [next, end] = this.#packFrom(page, to)
       if (end > 0) {
-        const piece = this.#scratch.slice(0, end)
-        endPage = lastPage(piece) + 1
-        pieces.push(piece)
+        const packed = this.#scratch.subarray(0, end)
+        endPage = lastPage(packed) + 1
+        // One piece is what almost every tenant has: a second copy would only make garbage.
+        if (next >= to && pieces.length === 0) {
+          return { bytes: this.#buffers.copy(packed), endBytes: endPage * DELTA_PAGE_BYTES }
+        }
+        pieces.push(packed.slice())
       }
       page = next
     }
-    // One piece is what almost every tenant has: a second copy would only make garbage.
-    const [only] = pieces
-    const bytes = only && pieces.length === 1 ? only : concatBytes(pieces)
-    return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
+    return { bytes: concatBytes(pieces), endBytes: endPage * DELTA_PAGE_BYTES }
+  }
+
+  recycle({ bytes }: PackedDelta): void {
+    this.#buffers.give(bytes)
   }
 
   apply({ bytes }: PackedDelta): void {
@@ -161,6 +173,10 @@ class PortableMemoryDelta implements MemoryDelta {
       endPage = page + 1
     }
     return { bytes: concatBytes(records), endBytes: endPage * DELTA_PAGE_BYTES }
+  }
+
+  recycle(): void {
+    // The collector has it.
   }
 
   apply({ bytes }: PackedDelta): void {

@@ -9,6 +9,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import type { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
+import { DeltaBuffers } from './delta-buffers.ts'
 import { type LaidOutBase, layBeyond } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
@@ -60,6 +61,7 @@ export class WasmEngine implements Engine {
   readonly #options: WasmEngineOptions
   readonly #parts: InstanceParts
   readonly #scratch: WebAssembly.Memory
+  readonly #buffers = new DeltaBuffers()
 
   constructor(options: WasmEngineOptions) {
     const { assets } = options
@@ -95,6 +97,7 @@ export class WasmEngine implements Engine {
       base,
       ...(deltaCode ? { code: deltaCode } : {}),
       scratch: this.#scratch,
+      buffers: this.#buffers,
     })
     // A fresh memory is zero beyond its heap.
     const usedBytes = Math.ceil(instance.heapEnd / DELTA_PAGE_BYTES) * DELTA_PAGE_BYTES

@@ -143,6 +143,7 @@ export class WasmSlot implements Slot {
     if (!image.descriptors.every(({ ino }) => files.fileOf(ino as InodeNo))) {
       throw new PgnapError('IMAGE_INVALID', 'the image has files open that do not exist')
     }
+    assert(image.delta.bytes.length > 0, 'an image is not used after its memory was taken')
     this.#begin()
     this.#instance.growTo(Math.max(image.heapEnd, image.delta.endBytes))
     this.#delta.apply(image.delta)
@@ -160,6 +161,10 @@ export class WasmSlot implements Slot {
 
   copy(): SlotImage {
     return this.#image(true)
+  }
+
+  recycle({ delta }: SlotImage): void {
+    this.#delta.recycle(delta)
   }
 
   run(messages: Uint8Array): Uint8Array {

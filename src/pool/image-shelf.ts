@@ -113,6 +113,11 @@ export class ImageShelf {
     return image
   }
 
+  /** An image of it is being written, and read for that. */
+  isLeaving(tenant: LiveTenant): boolean {
+    return this.#leaving.has(tenant)
+  }
+
   /** Drops the image of a tenant that is of no use any more. */
   drop(tenant: LiveTenant): void {
     this.#letGo(tenant)

@@ -115,6 +115,7 @@ export class TenantMover {
     const onDisk = inMemory ? undefined : source.images?.take(name)
     if (inMemory) source.images?.remove(name)
     if (inMemory && progress && this.#resume(name, slot, open, inMemory)) {
+      if (!shelf.isLeaving(tenant)) slot.recycle(inMemory.image)
       upkeep.goOn(progress, open)
       return 'napping'
     }

@@ -53,6 +53,7 @@ class Tenant {
     canNap: false,
     copy: () => assert.fail('upkeep forks nobody'),
     nap: () => assert.fail('upkeep puts nobody to sleep'),
+    recycle: () => {},
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
     unload: () => {},

@@ -145,6 +145,8 @@ export class FakeSlot implements Slot {
     return { ...FAKE_IMAGE, status: this.transactionStatus, copied: true }
   }
 
+  recycle(): void {}
+
   nap(): SlotImage {
     assert.ok(this.files && this.canNap, 'naps only when it can')
     this.log.push(`nap ${this.files.tenant}`)

@@ -1,0 +1,59 @@
+/**
+ * Memory of deltas that are used up, for those that come: one per thread. A nap allocates about
+ * half a megabyte, and a wake needs what it allocated no more. Left to the garbage collector each
+ * nap paid for fresh pages (one page fault per 4 KiB) and for collections that nothing else in the
+ * thread is large enough to cause.
+ *
+ * Memory that is given is detached: whoever still has the delta finds it empty, never another's.
+ */
+/** Buffers are made a little larger than asked for, so that the next image fits as well. */
+const GRAIN_BYTES = 65_536
+/** A buffer serves a delta if no more than this part of it lies idle. */
+const WASTE_MAX = 0.25
+/** Kept at most; beyond, the collector gets them. */
+const KEPT_MAX = 8
+const KEPT_BYTES_MAX = 33_554_432
+
+export class DeltaBuffers {
+  /** The most recently given last: its pages are the likeliest to be in a cache. */
+  readonly #kept: ArrayBuffer[] = []
+  #keptBytes = 0
+  /** In use. A delta that was read from a file may lie in a buffer that others share. */
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+
+  /** Bytes that wait to be used again. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
+  /** A copy of `bytes`. */
+  copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+    const buffer = this.#take(bytes.length)
+    this.#lent.add(buffer)
+    const copy = new Uint8Array(buffer, 0, bytes.length)
+    copy.set(bytes)
+    return copy
+  }
+
+  /** Takes the memory of a copy back that nobody will read again; it is empty afterwards. */
+  give({ buffer }: Uint8Array): void {
+    if (!(buffer instanceof ArrayBuffer) || !this.#lent.delete(buffer)) return
+    const freed = buffer.transfer()
+    const isFull = this.#kept.length >= KEPT_MAX
+    if (isFull || this.#keptBytes + freed.byteLength > KEPT_BYTES_MAX) return
+    this.#kept.push(freed)
+    this.#keptBytes += freed.byteLength
+  }
+
+  #take(length: number): ArrayBuffer {
+    const roomy = Math.ceil(length / GRAIN_BYTES) * GRAIN_BYTES
+    const largest = Math.max(roomy, length / (1 - WASTE_MAX))
+    const fits = ({ byteLength }: ArrayBuffer): boolean =>
+      byteLength >= length && byteLength <= largest
+    const at = this.#kept.findLastIndex(fits)
+    const [found] = at < 0 ? [] : this.#kept.splice(at, 1)
+    if (!found) return new ArrayBuffer(roomy)
+    this.#keptBytes -= found.byteLength
+    return found
+  }
+}
