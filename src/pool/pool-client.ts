@@ -103,6 +103,8 @@ export interface PoolClient {
 export interface PoolClientListener {
   /** The client has to go (its tenant is being deleted). The pool closes it after this call. */
   lost(error: PgnapError): void
+  /** Whole backend messages that belong to no batch: what another client has notified. */
+  messages?(bytes: Uint8Array): void
 }
 
 /** A tenant as the shell sees it: the machine's entry, and what is loaded for it. */
@@ -117,7 +119,7 @@ export interface LiveTenant {
   /** While it naps. */
   image: TenantImage | undefined
   /** What its clients have set up in its backend. */
-  readonly sessions: TenantSessions
+  readonly sessions: TenantSessions<LiveClient>
   /** What its store held before it woke. As long as that is so, there is nothing to shut down. */
   wokenAt: TenantFiles['version']
   /** Of the last wake. */

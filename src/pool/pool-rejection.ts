@@ -60,6 +60,14 @@ export function clientGone(): PgnapError {
   return new PgnapError('QUERY_CANCELED', 'the client has gone')
 }
 
+/** A client's settings or role are not possible any more: it may not go on without them. */
+export function sessionRefused(refusal: string): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection could not be restored', {
+    detail: `setting it up again said: ${refusal}`,
+    hint: 'connect again; perhaps its role was dropped',
+  })
+}
+
 /** A client's settings, statements or transaction went with an image that could not be kept. */
 export function sessionLost(): PgnapError {
   return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {

@@ -30,7 +30,7 @@ import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { clientGone, rejectionError, shuttingDown } from './pool-rejection.ts'
+import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
@@ -263,6 +263,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
+      if (result.status === 'idle') answer = this.#noteChannels(client, messages, answer)
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
       result.complete = complete
@@ -298,6 +299,16 @@ export class Pool implements ClientHost {
     if (!slot || clients.size < 2 || !isFree(result)) return answer
     const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
     result.pinned = sessions.pinned(slot) === client
+    if (!sessions.channels.concern(slot)) return kept
+    return sessions.channels.handOut(client, kept, (to, bytes) => to.listener?.messages?.(bytes))
+  }
+
+  /** What others lost by a batch is asked for again; then the answer is copied. */
+  #noteChannels(client: LiveClient, messages: Uint8Array, answer: Uint8Array): Uint8Array {
+    const { slot, sessions } = client.tenant
+    if (!slot || !sessions.channels.concern(slot)) return answer
+    const kept = sessions.channels.isBehind(client, slot) ? new Uint8Array(answer) : answer
+    sessions.channels.note(client, slot, messages)
     return kept
   }
 

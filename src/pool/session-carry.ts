@@ -46,7 +46,7 @@ export function captureSession(slot: Slot): CarriedSession {
   if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
   const messages = [
-    ...settingMessages(of('setting')),
+    ...settingMessages(of('setting').map(([, name, value]) => [name ?? '', value ?? ''])),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
     // Last, because they may take the right to do the rest.
@@ -64,17 +64,13 @@ export function restoreSession(slot: Slot, session: CarriedSession): void {
 }
 
 /** Values are bound, never written into SQL: how literals read is itself a setting. */
-export function settingMessages(rows: readonly Row[]): Uint8Array[] {
-  if (rows.length === 0) return []
+export function settingMessages(settings: readonly (readonly [string, string])[]): Uint8Array[] {
+  if (settings.length === 0) return []
   const statement = 'SELECT set_config($1, $2, false)'
   return [
     concatBytes([message('P', utf8(`${OWN_NAME}\0${statement}\0\0\0`)), SYNC]),
-    ...rows.map(([, name, value]) =>
-      concatBytes([
-        message('B', bind([name ?? '', value ?? ''])),
-        message('E', utf8(`${OWN_NAME}\0\0\0\0\0`)),
-        SYNC,
-      ]),
+    ...settings.map((setting) =>
+      concatBytes([message('B', bind(setting)), message('E', utf8(`${OWN_NAME}\0\0\0\0\0`)), SYNC]),
     ),
     concatBytes([message('C', utf8(`S${OWN_NAME}\0`)), SYNC]),
   ]

@@ -14,6 +14,7 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import { TenantChannels } from './tenant-channels.ts'
 import {
   captureSession,
   type CarriedSession,
@@ -27,16 +28,13 @@ interface Aside {
   readonly settings: ReadonlyMap<string, string>
 }
 
-/** Whoever a session belongs to. */
-type Owner = object
-
 const NEW: Aside = { frame: EMPTY_FRAME, settings: new Map() }
 /** Tables of sessions that have ended are empty, and serve the next. Beyond: they are left behind. */
 const SPARE_FRAMES_MAX = 16
 const TEMPORARY_TABLES_SQL =
   'SELECT 1 FROM pg_class WHERE relnamespace = pg_my_temp_schema() LIMIT 1'
 
-export class TenantSessions {
+export class TenantSessions<Owner extends object> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
   #current: Owner | undefined
   readonly #aside = new Map<Owner, Aside>()
@@ -45,6 +43,7 @@ export class TenantSessions {
   readonly #spare: SessionFrame[] = []
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
+  readonly channels: TenantChannels<Owner> = new TenantChannels()
   #hasTemporaryTables = false
   #hasWritten = false
 
@@ -95,6 +94,7 @@ export class TenantSessions {
   /** An owner will not come back. */
   leave(owner: Owner): void {
     this.#carried.delete(owner)
+    this.channels.forget(owner)
     if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
   }
 
@@ -115,6 +115,7 @@ export class TenantSessions {
     }
     this.#departed.clear()
     slot.session.frame = EMPTY_FRAME
+    this.channels.listenAgain(slot)
   }
 
   /**
@@ -142,6 +143,7 @@ export class TenantSessions {
       restoreSession(slot, session)
     }
     this.#carried.clear()
+    this.channels.listenAgain(slot)
   }
 
   /** The backend has gone, and all sessions with it that were not carried. */
@@ -157,6 +159,7 @@ export class TenantSessions {
   lose(): void {
     this.clear()
     this.#carried.clear()
+    for (const owner of this.channels.owners()) this.channels.forget(owner)
   }
 
   /** @returns the settings that the backend is left with */

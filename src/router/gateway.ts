@@ -52,8 +52,7 @@ export interface ClientEvents {
   /**
    * Whole backend messages for an idle client: NotificationResponse, NoticeResponse,
    * ParameterStatus. The bytes are consumed or copied when the call returns. Never called inside
-   * `run`, nor between `run` and the settling of its promise: there such messages belong to the
-   * answer. A seam for LISTEN: no pool calls it yet, so an idle client hears nothing.
+   * `run`; while a run waits for its turn, they go before its answer.
    */
   messages(bytes: Uint8Array): void
   /**

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import { fromUtf8 } from '../../src/base/bytes.ts'
 import type { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
+import { type BackendSession, EMPTY_FRAME } from '../../src/engine/session-memory.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
@@ -115,6 +116,14 @@ const FAKE_IMAGE: SlotImage = {
 /** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
 export class FakeSlot implements Slot {
   transactionStatus: TransactionStatus = 'idle'
+  /** What a backend knows of its sessions; the frame is whatever was put there. */
+  readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {
+    frame: EMPTY_FRAME,
+    holdsOn: false,
+    mayHaveTemporaryTables: false,
+    channels: [],
+    settings: new Map(),
+  }
   memoryBytes = 1_000
   reusable = true
   canNap = false
