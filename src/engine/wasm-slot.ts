@@ -26,6 +26,7 @@ import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
 import { SessionMemory } from './session-memory.ts'
+import { nameSessionUser } from './session-user.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 
@@ -315,6 +316,7 @@ export function startPostgres(instance: Instance, parameters: readonly string[])
   } catch (error) {
     throw isExitStatus(error) ? didNotStart(instance, error.status) : error
   }
+  nameSessionUser(instance)
 }
 
 /**

@@ -167,3 +167,34 @@ test('channels are read', () => {
   runSql(slot, 'unlisten *')
   assert.deepEqual(slot.session.channels, [])
 })
+
+for (const how of ['begun', 'booted'] as const) {
+  test(`who acts as another user can go back, in a backend that was ${how}`, () => {
+    const files = newFiles()
+    if (how === 'begun') slot.begin(files)
+    else slot.boot(files)
+    const who = (): string | undefined =>
+      valueOf(slot, `select session_user || ' ' || current_user || ' ' || current_setting('role')`)
+    runSql(slot, 'create role writer')
+    for (const back of ['reset session authorization', 'discard all']) {
+      runSql(slot, 'set session authorization writer')
+      assert.equal(who(), 'writer writer none')
+      runSql(slot, back)
+      assert.equal(who(), 'postgres postgres none')
+    }
+    assert.equal(errorOf('set role writer'), undefined, 'a superuser again')
+  })
+}
+
+test('the first answer of a backend has only what was asked for, whatever its owner is called', () => {
+  const files = newFiles()
+  slot.boot(files)
+  runSql(slot, 'create role other superuser')
+  runSql(slot, 'set session authorization other')
+  runSql(slot, 'alter role postgres rename to "My Name"')
+  slot.shutDown()
+  slot.boot(files)
+  const answer = fromUtf8(slot.run(say.query('select session_user')).slice())
+  assert.equal(answer[0], 'T', 'no news of settings before the rows')
+  assert.match(answer, /My Name/)
+})
