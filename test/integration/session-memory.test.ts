@@ -173,7 +173,7 @@ for (const how of ['begun', 'booted'] as const) {
     const files = newFiles()
     if (how === 'begun') slot.begin(files)
     else slot.boot(files)
-    const who = (): string | undefined =>
+    const who = (): unknown =>
       valueOf(slot, `select session_user || ' ' || current_user || ' ' || current_setting('role')`)
     runSql(slot, 'create role writer')
     for (const back of ['reset session authorization', 'discard all']) {
