@@ -16,7 +16,7 @@ const SETTING: Uint8Array = utf8('session_authorization\0')
 const SETTING_ROOM = 32
 /** The role that initdb made, whatever it is called now. */
 const BOOTSTRAP_SUPERUSER_ID = 10
-/** enum GucContext, and enum GucSource: becomes the default of the session, and cannot be undone. */
+/** enum GucContext, and enum GucSource: the session's default, which no RESET undoes. */
 const PGC_BACKEND = 4
 const PGC_S_OVERRIDE = 10
 

@@ -23,7 +23,8 @@ export type TenantEventType =
 
 /**
  * What the machine does with an event. `waitForSlot`: join the tenant's queue, and the tenant the
- * shard's. `settle`: clean up after a client. `hold`: it keeps the backend as in a transaction. `never`: the shell has broken its contract.
+ * shard's. `settle`: clean up after a client. `hold`: it keeps the backend as in a transaction.
+ * `never`: the shell has broken its contract.
  */
 export type Reaction =
   | 'waitForSlot'

@@ -3,7 +3,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
-import type { PoolEffect, PoolLimits } from './pool-model.ts'
+import { ClientEntry, type PoolEffect, type PoolLimits } from './pool-model.ts'
 
 /** What a client is told when its batch is turned away. */
 export function rejectionError(
@@ -17,10 +17,7 @@ export function rejectionError(
         hint: 'keep transactions short, connect with fewer clients, or raise --slots',
       })
     case 'QUERY_WAIT_TIMEOUT':
-      return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
-        detail: `waited ${limits.queryWaitMs} ms for a backend or a slot that stayed in use`,
-        hint: 'keep transactions short, or raise --query-wait-timeout or --slots',
-      })
+      return waitedTooLong(effect.client, limits)
     case 'QUERY_CANCELED':
       return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
     case 'SHUTTING_DOWN':
@@ -30,6 +27,25 @@ export function rejectionError(
     default:
       return unreachable(effect.code)
   }
+}
+
+/** Who can be named is named: a neighbour in one's own house can be asked to hurry. */
+function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
+  const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
+  const [why, hint] = isHeld
+    ? [
+        'for another client of this database, which keeps it: by an open transaction, a temporary' +
+          ' table, a session’s advisory lock, or a cursor WITH HOLD',
+        'let that client end what keeps the database, or raise --query-wait-timeout',
+      ]
+    : [
+        'for a backend or a slot that stayed in use',
+        'keep transactions short, or raise --query-wait-timeout or --slots',
+      ]
+  return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
+    detail: `waited ${queryWaitMs} ms ${why}`,
+    hint,
+  })
 }
 
 /** What a newcomer is told while the pool drains. */

@@ -192,10 +192,7 @@ export class PoolState {
   #leave(client: ClientEntry, nowMs: number): void {
     const tenant = client.tenant
     if (client.phase === 'gone') return
-    if (client.phase === 'running') {
-      client.leaving = true
-      return
-    }
+    if (client.phase === 'running') return void (client.leaving = true)
     if (client.phase === 'waiting') this.#waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
@@ -463,8 +460,8 @@ export class PoolState {
       if (due === 'upkeep') this.#maintain(tenant)
       if (due === 'nap') this.#evict(tenant, 'idle', nowMs)
     }
+    // Whose transactions have had their time learn it from their next request.
     if (this.drainDeadlineMs === undefined || nowMs < this.drainDeadlineMs) return
-    // Their transactions have had their time. The clients learn it from their next request.
     for (const holder of thinkingHolders(this)) {
       holder.phase = 'lost'
       this.#cleanUp(holder.tenant, true)

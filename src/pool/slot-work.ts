@@ -68,7 +68,7 @@ export class SlotWork {
     if (tenant.slot) event({ type: 'bootFinished', tenant: tenant.entry })
   }
 
-  /** A client that was alone is not any more: what cannot be put aside keeps the backend with it. */
+  /** A client that was alone is not any more: what cannot be put aside keeps it the backend. */
   pin(tenant: LiveTenant): void {
     const { slot, sessions, clients, entry } = tenant
     if (!slot || clients.size < 2 || entry.holder) return

@@ -1,9 +1,9 @@
 /**
  * The sessions of one tenant's clients in the one backend that they share. A client that gets the
  * backend finds what it left: its prepared statements and sequence values are put in place by their
- * addresses (`session-memory.ts`), its settings and role are said again where they differ from those
- * of the client before it. Clients of one application mostly have the same settings, so that a change
- * of hands says nothing at all and costs a few microseconds.
+ * addresses (`session-memory.ts`), its settings and role are said again where they differ from
+ * those of the client before it. Clients of one application mostly have the same settings, so that
+ * a change of hands says nothing at all and costs a few microseconds.
  *
  * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
  * with its client; that is `pinned`, and the business of `pool-state.ts`.
@@ -29,7 +29,7 @@ interface Aside {
 }
 
 const NEW: Aside = { frame: EMPTY_FRAME, settings: new Map() }
-/** Tables of sessions that have ended are empty, and serve the next. Beyond: they are left behind. */
+/** Tables of sessions that have ended are empty, and serve the next; beyond, they stay behind. */
 const SPARE_FRAMES_MAX = 16
 const TEMPORARY_TABLES_SQL =
   'SELECT 1 FROM pg_class WHERE relnamespace = pg_my_temp_schema() LIMIT 1'

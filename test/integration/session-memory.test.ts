@@ -186,7 +186,7 @@ for (const how of ['begun', 'booted'] as const) {
   })
 }
 
-test('the first answer of a backend has only what was asked for, whatever its owner is called', () => {
+test('the first answer has only what was asked for, whatever the owner is called', () => {
   const files = newFiles()
   slot.boot(files)
   runSql(slot, 'create role other superuser')

@@ -80,7 +80,7 @@ describe('each its own', () => {
     for (const each of [one, other]) await each[Symbol.asyncDispose]()
   })
 
-  test('a role that was dropped meanwhile: the client is told, and nothing runs as another', async () => {
+  test('a role that was dropped: its client is told, and nothing runs as another', async () => {
     const [one, other] = await two('dropped')
     one.client.on('error', () => {})
     await one.client.query('create role gone; create table t(n int); set role gone')
