@@ -49,8 +49,9 @@ export interface Slot {
    * too (`wal-tail.ts`), but nothing has been committed: the caller must commit them before the
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
+   * @param client by which number a watcher knows for whom this is; default 0: nobody's
    */
-  run(messages: Uint8Array): Uint8Array
+  run(messages: Uint8Array, client?: number): Uint8Array
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
   /** What the backend's clients have set up, so that several can have it by turns. */

@@ -15,11 +15,21 @@ import {
   TABLE_NAME_AT,
   textAt,
 } from './session-memory.ts'
+import {
+  TIMEOUT_BYTES,
+  TIMEOUT_COUNT,
+  TIMEOUT_NAMES,
+  type TimeoutAnchors,
+} from './timeout-memory.ts'
 
 const PROBE = 'pgnap_probe'
 /** How far variables that are declared together may lie apart. */
 const BESIDE_BYTES = 16
 /** struct CachedPlanSource begins with it. */
+/** Values that nothing else has. */
+const TIMEOUT_PROBE_MS = 1_234_567
+/** struct config_int: where the address of the variable stands. */
+const SETTING_VARIABLE_AT = 92
 const PLAN_SOURCE_MAGIC = 195_726_186
 /** To be run before {@link findSessionAnchors}, one simple query each. */
 export const probeStatements: readonly string[] = [
@@ -27,6 +37,7 @@ export const probeStatements: readonly string[] = [
   `select nextval('${PROBE}')`,
   `select pg_advisory_lock(1)`,
   `listen ${PROBE}`,
+  ...TIMEOUT_NAMES.map((name, index) => `set ${name} = ${TIMEOUT_PROBE_MS + index}`),
   `set application_name = '${PROBE}'`,
   `prepare ${PROBE} as select 1`,
 ]
@@ -104,7 +115,33 @@ export function findSessionAnchors(
         .flatMap((at) => inStatic(at - LIST_ELEMENTS_AT)),
     ),
     settings: findSettings(memory, staticEnd),
+    timeouts: findTimeouts(memory, staticEnd),
+    timeoutTable: only('the table of timeouts', findTimeoutTables(memory, staticEnd)),
   }
+}
+
+function findTimeouts(memory: Memory, staticEnd: number): TimeoutAnchors {
+  const found = TIMEOUT_NAMES.map((name, index) => {
+    const places = memory
+      .textsEqualTo(name)
+      .flatMap((text) => memory.wordsEqualTo(text))
+      .map((setting) => memory.word(setting + SETTING_VARIABLE_AT))
+      .filter((at) => at < staticEnd && memory.word(at) === TIMEOUT_PROBE_MS + index)
+    const [at] = new Set(places)
+    assert(at, `the variable behind ${name} is found`)
+    return [name, at] as const
+  })
+  return Object.fromEntries(found) as TimeoutAnchors
+}
+
+/** Its entries begin with their numbers. */
+function findTimeoutTables(memory: Memory, staticEnd: number): number[] {
+  const ids = Array.from({ length: TIMEOUT_COUNT }, (_, id) => id)
+  return memory
+    .wordsEqualTo(TIMEOUT_COUNT - 1)
+    .map((last) => last - (TIMEOUT_COUNT - 1) * TIMEOUT_BYTES)
+    .filter((at) => at > 0 && at < staticEnd)
+    .filter((at) => ids.every((id) => memory.word(at + id * TIMEOUT_BYTES) === id))
 }
 
 /** The head is the only link of the list that is no part of a setting. */

@@ -13,6 +13,12 @@
  */
 import { fromUtf8 } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import {
+  NO_TIMEOUTS,
+  type SessionTimeouts,
+  TIMEOUT_NAMES,
+  type TimeoutAnchors,
+} from './timeout-memory.ts'
 
 /** Addresses of variables. */
 export interface SessionAnchors {
@@ -34,6 +40,9 @@ export interface SessionAnchors {
   readonly channels: number
   /** Head of the list of settings that are not at their defaults. */
   readonly settings: number
+  readonly timeouts: TimeoutAnchors
+  /** Of all of Postgres's timeouts, by id. */
+  readonly timeoutTable: number
 }
 
 /** struct HTAB: the table's header, and its name. */
@@ -132,6 +141,14 @@ export class SessionMemory implements BackendSession {
     return settings
   }
 
+  get timeouts(): SessionTimeouts {
+    const { timeouts } = this.#anchors
+    const isSet = TIMEOUT_NAMES.some((name) => this.#word(timeouts[name]) !== 0)
+    if (!isSet) return NO_TIMEOUTS
+    const values = TIMEOUT_NAMES.map((name) => [name, this.#word(timeouts[name])])
+    return Object.fromEntries(values) as SessionTimeouts
+  }
+
   #countOf(table: number): number {
     return this.#word(this.#word(this.#word(table)) + TABLE_COUNT_AT)
   }
@@ -163,6 +180,8 @@ export interface BackendSession {
   readonly channels: readonly string[]
   /** What was set and not reset, the role included, in no order. */
   readonly settings: ReadonlyMap<string, string>
+  /** The time limits in force, wherever they were set; NO_TIMEOUTS itself if there are none. */
+  readonly timeouts: SessionTimeouts
 }
 
 /** The seed of random() can be set and not read. */

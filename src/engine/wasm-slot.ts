@@ -78,7 +78,8 @@ export class WasmSlot implements Slot {
     this.#options = options
     this.#instance = instance
     this.#delta = options.delta
-    this.interruptFlags = instance.interruptFlags
+    const { timeoutTable: timeoutTableAt } = options.assets.sessionAnchors
+    this.interruptFlags = { ...instance.cancelFlags, timeoutTableAt }
     this.#driver = new Driver({
       module: instance.module,
       answerBytesMax: options.answerBytesMax,

@@ -174,6 +174,7 @@ export class LiveClient implements PoolClient {
   readonly entry: ClientEntry
   readonly tenant: LiveTenant
   readonly listener: PoolClientListener | undefined
+  readonly number: number
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
@@ -189,12 +190,14 @@ export class LiveClient implements PoolClient {
       readonly entry: ClientEntry
       readonly tenant: LiveTenant
       readonly listener: PoolClientListener | undefined
+      readonly number: number
     },
   ) {
     this.#host = host
     this.entry = parts.entry
     this.tenant = parts.tenant
     this.listener = parts.listener
+    this.number = parts.number
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {

@@ -110,14 +110,15 @@ export class Pool implements ClientHost {
 
   /**
    * One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch.
+   * @param number by which others may ask for its batches to be cancelled; default: they cannot
    * @throws PgnapError SHUTTING_DOWN
    */
-  connect(tenant: TenantName, listener?: PoolClientListener): PoolClient {
+  connect(tenant: TenantName, listener?: PoolClientListener, number = 0): PoolClient {
     if (this.#state.drainDeadlineMs !== undefined) throw shuttingDown()
     this.#clientCount++
     const live = this.#live(tenant)
     const entry = new ClientEntry(live.entry)
-    const client = new LiveClient(this, { entry, tenant: live, listener })
+    const client = new LiveClient(this, { entry, tenant: live, listener, number })
     live.clients.add(client)
     this.#event({ type: 'clientArrived', client: entry })
     this.#work.pin(live)
@@ -257,7 +258,7 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = tenant.sessions.enter(client, slot)
-      answer = refusal === undefined ? slot.run(messages) : NO_ANSWER
+      answer = refusal === undefined ? slot.run(messages, client.number) : NO_ANSWER
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty

@@ -9,6 +9,7 @@ import { fromUtf8 } from '../../src/base/bytes.ts'
 import type { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
 import { type BackendSession, EMPTY_FRAME } from '../../src/engine/session-memory.ts'
+import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
@@ -123,6 +124,7 @@ export class FakeSlot implements Slot {
     mayHaveTemporaryTables: false,
     channels: [],
     settings: new Map(),
+    timeouts: NO_TIMEOUTS,
   }
   memoryBytes = 1_000
   reusable = true
