@@ -63,7 +63,7 @@ export function overdueIn(
   return due('transaction', TRANSACTION_TIMEOUT) ?? due('statement', STATEMENT_TIMEOUT)
 }
 
-/** Notes that the statement timeout went off, or that it did not: a cancel says so as its reason. */
+/** Notes whether the statement timeout went off: a cancel gives it as its reason. */
 export function noteStatementTimeout(
   { memory, timeoutTableAt }: InterruptFlags,
   wentOff: boolean,

@@ -4,6 +4,7 @@
  */
 import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
+import type { ClientLimits } from './client-limits.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
@@ -178,6 +179,8 @@ export class LiveClient implements PoolClient {
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
+  /** Undefined until its session has set itself a limit. */
+  limits: ClientLimits | undefined = undefined
   closed = false
   mayGoOn = false
   /** It has run something: there may be a session that is missed. */

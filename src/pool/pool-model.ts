@@ -125,7 +125,12 @@ export type PoolEvent =
   | { readonly type: 'clientArrived'; readonly client: ClientEntry }
   | { readonly type: 'batchRequested'; readonly client: ClientEntry }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
-  | { readonly type: 'waitCanceled'; readonly client: ClientEntry }
+  | {
+      readonly type: 'waitCanceled'
+      readonly client: ClientEntry
+      /** Default: `QUERY_CANCELED`. */
+      readonly code?: Rejection
+    }
   | { readonly type: 'clientLeft'; readonly client: ClientEntry }
   /** It is not alone any more, and its session cannot be put aside; see `BatchResult.pinned`. */
   | { readonly type: 'clientPinned'; readonly client: ClientEntry }
@@ -244,7 +249,13 @@ export type PoolEffect =
 /** The errors with which the pool turns a request away. */
 export type Rejection = Extract<
   ErrorCode,
-  'QUEUE_FULL' | 'QUERY_WAIT_TIMEOUT' | 'QUERY_CANCELED' | 'SLOT_LOST' | 'SHUTTING_DOWN'
+  | 'QUEUE_FULL'
+  | 'QUERY_WAIT_TIMEOUT'
+  | 'QUERY_CANCELED'
+  | 'LOCK_TIMEOUT'
+  | 'STATEMENT_TIMEOUT'
+  | 'SLOT_LOST'
+  | 'SHUTTING_DOWN'
 >
 
 /** The numbers that govern one shard's pool; defaults are in `LIMITS`. */

@@ -20,6 +20,16 @@ export function rejectionError(
       return waitedTooLong(effect.client, limits)
     case 'QUERY_CANCELED':
       return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
+    case 'LOCK_TIMEOUT':
+      return new PgnapError('LOCK_TIMEOUT', 'canceling statement due to lock timeout', {
+        detail: 'another client keeps the backend of this database',
+        hint: 'let that client end what keeps the database, or raise lock_timeout',
+      })
+    case 'STATEMENT_TIMEOUT':
+      return new PgnapError('STATEMENT_TIMEOUT', 'canceling statement due to statement timeout', {
+        detail: 'it waited for its turn and had not begun',
+        hint: 'keep transactions short, or raise statement_timeout',
+      })
     case 'SHUTTING_DOWN':
       return shuttingDown()
     case 'SLOT_LOST':

@@ -123,8 +123,8 @@ export class PoolState {
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'waitCanceled':
-        if (event.client.phase === 'waiting') this.#reject(event.client, 'QUERY_CANCELED')
-        return
+        if (event.client.phase !== 'waiting') return
+        return this.#reject(event.client, event.code ?? 'QUERY_CANCELED')
       case 'clientLeft':
         return this.#leave(event.client, nowMs)
       case 'clientPinned':

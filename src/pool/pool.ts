@@ -18,7 +18,10 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
+import { ClientLimits } from './client-limits.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
@@ -230,6 +233,7 @@ export class Pool implements ClientHost {
     if (client.closed) return
     client.closed = true
     this.#clientCount--
+    client.limits?.works()
     client.tenant.clients.delete(client)
     client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
@@ -249,6 +253,7 @@ export class Pool implements ClientHost {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
     client.used = true
+    client.limits?.works()
     const result = this.#result
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
@@ -265,6 +270,7 @@ export class Pool implements ClientHost {
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
       if (result.status === 'idle') answer = this.#noteChannels(client, messages, answer)
+      this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
       result.complete = complete
@@ -313,6 +319,25 @@ export class Pool implements ClientHost {
     return kept
   }
 
+  /** Limits that the session has set itself, for as long as its client is thinking. */
+  #noteLimits(
+    client: LiveClient,
+    { session: { timeouts } }: Slot,
+    { status, startMs }: { readonly status: TransactionStatus; readonly startMs: number },
+  ): void {
+    if (!client.limits && timeouts === NO_TIMEOUTS) return
+    client.limits ??= new ClientLimits({
+      clock: this.#clock,
+      dismiss: (error) => client.dismiss(error),
+      giveUp: (code) => {
+        const waitsForLock = client.tenant.entry.holder instanceof ClientEntry
+        if (code === 'LOCK_TIMEOUT' && !waitsForLock) return
+        this.#event({ type: 'waitCanceled', client: client.entry, code })
+      },
+    })
+    client.limits.rests(timeouts, status, startMs)
+  }
+
   #lose(client: LiveClient, error: unknown): PgnapError {
     client.transactionStatus = 'idle'
     client.mayGoOn = false
@@ -331,6 +356,7 @@ export class Pool implements ClientHost {
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
+    client.limits?.waits()
     this.#event({ type: 'batchRequested', client: client.entry })
     return answer
   }

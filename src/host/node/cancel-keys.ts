@@ -1,7 +1,7 @@
 /**
  * The keys with which clients may ask for their own statements to be cancelled. A key is a
- * keyed hash of the number that the client was given, so the main thread can tell a right one from a
- * wrong one while the shard that gave it is held by the very statement that is to end.
+ * keyed hash of the number that the client was given, so the main thread can tell a right one from
+ * a wrong one while the shard that gave it is held by the very statement that is to end.
  *
  * Source: Postgres 18, protocol, "Canceling Requests in Progress".
  */

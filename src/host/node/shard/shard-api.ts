@@ -49,10 +49,11 @@ export interface ShardApi extends MoveParty {
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
   load(): Promise<PoolLoad>
   /**
-   * Ends the wait of a client's batch. One that has begun is not reached here: its thread would be
-   * free to hear of this only when it has ended (`thread-watch.ts`).
+   * Ends the wait of a client's batch that waited at `wishedMs` (Unix time) already. Settles when
+   * whatever the client had sent before has been read. A batch that has begun is not reached here:
+   * its thread would hear of this only when it has ended (`thread-watch.ts`).
    */
-  cancel(processId: number): Promise<void>
+  cancel(processId: number, wishedMs: number): Promise<void>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

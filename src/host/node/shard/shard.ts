@@ -35,6 +35,9 @@ import { newProcessId } from './process-id.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
+/** Of the event loop, until it has looked at all sockets. */
+const TURNS_TO_READ = 2
+
 /** What an engine is made of. */
 export interface EngineSettings {
   readonly config: Config
@@ -206,9 +209,16 @@ export class Shard implements ShardApi {
     return connection
   }
 
-  async cancel(processId: number): Promise<void> {
+  async cancel(processId: number, wishedMs: number): Promise<void> {
+    const { clock } = this.#dependencies
     for (const connection of this.#connections) {
-      if (connection.processId === processId) connection.cancel()
+      if (connection.processId !== processId) continue
+      const { state, waitMs } = connection.facts()
+      if (state === 'waiting' && clock.nowMs() - waitMs <= wishedMs) connection.cancel()
+    }
+    // What the client had sent by then has perhaps not been read yet.
+    for (let count = 0; count < TURNS_TO_READ; count++) {
+      await new Promise<void>((resolve) => clock.nextTurn(resolve))
     }
   }
 

@@ -67,7 +67,7 @@ export class ThreadSign {
     this.#number = Atomics.add(this.#cells, SIGN.batches, 1) + 1
   }
 
-  /** Its answer; it says why if the batch was cancelled for a reason that Postgres does not know. */
+  /** Its answer; it says why the batch was cancelled, if Postgres does not know the reason. */
   answered(answer: Uint8Array): Uint8Array {
     if (!this.#wasCanceled) return answer
     const reason = this.#cells[SIGN.reason]

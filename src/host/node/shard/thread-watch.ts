@@ -50,10 +50,14 @@ export class ThreadWatch {
     this.#timer?.cancel()
   }
 
-  /** Cancels what runs for `client` now, or begins to run before {@link forget}. */
-  cancel(client: number): void {
+  /**
+   * Cancels what runs for `client` now, or begins to run before {@link forget}.
+   * @returns whether it ran now, so that there is nothing to forget
+   */
+  cancel(client: number): boolean {
     this.#wishes.add(client)
     this.#fulfil()
+    return !this.#wishes.has(client)
   }
 
   /** The shard has heard of the client's wish: if it runs nothing, there is nothing to cancel. */

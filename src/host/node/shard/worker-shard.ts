@@ -4,7 +4,7 @@
  *
  *   waiting --begin()--> starting --ready--> running --exit--> dead --after a pause--> starting
  *                                              |
- *   one batch for neighbourWaitMs, others connected, or its client asks: cancel it (`thread-watch.ts`)
+ *   a batch that has had its time, or whose client asks: cancel it (`thread-watch.ts`)
  *   silent for shardHangMs: cancel what runs (57014) --+
  *   silent for shardGraceMs more: terminate the thread (57P01)
  *
@@ -136,10 +136,10 @@ export class WorkerShard {
   cancel(client: number): void {
     const watch = this.#threadWatch
     if (this.#state !== 'running' || !watch) return
-    watch.cancel(client)
+    if (watch.cancel(client)) return
     const heard = (): void => watch.forget(client)
     // A call that fails belongs to a thread that has died, and its clients with it.
-    this.#caller.remote.cancel(client).then(heard, heard)
+    this.#caller.remote.cancel(client, this.#options.clock.nowMs()).then(heard, heard)
   }
 
   get api(): Remote<ShardApi> {
