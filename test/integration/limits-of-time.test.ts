@@ -88,6 +88,18 @@ describe('a cancel request', () => {
     assert.equal((await running).code, '57014')
   })
 
+  test('is what a client of HTTP means that goes away', async () => {
+    const leaving = new AbortController()
+    const body = JSON.stringify({ sql: ENDLESS['a plpgsql loop'] })
+    const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body }
+    const asked = server.request('/v1/tenants/http/query', { ...post, signal: leaving.signal })
+    await delay(300)
+    leaving.abort()
+    await assert.rejects(asked, { name: 'AbortError' })
+    await using one = await connectPg(server, 'http')
+    assert.equal(await one.value('select 1'), 1, 'nobody holds the backend')
+  })
+
   test('never meets another statement than its own', async () => {
     await using victim = await connectPg(server, 'cancel-storm')
     await using beside = await connectPg(server, 'cancel-storm')

@@ -33,8 +33,8 @@ export interface ShardActivity {
 }
 
 export interface ShardApi extends MoveParty {
-  /** Runs one statement as a client of its own. */
-  query(tenant: string, statement: Statement): Promise<Answer>
+  /** Runs one statement as a client of its own. @param number by which it can be cancelled */
+  query(tenant: string, statement: Statement, number: number): Promise<Answer>
   createTenant(tenant: string): Promise<void>
   /** Sends the clients away, closes the store and removes it. */
   deleteTenant(tenant: string): Promise<void>
@@ -53,7 +53,7 @@ export interface ShardApi extends MoveParty {
    * whatever the client had sent before has been read. A batch that has begun is not reached here:
    * its thread would hear of this only when it has ended (`thread-watch.ts`).
    */
-  cancel(processId: number, wishedMs: number): Promise<void>
+  cancel(client: number, wishedMs: number): Promise<void>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

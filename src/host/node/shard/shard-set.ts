@@ -7,7 +7,7 @@ import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { ShardIndex, TenantName } from '../../../base/ids.ts'
-import type { MoveFacts, ShardFacts } from '../../../front/control.ts'
+import type { Answer, MoveFacts, ShardFacts, Statement } from '../../../front/control.ts'
 import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
 import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
@@ -36,6 +36,8 @@ export interface ShardSetOptions {
   readonly graceMs?: number
 }
 
+/** The lowest number that fits the integers which threads share. */
+const CALLS_MIN = -(2 ** 31)
 /** Between the greeting of a client on the same machine and its first query. */
 const FIRST_QUERY_MS = 10
 /** What the rest of a start gives the first client: a cold boot takes 100 ms. */
@@ -47,6 +49,7 @@ export class ShardSet {
   readonly #clock: Clock
   readonly #log: Log
   readonly #cancelKeys: CancelKeys
+  #lastCall = 0
   readonly #early: Pick<EarlyThread, 'take'> | undefined
   /** Outcomes of moves, by the shard that was to be left. */
   readonly #moves: Record<MoveOutcome, number>[]
@@ -139,6 +142,25 @@ export class ShardSet {
     if (outcome === 'moved') this.#log.info('a tenant has moved to another shard', facts)
     else this.#log.debug('a tenant did not move to another shard', { ...facts, outcome })
     return outcome
+  }
+
+  /**
+   * Runs a statement in the shard that owns a tenant, unless it is given up before. If it is given
+   * up later, it is cancelled.
+   */
+  async query(tenant: TenantName, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    using visit = await this.enter(tenant, 'call')
+    // It may have waited for the tenant to move.
+    signal?.throwIfAborted()
+    // Clients of the wire have numbers above 0.
+    const number = (this.#lastCall = this.#lastCall > CALLS_MIN ? this.#lastCall - 1 : -1)
+    const giveUp = (): void => this.#shards[visit.shard]?.cancel(number)
+    signal?.addEventListener('abort', giveUp, { once: true })
+    try {
+      return await this.at(visit.shard).query(tenant, statement, number)
+    } finally {
+      signal?.removeEventListener('abort', giveUp)
+    }
   }
 
   /** Cancels what a client runs or waits for. @returns false if the key is not a client's */

@@ -111,6 +111,8 @@ export class Shard implements ShardApi {
   readonly #images: ImageFolder
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
+  /** Calls of {@link query}, by their numbers. */
+  readonly #calls = new Map<number, PoolClient>()
 
   private constructor(
     settings: ShardSettings,
@@ -209,22 +211,25 @@ export class Shard implements ShardApi {
     return connection
   }
 
-  async cancel(processId: number, wishedMs: number): Promise<void> {
+  async cancel(client: number, wishedMs: number): Promise<void> {
     const { clock } = this.#dependencies
+    const agoMs = clock.nowMs() - wishedMs
     for (const connection of this.#connections) {
-      if (connection.processId !== processId) continue
-      const { state, waitMs } = connection.facts()
-      if (state === 'waiting' && clock.nowMs() - waitMs <= wishedMs) connection.cancel()
+      const { processId, state, waitMs } = connection.facts()
+      if (processId === client && state === 'waiting' && waitMs >= agoMs) connection.cancel()
     }
+    // Of a call there is only one batch.
+    this.#calls.get(client)?.cancel()
     // What the client had sent by then has perhaps not been read yet.
     for (let count = 0; count < TURNS_TO_READ; count++) {
       await new Promise<void>((resolve) => clock.nextTurn(resolve))
     }
   }
 
-  async query(tenant: string, statement: Statement): Promise<Answer> {
+  async query(tenant: string, statement: Statement, number: number): Promise<Answer> {
     const startMs = this.#dependencies.clock.monotonicMs()
-    const client = await this.#connectInternally(tenant)
+    const client = await this.#connectInternally(tenant, number)
+    this.#calls.set(number, client)
     try {
       client.measure()
       const routeMs = this.#dependencies.clock.monotonicMs() - startMs
@@ -243,6 +248,7 @@ export class Shard implements ShardApi {
       const timings = { routeMs, queueMs, wakeMs, wokenFrom, executeMs: execMs, persistMs }
       return { result, timings }
     } finally {
+      this.#calls.delete(number)
       client.close()
     }
   }
@@ -352,12 +358,12 @@ export class Shard implements ShardApi {
     return name
   }
 
-  #connectInternally(tenant: string): Promise<PoolClient> {
+  #connectInternally(tenant: string, number = 0): Promise<PoolClient> {
     return this.#gateway.connect({
       tenant,
       user: 'postgres',
       applicationName: 'pgnap',
-      processId: 0,
+      processId: number,
       // A client of one statement has nothing to be told between batches.
       events: { messages: () => {}, lost: () => {} },
     })
