@@ -19,10 +19,19 @@ const LISTEN = /\blisten\s+("(?:[^"]|"")+"|[\p{L}_][\p{L}\d_$]*)/giu
 
 export class TenantChannels<Owner extends object> {
   readonly #channels = new Map<Owner, Set<string>>()
+  /** What was said to be listened to in transactions that go on. */
+  readonly #said = new Map<Owner, Set<string>>()
+  /** Wanted by those who have gone, and the backend may still listen: nobody has asked for them. */
+  #orphans: ReadonlySet<string> = new Set()
 
   /** Whether anybody listens, or the backend does. */
   concern(slot: Slot): boolean {
     return this.#channels.size > 0 || slot.session.channels.length > 0
+  }
+
+  /** Takes in what a batch says inside of a transaction; {@link note} comes when that has ended. */
+  hear(owner: Owner, messages: Uint8Array): void {
+    this.#said.set(owner, namesIn(messages).union(this.#said.get(owner) ?? new Set()))
   }
 
   /**
@@ -31,9 +40,10 @@ export class TenantChannels<Owner extends object> {
    */
   note(owner: Owner, slot: Slot, messages: Uint8Array): void {
     const now = new Set(slot.session.channels)
-    const before = this.#all()
+    const before = this.#all().union(this.#orphans)
     const own = this.#channels.get(owner) ?? new Set()
-    const said = namesIn(messages)
+    const said = namesIn(messages).union(this.#said.get(owner) ?? new Set())
+    this.#said.delete(owner)
     for (const channel of now) {
       if (!before.has(channel) || said.has(channel)) own.add(channel)
     }
@@ -55,6 +65,7 @@ export class TenantChannels<Owner extends object> {
   /** Makes the backend listen to whatever somebody wants to hear. Throws what the slot throws. */
   listenAgain(slot: Slot): void {
     const now = new Set(slot.session.channels)
+    this.#orphans = this.#orphans.intersection(now)
     for (const channel of this.#all()) {
       if (!now.has(channel)) slot.run(ownQuery(`LISTEN ${quoteIdentifier(channel)}`))
     }
@@ -92,7 +103,9 @@ export class TenantChannels<Owner extends object> {
 
   /** It hears nothing any more. */
   forget(owner: Owner): void {
+    this.#orphans = this.#orphans.union(this.#channels.get(owner) ?? new Set())
     this.#channels.delete(owner)
+    this.#said.delete(owner)
   }
 
   /** Those that hear something. */

@@ -123,6 +123,7 @@ export class FakeSlot implements Slot {
     mayHaveTemporaryTables: false,
     channels: [],
     settings: new Map(),
+    userIds: '10 10',
   }
   memoryBytes = 1_000
   reusable = true
@@ -186,7 +187,8 @@ export class FakeSlot implements Slot {
     if (text === 'hint') this.files.touch(false)
     if (text === 'grow') this.reusable = false
     const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
-    return this.#answer.subarray(0, text === 'own' ? 0 : length)
+    const isPools = text === 'own' || text === 'discard all'
+    return this.#answer.subarray(0, isPools ? 0 : length)
   }
 
   #word(messages: Uint8Array): string {
