@@ -1,7 +1,8 @@
 /**
- * Which client of a tenant listens to which channels. The backend knows one list for all of them: it
- * listens to whatever any client wants, and what it is notified of is handed out here. So a client
- * hears what another one says, also while it is idle, and does not hear what only others asked for.
+ * Which client of a tenant listens to which channels. The backend knows one list for all of them:
+ * it listens to whatever any client wants, and what it is notified of is handed out here. So a
+ * client hears what another one says, also while it is idle, and does not hear what only others
+ * asked for.
  *
  * Postgres tells notifications at the end of the batch that made or found them, after its commit;
  * they leave when that batch's answer may leave.
@@ -35,8 +36,8 @@ export class TenantChannels<Owner extends object> {
   }
 
   /**
-   * Takes in what a batch of `owner` has changed; what others lost by it is listened to again, which
-   * overwrites the slot's last answer. Throws what the slot throws.
+   * Takes in what a batch of `owner` has changed; what others lost by it is listened to again,
+   * which overwrites the slot's last answer. Throws what the slot throws.
    */
   note(owner: Owner, slot: Slot, messages: Uint8Array): void {
     const now = new Set(slot.session.channels)

@@ -85,7 +85,7 @@ describe('nobody acts as another', () => {
     await end(other)
   })
 
-  test('a role that is dropped keeps nobody else from the slot, also without an image', async () => {
+  test('a role that is dropped keeps nobody from the slot, also without an image', async () => {
     const [one, other] = await two('dropped-said')
     await one.client.query('create extension citext; create table c (t citext)')
     await one.client.query('create role gone; set role gone')
@@ -134,7 +134,7 @@ describe('settings', () => {
 
 describe('what keeps the backend', () => {
   for (const [what, take, give] of [
-    ['function', `create function pg_temp.f() returns int return 1`, 'drop function pg_temp.f()'],
+    ['function', 'create function pg_temp.f() returns int return 1', 'drop function pg_temp.f()'],
     ['type', `create type pg_temp.mood as enum ('fine')`, 'drop type pg_temp.mood'],
   ] as const) {
     test(`a temporary ${what} is its client’s`, async () => {
