@@ -75,16 +75,18 @@ export const EMPTY_FRAME: SessionFrame = {
   lastSequence: 0,
 }
 
+type SessionModule = Pick<
+  EmscriptenModule,
+  'HEAPU8' | '_GetConfigOption' | '_GetSessionUserId' | '_GetUserId'
+>
+
 /** The session's variables of one backend, while it is between two batches. */
 export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
-  readonly #module: Pick<EmscriptenModule, 'HEAPU8' | '_GetConfigOption'>
+  readonly #module: SessionModule
   #view: DataView
 
-  constructor(
-    anchors: SessionAnchors,
-    module: Pick<EmscriptenModule, 'HEAPU8' | '_GetConfigOption'>,
-  ) {
+  constructor(anchors: SessionAnchors, module: SessionModule) {
     this.#anchors = anchors
     this.#module = module
     this.#view = viewOf(module.HEAPU8)
@@ -134,7 +136,7 @@ export class SessionMemory implements BackendSession {
       const nameAt = this.#word(setting)
       const name = textAt(this.#module.HEAPU8, nameAt)
       const valueAt = this.#module._GetConfigOption(nameAt, 1, 0)
-      if (valueAt !== 0 && name !== UNREADABLE) {
+      if (valueAt !== 0 && !NOT_OF_THE_SESSION.has(name)) {
         settings.set(name, textAt(this.#module.HEAPU8, valueAt))
       }
     }
@@ -147,6 +149,10 @@ export class SessionMemory implements BackendSession {
     if (!isSet) return NO_TIMEOUTS
     const values = TIMEOUT_NAMES.map((name) => [name, this.#word(timeouts[name])])
     return Object.fromEntries(values) as SessionTimeouts
+  }
+
+  get userIds(): string {
+    return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
   }
 
   #countOf(table: number): number {
@@ -182,10 +188,22 @@ export interface BackendSession {
   readonly settings: ReadonlyMap<string, string>
   /** The time limits in force, wherever they were set; NO_TIMEOUTS itself if there are none. */
   readonly timeouts: SessionTimeouts
+  /** Who the session began as, and who it acts as: names may come to mean somebody else. */
+  readonly userIds: string
 }
 
-/** The seed of random() can be set and not read. */
-const UNREADABLE = 'seed'
+/**
+ * Settings that are no session's: the seed of random() can be set and not read; those of a
+ * transaction mean nothing between two, and can be neither set nor reset there; the room for
+ * temporary tables cannot be changed once the backend has had any.
+ */
+const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
+  'seed',
+  'transaction_isolation',
+  'transaction_read_only',
+  'transaction_deferrable',
+  'temp_buffers',
+])
 
 const FRAME_NAMES = Object.keys(EMPTY_FRAME) as (keyof SessionFrame)[]
 

@@ -94,6 +94,14 @@ export function sessionRefused(refusal: string): PgnapError {
   })
 }
 
+/** The backend in which a client had a session has ended, by no fault of its own. */
+export function sessionEnded(): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection has ended', {
+    detail: 'the database process, which all connections to this database share, has ended',
+    hint: 'connect again: what was acknowledged is safe',
+  })
+}
+
 /** A client's settings, statements or transaction went with an image that could not be kept. */
 export function sessionLost(): PgnapError {
   return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {

@@ -232,7 +232,7 @@ test('a commit that fails is an error for the client, and the slot goes', async 
 })
 
 test('who wrote is shut down before it leaves; who did not is not', async () => {
-  const { connect, engine, stores } = await bench({ slotQuantumMs: 0 })
+  const { pool, connect, engine, stores } = await bench({ slotQuantumMs: 0 })
   const [writer, reader] = [connect('writer'), connect('reader')]
   await ask(writer, 'write')
   assert.equal(await ask(reader, 'read'), 'did read')
@@ -249,7 +249,9 @@ test('who wrote is shut down before it leaves; who did not is not', async () => 
     'a full disk is not the matter of a neighbour',
   )
   stores.failCommit = undefined
-  assert.equal(await ask(writer, 'write'), 'did write')
+  const stays = pool.clientCountOf('writer' as TenantName)
+  assert.equal(stays, 0, 'it does not go on without what it had set up')
+  assert.equal(await ask(connect('writer'), 'write'), 'did write')
   assert.equal(stores.committed.get('writer'), 3)
 })
 

@@ -269,7 +269,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
-      if (result.status === 'idle') answer = this.#noteChannels(client, messages, answer)
+      answer = this.#noteChannels(client, messages, answer)
       this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
@@ -303,9 +303,12 @@ export class Pool implements ClientHost {
   #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
     const { clients, sessions, slot } = client.tenant
     result.pinned = false
-    if (!slot || clients.size < 2 || !isFree(result)) return answer
-    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
-    result.pinned = sessions.pinned(slot) === client
+    if (!slot || !isFree(result)) return answer
+    let kept = answer
+    if (clients.size > 1) {
+      if (sessions.mustAsk(slot)) kept = new Uint8Array(answer)
+      result.pinned = sessions.pinned(slot) === client
+    }
     if (!sessions.channels.concern(slot)) return kept
     return sessions.channels.handOut(client, kept, (to, bytes) => to.listener?.messages?.(bytes))
   }
@@ -314,6 +317,10 @@ export class Pool implements ClientHost {
   #noteChannels(client: LiveClient, messages: Uint8Array, answer: Uint8Array): Uint8Array {
     const { slot, sessions } = client.tenant
     if (!slot || !sessions.channels.concern(slot)) return answer
+    if (slot.transactionStatus !== 'idle') {
+      sessions.channels.hear(client, messages)
+      return answer
+    }
     const kept = sessions.channels.isBehind(client, slot) ? new Uint8Array(answer) : answer
     sessions.channels.note(client, slot, messages)
     return kept
@@ -368,9 +375,10 @@ export class Pool implements ClientHost {
     synced: Promise<void>,
   ): Promise<Uint8Array> {
     const { tenant, entry } = client
+    let told: Uint8Array
     try {
       await synced
-      this.#review(client, result, answer)
+      told = this.#review(client, result, answer)
     } catch (error) {
       throw this.#lose(client, error)
     } finally {
@@ -383,7 +391,7 @@ export class Pool implements ClientHost {
       this.#event({ type: 'batchFinished', client: entry, result })
     }
     if (client.closed) throw clientGone()
-    return answer
+    return told
   }
 
   #grant(entry: ClientEntry): void {

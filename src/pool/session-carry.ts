@@ -24,38 +24,37 @@ export interface CarriedSession {
   readonly pinnedBy: readonly string[]
 }
 
+/**
+ * Tables, but also functions and types. Whatever lies in a schema depends on it. The client's own
+ * search_path may put anything before Postgres's names, so they are said in full.
+ */
+export const TEMPORARY_OBJECTS_SQL = `
+  SELECT 1 FROM pg_catalog.pg_depend
+    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+    AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() LIMIT 1`
+
 const CAPTURE_SQL = `
-  SELECT 'setting' AS kind, name, setting AS text, NULL AS types
-    FROM pg_settings WHERE source = 'session'
-  UNION ALL SELECT CASE WHEN from_sql THEN 'prepare' ELSE 'parse' END, name, statement,
-    parameter_types::oid[]::text FROM pg_prepared_statements WHERE name <> '${OWN_NAME}'
-  UNION ALL SELECT 'user', session_user, NULL, NULL WHERE session_user <> 'postgres'
-  UNION ALL SELECT 'role', current_setting('role'), NULL, NULL
-    WHERE current_setting('role') <> 'none'
-  UNION ALL SELECT 'pin', 'temporary tables', NULL, NULL FROM pg_class
-    WHERE relnamespace = pg_my_temp_schema() GROUP BY 1
-  UNION ALL SELECT 'pin', 'advisory locks', NULL, NULL FROM pg_locks
-    WHERE locktype = 'advisory' GROUP BY 1
-  UNION ALL SELECT 'pin', 'cursors WITH HOLD', NULL, NULL FROM pg_cursors
-    WHERE is_holdable GROUP BY 1`
+  SELECT CASE WHEN from_sql THEN 'prepare' ELSE 'parse' END, name, statement,
+    parameter_types::pg_catalog.oid[]::pg_catalog.text FROM pg_catalog.pg_prepared_statements
+    WHERE name OPERATOR(pg_catalog.<>) '${OWN_NAME}'
+  UNION ALL SELECT 'pin', 'temporary objects', NULL, NULL WHERE EXISTS (${TEMPORARY_OBJECTS_SQL})`
 
 /** Reads the session of an idle backend. Throws what the slot throws. */
 export function captureSession(slot: Slot): CarriedSession {
+  const { settings, holdsOn } = slot.session
   const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
   // Whoever cannot be asked is not taken apart.
   if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
   const messages = [
-    ...settingMessages(of('setting').map(([, name, value]) => [name ?? '', value ?? ''])),
+    ...settingMessages([...settings].filter(([name]) => !IDENTITY.has(name))),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
     // Last, because they may take the right to do the rest.
-    ...of('user').map(([, name]) =>
-      ownQuery(`SET SESSION AUTHORIZATION ${quoteIdentifier(name ?? '')}`),
-    ),
-    ...of('role').map(([, name]) => ownQuery(`SET ROLE ${quoteIdentifier(name ?? '')}`)),
+    ...identityMessages(settings),
   ]
-  return { messages, pinnedBy: of('pin').map(([, what]) => what ?? '') }
+  const pins = of('pin').map(([, what]) => what ?? '')
+  return { messages, pinnedBy: holdsOn ? [...pins, 'advisory locks or cursors'] : pins }
 }
 
 /** Sets up a session in a backend that was just booted. Throws what the slot throws. */
@@ -63,10 +62,24 @@ export function restoreSession(slot: Slot, session: CarriedSession): void {
   for (const each of session.messages) slot.run(each)
 }
 
+const USER = 'session_authorization'
+const ROLE = 'role'
+/** Settings that say as whom a session acts. */
+export const IDENTITY: ReadonlySet<string> = new Set([USER, ROLE])
+
+/** Makes a session act as its settings say, from who the backend began as. */
+export function identityMessages(settings: ReadonlyMap<string, string>): Uint8Array[] {
+  const [user, role] = [settings.get(USER), settings.get(ROLE)]
+  return [
+    ...(user === undefined ? [] : [ownQuery(`SET SESSION AUTHORIZATION ${quoteIdentifier(user)}`)]),
+    ...(role === undefined ? [] : [ownQuery(`SET ROLE ${quoteIdentifier(role)}`)]),
+  ]
+}
+
 /** Values are bound, never written into SQL: how literals read is itself a setting. */
 export function settingMessages(settings: readonly (readonly [string, string])[]): Uint8Array[] {
   if (settings.length === 0) return []
-  const statement = 'SELECT set_config($1, $2, false)'
+  const statement = 'SELECT pg_catalog.set_config($1, $2, false)'
   return [
     concatBytes([message('P', utf8(`${OWN_NAME}\0${statement}\0\0\0`)), SYNC]),
     ...settings.map((setting) =>

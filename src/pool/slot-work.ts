@@ -14,7 +14,7 @@ import type { KeepWarm } from './keep-warm.ts'
 import { dismissUsers } from './pool-client.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
-import { batchFailure } from './pool-rejection.ts'
+import { batchFailure, sessionEnded } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
@@ -185,8 +185,13 @@ export class SlotWork {
     const slot = tenant.entry.slot
     assert(slot, 'only a tenant in a slot can lose it')
     if (tenant.progress) upkeep.lose(tenant.progress)
+    const { holder } = tenant.entry
+    const told = [...tenant.clients].find((client) => client.entry === holder)
+    const others = tenant.sessions.lose(told)
     this.#unload(tenant)
-    tenant.sessions.lose()
+    queueMicrotask(() => {
+      for (const client of others) client.dismiss(sessionEnded())
+    })
     onLost(slot, failure)
     return failure
   }

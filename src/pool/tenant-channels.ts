@@ -1,7 +1,8 @@
 /**
- * Which client of a tenant listens to which channels. The backend knows one list for all of them: it
- * listens to whatever any client wants, and what it is notified of is handed out here. So a client
- * hears what another one says, also while it is idle, and does not hear what only others asked for.
+ * Which client of a tenant listens to which channels. The backend knows one list for all of them:
+ * it listens to whatever any client wants, and what it is notified of is handed out here. So a
+ * client hears what another one says, also while it is idle, and does not hear what only others
+ * asked for.
  *
  * Postgres tells notifications at the end of the batch that made or found them, after its commit;
  * they leave when that batch's answer may leave.
@@ -19,21 +20,31 @@ const LISTEN = /\blisten\s+("(?:[^"]|"")+"|[\p{L}_][\p{L}\d_$]*)/giu
 
 export class TenantChannels<Owner extends object> {
   readonly #channels = new Map<Owner, Set<string>>()
+  /** What was said to be listened to in transactions that go on. */
+  readonly #said = new Map<Owner, Set<string>>()
+  /** Wanted by those who have gone, and the backend may still listen: nobody has asked for them. */
+  #orphans: ReadonlySet<string> = new Set()
 
   /** Whether anybody listens, or the backend does. */
   concern(slot: Slot): boolean {
     return this.#channels.size > 0 || slot.session.channels.length > 0
   }
 
+  /** Takes in what a batch says inside of a transaction; {@link note} comes when that has ended. */
+  hear(owner: Owner, messages: Uint8Array): void {
+    this.#said.set(owner, namesIn(messages).union(this.#said.get(owner) ?? new Set()))
+  }
+
   /**
-   * Takes in what a batch of `owner` has changed; what others lost by it is listened to again, which
-   * overwrites the slot's last answer. Throws what the slot throws.
+   * Takes in what a batch of `owner` has changed; what others lost by it is listened to again,
+   * which overwrites the slot's last answer. Throws what the slot throws.
    */
   note(owner: Owner, slot: Slot, messages: Uint8Array): void {
     const now = new Set(slot.session.channels)
-    const before = this.#all()
+    const before = this.#all().union(this.#orphans)
     const own = this.#channels.get(owner) ?? new Set()
-    const said = namesIn(messages)
+    const said = namesIn(messages).union(this.#said.get(owner) ?? new Set())
+    this.#said.delete(owner)
     for (const channel of now) {
       if (!before.has(channel) || said.has(channel)) own.add(channel)
     }
@@ -55,6 +66,7 @@ export class TenantChannels<Owner extends object> {
   /** Makes the backend listen to whatever somebody wants to hear. Throws what the slot throws. */
   listenAgain(slot: Slot): void {
     const now = new Set(slot.session.channels)
+    this.#orphans = this.#orphans.intersection(now)
     for (const channel of this.#all()) {
       if (!now.has(channel)) slot.run(ownQuery(`LISTEN ${quoteIdentifier(channel)}`))
     }
@@ -92,7 +104,9 @@ export class TenantChannels<Owner extends object> {
 
   /** It hears nothing any more. */
   forget(owner: Owner): void {
+    this.#orphans = this.#orphans.union(this.#channels.get(owner) ?? new Set())
     this.#channels.delete(owner)
+    this.#said.delete(owner)
   }
 
   /** Those that hear something. */

@@ -10,6 +10,7 @@
  *
  * It must never run a client's statement under the role or the settings of another.
  */
+import { assert } from '../base/assert.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
@@ -18,21 +19,22 @@ import { TenantChannels } from './tenant-channels.ts'
 import {
   captureSession,
   type CarriedSession,
+  IDENTITY,
+  identityMessages,
   restoreSession,
   settingMessages,
+  TEMPORARY_OBJECTS_SQL,
 } from './session-carry.ts'
 
 /** What of a session can be put aside, as it was when its client last had the backend. */
 interface Aside {
   readonly frame: SessionFrame
   readonly settings: ReadonlyMap<string, string>
+  readonly userIds: string
 }
 
-const NEW: Aside = { frame: EMPTY_FRAME, settings: new Map() }
-/** Tables of sessions that have ended are empty, and serve the next; beyond, they stay behind. */
-const SPARE_FRAMES_MAX = 16
-const TEMPORARY_TABLES_SQL =
-  'SELECT 1 FROM pg_class WHERE relnamespace = pg_my_temp_schema() LIMIT 1'
+/** Whoever says nothing else is who the backend began as, under whatever name. */
+const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
 export class TenantSessions<Owner extends object> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
@@ -40,11 +42,14 @@ export class TenantSessions<Owner extends object> {
   readonly #aside = new Map<Owner, Aside>()
   /** Owners that have left, and whose sessions are not forgotten yet. */
   readonly #departed = new Set<Owner>()
+  /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
+  /** Owners whose sessions went with a backend: nothing may run for them as if they were new. */
+  readonly #lost = new WeakSet<Owner>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
-  #hasTemporaryTables = false
+  #hasTemporaryObjects = false
   #hasWritten = false
 
   /** Sessions that the backend holds. */
@@ -57,8 +62,11 @@ export class TenantSessions<Owner extends object> {
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
+    if (this.#lost.has(owner)) return 'it ended with its backend'
     if (this.#current === owner) return undefined
-    const to = this.#aside.get(owner) ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
+    if (this.#departed.size > 0) this.discard(slot)
+    const known = this.#aside.get(owner)
+    const to = known ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
     const from = this.#putAside(slot)
     this.#aside.delete(owner)
     this.#current = owner
@@ -67,6 +75,9 @@ export class TenantSessions<Owner extends object> {
     for (const each of changes(from, to.settings)) {
       refusal ??= readAnswer(slot.run(each)).refusal
     }
+    const isOther = known !== undefined && known.userIds !== slot.session.userIds
+    if (isOther) refusal ??= 'its user or role is another one now'
+    if (refusal !== undefined) this.#lost.add(owner)
     return refusal
   }
 
@@ -76,9 +87,9 @@ export class TenantSessions<Owner extends object> {
    */
   pinned(slot: Slot): Owner | undefined {
     if (!this.#current) return undefined
-    if (this.mustAsk(slot)) this.#hasTemporaryTables = hasTemporaryTables(slot)
+    if (this.mustAsk(slot)) this.#hasTemporaryObjects = hasTemporaryObjects(slot)
     this.#hasWritten = false
-    return slot.session.holdsOn || this.#hasTemporaryTables ? this.#current : undefined
+    return slot.session.holdsOn || this.#hasTemporaryObjects ? this.#current : undefined
   }
 
   /** Whether {@link pinned} has to ask: making and dropping temporary tables writes the catalog. */
@@ -100,9 +111,12 @@ export class TenantSessions<Owner extends object> {
 
   /**
    * Forgets the sessions of those who have left, and the one that the backend is in if that is
-   * nobody's whom we know. Not while somebody is pinned. Throws what the slot throws.
+   * nobody's whom we know. While somebody is pinned it does nothing: the next time will do. Throws
+   * what the slot throws.
    */
   discard(slot: Slot): void {
+    const pinned = this.pinned(slot)
+    if (pinned && !this.#departed.has(pinned)) return
     const isStranger = this.#current === undefined
     if (this.#current && !this.#departed.has(this.#current)) this.#putAside(slot)
     else if (isStranger || this.#current) this.#end(slot)
@@ -114,7 +128,7 @@ export class TenantSessions<Owner extends object> {
       this.#end(slot)
     }
     this.#departed.clear()
-    slot.session.frame = EMPTY_FRAME
+    slot.session.frame = this.#spare.pop() ?? EMPTY_FRAME
     this.channels.listenAgain(slot)
   }
 
@@ -127,9 +141,10 @@ export class TenantSessions<Owner extends object> {
     const carried = new Map<Owner, CarriedSession>()
     for (const owner of owners) {
       if (this.#departed.has(owner)) continue
-      const refusal = this.enter(owner, slot)
+      // It is told when it next asks, and nobody else has to wait for that.
+      if (this.enter(owner, slot) !== undefined) continue
       const session = captureSession(slot)
-      if (refusal !== undefined || session.pinnedBy.length > 0) return false
+      if (session.pinnedBy.length > 0) return false
       carried.set(owner, session)
     }
     this.#carried = carried
@@ -152,41 +167,48 @@ export class TenantSessions<Owner extends object> {
     this.#aside.clear()
     this.#departed.clear()
     this.#spare.length = 0
-    this.#hasTemporaryTables = false
+    this.#hasTemporaryObjects = false
   }
 
-  /** Nothing of them will come back. */
-  lose(): void {
+  /**
+   * Nothing of them will come back, and whose they were must not go on as if they were new, but for
+   * the one who is told anyway. @returns the others
+   */
+  lose(told: Owner | undefined): Owner[] {
+    const owners = [...this.#aside.keys(), ...this.#carried.keys(), this.#current]
+    const lost = owners.filter((each) => each !== undefined)
+    const others = lost.filter((each) => each !== told && !this.#departed.has(each))
+    for (const owner of others) this.#lost.add(owner)
     this.clear()
     this.#carried.clear()
     for (const owner of this.channels.owners()) this.channels.forget(owner)
+    return others
   }
 
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
-    const { frame, settings } = slot.session
-    if (this.#current) this.#aside.set(this.#current, { frame, settings })
-    else if (this.#spare.length < SPARE_FRAMES_MAX && frame.preparedStatements)
-      this.#spare.push(frame)
+    const { frame, settings, userIds } = slot.session
+    if (this.#current) this.#aside.set(this.#current, { frame, settings, userIds })
+    else if (frame.preparedStatements) this.#spare.push(frame)
     this.#current = undefined
     return settings
   }
 
   #end(slot: Slot): void {
-    slot.run(DISCARD_ALL)
+    const { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
     this.#current = undefined
-    this.#hasTemporaryTables = false
+    this.#hasTemporaryObjects = false
     const { frame } = slot.session
-    if (this.#spare.length < SPARE_FRAMES_MAX) this.#spare.push(frame)
+    if (frame.preparedStatements) this.#spare.push(frame)
   }
 }
 
-function hasTemporaryTables(slot: Slot): boolean {
-  return readAnswer(slot.run(ownQuery(TEMPORARY_TABLES_SQL))).rows.length > 0
+/** Whoever cannot be asked has some. */
+function hasTemporaryObjects(slot: Slot): boolean {
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(TEMPORARY_OBJECTS_SQL)))
+  return refusal !== undefined || rows.length > 0
 }
-
-const USER = 'session_authorization'
-const ROLE = 'role'
 
 /**
  * What to say so that settings become others, each message with its own end. Whoever has given up
@@ -196,19 +218,15 @@ function changes(
   from: ReadonlyMap<string, string>,
   to: ReadonlyMap<string, string>,
 ): readonly Uint8Array[] {
-  const isIdentity = (name: string): boolean => name === USER || name === ROLE
-  const gone = [...from.keys()].filter((name) => !to.has(name) && !isIdentity(name))
-  const changed = [...to].filter(([name, value]) => from.get(name) !== value && !isIdentity(name))
-  const sameIdentity = [USER, ROLE].every((name) => from.get(name) === to.get(name))
+  const gone = [...from.keys()].filter((name) => !to.has(name) && !IDENTITY.has(name))
+  const changed = [...to].filter(([name, value]) => from.get(name) !== value && !IDENTITY.has(name))
+  const sameIdentity = [...IDENTITY].every((name) => from.get(name) === to.get(name))
   if (gone.length + changed.length === 0 && sameIdentity) return []
-  const say = (sql: string): Uint8Array => ownQuery(sql)
-  const [user, role] = [to.get(USER), to.get(ROLE)]
   return [
-    ...(from.has(ROLE) ? [say('RESET ROLE')] : []),
-    ...(from.has(USER) ? [say('RESET SESSION AUTHORIZATION')] : []),
-    ...gone.map((name) => say(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
+    ...(from.has('role') ? [ownQuery('RESET ROLE')] : []),
+    ...(from.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
+    ...gone.map((name) => ownQuery(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
     ...settingMessages(changed),
-    ...(user === undefined ? [] : [say(`SET SESSION AUTHORIZATION ${quoteIdentifier(user)}`)]),
-    ...(role === undefined ? [] : [say(`SET ROLE ${quoteIdentifier(role)}`)]),
+    ...identityMessages(to),
   ]
 }

@@ -125,6 +125,7 @@ export class FakeSlot implements Slot {
     channels: [],
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
+    userIds: '10 10',
   }
   memoryBytes = 1_000
   reusable = true
@@ -188,7 +189,8 @@ export class FakeSlot implements Slot {
     if (text === 'hint') this.files.touch(false)
     if (text === 'grow') this.reusable = false
     const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
-    return this.#answer.subarray(0, text === 'own' ? 0 : length)
+    const isPools = text === 'own' || text === 'discard all'
+    return this.#answer.subarray(0, isPools ? 0 : length)
   }
 
   #word(messages: Uint8Array): string {
