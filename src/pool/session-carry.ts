@@ -20,9 +20,16 @@ export interface CarriedSession {
    * Messages that set it up again, each with its own end so that one refusal spoils nothing else.
    */
   readonly messages: readonly Uint8Array[]
+  /** To be said at last: whom it acts as. Without it nothing may run in the session. */
+  readonly identity: readonly Uint8Array[]
   /** What ends with the backend, in words; empty if the tenant may leave. */
   readonly pinnedBy: readonly string[]
 }
+
+/** What is in the schema of temporary tables: tables, but functions and types as well. */
+export const TEMPORARY_OBJECTS: string =
+  `pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::regclass ` +
+  `AND refobjid = pg_catalog.pg_my_temp_schema()`
 
 const CAPTURE_SQL = `
   SELECT 'setting' AS kind, name, setting AS text, NULL AS types
@@ -32,8 +39,7 @@ const CAPTURE_SQL = `
   UNION ALL SELECT 'user', session_user, NULL, NULL WHERE session_user <> 'postgres'
   UNION ALL SELECT 'role', current_setting('role'), NULL, NULL
     WHERE current_setting('role') <> 'none'
-  UNION ALL SELECT 'pin', 'temporary tables', NULL, NULL FROM pg_class
-    WHERE relnamespace = pg_my_temp_schema() GROUP BY 1
+  UNION ALL SELECT 'pin', 'temporary objects', NULL, NULL FROM ${TEMPORARY_OBJECTS} GROUP BY 1
   UNION ALL SELECT 'pin', 'advisory locks', NULL, NULL FROM pg_locks
     WHERE locktype = 'advisory' GROUP BY 1
   UNION ALL SELECT 'pin', 'cursors WITH HOLD', NULL, NULL FROM pg_cursors
@@ -43,30 +49,57 @@ const CAPTURE_SQL = `
 export function captureSession(slot: Slot): CarriedSession {
   const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
   // Whoever cannot be asked is not taken apart.
-  if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
+  if (refusal !== undefined) {
+    return { messages: [], identity: [], pinnedBy: [`a session that says: ${refusal}`] }
+  }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
+  const prepared = of('prepare').map(([, , text]) => text ?? '')
   const messages = [
     ...settingMessages(of('setting').map(([, name, value]) => [name ?? '', value ?? ''])),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
-    ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
-    // Last, because they may take the right to do the rest.
+    ...prepared.map(ownQuery),
+  ]
+  const identity = [
     ...of('user').map(([, name]) =>
       ownQuery(`SET SESSION AUTHORIZATION ${quoteIdentifier(name ?? '')}`),
     ),
     ...of('role').map(([, name]) => ownQuery(`SET ROLE ${quoteIdentifier(name ?? '')}`)),
   ]
-  return { messages, pinnedBy: of('pin').map(([, what]) => what ?? '') }
+  const pinnedBy = of('pin').map(([, what]) => what ?? '')
+  if (!prepared.every((text) => isSingle(slot, text))) pinnedBy.push('statements prepared in a row')
+  return { messages, identity, pinnedBy }
 }
 
-/** Sets up a session in a backend that was just booted. Throws what the slot throws. */
-export function restoreSession(slot: Slot, session: CarriedSession): void {
+/**
+ * Postgres keeps of PREPARE all that came in the same message: said again, the rest would be done
+ * again as well.
+ */
+function isSingle(slot: Slot, text: string): boolean {
+  const { refusal } = readAnswer(slot.run(parse(OWN_NAME, text, '{}')))
+  if (refusal === undefined) slot.run(concatBytes([message('C', utf8(`S${OWN_NAME}\0`)), SYNC]))
+  return refusal === undefined
+}
+
+/**
+ * Sets up a session in a backend that was just booted. Throws what the slot throws.
+ * @returns why it does not act as whom it should; then nothing may run in it
+ */
+export function restoreSession(slot: Slot, session: CarriedSession): string | undefined {
   for (const each of session.messages) slot.run(each)
+  // Last, because it may take the right to do the rest.
+  return runAll(slot, session.identity)
+}
+
+/** Runs messages of the pool, also after a refusal; the first one is returned. */
+export function runAll(slot: Slot, messages: readonly Uint8Array[]): string | undefined {
+  const refusals = messages.map((each) => readAnswer(slot.run(each)).refusal)
+  return refusals.find((each) => each !== undefined)
 }
 
 /** Values are bound, never written into SQL: how literals read is itself a setting. */
 export function settingMessages(settings: readonly (readonly [string, string])[]): Uint8Array[] {
   if (settings.length === 0) return []
-  const statement = 'SELECT set_config($1, $2, false)'
+  const statement = 'SELECT pg_catalog.set_config($1, $2, false)'
   return [
     concatBytes([message('P', utf8(`${OWN_NAME}\0${statement}\0\0\0`)), SYNC]),
     ...settings.map((setting) =>

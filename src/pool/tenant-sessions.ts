@@ -1,15 +1,17 @@
 /**
  * The sessions of one tenant's clients in the one backend that they share. A client that gets the
  * backend finds what it left: its prepared statements and sequence values are put in place by their
- * addresses (`session-memory.ts`), its settings and role are said again where they differ from those
- * of the client before it. Clients of one application mostly have the same settings, so that a change
- * of hands says nothing at all and costs a few microseconds.
+ * addresses (`session-memory.ts`), its settings and role are said again where they differ from
+ * those of the client before it. Clients of one application mostly have the same settings, so that
+ * a change of hands says nothing at all and costs a few microseconds.
  *
  * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
  * with its client; that is `pinned`, and the business of `pool-state.ts`.
  *
- * It must never run a client's statement under the role or the settings of another.
+ * It must never run a client's statement under the role or the settings of another. A session that
+ * could not be brought back as it was is refused from then on, whoever has the backend in between.
  */
+import { assert } from '../base/assert.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
@@ -19,7 +21,9 @@ import {
   captureSession,
   type CarriedSession,
   restoreSession,
+  runAll,
   settingMessages,
+  TEMPORARY_OBJECTS,
 } from './session-carry.ts'
 
 /** What of a session can be put aside, as it was when its client last had the backend. */
@@ -29,10 +33,9 @@ interface Aside {
 }
 
 const NEW: Aside = { frame: EMPTY_FRAME, settings: new Map() }
-/** Tables of sessions that have ended are empty, and serve the next. Beyond: they are left behind. */
+/** Beyond: they are left behind. */
 const SPARE_FRAMES_MAX = 16
-const TEMPORARY_TABLES_SQL =
-  'SELECT 1 FROM pg_class WHERE relnamespace = pg_my_temp_schema() LIMIT 1'
+const TEMPORARY_OBJECTS_SQL = `SELECT 1 FROM ${TEMPORARY_OBJECTS} LIMIT 1`
 
 export class TenantSessions<Owner extends object> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
@@ -40,11 +43,14 @@ export class TenantSessions<Owner extends object> {
   readonly #aside = new Map<Owner, Aside>()
   /** Owners that have left, and whose sessions are not forgotten yet. */
   readonly #departed = new Set<Owner>()
+  /** Why the session of an owner is not whole. It can never be entered again. */
+  readonly #refused = new Map<Owner, string>()
+  /** Of sessions that have ended: their tables are empty, and serve the next. */
   readonly #spare: SessionFrame[] = []
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
-  #hasTemporaryTables = false
+  #hasTemporaryObjects = false
   #hasWritten = false
 
   /** Sessions that the backend holds. */
@@ -57,16 +63,15 @@ export class TenantSessions<Owner extends object> {
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
-    if (this.#current === owner) return undefined
+    const refused = this.#refused.get(owner)
+    if (refused !== undefined || this.#current === owner) return refused
     const to = this.#aside.get(owner) ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
     const from = this.#putAside(slot)
     this.#aside.delete(owner)
     this.#current = owner
     slot.session.frame = to.frame
-    let refusal: string | undefined
-    for (const each of changes(from, to.settings)) {
-      refusal ??= readAnswer(slot.run(each)).refusal
-    }
+    const refusal = runAll(slot, changes(from, to.settings))
+    if (refusal !== undefined) this.#refused.set(owner, refusal)
     return refusal
   }
 
@@ -76,9 +81,9 @@ export class TenantSessions<Owner extends object> {
    */
   pinned(slot: Slot): Owner | undefined {
     if (!this.#current) return undefined
-    if (this.mustAsk(slot)) this.#hasTemporaryTables = hasTemporaryTables(slot)
+    if (this.mustAsk(slot)) this.#hasTemporaryObjects = hasTemporaryObjects(slot)
     this.#hasWritten = false
-    return slot.session.holdsOn || this.#hasTemporaryTables ? this.#current : undefined
+    return slot.session.holdsOn || this.#hasTemporaryObjects ? this.#current : undefined
   }
 
   /** Whether {@link pinned} has to ask: making and dropping temporary tables writes the catalog. */
@@ -94,6 +99,7 @@ export class TenantSessions<Owner extends object> {
   /** An owner will not come back. */
   leave(owner: Owner): void {
     this.#carried.delete(owner)
+    this.#refused.delete(owner)
     this.channels.forget(owner)
     if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
   }
@@ -140,7 +146,8 @@ export class TenantSessions<Owner extends object> {
   bringBack(slot: Slot): void {
     for (const [owner, session] of this.#carried) {
       this.enter(owner, slot)
-      restoreSession(slot, session)
+      const refusal = restoreSession(slot, session)
+      if (refusal !== undefined) this.#refused.set(owner, refusal)
     }
     this.#carried.clear()
     this.channels.listenAgain(slot)
@@ -152,37 +159,44 @@ export class TenantSessions<Owner extends object> {
     this.#aside.clear()
     this.#departed.clear()
     this.#spare.length = 0
-    this.#hasTemporaryTables = false
+    this.channels.clear()
+    this.#hasTemporaryObjects = false
   }
 
   /** Nothing of them will come back. */
   lose(): void {
     this.clear()
     this.#carried.clear()
-    for (const owner of this.channels.owners()) this.channels.forget(owner)
+    this.#refused.clear()
+    this.channels.lose()
   }
 
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
     const { frame, settings } = slot.session
     if (this.#current) this.#aside.set(this.#current, { frame, settings })
-    else if (this.#spare.length < SPARE_FRAMES_MAX && frame.preparedStatements)
-      this.#spare.push(frame)
+    else this.#keepSpare(frame)
     this.#current = undefined
     return settings
   }
 
   #end(slot: Slot): void {
-    slot.run(DISCARD_ALL)
+    const { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    assert(refusal === undefined, 'a session can be forgotten')
     this.#current = undefined
-    this.#hasTemporaryTables = false
-    const { frame } = slot.session
-    if (this.#spare.length < SPARE_FRAMES_MAX) this.#spare.push(frame)
+    this.#hasTemporaryObjects = false
+    this.#keepSpare(slot.session.frame)
+  }
+
+  #keepSpare(frame: SessionFrame): void {
+    if (frame.preparedStatements && this.#spare.length < SPARE_FRAMES_MAX) this.#spare.push(frame)
   }
 }
 
-function hasTemporaryTables(slot: Slot): boolean {
-  return readAnswer(slot.run(ownQuery(TEMPORARY_TABLES_SQL))).rows.length > 0
+function hasTemporaryObjects(slot: Slot): boolean {
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(TEMPORARY_OBJECTS_SQL)))
+  // Whoever cannot be asked is not parted from what it may have.
+  return rows.length > 0 || refusal !== undefined
 }
 
 const USER = 'session_authorization'

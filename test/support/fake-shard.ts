@@ -186,7 +186,7 @@ export class FakeSlot implements Slot {
     if (text === 'hint') this.files.touch(false)
     if (text === 'grow') this.reusable = false
     const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
-    return this.#answer.subarray(0, text === 'own' ? 0 : length)
+    return this.#answer.subarray(0, text === 'own' || text === 'discard all' ? 0 : length)
   }
 
   #word(messages: Uint8Array): string {
