@@ -254,6 +254,7 @@ export class Pool implements ClientHost {
     assert(slot && open && progress, 'a batch needs a loaded tenant')
     client.used = true
     client.limits?.works()
+    const { channels } = tenant.sessions
     const result = this.#result
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
@@ -263,13 +264,12 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = tenant.sessions.enter(client, slot)
-      answer = refusal === undefined ? slot.run(messages, client.number) : NO_ANSWER
+      answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
-      answer = this.#noteChannels(client, messages, answer)
       this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
@@ -289,6 +289,7 @@ export class Pool implements ClientHost {
       return tenant.syncing
     }
     if (committed) this.#counters.countCommit(client, endMs - ranMs)
+    channels.deliver(notify)
     client.transactionStatus = result.status
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
@@ -303,26 +304,9 @@ export class Pool implements ClientHost {
   #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
     const { clients, sessions, slot } = client.tenant
     result.pinned = false
-    if (!slot || !isFree(result)) return answer
-    let kept = answer
-    if (clients.size > 1) {
-      if (sessions.mustAsk(slot)) kept = new Uint8Array(answer)
-      result.pinned = sessions.pinned(slot) === client
-    }
-    if (!sessions.channels.concern(slot)) return kept
-    return sessions.channels.handOut(client, kept, (to, bytes) => to.listener?.messages?.(bytes))
-  }
-
-  /** What others lost by a batch is asked for again; then the answer is copied. */
-  #noteChannels(client: LiveClient, messages: Uint8Array, answer: Uint8Array): Uint8Array {
-    const { slot, sessions } = client.tenant
-    if (!slot || !sessions.channels.concern(slot)) return answer
-    if (slot.transactionStatus !== 'idle') {
-      sessions.channels.hear(client, messages)
-      return answer
-    }
-    const kept = sessions.channels.isBehind(client, slot) ? new Uint8Array(answer) : answer
-    sessions.channels.note(client, slot, messages)
+    if (!slot || clients.size < 2 || !isFree(result)) return answer
+    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
+    result.pinned = sessions.pinned(slot) === client
     return kept
   }
 
@@ -386,6 +370,7 @@ export class Pool implements ClientHost {
     }
     const nowMs = this.#clock.monotonicMs()
     this.#counters.countCommit(client, nowMs - ranMs)
+    tenant.sessions.channels.deliver(notify)
     client.transactionStatus = result.status
     if (!release(this.#state, entry, result, nowMs)) {
       this.#event({ type: 'batchFinished', client: entry, result })
@@ -473,4 +458,8 @@ export class Pool implements ClientHost {
   #live(name: TenantName): LiveTenant {
     return this.#tenants.of(this.#state.tenant(name))
   }
+}
+
+function notify(client: LiveClient, notification: Uint8Array): void {
+  client.listener?.messages?.(notification)
 }

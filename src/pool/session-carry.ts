@@ -20,6 +20,10 @@ export interface CarriedSession {
    * Messages that set it up again, each with its own end so that one refusal spoils nothing else.
    */
   readonly messages: readonly Uint8Array[]
+  /** To be said at last: whom it acts as. Without it nothing may run in the session. */
+  readonly identity: readonly Uint8Array[]
+  /** Who that is: names may have come to mean somebody else. */
+  readonly userIds: string
   /** What ends with the backend, in words; empty if the tenant may leave. */
   readonly pinnedBy: readonly string[]
 }
@@ -41,29 +45,56 @@ const CAPTURE_SQL = `
 
 /** Reads the session of an idle backend. Throws what the slot throws. */
 export function captureSession(slot: Slot): CarriedSession {
-  const { settings, holdsOn } = slot.session
+  const { settings, holdsOn, userIds } = slot.session
   const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
   // Whoever cannot be asked is not taken apart.
-  if (refusal !== undefined) return { messages: [], pinnedBy: [`a session that says: ${refusal}`] }
+  if (refusal !== undefined) {
+    return { messages: [], identity: [], userIds, pinnedBy: [`a session that says: ${refusal}`] }
+  }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
+  const prepared = of('prepare').map(([, , text]) => text ?? '')
   const messages = [
     ...settingMessages([...settings].filter(([name]) => !IDENTITY.has(name))),
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
-    ...of('prepare').map(([, , text]) => concatBytes([message('Q', utf8(`${text ?? ''}\0`))])),
-    // Last, because they may take the right to do the rest.
-    ...identityMessages(settings),
+    ...prepared.map(ownQuery),
   ]
-  const pins = of('pin').map(([, what]) => what ?? '')
-  return { messages, pinnedBy: holdsOn ? [...pins, 'advisory locks or cursors'] : pins }
+  const pinnedBy = of('pin').map(([, what]) => what ?? '')
+  if (holdsOn) pinnedBy.push('advisory locks or cursors')
+  if (!prepared.every((text) => isSingle(slot, text))) pinnedBy.push('statements prepared in a row')
+  return { messages, identity: identityMessages(settings), userIds, pinnedBy }
 }
 
-/** Sets up a session in a backend that was just booted. Throws what the slot throws. */
-export function restoreSession(slot: Slot, session: CarriedSession): void {
+/**
+ * Postgres keeps of PREPARE all that came in the same message: said again, the rest would be done
+ * again as well.
+ */
+function isSingle(slot: Slot, text: string): boolean {
+  const { refusal } = readAnswer(slot.run(parse(OWN_NAME, text, '{}')))
+  if (refusal === undefined) slot.run(concatBytes([message('C', utf8(`S${OWN_NAME}\0`)), SYNC]))
+  return refusal === undefined
+}
+
+/**
+ * Sets up a session in a backend that was just booted. Throws what the slot throws.
+ * @returns why it does not act as whom it should; then nothing may run in it
+ */
+export function restoreSession(slot: Slot, session: CarriedSession): string | undefined {
   for (const each of session.messages) slot.run(each)
+  // Last, because it may take the right to do the rest.
+  const refusal = runAll(slot, session.identity)
+  return refusal ?? (slot.session.userIds === session.userIds ? undefined : IDENTITY_CHANGED)
+}
+
+/** Runs messages of the pool, also after a refusal; the first one is returned. */
+export function runAll(slot: Slot, messages: readonly Uint8Array[]): string | undefined {
+  const refusals = messages.map((each) => readAnswer(slot.run(each)).refusal)
+  return refusals.find((each) => each !== undefined)
 }
 
 const USER = 'session_authorization'
 const ROLE = 'role'
+/** Why a session that names its role as before may not go on. */
+export const IDENTITY_CHANGED = 'its user or role is another one now'
 /** Settings that say as whom a session acts. */
 export const IDENTITY: ReadonlySet<string> = new Set([USER, ROLE])
 

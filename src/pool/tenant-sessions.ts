@@ -8,20 +8,23 @@
  * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
  * with its client; that is `pinned`, and the business of `pool-state.ts`.
  *
- * It must never run a client's statement under the role or the settings of another.
+ * It must never run a client's statement under the role or the settings of another. A session that
+ * could not be brought back as it was is refused from then on, whoever has the backend in between.
  */
 import { assert } from '../base/assert.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
-import { TenantChannels } from './tenant-channels.ts'
+import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 import {
   captureSession,
   type CarriedSession,
   IDENTITY,
+  IDENTITY_CHANGED,
   identityMessages,
   restoreSession,
+  runAll,
   settingMessages,
   TEMPORARY_OBJECTS_SQL,
 } from './session-carry.ts'
@@ -36,18 +39,18 @@ interface Aside {
 /** Whoever says nothing else is who the backend began as, under whatever name. */
 const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
-export class TenantSessions<Owner extends object> {
+export class TenantSessions<Owner extends SessionOwner> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
   #current: Owner | undefined
   readonly #aside = new Map<Owner, Aside>()
   /** Owners that have left, and whose sessions are not forgotten yet. */
   readonly #departed = new Set<Owner>()
+  /** Why the session of an owner is not whole: nothing may run for it, as if it were new. */
+  readonly #refused = new WeakMap<Owner, string>()
   /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
-  /** Owners whose sessions went with a backend: nothing may run for them as if they were new. */
-  readonly #lost = new WeakSet<Owner>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
   #hasTemporaryObjects = false
   #hasWritten = false
@@ -62,8 +65,8 @@ export class TenantSessions<Owner extends object> {
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
-    if (this.#lost.has(owner)) return 'it ended with its backend'
-    if (this.#current === owner) return undefined
+    const refused = this.#refused.get(owner)
+    if (refused !== undefined || this.#current === owner) return refused
     if (this.#departed.size > 0) this.discard(slot)
     const known = this.#aside.get(owner)
     const to = known ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
@@ -71,13 +74,10 @@ export class TenantSessions<Owner extends object> {
     this.#aside.delete(owner)
     this.#current = owner
     slot.session.frame = to.frame
-    let refusal: string | undefined
-    for (const each of changes(from, to.settings)) {
-      refusal ??= readAnswer(slot.run(each)).refusal
-    }
+    let refusal = runAll(slot, changes(from, to.settings))
     const isOther = known !== undefined && known.userIds !== slot.session.userIds
-    if (isOther) refusal ??= 'its user or role is another one now'
-    if (refusal !== undefined) this.#lost.add(owner)
+    if (isOther) refusal ??= IDENTITY_CHANGED
+    if (refusal !== undefined) this.#refused.set(owner, refusal)
     return refusal
   }
 
@@ -105,6 +105,7 @@ export class TenantSessions<Owner extends object> {
   /** An owner will not come back. */
   leave(owner: Owner): void {
     this.#carried.delete(owner)
+    this.#refused.delete(owner)
     this.channels.forget(owner)
     if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
   }
@@ -137,6 +138,7 @@ export class TenantSessions<Owner extends object> {
    * ends with the backend. Throws what the slot throws.
    */
   carry(slot: Slot): boolean {
+    if (this.pinned(slot)) return false
     const owners = [...this.#aside.keys(), this.#current].filter((each) => each !== undefined)
     const carried = new Map<Owner, CarriedSession>()
     for (const owner of owners) {
@@ -155,7 +157,8 @@ export class TenantSessions<Owner extends object> {
   bringBack(slot: Slot): void {
     for (const [owner, session] of this.#carried) {
       this.enter(owner, slot)
-      restoreSession(slot, session)
+      const refusal = restoreSession(slot, session)
+      if (refusal !== undefined) this.#refused.set(owner, refusal)
     }
     this.#carried.clear()
     this.channels.listenAgain(slot)
@@ -167,6 +170,7 @@ export class TenantSessions<Owner extends object> {
     this.#aside.clear()
     this.#departed.clear()
     this.#spare.length = 0
+    this.channels.clear()
     this.#hasTemporaryObjects = false
   }
 
@@ -176,12 +180,12 @@ export class TenantSessions<Owner extends object> {
    */
   lose(told: Owner | undefined): Owner[] {
     const owners = [...this.#aside.keys(), ...this.#carried.keys(), this.#current]
-    const lost = owners.filter((each) => each !== undefined)
+    const lost = [...new Set(owners)].filter((each) => each !== undefined)
     const others = lost.filter((each) => each !== told && !this.#departed.has(each))
-    for (const owner of others) this.#lost.add(owner)
+    for (const owner of others) this.#refused.set(owner, 'it ended with its backend')
     this.clear()
     this.#carried.clear()
-    for (const owner of this.channels.owners()) this.channels.forget(owner)
+    this.channels.lose()
     return others
   }
 

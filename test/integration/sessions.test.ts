@@ -90,6 +90,18 @@ describe('each its own', () => {
     await other[Symbol.asyncDispose]()
   })
 
+  test('a function of a client is not asked on the way to the session of another', async () => {
+    const [one, other] = await two('impostor')
+    await other.client.query(`set search_path = public; set work_mem = '8MB'`)
+    await one.client.query(`create table calls (who text); create schema fake;
+      create function fake.set_config(text, text, boolean) returns text language plpgsql as
+        $$ begin insert into public.calls values (current_user); return ''; end $$`)
+    await one.client.query(`set search_path = fake, pg_catalog, public`)
+    assert.equal(await other.value('show work_mem'), '8MB')
+    assert.equal(await other.value('select count(*) from calls'), '0')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('prepared statements of SQL, of the protocol, and the unnamed one', async () => {
     const [one, other] = await two('statements')
     await one.client.query(`prepare x as select 'one'`)
@@ -174,6 +186,28 @@ describe('over naps and departures', () => {
     })
   }
 
+  test('a role that was dropped: nothing runs without it after a refused nap either', async () => {
+    const [one, other] = await two('dropped-said')
+    one.client.on('error', () => {})
+    await one.client.query('create extension citext; create table t(n citext)')
+    await one.client.query('create role gone; set role gone')
+    await other.client.query('drop role gone')
+    await nap('dropped-said').catch(() => {})
+    assert.equal((await failureOf(one.client.query('insert into t values (1)'))).code, '57P01')
+    assert.equal(await other.value('select count(*) from t'), '0')
+    await other[Symbol.asyncDispose]()
+  })
+
+  test('what came with a PREPARE is not done again after a nap', async () => {
+    const [one, other] = await two('prepared-in-a-row')
+    await one.client.query('create extension citext; create table t(n citext)')
+    await one.client.query(`insert into t values ('once'); prepare x as select 1`)
+    await nap('prepared-in-a-row').catch(() => {})
+    assert.equal(await one.value('execute x'), 1)
+    assert.equal(await other.value('select count(*) from t'), '1')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('who leaves takes its session along, and only that', async () => {
     const [one, other] = await two('leaving')
     await one.client.query(`prepare x as select 'one'; set work_mem = '9MB'; listen news`)
@@ -229,6 +263,52 @@ describe('notifications', () => {
     for (const each of [one, other]) await each[Symbol.asyncDispose]()
   })
 
+  test('however LISTEN is said, also where another one listens already', async () => {
+    const [one, other] = await two('ways')
+    const heard: string[] = []
+    one.client.on('notification', ({ channel }) => heard.push(channel))
+    const long = 'é'.repeat(40)
+    for (const [index, [channel, ways]] of [
+      ['a', [['listen a']]],
+      ['a', [['begin', 'listen A', 'commit']]],
+      ['a', [['/* app */ listen"a" -- it']]],
+      ['a', [['listen U&"\\0061"']]],
+      ['a', [['do $$ begin listen a; end $$'], [`do $$ begin execute 'listen a'; end $$`]]],
+      ['cafÉ', [['listen cafÉ']]],
+      ['é'.repeat(31), [[`listen ${long}`], [`listen "${long}"`]]],
+    ].entries() as Iterable<[number, [string, string[][]]]>) {
+      await other.client.query(`unlisten *; listen "${channel}"`)
+      for (const way of ways) {
+        for (const sql of way) await one.client.query(sql)
+        await other.client.query(`notify "${channel}", '${index}'`)
+        await one.client.query('select 1')
+        assert.deepEqual(heard.splice(0), [channel], way.join('; '))
+        await one.client.query('unlisten *')
+      }
+    }
+    for (const sql of ['begin; listen a', 'rollback', `select '; listen a;'`]) {
+      await one.client.query(sql)
+    }
+    await other.client.query(`listen a; notify a`)
+    await one.client.query('select 1')
+    assert.deepEqual(heard, [])
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('a prepared LISTEN; and what one discards others hear at once again', async () => {
+    const [one, other] = await two('prepared-listen')
+    const heard: string[] = []
+    other.client.on('notification', ({ payload }) => heard.push(payload ?? ''))
+    await one.client.query('listen a')
+    await other.client.query({ name: 'l', text: 'listen a' })
+    const both = [one.client.query('discard all'), one.client.query(`notify a, 'x'`)]
+    await Promise.all(both)
+    await one.client.query(`notify a, 'y'`)
+    await other.client.query('select 1')
+    assert.deepEqual(heard, ['x', 'y'])
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('one stops listening, the other goes on', async () => {
     const [one, other] = await two('unlisten')
     await one.client.query('listen a')
@@ -245,9 +325,12 @@ describe('notifications', () => {
   })
 })
 
+const TEMPORARY_FUNCTION = `create function pg_temp.mine() returns int language sql as 'select 1'`
+
 describe('what cannot be put aside keeps the backend', () => {
   for (const [what, take, give] of [
     ['a temporary table', 'create temporary table mine (n int)', 'drop table mine'],
+    ['a temporary function', TEMPORARY_FUNCTION, 'drop function pg_temp.mine'],
     ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
     ['a cursor WITH HOLD', 'begin; declare c cursor with hold for select 1; commit', 'close c'],
   ] as const) {
