@@ -46,6 +46,12 @@ import { findRandomState, seedStatement } from './random-state.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
+import {
+  findSessionAnchors,
+  probeParse,
+  probeQuestions,
+  probeStatements,
+} from './session-anchors.ts'
 import { readTar } from './tar.ts'
 import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
@@ -219,7 +225,7 @@ const WARMING: readonly string[] = [
 
 type Images = Pick<
   EngineAssets,
-  'template' | 'base' | 'idle' | 'preMain' | 'tableLength' | 'randomStateAt'
+  'template' | 'base' | 'idle' | 'preMain' | 'tableLength' | 'randomStateAt' | 'sessionAnchors'
 >
 
 async function buildImages(
@@ -249,6 +255,7 @@ async function buildImages(
   const started = Template.fromFiles(first.files)
   first.run(seedStatement)
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
+  const sessionAnchors = probeSession(first)
 
   const { instance, files, run, preMain, tableLength } = await start(started)
   for (const statement of WARMING) run(statement)
@@ -276,7 +283,26 @@ async function buildImages(
     },
     tableLength,
     randomStateAt,
+    sessionAnchors,
   }
+}
+
+function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchors'] {
+  for (const statement of probeStatements) run(statement)
+  const ids = {
+    schema: idIn(run(probeQuestions.schema)),
+    toastSchema: idIn(run(probeQuestions.toastSchema)),
+    sequence: idIn(run(probeQuestions.sequence)),
+  }
+  send(probeParse)
+  return findSessionAnchors(instance.module.HEAPU8, ids, instance.heapStart)
+}
+
+/** The one value of an answer, which stands before CommandComplete. */
+function idIn(answer: string): number {
+  const id = Number(/(\d+)C\0/.exec(answer)?.[1])
+  assert(id > 0, 'a question for an id is answered')
+  return id
 }
 
 interface Run {
@@ -284,7 +310,9 @@ interface Run {
   readonly files: TenantFiles
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
-  readonly run: (statement: string) => void
+  /** Runs a statement; its answer as text. */
+  readonly run: (statement: string) => string
+  readonly send: (messages: Uint8Array) => void
 }
 
 /** Starts Postgres in a new instance, whose memory before that is kept. */
@@ -299,7 +327,7 @@ function startRun(instance: Instance, files: TenantFiles): Run {
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
   instance.files.switchTo(files)
   startPostgres(instance, START_PARAMETERS)
-  const run = (statement: string): void => {
+  const run = (statement: string): string => {
     const text = utf8(statement)
     const message = new Uint8Array(text.length + 6)
     message[0] = 0x51
@@ -307,8 +335,10 @@ function startRun(instance: Instance, files: TenantFiles): Run {
     message.set(text, 5)
     const answer = fromUtf8(driver.run(message).slice())
     assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)
+    return answer
   }
-  return { instance, files, preMain, tableLength, run }
+  const send = (messages: Uint8Array): void => void driver.run(messages)
+  return { instance, files, preMain, tableLength, run, send }
 }
 
 /** One memory against another, both as images. */

@@ -88,6 +88,9 @@ export interface EmscriptenModule {
   _PostgresMainLongJmp(): void
   _PostgresSendReadyForQueryIfNecessary(): void
   _IsTransactionBlock(): number
+  _GetConfigOption(nameAt: number, missingOk: number, restrictPrivileged: number): number
+  _GetSessionUserId(): number
+  _GetUserId(): number
   _pq_buffer_remaining_data(): number
   _pgl_pq_flush(): void
   _pgl_set_rw_cbs(read: number, write: number): void

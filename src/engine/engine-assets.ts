@@ -18,6 +18,7 @@ import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import type { LibraryExports } from './instance.ts'
 import type { BaseImage } from './base-memory.ts'
 import type { PackedDelta } from './memory-delta.ts'
+import type { SessionAnchors } from './session-memory.ts'
 import type { RunState } from './slot-image.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
@@ -63,6 +64,8 @@ export interface EngineAssets {
   readonly tableLength: number
   /** Where the state of SQL's `random()` lies. */
   readonly randomStateAt: number
+  /** Where what belongs to a session lies. */
+  readonly sessionAnchors: SessionAnchors
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
 }
@@ -87,6 +90,7 @@ interface Header {
   readonly preMain: { stackPointer: number; endBytes: number }
   readonly tableLength: number
   readonly randomStateAt: number
+  readonly sessionAnchors: SessionAnchors
 }
 
 /** A file whose header has been read. */
@@ -150,6 +154,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
       preMain: { stackPointer: preMain.stackPointer, endBytes: preMain.delta.endBytes },
       tableLength: assets.tableLength,
       randomStateAt: assets.randomStateAt,
+      sessionAnchors: assets.sessionAnchors,
     }),
   )
   const start = new Uint8Array(padded(PREFIX_BYTES + header.length))
@@ -217,6 +222,7 @@ function assemble(file: AssetFile): EngineAssets {
     preMain: { stackPointer, delta: { bytes: section('preMain'), endBytes } },
     tableLength: header.tableLength,
     randomStateAt: header.randomStateAt,
+    sessionAnchors: header.sessionAnchors,
     overlay: parsePack(section('overlay')),
     libraryExports: header.libraryExports,
   }

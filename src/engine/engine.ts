@@ -8,6 +8,7 @@
  */
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
 
 /** Transaction status of the backend, as ReadyForQuery reports it. */
@@ -48,10 +49,13 @@ export interface Slot {
    * too (`wal-tail.ts`), but nothing has been committed: the caller must commit them before the
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
+   * @param client by which number a watcher knows for whom this is; default 0: nobody's
    */
-  run(messages: Uint8Array): Uint8Array
+  run(messages: Uint8Array, client?: number): Uint8Array
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
+  /** What the backend's clients have set up, so that several can have it by turns. */
+  readonly session: BackendSession
   /**
    * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
    * ALTER SYSTEM, whose settings count from the next start.

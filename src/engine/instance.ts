@@ -19,7 +19,7 @@ import type {
 } from './emscripten.ts'
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
-import type { InterruptFlags } from './interrupts.ts'
+import type { CancelFlags } from './interrupts.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
@@ -93,7 +93,7 @@ export class Instance {
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
-  #flags: InterruptFlags | undefined
+  #flags: CancelFlags | undefined
   /** Side modules that may be loaded, by path. */
   readonly #libraries = new Set<string>()
   #lastWords: string | undefined
@@ -138,11 +138,16 @@ export class Instance {
     return new DataView(heap.buffer).getUint32(pointer, true)
   }
 
+  /** End of the static variables in bytes. */
+  get heapStart(): number {
+    return this.addressOf('__heap_base')
+  }
+
   get tableLength(): number {
     return (this.#exports['__indirect_function_table'] as WebAssembly.Table).length
   }
 
-  get interruptFlags(): InterruptFlags {
+  get cancelFlags(): CancelFlags {
     if (this.#flags) return this.#flags
     this.#flags = {
       memory: this.memory,

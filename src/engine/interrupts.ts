@@ -8,19 +8,33 @@
  */
 
 /** Where the flags of one slot live. Can be posted to another thread if the memory is shared. */
-export interface InterruptFlags {
+export interface CancelFlags {
   readonly memory: WebAssembly.Memory
   readonly interruptPendingAt: number
   readonly queryCancelPendingAt: number
+}
+
+/** The same, and what tells that it is time to raise them. */
+export interface InterruptFlags extends CancelFlags {
+  /** All of Postgres's timeouts; see `timeout-memory.ts`. */
+  readonly timeoutTableAt: number
 }
 
 /**
  * Asks the backend to cancel what it runs; a backend that runs nothing ignores it at its next
  * query.
  */
-export function requestCancel(flags: InterruptFlags): void {
+export function requestCancel(flags: CancelFlags): void {
   const words = new Int32Array(flags.memory.buffer)
   // The cause first, then the flag that makes Postgres look for causes.
   Atomics.store(words, flags.queryCancelPendingAt >> 2, 1)
   Atomics.store(words, flags.interruptPendingAt >> 2, 1)
+}
+
+/**
+ * Takes back what {@link requestCancel} asked for, if nobody has taken note of it. Postgres will
+ * look for a cause and find none.
+ */
+export function withdrawCancel(flags: CancelFlags): void {
+  Atomics.store(new Int32Array(flags.memory.buffer), flags.queryCancelPendingAt >> 2, 0)
 }

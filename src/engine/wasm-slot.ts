@@ -25,6 +25,8 @@ import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
+import { SessionMemory } from './session-memory.ts'
+import { nameSessionUser } from './session-user.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 
@@ -67,6 +69,7 @@ export class WasmSlot implements Slot {
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
+  readonly session: SessionMemory
   #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
@@ -75,12 +78,14 @@ export class WasmSlot implements Slot {
     this.#options = options
     this.#instance = instance
     this.#delta = options.delta
-    this.interruptFlags = instance.interruptFlags
+    const { timeoutTable: timeoutTableAt } = options.assets.sessionAnchors
+    this.interruptFlags = { ...instance.cancelFlags, timeoutTableAt }
     this.#driver = new Driver({
       module: instance.module,
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
     })
+    this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
     this.#walTail = new WalTail(instance)
     this.#tableLength = instance.tableLength
     this.#empty()
@@ -312,6 +317,7 @@ export function startPostgres(instance: Instance, parameters: readonly string[])
   } catch (error) {
     throw isExitStatus(error) ? didNotStart(instance, error.status) : error
   }
+  nameSessionUser(instance)
 }
 
 /**

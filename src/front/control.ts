@@ -239,8 +239,8 @@ export interface ShardFacts {
 
 export interface Control {
   /**
-   * Runs one statement on a tenant, in a session of its own that ends with it. `signal` is looked
-   * at before the statement is handed on, and not again.
+   * Runs one statement on a tenant, in a session of its own that ends with it. When `signal` is
+   * aborted, the statement is not begun, or cancelled.
    */
   query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer>
   /** TENANT_EXISTS if it is there already. */

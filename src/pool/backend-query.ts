@@ -8,6 +8,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { eachMessage } from './message-frames.ts'
 
 /** Name of the pool's own statement and portal; nothing of it outlives one query. */
 export const OWN_NAME = '_pgnap_pool'
@@ -65,14 +66,10 @@ export function readAnswer(answer: Uint8Array): QueryAnswer {
   const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
   const rows: Row[] = []
   let refusal: string | undefined
-  for (let at = 0; at + 5 <= answer.length;) {
-    const end = at + 1 + view.getInt32(at + 1)
-    assert(end > at + 4 && end <= answer.length, 'an answer consists of whole messages')
-    const type = answer[at]
+  eachMessage(answer, (type, at, end) => {
     if (type === 0x44) rows.push(rowOf(view, answer, at + 5))
     if (type === 0x45) refusal ??= refusalOf(answer.subarray(at + 5, end))
-    at = end
-  }
+  })
   return { rows, refusal }
 }
 

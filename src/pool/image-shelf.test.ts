@@ -104,7 +104,7 @@ function napping(name: string, parts: TenantParts = {}): LiveTenant {
   if (open) tenant.open = opened
   tenant.image = {
     stamp: name,
-    sessionUsed: false,
+    sessionCount: 0,
     image: {
       memoryId: 'x' as Fingerprint,
       stackPointer: 0,

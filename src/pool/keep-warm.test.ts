@@ -285,7 +285,7 @@ test('a session of a former life is cleaned up, so such an image goes through a 
   const bench = await regular()
   const image = bench.disk.images.get('acme')
   assert.ok(image)
-  bench.disk.images.set('acme', { ...image, sessionUsed: true })
+  bench.disk.images.set('acme', { ...image, sessionCount: 1 })
   await bench.pass(HOUR_MS - 80_000)
   assert.equal(bench.phase('acme'), 'napping')
   assert.deepEqual(bench.engine.log.slice(-3), ['resume acme', 'acme: discard all', 'nap acme'])

@@ -200,15 +200,16 @@ export class KeepWarm {
   /** False: with this image the tenant is better off in a slot, which knows what to do with it. */
   #shelve(tenant: TenantName, ahead: ImageAhead): boolean {
     const { state, shelf, upkeep } = this.#options
-    const { image, stamp, sessionUsed, notes } = ahead.stored
+    const { image, stamp, sessionCount, notes } = ahead.stored
     const known: Pick<TenantEntry, 'phase' | 'clientCount'> | undefined = state.tenants.get(tenant)
     // A session of a former life has to be cleaned up; clients of a cold tenant have another one.
-    const isOwn = known?.phase === 'asleep' || (!sessionUsed && (known?.clientCount ?? 0) === 0)
+    const isOwn =
+      known?.phase === 'asleep' || (sessionCount === 0 && (known?.clientCount ?? 0) === 0)
     if (!isOwn || !shelf.exists || !this.#mayWarm(tenant)) return false
     // From here on it is in memory or nowhere: what runs on it later is not on disk.
     if (!ahead.claim()) return false
     const live = this.#live(tenant)
-    live.image = { image, stamp, sessionUsed }
+    live.image = { image, stamp, sessionCount }
     live.progress = upkeep.fromNotes(tenant, notes)
     this.#ahead.set(tenant, live.image)
     shelf.put(live, false)

@@ -4,10 +4,11 @@
  */
 import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
+import type { ClientLimits } from './client-limits.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
-import type { Session } from './session-carry.ts'
+import { TenantSessions } from './tenant-sessions.ts'
 import type { ClientEntry, TenantEntry, Tier, WakeTier } from './pool-model.ts'
 import type { OpenTenant, TenantFiles, TenantImage } from './tenant-source.ts'
 
@@ -103,6 +104,8 @@ export interface PoolClient {
 export interface PoolClientListener {
   /** The client has to go (its tenant is being deleted). The pool closes it after this call. */
   lost(error: PgnapError): void
+  /** Whole backend messages that belong to no batch: what another client has notified. */
+  messages?(bytes: Uint8Array): void
 }
 
 /** A tenant as the shell sees it: the machine's entry, and what is loaded for it. */
@@ -116,8 +119,8 @@ export interface LiveTenant {
   syncing: Promise<Uint8Array> | undefined
   /** While it naps. */
   image: TenantImage | undefined
-  /** What its clients had set up when it last left its slot without an image. */
-  session: Session | undefined
+  /** What its clients have set up in its backend. */
+  readonly sessions: TenantSessions<LiveClient>
   /** What its store held before it woke. As long as that is so, there is nothing to shut down. */
   wokenAt: TenantFiles['version']
   /** Of the last wake. */
@@ -138,7 +141,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     progress: undefined,
     syncing: undefined,
     image: undefined,
-    session: undefined,
+    sessions: new TenantSessions(),
     wokenAt: undefined,
     wakeMs: 0,
     awakeSinceMs: 0,
@@ -172,9 +175,12 @@ export class LiveClient implements PoolClient {
   readonly entry: ClientEntry
   readonly tenant: LiveTenant
   readonly listener: PoolClientListener | undefined
+  readonly number: number
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
+  /** Undefined until its session has set itself a limit. */
+  limits: ClientLimits | undefined = undefined
   closed = false
   mayGoOn = false
   /** It has run something: there may be a session that is missed. */
@@ -187,12 +193,14 @@ export class LiveClient implements PoolClient {
       readonly entry: ClientEntry
       readonly tenant: LiveTenant
       readonly listener: PoolClientListener | undefined
+      readonly number: number
     },
   ) {
     this.#host = host
     this.entry = parts.entry
     this.tenant = parts.tenant
     this.listener = parts.listener
+    this.number = parts.number
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {

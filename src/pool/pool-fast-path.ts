@@ -21,9 +21,14 @@ export function acquire(pool: Circumstances, client: ClientEntry): boolean {
   if (tenant.holder !== undefined || tenant.waiting.size > 0) return false
   if (client.phase !== 'idle' || pool.drainDeadlineMs !== undefined) return false
   tenant.holder = client
-  tenant.sessionUsed = tenant.served = true
+  tenant.sessionUsed = tenant.served = client.used = true
   client.phase = 'running'
   return true
+}
+
+/** Whether a batch leaves the backend to whoever comes next. */
+export function isFree({ complete, status, pinned }: BatchResult): boolean {
+  return complete && status === 'idle' && !pinned
 }
 
 /** Ends a batch if nobody else is concerned by its end. False: send `batchFinished`. */
@@ -39,7 +44,7 @@ export function release(
   if (pool.drainDeadlineMs !== undefined) return false
   const spentMs = tenant.turnSpentMs + result.threadMs
   if (spentMs >= pool.turns.turnMs) return false
-  const free = result.complete && result.status === 'idle'
+  const free = isFree(result)
   if (free && tenant.waiting.size > 0) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false

@@ -58,6 +58,8 @@ export class ClientEntry {
   waitSinceMs = 0
   /** It went away while its batch was running: clean up when that batch has ended. */
   leaving = false
+  /** It has had the backend: there may be a session to forget when it leaves. */
+  used = false
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -89,7 +91,7 @@ export class TenantEntry {
   sessionUsed = false
   /** A client left with a transaction open, and the backend has not rolled it back yet. */
   abortDue = false
-  /** The last client left, and the backend has not forgotten its session yet. */
+  /** A client left, and the backend has not forgotten its session yet. */
   discardDue = false
   /** Thread time used in this turn, and whether that was all it may have; see `thread-turns.ts`. */
   turnSpentMs = 0
@@ -123,8 +125,15 @@ export type PoolEvent =
   | { readonly type: 'clientArrived'; readonly client: ClientEntry }
   | { readonly type: 'batchRequested'; readonly client: ClientEntry }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
-  | { readonly type: 'waitCanceled'; readonly client: ClientEntry }
+  | {
+      readonly type: 'waitCanceled'
+      readonly client: ClientEntry
+      /** Default: `QUERY_CANCELED`. */
+      readonly code?: Rejection
+    }
   | { readonly type: 'clientLeft'; readonly client: ClientEntry }
+  /** It is not alone any more, and its session cannot be put aside; see `BatchResult.pinned`. */
+  | { readonly type: 'clientPinned'; readonly client: ClientEntry }
   | { readonly type: 'cleanedUp'; readonly tenant: TenantEntry }
   | { readonly type: 'maintained'; readonly tenant: TenantEntry; readonly more: boolean }
   | { readonly type: 'bootFinished'; readonly tenant: TenantEntry }
@@ -182,6 +191,11 @@ export interface BatchResult {
   readonly wrote: boolean
   /** Upkeep is needed before the next client, see `maintenanceUrgent`. */
   readonly urgent: boolean
+  /**
+   * The session has what cannot be put aside, and other clients would be given the backend: it
+   * stays with its client as in a transaction.
+   */
+  readonly pinned: boolean
   /** How long it held the thread, its commit included. */
   readonly threadMs: number
 }
@@ -192,6 +206,7 @@ export const NOTHING_RAN: BatchResult = {
   complete: true,
   wrote: false,
   urgent: false,
+  pinned: false,
   threadMs: 0,
 }
 
@@ -219,7 +234,7 @@ export type PoolEffect =
       readonly tenant: TenantEntry
       /** End whatever transaction or pipeline is open. */
       readonly abort: boolean
-      /** Nobody is left: forget settings, prepared statements, temporary tables. */
+      /** Somebody has left: forget settings, prepared statements, temporary tables. */
       readonly discardAll: boolean
     }
   | { readonly type: 'maintain'; readonly tenant: TenantEntry }
@@ -234,7 +249,13 @@ export type PoolEffect =
 /** The errors with which the pool turns a request away. */
 export type Rejection = Extract<
   ErrorCode,
-  'QUEUE_FULL' | 'QUERY_WAIT_TIMEOUT' | 'QUERY_CANCELED' | 'SLOT_LOST' | 'SHUTTING_DOWN'
+  | 'QUEUE_FULL'
+  | 'QUERY_WAIT_TIMEOUT'
+  | 'QUERY_CANCELED'
+  | 'LOCK_TIMEOUT'
+  | 'STATEMENT_TIMEOUT'
+  | 'SLOT_LOST'
+  | 'SHUTTING_DOWN'
 >
 
 /** The numbers that govern one shard's pool; defaults are in `LIMITS`. */

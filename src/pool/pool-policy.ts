@@ -37,6 +37,25 @@ function isThinking(holder: TenantEntry['holder']): boolean {
   return holder instanceof ClientEntry && holder.phase === 'holding'
 }
 
+/** Clients in the middle of something that say nothing. */
+export function thinkingHolders({ slots }: PoolView): ClientEntry[] {
+  const holders = Array.from(slots, ({ tenant }) => tenant?.holder)
+  return holders.filter((holder) => holder instanceof ClientEntry).filter(isThinking)
+}
+
+/** What a tenant in a slot has rested long enough for. */
+export function dueAtRest(
+  { limits }: PoolView,
+  tenant: TenantEntry,
+  nowMs: number,
+): 'upkeep' | 'nap' | undefined {
+  if (!canLeave(tenant)) return undefined
+  const restMs = nowMs - tenant.lastUsedMs
+  const upkeepDue = tenant.maintenanceDue && isIdle(tenant)
+  if (upkeepDue && restMs >= limits.maintenanceIdleMs) return 'upkeep'
+  return restMs >= limits.napAfterMs && nowMs >= tenant.pinnedUntilMs ? 'nap' : undefined
+}
+
 /** Whoever has a transaction open in a tenant that is not awake wants to go on with it. */
 export function holderWaits({ holder, waiting }: TenantEntry): boolean {
   return holder instanceof ClientEntry && waiting.has(holder)

@@ -10,6 +10,7 @@ import type { TenantPhase } from './pool-model.ts'
 export type TenantEventType =
   | 'batchRequested'
   | 'clientLeft'
+  | 'clientPinned'
   | 'bootFinished'
   | 'bootFailed'
   | 'evicted'
@@ -22,13 +23,15 @@ export type TenantEventType =
 
 /**
  * What the machine does with an event. `waitForSlot`: join the tenant's queue, and the tenant the
- * shard's. `settle`: clean up after the last client. `never`: the shell has broken its contract.
+ * shard's. `settle`: clean up after a client. `hold`: it keeps the backend as in a transaction.
+ * `never`: the shell has broken its contract.
  */
 export type Reaction =
   | 'waitForSlot'
   | 'wait'
   | 'serve'
   | 'settle'
+  | 'hold'
   | 'rest'
   | 'stay'
   | 'wake'
@@ -45,6 +48,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     cold: {
       batchRequested: 'waitForSlot',
       clientLeft: 'rest',
+      clientPinned: 'ignore',
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
@@ -58,6 +62,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     waking: {
       batchRequested: 'wait',
       clientLeft: 'ignore',
+      clientPinned: 'hold',
       bootFinished: 'wake',
       bootFailed: 'fail',
       evicted: 'never',
@@ -71,6 +76,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     awake: {
       batchRequested: 'serve',
       clientLeft: 'settle',
+      clientPinned: 'hold',
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
@@ -84,6 +90,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     draining: {
       batchRequested: 'wait',
       clientLeft: 'ignore',
+      clientPinned: 'ignore',
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'rest',
@@ -97,6 +104,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     napping: {
       batchRequested: 'waitForSlot',
       clientLeft: 'rest',
+      clientPinned: 'hold',
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',
@@ -110,6 +118,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
     asleep: {
       batchRequested: 'waitForSlot',
       clientLeft: 'rest',
+      clientPinned: 'ignore',
       bootFinished: 'never',
       bootFailed: 'never',
       evicted: 'never',

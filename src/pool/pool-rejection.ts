@@ -3,7 +3,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
-import type { PoolEffect, PoolLimits } from './pool-model.ts'
+import { ClientEntry, type PoolEffect, type PoolLimits } from './pool-model.ts'
 
 /** What a client is told when its batch is turned away. */
 export function rejectionError(
@@ -17,12 +17,19 @@ export function rejectionError(
         hint: 'keep transactions short, connect with fewer clients, or raise --slots',
       })
     case 'QUERY_WAIT_TIMEOUT':
-      return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
-        detail: `waited ${limits.queryWaitMs} ms for a backend or a slot that stayed in use`,
-        hint: 'keep transactions short, or raise --query-wait-timeout or --slots',
-      })
+      return waitedTooLong(effect.client, limits)
     case 'QUERY_CANCELED':
       return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
+    case 'LOCK_TIMEOUT':
+      return new PgnapError('LOCK_TIMEOUT', 'canceling statement due to lock timeout', {
+        detail: 'another client keeps the backend of this database',
+        hint: 'let that client end what keeps the database, or raise lock_timeout',
+      })
+    case 'STATEMENT_TIMEOUT':
+      return new PgnapError('STATEMENT_TIMEOUT', 'canceling statement due to statement timeout', {
+        detail: 'it waited for its turn and had not begun',
+        hint: 'keep transactions short, or raise statement_timeout',
+      })
     case 'SHUTTING_DOWN':
       return shuttingDown()
     case 'SLOT_LOST':
@@ -30,6 +37,25 @@ export function rejectionError(
     default:
       return unreachable(effect.code)
   }
+}
+
+/** Who can be named is named: a neighbour in one's own house can be asked to hurry. */
+function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
+  const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
+  const [why, hint] = isHeld
+    ? [
+        'for another client of this database, which keeps it: by an open transaction, a temporary' +
+          ' table, a session’s advisory lock, or a cursor WITH HOLD',
+        'let that client end what keeps the database, or raise --query-wait-timeout',
+      ]
+    : [
+        'for a backend or a slot that stayed in use',
+        'keep transactions short, or raise --query-wait-timeout or --slots',
+      ]
+  return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
+    detail: `waited ${queryWaitMs} ms ${why}`,
+    hint,
+  })
 }
 
 /** What a newcomer is told while the pool drains. */
@@ -58,6 +84,22 @@ export function batchFailure(error: unknown): PgnapError {
 /** What a batch is told whose client left while it waited. */
 export function clientGone(): PgnapError {
   return new PgnapError('QUERY_CANCELED', 'the client has gone')
+}
+
+/** A client's settings or role are not possible any more: it may not go on without them. */
+export function sessionRefused(refusal: string): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection could not be restored', {
+    detail: `setting it up again said: ${refusal}`,
+    hint: 'connect again; perhaps its role was dropped',
+  })
+}
+
+/** The backend in which a client had a session has ended, by no fault of its own. */
+export function sessionEnded(): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection has ended', {
+    detail: 'the database process, which all connections to this database share, has ended',
+    hint: 'connect again: what was acknowledged is safe',
+  })
 }
 
 /** A client's settings, statements or transaction went with an image that could not be kept. */

@@ -49,6 +49,7 @@ import type {
 import { ClientEntry, isResting, isTenantMove, TenantEntry } from './pool-model.ts'
 import {
   canLeave,
+  dueAtRest,
   first,
   holderWaits,
   isIdle,
@@ -58,9 +59,10 @@ import {
   pickVictim,
   slotsExpected,
   somebodyRests,
+  thinkingHolders,
   wantsSpare,
 } from './pool-policy.ts'
-import { acquire } from './pool-fast-path.ts'
+import { acquire, isFree } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
 import { SlotSupply } from './slot-supply.ts'
@@ -121,10 +123,12 @@ export class PoolState {
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'waitCanceled':
-        if (event.client.phase === 'waiting') this.#reject(event.client, 'QUERY_CANCELED')
-        return
+        if (event.client.phase !== 'waiting') return
+        return this.#reject(event.client, event.code ?? 'QUERY_CANCELED')
       case 'clientLeft':
         return this.#leave(event.client, nowMs)
+      case 'clientPinned':
+        return this.#pin(event.client)
       case 'cleanedUp':
         assert(event.tenant.holder === 'cleaning', 'only a clean-up ends as one')
         return this.#free(event.tenant, nowMs)
@@ -178,7 +182,7 @@ export class PoolState {
     this.turns.charge(tenant, result.threadMs, nowMs)
     if (result.wrote) tenant.maintenanceDue = true
     if (result.urgent) tenant.maintenanceUrgent = true
-    const free = result.complete && result.status === 'idle'
+    const free = isFree(result)
     client.phase = free ? 'idle' : 'holding'
     if (free) tenant.holder = undefined
     if (client.leaving) this.#leave(client, nowMs)
@@ -188,10 +192,7 @@ export class PoolState {
   #leave(client: ClientEntry, nowMs: number): void {
     const tenant = client.tenant
     if (client.phase === 'gone') return
-    if (client.phase === 'running') {
-      client.leaving = true
-      return
-    }
+    if (client.phase === 'running') return void (client.leaving = true)
     if (client.phase === 'waiting') this.#waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
@@ -203,7 +204,7 @@ export class PoolState {
       tenant.abortDue = true
       tenant.holder = undefined
     }
-    if (tenant.clientCount === 0 && tenant.sessionUsed) tenant.discardDue = true
+    if (client.used || (tenant.clientCount === 0 && tenant.sessionUsed)) tenant.discardDue = true
     if (reaction === 'settle' && tenant.holder === undefined) {
       this.#free(tenant, nowMs)
     } else if (reaction === 'rest') {
@@ -211,6 +212,17 @@ export class PoolState {
       this.#dropIfUseless(tenant)
       this.#forgetIfEmpty(tenant)
     }
+  }
+
+  /** Others have to wait for it, as for the end of a transaction. */
+  #pin(client: ClientEntry): void {
+    const { tenant } = client
+    const { clientPinned: reaction } = REACTIONS[tenant.phase]
+    const waits = client.phase === 'waiting'
+    if (reaction === 'ignore' || tenant.holder || !(waits || client.phase === 'idle')) return
+    if (!waits) client.phase = 'holding'
+    tenant.holder = client
+    this.#waiting.review(tenant)
   }
 
   #reject(client: ClientEntry, code: Rejection, cause?: unknown): void {
@@ -241,7 +253,7 @@ export class PoolState {
     const tenant = client.tenant
     this.#waiting.remove(client)
     tenant.holder = client
-    tenant.sessionUsed = tenant.served = true
+    tenant.sessionUsed = tenant.served = client.used = true
     client.phase = 'running'
     this.#effects.push({ type: 'grant', client })
   }
@@ -257,7 +269,7 @@ export class PoolState {
   #cleanUp(tenant: TenantEntry, abort: boolean): void {
     tenant.holder = 'cleaning'
     const discardAll = tenant.clientCount === 0 || tenant.discardDue
-    if (discardAll) tenant.sessionUsed = false
+    if (tenant.clientCount === 0) tenant.sessionUsed = false
     tenant.abortDue = tenant.discardDue = false
     this.#effects.push({ type: 'cleanUp', tenant, abort, discardAll })
   }
@@ -443,15 +455,17 @@ export class PoolState {
       this.#reject(oldest, 'QUERY_WAIT_TIMEOUT')
     }
     for (const { tenant } of this.slots) {
-      if (!tenant || !canLeave(tenant)) continue
-      const restMs = nowMs - tenant.lastUsedMs
-      const due = tenant.maintenanceDue && isIdle(tenant)
-      if (due && restMs >= this.limits.maintenanceIdleMs) this.#maintain(tenant)
-      else if (restMs >= this.limits.napAfterMs && nowMs >= tenant.pinnedUntilMs) {
-        this.#evict(tenant, 'idle', nowMs)
-      }
+      if (!tenant) continue
+      const due = dueAtRest(this, tenant, nowMs)
+      if (due === 'upkeep') this.#maintain(tenant)
+      if (due === 'nap') this.#evict(tenant, 'idle', nowMs)
     }
-    if (this.drainDeadlineMs !== undefined && nowMs >= this.drainDeadlineMs) this.#abortHolders()
+    // Whose transactions have had their time learn it from their next request.
+    if (this.drainDeadlineMs === undefined || nowMs < this.drainDeadlineMs) return
+    for (const holder of thinkingHolders(this)) {
+      holder.phase = 'lost'
+      this.#cleanUp(holder.tenant, true)
+    }
   }
 
   #armTimer(nowMs: number): void {
@@ -470,16 +484,6 @@ export class PoolState {
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
       if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain', nowMs)
-    }
-  }
-
-  /** Their transactions have had their time. The clients learn it from their next request. */
-  #abortHolders(): void {
-    for (const { tenant } of this.slots) {
-      const holder = tenant?.holder
-      if (!tenant || !(holder instanceof ClientEntry) || holder.phase !== 'holding') continue
-      holder.phase = 'lost'
-      this.#cleanUp(tenant, true)
     }
   }
 

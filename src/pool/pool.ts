@@ -18,7 +18,10 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
+import { ClientLimits } from './client-limits.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
@@ -26,11 +29,11 @@ import { LiveTenants } from './live-tenants.ts'
 import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
 import { PendingBatches } from './pending-batches.ts'
-import { acquire, release } from './pool-fast-path.ts'
+import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { clientGone, rejectionError, shuttingDown } from './pool-rejection.ts'
+import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
@@ -40,6 +43,10 @@ import { SlotWork } from './slot-work.ts'
 import { SyncDesk } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
+
+type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
+
+const NO_ANSWER = new Uint8Array(0)
 
 /**
  * One shard's pool.
@@ -63,7 +70,7 @@ export class Pool implements ClientHost {
   readonly #pending = new PendingBatches()
   readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
-  readonly #result: { -readonly [Key in keyof BatchResult]: BatchResult[Key] } = { ...NOTHING_RAN }
+  readonly #result: Ended = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
   readonly #drained = Promise.withResolvers<void>()
   #clientCount = 0
@@ -106,16 +113,18 @@ export class Pool implements ClientHost {
 
   /**
    * One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch.
+   * @param number by which others may ask for its batches to be cancelled; default: they cannot
    * @throws PgnapError SHUTTING_DOWN
    */
-  connect(tenant: TenantName, listener?: PoolClientListener): PoolClient {
+  connect(tenant: TenantName, listener?: PoolClientListener, number = 0): PoolClient {
     if (this.#state.drainDeadlineMs !== undefined) throw shuttingDown()
     this.#clientCount++
     const live = this.#live(tenant)
     const entry = new ClientEntry(live.entry)
-    const client = new LiveClient(this, { entry, tenant: live, listener })
+    const client = new LiveClient(this, { entry, tenant: live, listener, number })
     live.clients.add(client)
     this.#event({ type: 'clientArrived', client: entry })
+    this.#work.pin(live)
     return client
   }
 
@@ -224,7 +233,9 @@ export class Pool implements ClientHost {
     if (client.closed) return
     client.closed = true
     this.#clientCount--
+    client.limits?.works()
     client.tenant.clients.delete(client)
+    client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
     pending?.reject(clientGone())
@@ -242,28 +253,34 @@ export class Pool implements ClientHost {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
     client.used = true
+    client.limits?.works()
+    const { channels } = tenant.sessions
     const result = this.#result
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
     let ranMs: number
     let endMs: number
     let committed: boolean | Promise<void>
+    let refusal: string | undefined
     try {
-      answer = slot.run(messages)
+      refusal = tenant.sessions.enter(client, slot)
+      answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
+      if (result.wrote) tenant.sessions.wrote()
+      this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
+      result.complete = complete
+      if (typeof committed !== 'object') answer = this.#review(client, result, answer)
     } catch (error) {
-      client.transactionStatus = 'idle'
-      client.mayGoOn = false
-      throw this.#work.lose(tenant, error)
+      throw this.#lose(client, error)
     }
+    if (refusal !== undefined) throw this.#turnAway(client, refusal)
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.complete = complete
     result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (typeof committed === 'object') {
@@ -272,6 +289,7 @@ export class Pool implements ClientHost {
       return tenant.syncing
     }
     if (committed) this.#counters.countCommit(client, endMs - ranMs)
+    channels.deliver(notify)
     client.transactionStatus = result.status
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
@@ -282,10 +300,54 @@ export class Pool implements ClientHost {
     return copy
   }
 
+  /** Whether others may have the backend now. If that has to be asked, the answer is copied. */
+  #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
+    const { clients, sessions, slot } = client.tenant
+    result.pinned = false
+    if (!slot || clients.size < 2 || !isFree(result)) return answer
+    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
+    result.pinned = sessions.pinned(slot) === client
+    return kept
+  }
+
+  /** Limits that the session has set itself, for as long as its client is thinking. */
+  #noteLimits(
+    client: LiveClient,
+    { session: { timeouts } }: Slot,
+    { status, startMs }: { readonly status: TransactionStatus; readonly startMs: number },
+  ): void {
+    if (!client.limits && timeouts === NO_TIMEOUTS) return
+    client.limits ??= new ClientLimits({
+      clock: this.#clock,
+      dismiss: (error) => client.dismiss(error),
+      giveUp: (code) => {
+        const waitsForLock = client.tenant.entry.holder instanceof ClientEntry
+        if (code === 'LOCK_TIMEOUT' && !waitsForLock) return
+        this.#event({ type: 'waitCanceled', client: client.entry, code })
+      },
+    })
+    client.limits.rests(timeouts, status, startMs)
+  }
+
+  #lose(client: LiveClient, error: unknown): PgnapError {
+    client.transactionStatus = 'idle'
+    client.mayGoOn = false
+    return this.#work.lose(client.tenant, error)
+  }
+
+  /** Its session could not be brought back: it must connect again, and nothing has run. */
+  #turnAway(client: LiveClient, refusal: string): PgnapError {
+    const error = sessionRefused(refusal)
+    this.#event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
+    queueMicrotask(() => client.dismiss(error))
+    return error
+  }
+
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
+    client.limits?.waits()
     this.#event({ type: 'batchRequested', client: client.entry })
     return answer
   }
@@ -293,27 +355,28 @@ export class Pool implements ClientHost {
   /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
   async #answerSynced(
     client: LiveClient,
-    { answer, result, ranMs }: { answer: Uint8Array; result: BatchResult; ranMs: number },
+    { answer, result, ranMs }: { answer: Uint8Array; result: Ended; ranMs: number },
     synced: Promise<void>,
   ): Promise<Uint8Array> {
     const { tenant, entry } = client
+    let told: Uint8Array
     try {
       await synced
+      told = this.#review(client, result, answer)
     } catch (error) {
-      client.transactionStatus = 'idle'
-      client.mayGoOn = false
-      throw this.#work.lose(tenant, error)
+      throw this.#lose(client, error)
     } finally {
       tenant.syncing = undefined
     }
     const nowMs = this.#clock.monotonicMs()
     this.#counters.countCommit(client, nowMs - ranMs)
+    tenant.sessions.channels.deliver(notify)
     client.transactionStatus = result.status
     if (!release(this.#state, entry, result, nowMs)) {
       this.#event({ type: 'batchFinished', client: entry, result })
     }
     if (client.closed) throw clientGone()
-    return answer
+    return told
   }
 
   #grant(entry: ClientEntry): void {
@@ -395,4 +458,8 @@ export class Pool implements ClientHost {
   #live(name: TenantName): LiveTenant {
     return this.#tenants.of(this.#state.tenant(name))
   }
+}
+
+function notify(client: LiveClient, notification: Uint8Array): void {
+  client.listener?.messages?.(notification)
 }

@@ -14,7 +14,7 @@ import type { KeepWarm } from './keep-warm.ts'
 import { dismissUsers } from './pool-client.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
-import { batchFailure } from './pool-rejection.ts'
+import { batchFailure, sessionEnded } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
@@ -64,7 +64,23 @@ export class SlotWork {
     if (from !== 'cold' && (tenant.wokenFrom === 'cold' || tenant.wokenFrom === 'new')) {
       this.#sessionsLost(tenant)
     }
-    event({ type: 'bootFinished', tenant: tenant.entry })
+    this.pin(tenant)
+    if (tenant.slot) event({ type: 'bootFinished', tenant: tenant.entry })
+  }
+
+  /** A client that was alone is not any more: what cannot be put aside keeps it the backend. */
+  pin(tenant: LiveTenant): void {
+    const { slot, sessions, clients, entry } = tenant
+    if (!slot || clients.size < 2 || entry.holder) return
+    let owner: unknown
+    try {
+      owner = sessions.pinned(slot)
+    } catch (error) {
+      return void this.lose(tenant, error)
+    }
+    for (const client of clients) {
+      if (client === owner) this.#options.event({ type: 'clientPinned', client: client.entry })
+    }
   }
 
   /** If it was only the store that could not be opened, an image is as good as before. */
@@ -169,7 +185,13 @@ export class SlotWork {
     const slot = tenant.entry.slot
     assert(slot, 'only a tenant in a slot can lose it')
     if (tenant.progress) upkeep.lose(tenant.progress)
+    const { holder } = tenant.entry
+    const told = [...tenant.clients].find((client) => client.entry === holder)
+    const others = tenant.sessions.lose(told)
     this.#unload(tenant)
+    queueMicrotask(() => {
+      for (const client of others) client.dismiss(sessionEnded())
+    })
     onLost(slot, failure)
     return failure
   }
@@ -180,6 +202,7 @@ export class SlotWork {
     tenant.slot = undefined
     tenant.open = undefined
     tenant.progress = undefined
+    tenant.sessions.clear()
     open?.close()
   }
 }

@@ -13,12 +13,11 @@ import type { TenantName } from '../base/ids.ts'
 import type { Log } from '../base/log.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ABORT, DISCARD_ALL } from './backend-query.ts'
+import { ABORT } from './backend-query.ts'
 import { commitIfDue, takeOut } from './commit-rule.ts'
 import type { ImageShelf } from './image-shelf.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, RestingPhase, WakeTier } from './pool-model.ts'
-import { captureSession, restoreSession } from './session-carry.ts'
 import type { OpenTenant, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
@@ -86,19 +85,17 @@ export class TenantMover {
     if (canNap && !wantsRoom) return nap()
     // Only an image carries a transaction, and nobody waits yet who would be worth a shutdown.
     if (tenant.entry.holder || reason === 'ahead') return 'stays'
-    const session = hasSession ? captureSession(slot) : undefined
-    if (session !== undefined && session.pinnedBy.length > 0) return canNap ? nap() : 'stays'
-    tenant.session = session
+    if (hasSession && !tenant.sessions.carry(slot)) return canNap ? nap() : 'stays'
     this.#options.upkeep.leave(progress, { slot, open, hurried: reason === 'pressure' })
     takeOut(slot, open.files, tenant.wokenAt)
     return 'cold'
   }
 
   /** Ends what a departed client has left open. Throws as {@link leave}. */
-  cleanUp({ slot, open }: LiveTenant, { abort, discardAll }: CleanUp): void {
+  cleanUp({ slot, open, sessions }: LiveTenant, { abort, discardAll }: CleanUp): void {
     assert(slot && open, 'only a loaded tenant needs cleaning')
     if (abort) slot.run(ABORT)
-    if (discardAll) slot.run(DISCARD_ALL)
+    if (discardAll) sessions.discard(slot)
     assert(slot.transactionStatus === 'idle', 'nothing is open after a clean-up')
     commitIfDue(open.files, 'idle')
   }
@@ -123,20 +120,23 @@ export class TenantMover {
       return 'napping'
     }
     if (progress) upkeep.lose(progress)
-    if (onDisk && this.#resume(name, slot, open, onDisk)) {
+    // Sessions that a former life has put aside cannot be found in its memory again.
+    if (from === 'cold') tenant.sessions.clear()
+    const isStrange = from === 'cold' && (onDisk?.sessionCount ?? 0) > 1
+    if (onDisk && !isStrange && this.#resume(name, slot, open, onDisk)) {
       tenant.progress = upkeep.fromNotes(name, onDisk.notes)
       upkeep.goOn(tenant.progress, open)
       // Clients of this life find their session; those of a former one are gone.
-      if (onDisk.sessionUsed && from === 'cold') {
+      if (onDisk.sessionCount > 0 && from === 'cold') {
         this.cleanUp({ ...tenant, slot, open }, { abort: false, discardAll: true })
       }
       return 'asleep'
     }
+    tenant.sessions.clear()
     const tier = open.pristine ? 'new' : 'cold'
     if (open.pristine) slot.begin(open.files)
     else slot.boot(open.files)
-    if (tenant.session) restoreSession(slot, tenant.session)
-    tenant.session = undefined
+    tenant.sessions.bringBack(slot)
     tenant.progress = upkeep.begin(name, open)
     return tier
   }
@@ -169,8 +169,8 @@ export class TenantMover {
     assert(progress, 'a loaded tenant has its upkeep')
     upkeep.pause(progress, open)
     open.files.commit()
-    const { sessionUsed } = tenant.entry
-    tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionUsed }
+    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, tenant.sessions.count) : 0
+    tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionCount }
     tenant.slot = undefined
     open.files.shrinkCache(LIMITS.nappingCacheBytesMax)
     shelf.put(tenant, atRest)

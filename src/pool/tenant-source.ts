@@ -60,8 +60,8 @@ export interface TenantImage {
   readonly image: SlotImage
   /** What the tenant's files showed when it was taken. */
   readonly stamp: string
-  /** A client's session is in it. */
-  readonly sessionUsed: boolean
+  /** Sessions of clients in it, used ones. */
+  readonly sessionCount: number
 }
 
 /** An image that was put away, with the pool's notes on the run that it holds (upkeep.ts). */

@@ -56,6 +56,7 @@ class Tenant {
     recycle: () => {},
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
+    session: undefined as unknown as Slot['session'],
     unload: () => {},
     shutDown: () => {},
     memoryBytes: 0,

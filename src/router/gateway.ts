@@ -52,8 +52,7 @@ export interface ClientEvents {
   /**
    * Whole backend messages for an idle client: NotificationResponse, NoticeResponse,
    * ParameterStatus. The bytes are consumed or copied when the call returns. Never called inside
-   * `run`, nor between `run` and the settling of its promise: there such messages belong to the
-   * answer. A seam for LISTEN: no pool calls it yet, so an idle client hears nothing.
+   * `run`; while a run waits for its turn, they go before its answer.
    */
   messages(bytes: Uint8Array): void
   /**
@@ -79,9 +78,9 @@ export interface BackendClient {
    *
    * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
    * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
-   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED; 53300: QUEUE_FULL) or {@link mayGoOn} says so, and
-   * the client was idle: such an error must mean that nothing of the batch has run, and the client
-   * may go on.
+   * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED, STATEMENT_TIMEOUT; 55P03: LOCK_TIMEOUT; 53300:
+   * QUEUE_FULL) or {@link mayGoOn} says so, and the client was idle: such an error must mean that
+   * nothing of the batch has run, and the client may go on.
    *
    * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
    *   and the backend may be given to another client after it if its status is then idle. False

@@ -68,7 +68,7 @@ export class TenantGateway implements Gateway {
     if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
-    return this.#pool.connect(tenant, request.events)
+    return this.#pool.connect(tenant, request.events, request.processId)
   }
 
   #checkLimits(tenant: TenantName): void {

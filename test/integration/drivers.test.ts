@@ -119,8 +119,7 @@ describe('node-postgres', () => {
     assert.deepEqual((await client.query({ ...ask, values: [2] })).rows, [{ n: 2 }])
   })
 
-  const apart = { todo: 'clients of one tenant share one session until they all have left' }
-  test('two clients of a tenant have settings and statements of their own', apart, async () => {
+  test('two clients of a tenant have settings and statements of their own', async () => {
     await using one = await connectPg(server, 'apart')
     await using two = await connectPg(server, 'apart')
     await one.client.query("set application_name = 'one'")

@@ -187,7 +187,8 @@ async function outliveNaps(phase: 'napping' | 'cold', touch: string): Promise<vo
   await ask(client, `grant select on t to "odd ""role"; create schema "my schema"`)
   await ask(client, `set application_name = 'it''s \\ odd'; set work_mem = '5MB'`)
   await ask(client, `set search_path = "my schema", public; set escape_string_warning = off`)
-  await ask(client, 'listen "some channel"; prepare plan(int) as select n + $1 from t')
+  await ask(client, 'listen "some channel"')
+  await ask(client, 'prepare plan(int) as select n + $1 from t')
   await client.run(parseNamed('typed', 'select n * $1 from public.t'), true)
   await ask(client, `set standard_conforming_strings = off; set role "odd ""role"`)
   for (let nap = 0; nap < 3; nap++) {

@@ -3,6 +3,8 @@
  * asynchronously, because a test may have the server in its own process.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { Client, type ClientConfig } from 'pg'
 import type { Outcome } from './server.ts'
 
@@ -121,6 +123,28 @@ export async function connectPg(
     value: async (sql, parameters) => (await column(sql, parameters))[0],
     [Symbol.asyncDispose]: () => client.end(),
   }
+}
+
+const CANCEL_REQUEST = 80_877_102
+
+/**
+ * Asks the server to cancel what a client runs, on a connection of its own as every driver does.
+ * @param wrong what is wrong about the key, as bits of it. Default: nothing
+ */
+export async function cancelPg(
+  { port }: Target,
+  { client }: PgConnection,
+  { wrong = 0 }: { readonly wrong?: number } = {},
+): Promise<void> {
+  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number }
+  const request = Buffer.alloc(16)
+  for (const [index, word] of [16, CANCEL_REQUEST, processID, secretKey ^ wrong].entries()) {
+    request.writeInt32BE(word, index * 4)
+  }
+  const socket = connect(port, '127.0.0.1')
+  socket.end(request)
+  socket.resume()
+  await once(socket, 'close')
 }
 
 /** The error that `action` rejects with, with the fields of Postgres. */

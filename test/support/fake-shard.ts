@@ -8,6 +8,8 @@ import assert from 'node:assert/strict'
 import { fromUtf8 } from '../../src/base/bytes.ts'
 import type { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
+import { type BackendSession, EMPTY_FRAME } from '../../src/engine/session-memory.ts'
+import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
@@ -115,6 +117,16 @@ const FAKE_IMAGE: SlotImage = {
 /** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
 export class FakeSlot implements Slot {
   transactionStatus: TransactionStatus = 'idle'
+  /** What a backend knows of its sessions; the frame is whatever was put there. */
+  readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {
+    frame: EMPTY_FRAME,
+    holdsOn: false,
+    mayHaveTemporaryTables: false,
+    channels: [],
+    settings: new Map(),
+    timeouts: NO_TIMEOUTS,
+    userIds: '10 10',
+  }
   memoryBytes = 1_000
   reusable = true
   canNap = false
@@ -177,7 +189,8 @@ export class FakeSlot implements Slot {
     if (text === 'hint') this.files.touch(false)
     if (text === 'grow') this.reusable = false
     const length = new TextEncoder().encodeInto(`did ${text}`, this.#answer).written
-    return this.#answer.subarray(0, text === 'own' ? 0 : length)
+    const isPools = text === 'own' || text === 'discard all'
+    return this.#answer.subarray(0, isPools ? 0 : length)
   }
 
   #word(messages: Uint8Array): string {

@@ -30,6 +30,7 @@ export function fingerprintOf(world: World): string {
     world.clients.map((each) => [
       each.phase,
       each.leaving,
+      each.used,
       each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
     ]),
     world.left,

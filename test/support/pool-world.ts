@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import type { TenantName } from '../../src/base/ids.ts'
 import { acquire, release } from '../../src/pool/pool-fast-path.ts'
-import { ClientEntry, SlotEntry } from '../../src/pool/pool-model.ts'
+import { ClientEntry, NOTHING_RAN, SlotEntry } from '../../src/pool/pool-model.ts'
 import type {
   PoolEffect,
   PoolEvent,
@@ -165,17 +165,18 @@ export class World {
       const leave = act('leave', () => this.leave(client))
       const askable = (this.left[index] ?? 0) > 0 || client.phase === 'holding'
       const request = act('request', () => this.request(client))
+      const pins = this.#mayPin(client) ? [act('pin', () => this.#pin(client))] : []
       switch (client.phase) {
         case 'idle':
         case 'holding':
         case 'lost': {
           const crash = act('crash', () => this.#crash(client.tenant))
           const crashes = this.#rough && client.tenant.phase === 'awake' ? [crash] : []
-          return askable ? [request, leave, ...crashes] : [leave, ...crashes]
+          return [...(askable ? [request] : []), leave, ...crashes, ...pins]
         }
         case 'waiting': {
           const cancel = act('cancel', () => this.event({ type: 'waitCanceled', client }))
-          return this.#rough ? [leave, cancel] : [leave]
+          return this.#rough ? [leave, cancel, ...pins] : [leave]
         }
         case 'running':
           return [
@@ -188,6 +189,18 @@ export class World {
           return []
       }
     })
+  }
+
+  /** Its session may turn out to hold what cannot be put aside, whenever its memory is there. */
+  #mayPin({ tenant, phase }: ClientEntry): boolean {
+    const comes = phase === 'waiting' && (tenant.phase !== 'awake' || tenant.outOfTurn)
+    const isThere = ['waking', 'awake', 'napping'].includes(tenant.phase)
+    return this.#rough && isThere && !tenant.holder && (phase === 'idle' || comes)
+  }
+
+  #pin(client: ClientEntry): void {
+    this.transactions.set(client, this.#lifeOf(client.tenant))
+    this.event({ type: 'clientPinned', client })
   }
 
   #workActions(): Action[] {
@@ -288,7 +301,7 @@ export class World {
     const status = idle ? 'idle' : 'transaction'
     this.nowMs += this.#batchMs
     const threadMs = this.#batchMs
-    const result = { status, complete: true, wrote: true, urgent: false, threadMs } as const
+    const result = { ...NOTHING_RAN, status, wrote: true, threadMs } as const
     if (release(this.state, client, result, this.nowMs)) return this.check()
     this.event({ type: 'batchFinished', client, result })
   }

@@ -7,6 +7,7 @@ import type { Worker } from 'node:worker_threads'
 import type { ShardIndex } from '../../src/base/ids.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { systemRandom } from '../../src/host/node/random.ts'
 import { type Config, validate } from '../../src/host/node/config.ts'
 import { openDataFolder } from '../../src/host/node/data-folder.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
@@ -68,6 +69,7 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     },
     tenantWatcher: listed,
     clock: systemClock,
+    random: systemRandom,
     log: silentLog,
     ...patience,
   })

@@ -233,9 +233,10 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
   const { tenant, disk } = newPatient(fault)
   const path = storePath(tenantsPath, tenant)
   copyFileSync(basePath, path)
-  // Whose session went with an image is sent away, and comes again.
+  // Whose session went with an image or a slot is sent away, and comes again.
   const connect = (): PoolClient => pool.connect(tenant, { lost: () => (client = connect()) })
   let client = connect()
+  const now = (): PoolClient => client
   const lostAtStart = lossCount()
   let model = START
   let told = false
@@ -243,7 +244,7 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
     if (step.first === 'nap') pool.nap(tenant)
     else if (step.first !== undefined) clock.advance(step.first)
     const lostBefore = lossCount()
-    const failure = await attempt(client, step)
+    const failure = await attempt(now, step)
     if (failure) {
       assert.ok(fault && !told, `a step fails once, and by a fault: ${failure.error.message}`)
       told = true
@@ -255,7 +256,7 @@ async function treat(fault?: MediumFault): Promise<Outcome> {
       const mayCount = failure.atLast && isEndOfCommit(fault) && unheard
       if (!mayCount || !isDeepStrictEqual(found, sorted(step.after(model)))) {
         assert.deepEqual(found, sorted(model), 'the next request finds what was acknowledged')
-        assert.equal(await attempt(client, step), undefined, 'the same step works now')
+        assert.equal(await attempt(now, step), undefined, 'the same step works now')
       }
     }
     model = step.after(model)
@@ -293,12 +294,15 @@ interface Failure {
   readonly atLast: boolean
 }
 
-/** Runs a step; what pgnap said no with, if it did. What Postgres refuses fails the test. */
-async function attempt(client: PoolClient, { messages }: Step): Promise<Failure | undefined> {
+/**
+ * Runs a step; what pgnap said no with, if it did. What Postgres refuses fails the test.
+ * @param client the connection that there is when a message is sent
+ */
+async function attempt(client: () => PoolClient, { messages }: Step): Promise<Failure | undefined> {
   for (const [index, sql] of messages.entries()) {
     try {
       await neighbour?.run(queryMessage('select 1'), true)
-      await ask(client, sql)
+      await ask(client(), sql)
     } catch (error) {
       if (!(error instanceof PgnapError)) throw error
       return { error, atLast: index === messages.length - 1 }

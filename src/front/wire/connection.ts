@@ -45,8 +45,11 @@ export interface WireConnectionOptions {
   readonly log: Log
   /** What clients are told, as `18.1`. */
   readonly serverVersion: string
-  /** A client asks to cancel what another connection runs. The host finds that connection. */
-  readonly onCancelRequest: (processId: number, secret: Uint8Array) => void
+  /**
+   * A client asks to cancel what another connection runs. The host finds that connection. Default:
+   * no such request comes here, because the host takes it before it makes a connection.
+   */
+  readonly onCancelRequest?: (processId: number, secret: Uint8Array) => void
   /** Called once when the connection is over and holds nothing any more. */
   readonly onClosed?: () => void
   /**
@@ -54,6 +57,8 @@ export interface WireConnectionOptions {
    * shard) again. Default: from `random`.
    */
   readonly processId?: number
+  /** The cancel key of a client. Default: from `random`. */
+  readonly secretFor?: (processId: number, byteLength: number) => Uint8Array
   /**
    * Makes unknown users look like known ones, see `mockVerifier`. Default: one per gateway object,
    * which a restart changes.
@@ -193,7 +198,7 @@ export class WireConnection implements LinkReceiver {
         return this.#refuseEncryption(request.kind)
       case 'cancel':
         // As in Postgres no answer says whether the key was right.
-        this.#options.onCancelRequest(request.processId, request.secret)
+        this.#options.onCancelRequest?.(request.processId, request.secret)
         this.#link.end()
         this.#closed()
         return false
@@ -257,7 +262,8 @@ export class WireConnection implements LinkReceiver {
       this.#link.write(negotiateProtocolVersion(minorVersion, packet.unknownOptions))
     }
     const secretBytes = minorVersion >= 2 ? LONG_SECRET_BYTES : SECRET_BYTES
-    this.#secret = this.#options.random.bytes(secretBytes)
+    const { random, secretFor = () => random.bytes(secretBytes) } = this.#options
+    this.#secret = secretFor(this.#processId, secretBytes)
     if (gateway.authentication === 'scram') {
       await authenticate(packet, this.#options, (message) => this.#nextPassword(message))
     }

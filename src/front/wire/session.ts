@@ -51,7 +51,7 @@ export interface SessionOptions {
 type Purpose = 'client' | 'trial' | 'copy'
 
 /** Errors after which a client may go on, if its batch has not begun: it waited in vain. */
-const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300'])
+const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03'])
 
 export class Session {
   readonly #link: Link

@@ -40,7 +40,7 @@ function open(path: string, options: Partial<ImageFolderOptions> = {}): ImageFol
 function imageOf(bytes: Uint8Array, stamp = 's.0.1.o.7'): StoredImage {
   return {
     stamp,
-    sessionUsed: true,
+    sessionCount: 2,
     notes: '{}',
     image: {
       memoryId: 'build' as Fingerprint,
@@ -68,7 +68,7 @@ test('an image comes back as it was, marked as a copy, once', async () => {
   const descriptor = fc.record({ fd: number, ino: number, flags: number, position: number })
   const image = fc.record({
     stamp: fc.string(),
-    sessionUsed: fc.boolean(),
+    sessionCount: fc.nat(),
     notes: fc.string({ unit: 'grapheme' }),
     image: fc.record({
       memoryId: fc.constant('build' as Fingerprint),

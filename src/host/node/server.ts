@@ -163,6 +163,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     handover,
     settings,
     clock: systemClock,
+    random: systemRandom,
     log,
     early: thread,
     queryWaitMs: config.queryWaitMs,
@@ -230,7 +231,11 @@ function openPins(folder: DataFolder): PinFile {
   }
 }
 
-function settingsOf(config: Config, folder: DataFolder, engine: EngineParts): ShardSettings {
+function settingsOf(
+  config: Config,
+  folder: DataFolder,
+  engine: EngineParts,
+): Omit<ShardSettings, 'cancelSecret'> {
   keepTemplate(folder.path, engine)
   return {
     config,

@@ -60,11 +60,7 @@ export class ShardedControl implements Control {
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
     signal?.throwIfAborted()
-    return this.#shards.call(this.#name(tenant), async (shard) => {
-      // It may have waited for the tenant to move.
-      signal?.throwIfAborted()
-      return await shard.query(tenant, statement)
-    })
+    return this.#shards.query(this.#name(tenant), statement, signal)
   }
 
   async createTenant(tenant: string): Promise<TenantFacts> {

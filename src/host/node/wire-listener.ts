@@ -19,7 +19,6 @@ import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
 import type { ShardSet } from './shard/shard-set.ts'
-import { shardOfProcess } from './shard/shard.ts'
 
 export interface WireListenerOptions {
   readonly host: string
@@ -144,10 +143,11 @@ function peekFor({
         asked.add(request.kind)
         return { kind: 'reply', reply: ENCRYPTION_REFUSED, consumedBytes: request.byteLength }
       case 'cancel':
-        if (adminConsole?.cancel(request.processId, request.secret)) {
-          return { kind: 'refuse', lastBytes: new Uint8Array(0) }
+        if (!shards.cancel(request.processId, request.secret)) {
+          adminConsole?.cancel(request.processId, request.secret)
         }
-        return toShard(shardOfProcess(request.processId, shards.count))
+        // As in Postgres no answer says whether the key was right.
+        return { kind: 'refuse', lastBytes: new Uint8Array(0) }
       case 'startup':
         if (adminConsole && request.database === CONSOLE_NAME) {
           return { kind: 'route', route: { to: 'console', adminConsole } }
@@ -155,10 +155,6 @@ function peekFor({
         return { kind: 'route', route: routeOf(request.database) }
     }
   }
-}
-
-function toShard(index: number): Peeked<Route> {
-  return { kind: 'route', route: { to: 'shard', index } }
 }
 
 /** A name that is no tenant's is refused by any shard in the same words. */

@@ -33,8 +33,8 @@ export interface ShardActivity {
 }
 
 export interface ShardApi extends MoveParty {
-  /** Runs one statement as a client of its own. */
-  query(tenant: string, statement: Statement): Promise<Answer>
+  /** Runs one statement as a client of its own. @param number by which it can be cancelled */
+  query(tenant: string, statement: Statement, number: number): Promise<Answer>
   createTenant(tenant: string): Promise<void>
   /** Sends the clients away, closes the store and removes it. */
   deleteTenant(tenant: string): Promise<void>
@@ -48,6 +48,12 @@ export interface ShardApi extends MoveParty {
   activity(): Promise<ShardActivity>
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
   load(): Promise<PoolLoad>
+  /**
+   * Ends the wait of a client's batch that waited at `wishedMs` (Unix time) already. Settles when
+   * whatever the client had sent before has been read. A batch that has begun is not reached here:
+   * its thread would hear of this only when it has ended (`thread-watch.ts`).
+   */
+  cancel(client: number, wishedMs: number): Promise<void>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

@@ -5,22 +5,24 @@
  */
 import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
+import type { Random } from '../../../base/random.ts'
 import type { ShardIndex, TenantName } from '../../../base/ids.ts'
-import type { MoveFacts, ShardFacts } from '../../../front/control.ts'
+import type { Answer, MoveFacts, ShardFacts, Statement } from '../../../front/control.ts'
 import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
 import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
+import { CANCEL_SECRET_BYTES, CancelKeys } from '../cancel-keys.ts'
 import type { Handover } from '../handover/handover.ts'
 import type { Remote } from './rpc.ts'
 import type { ShardApi, TenantWatcher } from './shard-api.ts'
-import type { ShardSettings } from './shard.ts'
+import { shardOfProcess } from './process-id.ts'
 import type { EarlyThread } from './shard-thread.ts'
-import { WorkerShard } from './worker-shard.ts'
+import { WorkerShard, type WorkerShardOptions } from './worker-shard.ts'
 
 export interface ShardSetOptions {
   readonly count: number
   readonly handover: Handover
-  readonly settings: Promise<ShardSettings>
+  readonly settings: WorkerShardOptions['settings']
   /** Started before the shards were known. Default: none. */
   readonly early?: Pick<EarlyThread, 'take'>
   /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
@@ -28,11 +30,14 @@ export interface ShardSetOptions {
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   readonly clock: Clock
+  readonly random: Random
   readonly log: Log
   readonly hangMs?: number
   readonly graceMs?: number
 }
 
+/** The lowest number that fits the integers which threads share. */
+const CALLS_MIN = -(2 ** 31)
 /** Between the greeting of a client on the same machine and its first query. */
 const FIRST_QUERY_MS = 10
 /** What the rest of a start gives the first client: a cold boot takes 100 ms. */
@@ -43,12 +48,14 @@ export class ShardSet {
   readonly assignments: Assignments
   readonly #clock: Clock
   readonly #log: Log
+  readonly #cancelKeys: CancelKeys
+  #lastCall = 0
   readonly #early: Pick<EarlyThread, 'take'> | undefined
   /** Outcomes of moves, by the shard that was to be left. */
   readonly #moves: Record<MoveOutcome, number>[]
 
   /** Starts no thread yet: see {@link want} and {@link start}. */
-  constructor({ count, early, queryWaitMs, ...options }: ShardSetOptions) {
+  constructor({ count, early, queryWaitMs, random, ...options }: ShardSetOptions) {
     const { clock, log } = options
     this.#early = early
     this.#clock = clock
@@ -57,9 +64,11 @@ export class ShardSet {
     const assignments = new Assignments({ shardCount: count, clock, ...waitMs })
     this.assignments = assignments
     const moved = (): readonly MovedTenant[] => assignments.moved()
+    const cancelSecret = random.bytes(CANCEL_SECRET_BYTES)
+    this.#cancelKeys = new CancelKeys(cancelSecret)
     this.#shards = Array.from(
       { length: count },
-      (_, index) => new WorkerShard({ ...options, index, moved }),
+      (_, index) => new WorkerShard({ ...options, index, moved, cancelSecret }),
     )
     this.#moves = this.#shards.map(() => ({ moved: 0, refused: 0, failed: 0 }))
   }
@@ -133,6 +142,32 @@ export class ShardSet {
     if (outcome === 'moved') this.#log.info('a tenant has moved to another shard', facts)
     else this.#log.debug('a tenant did not move to another shard', { ...facts, outcome })
     return outcome
+  }
+
+  /**
+   * Runs a statement in the shard that owns a tenant, unless it is given up before. If it is given
+   * up later, it is cancelled.
+   */
+  async query(tenant: TenantName, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    using visit = await this.enter(tenant, 'call')
+    // It may have waited for the tenant to move.
+    signal?.throwIfAborted()
+    // Clients of the wire have numbers above 0.
+    const number = (this.#lastCall = this.#lastCall > CALLS_MIN ? this.#lastCall - 1 : -1)
+    const giveUp = (): void => this.#shards[visit.shard]?.cancel(number)
+    signal?.addEventListener('abort', giveUp, { once: true })
+    try {
+      return await this.at(visit.shard).query(tenant, statement, number)
+    } finally {
+      signal?.removeEventListener('abort', giveUp)
+    }
+  }
+
+  /** Cancels what a client runs or waits for. @returns false if the key is not a client's */
+  cancel(processId: number, key: Uint8Array): boolean {
+    if (!this.#cancelKeys.isRight(processId, key)) return false
+    this.#shards[shardOfProcess(processId, this.count)]?.cancel(processId)
+    return true
   }
 
   /** Share of its time that each thread was busy since this was last asked. */

@@ -11,7 +11,6 @@ import type { Answer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
 import { queryMessages, readAnswer } from '../../../front/wire/result.ts'
-import { equalInConstantTime } from '../../../front/wire/scram.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
@@ -22,6 +21,7 @@ import { parseTenantName } from '../../../router/tenant-name.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
+import { CancelKeys } from '../cancel-keys.ts'
 import type { Config } from '../config.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
@@ -31,15 +31,12 @@ import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { ownedSource } from './owned-source.ts'
+import { newProcessId } from './process-id.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
-const PROCESS_ID_MAX = 2 ** 31 - 1
-
-/** Index of the shard that a client's process id was given by. */
-export function shardOfProcess(processId: number, shardCount: number): number {
-  return processId % shardCount
-}
+/** Of the event loop, until it has looked at all sockets. */
+const TURNS_TO_READ = 2
 
 /** What an engine is made of. */
 export interface EngineSettings {
@@ -53,6 +50,8 @@ export interface ShardSettings extends EngineSettings {
   readonly tenantsPath: string
   /** Which of `config.shards` this is; names its clients' process ids. */
   readonly index: number
+  /** Of the server's {@link CancelKeys}. */
+  readonly cancelSecret: Uint8Array
   /** Tenants that are not where their hash says. Default: none. */
   readonly moved?: readonly MovedTenant[]
 }
@@ -111,6 +110,9 @@ export class Shard implements ShardApi {
   readonly #ownership: Ownership
   readonly #images: ImageFolder
   readonly #connections = new Set<WireConnection>()
+  readonly #cancelKeys: CancelKeys
+  /** Calls of {@link query}, by their numbers. */
+  readonly #calls = new Map<number, PoolClient>()
 
   private constructor(
     settings: ShardSettings,
@@ -130,6 +132,7 @@ export class Shard implements ShardApi {
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
     this.#images = parts.images
+    this.#cancelKeys = new CancelKeys(settings.cancelSecret)
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
@@ -191,6 +194,7 @@ export class Shard implements ShardApi {
   /** Serves one client. The caller passes on what its link receives. */
   connect(link: Link, peer?: Peer): WireConnection {
     const { clock, random, log } = this.#dependencies
+    const { config, index } = this.#settings
     const connection: WireConnection = new WireConnection({
       link,
       gateway: this.#gateway,
@@ -198,25 +202,34 @@ export class Shard implements ShardApi {
       random,
       log,
       serverVersion: POSTGRES_VERSION,
-      processId: this.#newProcessId(),
+      processId: newProcessId(random, index, config.shards),
       ...(peer ? { peer } : {}),
-      onCancelRequest: (processId, secret) => this.#cancel(processId, secret),
+      secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
       onClosed: () => this.#connections.delete(connection),
     })
     this.#connections.add(connection)
     return connection
   }
 
-  /** A process id that leads a cancel request back to this shard; see `shardOfProcess`. */
-  #newProcessId(): number {
-    const { config, index } = this.#settings
-    const turns = Math.floor(PROCESS_ID_MAX / config.shards) - 1
-    return (1 + this.#dependencies.random.below(turns)) * config.shards + index
+  async cancel(client: number, wishedMs: number): Promise<void> {
+    const { clock } = this.#dependencies
+    const agoMs = clock.nowMs() - wishedMs
+    for (const connection of this.#connections) {
+      const { processId, state, waitMs } = connection.facts()
+      if (processId === client && state === 'waiting' && waitMs >= agoMs) connection.cancel()
+    }
+    // Of a call there is only one batch.
+    this.#calls.get(client)?.cancel()
+    // What the client had sent by then has perhaps not been read yet.
+    for (let count = 0; count < TURNS_TO_READ; count++) {
+      await new Promise<void>((resolve) => clock.nextTurn(resolve))
+    }
   }
 
-  async query(tenant: string, statement: Statement): Promise<Answer> {
+  async query(tenant: string, statement: Statement, number: number): Promise<Answer> {
     const startMs = this.#dependencies.clock.monotonicMs()
-    const client = await this.#connectInternally(tenant)
+    const client = await this.#connectInternally(tenant, number)
+    this.#calls.set(number, client)
     try {
       client.measure()
       const routeMs = this.#dependencies.clock.monotonicMs() - startMs
@@ -235,6 +248,7 @@ export class Shard implements ShardApi {
       const timings = { routeMs, queueMs, wakeMs, wokenFrom, executeMs: execMs, persistMs }
       return { result, timings }
     } finally {
+      this.#calls.delete(number)
       client.close()
     }
   }
@@ -344,23 +358,15 @@ export class Shard implements ShardApi {
     return name
   }
 
-  #connectInternally(tenant: string): Promise<PoolClient> {
+  #connectInternally(tenant: string, number = 0): Promise<PoolClient> {
     return this.#gateway.connect({
       tenant,
       user: 'postgres',
       applicationName: 'pgnap',
-      processId: 0,
+      processId: number,
       // A client of one statement has nothing to be told between batches.
       events: { messages: () => {}, lost: () => {} },
     })
-  }
-
-  /** A client of this shard asks to cancel what another of its connections runs or waits for. */
-  #cancel(processId: number, secret: Uint8Array): void {
-    for (const connection of this.#connections) {
-      const isMeant = connection.processId === processId && connection.secret.length > 0
-      if (isMeant && equalInConstantTime(connection.secret, secret)) connection.cancel()
-    }
   }
 }
 

@@ -38,12 +38,12 @@ export function watchEngine(
       watcher.slotCreated(own, slot.interruptFlags)
       const { sign } = watcher
       const run = slot.run.bind(slot)
-      slot.run = (messages) => {
-        sign.begin(own)
+      slot.run = (messages, client = 0) => {
+        sign.begin(own, client)
         try {
           return sign.answered(run(messages))
         } finally {
-          sign.end()
+          sign.end(slot.interruptFlags)
         }
       }
       const discard = slot.discard.bind(slot)

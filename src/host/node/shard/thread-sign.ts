@@ -1,124 +1,105 @@
 /**
  * What a shard's thread is doing, where the main thread can see it while the shard's own is held by
- * a statement: four shared integers.
+ * a statement: a few shared integers, and the rule by which the main thread interrupts a batch
+ * without ever hitting the next one.
  *
- *     batches   counts up when a batch begins and when it ends: odd while one runs
- *     slot      in which it runs
- *     shared    1 while clients of more than one tenant are connected to the shard
- *     canceled  the batch that the main thread has asked Postgres to cancel
+ *     batches       counts up when a batch begins and when it ends: odd while one runs
+ *     slot, client  in which it runs, and for whom
+ *     shared        1 while clients of more than one tenant are connected to the shard
+ *     interrupting  1 while the main thread raises the flags of the batch that it has seen
+ *     canceled      that batch, and why it was cancelled
  *
- * A statement may hold the thread for as long as it likes while that keeps nobody waiting. When
- * other tenants have clients in the shard it has `neighbourWaitMs`. Then it is cancelled through
- * Postgres's own flags, and its client is told why, in our words instead of Postgres's.
+ * The main thread says `interrupting`, then looks whether its batch still runs; the shard says that
+ * the batch has ended, then looks whether somebody is interrupting, waits for that, and takes
+ * back what came too late. One of the two always sees the other (Dekker), so a cancel that was
+ * meant for one client never meets another.
+ *
+ * Why a statement was cancelled Postgres knows if a client asked or its own timeout passed. For the
+ * other reasons the words are ours.
  */
-import type { Clock, Timer } from '../../../base/clock.ts'
+import { concatBytes } from '../../../base/bytes.ts'
 import { ERRORS, PgnapError } from '../../../base/errors.ts'
+import { type InterruptFlags, withdrawCancel } from '../../../engine/interrupts.ts'
+import { noteStatementTimeout } from '../../../engine/timeout-memory.ts'
 import { BACKEND, frameEnd } from '../../../front/wire/frame.ts'
 import { readAnswer } from '../../../front/wire/result.ts'
 import { errorResponse } from '../../../front/wire/server-messages.ts'
-import { concatBytes } from '../../../base/bytes.ts'
 
-const BATCHES = 0
-const SLOT = 1
-const SHARED = 2
-const CANCELED = 3
-const CELL_COUNT = 4
+/** Places of the integers. */
+export const SIGN = {
+  batches: 0,
+  slot: 1,
+  client: 2,
+  shared: 3,
+  interrupting: 4,
+  canceled: 5,
+  reason: 6,
+} as const
 
-/** How often the main thread looks; more often if the limit is short. */
-const LOOK_EVERY_MS = 1_000
-/** Looks within the limit: by so much a statement may exceed it. */
-const LOOKS_MIN = 4
+/** Why a batch was cancelled. */
+export const REASON = { known: 0, neighbours: 1, transaction: 2 } as const
+
+/** Cells of a {@link ThreadSign}, for both threads. */
+export function allocateSign(): SharedArrayBuffer {
+  return new SharedArrayBuffer(Object.keys(SIGN).length * Int32Array.BYTES_PER_ELEMENT)
+}
 
 /** The shard's end. */
 export class ThreadSign {
   readonly #cells: Int32Array
-  readonly #limitMs: number
+  readonly #neighbourWaitMs: number
   #number = 0
 
-  /** @param memory from {@link ThreadSign.allocate} */
-  constructor(memory: SharedArrayBuffer, limitMs: number) {
+  /** @param memory from {@link allocateSign} */
+  constructor(memory: SharedArrayBuffer, neighbourWaitMs: number) {
     this.#cells = new Int32Array(memory)
-    this.#limitMs = limitMs
-  }
-
-  static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(CELL_COUNT * Int32Array.BYTES_PER_ELEMENT)
+    this.#neighbourWaitMs = neighbourWaitMs
   }
 
   set shared(shared: boolean) {
-    Atomics.store(this.#cells, SHARED, shared ? 1 : 0)
+    Atomics.store(this.#cells, SIGN.shared, shared ? 1 : 0)
   }
 
-  /** A batch begins. */
-  begin(slotNo: number): void {
-    this.#cells[SLOT] = slotNo
-    this.#number = Atomics.add(this.#cells, BATCHES, 1) + 1
+  /** A batch begins. @param client its number, 0 if nobody can ask for it to be cancelled */
+  begin(slotNo: number, client: number): void {
+    this.#cells[SIGN.slot] = slotNo
+    this.#cells[SIGN.client] = client
+    this.#number = Atomics.add(this.#cells, SIGN.batches, 1) + 1
   }
 
-  /** Its answer; it says why if the batch was cancelled for its neighbours' sake. */
+  /** Its answer; it says why the batch was cancelled, if Postgres does not know the reason. */
   answered(answer: Uint8Array): Uint8Array {
-    return this.#cells[CANCELED] === this.#number ? explained(answer, this.#limitMs) : answer
+    if (!this.#wasCanceled) return answer
+    const reason = this.#cells[SIGN.reason]
+    if (reason === REASON.neighbours) return explained(answer, keptOthers(this.#neighbourWaitMs))
+    return reason === REASON.transaction ? explained(answer, tookTooLong()) : answer
   }
 
-  /** It has ended, one way or the other. */
-  end(): void {
-    Atomics.add(this.#cells, BATCHES, 1)
-  }
-}
-
-export interface ThreadWatchOptions {
-  readonly memory: SharedArrayBuffer
-  /** 0: nobody is ever cancelled. */
-  readonly limitMs: number
-  readonly clock: Clock
-  /** Cancels what runs in a slot. */
-  readonly cancel: (slotNo: number) => void
-}
-
-/** The main thread's end. */
-export class ThreadWatch {
-  readonly #options: ThreadWatchOptions
-  readonly #cells: Int32Array
-  #seen = 0
-  #sinceMs = 0
-  #timer: Timer | undefined
-
-  constructor(options: ThreadWatchOptions) {
-    this.#options = options
-    this.#cells = new Int32Array(options.memory)
-    if (options.limitMs > 0) this.#look()
-  }
-
-  stop(): void {
-    this.#timer?.cancel()
-  }
-
-  #look(): void {
-    const { clock, limitMs } = this.#options
-    const lookMs = Math.min(LOOK_EVERY_MS, limitMs / LOOKS_MIN)
-    this.#timer = clock.setTimer(lookMs, () => this.#look())
-    const nowMs = clock.monotonicMs()
-    const batches = Atomics.load(this.#cells, BATCHES)
-    const alone = Atomics.load(this.#cells, SHARED) === 0
-    if (batches !== this.#seen || batches % 2 === 0 || alone) {
-      this.#seen = batches
-      this.#sinceMs = nowMs
-    } else if (nowMs - this.#sinceMs >= limitMs) {
-      // Again at every look: a function may catch a cancel and go on.
-      Atomics.store(this.#cells, CANCELED, batches)
-      this.#options.cancel(this.#cells[SLOT] ?? 0)
+  /** It has ended, one way or the other; nothing that was meant for it stays in its slot. */
+  end(flags: InterruptFlags): void {
+    Atomics.add(this.#cells, SIGN.batches, 1)
+    while (Atomics.load(this.#cells, SIGN.interrupting) === 1) {
+      Atomics.wait(this.#cells, SIGN.interrupting, 1)
     }
+    if (!this.#wasCanceled) return
+    withdrawCancel(flags)
+    noteStatementTimeout(flags, false)
+  }
+
+  get #wasCanceled(): boolean {
+    return Atomics.load(this.#cells, SIGN.canceled) === this.#number
   }
 }
 
 /** `answer` with Postgres's word of a cancel replaced by ours. */
-function explained(answer: Uint8Array, limitMs: number): Uint8Array {
+function explained(answer: Uint8Array, error: PgnapError): Uint8Array {
+  const told = errorResponse(error, 'ERROR')
   const parts: Uint8Array[] = []
   for (let at = 0; at < answer.length;) {
     const end = frameEnd(answer, at, answer.length)
     if (end < 0) return answer
     const frame = answer.subarray(at, end)
-    parts.push(answer[at] === BACKEND.errorResponse && isCancel(frame) ? told(limitMs) : frame)
+    parts.push(answer[at] === BACKEND.errorResponse && isCancel(frame) ? told : frame)
     at = end
   }
   return concatBytes(parts)
@@ -128,8 +109,8 @@ function isCancel(frame: Uint8Array): boolean {
   return readAnswer(frame).error?.sqlState === ERRORS.STATEMENT_CANCELED.sqlState
 }
 
-function told(limitMs: number): Uint8Array {
-  const error = new PgnapError(
+function keptOthers(limitMs: number): PgnapError {
+  return new PgnapError(
     'STATEMENT_CANCELED',
     'canceling statement because it kept other tenants waiting',
     {
@@ -137,5 +118,10 @@ function told(limitMs: number): Uint8Array {
       hint: 'split it up, or raise --neighbour-wait-timeout (0: no limit) or --shards',
     },
   )
-  return errorResponse(error, 'ERROR')
+}
+
+function tookTooLong(): PgnapError {
+  return new PgnapError('TRANSACTION_TIMEOUT', 'canceling statement due to transaction timeout', {
+    hint: 'keep transactions short, or raise transaction_timeout',
+  })
 }

@@ -4,7 +4,7 @@
  *
  *   waiting --begin()--> starting --ready--> running --exit--> dead --after a pause--> starting
  *                                              |
- *   one batch for neighbourWaitMs, others connected: cancel it (`thread-sign.ts`)
+ *   a batch that has had its time, or whose client asks: cancel it (`thread-watch.ts`)
  *   silent for shardHangMs: cancel what runs (57014) --+
  *   silent for shardGraceMs more: terminate the thread (57P01)
  *
@@ -18,7 +18,7 @@ import type { Clock, Timer } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
-import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
+import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { ShardFacts } from '../../../front/control.ts'
 import { errorResponse } from '../../../front/wire/server-messages.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
@@ -27,14 +27,17 @@ import { ApiCaller, type Remote } from './rpc.ts'
 import type { ShardApi, TenantWatcher } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import { startThread } from './shard-thread.ts'
-import { ThreadSign, ThreadWatch } from './thread-sign.ts'
+import { allocateSign } from './thread-sign.ts'
+import { ThreadWatch } from './thread-watch.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
 export interface WorkerShardOptions {
   readonly index: number
   readonly handover: Handover
   /** Known a little later than the thread is started. */
-  readonly settings: Promise<ShardSettings>
+  readonly settings: Promise<Omit<ShardSettings, 'cancelSecret'>>
+  /** Of the server's `CancelKeys`. */
+  readonly cancelSecret: Uint8Array
   /**
    * Tenants that have moved. Asked when a thread is started, and never before the calls to its
    * predecessor have failed and whoever made them has been told. Default: none.
@@ -129,6 +132,16 @@ export class WorkerShard {
     return last ? eventLoopUtilization(now, last).utilization : undefined
   }
 
+  /** Cancels what a client of this shard runs, or waits for. */
+  cancel(client: number): void {
+    const watch = this.#threadWatch
+    if (this.#state !== 'running' || !watch) return
+    if (watch.cancel(client)) return
+    const heard = (): void => watch.forget(client)
+    // A call that fails belongs to a thread that has died, and its clients with it.
+    this.#caller.remote.cancel(client, this.#options.clock.nowMs()).then(heard, heard)
+  }
+
   get api(): Remote<ShardApi> {
     return this.#caller.remote
   }
@@ -146,18 +159,18 @@ export class WorkerShard {
 
   /** Connections may come from now on; they wait in their channel for the thread. */
   #start(takeThread: () => Worker | undefined): void {
-    const { index, handover, settings, moved = () => [] } = this.#options
+    const { index, handover, settings, cancelSecret, moved = () => [] } = this.#options
     const ends = handover.attachShard(index)
     const api = this.#callerEnd
-    const begin = (known: ShardSettings): void => {
+    const begin = (known: Omit<ShardSettings, 'cancelSecret'>): void => {
       if (this.#state === 'closed') return
       const worker = (this.#worker = takeThread() ?? startThread())
       worker.on('message', (message: FromWorker) => this.#hear(message))
       worker.on('error', (error) => this.#failed(error))
       worker.on('exit', () => this.#died())
-      const sign = ThreadSign.allocate()
+      const sign = allocateSign()
       this.#watchThread(sign, known.config.neighbourWaitMs)
-      const own = { ...known, index, moved: moved() }
+      const own = { ...known, index, cancelSecret, moved: moved() }
       const message: ToWorker = { kind: 'begin', settings: own, ends, api, sign }
       worker.postMessage(message, [ends.port, api])
     }
@@ -166,18 +179,15 @@ export class WorkerShard {
     this.#cancelledAtMs = undefined
   }
 
-  /** Nobody's statement holds the thread for long while neighbours may wait. */
-  #watchThread(memory: SharedArrayBuffer, limitMs: number): void {
+  #watchThread(memory: SharedArrayBuffer, neighbourWaitMs: number): void {
     const { index, clock, log } = this.#options
-    const cancel = (slotNo: number): void => {
+    const onKeptOthers = (): void =>
       log.warn('a statement held its thread for too long and is cancelled', {
         shard: index,
-        limitMs,
+        limitMs: neighbourWaitMs,
       })
-      const flags = this.#slots.get(slotNo)
-      if (flags) requestCancel(flags)
-    }
-    this.#threadWatch = new ThreadWatch({ memory, limitMs, clock, cancel })
+    const slots = this.#slots
+    this.#threadWatch = new ThreadWatch({ memory, slots, neighbourWaitMs, clock, onKeptOthers })
   }
 
   #hear(message: FromWorker): void {
@@ -236,8 +246,7 @@ export class WorkerShard {
       if (nowMs - sinceMs <= hangMs) return
       log.warn('a shard hangs: its running query is cancelled', { shard: index })
       this.#cancelledAtMs = nowMs
-      // Only one slot of a thread can be running; a cancel has no effect on a backend at rest.
-      for (const flags of this.#slots.values()) requestCancel(flags)
+      this.#threadWatch?.cancelAny()
     } else if (nowMs - this.#cancelledAtMs > graceMs) {
       log.error('a shard hangs and cannot be interrupted: its thread is replaced', { shard: index })
       this.#cancelledAtMs = undefined

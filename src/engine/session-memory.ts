@@ -1,0 +1,218 @@
+/**
+ * What of a backend's memory belongs to one session, read and written from outside between two
+ * batches: so one backend serves several clients by turns, each with its own prepared statements
+ * and sequence values, and not a byte of what they send is changed.
+ *
+ * Most of it are static variables that point to hash tables and lists on the heap. A session that
+ * is put aside is those pointers and nothing else: what they point at stays where it is, also over
+ * a nap, and Postgres itself sees to it (plans of all sessions are invalidated, because they are in
+ * one list of all saved plans).
+ *
+ * Source: prepare.c, postgres.c, sequence.c, lock.c, portalmem.c, namespace.c, async.c, guc.c,
+ * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
+ */
+import { fromUtf8 } from '../base/bytes.ts'
+import type { EmscriptenModule } from './emscripten.ts'
+import {
+  NO_TIMEOUTS,
+  type SessionTimeouts,
+  TIMEOUT_NAMES,
+  type TimeoutAnchors,
+} from './timeout-memory.ts'
+
+/** Addresses of variables. */
+export interface SessionAnchors {
+  /** Hash table of named prepared statements; null until the first. */
+  readonly preparedStatements: number
+  /** The unnamed statement, or null. */
+  readonly unnamedStatement: number
+  /** Hash table of what nextval and currval know; null until the first. */
+  readonly sequences: number
+  /** The sequence of lastval, an entry of that table, or null. */
+  readonly lastSequence: number
+  /** Hash table of locks held; between transactions they are advisory ones of the session. */
+  readonly localLocks: number
+  /** Hash table of portals; between transactions they are cursors WITH HOLD. */
+  readonly portals: number
+  /** Id of the schema of temporary tables, or 0. */
+  readonly temporarySchema: number
+  /** List of the channels that are listened to, or null. */
+  readonly channels: number
+  /** Head of the list of settings that are not at their defaults. */
+  readonly settings: number
+  readonly timeouts: TimeoutAnchors
+  /** Of all of Postgres's timeouts, by id. */
+  readonly timeoutTable: number
+}
+
+/** struct HTAB: the table's header, and its name. */
+export const TABLE_NAME_AT = 28
+/** struct HASHHDR: entries of the first free list, the only one of a table in private memory. */
+const TABLE_COUNT_AT = 4
+/** struct List: tag, length, room, elements. */
+const LIST_LENGTH_AT = 4
+export const LIST_ELEMENTS_AT = 12
+/** struct config_generic: name, source, links of the list of settings (previous, next). */
+export const SETTING_SOURCE_AT = 32
+export const SETTING_LINK_AT = 64
+export const LINK_NEXT_AT = 4
+/** enum GucSource: set by SET. */
+export const SOURCE_SESSION = 13
+
+/** What of a backend's memory belongs to the session that has it, and can be put aside. */
+export interface SessionFrame {
+  readonly preparedStatements: number
+  readonly unnamedStatement: number
+  readonly sequences: number
+  readonly lastSequence: number
+}
+
+/** Of a session that has not done anything yet. */
+export const EMPTY_FRAME: SessionFrame = {
+  preparedStatements: 0,
+  unnamedStatement: 0,
+  sequences: 0,
+  lastSequence: 0,
+}
+
+type SessionModule = Pick<
+  EmscriptenModule,
+  'HEAPU8' | '_GetConfigOption' | '_GetSessionUserId' | '_GetUserId'
+>
+
+/** The session's variables of one backend, while it is between two batches. */
+export class SessionMemory implements BackendSession {
+  readonly #anchors: SessionAnchors
+  readonly #module: SessionModule
+  #view: DataView
+
+  constructor(anchors: SessionAnchors, module: SessionModule) {
+    this.#anchors = anchors
+    this.#module = module
+    this.#view = viewOf(module.HEAPU8)
+  }
+
+  get frame(): SessionFrame {
+    const { preparedStatements, unnamedStatement, sequences, lastSequence } = this.#anchors
+    return {
+      preparedStatements: this.#word(preparedStatements),
+      unnamedStatement: this.#word(unnamedStatement),
+      sequences: this.#word(sequences),
+      lastSequence: this.#word(lastSequence),
+    }
+  }
+
+  set frame(frame: SessionFrame) {
+    const view = this.#current
+    for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
+  }
+
+  get holdsOn(): boolean {
+    const { localLocks, portals } = this.#anchors
+    return this.#countOf(localLocks) + this.#countOf(portals) > 0
+  }
+
+  get mayHaveTemporaryTables(): boolean {
+    return this.#word(this.#anchors.temporarySchema) !== 0
+  }
+
+  get channels(): readonly string[] {
+    const list = this.#word(this.#anchors.channels)
+    if (list === 0) return []
+    const elements = this.#word(list + LIST_ELEMENTS_AT)
+    const heap = this.#module.HEAPU8
+    return Array.from({ length: this.#word(list + LIST_LENGTH_AT) }, (_, index) =>
+      textAt(heap, this.#word(elements + index * 4)),
+    )
+  }
+
+  get settings(): ReadonlyMap<string, string> {
+    const head = this.#anchors.settings
+    const settings = new Map<string, string>()
+    for (let link = this.#word(head + LINK_NEXT_AT); link !== head;) {
+      const setting = link - SETTING_LINK_AT
+      link = this.#word(link + LINK_NEXT_AT)
+      if (this.#word(setting + SETTING_SOURCE_AT) !== SOURCE_SESSION) continue
+      const nameAt = this.#word(setting)
+      const name = textAt(this.#module.HEAPU8, nameAt)
+      const valueAt = this.#module._GetConfigOption(nameAt, 1, 0)
+      if (valueAt !== 0 && !NOT_OF_THE_SESSION.has(name)) {
+        settings.set(name, textAt(this.#module.HEAPU8, valueAt))
+      }
+    }
+    return settings
+  }
+
+  get timeouts(): SessionTimeouts {
+    const { timeouts } = this.#anchors
+    const isSet = TIMEOUT_NAMES.some((name) => this.#word(timeouts[name]) !== 0)
+    if (!isSet) return NO_TIMEOUTS
+    const values = TIMEOUT_NAMES.map((name) => [name, this.#word(timeouts[name])])
+    return Object.fromEntries(values) as SessionTimeouts
+  }
+
+  get userIds(): string {
+    return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
+  }
+
+  #countOf(table: number): number {
+    return this.#word(this.#word(this.#word(table)) + TABLE_COUNT_AT)
+  }
+
+  #word(at: number): number {
+    return this.#current.getUint32(at, true)
+  }
+
+  /** A memory that has grown has another buffer. */
+  get #current(): DataView {
+    const heap = this.#module.HEAPU8
+    if (this.#view.buffer !== heap.buffer) this.#view = viewOf(heap)
+    return this.#view
+  }
+}
+
+/** The session that a backend is in. Valid between two batches, outside of a transaction. */
+export interface BackendSession {
+  /**
+   * Reading it is what puts a session aside; writing it brings one back. **A frame is good only
+   * until its session has run again**, and only in the backend (or an image of it) that it is of.
+   */
+  frame: SessionFrame
+  /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
+  readonly holdsOn: boolean
+  /** False: there are none. True: ask. */
+  readonly mayHaveTemporaryTables: boolean
+  /** Channels that are listened to, in order of LISTEN. */
+  readonly channels: readonly string[]
+  /** What was set and not reset, the role included, in no order. */
+  readonly settings: ReadonlyMap<string, string>
+  /** The time limits in force, wherever they were set; NO_TIMEOUTS itself if there are none. */
+  readonly timeouts: SessionTimeouts
+  /** Who the session began as, and who it acts as: names may come to mean somebody else. */
+  readonly userIds: string
+}
+
+/**
+ * Settings that are no session's: the seed of random() can be set and not read; those of a
+ * transaction mean nothing between two, and can be neither set nor reset there; the room for
+ * temporary tables cannot be changed once the backend has had any.
+ */
+const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
+  'seed',
+  'transaction_isolation',
+  'transaction_read_only',
+  'transaction_deferrable',
+  'temp_buffers',
+])
+
+const FRAME_NAMES = Object.keys(EMPTY_FRAME) as (keyof SessionFrame)[]
+
+function viewOf(heap: Uint8Array): DataView {
+  return new DataView(heap.buffer, heap.byteOffset, heap.byteLength)
+}
+
+/** Text of C. */
+export function textAt(heap: Uint8Array, at: number): string {
+  const bytes = heap.slice(at, heap.indexOf(0, at))
+  return fromUtf8(bytes)
+}

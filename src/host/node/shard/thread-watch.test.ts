@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import { ManualClock } from '../../../base/clock.ts'
+import { systemClock } from '../clock.ts'
+import type { InterruptFlags } from '../../../engine/interrupts.ts'
+import { errorResponse } from '../../../front/wire/server-messages.ts'
+import { readAnswer } from '../../../front/wire/result.ts'
+import { PgnapError } from '../../../base/errors.ts'
+import { allocateSign, ThreadSign } from './thread-sign.ts'
+import { ThreadWatch } from './thread-watch.ts'
+
+const TIMEOUT_BYTES = 40
+const [STATEMENT, TRANSACTION] = [3, 8]
+const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1)
+
+/** The part of a slot's memory that interrupts are about. */
+function newFlags(): InterruptFlags {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
+  return { memory, interruptPendingAt: 8, queryCancelPendingAt: 12, timeoutTableAt: 64 }
+}
+
+function isCanceled({ memory, queryCancelPendingAt }: InterruptFlags): boolean {
+  return new DataView(memory.buffer).getUint32(queryCancelPendingAt, true) !== 0
+}
+
+/** What Postgres does when it takes note of a cancel. */
+function takeNote({ memory, queryCancelPendingAt }: InterruptFlags): void {
+  new DataView(memory.buffer).setUint32(queryCancelPendingAt, 0, true)
+}
+
+function setTimeoutAt({ memory, timeoutTableAt }: InterruptFlags, id: number, dueMs: number): void {
+  const view = new DataView(memory.buffer, timeoutTableAt + id * TIMEOUT_BYTES)
+  view.setUint8(4, 1)
+  view.setBigInt64(24, BigInt(dueMs - POSTGRES_EPOCH_MS) * 1000n, true)
+}
+
+const toldOfTimeout = ({ memory, timeoutTableAt }: InterruptFlags): number =>
+  new DataView(memory.buffer).getUint8(timeoutTableAt + STATEMENT * TIMEOUT_BYTES + 5)
+
+const CANCEL = errorResponse(new PgnapError('QUERY_CANCELED', 'canceling statement'), 'ERROR')
+
+function world({ neighbourWaitMs = 0, clock = new ManualClock(Date.UTC(2030, 0, 1)) } = {}) {
+  const memory = allocateSign()
+  const flags = newFlags()
+  const kept: string[] = []
+  const sign = new ThreadSign(memory, neighbourWaitMs)
+  const watch = new ThreadWatch({
+    memory,
+    slots: new Map([[5, flags]]),
+    neighbourWaitMs,
+    clock,
+    onKeptOthers: () => kept.push('kept'),
+  })
+  return { clock, sign, watch, flags, kept }
+}
+
+const messageIn = (answer: Uint8Array): string | undefined => readAnswer(answer).error?.message
+
+test('a wish meets what runs for that client, and nothing else', () => {
+  const { sign, watch, flags } = world()
+  sign.begin(5, 11)
+  assert.equal(watch.cancel(12), false)
+  assert.equal(isCanceled(flags), false)
+  assert.equal(watch.cancel(11), true)
+  assert.equal(isCanceled(flags), true)
+  assert.equal(messageIn(sign.answered(CANCEL)), 'canceling statement', 'Postgres knows why')
+  sign.end(flags)
+  assert.equal(isCanceled(flags), false, 'what came too late is taken back')
+})
+
+test('a wish that finds its client waiting is kept until the shard has heard of it', () => {
+  const { clock, sign, watch, flags } = world()
+  assert.equal(watch.cancel(11), false)
+  sign.begin(5, 11)
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
+  takeNote(flags)
+  sign.end(flags)
+  sign.begin(5, 11)
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false, 'one wish, one cancel')
+  sign.end(flags)
+  watch.cancel(11)
+  watch.forget(11)
+  sign.begin(5, 11)
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false, 'it was forgotten')
+})
+
+test('nobody is nobody’s client', () => {
+  const { clock, sign, watch, flags } = world()
+  sign.begin(5, 0)
+  watch.cancel(11)
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false)
+  watch.cancelAny()
+  assert.equal(isCanceled(flags), true, 'but the shard has to go on')
+})
+
+test('a statement that is overdue by Postgres’s own books is cancelled once', () => {
+  const { clock, sign, flags } = world()
+  setTimeoutAt(flags, STATEMENT, clock.nowMs() + 200)
+  sign.begin(5, 11)
+  clock.advance(150)
+  assert.equal(isCanceled(flags), false)
+  clock.advance(100)
+  assert.equal(isCanceled(flags), true)
+  assert.equal(toldOfTimeout(flags), 1)
+  takeNote(flags)
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false, 'a function that catches it goes on')
+  sign.end(flags)
+  assert.equal(toldOfTimeout(flags), 0, 'the next cancel has another reason')
+})
+
+test('a transaction that is overdue is cancelled in our words', () => {
+  const { clock, sign, flags } = world()
+  setTimeoutAt(flags, TRANSACTION, clock.nowMs() + 100)
+  sign.begin(5, 11)
+  clock.advance(200)
+  assert.equal(isCanceled(flags), true)
+  assert.match(messageIn(sign.answered(CANCEL)) ?? '', /due to transaction timeout/)
+})
+
+test('a statement that keeps others waiting is cancelled until it ends, and logged once', () => {
+  const { clock, sign, flags, kept } = world({ neighbourWaitMs: 1000 })
+  sign.begin(5, 11)
+  clock.advance(5000)
+  assert.equal(isCanceled(flags), false, 'it is alone')
+  sign.shared = true
+  clock.advance(1200)
+  assert.equal(isCanceled(flags), true)
+  takeNote(flags)
+  clock.advance(1000)
+  assert.equal(isCanceled(flags), true)
+  assert.deepEqual(kept, ['kept'])
+  assert.match(messageIn(sign.answered(CANCEL)) ?? '', /kept other tenants waiting/)
+})
+
+test('two threads: no batch is ever cancelled that was not asked to be', async () => {
+  const memory = allocateSign()
+  const flags = newFlags()
+  const watch = new ThreadWatch({
+    memory,
+    slots: new Map([[5, flags]]),
+    neighbourWaitMs: 0,
+    clock: systemClock,
+    onKeptOthers: () => {},
+  })
+  const code = `
+    const { workerData, parentPort } = require('node:worker_threads')
+    const { memory, flags, url } = workerData
+    import(url).then(({ ThreadSign }) => {
+      const sign = new ThreadSign(memory, 0)
+      const words = new Int32Array(flags.memory.buffer)
+      let [wrong, right] = [0, 0]
+      // Odd clients are asked for, even ones are not.
+      for (let client = 1; client <= 300000; client++) {
+        sign.begin(5, 1 + (client % 2))
+        for (let spin = 0; spin < client % 50; spin++) Atomics.load(words, 0)
+        if (Atomics.load(words, 3) === 1) client % 2 ? wrong++ : right++
+        sign.end(flags)
+        if (Atomics.load(words, 3) === 1) wrong++
+      }
+      parentPort.postMessage({ wrong, right })
+    })`
+  const url = new URL('./thread-sign.ts', import.meta.url).href
+  const worker = new Worker(code, { eval: true, workerData: { memory, flags, url } })
+  let result: { wrong: number; right: number } | undefined
+  worker.once('message', (message: typeof result) => (result = message))
+  while (!result) {
+    for (let count = 0; count < 2000; count++) watch.cancel(1)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  watch.stop()
+  await worker.terminate()
+  assert.equal(result.wrong, 0)
+  assert.ok(result.right > 0, 'some were in time')
+})

@@ -1,0 +1,138 @@
+/**
+ * Watches a shard's thread from the main thread, and interrupts what runs there when it has had its
+ * time: because a client asked (a cancel request), because a timeout of its session has passed
+ * (Postgres's own books are read, `timeout-memory.ts`), because it keeps other tenants waiting, or
+ * because the shard has to go on.
+ *
+ * A client's wish may come while it waits for its turn. So it is kept until the shard has
+ * taken note of it: whichever of the two comes first, it is not lost.
+ */
+import type { Clock, Timer } from '../../../base/clock.ts'
+import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
+import { noteStatementTimeout, overdueIn } from '../../../engine/timeout-memory.ts'
+import { REASON, SIGN } from './thread-sign.ts'
+
+/** How often it looks; by so much a statement may exceed its time. */
+const LOOK_EVERY_MS = 50
+/** Looks within `neighbourWaitMs`, if that is short. */
+const LOOKS_MIN = 4
+
+export interface ThreadWatchOptions {
+  /** Cells of a `ThreadSign`. */
+  readonly memory: SharedArrayBuffer
+  /** Slots of the shard, by their numbers. */
+  readonly slots: ReadonlyMap<number, InterruptFlags>
+  /** How long a statement may hold the thread while others are connected; 0: for ever. */
+  readonly neighbourWaitMs: number
+  readonly clock: Clock
+  /** A statement has kept others waiting and is cancelled: told once for each. */
+  readonly onKeptOthers: () => void
+}
+
+export class ThreadWatch {
+  readonly #options: ThreadWatchOptions
+  readonly #cells: Int32Array
+  /** Clients that want what they run to end. */
+  readonly #wishes = new Set<number>()
+  #seen = 0
+  #sinceMs = 0
+  #keptOthers = 0
+  #overdueMs = 0
+  #timer: Timer | undefined
+
+  constructor(options: ThreadWatchOptions) {
+    this.#options = options
+    this.#cells = new Int32Array(options.memory)
+    this.#look()
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
+  /**
+   * Cancels what runs for `client` now, or begins to run before {@link forget}.
+   * @returns whether it ran now, so that there is nothing to forget
+   */
+  cancel(client: number): boolean {
+    this.#wishes.add(client)
+    this.#fulfil()
+    return !this.#wishes.has(client)
+  }
+
+  /** The shard has heard of the client's wish: if it runs nothing, there is nothing to cancel. */
+  forget(client: number): void {
+    this.#wishes.delete(client)
+  }
+
+  /** Cancels whatever runs. */
+  cancelAny(): void {
+    this.#interrupt(Atomics.load(this.#cells, SIGN.batches), REASON.known)
+  }
+
+  #look(): void {
+    const { clock, neighbourWaitMs } = this.#options
+    const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
+    this.#timer = clock.setTimer(Math.min(LOOK_EVERY_MS, lookMs), () => this.#look())
+    this.#fulfil()
+    const batch = Atomics.load(this.#cells, SIGN.batches)
+    if (batch % 2 === 0) return
+    this.#checkTimeouts(batch)
+    this.#checkNeighbours(batch)
+  }
+
+  #fulfil(): void {
+    if (this.#wishes.size === 0) return
+    const batch = Atomics.load(this.#cells, SIGN.batches)
+    const client = this.#cells[SIGN.client] ?? 0
+    if (!this.#wishes.has(client)) return
+    if (this.#interrupt(batch, REASON.known)) this.#wishes.delete(client)
+  }
+
+  #checkTimeouts(batch: number): void {
+    const flags = this.#flags
+    const overdue = flags && overdueIn(flags, this.#options.clock.nowMs())
+    // Once: what catches the cancel and goes on is let go on, as in a server.
+    if (!overdue || overdue.sinceMs === this.#overdueMs) return
+    const isStatement = overdue.limit === 'statement'
+    if (!this.#interrupt(batch, isStatement ? REASON.known : REASON.transaction, isStatement))
+      return
+    this.#overdueMs = overdue.sinceMs
+  }
+
+  #checkNeighbours(batch: number): void {
+    const { clock, neighbourWaitMs, onKeptOthers } = this.#options
+    const nowMs = clock.monotonicMs()
+    const isAlone = Atomics.load(this.#cells, SIGN.shared) === 0
+    if (batch !== this.#seen || isAlone) {
+      this.#seen = batch
+      this.#sinceMs = nowMs
+    } else if (neighbourWaitMs > 0 && nowMs - this.#sinceMs >= neighbourWaitMs) {
+      // Again at every look: a function may catch a cancel and go on.
+      if (!this.#interrupt(batch, REASON.neighbours) || this.#keptOthers === batch) return
+      this.#keptOthers = batch
+      onKeptOthers()
+    }
+  }
+
+  get #flags(): InterruptFlags | undefined {
+    return this.#options.slots.get(this.#cells[SIGN.slot] ?? 0)
+  }
+
+  /** Cancels `batch` if it still runs; see `thread-sign.ts`. @returns whether it did */
+  #interrupt(batch: number, reason: number, isTimeout = false): boolean {
+    const cells = this.#cells
+    Atomics.store(cells, SIGN.interrupting, 1)
+    const runs = batch % 2 === 1 && Atomics.load(cells, SIGN.batches) === batch
+    const flags = runs ? this.#flags : undefined
+    if (flags) {
+      Atomics.store(cells, SIGN.reason, reason)
+      Atomics.store(cells, SIGN.canceled, batch)
+      if (isTimeout) noteStatementTimeout(flags, true)
+      requestCancel(flags)
+    }
+    Atomics.store(cells, SIGN.interrupting, 0)
+    Atomics.notify(cells, SIGN.interrupting)
+    return flags !== undefined
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Which channels a client has said LISTEN to. Mostly the backend's list tells; but whoever listens
+ * to what another client has in that list already leaves no trace in it.
+ *
+ * What was said stands in the messages, whether it was done in the answer: a LISTEN counts if its
+ * command tag is there and its transaction was not rolled back, so words in comments and literals
+ * mean nothing. If the two do not match, because the name is written in escapes or the statement
+ * was prepared out of sight, it counts as a LISTEN to a channel that is not known.
+ *
+ * Out of reach is a LISTEN inside of a function that another client's LISTEN hides.
+ */
+import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { eachMessage } from './message-frames.ts'
+
+/** Statements of a client that are remembered to be a LISTEN; beyond, all are forgotten. */
+const STATEMENTS_MAX = 100
+/** NAMEDATALEN - 1: Postgres cuts what is longer. */
+const NAME_BYTES_MAX = 63
+
+const GAP = String.raw`(?:\s|--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)*`
+const NAME = String.raw`"(?:[^"]|"")+"|[A-Za-z_\u0080-\u{10ffff}][\w$\u0080-\u{10ffff}]*`
+/** A whole statement. */
+const LISTEN = new RegExp(
+  String.raw`(?<=^|;)${GAP}listen(?![\w$\u0080-\u{10ffff}])${GAP}(${NAME})${GAP}(?=;|$)`,
+  'giu',
+)
+const MENTION = /listen/i
+
+const QUERY = 0x51
+const PARSE = 0x50
+const BIND = 0x42
+const EXECUTE = 0x45
+const COMMAND_COMPLETE = 0x43
+const ERROR_RESPONSE = 0x45
+const READY_FOR_QUERY = 0x5a
+const IDLE = 0x49
+
+/** Of one client. It has to see all batches from a transaction's begin to its end. */
+export class ListenWatch {
+  /** Channels of prepared LISTENs by the statement's name, and by that of a portal. */
+  readonly #statements = new Map<string, string>()
+  readonly #portals = new Map<string, string>()
+  /** What was said, what of it was done, and what of that is committed. */
+  #said: string[] = []
+  #done = 0
+  #committed = 0
+  #lastTag = ''
+  #failed = false
+  #mentioned = false
+  #hidden = false
+
+  /**
+   * Takes in a batch and its answer.
+   * @returns a channel per LISTEN whose transaction has ended well; undefined where it is not known
+   */
+  take(messages: Uint8Array, answer: Uint8Array): readonly (string | undefined)[] {
+    eachMessage(messages, (type, at, end) => this.#say(type, messages.subarray(at + 5, end)))
+    const heard: (string | undefined)[] = []
+    eachMessage(answer, (type, at, end) => {
+      if (type === ERROR_RESPONSE) this.#failed = true
+      if (type === COMMAND_COMPLETE) this.#complete(fromUtf8(answer.slice(at + 5, end - 1)))
+      if (type === READY_FOR_QUERY) heard.push(...this.#ready(answer[at + 5] === IDLE))
+    })
+    return heard
+  }
+
+  #say(type: number | undefined, body: Uint8Array): void {
+    if (type === QUERY) this.#said.push(...this.#namesIn(textAt(body, 0)))
+    if (type === PARSE) this.#parse(textAt(body, 0), body)
+    if (type === BIND && this.#statements.size > 0) {
+      const portal = textAt(body, 0)
+      const channel = this.#statements.get(textAt(body, body.indexOf(0) + 1))
+      if (channel === undefined) this.#portals.delete(portal)
+      else this.#portals.set(portal, channel)
+    }
+    if (type === EXECUTE && this.#portals.size > 0) {
+      const channel = this.#portals.get(textAt(body, 0))
+      if (channel !== undefined) this.#said.push(channel)
+    }
+  }
+
+  #parse(statement: string, body: Uint8Array): void {
+    const [channel] = this.#namesIn(textAt(body, body.indexOf(0) + 1))
+    if (channel === undefined) return void this.#statements.delete(statement)
+    if (this.#statements.size >= STATEMENTS_MAX) this.#statements.clear()
+    this.#statements.set(statement, channel)
+  }
+
+  #namesIn(sql: string): string[] {
+    if (!MENTION.test(sql)) return []
+    this.#mentioned = true
+    return Array.from(sql.matchAll(LISTEN), ([, name = '']) => channelOf(name))
+  }
+
+  #complete(tag: string): void {
+    this.#lastTag = tag
+    if (tag === 'LISTEN') this.#done++
+    if (tag === 'COMMIT') this.#committed = this.#done
+    // What it does is as invisible as what a function does, but its text is here.
+    if (tag === 'DO' && this.#mentioned) this.#hidden = true
+  }
+
+  #ready(idle: boolean): (string | undefined)[] {
+    // Whatever comes after an error is not done.
+    if (this.#failed) this.#said.length = Math.min(this.#said.length, this.#done)
+    const failed = this.#failed || this.#lastTag === 'ROLLBACK'
+    this.#failed = false
+    this.#mentioned = false
+    if (!idle) return []
+    if (!failed) this.#committed = this.#done
+    const said = this.#said.length === this.#done ? this.#said : []
+    const heard = Array.from({ length: this.#committed }, (_, index) => said[index])
+    if (this.#hidden && !failed) heard.push(undefined)
+    this.#said = []
+    this.#done = this.#committed = 0
+    this.#hidden = false
+    this.#portals.clear()
+    return heard
+  }
+}
+
+/** A name as SQL has it, to what Postgres makes of it in a database of UTF-8. */
+function channelOf(name: string): string {
+  const channel = name.startsWith('"')
+    ? name.slice(1, -1).replaceAll('""', '"')
+    : name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())
+  const bytes = utf8(channel)
+  if (bytes.length <= NAME_BYTES_MAX) return channel
+  let end = NAME_BYTES_MAX
+  // Not in the middle of a character.
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--
+  return fromUtf8(bytes.subarray(0, end))
+}
+
+function textAt(bytes: Uint8Array, at: number): string {
+  return fromUtf8(bytes.slice(at, bytes.indexOf(0, at)))
+}

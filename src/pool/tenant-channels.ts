@@ -1,0 +1,180 @@
+/**
+ * Which client of a tenant listens to which channels. The backend knows one list for all of them:
+ * it listens to whatever any client wants, and what it is notified of is handed out here. So a
+ * client hears what another one says, also while it is idle, and does not hear what only others
+ * asked for.
+ *
+ * Postgres tells notifications at the end of the batch that made or found them, after its commit;
+ * they leave when that batch's answer may leave. What one client takes from the list with UNLISTEN
+ * or DISCARD is put back for the others at once: a batch of several transactions is run in pieces
+ * for that. Only what is notified in the very transaction of an UNLISTEN is lost.
+ */
+import { assert } from '../base/assert.ts'
+import { concatBytes, fromUtf8 } from '../base/bytes.ts'
+import { quoteIdentifier } from '../base/sql-name.ts'
+import type { Slot } from '../engine/engine.ts'
+import { ownQuery, readAnswer } from './backend-query.ts'
+import { ListenWatch } from './listen-watch.ts'
+import { eachMessage, piecesOf } from './message-frames.ts'
+
+const NOTIFICATION_RESPONSE = 0x41
+/** Type, length, process id. */
+const CHANNEL_AT = 9
+/** ReadyForQuery outside of a transaction. */
+const IDLE = [0x5a, 0, 0, 0, 5, 0x49]
+
+/** A client, and by which number its batches can be cancelled. */
+export interface SessionOwner {
+  readonly number: number
+}
+
+export class TenantChannels<Owner extends SessionOwner> {
+  readonly #channels = new Map<Owner, Set<string>>()
+  readonly #watches = new WeakMap<Owner, ListenWatch>()
+  /** The backend's list when it was last looked at: whatever changes is the doing of who runs. */
+  #listed: ReadonlySet<string> = new Set()
+  #outbox: { readonly to: Owner; readonly notification: Uint8Array }[] = []
+
+  /**
+   * Runs a batch of `owner`, whose session the backend is in. Throws what the slot throws.
+   * @returns its answer without the notifications that it has not asked for, a view as that of
+   *   `slot.run`; those for others wait for {@link deliver}
+   */
+  run(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
+    if (this.#isOnlyOne(owner)) {
+      const answer = slot.run(messages, owner.number)
+      const { channels } = slot.session
+      if (channels.length + this.#listed.size > 0) this.#note(owner, new Set(channels))
+      this.#watches.delete(owner)
+      return answer
+    }
+    const pieces = piecesOf(messages)
+    if (pieces.length === 1) return this.#runPiece(owner, slot, messages)
+    return concatBytes(pieces.map((piece) => new Uint8Array(this.#runPiece(owner, slot, piece))))
+  }
+
+  /** Hands out what others are to hear of the batches that have run, when they are durable. */
+  deliver(send: (to: Owner, notification: Uint8Array) => void): void {
+    if (this.#outbox.length === 0) return
+    for (const { to, notification } of this.#outbox.splice(0)) send(to, notification)
+  }
+
+  /** Makes the backend listen to whatever somebody wants to hear. Throws what the slot throws. */
+  listenAgain(slot: Slot): void {
+    const now = new Set(slot.session.channels)
+    for (const channel of this.#wanted()) {
+      if (now.has(channel)) continue
+      const { refusal } = readAnswer(slot.run(ownQuery(`LISTEN ${quoteIdentifier(channel)}`)))
+      assert(refusal === undefined, 'what was listened to can be listened to again')
+    }
+    this.#listed = new Set(slot.session.channels)
+  }
+
+  /** It hears nothing any more. */
+  forget(owner: Owner): void {
+    this.#channels.delete(owner)
+    this.#watches.delete(owner)
+    this.#outbox = this.#outbox.filter(({ to }) => to !== owner)
+  }
+
+  /** The backend has gone, and its list. */
+  clear(): void {
+    this.#listed = new Set()
+  }
+
+  /** Nobody hears anything any more. */
+  lose(): void {
+    this.clear()
+    for (const owner of this.#channels.keys()) this.forget(owner)
+  }
+
+  /** Runs what has one end at most, where the backend listens for others as well. */
+  #runPiece(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
+    const answer = slot.run(messages, owner.number)
+    const now = new Set(slot.session.channels)
+    const hides = this.#hides(owner)
+    this.#note(owner, now)
+    if (hides) this.#watch(owner, now, { messages, answer })
+    else this.#watches.delete(owner)
+    const own = this.#sort(owner, answer)
+    if (!endsIdle(answer) || this.#wanted().isSubsetOf(now)) return own
+    const kept = new Uint8Array(own)
+    this.listenAgain(slot)
+    return kept
+  }
+
+  /** Takes in how the backend's list has changed. */
+  #note(owner: Owner, now: ReadonlySet<string>): void {
+    const own = this.#channels.get(owner) ?? new Set()
+    for (const channel of now) if (!this.#listed.has(channel)) own.add(channel)
+    for (const channel of this.#listed) if (!now.has(channel)) own.delete(channel)
+    this.#set(owner, own)
+    this.#listed = now
+  }
+
+  /** Takes in what it listens to that was in the list already for others. */
+  #watch(
+    owner: Owner,
+    now: ReadonlySet<string>,
+    { messages, answer }: { readonly messages: Uint8Array; readonly answer: Uint8Array },
+  ): void {
+    let watch = this.#watches.get(owner)
+    if (!watch) this.#watches.set(owner, (watch = new ListenWatch()))
+    const own = new Set(this.#channels.get(owner))
+    for (const channel of watch.take(messages, answer)) {
+      // Rather too much than not what it waits for.
+      if (channel === undefined) for (const each of now) own.add(each)
+      else if (now.has(channel)) own.add(channel)
+    }
+    this.#set(owner, own)
+  }
+
+  #set(owner: Owner, channels: Set<string>): void {
+    if (channels.size > 0) this.#channels.set(owner, channels)
+    else this.#channels.delete(owner)
+  }
+
+  /**
+   * Puts the notifications for others aside.
+   * @returns the answer without those that `owner` has not asked for
+   */
+  #sort(owner: Owner, answer: Uint8Array): Uint8Array {
+    const kept: Uint8Array[] = []
+    let keptTo = 0
+    eachMessage(answer, (type, at, end) => {
+      if (type !== NOTIFICATION_RESPONSE) return
+      const notification = answer.slice(at, end)
+      const channel = fromUtf8(
+        notification.subarray(CHANNEL_AT, notification.indexOf(0, CHANNEL_AT)),
+      )
+      for (const [to, channels] of this.#channels) {
+        if (to !== owner && channels.has(channel)) this.#outbox.push({ to, notification })
+      }
+      if (this.#channels.get(owner)?.has(channel)) return
+      kept.push(answer.subarray(keptTo, at))
+      keptTo = end
+    })
+    return keptTo === 0 ? answer : concatBytes([...kept, answer.subarray(keptTo)])
+  }
+
+  /** Whether nobody else is concerned by what is listened to. */
+  #isOnlyOne(owner: Owner): boolean {
+    const others = this.#channels.size - (this.#channels.has(owner) ? 1 : 0)
+    return others === 0 && !this.#hides(owner)
+  }
+
+  /** Whether the backend's list has more than what `owner` listens to. */
+  #hides(owner: Owner): boolean {
+    if (this.#listed.size === 0) return false
+    return !this.#listed.isSubsetOf(this.#channels.get(owner) ?? new Set())
+  }
+
+  #wanted(): Set<string> {
+    return new Set(Array.from(this.#channels.values(), (channels) => [...channels]).flat())
+  }
+}
+
+function endsIdle(answer: Uint8Array): boolean {
+  const start = answer.length - IDLE.length
+  return IDLE.every((byte, index) => answer[start + index] === byte)
+}

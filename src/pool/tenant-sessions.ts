@@ -1,0 +1,236 @@
+/**
+ * The sessions of one tenant's clients in the one backend that they share. A client that gets the
+ * backend finds what it left: its prepared statements and sequence values are put in place by their
+ * addresses (`session-memory.ts`), its settings and role are said again where they differ from
+ * those of the client before it. Clients of one application mostly have the same settings, so that
+ * a change of hands says nothing at all and costs a few microseconds.
+ *
+ * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
+ * with its client; that is `pinned`, and the business of `pool-state.ts`.
+ *
+ * It must never run a client's statement under the role or the settings of another. A session that
+ * could not be brought back as it was is refused from then on, whoever has the backend in between.
+ */
+import { assert } from '../base/assert.ts'
+import { quoteIdentifier } from '../base/sql-name.ts'
+import type { Slot } from '../engine/engine.ts'
+import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
+import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
+import {
+  captureSession,
+  type CarriedSession,
+  IDENTITY,
+  IDENTITY_CHANGED,
+  identityMessages,
+  restoreSession,
+  runAll,
+  settingMessages,
+  TEMPORARY_OBJECTS_SQL,
+} from './session-carry.ts'
+
+/** What of a session can be put aside, as it was when its client last had the backend. */
+interface Aside {
+  readonly frame: SessionFrame
+  readonly settings: ReadonlyMap<string, string>
+  readonly userIds: string
+}
+
+/** Whoever says nothing else is who the backend began as, under whatever name. */
+const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
+
+export class TenantSessions<Owner extends SessionOwner> {
+  /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
+  #current: Owner | undefined
+  readonly #aside = new Map<Owner, Aside>()
+  /** Owners that have left, and whose sessions are not forgotten yet. */
+  readonly #departed = new Set<Owner>()
+  /** Why the session of an owner is not whole: nothing may run for it, as if it were new. */
+  readonly #refused = new WeakMap<Owner, string>()
+  /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
+  readonly #spare: SessionFrame[] = []
+  /** What was read out before the backend ended, to be said again to the next. */
+  #carried = new Map<Owner, CarriedSession>()
+  readonly channels: TenantChannels<Owner> = new TenantChannels()
+  #hasTemporaryObjects = false
+  #hasWritten = false
+
+  /** Sessions that the backend holds. */
+  get count(): number {
+    return this.#aside.size + (this.#current ? 1 : 0)
+  }
+
+  /**
+   * Puts the backend into the session of `owner`, a new one if it has none. Throws what the slot
+   * throws. @returns why that is not possible: then nothing may run for this owner any more
+   */
+  enter(owner: Owner, slot: Slot): string | undefined {
+    const refused = this.#refused.get(owner)
+    if (refused !== undefined || this.#current === owner) return refused
+    if (this.#departed.size > 0) this.discard(slot)
+    const known = this.#aside.get(owner)
+    const to = known ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
+    const from = this.#putAside(slot)
+    this.#aside.delete(owner)
+    this.#current = owner
+    slot.session.frame = to.frame
+    let refusal = runAll(slot, changes(from, to.settings))
+    const isOther = known !== undefined && known.userIds !== slot.session.userIds
+    if (isOther) refusal ??= IDENTITY_CHANGED
+    if (refusal !== undefined) this.#refused.set(owner, refusal)
+    return refusal
+  }
+
+  /**
+   * Whose session has what cannot be put aside, so that nobody else can have the backend. It may
+   * have to be asked for: that overwrites the slot's last answer. Throws what the slot throws.
+   */
+  pinned(slot: Slot): Owner | undefined {
+    if (!this.#current) return undefined
+    if (this.mustAsk(slot)) this.#hasTemporaryObjects = hasTemporaryObjects(slot)
+    this.#hasWritten = false
+    return slot.session.holdsOn || this.#hasTemporaryObjects ? this.#current : undefined
+  }
+
+  /** Whether {@link pinned} has to ask: making and dropping temporary tables writes the catalog. */
+  mustAsk(slot: Slot): boolean {
+    return this.#hasWritten && slot.session.mayHaveTemporaryTables
+  }
+
+  /** The session that the backend is in has written something. */
+  wrote(): void {
+    this.#hasWritten = true
+  }
+
+  /** An owner will not come back. */
+  leave(owner: Owner): void {
+    this.#carried.delete(owner)
+    this.#refused.delete(owner)
+    this.channels.forget(owner)
+    if (owner === this.#current || this.#aside.has(owner)) this.#departed.add(owner)
+  }
+
+  /**
+   * Forgets the sessions of those who have left, and the one that the backend is in if that is
+   * nobody's whom we know. While somebody is pinned it does nothing: the next time will do. Throws
+   * what the slot throws.
+   */
+  discard(slot: Slot): void {
+    const pinned = this.pinned(slot)
+    if (pinned && !this.#departed.has(pinned)) return
+    const isStranger = this.#current === undefined
+    if (this.#current && !this.#departed.has(this.#current)) this.#putAside(slot)
+    else if (isStranger || this.#current) this.#end(slot)
+    for (const owner of this.#departed) {
+      const aside = this.#aside.get(owner)
+      if (!aside) continue
+      slot.session.frame = aside.frame
+      this.#aside.delete(owner)
+      this.#end(slot)
+    }
+    this.#departed.clear()
+    slot.session.frame = this.#spare.pop() ?? EMPTY_FRAME
+    this.channels.listenAgain(slot)
+  }
+
+  /**
+   * Reads all sessions out, before a backend ends that leaves no image. False: one of them has what
+   * ends with the backend. Throws what the slot throws.
+   */
+  carry(slot: Slot): boolean {
+    if (this.pinned(slot)) return false
+    const owners = [...this.#aside.keys(), this.#current].filter((each) => each !== undefined)
+    const carried = new Map<Owner, CarriedSession>()
+    for (const owner of owners) {
+      if (this.#departed.has(owner)) continue
+      // It is told when it next asks, and nobody else has to wait for that.
+      if (this.enter(owner, slot) !== undefined) continue
+      const session = captureSession(slot)
+      if (session.pinnedBy.length > 0) return false
+      carried.set(owner, session)
+    }
+    this.#carried = carried
+    return true
+  }
+
+  /** Says what was carried to a backend that has just started. Throws what the slot throws. */
+  bringBack(slot: Slot): void {
+    for (const [owner, session] of this.#carried) {
+      this.enter(owner, slot)
+      const refusal = restoreSession(slot, session)
+      if (refusal !== undefined) this.#refused.set(owner, refusal)
+    }
+    this.#carried.clear()
+    this.channels.listenAgain(slot)
+  }
+
+  /** The backend has gone, and all sessions with it that were not carried. */
+  clear(): void {
+    this.#current = undefined
+    this.#aside.clear()
+    this.#departed.clear()
+    this.#spare.length = 0
+    this.channels.clear()
+    this.#hasTemporaryObjects = false
+  }
+
+  /**
+   * Nothing of them will come back, and whose they were must not go on as if they were new, but for
+   * the one who is told anyway. @returns the others
+   */
+  lose(told: Owner | undefined): Owner[] {
+    const owners = [...this.#aside.keys(), ...this.#carried.keys(), this.#current]
+    const lost = [...new Set(owners)].filter((each) => each !== undefined)
+    const others = lost.filter((each) => each !== told && !this.#departed.has(each))
+    for (const owner of others) this.#refused.set(owner, 'it ended with its backend')
+    this.clear()
+    this.#carried.clear()
+    this.channels.lose()
+    return others
+  }
+
+  /** @returns the settings that the backend is left with */
+  #putAside(slot: Slot): ReadonlyMap<string, string> {
+    const { frame, settings, userIds } = slot.session
+    if (this.#current) this.#aside.set(this.#current, { frame, settings, userIds })
+    else if (frame.preparedStatements) this.#spare.push(frame)
+    this.#current = undefined
+    return settings
+  }
+
+  #end(slot: Slot): void {
+    const { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
+    this.#current = undefined
+    this.#hasTemporaryObjects = false
+    const { frame } = slot.session
+    if (frame.preparedStatements) this.#spare.push(frame)
+  }
+}
+
+/** Whoever cannot be asked has some. */
+function hasTemporaryObjects(slot: Slot): boolean {
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(TEMPORARY_OBJECTS_SQL)))
+  return refusal !== undefined || rows.length > 0
+}
+
+/**
+ * What to say so that settings become others, each message with its own end. Whoever has given up
+ * the right to do so gets it back for the time being; whom a session acts as is said last.
+ */
+function changes(
+  from: ReadonlyMap<string, string>,
+  to: ReadonlyMap<string, string>,
+): readonly Uint8Array[] {
+  const gone = [...from.keys()].filter((name) => !to.has(name) && !IDENTITY.has(name))
+  const changed = [...to].filter(([name, value]) => from.get(name) !== value && !IDENTITY.has(name))
+  const sameIdentity = [...IDENTITY].every((name) => from.get(name) === to.get(name))
+  if (gone.length + changed.length === 0 && sameIdentity) return []
+  return [
+    ...(from.has('role') ? [ownQuery('RESET ROLE')] : []),
+    ...(from.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
+    ...gone.map((name) => ownQuery(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
+    ...settingMessages(changed),
+    ...identityMessages(to),
+  ]
+}

@@ -1,0 +1,367 @@
+/**
+ * Several clients of one tenant, each with a session of its own in the one backend that they share.
+ * Every test begins with what native Postgres does.
+ */
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import postgres from 'postgres'
+import { connectPg, failureOf } from '../support/clients.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+
+const WAIT_MS = 1_500
+let server: ServerProcess
+before(async () => {
+  const wait = ['--query-wait-timeout', `${WAIT_MS}ms`]
+  server = await startServer({ flags: ['--shards', '1', '--slots', '2', ...wait] })
+})
+after(() => server[Symbol.asyncDispose]())
+
+type Connection = Awaited<ReturnType<typeof connectPg>>
+
+/** Two clients of a tenant that nobody has used before. */
+async function two(tenant: string): Promise<readonly [Connection, Connection]> {
+  return [await connectPg(server, tenant), await connectPg(server, tenant)]
+}
+
+const nap = async (tenant: string): Promise<void> => {
+  const answer = await server.request(`/v1/tenants/${tenant}/nap`, { method: 'POST' })
+  assert.equal(answer.status, 200)
+}
+
+describe('each its own', () => {
+  test('settings, time zone, search path, the name of the application', async () => {
+    const [one, other] = await two('settings')
+    await one.client.query(`set timezone = 'Asia/Tokyo'; set search_path = "Odd, name", public`)
+    await one.client.query(`set my.own = 'it''s'; set statement_timeout = '90s'`)
+    await other.client.query(
+      `set timezone = 'Europe/Berlin'; set default_transaction_read_only = on`,
+    )
+    for (let turn = 0; turn < 3; turn++) {
+      assert.equal(await one.value('show timezone'), 'Asia/Tokyo')
+      assert.equal(await other.value('show timezone'), 'Europe/Berlin')
+      assert.equal(await one.value('show search_path'), '"Odd, name", public')
+      assert.equal(await other.value('show search_path'), '"$user", public')
+      assert.equal(await one.value('show my.own'), `it's`)
+      assert.equal(await one.value('show statement_timeout'), '90s')
+      assert.equal(await other.value('show statement_timeout'), '0')
+      assert.equal(await one.value('show default_transaction_read_only'), 'off')
+      assert.equal((await failureOf(other.client.query('create table t()'))).code, '25006')
+    }
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('what a transaction sets and takes back, or keeps to itself, is nobody’s', async () => {
+    const [one, other] = await two('local')
+    await one.client.query(`begin; set work_mem = '9MB'; rollback`)
+    await one.client.query(`begin; set local work_mem = '8MB'; commit`)
+    assert.equal(await other.value('show work_mem'), '4MB')
+    await one.client.query(`select set_config('work_mem', '7MB', false)`)
+    assert.equal(await other.value('show work_mem'), '4MB')
+    assert.equal(await one.value('show work_mem'), '7MB')
+    await one.client.query('reset all')
+    assert.equal(await one.value('show work_mem'), '4MB')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('role and user: nobody acts as another', async () => {
+    const [one, other] = await two('roles')
+    await one.client.query('create role reader; create role writer; create table t(n int)')
+    await one.client.query('set role reader')
+    await other.client.query('set session authorization writer')
+    for (let turn = 0; turn < 3; turn++) {
+      assert.equal(await one.value(`select session_user || ' ' || current_user`), 'postgres reader')
+      assert.equal(await other.value(`select session_user || ' ' || current_user`), 'writer writer')
+      assert.equal((await failureOf(one.client.query('table t'))).code, '42501')
+      assert.equal((await failureOf(other.client.query('table t'))).code, '42501')
+    }
+    await using third = await connectPg(server, 'roles')
+    assert.equal(await third.value('select current_user'), 'postgres')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('a role that was dropped: its client is told, and nothing runs as another', async () => {
+    const [one, other] = await two('dropped')
+    one.client.on('error', () => {})
+    await one.client.query('create role gone; create table t(n int); set role gone')
+    await other.client.query('drop role gone')
+    assert.equal((await failureOf(one.client.query('insert into t values (1)'))).code, '57P01')
+    assert.equal(await other.value('select count(*) from t'), '0')
+    await other[Symbol.asyncDispose]()
+  })
+
+  test('a function of a client is not asked on the way to the session of another', async () => {
+    const [one, other] = await two('impostor')
+    await other.client.query(`set search_path = public; set work_mem = '8MB'`)
+    await one.client.query(`create table calls (who text); create schema fake;
+      create function fake.set_config(text, text, boolean) returns text language plpgsql as
+        $$ begin insert into public.calls values (current_user); return ''; end $$`)
+    await one.client.query(`set search_path = fake, pg_catalog, public`)
+    assert.equal(await other.value('show work_mem'), '8MB')
+    assert.equal(await other.value('select count(*) from calls'), '0')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('prepared statements of SQL, of the protocol, and the unnamed one', async () => {
+    const [one, other] = await two('statements')
+    await one.client.query(`prepare x as select 'one'`)
+    await other.client.query(`prepare x as select 'other'`)
+    for (const [connection, word] of [
+      [one, 'one'],
+      [other, 'other'],
+    ] as const) {
+      const named = { name: 'same', text: `select '${word}'::text as word` }
+      assert.deepEqual((await connection.client.query(named)).rows, [{ word }])
+    }
+    assert.equal(await one.value('execute x'), 'one')
+    assert.equal(await other.value('execute x'), 'other')
+    assert.equal(await one.value('select count(*) from pg_prepared_statements'), '2')
+    await one.client.query('deallocate all')
+    assert.equal(await one.value('select count(*) from pg_prepared_statements'), '0')
+    assert.equal(await other.value('execute x'), 'other')
+    await one.client.query('discard all')
+    assert.equal(await other.value('execute x'), 'other')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('what sequences gave', async () => {
+    const [one, other] = await two('sequences')
+    await one.client.query('create sequence s')
+    assert.equal(await one.value(`select nextval('s')`), '1')
+    assert.equal((await failureOf(other.client.query(`select currval('s')`))).code, '55000')
+    assert.equal(await other.value(`select nextval('s')`), '2')
+    assert.equal(await one.value(`select currval('s') || ' ' || lastval()`), '1 1')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('a pool of ten connections that names its statements as each likes', async () => {
+    const sql = postgres({
+      port: server.port,
+      host: '127.0.0.1',
+      user: 'postgres',
+      db: 'pooled',
+      max: 10,
+    })
+    await sql`create table t (id int primary key, n int)`
+    await Promise.all(
+      Array.from({ length: 400 }, (_, id) => sql`insert into t values (${id}, ${id % 7})`),
+    )
+    const sums = await Promise.all(
+      Array.from({ length: 200 }, (_, n) => sql`select sum(n)::int as sum from t where id <= ${n}`),
+    )
+    for (const [n, [row]] of sums.entries()) {
+      let expected = 0
+      for (let id = 0; id <= n; id++) expected += id % 7
+      assert.equal(row?.['sum'], expected)
+    }
+    await sql.end()
+  })
+})
+
+describe('over naps and departures', () => {
+  for (const [how, setup] of [
+    ['in an image', ''],
+    ['read out and said again', 'create extension citext; create table c(t citext)'],
+  ] as const) {
+    test(`sessions outlive a nap, ${how}`, async () => {
+      const tenant = setup ? 'napping-said' : 'napping-image'
+      const [one, other] = await two(tenant)
+      if (setup) await one.client.query(setup)
+      await one.client.query(`set timezone = 'Asia/Tokyo'`)
+      await one.client.query({ name: 'ask', text: 'select 1 as n' })
+      await other.client.query(`set timezone = 'Europe/Berlin'`)
+      await other.client.query({ name: 'ask', text: 'select 2 as n' })
+      for (let turn = 0; turn < 3; turn++) {
+        await nap(tenant)
+        assert.deepEqual((await one.client.query({ name: 'ask', text: 'select 1 as n' })).rows, [
+          { n: 1 },
+        ])
+        assert.equal(await other.value('show timezone'), 'Europe/Berlin')
+        assert.equal(await one.value('show timezone'), 'Asia/Tokyo')
+        assert.deepEqual((await other.client.query({ name: 'ask', text: 'select 2 as n' })).rows, [
+          { n: 2 },
+        ])
+      }
+      for (const each of [one, other]) await each[Symbol.asyncDispose]()
+    })
+  }
+
+  test('a role that was dropped: nothing runs without it after a refused nap either', async () => {
+    const [one, other] = await two('dropped-said')
+    one.client.on('error', () => {})
+    await one.client.query('create extension citext; create table t(n citext)')
+    await one.client.query('create role gone; set role gone')
+    await other.client.query('drop role gone')
+    await nap('dropped-said').catch(() => {})
+    assert.equal((await failureOf(one.client.query('insert into t values (1)'))).code, '57P01')
+    assert.equal(await other.value('select count(*) from t'), '0')
+    await other[Symbol.asyncDispose]()
+  })
+
+  test('what came with a PREPARE is not done again after a nap', async () => {
+    const [one, other] = await two('prepared-in-a-row')
+    await one.client.query('create extension citext; create table t(n citext)')
+    await one.client.query(`insert into t values ('once'); prepare x as select 1`)
+    await nap('prepared-in-a-row').catch(() => {})
+    assert.equal(await one.value('execute x'), 1)
+    assert.equal(await other.value('select count(*) from t'), '1')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('who leaves takes its session along, and only that', async () => {
+    const [one, other] = await two('leaving')
+    await one.client.query(`prepare x as select 'one'; set work_mem = '9MB'; listen news`)
+    await other.client.query(`prepare x as select 'other'; listen news`)
+    const heard = nextNotification(other)
+    await one[Symbol.asyncDispose]()
+    await using third = await connectPg(server, 'leaving')
+    assert.equal(await third.value('select count(*) from pg_prepared_statements'), '0')
+    assert.equal(await third.value('show work_mem'), '4MB')
+    assert.equal(await other.value('execute x'), 'other')
+    await third.client.query(`notify news, 'still here'`)
+    assert.equal(await heard, 'news: still here')
+    await other[Symbol.asyncDispose]()
+  })
+
+  test('who leaves while the tenant naps is forgotten at its next wake', async () => {
+    const [one, other] = await two('leaving-asleep')
+    await one.client.query(`prepare x as select 'one'`)
+    await other.client.query(`prepare x as select 'other'`)
+    await nap('leaving-asleep')
+    await one[Symbol.asyncDispose]()
+    assert.equal(await other.value('execute x'), 'other')
+    await nap('leaving-asleep')
+    await other[Symbol.asyncDispose]()
+    await using third = await connectPg(server, 'leaving-asleep')
+    assert.equal(await third.value('select count(*) from pg_prepared_statements'), '0')
+  })
+})
+
+function nextNotification({ client }: Connection): Promise<string> {
+  return new Promise((resolve) => {
+    client.once('notification', ({ channel, payload }) => resolve(`${channel}: ${payload}`))
+  })
+}
+
+describe('notifications', () => {
+  test('idle clients hear what they listen to, after the commit, in order', async () => {
+    const [one, other] = await two('news')
+    const heard: string[] = []
+    other.client.on('notification', ({ channel, payload }) => heard.push(`${channel} ${payload}`))
+    await other.client.query('listen a')
+    await one.client.query('listen b')
+    one.client.on('notification', ({ channel }) => heard.push(`wrong ${channel}`))
+    await one.client.query(`begin; notify a, '1'; notify a, '2'`)
+    await delay(50)
+    assert.deepEqual(heard, [], 'not before the commit')
+    await one.client.query('commit')
+    await one.client.query(`begin; notify a, 'never'; rollback`)
+    await nap('news')
+    await one.client.query(`notify a, '3'`)
+    await other.client.query('select 1')
+    assert.deepEqual(heard, ['a 1', 'a 2', 'a 3'])
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('however LISTEN is said, also where another one listens already', async () => {
+    const [one, other] = await two('ways')
+    const heard: string[] = []
+    one.client.on('notification', ({ channel }) => heard.push(channel))
+    const long = 'é'.repeat(40)
+    for (const [index, [channel, ways]] of [
+      ['a', [['listen a']]],
+      ['a', [['begin', 'listen A', 'commit']]],
+      ['a', [['/* app */ listen"a" -- it']]],
+      ['a', [['listen U&"\\0061"']]],
+      ['a', [['do $$ begin listen a; end $$'], [`do $$ begin execute 'listen a'; end $$`]]],
+      ['cafÉ', [['listen cafÉ']]],
+      ['é'.repeat(31), [[`listen ${long}`], [`listen "${long}"`]]],
+    ].entries() as Iterable<[number, [string, string[][]]]>) {
+      await other.client.query(`unlisten *; listen "${channel}"`)
+      for (const way of ways) {
+        for (const sql of way) await one.client.query(sql)
+        await other.client.query(`notify "${channel}", '${index}'`)
+        await one.client.query('select 1')
+        assert.deepEqual(heard.splice(0), [channel], way.join('; '))
+        await one.client.query('unlisten *')
+      }
+    }
+    for (const sql of ['begin; listen a', 'rollback', `select '; listen a;'`]) {
+      await one.client.query(sql)
+    }
+    await other.client.query(`listen a; notify a`)
+    await one.client.query('select 1')
+    assert.deepEqual(heard, [])
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('a prepared LISTEN; and what one discards others hear at once again', async () => {
+    const [one, other] = await two('prepared-listen')
+    const heard: string[] = []
+    other.client.on('notification', ({ payload }) => heard.push(payload ?? ''))
+    await one.client.query('listen a')
+    await other.client.query({ name: 'l', text: 'listen a' })
+    const both = [one.client.query('discard all'), one.client.query(`notify a, 'x'`)]
+    await Promise.all(both)
+    await one.client.query(`notify a, 'y'`)
+    await other.client.query('select 1')
+    assert.deepEqual(heard, ['x', 'y'])
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('one stops listening, the other goes on', async () => {
+    const [one, other] = await two('unlisten')
+    await one.client.query('listen a')
+    await other.client.query('listen A; listen "Odd ""one"""')
+    await one.client.query('unlisten *')
+    const heard = nextNotification(other)
+    one.client.on('notification', () => assert.fail('it does not listen any more'))
+    await one.client.query(`notify a, 'x'`)
+    assert.equal(await heard, 'a: x')
+    const again = nextNotification(other)
+    await one.client.query(`select pg_notify('Odd "one"', 'y')`)
+    assert.equal(await again, 'Odd "one": y')
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+})
+
+const TEMPORARY_FUNCTION = `create function pg_temp.mine() returns int language sql as 'select 1'`
+
+describe('what cannot be put aside keeps the backend', () => {
+  for (const [what, take, give] of [
+    ['a temporary table', 'create temporary table mine (n int)', 'drop table mine'],
+    ['a temporary function', TEMPORARY_FUNCTION, 'drop function pg_temp.mine'],
+    ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
+    ['a cursor WITH HOLD', 'begin; declare c cursor with hold for select 1; commit', 'close c'],
+  ] as const) {
+    test(`${what}: others wait, and go on when it is gone`, async () => {
+      const tenant = `pinned-${what.replaceAll(' ', '-').toLowerCase()}`
+      const [one, other] = await two(tenant)
+      await one.client.query(take)
+      assert.equal((await failureOf(other.client.query('select 1'))).code, '57014', 'bounded')
+      const waiting = other.value('select 2')
+      await nap(tenant).catch(() => {})
+      await delay(100)
+      assert.equal(await one.value('select 1'), 1, 'it is not held up itself')
+      await one.client.query(give)
+      assert.equal(await waiting, 2)
+      assert.equal(
+        await other.value('select count(*) from pg_class where relname = $1', ['mine']),
+        '0',
+      )
+      for (const each of [one, other]) await each[Symbol.asyncDispose]()
+    })
+  }
+
+  test('a temporary table of one that was alone; it goes with its client', async () => {
+    await using alone = await connectPg(server, 'alone')
+    await alone.client.query('create temporary table mine as select 5 as n')
+    await nap('alone')
+    const waiting = connectPg(server, 'alone')
+    await delay(100)
+    assert.equal(await alone.value('select n from mine'), 5)
+    await alone.client.end()
+    await using other = await waiting
+    assert.equal(await other.value(`select to_regclass('mine') is null`), true)
+  })
+})
