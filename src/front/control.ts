@@ -167,6 +167,8 @@ export interface Peer {
   readonly port: number
   readonly localAddress: string
   readonly localPort: number
+  /** It speaks inside of a WebSocket. Default: it does not. */
+  readonly webSocket?: boolean
 }
 
 export interface ClientFacts {
