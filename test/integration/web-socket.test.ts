@@ -35,9 +35,9 @@ const query = (sql: string): Buffer => message('Q', `${sql}\0`)
 interface Opened {
   readonly socket: WebSocket
   /** All that has come. */
-  bytes(): Buffer
+  readonly bytes: () => Buffer
   /** Waits until `text` has come. */
-  heard(text: string): Promise<void>
+  readonly heard: (text: string) => Promise<void>
   /** Code of the Close frame. */
   readonly closed: Promise<number>
 }

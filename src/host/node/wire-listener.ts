@@ -49,7 +49,7 @@ export interface Address {
 export interface WireListener {
   readonly address: Address
   /** Serves a connection that came another way. The caller gives `stream` up. */
-  accept(stream: Duplex, peer: Peer): void
+  readonly accept: (stream: Duplex, peer: Peer) => void
   /** Takes no more connections; those there are go on. */
   close(): void
 }
