@@ -179,7 +179,7 @@ suite('http: /sql', () => {
 })
 
 suite('http: batches on /sql', () => {
-  test('each query has its parameters and its form; modes come by header, and are echoed', async () => {
+  test('each query has its own form; modes come by header, and are echoed', async () => {
     const { control, app } = open()
     control.answer = resultOf([['n', 23]], [['1']])
     const queries = [

@@ -86,7 +86,7 @@ suite('a WebSocket as a stream', () => {
     assert.equal(fake.isPaused, false)
   })
 
-  test('a Close frame of the client ends what is read; what is written then goes nowhere', async () => {
+  test('a Close frame ends what is read; what is written then goes nowhere', async () => {
     const { fake, stream } = open()
     fake.emit('message', Buffer.from('last'), true)
     fake.closed(1005)

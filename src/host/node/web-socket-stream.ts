@@ -41,7 +41,7 @@ export class WebSocketStream extends Duplex {
     }
   }
 
-  /** @param socket under `webSocket`, which has been opened just now, with `headBytes` read of it */
+  /** @param socket under `webSocket`, just opened, of which `headBytes` have been read */
   constructor(webSocket: WebSocket, socket: Socket, headBytes: number) {
     super({ allowHalfOpen: true })
     this.#webSocket = webSocket
