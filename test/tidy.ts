@@ -22,7 +22,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['@electric-sql/pglite'],
   front: ['hono'],
-  host: ['hono', '@hono/node-server', 'pino', 'valibot'],
+  host: ['hono', '@hono/node-server', 'pino', 'valibot', 'ws'],
   cli: ['commander'],
 }
 

@@ -34,6 +34,7 @@ export const ERRORS = {
   COMMAND_INVALID: { sqlState: '42601', kind: 'fix', httpStatus: 400 },
   ROUTE_UNKNOWN: { sqlState: '08P01', kind: 'fix', httpStatus: 404 },
   METHOD_NOT_ALLOWED: { sqlState: '08P01', kind: 'fix', httpStatus: 405 },
+  UPGRADE_REQUIRED: { sqlState: '08P01', kind: 'fix', httpStatus: 426 },
   NOT_SUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 501 },
   SERVER_UNREACHABLE: { sqlState: '08001', kind: 'wait', httpStatus: 503 },
   PROTOCOL_UNSUPPORTED: { sqlState: '0A000', kind: 'fix', httpStatus: 400 },

@@ -47,6 +47,16 @@ export const LIMITS = {
   connectionsMax: 10_000,
   /** Clients of one tenant. Beyond: 53300 for the newcomer. */
   connectionsPerTenantMax: 1_000,
+  /** A WebSocket is asked for a sign of life this often; what lies between keeps it open for it. */
+  webSocketPingMs: 30_000,
+  /** A WebSocket whose client has given no sign of life for so long, and could, is closed. */
+  webSocketSilenceMs: 120_000,
+  /**
+   * Bytes from a WebSocket whose client is not greeted yet: a frame is held whole. Beyond: closed.
+   */
+  webSocketUnprovenBytesMax: 10_485_760, // 10 MiB
+  /** Queries of one batch over HTTP, run in one transaction. Beyond: 22023. */
+  httpBatchQueriesMax: 10_000,
   /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */
   consoleConnectionsMax: 100,
   /** One message to the admin console, whose commands are short. Beyond: 54000 for the message. */

@@ -20,6 +20,17 @@ export interface Statement {
   readonly answerBytesMax?: number
 }
 
+/** Statements that run in one transaction, in order. */
+export interface Batch {
+  readonly statements: readonly Pick<Statement, 'sql' | 'parameters'>[]
+  /** Default: the tenant's own. */
+  readonly isolationLevel?: 'serializable' | 'repeatableRead' | 'readCommitted' | 'readUncommitted'
+  readonly readOnly?: boolean
+  readonly deferrable?: boolean
+  /** Of all answers together. Beyond: ANSWER_TOO_LARGE, and nothing has changed. */
+  readonly answerBytesMax?: number
+}
+
 /**
  * Where a request finds its tenant: in a slot, as an image in memory or on disk, as a store, or as
  * a store that holds nothing yet.
@@ -43,6 +54,13 @@ export interface Timings {
 
 export interface Answer {
   readonly result: ResultSet
+  readonly timings: Timings
+}
+
+export interface BatchAnswer {
+  /** Of each statement. */
+  readonly results: readonly ResultSet[]
+  /** Sums over the transaction. */
   readonly timings: Timings
 }
 
@@ -167,6 +185,8 @@ export interface Peer {
   readonly port: number
   readonly localAddress: string
   readonly localPort: number
+  /** It speaks inside of a WebSocket. Default: it does not. */
+  readonly webSocket?: boolean
 }
 
 export interface ClientFacts {
@@ -243,6 +263,11 @@ export interface Control {
    * aborted, the statement is not begun, or cancelled.
    */
   query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer>
+  /**
+   * Runs statements in one transaction, in a session of its own: all of them or, if one fails,
+   * none. When `signal` is aborted, what is left of it is not begun, or cancelled.
+   */
+  transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer>
   /** TENANT_EXISTS if it is there already. */
   createTenant(tenant: string): Promise<TenantFacts>
   /** In order of names, after `after`, at most `limit`. */

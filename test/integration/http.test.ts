@@ -178,8 +178,9 @@ describe('/sql', () => {
     const nowhere = await post('/sql', { query: 'select 1' })
     assert.equal(nowhere.status, 400)
     assert.match(String((nowhere.body as { hint: string }).hint), /Neon-Connection-String/)
-    const batch = await post('/sql', { queries: [] }, connection)
-    assert.deepEqual([batch.status, (batch.body as { code: string }).code], [501, '0A000'])
+    const settings = { 'Neon-Connection-String': 'postgres://localhost/sql?options=-c' }
+    const options = await post('/sql', { query: 'select 1' }, settings)
+    assert.deepEqual([options.status, (options.body as { code: string }).code], [501, '0A000'])
   })
 })
 

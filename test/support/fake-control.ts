@@ -6,6 +6,8 @@ import { PgnapError } from '../../src/base/errors.ts'
 import type {
   Activity,
   Answer,
+  Batch,
+  BatchAnswer,
   Control,
   PoolFacts,
   ShardFacts,
@@ -43,6 +45,15 @@ const POOL: PoolFacts = {
   commit: DURATION,
 }
 
+const TIMINGS: Answer['timings'] = {
+  routeMs: 0.5,
+  queueMs: 0,
+  wakeMs: 9.25,
+  wokenFrom: 'cold',
+  executeMs: 1,
+  persistMs: 0,
+}
+
 /** A result of one column per `columns`, each `[name, typeOid]`. */
 export function resultOf(
   columns: readonly (readonly [string, number])[],
@@ -61,6 +72,7 @@ export function resultOf(
 
 export class FakeControl implements Control {
   readonly asked: { tenant: string; statement: Statement; signal: AbortSignal | undefined }[] = []
+  readonly batches: Batch[] = []
   readonly names: Set<string> = new Set()
   readonly pinned: Set<string> = new Set()
   /** Of `names`, those that are deleted while they are being listed. */
@@ -75,8 +87,15 @@ export class FakeControl implements Control {
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
     this.asked.push({ tenant, statement, signal })
     if (this.answer instanceof Error) throw this.answer
-    const timings = { routeMs: 0.5, queueMs: 0, wakeMs: 9.25, executeMs: 1, persistMs: 0 }
-    return { result: this.answer, timings: { ...timings, wokenFrom: 'cold' } }
+    return { result: this.answer, timings: TIMINGS }
+  }
+
+  /** Each statement is answered as one alone. */
+  async transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer> {
+    this.batches.push(batch)
+    const answers = []
+    for (const each of batch.statements) answers.push(await this.query(tenant, each, signal))
+    return { results: answers.map(({ result }) => result), timings: TIMINGS }
   }
 
   async createTenant(name: string): Promise<TenantFacts> {

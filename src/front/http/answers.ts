@@ -11,7 +11,7 @@ import { utf8 } from '../../base/bytes.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Answer, Timings } from '../control.ts'
-import { PostgresError, type ResultField } from '../wire/result.ts'
+import { PostgresError, type ResultField, type ResultSet } from '../wire/result.ts'
 
 /** A column in the form of node-postgres and of Neon. */
 interface JsonField {
@@ -70,22 +70,25 @@ export function jsonAnswer(context: Context, body: unknown, status: number = 200
   return context.body(bytes, status as ContentfulStatusCode)
 }
 
-/** What a query gave: `rows` in the form that was asked for, what `more` says, and its timing. */
+/** What a query gave: `rows` in the form that was asked for, and its timing. */
 export function queryAnswer(
   context: Context,
   { result, timings }: Answer,
   rows: unknown,
-  more: Readonly<Record<string, unknown>> = {},
 ): Response {
+  return timedAnswer(context, timings, jsonResult(result, rows))
+}
+
+/** The answer to statements: `body`, and where the time went. */
+export function timedAnswer(context: Context, timings: Timings, body: unknown): Response {
   context.header('Server-Timing', queryTiming(timings))
-  const { command, rowCount } = result
-  return jsonAnswer(context, {
-    fields: result.fields.map(jsonField),
-    rows,
-    command,
-    rowCount,
-    ...more,
-  })
+  return jsonAnswer(context, body)
+}
+
+/** A result with `rows` in the form that was asked for. */
+export function jsonResult(result: ResultSet, rows: unknown): Readonly<Record<string, unknown>> {
+  const { fields, command, rowCount } = result
+  return { fields: fields.map(jsonField), rows, command, rowCount }
 }
 
 function jsonField(field: ResultField): JsonField {

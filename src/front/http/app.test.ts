@@ -146,7 +146,20 @@ suite('http: /sql', () => {
     ['a list as body', neon([]), 400],
     ['no query', neon({ params: [] }), 400],
     ['params that are no list', neon({ query: 'q', params: {} }), 400],
-    ['a batch', neon({ queries: [] }), 501],
+    ['queries that are no list', neon({ queries: {} }), 400],
+    ['a batch of what is no query', neon({ queries: ['select 1'] }), 400],
+    ['a batch with a number', neon('{"queries": [12345678901234567890]}'), 400],
+    ['a query without text in a batch', neon({ queries: [{ query: 'q' }, {}] }), 400],
+    [
+      'a batch with an unknown isolation level',
+      neon({ queries: [] }, { 'Neon-Batch-Isolation-Level': 'toString' }),
+      400,
+    ],
+    [
+      'a batch of too many queries',
+      neon({ queries: Array(LIMITS.httpBatchQueriesMax + 1).fill({ query: '' }) }),
+      400,
+    ],
   ]
   for (const [name, init, status] of wrong) {
     test(`refuses ${name}`, async () => {
@@ -163,6 +176,62 @@ suite('http: /sql', () => {
     const init = neon({ query: 'q' }, { 'Neon-Connection-String': 'redis://u:hunter2@h/a' })
     assert.ok(!(await (await app.request('/sql', init)).text()).includes('hunter2'))
   })
+})
+
+suite('http: batches on /sql', () => {
+  test('each query has its own form; modes come by header, and are echoed', async () => {
+    const { control, app } = open()
+    control.answer = resultOf([['n', 23]], [['1']])
+    const queries = [
+      { query: 'a', params: [1] },
+      { query: 'b', arrayMode: true },
+    ]
+    const modes = {
+      'Neon-Batch-Isolation-Level': 'RepeatableRead',
+      'Neon-Batch-Read-Only': 'true',
+      'Neon-Batch-Deferrable': 'yes',
+    }
+    const answer = await app.request('/sql', neon({ queries }, modes))
+    const { results } = (await json(answer)) as { results: Json[] }
+    assert.deepEqual(
+      results.map(({ rows, rowAsArray, command }) => [rows, rowAsArray, command]),
+      [
+        [[{ n: 1 }], false, 'SELECT'],
+        [[[1]], true, 'SELECT'],
+      ],
+    )
+    assert.deepEqual(control.batches, [
+      {
+        statements: [
+          { sql: 'a', parameters: ['1'] },
+          { sql: 'b', parameters: [] },
+        ],
+        answerBytesMax: 4 * LIMITS.httpAnswerBytesMax,
+        isolationLevel: 'repeatableRead',
+        readOnly: true,
+        deferrable: false,
+      },
+    ])
+    for (const [name, value] of Object.entries(modes)) {
+      assert.equal(answer.headers.get(name), value)
+    }
+    assert.match(answer.headers.get('Server-Timing') ?? '', /^route;dur=0.5/)
+  })
+
+  test('an error is the answer to all of it', async () => {
+    const { control, app } = open()
+    control.answer = new PostgresError({ C: '22012', M: 'division by zero', V: 'ERROR' })
+    const answer = await app.request('/sql', neon({ queries: [{ query: 'q' }] }))
+    assert.equal(answer.status, 400)
+    assert.equal((await json(answer))['code'], '22012')
+  })
+})
+
+test('http: /v2 without a WebSocket says what it is for', async () => {
+  const { app } = open()
+  const answer = await app.request('/v2')
+  assert.equal(answer.headers.get('Upgrade'), 'websocket')
+  assert.deepEqual(await codeOf(answer), [426, 'UPGRADE_REQUIRED'])
 })
 
 suite('http: limits', () => {

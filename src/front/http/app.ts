@@ -25,6 +25,9 @@ import { PAGE_POLICY, startPage } from './page.ts'
 import { unknownRoute } from './routes.ts'
 import { sqlRoute } from './sql-route.ts'
 
+/** Where a host that can do so opens WebSockets, which never come here. */
+export const WEB_SOCKET_PATH = '/v2'
+
 export interface HttpOptions extends GuardOptions {
   readonly control: Control
   readonly clock: Clock
@@ -56,6 +59,12 @@ export function createHttp(options: HttpOptions): Hono {
 
   app.use('/sql', allowOrigin(options))
   app.route('/sql', sqlRoute(options))
+  app.get(WEB_SOCKET_PATH, (context) => {
+    context.header('Upgrade', 'websocket')
+    throw new PgnapError('UPGRADE_REQUIRED', 'this path speaks Postgres inside of a WebSocket', {
+      hint: 'connect to it with a driver for WebSockets; statements over HTTP go to /sql',
+    })
+  })
   app.use('/v1/*', guardPassword(options))
   app.route('/v1', adminRoutes(control))
 

@@ -7,9 +7,10 @@
  *   page that
  *            has pointed its own domain at 127.0.0.1 (DNS rebinding) sends that domain.
  *   Origin   if there is one, must be loopback, the server itself, or one the operator gave. With
- *            passwords, /sql is open to all origins, as Neon's is: no browser adds a password by
- *            itself.
- *   Password with `authenticate`: of the connection string on /sql, HTTP basic on /v1.
+ *            passwords, /sql and /v2 are open to all origins, as Neon's are: no browser adds a
+ *            password by itself.
+ *   Password with `authenticate`: of the connection string on /sql, HTTP basic on /v1; on /v2 the
+ *            Postgres protocol asks for it.
  *
  * It must never answer a refused request with CORS headers: those are what would let the page read.
  */
@@ -44,29 +45,47 @@ const NEON_HEADERS = [
   'Neon-Pool-Opt-In',
   'Neon-Batch-Read-Only',
   'Neon-Batch-Isolation-Level',
+  'Neon-Batch-Deferrable',
 ]
 const PREFLIGHT_SECONDS = 86_400
 
-/** Refuses requests by their Host and Origin. Goes before everything else. */
-export function guardOrigin(options: GuardOptions): MiddlewareHandler {
+/** Open to all origins if there are passwords, because each request brings its own. */
+const OPEN_WITH_PASSWORDS: ReadonlySet<string> = new Set(['/sql', '/v2'])
+
+/** What of a request tells whether a foreign web page has sent it. */
+export interface Asker {
+  readonly host: string
+  readonly origin: string | undefined
+  readonly path: string
+}
+
+/** The check of Host and Origin. What it returns throws REQUEST_REFUSED. */
+export function checkAsker(options: GuardOptions): (asker: Asker) => void {
   const hosts = new Set((options.allowedHosts ?? []).map((host) => host.toLowerCase()))
   const origins = new Set(options.allowedOrigins ?? [])
   // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
   const anyHost = options.authenticate !== undefined
-  return async (context, next) => {
-    const host = context.req.header('Host') ?? new URL(context.req.url).host
+  return ({ host, origin, path }) => {
     if (!anyHost && !isTrustedHost(host, hosts)) {
       throw new PgnapError('REQUEST_REFUSED', `the host name ${JSON.stringify(host)} is not ours`, {
         hint: 'ask by address or as localhost, or allow the name in the server configuration',
       })
     }
-    const origin = context.req.header('Origin')
-    const open = options.authenticate !== undefined && context.req.path === '/sql'
+    const open = options.authenticate !== undefined && OPEN_WITH_PASSWORDS.has(path)
     if (origin !== undefined && !open && !isTrustedOrigin(origin, host, origins)) {
       throw new PgnapError('REQUEST_REFUSED', `web pages of ${origin} may not use this server`, {
         hint: 'allow the origin in the server configuration, or use passwords (--auth scram)',
       })
     }
+  }
+}
+
+/** Refuses requests by their Host and Origin. Goes before everything else. */
+export function guardOrigin(options: GuardOptions): MiddlewareHandler {
+  const check = checkAsker(options)
+  return async ({ req }, next) => {
+    const host = req.header('Host') ?? new URL(req.url).host
+    check({ host, origin: req.header('Origin'), path: req.path })
     await next()
   }
 }

@@ -45,10 +45,15 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw invalid(`the body is not JSON: ${reason}`, 'send one JSON object', cause)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('the body is not a JSON object', 'send one JSON object')
+  return jsonObject(value, 'the body')
+}
+
+/** `value`, which is called `name` where it is no JSON object. */
+export function jsonObject(value: unknown, name: string): JsonObject {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as JsonObject
   }
-  return value as JsonObject
+  throw invalid(`${name} is not a JSON object`, 'send one JSON object')
 }
 
 function loses(value: number, source: string): boolean {

@@ -10,6 +10,7 @@ import { PgnapError } from '../../base/errors.ts'
 export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/': ['GET'],
   '/sql': ['POST', 'OPTIONS'],
+  '/v2': ['GET'],
   '/v1/tenants': ['GET', 'POST'],
   '/v1/tenants/:name': ['GET', 'DELETE'],
   '/v1/tenants/:name/query': ['POST'],

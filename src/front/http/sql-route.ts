@@ -1,11 +1,16 @@
 /**
- * `POST /sql`: one statement in the wire format of Neon's serverless driver, so that the driver
- * and the query builders on top of it work unmodified with `fetchEndpoint` set to this URL. The
- * tenant is the database of the connection string in the header.
+ * `POST /sql`: statements in the wire format of Neon's serverless driver, so that the driver and
+ * the query builders on top of it work unmodified with `fetchEndpoint` set to this URL. The tenant
+ * is the database of the connection string in the header.
+ *
+ *   {"query", "params"}         one statement
+ *   {"queries": [{...}, ...]}   a batch: all of them in one transaction, or none
  */
 import { Hono } from 'hono'
+import type { Context } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
-import type { Control } from '../control.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Batch, Control, Statement } from '../control.ts'
 import {
   encodeParameters,
   jsonReaders,
@@ -13,9 +18,12 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { STATEMENT_ANSWER_BYTES_MAX, queryAnswer } from './answers.ts'
+import type { ResultSet } from '../wire/result.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, jsonResult, timedAnswer } from './answers.ts'
 import { type Authenticate, checkPassword } from './guard.ts'
 import {
+  type JsonObject,
+  jsonObject,
   optionalFlag,
   optionalList,
   readConnectionString,
@@ -28,6 +36,26 @@ export interface SqlRouteOptions {
   readonly authenticate?: Authenticate
 }
 
+/** A statement, and how its rows are to be written. */
+interface Query {
+  readonly statement: Pick<Statement, 'sql' | 'parameters'>
+  readonly arrayMode: boolean
+}
+
+const BATCH_HEADERS = [
+  'Neon-Batch-Isolation-Level',
+  'Neon-Batch-Read-Only',
+  'Neon-Batch-Deferrable',
+] as const
+const [LEVEL_HEADER, READ_ONLY_HEADER, DEFERRABLE_HEADER] = BATCH_HEADERS
+
+const LEVELS: Readonly<Record<string, NonNullable<Batch['isolationLevel']>>> = {
+  ReadUncommitted: 'readUncommitted',
+  ReadCommitted: 'readCommitted',
+  RepeatableRead: 'repeatableRead',
+  Serializable: 'serializable',
+}
+
 /** The route, to be mounted at `/sql`. */
 export function sqlRoute({ control, authenticate }: SqlRouteOptions): Hono {
   const route = new Hono()
@@ -35,21 +63,64 @@ export function sqlRoute({ control, authenticate }: SqlRouteOptions): Hono {
     const target = readConnectionString(context.req.header('Neon-Connection-String'))
     if (authenticate) await checkPassword(authenticate, target, target.tenant)
     const body = await readJsonObject(context)
-    if ('queries' in body) {
-      throw new PgnapError('NOT_SUPPORTED', 'batches of queries are not supported over HTTP yet', {
-        hint: 'send one {"query", "params"} at a time, or use the Postgres wire protocol',
-      })
-    }
-    const sql = requiredText(body, 'query', '{"query": "select $1::int", "params": [1]}')
-    const parameters = encodeParameters(optionalList(body, 'params'))
-    const isSet = (header: string): boolean => context.req.header(header) === 'true'
-    const arrayMode = optionalFlag(body, 'arrayMode') ?? isSet('Neon-Array-Mode')
-    const readers = isSet('Neon-Raw-Text-Output') ? textReaders : jsonReaders
     const { signal } = context.req.raw
-    const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
-    const answer = await control.query(target.tenant, statement, signal)
-    const readRows = arrayMode ? readRowArrays : readRowObjects
-    return queryAnswer(context, answer, readRows(answer.result, readers), { rowAsArray: arrayMode })
+    const answerBytesMax = STATEMENT_ANSWER_BYTES_MAX
+    if (!('queries' in body)) {
+      const query = readQuery(context, body)
+      const statement = { ...query.statement, answerBytesMax }
+      const { result, timings } = await control.query(target.tenant, statement, signal)
+      return timedAnswer(context, timings, neonResult(context, query, result))
+    }
+    const queries = readQueries(context, body)
+    const statements = queries.map(({ statement }) => statement)
+    const batch = { statements, answerBytesMax, ...transactionModes(context) }
+    const { results, timings } = await control.transaction(target.tenant, batch, signal)
+    for (const name of BATCH_HEADERS) context.header(name, context.req.header(name))
+    return timedAnswer(context, timings, {
+      results: queries.map((query, at) => neonResult(context, query, results[at] as ResultSet)),
+    })
   })
   return route
+}
+
+function readQuery(context: Context, body: JsonObject): Query {
+  const sql = requiredText(body, 'query', '{"query": "select $1::int", "params": [1]}')
+  const parameters = encodeParameters(optionalList(body, 'params'))
+  const arrayMode = optionalFlag(body, 'arrayMode') ?? isSet(context, 'Neon-Array-Mode')
+  return { statement: { sql, parameters }, arrayMode }
+}
+
+function readQueries(context: Context, body: JsonObject): Query[] {
+  const list = optionalList(body, 'queries')
+  if (list.length > LIMITS.httpBatchQueriesMax) {
+    throw new PgnapError('REQUEST_INVALID', `${list.length} queries are too many for one batch`, {
+      hint: `send at most ${LIMITS.httpBatchQueriesMax} (the limit httpBatchQueriesMax) at once`,
+    })
+  }
+  return list.map((each, at) => readQuery(context, jsonObject(each, `query ${at + 1}`)))
+}
+
+function transactionModes(context: Context): Omit<Batch, 'statements'> {
+  const name = context.req.header(LEVEL_HEADER)
+  const modes = {
+    readOnly: isSet(context, READ_ONLY_HEADER),
+    deferrable: isSet(context, DEFERRABLE_HEADER),
+  }
+  if (name === undefined) return modes
+  const isolationLevel = Object.hasOwn(LEVELS, name) ? LEVELS[name] : undefined
+  if (isolationLevel !== undefined) return { ...modes, isolationLevel }
+  throw new PgnapError('REQUEST_INVALID', `${LEVEL_HEADER} is no isolation level`, {
+    hint: `send one of ${Object.keys(LEVELS).join(', ')}`,
+  })
+}
+
+function neonResult(context: Context, { arrayMode }: Query, result: ResultSet): unknown {
+  const readers = isSet(context, 'Neon-Raw-Text-Output') ? textReaders : jsonReaders
+  const readRows = arrayMode ? readRowArrays : readRowObjects
+  return { ...jsonResult(result, readRows(result, readers)), rowAsArray: arrayMode }
+}
+
+/** Only this very text counts, as with Neon. */
+function isSet(context: Context, header: string): boolean {
+  return context.req.header(header) === 'true'
 }

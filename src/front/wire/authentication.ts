@@ -1,15 +1,20 @@
 /**
- * The password part of a connection: SCRAM-SHA-256 carried in SASL messages. Everything that goes
- * wrong is a PgnapError, and a wrong password, an unknown user and an unknown tenant are one and
- * the same.
+ * The password part of a connection: SCRAM-SHA-256 carried in SASL messages, or the password in
+ * clear for clients inside of a WebSocket. Everything that goes wrong is a PgnapError, and a wrong
+ * password, an unknown user and an unknown tenant are one and the same.
  */
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Gateway } from '../../router/gateway.ts'
 import type { Verifier } from '../../router/scram-verifier.ts'
 import { BodyReader } from './body-reader.ts'
-import { ScramExchange, mockVerifier } from './scram.ts'
-import { AUTHENTICATION_SASL, saslContinue, saslFinal } from './server-messages.ts'
+import { ScramExchange, fitsVerifier, mockVerifier } from './scram.ts'
+import {
+  AUTHENTICATION_CLEARTEXT,
+  AUTHENTICATION_SASL,
+  saslContinue,
+  saslFinal,
+} from './server-messages.ts'
 import type { StartupPacket } from './startup.ts'
 
 export interface AuthenticationOptions {
@@ -48,13 +53,32 @@ export async function authenticate(
   const exchange = new ScramExchange(verifier, options.random)
   const clientFinal = await ask(saslContinue(exchange.first(clientFirst)))
   const serverFinal = await exchange.final(clientFinal)
-  if (serverFinal === undefined) {
-    throw new PgnapError(
-      'AUTHENTICATION_FAILED',
-      `password authentication failed for user "${packet.user}"`,
-    )
-  }
+  if (serverFinal === undefined) throw failed(packet)
   options.link.write(saslFinal(serverFinal))
+}
+
+/**
+ * The same by the password in clear, for clients of a WebSocket. Neon's driver sends the password
+ * and its first query right behind the startup packet, before it has heard anything: what it gets
+ * must be this question, and it is not to wait for another. So it is asked under `trust` too, where
+ * any answer is right.
+ */
+export async function authenticateInClear(
+  packet: StartupPacket,
+  options: AuthenticationOptions,
+  ask: (message: Uint8Array) => Promise<Uint8Array>,
+): Promise<void> {
+  const password = new BodyReader(await ask(AUTHENTICATION_CLEARTEXT)).string()
+  if (options.gateway.authentication === 'trust') return
+  const verifier = await verifierFor(packet, options)
+  if (!(await fitsVerifier(password, verifier, options.random))) throw failed(packet)
+}
+
+function failed({ user }: StartupPacket): PgnapError {
+  return new PgnapError(
+    'AUTHENTICATION_FAILED',
+    `password authentication failed for user "${user}"`,
+  )
 }
 
 async function verifierFor(

@@ -18,9 +18,10 @@ import {
 import { say } from '../../../test/support/messages.ts'
 
 const GREETING = `R ${'S '.repeat(15)}K ZI`
+const PEER = { address: '', port: 0, localAddress: '', localPort: 0 }
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 
-function open(options: FakeGatewayOptions & { processId?: number } = {}) {
+function open(options: FakeGatewayOptions & { processId?: number; webSocket?: boolean } = {}) {
   const link = new FakeLink()
   const gateway = new FakeGateway(options)
   const clock = new ManualClock()
@@ -37,6 +38,7 @@ function open(options: FakeGatewayOptions & { processId?: number } = {}) {
       cancels.push([processId, Buffer.from(secret).toString('hex')]),
     onClosed: () => void closedCount++,
     processId: options.processId ?? 77,
+    peer: { ...PEER, webSocket: options.webSocket ?? false },
   })
   return { link, gateway, clock, connection, cancels, closedCount: () => closedCount }
 }
@@ -298,5 +300,47 @@ suite('passwords', () => {
     head.writeInt32BE(LIMITS.startupPacketBytesMax + 1, 1)
     connection.receive(head)
     assert.equal(link.summary(), 'R FATAL:08P01')
+  })
+})
+
+suite('passwords inside of a WebSocket', () => {
+  const CLEARTEXT = 'R\0\0\0\x08\0\0\0\x03'
+  const password = (text: string): Uint8Array => say.password((w) => w.string(text))
+
+  test('under trust any password is asked for and taken, with what came behind it', async () => {
+    const { link, connection, gateway } = open({ webSocket: true })
+    const early = [say.startup({ user: 'ann' }), password('x'), say.query('select hello')]
+    connection.receive(Buffer.concat(early))
+    await until(() => connection.idle && gateway.clients[0]?.batches.length === 1)
+    assert.ok(Buffer.from(link.bytes()).toString('latin1').startsWith(CLEARTEXT))
+    assert.match(link.summary(), /^R R (S )+K ZI D C\(select\) ZI$/)
+  })
+
+  for (const [user, text, isRight] of [
+    ['ann', 'right', true],
+    ['ann', 'wrong', false],
+    ['ann', '', false],
+    ['bob', 'right', false],
+  ] as const) {
+    test(`with users: "${text}" of ${user} is ${isRight ? 'right' : 'refused'}`, async () => {
+      const ann = await makeVerifier('right', new SeededRandom(2))
+      const options = { authentication: 'scram', verifiers: { ann }, webSocket: true } as const
+      const { link, connection, gateway } = open(options)
+      connection.receive(say.startup({ user }))
+      await until(() => link.bytes().length > 0)
+      assert.equal(Buffer.from(link.bytes()).toString('latin1'), CLEARTEXT)
+      connection.receive(password(text))
+      await until(() => connection.idle || link.ended)
+      assert.equal(gateway.clients.length, isRight ? 1 : 0)
+      const failure = `password authentication failed for user "${user}"`
+      assert.equal(Buffer.from(link.bytes()).includes(failure), !isRight)
+    })
+  }
+
+  test('a query before the password is a violation', async () => {
+    const { link, connection, gateway } = open({ webSocket: true })
+    connection.receive(Buffer.concat([say.startup({ user: 'ann' }), say.query('select x')]))
+    await until(() => link.ended)
+    assert.equal(gateway.clients.length, 0)
   })
 })

@@ -20,7 +20,7 @@ import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
 import type { ClientFacts, Peer } from '../control.ts'
-import { authenticate } from './authentication.ts'
+import { authenticate, authenticateInClear } from './authentication.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
 import { errorIn, greeting } from './greeting.ts'
 import { Inbox } from './inbox.ts'
@@ -264,8 +264,11 @@ export class WireConnection implements LinkReceiver {
     const secretBytes = minorVersion >= 2 ? LONG_SECRET_BYTES : SECRET_BYTES
     const { random, secretFor = () => random.bytes(secretBytes) } = this.#options
     this.#secret = secretFor(this.#processId, secretBytes)
-    if (gateway.authentication === 'scram') {
-      await authenticate(packet, this.#options, (message) => this.#nextPassword(message))
+    const ask = (message: Uint8Array): Promise<Uint8Array> => this.#nextPassword(message)
+    if (this.#options.peer?.webSocket === true) {
+      await authenticateInClear(packet, this.#options, ask)
+    } else if (gateway.authentication === 'scram') {
+      await authenticate(packet, this.#options, ask)
     }
     if (this.#isClosed()) return
     this.#timer.cancel()

@@ -9,7 +9,7 @@
  * name, so that the salt is the same at every attempt and nothing tells the two cases apart. Proofs
  * are compared in constant time.
  */
-import { fromUtf8, utf8 } from '../../base/bytes.ts'
+import { concatBytes, fromUtf8, utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import {
@@ -19,6 +19,7 @@ import {
   type Verifier,
   fromBase64,
   hmac,
+  makeVerifier,
   sha256,
   toBase64,
 } from '../../router/scram-verifier.ts'
@@ -101,6 +102,22 @@ export class ScramExchange {
     if (!equalInConstantTime(storedKey, this.#verifier.storedKey)) return undefined
     return `v=${toBase64(serverSignature)}`
   }
+}
+
+/**
+ * Whether `password`, which came in clear, is the one of `verifier`. Takes as long for a wrong one.
+ */
+export async function fitsVerifier(
+  password: string,
+  verifier: Verifier,
+  random: Random,
+): Promise<boolean> {
+  const made = await makeVerifier(password, random, verifier)
+  return equalInConstantTime(keysOf(made), keysOf(verifier))
+}
+
+function keysOf({ storedKey, serverKey }: Verifier): Uint8Array {
+  return concatBytes([storedKey, serverKey])
 }
 
 /** Whether two arrays are equal, in a time that depends on their lengths only. */

@@ -18,6 +18,9 @@ export const ENCRYPTION_REFUSED: Uint8Array = Uint8Array.of(0x4e)
 
 export const AUTHENTICATION_OK: Uint8Array = authentication(0)
 
+/** Asks for the password itself. */
+export const AUTHENTICATION_CLEARTEXT: Uint8Array = authentication(3)
+
 /** Offers SCRAM-SHA-256 and nothing else. */
 export const AUTHENTICATION_SASL: Uint8Array = writer
   .reset()

@@ -3,7 +3,7 @@
  * in the main thread, where one looks at the shards from outside. So it answers when a shard does
  * not, and it has connections of its own, so that it can be reached when the tenants' are used up.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -60,7 +60,7 @@ export class AdminConsole {
   }
 
   /** Takes over a socket of which `initialBytes` have been read, with reading paused. */
-  serve(socket: Socket, peer: Peer, initialBytes: Uint8Array): void {
+  serve(socket: Duplex, peer: Peer, initialBytes: Uint8Array): void {
     // It says nothing any more, so nobody would hear of its end.
     if (socket.destroyed) return
     const { clock, random, log } = this.#options

@@ -1,5 +1,6 @@
 /** The HTTP front on Node: one listening server around the application. */
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
@@ -11,7 +12,8 @@ import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
-import type { Address } from './wire-listener.ts'
+import { WebSocketDoor } from './web-socket-door.ts'
+import type { Address, WireListener } from './wire-listener.ts'
 
 export interface HttpListener {
   readonly address: Address
@@ -20,26 +22,35 @@ export interface HttpListener {
 
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
   readonly credentials: Promise<Credentials | undefined>
+  /** Where the Postgres protocol goes that comes inside of WebSockets. */
+  readonly accept: WireListener['accept']
 }
 
 /** Errors: CONFIG_INVALID if the address cannot be listened on or the auth file not be read. */
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, credentials }: HttpOptions,
+  { log, version, credentials, accept }: HttpOptions,
 ): Promise<HttpListener> {
   const { host, httpPort: port } = config
   const authenticate = await passwordCheck(await credentials, systemRandom)
+  const guard = { allowedHosts: [host], ...(authenticate ? { authenticate } : {}) }
   const app = createHttp({
+    ...guard,
     control,
     clock: systemClock,
     log,
     version,
     serverVersion: POSTGRES_VERSION,
-    allowedHosts: [host],
-    ...(authenticate ? { authenticate } : {}),
   })
-  const server = createAdaptorServer({ fetch: app.fetch })
+  const door = new WebSocketDoor({ guard, accept, clock: systemClock, log })
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: { shouldUpgradeCallback: (request) => door.isWanted(request) },
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+    door.open(request, socket, head),
+  )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(explainListenError(error, { host, port, flag: 'http-port' })),
@@ -49,6 +60,9 @@ export async function listenForHttp(
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () => {
+      door.close()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
   }
 }

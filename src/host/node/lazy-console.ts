@@ -2,7 +2,7 @@
  * The admin console, whose code is loaded when somebody first asks for it: it needs the whole wire
  * room, which the main thread needs for nothing else, and a server that starts has clients waiting.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Peer } from '../../front/control.ts'
 import type { AdminConsole, AdminConsoleOptions } from './admin-console.ts'
 
@@ -16,7 +16,7 @@ export class LazyConsole implements Pick<AdminConsole, 'serve' | 'cancel' | 'clo
     this.#options = options
   }
 
-  serve(socket: Socket, peer: Peer, initialBytes: Uint8Array): void {
+  serve(socket: Duplex, peer: Peer, initialBytes: Uint8Array): void {
     if (this.#loaded) {
       this.#loaded.serve(socket, peer, initialBytes)
       return

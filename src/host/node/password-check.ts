@@ -1,9 +1,8 @@
 /** Checks a password that came in clear (HTTP), against the same users as the wire's SCRAM. */
-import { concatBytes } from '../../base/bytes.ts'
 import type { Random } from '../../base/random.ts'
-import { equalInConstantTime } from '../../front/wire/scram.ts'
+import { fitsVerifier } from '../../front/wire/scram.ts'
 import type { Credentials } from '../../router/credentials.ts'
-import { type Verifier, makeVerifier } from '../../router/scram-verifier.ts'
+import { makeVerifier } from '../../router/scram-verifier.ts'
 
 export type PasswordCheck = (user: string, password: string) => Promise<boolean>
 
@@ -17,12 +16,6 @@ export async function passwordCheck(
   const decoy = await makeVerifier('', random)
   return async (user, password) => {
     const known = credentials.verifierOf(user)
-    const verifier = known ?? decoy
-    const made = await makeVerifier(password, random, verifier)
-    return equalInConstantTime(keysOf(made), keysOf(verifier)) && known !== undefined
+    return (await fitsVerifier(password, known ?? decoy, random)) && known !== undefined
   }
-}
-
-function keysOf({ storedKey, serverKey }: Verifier): Uint8Array {
-  return concatBytes([storedKey, serverKey])
 }

@@ -105,7 +105,11 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     starting.catch(() => {})
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = (serving = await listenForHttp(config, control, { ...options, credentials }))
+    const http = (serving = await listenForHttp(config, control, {
+      ...options,
+      credentials,
+      accept: wire.accept,
+    }))
     await starting
     backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
     let drained: Promise<void> | undefined

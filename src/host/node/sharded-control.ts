@@ -8,6 +8,8 @@ import type { TenantName } from '../../base/ids.ts'
 import type {
   Activity,
   Answer,
+  Batch,
+  BatchAnswer,
   Control,
   DurationFacts,
   MoveFacts,
@@ -61,6 +63,11 @@ export class ShardedControl implements Control {
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
     signal?.throwIfAborted()
     return this.#shards.query(this.#name(tenant), statement, signal)
+  }
+
+  async transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer> {
+    signal?.throwIfAborted()
+    return this.#shards.transaction(this.#name(tenant), batch, signal)
   }
 
   async createTenant(tenant: string): Promise<TenantFacts> {

@@ -5,6 +5,7 @@
  * refused.
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
@@ -47,6 +48,8 @@ export interface Address {
 
 export interface WireListener {
   readonly address: Address
+  /** Serves a connection that came another way. The caller gives `stream` up. */
+  readonly accept: (stream: Duplex, peer: Peer) => void
   /** Takes no more connections; those there are go on. */
   close(): void
 }
@@ -55,22 +58,26 @@ export interface WireListener {
 export async function listenForWire(options: WireListenerOptions): Promise<WireListener> {
   const { host, port } = options
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    accept(socket, options),
+    accept(socket, peerOf(socket), options),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, { host, port, flag: 'port' })))
     server.listen(port, host, resolve)
   })
   const bound = server.address() as AddressInfo
-  return { address: { host: bound.address, port: bound.port }, close: () => server.close() }
+  return {
+    address: { host: bound.address, port: bound.port },
+    accept: (stream, peer) => accept(stream, peer, options),
+    close: () => server.close(),
+  }
 }
 
-function accept(socket: Socket, options: WireListenerOptions): void {
+function accept(socket: Duplex, peer: Peer, options: WireListenerOptions): void {
   const { clock, shards, handover, connectionsMax } = options
   readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
-    const arrival = { socket, peer: peerOf(socket), initialBytes }
+    const arrival = { socket, peer, initialBytes }
     if (route.to === 'console') {
-      route.adminConsole.serve(socket, arrival.peer, initialBytes)
+      route.adminConsole.serve(socket, peer, initialBytes)
     } else if (handover.openCount >= connectionsMax) {
       refuse(socket, tooMany(connectionsMax))
     } else if (route.to === 'shard') {
@@ -89,7 +96,7 @@ function accept(socket: Socket, options: WireListenerOptions): void {
 
 /** A connection whose first bytes have been read, with reading paused. */
 interface Arrival {
-  readonly socket: Socket
+  readonly socket: Duplex
   readonly peer: Peer
   readonly initialBytes: Uint8Array
 }
@@ -110,12 +117,12 @@ function hand(arrival: Arrival, index: number, { shards, handover }: WireListene
   if (!handover.hand(socket, index, peer, initialBytes)) refuse(socket, notThere())
 }
 
-function refuse(socket: Socket, error: PgnapError): void {
+function refuse(socket: Duplex, error: PgnapError): void {
   socket.end(errorResponse(error, 'FATAL'), () => socket.destroy())
 }
 
 /** Read once and kept: of a socket that has been reset nothing can be read any more. */
-function peerOf(socket: Socket): Peer {
+export function peerOf(socket: Socket): Peer {
   return {
     address: socket.remoteAddress ?? '',
     port: socket.remotePort ?? 0,

@@ -3,7 +3,7 @@
  * writes it, and carries bytes to and from the shard. The portable way, and the only one for a
  * socket whose TLS the main thread speaks.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { NO_BYTES, RECORD } from './protocol.ts'
@@ -13,7 +13,7 @@ import { SocketLink } from './socket-link.ts'
 
 export interface CarriedConnectionOptions {
   readonly connection: number
-  readonly socket: Socket
+  readonly socket: Duplex
   readonly channel: RingChannel
   readonly clock: Clock
   readonly lingerMs: number | undefined

@@ -12,7 +12,7 @@
  *
  * Must never block the main thread, and never lose a connection without telling its client.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { assert } from '../../../base/assert.ts'
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
@@ -42,7 +42,7 @@ export interface Handover {
    * removed its own listeners. False if there is no such shard now or the socket is closed already:
    * then nothing was done and the socket is still the caller's.
    */
-  hand(socket: Socket, shardIndex: number, route: unknown, initialBytes: Uint8Array): boolean
+  hand(socket: Duplex, shardIndex: number, route: unknown, initialBytes: Uint8Array): boolean
   /**
    * To be called after the `exit` event of a shard's thread, not before. Its clients are sent
    * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of

@@ -10,7 +10,7 @@
  * it.
  */
 import { closeSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../base/clock.ts'
 import { closeIfSame, identify } from './descriptors.ts'
 import type { Identity } from './descriptors.ts'
@@ -20,7 +20,7 @@ import { SocketLink } from './socket-link.ts'
 
 export interface KeptConnectionOptions {
   /** Ours, with reading parked. */
-  readonly socket: Socket
+  readonly socket: Duplex
   /** The shard's duplicate, not yet posted. */
   readonly descriptor: number
   readonly cells: Int32Array

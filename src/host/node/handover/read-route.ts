@@ -5,7 +5,7 @@
  *
  * What the bytes mean is not known here: `peek` says.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { concatBytes } from '../../../base/bytes.ts'
 import type { Clock } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
@@ -22,7 +22,7 @@ export type Peeked<Route> =
   | undefined
 
 export interface ReadRouteOptions<Route> {
-  readonly socket: Socket
+  readonly socket: Duplex
   readonly clock: Clock
   readonly peek: (bytes: Uint8Array) => Peeked<Route>
   /** Beyond: the connection is closed. Default `LIMITS.authenticationMs`. */

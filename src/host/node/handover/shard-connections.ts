@@ -2,7 +2,7 @@
  * The main thread's table of one shard's connections, by number, and the channels to it. A number
  * is used once in the life of a table, so a late word about an old connection meets nobody.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { MessageChannel } from 'node:worker_threads'
 import type { MessagePort } from 'node:worker_threads'
 import type { Clock } from '../../../base/clock.ts'
@@ -68,7 +68,7 @@ export class ShardConnections {
     return this.#kept.size + this.#carried.size
   }
 
-  add(socket: Socket, route: unknown, initialBytes: Uint8Array): void {
+  add(socket: Duplex, route: unknown, initialBytes: Uint8Array): void {
     const connection = this.#nextNumber++
     socket.allowHalfOpen = true
     const offer = this.#duplicate(socket)
@@ -100,7 +100,7 @@ export class ShardConnections {
   }
 
   /** A descriptor and a cell for the shard; undefined if either cannot be had. */
-  #duplicate(socket: Socket): Offer | undefined {
+  #duplicate(socket: Duplex): Offer | undefined {
     const own = descriptorOf(socket)
     const cell = this.#freeCells.at(-1)
     if (own === undefined || cell === undefined) return undefined
@@ -110,7 +110,7 @@ export class ShardConnections {
     return { descriptor, cell }
   }
 
-  #keep(connection: number, socket: Socket, { descriptor, cell }: Offer): void {
+  #keep(connection: number, socket: Duplex, { descriptor, cell }: Offer): void {
     Atomics.store(this.#cells, cell, CELL.offered)
     const { clock, lingerMs } = this.#options
     const onClosed = (): void => {
@@ -122,7 +122,7 @@ export class ShardConnections {
     this.#kept.set(connection, kept)
   }
 
-  #carry(connection: number, socket: Socket): void {
+  #carry(connection: number, socket: Duplex): void {
     const { clock, lingerMs } = this.#options
     const onClosed = (): void => void this.#carried.delete(connection)
     const channel = this.#channel

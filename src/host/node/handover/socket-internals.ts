@@ -3,7 +3,7 @@
  * without, each behind a check, in one file. If a future Node hides them, `descriptorOf` says
  * undefined, and the connection goes over the ring instead: slower, never wrong.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** What libuv's stream handle offers; see lib/net.js and src/stream_base.cc of Node. */
 interface StreamHandle {
@@ -19,7 +19,7 @@ interface StreamHandle {
 /**
  * The descriptor under `socket`, or undefined if it has none of its own (TLS, closed, not Unix).
  */
-export function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Duplex): number | undefined {
   if ('encrypted' in socket) return undefined
   const handle = handleOf(socket)
   return handle !== undefined && handle.fd >= 0 ? handle.fd : undefined
@@ -30,7 +30,7 @@ export function descriptorOf(socket: Socket): number | undefined {
  * read by somebody else. Streams like to start reading again by themselves after a while; the
  * handle's note is left at `true` so that they believe they already do.
  */
-export function parkReading(socket: Socket): Buffer[] {
+export function parkReading(socket: Duplex): Buffer[] {
   socket.pause()
   const chunks: Buffer[] = []
   for (;;) {
@@ -47,16 +47,16 @@ export function parkReading(socket: Socket): Buffer[] {
 }
 
 /** Undoes {@link parkReading}. */
-export function unparkReading(socket: Socket): void {
+export function unparkReading(socket: Duplex): void {
   handleOf(socket)?.readStart()
 }
 
 /** Bytes written to `socket` that the kernel has not taken; falls while one long write proceeds. */
-export function unsentBytes(socket: Socket): number {
+export function unsentBytes(socket: Duplex): number {
   return handleOf(socket)?.writeQueueSize ?? socket.writableLength
 }
 
-function handleOf(socket: Socket): StreamHandle | undefined {
+function handleOf(socket: Duplex): StreamHandle | undefined {
   const handle = (socket as unknown as { readonly _handle?: Partial<StreamHandle> | null })._handle
   if (!handle || typeof handle.fd !== 'number') return undefined
   return typeof handle.readStop === 'function' ? (handle as StreamHandle) : undefined

@@ -12,7 +12,7 @@
  * what the kernel does not take goes through the stream, copied.
  */
 import { writeSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { assert } from '../../../base/assert.ts'
 import type { Clock, Timer } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
@@ -20,7 +20,7 @@ import type { Link, LinkReceiver } from '../../../front/wire/link.ts'
 import { unsentBytes } from './socket-internals.ts'
 
 export interface SocketLinkOptions {
-  readonly socket: Socket
+  readonly socket: Duplex
   readonly clock: Clock
   /** Default `LIMITS.lingerMs`. */
   readonly lingerMs?: number | undefined
@@ -33,7 +33,7 @@ export interface SocketLinkOptions {
 }
 
 export class SocketLink implements Link {
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #clock: Clock
   readonly #lingerMs: number
   readonly #descriptor: number | undefined

@@ -3,7 +3,14 @@
  * its own (`worker-shard.ts`) or in the caller's (`shard.ts` directly); both look like this.
  */
 import type { TenantName } from '../../../base/ids.ts'
-import type { Answer, ClientFacts, SlotFacts, Statement } from '../../../front/control.ts'
+import type {
+  Answer,
+  Batch,
+  BatchAnswer,
+  ClientFacts,
+  SlotFacts,
+  Statement,
+} from '../../../front/control.ts'
 import type { MoveParty } from '../../../router/tenant-move.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
@@ -35,6 +42,8 @@ export interface ShardActivity {
 export interface ShardApi extends MoveParty {
   /** Runs one statement as a client of its own. @param number by which it can be cancelled */
   query(tenant: string, statement: Statement, number: number): Promise<Answer>
+  /** Runs statements in one transaction as a client of its own. */
+  transaction(tenant: string, batch: Batch, number: number): Promise<BatchAnswer>
   createTenant(tenant: string): Promise<void>
   /** Sends the clients away, closes the store and removes it. */
   deleteTenant(tenant: string): Promise<void>

@@ -7,7 +7,14 @@ import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { ShardIndex, TenantName } from '../../../base/ids.ts'
-import type { Answer, MoveFacts, ShardFacts, Statement } from '../../../front/control.ts'
+import type {
+  Answer,
+  Batch,
+  BatchAnswer,
+  MoveFacts,
+  ShardFacts,
+  Statement,
+} from '../../../front/control.ts'
 import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
 import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
@@ -148,7 +155,20 @@ export class ShardSet {
    * Runs a statement in the shard that owns a tenant, unless it is given up before. If it is given
    * up later, it is cancelled.
    */
-  async query(tenant: TenantName, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+  query(tenant: TenantName, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    return this.#ask(tenant, signal, (shard, number) => shard.query(tenant, statement, number))
+  }
+
+  /** The same of statements in one transaction. */
+  transaction(tenant: TenantName, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer> {
+    return this.#ask(tenant, signal, (shard, number) => shard.transaction(tenant, batch, number))
+  }
+
+  async #ask<Result>(
+    tenant: TenantName,
+    signal: AbortSignal | undefined,
+    ask: (shard: Remote<ShardApi>, number: number) => Promise<Result>,
+  ): Promise<Result> {
     using visit = await this.enter(tenant, 'call')
     // It may have waited for the tenant to move.
     signal?.throwIfAborted()
@@ -157,7 +177,7 @@ export class ShardSet {
     const giveUp = (): void => this.#shards[visit.shard]?.cancel(number)
     signal?.addEventListener('abort', giveUp, { once: true })
     try {
-      return await this.at(visit.shard).query(tenant, statement, number)
+      return await ask(this.at(visit.shard), number)
     } finally {
       signal?.removeEventListener('abort', giveUp)
     }

@@ -7,10 +7,9 @@ import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
-import type { Answer, Peer, Statement } from '../../../front/control.ts'
+import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
-import { queryMessages, readAnswer } from '../../../front/wire/result.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
@@ -30,6 +29,7 @@ import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
+import { Call } from './call.ts'
 import { ownedSource } from './owned-source.ts'
 import { newProcessId } from './process-id.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
@@ -111,8 +111,8 @@ export class Shard implements ShardApi {
   readonly #images: ImageFolder
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
-  /** Calls of {@link query}, by their numbers. */
-  readonly #calls = new Map<number, PoolClient>()
+  /** Of {@link query} and {@link transaction}, by their numbers. */
+  readonly #calls = new Map<number, Call>()
 
   private constructor(
     settings: ShardSettings,
@@ -218,7 +218,6 @@ export class Shard implements ShardApi {
       const { processId, state, waitMs } = connection.facts()
       if (processId === client && state === 'waiting' && waitMs >= agoMs) connection.cancel()
     }
-    // Of a call there is only one batch.
     this.#calls.get(client)?.cancel()
     // What the client had sent by then has perhaps not been read yet.
     for (let count = 0; count < TURNS_TO_READ; count++) {
@@ -226,30 +225,29 @@ export class Shard implements ShardApi {
     }
   }
 
-  async query(tenant: string, statement: Statement, number: number): Promise<Answer> {
-    const startMs = this.#dependencies.clock.monotonicMs()
+  query(tenant: string, statement: Statement, number: number): Promise<Answer> {
+    return this.#called(tenant, number, (call) => call.statement(statement))
+  }
+
+  transaction(tenant: string, batch: Batch, number: number): Promise<BatchAnswer> {
+    return this.#called(tenant, number, (call) => call.transaction(batch))
+  }
+
+  async #called<Result>(
+    tenant: string,
+    number: number,
+    ask: (call: Call) => Promise<Result>,
+  ): Promise<Result> {
+    const { clock } = this.#dependencies
+    const startMs = clock.monotonicMs()
     const client = await this.#connectInternally(tenant, number)
-    this.#calls.set(number, client)
+    const call = new Call(client, clock.monotonicMs() - startMs)
+    this.#calls.set(number, call)
     try {
-      client.measure()
-      const routeMs = this.#dependencies.clock.monotonicMs() - startMs
-      const messages = queryMessages(statement.sql, statement.parameters)
-      const answer = await client.run(messages, true)
-      checkSize(answer, statement)
-      const { result, error } = readAnswer(answer)
-      if (error) throw error
-      const {
-        queueMs = 0,
-        wakeMs = 0,
-        wokenFrom = 'awake',
-        execMs = 0,
-        persistMs = 0,
-      } = client.timings ?? {}
-      const timings = { routeMs, queueMs, wakeMs, wokenFrom, executeMs: execMs, persistMs }
-      return { result, timings }
+      return await ask(call)
     } finally {
       this.#calls.delete(number)
-      client.close()
+      call.close()
     }
   }
 
@@ -368,13 +366,4 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
-}
-
-function checkSize(answer: Uint8Array, { answerBytesMax = Infinity }: Statement): void {
-  if (answer.length <= answerBytesMax) return
-  throw new PgnapError(
-    'ANSWER_TOO_LARGE',
-    `the backend answered ${answer.length} bytes, more than the ${answerBytesMax} allowed`,
-    { hint: 'add a limit clause, or read large results over the Postgres wire protocol' },
-  )
 }

@@ -1,0 +1,121 @@
+/**
+ * A WebSocket as the stream of bytes that its binary frames carry, so that whoever serves a TCP
+ * connection serves it too. Frames have no meaning: bytes may be split among them in any way.
+ *
+ *   Close frame of the client      the end of what is read, as a half-close of TCP
+ *   end of what is written         a Close frame; finished when the client has answered it
+ *   text frame, wrong frame        the WebSocket is closed with the status for it, then destroyed
+ *   no sign of life                cut off
+ *
+ * A frame is held whole by the library before a byte of it can be read. So until the client is
+ * greeted, which means that it has proven who it is, it may send `webSocketUnprovenBytesMax` only.
+ */
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import type WebSocket from 'ws'
+import { equalBytes } from '../../base/bytes.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { AUTHENTICATION_OK } from '../../front/wire/server-messages.ts'
+
+/** Status codes of a Close frame (RFC 6455, section 7.4.1). */
+const CLOSE = { normal: 1000, unsupportedData: 1003, tooBig: 1009 } as const
+/** What the library says if no Close frame has come. */
+const ABNORMAL = 1006
+
+type Done = (error?: Error | null) => void
+
+export class WebSocketStream extends Duplex {
+  readonly #webSocket: WebSocket
+  readonly #socket: Socket
+  /** What came over the socket before it was a WebSocket. */
+  readonly #bytesBefore: number
+  /** Nobody reads any more, or nothing that comes can be read. */
+  #isDeaf = false
+  #isBroken = false
+  #silentMs = 0
+  #finished: Done | undefined
+  readonly #countUnproven = (): void => {
+    const count = this.#socket.bytesRead - this.#bytesBefore
+    if (count > LIMITS.webSocketUnprovenBytesMax) {
+      this.#break(CLOSE.tooBig, 'too much before the client was let in')
+    }
+  }
+
+  /** @param socket under `webSocket`, just opened, of which `headBytes` have been read */
+  constructor(webSocket: WebSocket, socket: Socket, headBytes: number) {
+    super({ allowHalfOpen: true })
+    this.#webSocket = webSocket
+    this.#socket = socket
+    this.#bytesBefore = socket.bytesRead - headBytes
+    socket.on('data', this.#countUnproven)
+    // A broken connection is an ordinary end: 'close' follows.
+    webSocket.on('error', () => {})
+    webSocket.on('message', (bytes: Buffer, isBinary) => this.#received(bytes, isBinary))
+    webSocket.on('pong', () => void (this.#silentMs = 0))
+    webSocket.on('close', (code) => this.#closed(code))
+  }
+
+  /** To be called every `webSocketPingMs`. */
+  checkPulse(): void {
+    const { isPaused, bufferedAmount } = this.#webSocket
+    // Its answer would not be read, or our question not be sent: silence says nothing.
+    if (isPaused || bufferedAmount > 0) this.#silentMs = 0
+    else if (this.#silentMs >= LIMITS.webSocketSilenceMs) this.destroy()
+    else {
+      this.#silentMs += LIMITS.webSocketPingMs
+      if (this.#isOpen) this.#webSocket.ping()
+    }
+  }
+
+  override _read(): void {
+    this.#webSocket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: Done): void {
+    if (equalBytes(chunk.subarray(0, AUTHENTICATION_OK.length), AUTHENTICATION_OK)) {
+      this.#socket.off('data', this.#countUnproven)
+    }
+    // As a client's Close frame ends what it takes, the rest goes nowhere; 'close' follows.
+    if (!this.#isOpen) done()
+    else this.#webSocket.send(chunk, { binary: true }, () => done())
+  }
+
+  override _final(done: Done): void {
+    if (this.#webSocket.readyState === this.#webSocket.CLOSED) return done()
+    this.#finished = done
+    this.#isDeaf = true
+    this.#webSocket.resume()
+    this.#webSocket.close(CLOSE.normal)
+  }
+
+  override _destroy(_error: Error | null, done: Done): void {
+    this.#webSocket.terminate()
+    done()
+  }
+
+  get #isOpen(): boolean {
+    return this.#webSocket.readyState === this.#webSocket.OPEN
+  }
+
+  #received(bytes: Buffer, isBinary: boolean): void {
+    this.#silentMs = 0
+    if (this.#isDeaf || this.destroyed) return
+    if (!isBinary) this.#break(CLOSE.unsupportedData, 'send the Postgres protocol in binary frames')
+    else if (!this.push(bytes)) this.#webSocket.pause()
+  }
+
+  #break(code: number, reason: string): void {
+    this.#socket.off('data', this.#countUnproven)
+    this.#isDeaf = true
+    this.#isBroken = true
+    this.#webSocket.close(code, reason)
+  }
+
+  #closed(code: number): void {
+    if (this.#isBroken || code === ABNORMAL) this.destroy()
+    else {
+      this.push(null)
+      this.#finished?.()
+    }
+  }
+}
