@@ -112,9 +112,11 @@ suite('command line', () => {
   })
 
   test('a server on every address is asked at the nearest one', () => {
-    assert.equal(localUrl({ host: '0.0.0.0', httpPort: 1 }), 'http://127.0.0.1:1')
-    assert.equal(localUrl({ host: '::', httpPort: 1 }), 'http://[::1]:1')
-    assert.equal(localUrl({ host: 'db.example.com', httpPort: 1 }), 'http://db.example.com:1')
+    const of = (host: string, tlsCert?: string): string => localUrl({ host, httpPort: 1, tlsCert })
+    assert.equal(of('0.0.0.0'), 'http://127.0.0.1:1')
+    assert.equal(of('::'), 'http://[::1]:1')
+    assert.equal(of('db.example.com'), 'http://db.example.com:1')
+    assert.equal(of('0.0.0.0', 'server.crt'), 'https://127.0.0.1:1')
   })
 })
 

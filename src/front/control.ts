@@ -167,6 +167,8 @@ export interface Peer {
   readonly port: number
   readonly localAddress: string
   readonly localPort: number
+  /** Version and cipher of its TLS; absent without. */
+  readonly tls?: string
 }
 
 export interface ClientFacts {

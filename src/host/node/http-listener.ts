@@ -1,9 +1,19 @@
-/** The HTTP front on Node: one listening server around the application. */
+/**
+ * The HTTP front on Node: one listening server around the application. With a certificate it speaks
+ * HTTPS and nothing else: a password that is sent to the wrong scheme has been sent.
+ */
+import type {
+  createServer,
+  Server as HttpsServer,
+  ServerOptions as HttpsServerOptions,
+} from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { SecureContextOptions } from 'node:tls'
 import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -11,6 +21,7 @@ import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
+import type { Identity } from './tls/identity.ts'
 import type { Address } from './wire-listener.ts'
 
 export interface HttpListener {
@@ -18,15 +29,22 @@ export interface HttpListener {
   close(): Promise<void>
 }
 
+interface HttpsOptions {
+  readonly createServer: typeof createServer
+  readonly serverOptions: HttpsServerOptions
+}
+
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
   readonly credentials: Promise<Credentials | undefined>
+  /** Without it the port speaks HTTP in the clear. */
+  readonly identity: Identity | undefined
 }
 
 /** Errors: CONFIG_INVALID if the address cannot be listened on or the auth file not be read. */
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, credentials }: HttpOptions,
+  { log, version, credentials, identity }: HttpOptions,
 ): Promise<HttpListener> {
   const { host, httpPort: port } = config
   const authenticate = await passwordCheck(await credentials, systemRandom)
@@ -39,7 +57,11 @@ export async function listenForHttp(
     allowedHosts: [host],
     ...(authenticate ? { authenticate } : {}),
   })
-  const server = createAdaptorServer({ fetch: app.fetch })
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    ...(identity ? await httpsOptions(identity) : {}),
+  })
+  identity?.onRenewed((context) => (server as HttpsServer).setSecureContext(tlsOptions(context)))
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(explainListenError(error, { host, port, flag: 'http-port' })),
@@ -51,4 +73,15 @@ export async function listenForHttp(
     address: { host: bound.address, port: bound.port },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   }
+}
+
+async function httpsOptions(identity: Identity): Promise<HttpsOptions> {
+  const https = await import('node:https')
+  const handshakeTimeout = LIMITS.authenticationMs
+  const serverOptions = { ...tlsOptions(identity.context), handshakeTimeout }
+  return { createServer: https.createServer, serverOptions }
+}
+
+function tlsOptions(context: SecureContextOptions): SecureContextOptions {
+  return { ...context, minVersion: 'TLSv1.2' }
 }

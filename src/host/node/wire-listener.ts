@@ -5,11 +5,17 @@
  * refused.
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Peer } from '../../front/control.ts'
-import { ENCRYPTION_REFUSED, errorResponse } from '../../front/wire/server-messages.ts'
+import {
+  ENCRYPTION_ACCEPTED,
+  ENCRYPTION_REFUSED,
+  errorResponse,
+} from '../../front/wire/server-messages.ts'
 import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
 import type { AdminConsole } from './admin-console.ts'
@@ -19,6 +25,7 @@ import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import type { WireTls } from './tls/wire-tls.ts'
 
 export interface WireListenerOptions {
   readonly host: string
@@ -28,6 +35,10 @@ export interface WireListenerOptions {
   readonly shards: ShardSet
   /** Without it the name `pgnap` is refused by a shard, as any that no tenant may have. */
   readonly adminConsole?: ConsoleDoor
+  /** Without it clients that ask for TLS are told no. */
+  readonly tls?: WireTls | undefined
+  /** Whether clients without TLS are sent away. Their cancel requests are heard all the same. */
+  readonly requireTls?: boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -39,6 +50,7 @@ type Route =
   | { readonly to: 'tenant'; readonly tenant: TenantName }
   | { readonly to: 'shard'; readonly index: number }
   | { readonly to: 'console'; readonly adminConsole: ConsoleDoor }
+  | { readonly to: 'tls'; readonly tls: WireTls; readonly isDirect: boolean }
 
 export interface Address {
   readonly host: string
@@ -66,9 +78,29 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
 }
 
 function accept(socket: Socket, options: WireListenerOptions): void {
+  const deadlineMs = options.clock.monotonicMs() + LIMITS.authenticationMs
+  receive(socket, { options, deadlineMs })
+}
+
+interface Reception {
+  readonly options: WireListenerOptions
+  /** Until then the startup packet must be there, and the handshake before it. */
+  readonly deadlineMs: number
+  /** The socket, if it speaks TLS. */
+  readonly inside?: TLSSocket
+}
+
+function receive(socket: Socket, reception: Reception): void {
+  const { options, deadlineMs, inside } = reception
   const { clock, shards, handover, connectionsMax } = options
-  readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
-    const arrival = { socket, peer: peerOf(socket), initialBytes }
+  const timeoutMs = Math.max(0, deadlineMs - clock.monotonicMs())
+  const peek = peekFor(reception)
+  readRoute({ socket, clock, peek, timeoutMs }, (route, initialBytes) => {
+    if (route.to === 'tls') {
+      encrypt(socket, route, initialBytes, reception)
+      return
+    }
+    const arrival = { socket, peer: peerOf(socket, inside), initialBytes }
     if (route.to === 'console') {
       route.adminConsole.serve(socket, arrival.peer, initialBytes)
     } else if (handover.openCount >= connectionsMax) {
@@ -85,6 +117,21 @@ function accept(socket: Socket, options: WireListenerOptions): void {
       } else handVisit(arrival, visit, options)
     }
   })
+}
+
+/** Goes on inside TLS. Of what was read before nothing is taken along but a ClientHello. */
+function encrypt(
+  socket: Socket,
+  { tls, isDirect }: Route & { readonly to: 'tls' },
+  initialBytes: Uint8Array,
+  reception: Reception,
+): void {
+  if (!isDirect) socket.write(ENCRYPTION_ACCEPTED)
+  const timeoutMs = Math.max(0, reception.deadlineMs - reception.options.clock.monotonicMs())
+  const hello = isDirect ? { initialBytes } : {}
+  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) =>
+    receive(inside, { ...reception, inside }),
+  )
 }
 
 /** A connection whose first bytes have been read, with reading paused. */
@@ -115,8 +162,9 @@ function refuse(socket: Socket, error: PgnapError): void {
 }
 
 /** Read once and kept: of a socket that has been reset nothing can be read any more. */
-function peerOf(socket: Socket): Peer {
+function peerOf(socket: Socket, inside: TLSSocket | undefined): Peer {
   return {
+    ...(inside ? { tls: tlsText(inside) } : {}),
     address: socket.remoteAddress ?? '',
     port: socket.remotePort ?? 0,
     localAddress: socket.localAddress ?? '',
@@ -124,21 +172,37 @@ function peerOf(socket: Socket): Peer {
   }
 }
 
+/** As PgBouncer shows it, without the key exchange. */
+function tlsText(inside: TLSSocket): string {
+  return `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+}
+
+/** The first byte of every TLS record that begins a handshake; no startup packet is so long. */
+const TLS_HANDSHAKE = 0x16
+
 /** Tells where one connection belongs from its first bytes. */
-function peekFor({
-  shards,
-  adminConsole,
-}: WireListenerOptions): (bytes: Uint8Array) => Peeked<Route> {
+function peekFor({ options, inside }: Reception): (bytes: Uint8Array) => Peeked<Route> {
+  const { shards, adminConsole, requireTls } = options
+  const tls = inside ? undefined : options.tls
   const asked = new Set<StartupRequest['kind']>()
   return (bytes) => {
+    if (tls && asked.size === 0 && bytes[0] === TLS_HANDSHAKE) {
+      return { kind: 'route', route: { to: 'tls', tls, isDirect: true } }
+    }
     const request = parseStartup(bytes)
     switch (request.kind) {
       case 'incomplete':
         return undefined
       case 'invalid':
-        return { kind: 'refuse', lastBytes: errorResponse(request.error, 'FATAL') }
+        return refusal(request.error)
       case 'ssl':
       case 'gssenc':
+        if (inside) return refusal(encryptedAlready())
+        if (request.kind === 'ssl' && tls) {
+          // Whoever stands in between may have put them there; they are not the client's word.
+          if (bytes.length > request.byteLength) return refusal(unencryptedData())
+          return { kind: 'route', route: { to: 'tls', tls, isDirect: false } }
+        }
         if (asked.has(request.kind)) return { kind: 'refuse', lastBytes: new Uint8Array(0) }
         asked.add(request.kind)
         return { kind: 'reply', reply: ENCRYPTION_REFUSED, consumedBytes: request.byteLength }
@@ -149,12 +213,17 @@ function peekFor({
         // As in Postgres no answer says whether the key was right.
         return { kind: 'refuse', lastBytes: new Uint8Array(0) }
       case 'startup':
+        if (requireTls && !inside) return refusal(tlsRequired())
         if (adminConsole && request.database === CONSOLE_NAME) {
           return { kind: 'route', route: { to: 'console', adminConsole } }
         }
         return { kind: 'route', route: routeOf(request.database) }
     }
   }
+}
+
+function refusal(error: PgnapError): Peeked<never> {
+  return { kind: 'refuse', lastBytes: errorResponse(error, 'FATAL') }
 }
 
 /** A name that is no tenant's is refused by any shard in the same words. */
@@ -171,6 +240,27 @@ function tooMany(connectionsMax: number): PgnapError {
   return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients already', {
     detail: `this server takes ${connectionsMax} connections`,
     hint: 'close idle connections, or raise --max-connections',
+  })
+}
+
+/** In the words of Postgres (CVE-2021-23214). */
+function unencryptedData(): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', 'received unencrypted data after SSL request', {
+    detail:
+      'This could be either a client-software bug or evidence of an attempted ' +
+      'man-in-the-middle attack.',
+  })
+}
+
+function encryptedAlready(): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', 'this connection is encrypted already', {
+    hint: 'send the startup packet',
+  })
+}
+
+function tlsRequired(): PgnapError {
+  return new PgnapError('TLS_REQUIRED', 'no encryption: this server takes TLS connections only', {
+    hint: 'connect with sslmode=require; sslmode=verify-full checks the certificate, too',
   })
 }
 

@@ -1,0 +1,124 @@
+/**
+ * TLS on the Postgres port: turns an accepted socket into one that speaks TLS, in the main thread.
+ *
+ *     socket, paused ---- secure() ----> handshake ---- onSecure(inside) ----> startup packet
+ *                                            \---- failed, too slow, gone ----> closed
+ *
+ * The clients have proven nothing. A handshake is bounded in time by the caller's deadline, and in
+ * bytes by OpenSSL, which takes one ClientHello (128 KiB) and a Finished. What fails in it is the
+ * client's affair: closed, told to the log at `debug`, and to nobody else.
+ *
+ * A `tls.Server` that never listens does the work, because only with one behind it a socket of Node
+ * takes an error after the handshake for its end. It does not say which of its sockets became
+ * which secure one; the four numbers of a TCP connection do.
+ */
+import { constants } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Clock } from '../../../base/clock.ts'
+import type { Log } from '../../../base/log.ts'
+import type { Identity } from './identity.ts'
+
+/** The name of the Postgres protocol in ALPN (IANA). */
+const ALPN_POSTGRES = 'postgresql'
+
+export interface WireTlsOptions {
+  readonly identity: Identity
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface SecureOptions {
+  /** What a client sent before it was known that it speaks TLS: the beginning of its ClientHello */
+  readonly initialBytes?: Uint8Array
+  /**
+   * TLS from the first byte on. ALPN then is a must: without, another protocol's client could be
+   * led here and talk to us in words of its attacker (ALPACA).
+   */
+  readonly isDirect: boolean
+  /** Beyond: the connection is closed. */
+  readonly timeoutMs: number
+}
+
+interface Handshake {
+  readonly isDirect: boolean
+  readonly onSecure: (inside: TLSSocket) => void
+}
+
+export class WireTls {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #server: Server
+  readonly #handshakes = new Map<string, Handshake>()
+
+  constructor({ identity, clock, log }: WireTlsOptions) {
+    this.#clock = clock
+    this.#log = log
+    const settings = {
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: [ALPN_POSTGRES],
+      // As in Postgres: it serves nobody, and costs the server more than the client.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    } as const
+    this.#server = createServer({ ...identity.context, ...settings })
+    identity.onRenewed((context) => this.#server.setSecureContext({ ...context, ...settings }))
+    this.#server.on('secureConnection', (inside: TLSSocket) => this.#secured(inside))
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, inside: TLSSocket) => {
+      this.#log.debug('a TLS handshake failed', { reason: error.code ?? error.message })
+      inside.destroy()
+    })
+  }
+
+  /**
+   * Speaks TLS over `socket`, which has no listeners left. Calls `onSecure` once with the socket
+   * inside, or never and closes it.
+   */
+  secure(socket: Socket, options: SecureOptions, onSecure: Handshake['onSecure']): void {
+    const { initialBytes, isDirect, timeoutMs } = options
+    const name = nameOf(socket)
+    if (socket.destroyed || name === undefined) {
+      socket.destroy()
+      return
+    }
+    const timer = this.#clock.setTimer(timeoutMs, () => socket.destroy())
+    const handshake: Handshake = {
+      isDirect,
+      onSecure: (inside) => {
+        timer.cancel()
+        onSecure(inside)
+      },
+    }
+    this.#handshakes.set(name, handshake)
+    socket.once('close', () => {
+      timer.cancel()
+      // The next connection may have the same numbers and be here already.
+      if (this.#handshakes.get(name) === handshake) this.#handshakes.delete(name)
+    })
+    if (initialBytes) socket.unshift(initialBytes)
+    this.#server.emit('connection', socket)
+  }
+
+  #secured(inside: TLSSocket): void {
+    const name = nameOf(inside)
+    const handshake = name === undefined ? undefined : this.#handshakes.get(name)
+    // Reset meanwhile: it has no numbers any more.
+    if (name === undefined || !handshake) {
+      inside.destroy()
+      return
+    }
+    this.#handshakes.delete(name)
+    if (handshake.isDirect && inside.alpnProtocol !== ALPN_POSTGRES) {
+      this.#log.debug('a TLS handshake failed', { reason: 'direct TLS without ALPN postgresql' })
+      inside.destroy()
+      return
+    }
+    handshake.onSecure(inside)
+  }
+}
+
+/** Undefined for a socket that is not connected any more. */
+function nameOf(socket: Socket): string | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket
+  if (remoteAddress === undefined || remotePort === undefined) return undefined
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
