@@ -9,8 +9,8 @@
  * client's affair: closed, told to the log at `debug`, and to nobody else.
  *
  * A `tls.Server` that never listens does the work, because only with one behind it a socket of Node
- * takes an error after the handshake for its end. It does not say which of its sockets became
- * which secure one; the four numbers of a TCP connection do.
+ * tells of an error after the handshake. It does not say which of its sockets became which secure
+ * one; the four numbers of a TCP connection do.
  */
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -94,11 +94,15 @@ export class WireTls {
       // The next connection may have the same numbers and be here already.
       if (this.#handshakes.get(name) === handshake) this.#handshakes.delete(name)
     })
+    // A client that ends in the middle of its handshake has nothing to wait for.
+    socket.allowHalfOpen = false
     if (initialBytes) socket.unshift(initialBytes)
     this.#server.emit('connection', socket)
   }
 
   #secured(inside: TLSSocket): void {
+    // Node says that a record was wrong, and leaves the connection as it is: neither end closes it.
+    inside.on('error', () => inside.destroy())
     const name = nameOf(inside)
     const handshake = name === undefined ? undefined : this.#handshakes.get(name)
     // Reset meanwhile: it has no numbers any more.
