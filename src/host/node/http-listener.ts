@@ -7,7 +7,7 @@ import type {
   Server as HttpsServer,
   ServerOptions as HttpsServerOptions,
 } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
 import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
@@ -21,6 +21,7 @@ import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
+import { Handshakes } from './tls/handshakes.ts'
 import type { Identity } from './tls/identity.ts'
 import type { Address } from './wire-listener.ts'
 
@@ -61,7 +62,13 @@ export async function listenForHttp(
     fetch: app.fetch,
     ...(identity ? await httpsOptions(identity) : {}),
   })
-  identity?.onRenewed((context) => (server as HttpsServer).setSecureContext(tlsOptions(context)))
+  const handshakes = new Handshakes<true>()
+  if (identity) {
+    const secure = server as HttpsServer
+    identity.onRenewed((context) => secure.setSecureContext(tlsOptions(context)))
+    secure.on('connection', (socket: Socket) => handshakes.begin(socket, true))
+    secure.on('secureConnection', (inside) => handshakes.end(inside))
+  }
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(explainListenError(error, { host, port, flag: 'http-port' })),
@@ -71,7 +78,12 @@ export async function listenForHttp(
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        // `close` ends connections without a request, but waits for those without a handshake.
+        handshakes.destroy()
+      }),
   }
 }
 

@@ -9,14 +9,14 @@
  * client's affair: closed, told to the log at `debug`, and to nobody else.
  *
  * A `tls.Server` that never listens does the work, because only with one behind it a socket of Node
- * tells of an error after the handshake. It does not say which of its sockets became which secure
- * one; the four numbers of a TCP connection do.
+ * tells of an error after the handshake.
  */
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Clock } from '../../../base/clock.ts'
 import type { Log } from '../../../base/log.ts'
+import { Handshakes } from './handshakes.ts'
 import type { Identity } from './identity.ts'
 
 /** The name of the Postgres protocol in ALPN (IANA). */
@@ -49,7 +49,7 @@ export class WireTls {
   readonly #clock: Clock
   readonly #log: Log
   readonly #server: Server
-  readonly #handshakes = new Map<string, Handshake>()
+  readonly #handshakes = new Handshakes<Handshake>()
 
   constructor({ identity, clock, log }: WireTlsOptions) {
     this.#clock = clock
@@ -75,12 +75,8 @@ export class WireTls {
    */
   secure(socket: Socket, options: SecureOptions, onSecure: Handshake['onSecure']): void {
     const { initialBytes, isDirect, timeoutMs } = options
-    const name = nameOf(socket)
-    if (socket.destroyed || name === undefined) {
-      socket.destroy()
-      return
-    }
     const timer = this.#clock.setTimer(timeoutMs, () => socket.destroy())
+    socket.once('close', () => timer.cancel())
     const handshake: Handshake = {
       isDirect,
       onSecure: (inside) => {
@@ -88,12 +84,11 @@ export class WireTls {
         onSecure(inside)
       },
     }
-    this.#handshakes.set(name, handshake)
-    socket.once('close', () => {
+    if (!this.#handshakes.begin(socket, handshake)) {
       timer.cancel()
-      // The next connection may have the same numbers and be here already.
-      if (this.#handshakes.get(name) === handshake) this.#handshakes.delete(name)
-    })
+      socket.destroy()
+      return
+    }
     // A client that ends in the middle of its handshake has nothing to wait for.
     socket.allowHalfOpen = false
     if (initialBytes) socket.unshift(initialBytes)
@@ -103,14 +98,11 @@ export class WireTls {
   #secured(inside: TLSSocket): void {
     // Node says that a record was wrong, and leaves the connection as it is: neither end closes it.
     inside.on('error', () => inside.destroy())
-    const name = nameOf(inside)
-    const handshake = name === undefined ? undefined : this.#handshakes.get(name)
-    // Reset meanwhile: it has no numbers any more.
-    if (name === undefined || !handshake) {
+    const handshake = this.#handshakes.end(inside)
+    if (!handshake) {
       inside.destroy()
       return
     }
-    this.#handshakes.delete(name)
     if (handshake.isDirect && inside.alpnProtocol !== ALPN_POSTGRES) {
       this.#log.debug('a TLS handshake failed', { reason: 'direct TLS without ALPN postgresql' })
       inside.destroy()
@@ -118,11 +110,4 @@ export class WireTls {
     }
     handshake.onSecure(inside)
   }
-}
-
-/** Undefined for a socket that is not connected any more. */
-function nameOf(socket: Socket): string | undefined {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket
-  if (remoteAddress === undefined || remotePort === undefined) return undefined
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
