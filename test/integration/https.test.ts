@@ -101,7 +101,7 @@ test('verbs without a folder know the server by the configured certificate', asy
   assert.deepEqual([status, stderr.slice(0, 14)], [0, 'no tenants yet'])
 })
 
-test('SIGHUP shows a renewed certificate on both ports; one that cannot be used changes nothing', async () => {
+test('SIGHUP renews the certificate of both ports, or changes nothing', async () => {
   using folder = temporaryFolder()
   const files = filesIn(folder.path)
   await using server = await startServer({ flags: tlsFlags(files) })

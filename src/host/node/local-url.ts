@@ -7,5 +7,6 @@ export function localUrl({
   tlsCert,
 }: Pick<Config, 'host' | 'httpPort' | 'tlsCert'>): string {
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `${tlsCert === undefined ? 'http' : 'https'}://${near.includes(':') ? `[${near}]` : near}:${httpPort}`
+  const scheme = tlsCert === undefined ? 'http' : 'https'
+  return `${scheme}://${near.includes(':') ? `[${near}]` : near}:${httpPort}`
 }

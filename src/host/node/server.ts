@@ -122,11 +122,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     const httpOptions = { ...options, credentials, identity }
     const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
-    const { host, port: httpPort } = http.address
-    const url = localUrl({ host, httpPort, tlsCert: config.tlsCert })
-    const announce = (): void => backend.announce(url, identity?.certificate)
-    announce()
-    identity?.onRenewed(announce)
+    announce(backend, config, http.address, identity)
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
@@ -149,6 +145,19 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     await serving?.close()
     throw error
   }
+}
+
+/** The command line is to know the server by the certificate that it shows at the moment. */
+function announce(
+  backend: Backend,
+  { tlsCert }: Config,
+  { host, port: httpPort }: Address,
+  identity: Identity | undefined,
+): void {
+  const url = localUrl({ host, httpPort, tlsCert })
+  const tell = (): void => backend.announce(url, identity?.certificate)
+  tell()
+  identity?.onRenewed(tell)
 }
 
 /** Opens a data folder and starts its shards. Errors: as {@link startServer}. */

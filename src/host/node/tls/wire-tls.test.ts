@@ -93,7 +93,7 @@ test('the time of the handshake does not run on inside', async () => {
   await closed(await accepted.promise)
 })
 
-test('what is no record of TLS closes the connection, though both sides may half-close', async () => {
+test('what is no record of TLS closes a connection that may be half-closed', async () => {
   const raw = await plainSocket(target)
   const client = connectTls({
     socket: raw,
@@ -118,7 +118,7 @@ test('direct TLS without ALPN is closed', async () => {
   assert.deepEqual(reasons, ['direct TLS without ALPN postgresql'])
 })
 
-test('a renewed certificate is shown to those who come, and leaves those who are there', async () => {
+test('a renewed certificate is shown to those who come', async () => {
   const subjectOf = (client: TLSSocket): string => String(client.getPeerCertificate().subject.CN)
   const old = await directTls(target)
   assert.match(subjectOf(old), /test-only server/)
