@@ -109,6 +109,9 @@ suite('command line', () => {
     assert.match(text, /\.\/somewhere/)
     assert.match(text, /2 shards x 8 slots/)
     assert.match(text, /ready/)
+    const secure = welcome(addresses, validate({ tlsCert: 'a.crt', tlsKey: 'a.key' }))
+    assert.match(secure, /psql 'postgres:\/\/127\.0\.0\.1:6432\/acme\?sslmode=require'/)
+    assert.match(secure, /https:\/\/127\.0\.0\.1:6480\//)
   })
 
   test('a server on every address is asked at the nearest one', () => {

@@ -46,11 +46,6 @@ export class Identity {
     return this.#pair.leaf.toString()
   }
 
-  /** When clients that check it begin to refuse the certificate. */
-  get validTo(): Date {
-    return this.#pair.leaf.validToDate
-  }
-
   /** `listener` hears of every pair that comes after this one. */
   onRenewed(listener: (context: SecureContextOptions) => void): void {
     this.#listeners.push(listener)
