@@ -27,6 +27,7 @@ export const ERRORS = {
   TENANT_MOVED: { sqlState: '57P03', kind: 'retry', httpStatus: 503 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
+  TLS_REQUIRED: { sqlState: '28000', kind: 'fix', httpStatus: 403 },
   AUTHENTICATION_TIMEOUT: { sqlState: '57014', kind: 'retry', httpStatus: 408 },
   PROTOCOL_VIOLATION: { sqlState: '08P01', kind: 'fix', httpStatus: 400 },
   REQUEST_INVALID: { sqlState: '22023', kind: 'fix', httpStatus: 400 },

@@ -109,12 +109,17 @@ suite('command line', () => {
     assert.match(text, /\.\/somewhere/)
     assert.match(text, /2 shards x 8 slots/)
     assert.match(text, /ready/)
+    const secure = welcome(addresses, validate({ tlsCert: 'a.crt', tlsKey: 'a.key' }))
+    assert.match(secure, /psql 'postgres:\/\/127\.0\.0\.1:6432\/acme\?sslmode=require'/)
+    assert.match(secure, /https:\/\/127\.0\.0\.1:6480\//)
   })
 
   test('a server on every address is asked at the nearest one', () => {
-    assert.equal(localUrl({ host: '0.0.0.0', httpPort: 1 }), 'http://127.0.0.1:1')
-    assert.equal(localUrl({ host: '::', httpPort: 1 }), 'http://[::1]:1')
-    assert.equal(localUrl({ host: 'db.example.com', httpPort: 1 }), 'http://db.example.com:1')
+    const of = (host: string, tlsCert?: string): string => localUrl({ host, httpPort: 1, tlsCert })
+    assert.equal(of('0.0.0.0'), 'http://127.0.0.1:1')
+    assert.equal(of('::'), 'http://[::1]:1')
+    assert.equal(of('db.example.com'), 'http://db.example.com:1')
+    assert.equal(of('0.0.0.0', 'server.crt'), 'https://127.0.0.1:1')
   })
 })
 

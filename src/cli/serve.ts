@@ -3,9 +3,11 @@
  * then is quiet; the log goes to stderr.
  *
  * The first SIGTERM or SIGINT drains (clients finish, tenants nap) and exits 0; a second one exits
- * 1 at once, since whoever sends it has stopped waiting.
+ * 1 at once, since whoever sends it has stopped waiting. With TLS, SIGHUP reads the certificate
+ * again.
  */
 import type { Command } from 'commander'
+import type { Log } from '../base/log.ts'
 import { type Config, SETTINGS } from '../host/node/config.ts'
 import type { EarlyStart } from '../host/node/early-start.ts'
 import { EarlyThread } from '../host/node/shard/shard-thread.ts'
@@ -73,11 +75,27 @@ async function serve(config: Config, { json, terminal, early }: ServeOptions): P
     early,
   })
   terminal.out(json ? readyLine(server) : welcome(server, config))
+  renewOnHangup(server.renewCertificate, log)
   const signal = await stopped
   log.info('draining', { signal })
   await server.drain()
   // What a library may still hold open must not keep a drained server alive.
   process.exit(EXIT.done)
+}
+
+/**
+ * Without a certificate SIGHUP keeps its meaning: the terminal is gone, and the server goes, too.
+ */
+function renewOnHangup(renew: (() => void) | undefined, log: Log): void {
+  if (!renew) return
+  process.on('SIGHUP', () => {
+    try {
+      renew()
+      log.info('the certificate was read again')
+    } catch (error) {
+      log.error('the certificate was not renewed', { error })
+    }
+  })
 }
 
 /** Resolves at the first signal to stop; the second one ends the process. */
@@ -104,7 +122,10 @@ export function readyLine({ wireAddress, httpAddress }: Addresses): string {
 /** What a person sees when the server accepts connections. */
 export function welcome({ wireAddress, httpAddress }: Addresses, config: Config): string {
   const { auth, createOnConnect, data, shards, slots, napAfterMs } = config
-  const wire = `psql postgres://${auth === 'scram' ? 'USER@' : ''}${authority(wireAddress)}/acme`
+  const [scheme, words] =
+    config.tlsCert === undefined ? ['http', ''] : ['https', '?sslmode=require']
+  const user = auth === 'scram' ? 'USER@' : ''
+  const wire = `psql ${quoted(`postgres://${user}${authority(wireAddress)}/acme${words}`)}`
   const access = auth === 'trust' ? 'trust: whoever reaches the port is let in' : 'SCRAM-SHA-256'
   const threads = shards === 1 ? '1 shard' : `${shards} shards`
   const tenants = createOnConnect ? 'any name is a new tenant' : 'pgnap tenant create NAME'
@@ -112,7 +133,7 @@ export function welcome({ wireAddress, httpAddress }: Addresses, config: Config)
   pgnap ${packageVersion()}: a Postgres for every tenant
 
     connect   ${wire}
-    http      http://${authority(httpAddress)}/
+    http      ${scheme}://${authority(httpAddress)}/
     data      ${data}
     slots     ${threads} x ${slots} slots, nap after ${napAfterMs / 1000} s idle
     access    ${access}
@@ -121,6 +142,11 @@ export function welcome({ wireAddress, httpAddress }: Addresses, config: Config)
   ready (Ctrl-C stops)
 
 `.slice(1)
+}
+
+/** A shell takes a question mark for a pattern. */
+function quoted(url: string): string {
+  return url.includes('?') ? `'${url}'` : url
 }
 
 /** Host and port as they stand in a URL; a server on every address is shown by the nearest one. */

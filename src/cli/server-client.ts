@@ -6,12 +6,18 @@
  * fields.
  */
 import { ERRORS, type ErrorCode, PgnapError } from '../base/errors.ts'
+import type { Fetch } from './pinned-fetch.ts'
 import type { TenantServer, TextResult } from './target.ts'
 
 interface ServerClientOptions {
   /** As `http://127.0.0.1:6480`; user and password in it are sent as basic authentication. */
   readonly url: string
-  readonly fetch?: typeof fetch
+  /**
+   * The one certificate that is taken from an https server. Default: any for the name in the URL
+   * that Node trusts.
+   */
+  readonly certificate?: string | undefined
+  readonly fetch?: Fetch
 }
 
 type Body = Readonly<Record<string, unknown>>
@@ -51,7 +57,7 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
       hint: 'give it as --url http://127.0.0.1:6480 or in PGNAP_URL',
     })
   }
-  const ask = requester(base, options.fetch ?? fetch)
+  const ask = requester(base, options.fetch ?? fetchFor(options.certificate))
   const path = (name: string, verb = ''): string =>
     `v1/tenants/${encodeURIComponent(name)}${verb === '' ? '' : `/${verb}`}`
   return {
@@ -77,7 +83,14 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
   }
 }
 
-function requester(base: URL, send: typeof fetch): Ask {
+function fetchFor(certificate: string | undefined): Fetch {
+  if (certificate === undefined) return fetch
+  // Few have such a server, and everybody would wait for the code.
+  return async (url, init) =>
+    (await import('./pinned-fetch.ts')).pinnedFetch(certificate)(url, init)
+}
+
+function requester(base: URL, send: Fetch): Ask {
   const { username, password } = base
   const headers = new Headers({ Accept: 'application/json' })
   if (username !== '') {

@@ -12,6 +12,7 @@ const SWITCHES: ReadonlySet<keyof Config> = new Set([
   'insecure',
   'keepWarm',
   'rebalance',
+  'requireTls',
   'verifySwaps',
 ])
 

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
 import type { Config } from '../host/node/config.ts'
-import { ownerUrl } from '../host/node/data-folder.ts'
+import { type ServerAddress, ownerAddress } from '../host/node/data-folder.ts'
 import { localUrl } from '../host/node/local-url.ts'
 import type { Backend } from '../host/node/server.ts'
 import { createServerClient } from './server-client.ts'
@@ -69,16 +69,24 @@ export async function openTarget(command: Command, terminal: Terminal): Promise<
   const config = configOf(command, terminal)
   const told = command.getOptionValueSource('data') === 'cli' || terminal.environment['PGNAP_DATA']
   if (!told && !existsSync(join(config.data, 'tenants'))) {
-    return createServerClient({ url: localUrl(config) })
+    return createServerClient(await configured(config))
   }
   try {
     return await openHere(config, terminal)
   } catch (error) {
     if (error instanceof PgnapError && error.code === 'DATA_FOLDER_IN_USE') {
-      return createServerClient({ url: ownerUrl(config.data) ?? localUrl(config) })
+      return createServerClient(ownerAddress(config.data) ?? (await configured(config)))
     }
     throw error
   }
+}
+
+/** The server that runs with this configuration, if one does. */
+async function configured(config: Config): Promise<ServerAddress> {
+  const url = localUrl(config)
+  if (config.tlsCert === undefined) return { url }
+  const { readLeaf } = await import('../host/node/tls/identity.ts')
+  return { url, certificate: readLeaf(config.tlsCert) }
 }
 
 async function openHere(config: Config, terminal: Terminal): Promise<TenantServer> {

@@ -187,6 +187,8 @@ export interface Peer {
   readonly localPort: number
   /** It speaks inside of a WebSocket. Default: it does not. */
   readonly webSocket?: boolean
+  /** Version and cipher of its TLS; absent without. */
+  readonly tls?: string
 }
 
 export interface ClientFacts {

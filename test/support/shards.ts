@@ -11,7 +11,7 @@ import { systemRandom } from '../../src/host/node/random.ts'
 import { type Config, validate } from '../../src/host/node/config.ts'
 import { openDataFolder } from '../../src/host/node/data-folder.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
-import { createHandover } from '../../src/host/node/handover/handover.ts'
+import { type Handover, createHandover } from '../../src/host/node/handover/handover.ts'
 import { ListedTenants } from '../../src/host/node/listed-tenants.ts'
 import { PinFile } from '../../src/host/node/pin-file.ts'
 import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
@@ -19,11 +19,14 @@ import { startThread } from '../../src/host/node/shard/shard-thread.ts'
 import { ShardedControl } from '../../src/host/node/sharded-control.ts'
 import { keepTemplate } from '../../src/host/node/templates.ts'
 import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
+import { Identity, type TlsFiles } from '../../src/host/node/tls/identity.ts'
+import { WireTls } from '../../src/host/node/tls/wire-tls.ts'
 import { listenForWire } from '../../src/host/node/wire-listener.ts'
 import type { Target } from './clients.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 export interface TwoShards extends AsyncDisposable, Target {
+  readonly handover: Handover
   readonly shards: ShardSet
   readonly control: ShardedControl
   /** The first thread of the shard that was named. */
@@ -33,6 +36,8 @@ export interface TwoShards extends AsyncDisposable, Target {
 export interface TwoShardsOptions {
   /** What differs from the defaults of a server. */
   readonly config?: Partial<Config>
+  /** With them the port speaks TLS, too. */
+  readonly tls?: TlsFiles
   /** The shard whose first thread the test wants to have. Default: the first one. */
   readonly victimIndex?: ShardIndex
   /**
@@ -44,7 +49,7 @@ export interface TwoShardsOptions {
 }
 
 export async function startTwoShards(options: TwoShardsOptions = {}): Promise<TwoShards> {
-  const { config: changes = {}, victimIndex = 0, ...patience } = options
+  const { config: changes = {}, victimIndex = 0, tls, ...patience } = options
   const temporary = temporaryFolder()
   const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
   const engine = await loadEngineParts()
@@ -84,8 +89,10 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     shards,
     clock: systemClock,
     log: silentLog,
+    tls: tls && new WireTls({ identity: new Identity(tls), clock: systemClock, log: silentLog }),
   })
   return {
+    handover,
     port: listener.address.port,
     shards,
     control: new ShardedControl({

@@ -128,7 +128,7 @@ const SOCKET_COLUMNS: readonly ColumnOf<SocketRow>[] = [
   column('ptr', 'text', ({ place }) => place),
   column('link', 'text', () => ''),
   column('remote_pid', 'int4', zero),
-  column('tls', 'text', () => ''),
+  column('tls', 'text', ({ peer }) => peer?.tls ?? ''),
   column('application_name', 'text', ({ applicationName }) => applicationName),
   column('prepared_statements', 'int4', zero),
   column('id', 'int4', ({ id }) => id),

@@ -16,6 +16,9 @@ const writer = new MessageWriter()
 /** The one-byte answer to SSLRequest and GSSENCRequest: no. */
 export const ENCRYPTION_REFUSED: Uint8Array = Uint8Array.of(0x4e)
 
+/** The one-byte answer to SSLRequest of a server that speaks TLS: go on with your ClientHello. */
+export const ENCRYPTION_ACCEPTED: Uint8Array = Uint8Array.of(0x53)
+
 export const AUTHENTICATION_OK: Uint8Array = authentication(0)
 
 /** Asks for the password itself. */

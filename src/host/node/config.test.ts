@@ -97,3 +97,19 @@ test('scram needs to know its users', () => {
   assert.throws(() => validate({ auth: 'scram' }), refused(/users and passwords/, /--auth-file/))
   assert.equal(validate({ auth: 'scram', authFile: 'users.txt', host: '0.0.0.0' }).auth, 'scram')
 })
+
+test('a certificate and its key come together, and before require-tls', () => {
+  const both = validate({ tlsCert: 'a.crt', tlsKey: 'a.key', requireTls: 'on' })
+  assert.deepEqual([both.tlsCert, both.tlsKey, both.requireTls], ['a.crt', 'a.key', true])
+  assert.deepEqual([validate({}).tlsCert, validate({}).requireTls], [undefined, false])
+  assert.throws(
+    () => validate({ tlsCert: 'a.crt' }),
+    refused(/tls-cert without tls-key/, /--tls-key/),
+  )
+  assert.throws(
+    () => validate({ tlsKey: 'a.key' }),
+    refused(/tls-key without tls-cert/, /--tls-cert/),
+  )
+  assert.throws(() => validate({ requireTls: true }), refused(/needs a certificate/, /--tls-cert/))
+  assert.throws(() => validate({ tlsCert: '', tlsKey: '' }), refused(/^tls-cert/, /--tls-cert/))
+})

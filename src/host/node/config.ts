@@ -42,6 +42,12 @@ export interface Config {
   readonly createOnConnect: boolean
   /** Allows `trust` on an address that others can reach. */
   readonly insecure: boolean
+  /** PEM file with the certificate of both ports and the chain behind it; with `tlsKey` or not. */
+  readonly tlsCert: string | undefined
+  /** PEM file with the private key of `tlsCert`. */
+  readonly tlsKey: string | undefined
+  /** Sends clients of the Postgres port away that do not use TLS. */
+  readonly requireTls: boolean
   /** Ceiling of one slot's memory in bytes. */
   readonly slotMemoryBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
@@ -81,6 +87,9 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
+  tlsCert: setting('tls-cert', 'PEM file with the certificate of both ports, chain included'),
+  tlsKey: setting('tls-key', 'PEM file with the private key of the certificate'),
+  requireTls: setting('require-tls', 'refuse clients of the Postgres port without TLS'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
   neighbourWaitMs: setting(
@@ -154,6 +163,9 @@ const schema = v.strictObject({
   authFile: v.optional(v.string()),
   createOnConnect: v.optional(yesOrNo, true),
   insecure: v.optional(yesOrNo, false),
+  tlsCert: v.optional(v.pipe(v.string(), v.minLength(1))),
+  tlsKey: v.optional(v.pipe(v.string(), v.minLength(1))),
+  requireTls: v.optional(yesOrNo, false),
   slotMemoryBytesMax: v.optional(
     quantity(SIZE_BYTES, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX),
     LIMITS.slotMemoryBytesMax,
@@ -204,13 +216,14 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const config: Config = { ...parsed.output, authFile: parsed.output.authFile }
+  const { authFile, tlsCert, tlsKey, ...others } = parsed.output
+  const config: Config = { ...others, authFile, tlsCert, tlsKey }
   checkTogether(config)
   return config
 }
 
 /** What no setting can say for itself. */
-function checkTogether({ auth, authFile, host, insecure }: Config): void {
+function checkTogether({ auth, authFile, host, insecure, ...tls }: Config): void {
   if (auth === 'scram' && authFile === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
       hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
@@ -219,6 +232,17 @@ function checkTogether({ auth, authFile, host, insecure }: Config): void {
   if (auth === 'trust' && !isLoopback(host) && !insecure) {
     throw new PgnapError('CONFIG_INVALID', `auth trust on ${host} would let anybody in`, {
       hint: 'use --auth scram, or --insecure if every network that reaches this address is yours',
+    })
+  }
+  if ((tls.tlsCert === undefined) !== (tls.tlsKey === undefined)) {
+    const [has, lacks] = tls.tlsKey === undefined ? ['cert', 'key'] : ['key', 'cert']
+    throw new PgnapError('CONFIG_INVALID', `tls-${has} without tls-${lacks}`, {
+      hint: `name the other PEM file with --tls-${lacks}, or neither of them`,
+    })
+  }
+  if (tls.requireTls && tls.tlsCert === undefined) {
+    throw new PgnapError('CONFIG_INVALID', 'require-tls needs a certificate', {
+      hint: 'name its PEM files with --tls-cert and --tls-key',
     })
   }
 }

@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
-import { explainFolderError, openDataFolder, ownerUrl } from './data-folder.ts'
+import { explainFolderError, openDataFolder, ownerAddress } from './data-folder.ts'
 import { testFolder } from '../../../test/support/temporary-folder.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 10, 21, 5, 0, 0))
@@ -164,10 +164,13 @@ test('what a disk may answer becomes an error that says what to do', () => {
 test('the owner tells others where it answers, for as long as it holds the folder', () => {
   const path = join(testFolder(), 'data')
   const folder = openDataFolder({ path, clock: new ManualClock() })
-  assert.equal(ownerUrl(path), undefined)
+  assert.equal(ownerAddress(path), undefined)
   folder.announce('http://127.0.0.1:6480')
-  assert.equal(ownerUrl(path), 'http://127.0.0.1:6480')
+  assert.deepEqual(ownerAddress(path), { url: 'http://127.0.0.1:6480', certificate: undefined })
+  const secure = { url: 'https://127.0.0.1:6480', certificate: 'PEM' }
+  folder.announce(secure.url, secure.certificate)
+  assert.deepEqual(ownerAddress(path), secure)
   folder[Symbol.dispose]()
   using next = openDataFolder({ path, clock: new ManualClock() })
-  assert.equal(ownerUrl(next.path), undefined)
+  assert.equal(ownerAddress(next.path), undefined)
 })

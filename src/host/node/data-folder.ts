@@ -25,8 +25,8 @@ export interface DataFolder extends Disposable {
   readonly path: string
   /** Absolute path of the folder of stores, which exists. */
   readonly tenantsPath: string
-  /** Lets others on this machine know where the owner answers HTTP; see {@link ownerUrl}. */
-  announce(url: string): void
+  /** Lets others on this machine know where the owner answers HTTP; see {@link ownerAddress}. */
+  announce(url: string, certificate?: string): void
 }
 
 export interface DataFolderOptions {
@@ -80,7 +80,8 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
   return {
     path,
     tenantsPath,
-    announce: (url) => attempt(path, () => writeOwner(path, { ...owner, url })),
+    announce: (url, certificate) =>
+      attempt(path, () => writeOwner(path, { ...owner, url, certificate })),
     [Symbol.dispose]: () => {
       if (lock.isOpen) lock.close()
     },
@@ -116,9 +117,17 @@ function inUse(path: string, cause: unknown): PgnapError {
   )
 }
 
+/** Where a server answers HTTP, and how it is known to be the one. */
+export interface ServerAddress {
+  readonly url: string
+  /** What it shows under an https URL, in PEM; the owner alone can have written it here. */
+  readonly certificate?: string | undefined
+}
+
 /** Where the server that holds a folder answers HTTP, if one does and has said so. */
-export function ownerUrl(path: string): string | undefined {
-  return readOwner(path)?.url
+export function ownerAddress(path: string): ServerAddress | undefined {
+  const { url, certificate } = readOwner(path) ?? {}
+  return url === undefined ? undefined : { url, certificate }
 }
 
 function describeOwner(path: string): string {
@@ -126,10 +135,9 @@ function describeOwner(path: string): string {
   return owner ? ` by process ${owner.pid}, started ${owner.startedAt}` : ''
 }
 
-interface Owner {
+interface Owner extends Partial<ServerAddress> {
   readonly pid: number
   readonly startedAt: string
-  readonly url?: string
 }
 
 /** The owner as its file tells it; undefined if the holder has not come to writing it yet. */
@@ -143,8 +151,13 @@ function readOwner(path: string): Owner | undefined {
   }
   if (typeof owner !== 'object' || owner === null) return undefined
   if (!('pid' in owner) || !('startedAt' in owner)) return undefined
-  const url = 'url' in owner && typeof owner.url === 'string' ? { url: owner.url } : {}
-  return { pid: Number(owner.pid), startedAt: String(owner.startedAt), ...url }
+  const { url, certificate } = owner as Readonly<Record<string, unknown>>
+  return {
+    pid: Number(owner.pid),
+    startedAt: String(owner.startedAt),
+    ...(typeof url === 'string' ? { url } : {}),
+    ...(typeof certificate === 'string' ? { certificate } : {}),
+  }
 }
 
 function attempt<Result>(path: string, body: () => Result): Result {

@@ -1,10 +1,20 @@
-/** The HTTP front on Node: one listening server around the application. */
+/**
+ * The HTTP front on Node: one listening server around the application. With a certificate it speaks
+ * HTTPS and nothing else: a password that is sent to the wrong scheme has been sent.
+ */
 import type { IncomingMessage } from 'node:http'
+import type {
+  createServer,
+  Server as HttpsServer,
+  ServerOptions as HttpsServerOptions,
+} from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { SecureContextOptions } from 'node:tls'
 import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -12,6 +22,8 @@ import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
+import { Handshakes } from './tls/handshakes.ts'
+import type { Identity } from './tls/identity.ts'
 import { WebSocketDoor } from './web-socket-door.ts'
 import type { Address, WireListener } from './wire-listener.ts'
 
@@ -20,17 +32,24 @@ export interface HttpListener {
   close(): Promise<void>
 }
 
+interface HttpsOptions {
+  readonly createServer: typeof createServer
+  readonly serverOptions: HttpsServerOptions
+}
+
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
   readonly credentials: Promise<Credentials | undefined>
   /** Where the Postgres protocol goes that comes inside of WebSockets. */
   readonly accept: WireListener['accept']
+  /** Without it the port speaks HTTP in the clear. */
+  readonly identity: Identity | undefined
 }
 
 /** Errors: CONFIG_INVALID if the address cannot be listened on or the auth file not be read. */
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, credentials, accept }: HttpOptions,
+  { log, version, credentials, accept, identity }: HttpOptions,
 ): Promise<HttpListener> {
   const { host, httpPort: port } = config
   const authenticate = await passwordCheck(await credentials, systemRandom)
@@ -44,13 +63,21 @@ export async function listenForHttp(
     serverVersion: POSTGRES_VERSION,
   })
   const door = new WebSocketDoor({ guard, accept, clock: systemClock, log })
+  const isWanted = (request: IncomingMessage): boolean => door.isWanted(request)
   const server = createAdaptorServer({
     fetch: app.fetch,
-    serverOptions: { shouldUpgradeCallback: (request) => door.isWanted(request) },
+    ...(await serverOptions(identity, isWanted)),
   })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
     door.open(request, socket, head),
   )
+  const handshakes = new Handshakes<true>()
+  if (identity) {
+    const secure = server as HttpsServer
+    identity.onRenewed((context) => secure.setSecureContext(tlsOptions(context)))
+    secure.on('connection', (socket: Socket) => handshakes.begin(socket, true))
+    secure.on('secureConnection', (inside) => handshakes.end(inside))
+  }
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(explainListenError(error, { host, port, flag: 'http-port' })),
@@ -60,9 +87,28 @@ export async function listenForHttp(
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    close: () => {
-      door.close()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
+    close: () =>
+      new Promise((resolve) => {
+        door.close()
+        server.close(() => resolve())
+        // `close` ends connections without a request, but waits for those without a handshake.
+        handshakes.destroy()
+      }),
   }
+}
+
+async function serverOptions(
+  identity: Identity | undefined,
+  isWanted: (request: IncomingMessage) => boolean,
+): Promise<Partial<HttpsOptions>> {
+  const upgrade = { shouldUpgradeCallback: isWanted }
+  if (!identity) return { serverOptions: upgrade }
+  const https = await import('node:https')
+  const handshakeTimeout = LIMITS.authenticationMs
+  const secure = { ...tlsOptions(identity.context), handshakeTimeout }
+  return { createServer: https.createServer, serverOptions: { ...upgrade, ...secure } }
+}
+
+function tlsOptions(context: SecureContextOptions): SecureContextOptions {
+  return { ...context, minVersion: 'TLSv1.2' }
 }

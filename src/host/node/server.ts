@@ -24,6 +24,8 @@ import { ShardedControl } from './sharded-control.ts'
 import { TenantFolder } from './tenant-folder.ts'
 import { LazyConsole } from './lazy-console.ts'
 import { keepTemplate } from './templates.ts'
+import type { Identity } from './tls/identity.ts'
+import type { WireTls } from './tls/wire-tls.ts'
 import { localUrl } from './local-url.ts'
 import { type Address, listenForWire, type WireListener } from './wire-listener.ts'
 
@@ -48,8 +50,11 @@ export interface Backend extends AsyncDisposable {
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
-  /** Lets the command line on this machine find the server that holds the folder. */
-  announce(url: string): void
+  /**
+   * Lets the command line on this machine find the server that holds the folder.
+   * @param certificate what it shows there, if the URL is one of https
+   */
+  announce(url: string, certificate?: string): void
   /** Lets clients finish, puts every tenant away, ends the threads, gives up the folder. */
   drain(): Promise<void>
 }
@@ -60,6 +65,11 @@ export interface RunningServer {
   readonly control: Control
   /** How connections reach their shard's thread. */
   readonly transport: Handover['mode']
+  /**
+   * Reads the files of the certificate again, for new connections. Undefined without TLS.
+   * @throws PgnapError CONFIG_INVALID; then nothing has changed
+   */
+  readonly renewCertificate: (() => void) | undefined
   /** Stops listening, lets clients finish what they are doing, ends. Idempotent. */
   drain(): Promise<void>
 }
@@ -73,6 +83,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
   const credentials = loadCredentials(config)
   // Awaited by the listeners, which come later.
   credentials.catch(() => {})
+  const tls = await openTls(config, options.log)
   const backend = await openBackend(config, options)
   const { control, shards, handover } = backend
   let listening: WireListener | undefined
@@ -96,6 +107,8 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       handover,
       shards,
       adminConsole,
+      tls: tls?.wire,
+      requireTls: config.requireTls,
       clock: systemClock,
       log: options.log,
     }))
@@ -105,13 +118,11 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     starting.catch(() => {})
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
-    const http = (serving = await listenForHttp(config, control, {
-      ...options,
-      credentials,
-      accept: wire.accept,
-    }))
+    const identity = tls?.identity
+    const httpOptions = { ...options, credentials, accept: wire.accept, identity }
+    const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
-    backend.announce(localUrl({ host: http.address.host, httpPort: http.address.port }))
+    announce(backend, config, http.address, identity)
     let drained: Promise<void> | undefined
     const drain = async (): Promise<void> => {
       wire.close()
@@ -124,6 +135,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       httpAddress: http.address,
       control,
       transport: handover.mode,
+      renewCertificate: identity && (() => identity.renew()),
       drain: () => (drained ??= drain()),
     }
   } catch (error) {
@@ -133,6 +145,19 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     await serving?.close()
     throw error
   }
+}
+
+/** The command line is to know the server by the certificate that it shows at the moment. */
+function announce(
+  backend: Backend,
+  { tlsCert }: Config,
+  { host, port: httpPort }: Address,
+  identity: Identity | undefined,
+): void {
+  const url = localUrl({ host, httpPort, tlsCert })
+  const tell = (): void => backend.announce(url, identity?.certificate)
+  tell()
+  identity?.onRenewed(tell)
 }
 
 /** Opens a data folder and starts its shards. Errors: as {@link startServer}. */
@@ -205,12 +230,11 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     timer.cancel()
     await close()
   }
-  const announce = (url: string): void => folder.announce(url)
   return {
     control,
     shards,
     handover,
-    announce,
+    announce: (url, certificate) => folder.announce(url, certificate),
     firstServed,
     start,
     drain,
@@ -223,6 +247,22 @@ async function loadCredentials(config: Config): Promise<Credentials | undefined>
   if (config.auth === 'trust') return undefined
   const { readCredentials } = await import('./read-credentials.ts')
   return readCredentials(config, systemRandom)
+}
+
+interface Tls {
+  readonly identity: Identity
+  readonly wire: WireTls
+}
+
+/** Only a server with a certificate needs the code that shows it. */
+async function openTls(config: Config, log: Log): Promise<Tls | undefined> {
+  if (config.tlsCert === undefined) return undefined
+  const { Identity, tlsFilesOf } = await import('./tls/identity.ts')
+  const files = tlsFilesOf(config)
+  if (!files) return undefined
+  const identity = new Identity(files)
+  const { WireTls } = await import('./tls/wire-tls.ts')
+  return { identity, wire: new WireTls({ identity, clock: systemClock, log }) }
 }
 
 /** A folder whose list of pins cannot be read is let go of. */

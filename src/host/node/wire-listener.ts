@@ -6,11 +6,17 @@
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Peer } from '../../front/control.ts'
-import { ENCRYPTION_REFUSED, errorResponse } from '../../front/wire/server-messages.ts'
+import {
+  ENCRYPTION_ACCEPTED,
+  ENCRYPTION_REFUSED,
+  errorResponse,
+} from '../../front/wire/server-messages.ts'
 import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
 import type { AdminConsole } from './admin-console.ts'
@@ -20,6 +26,7 @@ import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import type { WireTls } from './tls/wire-tls.ts'
 
 export interface WireListenerOptions {
   readonly host: string
@@ -29,6 +36,10 @@ export interface WireListenerOptions {
   readonly shards: ShardSet
   /** Without it the name `pgnap` is refused by a shard, as any that no tenant may have. */
   readonly adminConsole?: ConsoleDoor
+  /** Without it clients that ask for TLS are told no. */
+  readonly tls?: WireTls | undefined
+  /** Whether clients without TLS are sent away. Their cancel requests are heard all the same. */
+  readonly requireTls?: boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -40,6 +51,12 @@ type Route =
   | { readonly to: 'tenant'; readonly tenant: TenantName }
   | { readonly to: 'shard'; readonly index: number }
   | { readonly to: 'console'; readonly adminConsole: ConsoleDoor }
+  | {
+      readonly to: 'tls'
+      readonly socket: Socket
+      readonly tls: WireTls
+      readonly isDirect: boolean
+    }
 
 export interface Address {
   readonly host: string
@@ -58,7 +75,7 @@ export interface WireListener {
 export async function listenForWire(options: WireListenerOptions): Promise<WireListener> {
   const { host, port } = options
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    accept(socket, peerOf(socket), options),
+    receive(socket, { ...beginning(peerOf(socket), options), clear: socket }),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, { host, port, flag: 'port' })))
@@ -67,14 +84,31 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    accept: (stream, peer) => accept(stream, peer, options),
+    accept: (stream, peer) => receive(stream, beginning(peer, options)),
     close: () => server.close(),
   }
 }
 
-function accept(socket: Duplex, peer: Peer, options: WireListenerOptions): void {
+interface Reception {
+  readonly options: WireListenerOptions
+  /** Until then the startup packet must be there, and the handshake before it. */
+  readonly deadlineMs: number
+  readonly peer: Peer
+  /** The connection itself, if TLS may begin on it: it is one of TCP, and speaks none yet. */
+  readonly clear?: Socket
+}
+
+function beginning(peer: Peer, options: WireListenerOptions): Reception {
+  return { options, peer, deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs }
+}
+
+function receive(socket: Duplex, reception: Reception): void {
+  const { options, deadlineMs, peer } = reception
   const { clock, shards, handover, connectionsMax } = options
-  readRoute({ socket, clock, peek: peekFor(options) }, (route, initialBytes) => {
+  const timeoutMs = Math.max(0, deadlineMs - clock.monotonicMs())
+  const peek = peekFor(reception)
+  readRoute({ socket, clock, peek, timeoutMs }, (route, initialBytes) => {
+    if (route.to === 'tls') return encrypt(route, initialBytes, reception)
     const arrival = { socket, peer, initialBytes }
     if (route.to === 'console') {
       route.adminConsole.serve(socket, peer, initialBytes)
@@ -92,6 +126,20 @@ function accept(socket: Duplex, peer: Peer, options: WireListenerOptions): void 
       } else handVisit(arrival, visit, options)
     }
   })
+}
+
+/** Goes on inside TLS. Of what was read before nothing is taken along but a ClientHello. */
+function encrypt(
+  { socket, tls, isDirect }: Route & { readonly to: 'tls' },
+  initialBytes: Uint8Array,
+  { options, deadlineMs, peer }: Reception,
+): void {
+  if (!isDirect) socket.write(ENCRYPTION_ACCEPTED)
+  const timeoutMs = Math.max(0, deadlineMs - options.clock.monotonicMs())
+  const hello = isDirect ? { initialBytes } : {}
+  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) =>
+    receive(inside, { options, deadlineMs, peer: { ...peer, tls: tlsText(inside) } }),
+  )
 }
 
 /** A connection whose first bytes have been read, with reading paused. */
@@ -131,21 +179,37 @@ export function peerOf(socket: Socket): Peer {
   }
 }
 
+/** As PgBouncer shows it, without the key exchange. */
+function tlsText(inside: TLSSocket): string {
+  return `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+}
+
+/** The first byte of every TLS record that begins a handshake; no startup packet is so long. */
+const TLS_HANDSHAKE = 0x16
+
 /** Tells where one connection belongs from its first bytes. */
-function peekFor({
-  shards,
-  adminConsole,
-}: WireListenerOptions): (bytes: Uint8Array) => Peeked<Route> {
+function peekFor({ options, peer, clear }: Reception): (bytes: Uint8Array) => Peeked<Route> {
+  const { shards, adminConsole, requireTls, tls } = options
+  const isInside = peer.tls !== undefined
   const asked = new Set<StartupRequest['kind']>()
   return (bytes) => {
+    if (tls && clear && asked.size === 0 && bytes[0] === TLS_HANDSHAKE) {
+      return { kind: 'route', route: { to: 'tls', socket: clear, tls, isDirect: true } }
+    }
     const request = parseStartup(bytes)
     switch (request.kind) {
       case 'incomplete':
         return undefined
       case 'invalid':
-        return { kind: 'refuse', lastBytes: errorResponse(request.error, 'FATAL') }
+        return refusal(request.error)
       case 'ssl':
       case 'gssenc':
+        if (isInside) return refusal(encryptedAlready())
+        if (request.kind === 'ssl' && tls && clear) {
+          // Whoever stands in between may have put them there; they are not the client's word.
+          if (bytes.length > request.byteLength) return refusal(unencryptedData())
+          return { kind: 'route', route: { to: 'tls', socket: clear, tls, isDirect: false } }
+        }
         if (asked.has(request.kind)) return { kind: 'refuse', lastBytes: new Uint8Array(0) }
         asked.add(request.kind)
         return { kind: 'reply', reply: ENCRYPTION_REFUSED, consumedBytes: request.byteLength }
@@ -156,12 +220,18 @@ function peekFor({
         // As in Postgres no answer says whether the key was right.
         return { kind: 'refuse', lastBytes: new Uint8Array(0) }
       case 'startup':
+        // A WebSocket is inside of HTTPS then.
+        if (requireTls && !isInside && !peer.webSocket) return refusal(tlsRequired())
         if (adminConsole && request.database === CONSOLE_NAME) {
           return { kind: 'route', route: { to: 'console', adminConsole } }
         }
         return { kind: 'route', route: routeOf(request.database) }
     }
   }
+}
+
+function refusal(error: PgnapError): Peeked<never> {
+  return { kind: 'refuse', lastBytes: errorResponse(error, 'FATAL') }
 }
 
 /** A name that is no tenant's is refused by any shard in the same words. */
@@ -178,6 +248,27 @@ function tooMany(connectionsMax: number): PgnapError {
   return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients already', {
     detail: `this server takes ${connectionsMax} connections`,
     hint: 'close idle connections, or raise --max-connections',
+  })
+}
+
+/** In the words of Postgres (CVE-2021-23214). */
+function unencryptedData(): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', 'received unencrypted data after SSL request', {
+    detail:
+      'This could be either a client-software bug or evidence of an attempted ' +
+      'man-in-the-middle attack.',
+  })
+}
+
+function encryptedAlready(): PgnapError {
+  return new PgnapError('PROTOCOL_VIOLATION', 'this connection is encrypted already', {
+    hint: 'send the startup packet',
+  })
+}
+
+function tlsRequired(): PgnapError {
+  return new PgnapError('TLS_REQUIRED', 'no encryption: this server takes TLS connections only', {
+    hint: 'connect with sslmode=require; sslmode=verify-full checks the certificate, too',
   })
 }
 

@@ -12,6 +12,8 @@ interface StreamHandle {
   reading: boolean
   /** Bytes that the kernel has not taken. */
   readonly writeQueueSize: number
+  /** Of TLS: the connection's own handle, which has a queue of what is encrypted already. */
+  readonly _parent?: { readonly writeQueueSize?: number } | null
   readStart(): number
   readStop(): number
 }
@@ -53,7 +55,9 @@ export function unparkReading(socket: Duplex): void {
 
 /** Bytes written to `socket` that the kernel has not taken; falls while one long write proceeds. */
 export function unsentBytes(socket: Duplex): number {
-  return handleOf(socket)?.writeQueueSize ?? socket.writableLength
+  const handle = handleOf(socket)
+  if (!handle) return socket.writableLength
+  return handle.writeQueueSize + (handle._parent?.writeQueueSize ?? 0)
 }
 
 function handleOf(socket: Duplex): StreamHandle | undefined {
