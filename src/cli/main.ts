@@ -6,6 +6,7 @@
  * there.
  */
 import { enableCompileCache } from 'node:module'
+import type { EarlyThread } from '../host/node/shard/shard-thread.ts'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 2
@@ -19,9 +20,17 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
 } else {
   // Parsed code is kept between starts: a quarter of a second of a start from source.
   enableCompileCache()
+  const words = process.argv.slice(2)
+  const thread = words[0] === 'serve' ? await earlyThread() : undefined
   const [{ run }, { processTerminal }] = await Promise.all([
     import('./program.ts'),
     import('./terminal.ts'),
   ])
-  process.exitCode = await run(process.argv.slice(2), processTerminal)
+  process.exitCode = await run(words, processTerminal, thread)
+}
+
+/** First of all: a server's thread loads its code while this one loads everything else. */
+async function earlyThread(): Promise<EarlyThread> {
+  const { EarlyThread } = await import('../host/node/shard/shard-thread.ts')
+  return new EarlyThread()
 }

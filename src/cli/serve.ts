@@ -27,8 +27,8 @@ Then:
   psql postgres://127.0.0.1:6432/acme
 `
 
-/** Adds the verb. */
-export function addServe(program: Command, terminal: Terminal): void {
+/** Adds the verb. @param early the server's first thread. Default: it is started by the verb */
+export function addServe(program: Command, terminal: Terminal, early?: EarlyThread): void {
   const command = program
     .command('serve')
     .description('run a server: Postgres wire, HTTP, and every tenant of a data folder')
@@ -36,12 +36,12 @@ export function addServe(program: Command, terminal: Terminal): void {
     .addHelpText('after', EXAMPLES)
   addSettings(command, Object.keys(SETTINGS) as SettingName[])
   command.action(async () => {
-    // First of all: it loads its code while this thread does everything else.
-    const thread = new EarlyThread()
+    const thread = early ?? new EarlyThread()
     const config = configOf(command, terminal)
     const { startEarly } = await import('../host/node/early-start.ts')
-    const early = await startEarly(config, (step) => terminal.complain(`pgnap: ${step}\n`), thread)
-    await serve(config, { json: command.getOptionValue('json') === true, terminal, early })
+    const say = (step: string): void => terminal.complain(`pgnap: ${step}\n`)
+    const begun = await startEarly(config, say, thread)
+    await serve(config, { json: command.getOptionValue('json') === true, terminal, early: begun })
   })
 }
 
