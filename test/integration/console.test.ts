@@ -11,7 +11,7 @@ import { Client, type Connection } from 'pg'
 import postgres from 'postgres'
 import { LIMITS } from '../../src/base/limits.ts'
 import {
-  type PgConnection,
+  cancelRequestOf,
   type Target,
   connectPg,
   failureOf,
@@ -249,18 +249,6 @@ describe('a reserved name', () => {
   })
 })
 
-/** The request that cancels what `connection` waits for; its key is right unless told otherwise. */
-function cancelOf(connection: PgConnection, wrong = 0): Buffer {
-  const { processID, secretKey } = connection.client as Client & {
-    processID: number
-    secretKey: number
-  }
-  const request = Buffer.alloc(16)
-  const words = [16, 80_877_102, processID, secretKey ^ wrong]
-  words.forEach((word, index) => request.writeInt32BE(word, index * 4))
-  return request
-}
-
 /** Sends `bytes` on a connection of their own and returns all that comes until it ends. */
 async function exchange({ port }: Target, ...bytes: Uint8Array[]): Promise<Buffer> {
   const socket = connect(port, '127.0.0.1')
@@ -317,7 +305,7 @@ describe('hostile', () => {
   test('a cancel request for nothing, and one with a wrong key', async () => {
     await using connection = await connectPg(server, 'pgnap')
     for (const wrong of [0, 1]) {
-      assert.equal((await exchange(server, cancelOf(connection, wrong))).length, 0)
+      assert.equal((await exchange(server, cancelRequestOf(connection, wrong))).length, 0)
     }
     assert.equal((await connection.client.query('show state')).rows.length, 3)
   })
@@ -387,7 +375,7 @@ describe('who and when', () => {
     const { rows } = await admin.client.query('show shards')
     assert.deepEqual([rows[0]?.shard, rows[0]?.state], [0, 'running'])
     const pools = failureOf(admin.client.query('show pools'))
-    await exchange(busy, cancelOf(admin))
+    await exchange(busy, cancelRequestOf(admin))
     assert.equal((await pools).code, '57014')
     assert.equal((await admin.client.query('show version')).rows.length, 1)
     assert.deepEqual((await done).rows, [{ n: 16_000_000 }])

@@ -42,6 +42,21 @@ interface Opened {
   readonly closed: Promise<number>
 }
 
+/** What lies under a WebSocket, for bytes that no library would send. */
+function rawSocketOf(socket: WebSocket): Socket {
+  return (socket as unknown as { readonly _socket: Socket })._socket
+}
+
+/** Says that a masked binary frame of so many bytes begins; they may follow. */
+function claimFrame(socket: WebSocket, byteLength: number): Socket {
+  const raw = rawSocketOf(socket)
+  const head = Buffer.alloc(14)
+  head.writeUInt16BE(0x82ff)
+  head.writeBigUInt64BE(BigInt(byteLength), 2)
+  raw.write(head)
+  return raw
+}
+
 async function open({ httpPort }: ServerProcess, options: object = {}): Promise<Opened> {
   const socket = new WebSocket(`ws://127.0.0.1:${httpPort}/v2?address=x:5432`, options)
   const chunks: Buffer[] = []
@@ -207,22 +222,14 @@ describe('what comes through it', () => {
 
   test('a frame that claims to be giant', async () => {
     const { socket, closed } = await open(server)
-    const raw = (socket as unknown as { readonly _socket: Socket })._socket
-    const head = Buffer.alloc(14)
-    head.writeUInt16BE(0x82ff)
-    head.writeBigUInt64BE(BigInt(LIMITS.messageBytesMax) + 1n, 2)
-    raw.write(head)
+    claimFrame(socket, LIMITS.messageBytesMax + 1)
     assert.equal(await closed, 1009)
     await assertWell()
   })
 
   test('much before the client was let in', async () => {
     const { socket, closed } = await open(server)
-    const raw = (socket as unknown as { readonly _socket: Socket })._socket
-    const head = Buffer.alloc(14)
-    head.writeUInt16BE(0x82ff)
-    head.writeBigUInt64BE(BigInt(LIMITS.messageBytesMax), 2)
-    raw.write(head)
+    const raw = claimFrame(socket, LIMITS.messageBytesMax)
     raw.write(Buffer.alloc(LIMITS.webSocketUnprovenBytesMax + 1))
     assert.equal(await closed, 1009)
     await assertWell()
@@ -231,7 +238,7 @@ describe('what comes through it', () => {
   test('garbage: as frames, inside of frames, unmasked', async () => {
     for (const garbage of [Buffer.alloc(100, 0xff), Buffer.from([0x82, 0x01, 0x00])]) {
       const { socket, closed } = await open(server)
-      ;(socket as unknown as { readonly _socket: Socket })._socket.write(garbage)
+      rawSocketOf(socket).write(garbage)
       assert.equal(await closed, 1002)
     }
     const { socket, heard, closed } = await open(server)

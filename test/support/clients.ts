@@ -128,19 +128,25 @@ export async function connectPg(
 const CANCEL_REQUEST = 80_877_102
 
 /**
- * Asks the server to cancel what a client runs, on a connection of its own as every driver does.
+ * The request that cancels what a client runs or waits for.
  * @param wrong what is wrong about the key, as bits of it. Default: nothing
  */
-export async function cancelPg(
-  { port }: Target,
-  { client }: PgConnection,
-  { wrong = 0 }: { readonly wrong?: number } = {},
-): Promise<void> {
+export function cancelRequestOf({ client }: PgConnection, wrong = 0): Buffer {
   const { processID, secretKey } = client as unknown as { processID: number; secretKey: number }
   const request = Buffer.alloc(16)
   for (const [index, word] of [16, CANCEL_REQUEST, processID, secretKey ^ wrong].entries()) {
     request.writeInt32BE(word, index * 4)
   }
+  return request
+}
+
+/** Sends {@link cancelRequestOf} on a connection of its own, as every driver does. */
+export async function cancelPg(
+  { port }: Target,
+  connection: PgConnection,
+  { wrong = 0 }: { readonly wrong?: number } = {},
+): Promise<void> {
+  const request = cancelRequestOf(connection, wrong)
   const socket = connect(port, '127.0.0.1')
   socket.end(request)
   socket.resume()
