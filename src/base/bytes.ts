@@ -9,6 +9,10 @@ export const utf8 = (text: string): Uint8Array<ArrayBuffer> =>
 
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
 
+/** The text from `at` to the next zero byte. `bytes` may be memory that threads share. */
+export const textAt = (bytes: Uint8Array, at: number): string =>
+  fromUtf8(bytes.slice(at, bytes.indexOf(0, at)))
+
 /** One new array holding all `parts` in order. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0

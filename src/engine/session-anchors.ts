@@ -4,7 +4,7 @@
  * the same in every instance of a build. An assertion fails if one is not in exactly one place.
  */
 import { assert } from '../base/assert.ts'
-import { utf8 } from '../base/bytes.ts'
+import { textAt, utf8 } from '../base/bytes.ts'
 import {
   LINK_NEXT_AT,
   LIST_ELEMENTS_AT,
@@ -13,7 +13,6 @@ import {
   SETTING_SOURCE_AT,
   SOURCE_SESSION,
   TABLE_NAME_AT,
-  textAt,
 } from './session-memory.ts'
 import {
   TIMEOUT_BYTES,
@@ -26,11 +25,11 @@ const PROBE = 'pgnap_probe'
 /** How far variables that are declared together may lie apart. */
 const BESIDE_BYTES = 16
 /** struct CachedPlanSource begins with it. */
+const PLAN_SOURCE_MAGIC = 195_726_186
 /** Values that nothing else has. */
 const TIMEOUT_PROBE_MS = 1_234_567
 /** struct config_int: where the address of the variable stands. */
 const SETTING_VARIABLE_AT = 92
-const PLAN_SOURCE_MAGIC = 195_726_186
 /** To be run before {@link findSessionAnchors}, one simple query each. */
 export const probeStatements: readonly string[] = [
   `create temporary sequence ${PROBE}`,

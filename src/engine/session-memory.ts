@@ -11,7 +11,7 @@
  * Source: prepare.c, postgres.c, sequence.c, lock.c, portalmem.c, namespace.c, async.c, guc.c,
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
-import { fromUtf8 } from '../base/bytes.ts'
+import { textAt } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import {
   NO_TIMEOUTS,
@@ -209,10 +209,4 @@ const FRAME_NAMES = Object.keys(EMPTY_FRAME) as (keyof SessionFrame)[]
 
 function viewOf(heap: Uint8Array): DataView {
   return new DataView(heap.buffer, heap.byteOffset, heap.byteLength)
-}
-
-/** Text of C. */
-export function textAt(heap: Uint8Array, at: number): string {
-  const bytes = heap.slice(at, heap.indexOf(0, at))
-  return fromUtf8(bytes)
 }

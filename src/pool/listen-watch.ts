@@ -9,7 +9,7 @@
  *
  * Out of reach is a LISTEN inside of a function that another client's LISTEN hides.
  */
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, textAt, utf8 } from '../base/bytes.ts'
 import { eachMessage } from './message-frames.ts'
 
 /** Statements of a client that are remembered to be a LISTEN; beyond, all are forgotten. */
@@ -130,8 +130,4 @@ function channelOf(name: string): string {
   // Not in the middle of a character.
   while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--
   return fromUtf8(bytes.subarray(0, end))
-}
-
-function textAt(bytes: Uint8Array, at: number): string {
-  return fromUtf8(bytes.slice(at, bytes.indexOf(0, at)))
 }

@@ -10,7 +10,7 @@
  * for that. Only what is notified in the very transaction of an UNLISTEN is lost.
  */
 import { assert } from '../base/assert.ts'
-import { concatBytes, fromUtf8 } from '../base/bytes.ts'
+import { concatBytes, textAt } from '../base/bytes.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
@@ -144,9 +144,7 @@ export class TenantChannels<Owner extends SessionOwner> {
     eachMessage(answer, (type, at, end) => {
       if (type !== NOTIFICATION_RESPONSE) return
       const notification = answer.slice(at, end)
-      const channel = fromUtf8(
-        notification.subarray(CHANNEL_AT, notification.indexOf(0, CHANNEL_AT)),
-      )
+      const channel = textAt(notification, CHANNEL_AT)
       for (const [to, channels] of this.#channels) {
         if (to !== owner && channels.has(channel)) this.#outbox.push({ to, notification })
       }

@@ -77,8 +77,6 @@ export class AdminConsole {
       log,
       serverVersion: POSTGRES_VERSION,
       peer,
-      // A connection that begins with a cancel request is never given to the console.
-      onCancelRequest: () => {},
       onClosed: () => this.#connections.delete(connection),
     })
     this.#connections.add(connection)

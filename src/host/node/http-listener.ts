@@ -9,7 +9,6 @@ import type {
   ServerOptions as HttpsServerOptions,
 } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import type { SecureContextOptions } from 'node:tls'
 import { createAdaptorServer } from '@hono/node-server'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
@@ -74,7 +73,7 @@ export async function listenForHttp(
   const handshakes = new Handshakes<true>()
   if (identity) {
     const secure = server as HttpsServer
-    identity.onRenewed((context) => secure.setSecureContext(tlsOptions(context)))
+    identity.onRenewed((context) => secure.setSecureContext(context))
     secure.on('connection', (socket: Socket) => handshakes.begin(socket, true))
     secure.on('secureConnection', (inside) => handshakes.end(inside))
   }
@@ -105,10 +104,6 @@ async function serverOptions(
   if (!identity) return { serverOptions: upgrade }
   const https = await import('node:https')
   const handshakeTimeout = LIMITS.authenticationMs
-  const secure = { ...tlsOptions(identity.context), handshakeTimeout }
+  const secure = { ...identity.context, handshakeTimeout }
   return { createServer: https.createServer, serverOptions: { ...upgrade, ...secure } }
-}
-
-function tlsOptions(context: SecureContextOptions): SecureContextOptions {
-  return { ...context, minVersion: 'TLSv1.2' }
 }

@@ -215,8 +215,9 @@ export class Shard implements ShardApi {
     const { clock } = this.#dependencies
     const agoMs = clock.nowMs() - wishedMs
     for (const connection of this.#connections) {
-      const { processId, state, waitMs } = connection.facts()
-      if (processId === client && state === 'waiting' && waitMs >= agoMs) connection.cancel()
+      if (connection.processId !== client) continue
+      const { state, waitMs } = connection.facts()
+      if (state === 'waiting' && waitMs >= agoMs) connection.cancel()
     }
     this.#calls.get(client)?.cancel()
     // What the client had sent by then has perhaps not been read yet.
@@ -356,7 +357,7 @@ export class Shard implements ShardApi {
     return name
   }
 
-  #connectInternally(tenant: string, number = 0): Promise<PoolClient> {
+  #connectInternally(tenant: string, number: number): Promise<PoolClient> {
     return this.#gateway.connect({
       tenant,
       user: 'postgres',

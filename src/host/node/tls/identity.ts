@@ -87,7 +87,7 @@ function readPair({ tlsCert, tlsKey }: TlsFiles): Pair {
       },
     )
   }
-  const context = { cert, key }
+  const context = { cert, key, minVersion: 'TLSv1.2' } as const
   try {
     createSecureContext(context)
   } catch (cause) {

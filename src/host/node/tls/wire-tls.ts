@@ -55,7 +55,6 @@ export class WireTls {
     this.#clock = clock
     this.#log = log
     const settings = {
-      minVersion: 'TLSv1.2',
       ALPNProtocols: [ALPN_POSTGRES],
       // As in Postgres: it serves nobody, and costs the server more than the client.
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
