@@ -22,6 +22,7 @@ interface ErrorEntry {
 export const ERRORS = {
   TENANT_NAME_INVALID: { sqlState: '3D000', kind: 'fix', httpStatus: 400 },
   TENANT_UNKNOWN: { sqlState: '3D000', kind: 'fix', httpStatus: 404 },
+  TENANT_CONFLICT: { sqlState: '3D000', kind: 'fix', httpStatus: 400 },
   TENANT_EXISTS: { sqlState: '42P04', kind: 'fix', httpStatus: 409 },
   TENANT_BUSY: { sqlState: '55006', kind: 'wait', httpStatus: 409 },
   TENANT_MOVED: { sqlState: '57P03', kind: 'retry', httpStatus: 503 },

@@ -189,6 +189,8 @@ export interface Peer {
   readonly webSocket?: boolean
   /** Version and cipher of its TLS; absent without. */
   readonly tls?: string
+  /** What it calls the server, in its TLS handshake or its HTTP request; absent if it does not. */
+  readonly serverName?: string
 }
 
 export interface ClientFacts {

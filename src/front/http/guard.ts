@@ -29,6 +29,8 @@ export interface GuardOptions {
   readonly authenticate?: Authenticate
   /** Host names by which the server is reached, without port. */
   readonly allowedHosts?: readonly string[]
+  /** What the server calls itself: it is reached by that name and by names in front of it. */
+  readonly domain?: string | undefined
   /** Origins of web pages that may ask, as `https://app.example.com`. */
   readonly allowedOrigins?: readonly string[]
 }
@@ -66,7 +68,7 @@ export function checkAsker(options: GuardOptions): (asker: Asker) => void {
   // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
   const anyHost = options.authenticate !== undefined
   return ({ host, origin, path }) => {
-    if (!anyHost && !isTrustedHost(host, hosts)) {
+    if (!anyHost && !isTrustedHost(host, hosts) && !isOfDomain(host, options.domain)) {
       throw new PgnapError('REQUEST_REFUSED', `the host name ${JSON.stringify(host)} is not ours`, {
         hint: 'ask by address or as localhost, or allow the name in the server configuration',
       })
@@ -157,6 +159,12 @@ function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {
   return name !== undefined && (allowed.has(name) || isAddress(name) || isLocalName(name))
 }
 
+function isOfDomain(host: string, domain: string | undefined): boolean {
+  const name = hostName(host)
+  if (domain === undefined || name === undefined) return false
+  return name === domain || name.endsWith(`.${domain}`)
+}
+
 function isTrustedOrigin(origin: string, host: string, allowed: ReadonlySet<string>): boolean {
   if (allowed.has(origin)) return true
   const url = URL.parse(origin)
@@ -164,7 +172,8 @@ function isTrustedOrigin(origin: string, host: string, allowed: ReadonlySet<stri
   return url.host === host.toLowerCase() || isLoopback(url.hostname)
 }
 
-function hostName(host: string): string | undefined {
+/** The name in a header Host, without its port. */
+export function hostName(host: string): string | undefined {
   // `:` ends the name only outside of the brackets of an IPv6 address.
   return /^(\[[0-9a-f:.]+\]|[^:[\]/@\s]+)(?::\d+)?$/
     .exec(host.toLowerCase())?.[1]

@@ -34,6 +34,8 @@ import {
 export interface SqlRouteOptions {
   readonly control: Control
   readonly authenticate?: Authenticate
+  /** See `GuardOptions`. */
+  readonly domain?: string | undefined
 }
 
 /** A statement, and how its rows are to be written. */
@@ -57,10 +59,10 @@ const LEVELS: Readonly<Record<string, NonNullable<Batch['isolationLevel']>>> = {
 }
 
 /** The route, to be mounted at `/sql`. */
-export function sqlRoute({ control, authenticate }: SqlRouteOptions): Hono {
+export function sqlRoute({ control, authenticate, domain }: SqlRouteOptions): Hono {
   const route = new Hono()
   route.post('/', async (context) => {
-    const target = readConnectionString(context.req.header('Neon-Connection-String'))
+    const target = readConnectionString(context.req.header('Neon-Connection-String'), domain)
     if (authenticate) await checkPassword(authenticate, target, target.tenant)
     const body = await readJsonObject(context)
     const { signal } = context.req.raw

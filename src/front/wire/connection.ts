@@ -19,6 +19,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import { selectTenant } from '../../router/tenant-selection.ts'
 import type { ClientFacts, Peer } from '../control.ts'
 import { authenticate, authenticateInClear } from './authentication.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
@@ -66,6 +67,8 @@ export interface WireConnectionOptions {
   readonly mockSecret?: Uint8Array<ArrayBuffer>
   /** The ends of the connection, as they are shown to an administrator. */
   readonly peer?: Peer
+  /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
+  readonly domain?: string | undefined
 }
 
 /** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
@@ -205,9 +208,21 @@ export class WireConnection implements LinkReceiver {
       case 'startup':
         this.#inbox.consume(request.byteLength)
         this.#state = 'busy'
-        this.#packet = request
-        this.#begin(request).catch((error: unknown) => this.#fail(toPgnapError(error)))
+        this.#start(request)
         return true
+    }
+  }
+
+  #start(request: StartupPacket): void {
+    const { domain, peer } = this.#options
+    try {
+      const selectors = { ...request, serverName: peer?.serverName }
+      const { user, database } = selectTenant(selectors, domain)
+      const packet = { ...request, user, database }
+      this.#packet = packet
+      this.#begin(packet).catch((error: unknown) => this.#fail(toPgnapError(error)))
+    } catch (error) {
+      this.#fail(toPgnapError(error))
     }
   }
 

@@ -26,7 +26,7 @@ suite('startup packets', () => {
     assert.equal(request.kind, 'startup')
     if (request.kind !== 'startup') return
     assert.equal(request.byteLength, packet.length)
-    assert.equal(request.database, 'ann')
+    assert.deepEqual([request.user, request.database], ['ann', ''])
     assert.equal(request.minorVersion, 0)
     assert.deepEqual(
       [...request.parameters],
@@ -96,12 +96,18 @@ suite('startup packets', () => {
 })
 
 suite('startup settings', () => {
-  test('options: backslashes keep blanks, Neon endpoints are passed over', () => {
-    assert.deepEqual(splitOptions('-c search_path=a,\\ b endpoint=ep-x -cx=\\\\'), [
-      ['search_path', 'a, b'],
-      ['x', '\\'],
-    ])
-    assert.deepEqual(splitOptions('-c x=a\u00a0b\ufeff'), [['x', 'a\u00a0b\ufeff']])
+  test('options: backslashes keep blanks, Neon endpoints stand apart', () => {
+    assert.deepEqual(splitOptions('-c search_path=a,\\ b endpoint=ep-x -cx=\\\\'), {
+      settings: [
+        ['search_path', 'a, b'],
+        ['x', '\\'],
+      ],
+      endpoint: 'ep-x',
+    })
+    const kept = splitOptions('-c x=a\u00a0b\ufeff')
+    assert.deepEqual(kept.settings, [['x', 'a\u00a0b\ufeff']])
+    assert.equal(splitOptions('project=a endpoint=a').endpoint, 'a')
+    assert.throws(() => splitOptions('project=a endpoint=b'), /two databases: "a" and "b"/)
     assert.throws(() => splitOptions('-c novalue'), /startup options/)
     assert.throws(() => splitOptions('-c'), /startup options/)
   })

@@ -63,7 +63,7 @@ export class AdminConsole {
   serve(socket: Duplex, peer: Peer, initialBytes: Uint8Array): void {
     // It says nothing any more, so nobody would hear of its end.
     if (socket.destroyed) return
-    const { clock, random, log } = this.#options
+    const { clock, random, log, config } = this.#options
     const link = new SocketLink({ socket, clock })
     if (this.#connections.size >= LIMITS.consoleConnectionsMax) {
       link.end(errorResponse(tooMany(), 'FATAL'))
@@ -77,6 +77,7 @@ export class AdminConsole {
       log,
       serverVersion: POSTGRES_VERSION,
       peer,
+      domain: config.domain,
       onClosed: () => this.#connections.delete(connection),
     })
     this.#connections.add(connection)

@@ -48,6 +48,8 @@ export interface Config {
   readonly tlsKey: string | undefined
   /** Sends clients of the Postgres port away that do not use TLS. */
   readonly requireTls: boolean
+  /** What the server calls itself; one label in front of it names a tenant. */
+  readonly domain: string | undefined
   /** Ceiling of one slot's memory in bytes. */
   readonly slotMemoryBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
@@ -90,6 +92,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   tlsCert: setting('tls-cert', 'PEM file with the certificate of both ports, chain included'),
   tlsKey: setting('tls-key', 'PEM file with the private key of the certificate'),
   requireTls: setting('require-tls', 'refuse clients of the Postgres port without TLS'),
+  domain: setting('domain', 'name of the server: acme.DOMAIN is tenant acme (TLS SNI, HTTP host)'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
   neighbourWaitMs: setting(
@@ -166,6 +169,13 @@ const schema = v.strictObject({
   tlsCert: v.optional(v.pipe(v.string(), v.minLength(1))),
   tlsKey: v.optional(v.pipe(v.string(), v.minLength(1))),
   requireTls: v.optional(yesOrNo, false),
+  domain: v.optional(
+    v.pipe(
+      v.string(),
+      v.toLowerCase(),
+      v.regex(/^[a-z0-9-]+(?:\.[a-z0-9-]+)*$/, 'not a host name such as db.example.com'),
+    ),
+  ),
   slotMemoryBytesMax: v.optional(
     quantity(SIZE_BYTES, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX),
     LIMITS.slotMemoryBytesMax,
@@ -216,8 +226,8 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const { authFile, tlsCert, tlsKey, ...others } = parsed.output
-  const config: Config = { ...others, authFile, tlsCert, tlsKey }
+  const { authFile, tlsCert, tlsKey, domain, ...others } = parsed.output
+  const config: Config = { ...others, authFile, tlsCert, tlsKey, domain }
   checkTogether(config)
   return config
 }

@@ -50,9 +50,9 @@ export async function listenForHttp(
   control: Control,
   { log, version, credentials, accept, identity }: HttpOptions,
 ): Promise<HttpListener> {
-  const { host, httpPort: port } = config
+  const { host, httpPort: port, domain } = config
   const authenticate = await passwordCheck(await credentials, systemRandom)
-  const guard = { allowedHosts: [host], ...(authenticate ? { authenticate } : {}) }
+  const guard = { allowedHosts: [host], domain, ...(authenticate ? { authenticate } : {}) }
   const app = createHttp({
     ...guard,
     control,

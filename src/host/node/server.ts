@@ -109,6 +109,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       adminConsole,
       tls: tls?.wire,
       requireTls: config.requireTls,
+      domain: config.domain,
       clock: systemClock,
       log: options.log,
     }))

@@ -17,8 +17,9 @@ import {
   ENCRYPTION_REFUSED,
   errorResponse,
 } from '../../front/wire/server-messages.ts'
-import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
+import { parseStartup, type StartupPacket, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
+import { selectTenant } from '../../router/tenant-selection.ts'
 import type { AdminConsole } from './admin-console.ts'
 import { explainListenError } from './listen-error.ts'
 import type { Visit } from '../../router/assignments.ts'
@@ -40,6 +41,8 @@ export interface WireListenerOptions {
   readonly tls?: WireTls | undefined
   /** Whether clients without TLS are sent away. Their cancel requests are heard all the same. */
   readonly requireTls?: boolean
+  /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
+  readonly domain?: string | undefined
   readonly clock: Clock
   readonly log: Log
 }
@@ -138,7 +141,7 @@ function encrypt(
   const timeoutMs = Math.max(0, deadlineMs - options.clock.monotonicMs())
   const hello = isDirect ? { initialBytes } : {}
   tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) =>
-    receive(inside, { options, deadlineMs, peer: { ...peer, tls: tlsText(inside) } }),
+    receive(inside, { options, deadlineMs, peer: { ...peer, ...tlsFacts(inside) } }),
   )
 }
 
@@ -179,9 +182,12 @@ export function peerOf(socket: Socket): Peer {
   }
 }
 
-/** As PgBouncer shows it, without the key exchange. */
-function tlsText(inside: TLSSocket): string {
-  return `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'serverName'> {
+  // As PgBouncer shows it, without the key exchange.
+  const tls = `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+  // Of a server's side: false if the client has named none.
+  const { servername } = inside as { readonly servername?: string | false | null }
+  return { tls, ...(servername ? { serverName: servername } : {}) }
 }
 
 /** The first byte of every TLS record that begins a handshake; no startup packet is so long. */
@@ -222,10 +228,7 @@ function peekFor({ options, peer, clear }: Reception): (bytes: Uint8Array) => Pe
       case 'startup':
         // A WebSocket is inside of HTTPS then.
         if (requireTls && !isInside && !peer.webSocket) return refusal(tlsRequired())
-        if (adminConsole && request.database === CONSOLE_NAME) {
-          return { kind: 'route', route: { to: 'console', adminConsole } }
-        }
-        return { kind: 'route', route: routeOf(request.database) }
+        return { kind: 'route', route: routeOf(request, peer, options) }
     }
   }
 }
@@ -234,9 +237,15 @@ function refusal(error: PgnapError): Peeked<never> {
   return { kind: 'refuse', lastBytes: errorResponse(error, 'FATAL') }
 }
 
-/** A name that is no tenant's is refused by any shard in the same words. */
-function routeOf(database: string): Route {
+/** What names no tenant, or two of them, is refused by any shard in the same words. */
+function routeOf(
+  packet: StartupPacket,
+  { serverName }: Peer,
+  { adminConsole, domain }: WireListenerOptions,
+): Route {
   try {
+    const { database } = selectTenant({ ...packet, serverName }, domain)
+    if (adminConsole && database === CONSOLE_NAME) return { to: 'console', adminConsole }
     return { to: 'tenant', tenant: parseTenantAddress(database).tenant }
   } catch (error) {
     if (error instanceof PgnapError) return { to: 'shard', index: 0 }

@@ -204,6 +204,7 @@ export class Shard implements ShardApi {
       serverVersion: POSTGRES_VERSION,
       processId: newProcessId(random, index, config.shards),
       ...(peer ? { peer } : {}),
+      domain: config.domain,
       secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
       onClosed: () => this.#connections.delete(connection),
     })
