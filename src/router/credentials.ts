@@ -13,8 +13,8 @@ import { PgnapError } from '../base/errors.ts'
 import { type Verifier, parseVerifier } from './scram-verifier.ts'
 import { splitUser } from './tenant-selection.ts'
 
-/** Makes a verifier of a plain password. */
-export type MakeVerifier = (password: string) => Promise<Verifier>
+/** Makes a verifier of a user's plain password. */
+export type MakeVerifier = (password: string, user: string) => Promise<Verifier>
 
 interface UserLine {
   readonly user: string
@@ -54,7 +54,7 @@ export class Credentials {
       if (!verifier && secret.startsWith('SCRAM-SHA-256$')) {
         throw invalid(lineNumber, 'the SCRAM verifier is damaged')
       }
-      verifiers.set(user, verifier ?? (await makeVerifier(secret)))
+      verifiers.set(user, verifier ?? (await makeVerifier(secret, user)))
     }
     return new Credentials(verifiers)
   }

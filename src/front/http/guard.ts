@@ -9,24 +9,27 @@
  *   Origin   if there is one, must be loopback, the server itself, or one the operator gave. With
  *            passwords, /sql and /v2 are open to all origins, as Neon's are: no browser adds a
  *            password by itself.
- *   Password with `authenticate`: of the connection string on /sql, HTTP basic on /v1; on /v2 the
- *            Postgres protocol asks for it.
+ *   Password with `authenticate`: of the connection string on /sql; on /v2 the Postgres protocol
+ *            asks for it. What belongs to no tenant (/v1, /metrics) is an administrator's: HTTP
+ *            basic, or a bearer token alone if there is one.
  *
  * It must never answer a refused request with CORS headers: those are what would let the page read.
  */
-import type { Context, MiddlewareHandler } from 'hono'
+import type { MiddlewareHandler } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
-import { type Credentials, basicCredentials } from './request.ts'
+import { type Credentials, basicCredentials, bearerToken } from './request.ts'
 
 /**
  * Whether `password` is the one of `user`, who may use `tenant`. Must take as long for unknown
- * users. `tenant` is a seam for users of single tenants: those of an auth_file may use all of them.
+ * users.
  */
 export type Authenticate = (user: string, password: string, tenant: string) => Promise<boolean>
 
 export interface GuardOptions {
   /** Absent: everybody is let in, so only trusted hosts and origins are. */
   readonly authenticate?: Authenticate
+  /** Whether this is the token of /v1 and /metrics, which are closed to all others then. */
+  readonly isAdminToken?: (token: string) => boolean
   /** Host names by which the server is reached, without port. */
   readonly allowedHosts?: readonly string[]
   /** What the server calls itself: it is reached by that name and by names in front of it. */
@@ -109,13 +112,23 @@ export function allowOrigin(options: GuardOptions): MiddlewareHandler {
   }
 }
 
-/** Asks for HTTP basic authentication on /v1, for the tenant in the path or the admin database. */
-export function guardPassword({ authenticate }: GuardOptions): MiddlewareHandler {
+/** Lets administrators in and nobody else: by the token if there is one, else by password. */
+export function guardAdministrator(options: GuardOptions): MiddlewareHandler {
+  const { authenticate, isAdminToken } = options
   return async (context, next) => {
-    if (authenticate) {
-      const credentials = basicCredentials(context.req.header('Authorization'))
+    const header = context.req.header('Authorization')
+    if (isAdminToken) {
+      const token = bearerToken(header)
+      if (token === undefined || !isAdminToken(token)) {
+        const problem = token === undefined ? '' : ', error="invalid_token"'
+        context.header('WWW-Authenticate', `Bearer realm="pgnap"${problem}`)
+        throw new PgnapError('AUTHENTICATION_FAILED', 'this takes the token of the server', {
+          hint: 'send the content of --admin-token-file as Authorization: Bearer TOKEN',
+        })
+      }
+    } else if (authenticate) {
       try {
-        await checkPassword(authenticate, credentials, tenantOf(context))
+        await checkPassword(authenticate, basicCredentials(header), ADMIN_TENANT)
       } catch (error) {
         context.header('WWW-Authenticate', 'Basic realm="pgnap", charset="UTF-8"')
         throw error
@@ -140,16 +153,6 @@ export async function checkPassword(
       hint: 'send them in the connection string on /sql, as basic authentication on /v1',
     },
   )
-}
-
-function tenantOf(context: Context): string {
-  const encoded = /^\/v1\/tenants\/([^/]+)/.exec(context.req.path)?.[1]
-  if (encoded === undefined) return ADMIN_TENANT
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return encoded
-  }
 }
 
 function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {

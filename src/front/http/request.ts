@@ -115,6 +115,11 @@ export function basicCredentials(header: string | undefined): Credentials | unde
   return { user: text.slice(0, colon), password: text.slice(colon + 1) }
 }
 
+/** The token of `Authorization: Bearer` (RFC 6750); undefined if the header is none. */
+export function bearerToken(header: string | undefined): string | undefined {
+  return /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1]
+}
+
 export interface ConnectionString extends Credentials {
   /** The database's name: the tenant. */
   readonly tenant: string

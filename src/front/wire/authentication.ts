@@ -8,7 +8,7 @@ import type { Random } from '../../base/random.ts'
 import type { Gateway } from '../../router/gateway.ts'
 import type { Verifier } from '../../router/scram-verifier.ts'
 import { BodyReader } from './body-reader.ts'
-import { ScramExchange, fitsVerifier, mockVerifier } from './scram.ts'
+import { ScramExchange, equalInConstantTime, fitsVerifier, mockVerifier } from './scram.ts'
 import {
   AUTHENTICATION_CLEARTEXT,
   AUTHENTICATION_SASL,
@@ -54,6 +54,7 @@ export async function authenticate(
   const clientFinal = await ask(saslContinue(exchange.first(clientFirst)))
   const serverFinal = await exchange.final(clientFinal)
   if (serverFinal === undefined) throw failed(packet)
+  await confirm(packet, options, verifier)
   options.link.write(saslFinal(serverFinal))
 }
 
@@ -72,6 +73,17 @@ export async function authenticateInClear(
   if (options.gateway.authentication === 'trust') return
   const verifier = await verifierFor(packet, options)
   if (!(await fitsVerifier(password, verifier, options.random))) throw failed(packet)
+  await confirm(packet, options, verifier)
+}
+
+/** The client took its time to prove itself, and may have been shut out meanwhile. */
+async function confirm(
+  packet: StartupPacket,
+  { gateway }: AuthenticationOptions,
+  proven: Verifier,
+): Promise<void> {
+  const now = await gateway.passwordFor(packet.user, packet.database)
+  if (!now || !equalInConstantTime(now.storedKey, proven.storedKey)) throw failed(packet)
 }
 
 function failed({ user }: StartupPacket): PgnapError {

@@ -24,7 +24,9 @@ export interface AdminConsoleOptions {
   readonly control: Control
   readonly config: Config
   /** Undefined under `trust`. */
-  readonly credentials: Promise<Credentials | undefined>
+  readonly credentials: Promise<Credentials | undefined> | undefined
+  /** Makes unknown users look like known ones; undefined under `trust`. */
+  readonly saltSecret?: Uint8Array<ArrayBuffer> | undefined
   readonly version: string
   /** When the server was started, in milliseconds since 1970. */
   readonly startedMs: number
@@ -63,7 +65,7 @@ export class AdminConsole {
   serve(socket: Duplex, peer: Peer, initialBytes: Uint8Array): void {
     // It says nothing any more, so nobody would hear of its end.
     if (socket.destroyed) return
-    const { clock, random, log, config } = this.#options
+    const { clock, random, log, config, saltSecret } = this.#options
     const link = new SocketLink({ socket, clock })
     if (this.#connections.size >= LIMITS.consoleConnectionsMax) {
       link.end(errorResponse(tooMany(), 'FATAL'))
@@ -78,6 +80,7 @@ export class AdminConsole {
       serverVersion: POSTGRES_VERSION,
       peer,
       domain: config.domain,
+      ...(saltSecret ? { mockSecret: saltSecret } : {}),
       onClosed: () => this.#connections.delete(connection),
     })
     this.#connections.add(connection)

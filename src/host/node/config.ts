@@ -38,6 +38,8 @@ export interface Config {
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
+  /** File with the token that the JSON API then asks for. */
+  readonly adminTokenFile: string | undefined
   /** Whether connecting to a tenant that does not exist makes it. */
   readonly createOnConnect: boolean
   /** Allows `trust` on an address that others can reach. */
@@ -87,6 +89,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
+  adminTokenFile: setting('admin-token-file', 'file with the token that /v1 and /metrics ask for'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
   tlsCert: setting('tls-cert', 'PEM file with the certificate of both ports, chain included'),
@@ -164,6 +167,7 @@ const schema = v.strictObject({
   rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
+  adminTokenFile: v.optional(v.pipe(v.string(), v.minLength(1))),
   createOnConnect: v.optional(yesOrNo, true),
   insecure: v.optional(yesOrNo, false),
   tlsCert: v.optional(v.pipe(v.string(), v.minLength(1))),
@@ -226,8 +230,9 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const { authFile, tlsCert, tlsKey, domain, ...others } = parsed.output
-  const config: Config = { ...others, authFile, tlsCert, tlsKey, domain }
+  const { authFile, adminTokenFile, tlsCert, tlsKey, domain, ...others } = parsed.output
+  const optional = { authFile, adminTokenFile, tlsCert, tlsKey, domain }
+  const config: Config = { ...others, ...optional }
   checkTogether(config)
   return config
 }

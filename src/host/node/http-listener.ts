@@ -14,7 +14,8 @@ import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Credentials } from '../../router/credentials.ts'
+import type { Users } from '../../router/users.ts'
+import { readAdminToken, tokenCheck } from './admin-token.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { explainListenError } from './listen-error.ts'
@@ -37,7 +38,8 @@ interface HttpsOptions {
 }
 
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
-  readonly credentials: Promise<Credentials | undefined>
+  /** Undefined under `trust`. */
+  readonly users: Promise<Users | undefined> | undefined
   /** Where the Postgres protocol goes that comes inside of WebSockets. */
   readonly accept: WireListener['accept']
   /** Without it the port speaks HTTP in the clear. */
@@ -48,11 +50,18 @@ export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, credentials, accept, identity }: HttpOptions,
+  { log, version, users, accept, identity }: HttpOptions,
 ): Promise<HttpListener> {
-  const { host, httpPort: port, domain } = config
-  const authenticate = await passwordCheck(await credentials, systemRandom)
-  const guard = { allowedHosts: [host], domain, ...(authenticate ? { authenticate } : {}) }
+  const { host, httpPort: port, domain, adminTokenFile } = config
+  const authenticate = await passwordCheck(await users, systemRandom)
+  const admin =
+    adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
+  const guard = {
+    allowedHosts: [host],
+    domain,
+    ...(authenticate ? { authenticate } : {}),
+    ...admin,
+  }
   const app = createHttp({
     ...guard,
     control,

@@ -3,10 +3,10 @@
  * Composes only; everything it is made of has its own file.
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
-import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
@@ -16,6 +16,7 @@ import type { HttpListener } from './http-listener.ts'
 import { ListedTenants } from './listed-tenants.ts'
 import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
+import type { ServerUsers } from './server-users.ts'
 import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
@@ -37,6 +38,8 @@ export interface ServerOptions {
   readonly version: string
   /** Told about the steps of an engine build, which only a first start has. */
   readonly progress?: (step: string) => void
+  /** Tenants get roles even if this process asks for no passwords. Default: only with scram. */
+  readonly grantRoles?: boolean
   /** What the caller has started before it loaded this. Default: started here. */
   readonly early?: EarlyStart
 }
@@ -50,6 +53,8 @@ export interface Backend extends AsyncDisposable {
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
+  /** Absent where nobody is asked for a password. */
+  readonly users: ServerUsers | undefined
   /**
    * Lets the command line on this machine find the server that holds the folder.
    * @param certificate what it shows there, if the URL is one of https
@@ -80,19 +85,17 @@ export interface RunningServer {
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
   const startedMs = systemClock.nowMs()
-  const credentials = loadCredentials(config)
-  // Awaited by the listeners, which come later.
-  credentials.catch(() => {})
   const tls = await openTls(config, options.log)
   const backend = await openBackend(config, options)
-  const { control, shards, handover } = backend
+  const { control, shards, handover, users } = backend
   let listening: WireListener | undefined
   let serving: HttpListener | undefined
   try {
     const adminConsole = new LazyConsole({
       control,
       config,
-      credentials,
+      credentials: users?.administrators,
+      saltSecret: users?.saltSecret,
       version: options.version,
       startedMs,
       clock: systemClock,
@@ -113,6 +116,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       clock: systemClock,
       log: options.log,
     }))
+    users?.roles.listensOn(wire.address.port)
     await backend.firstServed()
     const starting = backend.start()
     // Waited for below; until then a failure is nobody's.
@@ -120,7 +124,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
-    const httpOptions = { ...options, credentials, accept: wire.accept, identity }
+    const httpOptions = { ...options, users: users?.users, accept: wire.accept, identity }
     const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
     announce(backend, config, http.address, identity)
@@ -178,7 +182,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
+  const tenantFolder = new TenantFolder(folder.tenantsPath)
   const pins = openPins(folder)
+  const users = await openUsers(config, options, { folder, tenantFolder })
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
@@ -186,7 +192,6 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const settings = engine.then((parts) => settingsOf(config, folder, parts))
   // It is `start` that waits for them and says what went wrong.
   settings.catch(() => {})
-  const tenantFolder = new TenantFolder(folder.tenantsPath)
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const shards = new ShardSet({
     count: config.shards,
@@ -200,11 +205,18 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
+  const control = new ShardedControl({
+    shards,
+    folder: tenantFolder,
+    listed,
+    pins,
+    roles: users?.roles,
+  })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()
     handover.close()
+    users?.[Symbol.dispose]()
     folder[Symbol.dispose]()
   }
   const firstServed = async (): Promise<void> => {
@@ -223,18 +235,14 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     balancer.stop()
     // Clients that still wait for their shard are let go.
     if (!started) return close()
-    // A shard that hangs or has died must not keep the others' server from ending.
-    const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
-    const waited = Promise.withResolvers<void>()
-    const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
-    await Promise.race([drained, waited.promise])
-    timer.cancel()
+    await drainShards(shards)
     await close()
   }
   return {
     control,
     shards,
     handover,
+    users,
     announce: (url, certificate) => folder.announce(url, certificate),
     firstServed,
     start,
@@ -243,11 +251,30 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   }
 }
 
+/** A shard that hangs or has died must not keep the others' server from ending. */
+async function drainShards(shards: ShardSet): Promise<void> {
+  const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
+  const waited = Promise.withResolvers<void>()
+  const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
+  await Promise.race([drained, waited.promise])
+  timer.cancel()
+}
+
 /** Only a server with passwords needs the code that reads them. */
-async function loadCredentials(config: Config): Promise<Credentials | undefined> {
-  if (config.auth === 'trust') return undefined
-  const { readCredentials } = await import('./read-credentials.ts')
-  return readCredentials(config, systemRandom)
+async function openUsers(
+  config: Config,
+  { grantRoles = false }: ServerOptions,
+  { folder, tenantFolder }: { folder: DataFolder; tenantFolder: TenantFolder },
+): Promise<ServerUsers | undefined> {
+  if (config.auth === 'trust' && !grantRoles) return undefined
+  try {
+    const { openServerUsers } = await import('./server-users.ts')
+    const exists = (tenant: TenantName): boolean => tenantFolder.has(tenant)
+    return openServerUsers(config, { dataPath: folder.path, exists })
+  } catch (error) {
+    folder[Symbol.dispose]()
+    throw error
+  }
 }
 
 interface Tls {

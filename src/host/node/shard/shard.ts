@@ -17,11 +17,13 @@ import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
+import { Users } from '../../../router/users.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import { CancelKeys } from '../cancel-keys.ts'
 import type { Config } from '../config.ts'
+import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
@@ -109,6 +111,7 @@ export class Shard implements ShardApi {
   readonly #gateway: TenantGateway
   readonly #ownership: Ownership
   readonly #images: ImageFolder
+  readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
   /** Of {@link query} and {@link transaction}, by their numbers. */
@@ -123,6 +126,7 @@ export class Shard implements ShardApi {
       gateway: TenantGateway
       ownership: Ownership
       images: ImageFolder
+      saltSecret: Uint8Array<ArrayBuffer> | undefined
     },
   ) {
     this.#settings = settings
@@ -132,6 +136,7 @@ export class Shard implements ShardApi {
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
     this.#images = parts.images
+    this.#saltSecret = parts.saltSecret
     this.#cancelKeys = new CancelKeys(settings.cancelSecret)
   }
 
@@ -146,6 +151,7 @@ export class Shard implements ShardApi {
       owns: (tenant) => ownership.owns(tenant),
       log,
     })
+    const control = ControlDatabase.openExisting(dataPath)
     const stores = new StoreFactory({
       dataPath,
       tenantsPath,
@@ -154,6 +160,7 @@ export class Shard implements ShardApi {
       retentionMs: config.retentionMs,
       createMissing: config.createOnConnect,
       images,
+      beforeMade: (tenant) => control?.forget(tenant),
       onMade: (tenant) => tenantWatcher?.made(tenant),
     })
     const directory = new NodeTenantDirectory({
@@ -179,16 +186,21 @@ export class Shard implements ShardApi {
     })
     // All of them: a tenant may move here. Only what this shard owns is warmed.
     for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
-    const credentials = await readCredentials(config, random)
+    const saltSecret = control?.saltSecret
+    const administrators = saltSecret && (await readCredentials(config, random, saltSecret))
+    const exists = (tenant: TenantName): boolean => directory.has(tenant)
     const gateway = new TenantGateway({
       pool,
       directory,
       createOnConnect: config.createOnConnect,
       connectionsMax: config.connectionsMax,
       ownership,
-      ...(credentials ? { credentials } : {}),
+      ...(control && administrators
+        ? { users: new Users({ administrators, roles: control, exists }) }
+        : {}),
     })
-    return new Shard(settings, dependencies, { pool, directory, gateway, ownership, images })
+    const parts = { pool, directory, gateway, ownership, images, saltSecret }
+    return new Shard(settings, dependencies, parts)
   }
 
   /** Serves one client. The caller passes on what its link receives. */
@@ -205,6 +217,7 @@ export class Shard implements ShardApi {
       processId: newProcessId(random, index, config.shards),
       ...(peer ? { peer } : {}),
       domain: config.domain,
+      ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
       secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
       onClosed: () => this.#connections.delete(connection),
     })
@@ -269,6 +282,18 @@ export class Shard implements ShardApi {
       }),
     )
     await this.#directory.delete(name)
+  }
+
+  async dismiss(tenant: string, role: string): Promise<void> {
+    const goodbye = new PgnapError('ROLE_REVOKED', `role "${role}" has been revoked`, {
+      hint: 'ask the operator of the server for a new connection string',
+    })
+    for (const connection of this.#connections) {
+      const { database, user } = connection.facts()
+      if (user !== role || !isDatabaseOf(tenant, database)) continue
+      connection.shutdown(goodbye)
+      connection.cancel()
+    }
   }
 
   async standings(tenants: readonly string[]): Promise<readonly TenantStanding[]> {
@@ -368,4 +393,9 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
+}
+
+/** The tenant itself, or a branch of it. */
+function isDatabaseOf(tenant: string, database: string): boolean {
+  return database === tenant || database.startsWith(`${tenant}@`)
 }
