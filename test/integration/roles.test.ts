@@ -170,7 +170,7 @@ describe('over HTTP', () => {
     const { connectionString: next } = await create('phoenix')
     assert.equal(await answerOf(connectionString), '28P01')
     assert.equal(await answerOf(next), 'let in')
-    // Whoever removes the store behind our back, and lets an administrator make it anew by connecting.
+    // The store is removed behind our back, and an administrator makes it anew by connecting.
     const { connectionString: left } = await create('ghost')
     rmSync(join(server.data, 'tenants', 'ghost.db'))
     assert.equal(await answerOf(left), '28P01', 'a role does not make its tenant')

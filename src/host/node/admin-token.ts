@@ -29,7 +29,7 @@ export function readAdminToken(path: string): string {
   return text
 }
 
-/** Whether a token is the right one. Its time depends on nothing but the length of what is asked. */
+/** Whether a token is the right one. Its time depends on the length of what is given only. */
 export function tokenCheck(token: string): (given: string) => boolean {
   const right = digest(token)
   return (given) => timingSafeEqual(digest(given), right)

@@ -185,6 +185,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const tenantFolder = new TenantFolder(folder.tenantsPath)
   const pins = openPins(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })
+  const roles = users?.roles
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
@@ -205,13 +206,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl({
-    shards,
-    folder: tenantFolder,
-    listed,
-    pins,
-    roles: users?.roles,
-  })
+  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins, roles })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()

@@ -23,7 +23,7 @@ export interface TenantRolesOptions {
   readonly random: Random
 }
 
-/** As Postgres's own names without quotes, and short enough; no dot, which parts it from a tenant. */
+/** As Postgres takes names without quotes, and short; a dot would part it from a tenant. */
 const ROLE = /^[a-z0-9_][a-z0-9_-]*$/
 /** 192 bits: nothing to guess, so a fast hash of it is as good as a slow one. */
 const PASSWORD_BYTES = 24
