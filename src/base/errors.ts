@@ -26,6 +26,7 @@ export const ERRORS = {
   TENANT_EXISTS: { sqlState: '42P04', kind: 'fix', httpStatus: 409 },
   TENANT_BUSY: { sqlState: '55006', kind: 'wait', httpStatus: 409 },
   TENANT_MOVED: { sqlState: '57P03', kind: 'retry', httpStatus: 503 },
+  TOKEN_KEYS_UNREACHABLE: { sqlState: '08001', kind: 'wait', httpStatus: 503 },
   ROLE_UNKNOWN: { sqlState: '42704', kind: 'fix', httpStatus: 404 },
   ROLE_REVOKED: { sqlState: '57P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },

@@ -28,6 +28,8 @@ export type Authenticate = (user: string, password: string, tenant: string) => P
 export interface GuardOptions {
   /** Absent: everybody is let in, so only trusted hosts and origins are. */
   readonly authenticate?: Authenticate
+  /** Whether a web token opens a tenant on /sql. Absent: only passwords do. */
+  readonly authenticateToken?: (token: string, tenant: string) => Promise<boolean>
   /** Whether this is the token of /v1 and /metrics, which are closed to all others then. */
   readonly isAdminToken?: (token: string) => boolean
   /** Host names by which the server is reached, without port. */
@@ -153,6 +155,19 @@ export async function checkPassword(
       hint: 'send them in the connection string on /sql, as basic authentication on /v1',
     },
   )
+}
+
+/** Throws AUTHENTICATION_FAILED, in the same words whatever was wrong with the token. */
+export async function checkToken(
+  authenticateToken: NonNullable<GuardOptions['authenticateToken']>,
+  token: string,
+  database: string,
+): Promise<void> {
+  const [tenant = ''] = database.split('@', 1)
+  if (await authenticateToken(token, tenant)) return
+  throw new PgnapError('AUTHENTICATION_FAILED', 'the web token does not open this database', {
+    hint: 'it has to be signed, of now, for this server, and to name this database',
+  })
 }
 
 function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {

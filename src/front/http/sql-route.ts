@@ -20,9 +20,10 @@ import {
 } from '../values.ts'
 import type { ResultSet } from '../wire/result.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, jsonResult, timedAnswer } from './answers.ts'
-import { type Authenticate, checkPassword } from './guard.ts'
+import { type Authenticate, type GuardOptions, checkPassword, checkToken } from './guard.ts'
 import {
   type JsonObject,
+  bearerToken,
   jsonObject,
   optionalFlag,
   optionalList,
@@ -34,7 +35,8 @@ import {
 export interface SqlRouteOptions {
   readonly control: Control
   readonly authenticate?: Authenticate
-  /** See `GuardOptions`. */
+  /** See `GuardOptions`, as for what follows. */
+  readonly authenticateToken?: GuardOptions['authenticateToken']
   readonly domain?: string | undefined
 }
 
@@ -59,11 +61,16 @@ const LEVELS: Readonly<Record<string, NonNullable<Batch['isolationLevel']>>> = {
 }
 
 /** The route, to be mounted at `/sql`. */
-export function sqlRoute({ control, authenticate, domain }: SqlRouteOptions): Hono {
+export function sqlRoute(options: SqlRouteOptions): Hono {
+  const { control, authenticate, authenticateToken, domain } = options
   const route = new Hono()
   route.post('/', async (context) => {
     const target = readConnectionString(context.req.header('Neon-Connection-String'), domain)
-    if (authenticate) await checkPassword(authenticate, target, target.tenant)
+    const token = bearerToken(context.req.header('Authorization'))
+    // Whoever shows a token is judged by it: a password beside it does not make up for a bad one.
+    if (authenticateToken && token !== undefined) {
+      await checkToken(authenticateToken, token, target.tenant)
+    } else if (authenticate) await checkPassword(authenticate, target, target.tenant)
     const body = await readJsonObject(context)
     const { signal } = context.req.raw
     const answerBytesMax = STATEMENT_ANSWER_BYTES_MAX

@@ -38,6 +38,12 @@ export interface Config {
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
+  /** File or URL with the keys of web tokens that open a tenant on /sql. */
+  readonly jwks: string | undefined
+  /** Who web tokens must be for. */
+  readonly jwtAudience: string | undefined
+  /** Claim of web tokens that has to be the tenant. */
+  readonly jwtTenantClaim: string
   /** File with the token that the JSON API then asks for. */
   readonly adminTokenFile: string | undefined
   /** Whether connecting to a tenant that does not exist makes it. */
@@ -89,6 +95,9 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
+  jwks: setting('jwks', 'file or https URL with the keys of JSON Web Tokens for /sql'),
+  jwtAudience: setting('jwt-audience', 'who JSON Web Tokens must be for (aud)'),
+  jwtTenantClaim: setting('jwt-tenant-claim', 'claim of JSON Web Tokens that names the tenant'),
   adminTokenFile: setting('admin-token-file', 'file with the token that /v1 and /metrics ask for'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
@@ -167,6 +176,9 @@ const schema = v.strictObject({
   rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
+  jwks: v.optional(v.pipe(v.string(), v.minLength(1))),
+  jwtAudience: v.optional(v.pipe(v.string(), v.minLength(1))),
+  jwtTenantClaim: v.optional(v.pipe(v.string(), v.minLength(1)), 'tenant'),
   adminTokenFile: v.optional(v.pipe(v.string(), v.minLength(1))),
   createOnConnect: v.optional(yesOrNo, true),
   insecure: v.optional(yesOrNo, false),
@@ -230,15 +242,18 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const { authFile, adminTokenFile, tlsCert, tlsKey, domain, ...others } = parsed.output
-  const optional = { authFile, adminTokenFile, tlsCert, tlsKey, domain }
+  const { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain, ...others } =
+    parsed.output
+  const optional = { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain }
   const config: Config = { ...others, ...optional }
   checkTogether(config)
   return config
 }
 
 /** What no setting can say for itself. */
-function checkTogether({ auth, authFile, host, insecure, ...tls }: Config): void {
+function checkTogether(config: Config): void {
+  const { auth, authFile, host, insecure, ...tls } = config
+  checkWebTokens(config)
   if (auth === 'scram' && authFile === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
       hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
@@ -258,6 +273,21 @@ function checkTogether({ auth, authFile, host, insecure, ...tls }: Config): void
   if (tls.requireTls && tls.tlsCert === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'require-tls needs a certificate', {
       hint: 'name its PEM files with --tls-cert and --tls-key',
+    })
+  }
+}
+
+function checkWebTokens({ auth, jwks, jwtAudience }: Config): void {
+  if (jwks === undefined && jwtAudience === undefined) return
+  if (jwks === undefined || jwtAudience === undefined) {
+    const [has, lacks] = jwks === undefined ? ['jwt-audience', 'jwks'] : ['jwks', 'jwt-audience']
+    throw new PgnapError('CONFIG_INVALID', `${has} without ${lacks}`, {
+      hint: 'tokens that the same keys have signed for somebody else must not open anything here',
+    })
+  }
+  if (auth === 'trust') {
+    throw new PgnapError('CONFIG_INVALID', 'web tokens open nothing that trust has not opened', {
+      hint: 'use --auth scram, so that those without a token need a password',
     })
   }
 }

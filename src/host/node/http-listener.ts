@@ -15,6 +15,7 @@ import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Users } from '../../router/users.ts'
+import type { TokenCheck } from '../../router/web-tokens.ts'
 import { readAdminToken, tokenCheck } from './admin-token.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -56,11 +57,14 @@ export async function listenForHttp(
   const authenticate = await passwordCheck(await users, systemRandom)
   const admin =
     adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
+  const authenticateToken = await openTokenCheck(config)
+  const tokens = authenticateToken ? { authenticateToken } : {}
   const guard = {
     allowedHosts: [host],
     domain,
     ...(authenticate ? { authenticate } : {}),
     ...admin,
+    ...tokens,
   }
   const app = createHttp({
     ...guard,
@@ -103,6 +107,13 @@ export async function listenForHttp(
         handshakes.destroy()
       }),
   }
+}
+
+/** Only a server with keys needs the code that reads tokens. */
+async function openTokenCheck(config: Config): Promise<TokenCheck | undefined> {
+  if (config.jwks === undefined) return undefined
+  const { configuredTokenCheck } = await import('./web-token-check.ts')
+  return configuredTokenCheck(config)
 }
 
 async function serverOptions(
