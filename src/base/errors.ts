@@ -31,6 +31,7 @@ export const ERRORS = {
   ROLE_REVOKED: { sqlState: '57P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
+  LOGIN_LIMITED: { sqlState: '53400', kind: 'wait', httpStatus: 429 },
   TLS_REQUIRED: { sqlState: '28000', kind: 'fix', httpStatus: 403 },
   AUTHENTICATION_TIMEOUT: { sqlState: '57014', kind: 'retry', httpStatus: 408 },
   PROTOCOL_VIOLATION: { sqlState: '08P01', kind: 'fix', httpStatus: 400 },

@@ -109,7 +109,12 @@ test('passwords come from the users; without them everybody is trusted', async (
   const verifier = await makeVerifier('x', new SeededRandom(1))
   const credentials = await Credentials.parse('"ann" "x"', async () => verifier)
   const roles = { verifierOf: () => undefined }
-  const users = new Users({ administrators: credentials, roles, exists: () => true })
+  const users = new Users({
+    administrators: credentials,
+    roles,
+    exists: () => true,
+    tellsUnknown: false,
+  })
   const { gateway } = setUp({ users })
   assert.equal(gateway.authentication, 'scram')
   assert.equal(await gateway.passwordFor('ann', 'acme'), verifier)

@@ -15,7 +15,7 @@ import type { ConnectRequest, Gateway } from './gateway.ts'
 import type { Verifier } from './scram-verifier.ts'
 import type { Users } from './users.ts'
 import type { Ownership } from './ownership.ts'
-import { parseTenantAddress } from './tenant-name.ts'
+import { parseTenantAddress, unknownTenant } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
   readonly pool: Pool
@@ -64,7 +64,8 @@ export class TenantGateway implements Gateway {
     // Otherwise the tenant is made by the pool's source, when the first batch opens it: a client
     // that never says anything leaves nothing behind, and the store is opened once instead of
     // twice.
-    if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
+    if (!this.#createOnConnect && !(await this.#directory.exists(tenant)))
+      throw unknownTenant(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
     return this.#pool.connect(tenant, request.events, request.processId)
@@ -83,12 +84,6 @@ export class TenantGateway implements Gateway {
       hint: 'close idle connections, or put a pooler in front of this tenant',
     })
   }
-}
-
-function unknown(tenant: TenantName): PgnapError {
-  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" does not exist`, {
-    hint: `create it with: pgnap tenant create ${tenant}`,
-  })
 }
 
 function branchesUnsupported(tenant: TenantName): PgnapError {

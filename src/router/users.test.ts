@@ -12,7 +12,10 @@ const administrators = await Credentials.parse('"ann" "a"\n"both" "b"', (passwor
   makeVerifier(password, random),
 )
 
-function usersOf(tenants: readonly string[]): { users: Users; asked: string[] } {
+function usersOf(
+  tenants: readonly string[],
+  tellsUnknown = false,
+): { users: Users; asked: string[] } {
   const asked: string[] = []
   const roles = {
     verifierOf: (tenant: TenantName, role: string) => {
@@ -24,7 +27,7 @@ function usersOf(tenants: readonly string[]): { users: Users; asked: string[] } 
     asked.push(`exists ${tenant}`)
     return tenants.includes(tenant)
   }
-  return { users: new Users({ administrators, roles, exists }), asked }
+  return { users: new Users({ administrators, roles, exists, tellsUnknown }), asked }
 }
 
 test('administrators may use everything, a role its tenant and nothing else', () => {
@@ -47,6 +50,15 @@ test('a name that both have is the administrator’s', () => {
 
 test('a role of a tenant that is not there is nobody', () => {
   assert.equal(usersOf(['beta']).users.verifierOf('app', 'acme'), undefined)
+})
+
+test('who is allowed to is told that there is no such tenant, as anybody is then', () => {
+  const { users } = usersOf(['acme'], true)
+  for (const user of ['ann', 'app', 'nobody']) {
+    assert.throws(() => users.verifierOf(user, 'beta'), /database "beta" does not exist/)
+  }
+  assert.equal(users.verifierOf('nobody', 'acme'), undefined)
+  assert.equal(users.verifierOf('nobody', 'pgnap'), undefined)
 })
 
 test('the same is looked up for every name, whatever is found', () => {

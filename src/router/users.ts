@@ -13,7 +13,7 @@
 import type { TenantName } from '../base/ids.ts'
 import type { Credentials } from './credentials.ts'
 import type { Verifier } from './scram-verifier.ts'
-import { isTenantName } from './tenant-name.ts'
+import { isTenantName, unknownTenant } from './tenant-name.ts'
 
 /** The roles of all tenants. */
 export interface RoleBook {
@@ -25,6 +25,8 @@ export interface UsersOptions {
   readonly roles: RoleBook
   /** Whether a tenant exists, asked and answered at once. */
   readonly exists: (tenant: TenantName) => boolean
+  /** Whether anybody may know that there is no such tenant. */
+  readonly tellsUnknown: boolean
 }
 
 /** Stands for a name that no tenant may have, so that the same is asked for it. */
@@ -34,8 +36,10 @@ export class Users {
   readonly administrators: Credentials
   readonly #roles: RoleBook
   readonly #exists: (tenant: TenantName) => boolean
+  readonly #tellsUnknown: boolean
 
-  constructor({ administrators, roles, exists }: UsersOptions) {
+  constructor({ administrators, roles, exists, tellsUnknown }: UsersOptions) {
+    this.#tellsUnknown = tellsUnknown
     this.administrators = administrators
     this.#roles = roles
     this.#exists = exists
@@ -44,6 +48,7 @@ export class Users {
   /**
    * What `user` proves to be with to use `database` (`tenant`, `tenant@branch`, or the console's);
    * undefined if there is no such user, or it may not.
+   * @throws PgnapError TENANT_UNKNOWN where that may be told
    */
   verifierOf(user: string, database: string): Verifier | undefined {
     const [name = ''] = database.split('@', 1)
@@ -52,6 +57,7 @@ export class Users {
     const administrator = this.administrators.verifierOf(user)
     const role = this.#roles.verifierOf(tenant, user)
     const exists = this.#exists(tenant)
+    if (this.#tellsUnknown && isName && !exists) throw unknownTenant(tenant)
     return administrator ?? (isName && exists ? role : undefined)
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import { type JWTPayload, SignJWT, exportJWK, generateKeyPair } from 'jose'
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { PgnapError } from '../base/errors.ts'
 import { type WebTokenOptions, webTokenCheck } from './web-tokens.ts'
 
@@ -17,7 +17,7 @@ function checkWith(changes: Partial<WebTokenOptions> = {}) {
   return webTokenCheck({ keys, audience: AUDIENCE, tenantClaim: 'tenant', now, ...changes })
 }
 
-const sign = (claims: JWTPayload, key = privateKey): Promise<string> =>
+const sign = (claims: Readonly<Record<string, unknown>>, key = privateKey): Promise<string> =>
   new SignJWT({ tenant: 'acme', aud: AUDIENCE, exp: NOW_S + 60, ...claims })
     .setProtectedHeader({ alg: 'ES256', kid: 'one' })
     .sign(key)
@@ -37,7 +37,7 @@ test('a token opens the tenant that it names, and no other', async () => {
 
 test('claims that do not count', async () => {
   const check = checkWith()
-  const wrong: [string, JWTPayload][] = [
+  const wrong: [string, Readonly<Record<string, unknown>>][] = [
     ['past', { exp: NOW_S - 60 }],
     ['without an end', { exp: undefined }],
     ['not yet', { nbf: NOW_S + 60 }],

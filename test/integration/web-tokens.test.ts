@@ -42,7 +42,7 @@ test('a token opens its tenant; the driver needs no password', async () => {
   assert.deepEqual(rows, [{ n: 1 }])
 })
 
-test('another tenant, another audience, and a password beside a bad token are refused', async () => {
+test('another tenant, another audience, a password beside a bad token', async () => {
   const acme = await sign({ tenant: 'acme' })
   const foreign = await sign({ tenant: 'acme', aud: 'somebody' })
   for (const [authToken, url] of [

@@ -15,8 +15,9 @@
  *
  * It must never answer a refused request with CORS headers: those are what would let the page read.
  */
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
+import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { type Credentials, basicCredentials, bearerToken } from './request.ts'
 
 /**
@@ -28,6 +29,10 @@ export type Authenticate = (user: string, password: string, tenant: string) => P
 export interface GuardOptions {
   /** Absent: everybody is let in, so only trusted hosts and origins are. */
   readonly authenticate?: Authenticate
+  /** Who has to wait because of failed logins. Default: nobody. */
+  readonly limiter?: LoginLimiter
+  /** Where a request comes from. Default: nobody knows. */
+  readonly addressOf?: (context: Context) => string
   /** Whether a web token opens a tenant on /sql. Absent: only passwords do. */
   readonly authenticateToken?: (token: string, tenant: string) => Promise<boolean>
   /** Whether this is the token of /v1 and /metrics, which are closed to all others then. */
@@ -116,7 +121,7 @@ export function allowOrigin(options: GuardOptions): MiddlewareHandler {
 
 /** Lets administrators in and nobody else: by the token if there is one, else by password. */
 export function guardAdministrator(options: GuardOptions): MiddlewareHandler {
-  const { authenticate, isAdminToken } = options
+  const { isAdminToken, authenticate } = options
   return async (context, next) => {
     const header = context.req.header('Authorization')
     if (isAdminToken) {
@@ -130,7 +135,7 @@ export function guardAdministrator(options: GuardOptions): MiddlewareHandler {
       }
     } else if (authenticate) {
       try {
-        await checkPassword(authenticate, basicCredentials(header), ADMIN_TENANT)
+        await checkPassword(options, context, basicCredentials(header), ADMIN_TENANT)
       } catch (error) {
         context.header('WWW-Authenticate', 'Basic realm="pgnap", charset="UTF-8"')
         throw error
@@ -140,14 +145,26 @@ export function guardAdministrator(options: GuardOptions): MiddlewareHandler {
   }
 }
 
-/** Throws AUTHENTICATION_FAILED, in the same words whatever was wrong. */
+/**
+ * Throws AUTHENTICATION_FAILED, in the same words whatever was wrong; LOGIN_LIMITED if it was wrong
+ * too often. Does nothing without passwords.
+ */
 export async function checkPassword(
-  authenticate: Authenticate,
+  { authenticate, limiter, addressOf }: GuardOptions,
+  context: Context,
   credentials: Credentials | undefined,
   tenant: string,
 ): Promise<void> {
+  if (!authenticate) return
   const user = credentials?.user ?? ''
-  if (credentials && (await authenticate(user, credentials.password, tenant))) return
+  if (credentials) {
+    const attempt = { address: addressOf?.(context) ?? '', user, database: tenant }
+    limiter?.check(attempt)
+    const isRight = await authenticate(user, credentials.password, tenant)
+    limiter?.check(attempt)
+    if (isRight) return
+    limiter?.failed(attempt)
+  }
   throw new PgnapError(
     'AUTHENTICATION_FAILED',
     `password authentication failed for user "${user}"`,

@@ -20,7 +20,7 @@ import {
 } from '../values.ts'
 import type { ResultSet } from '../wire/result.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, jsonResult, timedAnswer } from './answers.ts'
-import { type Authenticate, type GuardOptions, checkPassword, checkToken } from './guard.ts'
+import { type GuardOptions, checkPassword, checkToken } from './guard.ts'
 import {
   type JsonObject,
   bearerToken,
@@ -32,12 +32,8 @@ import {
   requiredText,
 } from './request.ts'
 
-export interface SqlRouteOptions {
+export interface SqlRouteOptions extends GuardOptions {
   readonly control: Control
-  readonly authenticate?: Authenticate
-  /** See `GuardOptions`, as for what follows. */
-  readonly authenticateToken?: GuardOptions['authenticateToken']
-  readonly domain?: string | undefined
 }
 
 /** A statement, and how its rows are to be written. */
@@ -62,7 +58,7 @@ const LEVELS: Readonly<Record<string, NonNullable<Batch['isolationLevel']>>> = {
 
 /** The route, to be mounted at `/sql`. */
 export function sqlRoute(options: SqlRouteOptions): Hono {
-  const { control, authenticate, authenticateToken, domain } = options
+  const { control, authenticateToken, domain } = options
   const route = new Hono()
   route.post('/', async (context) => {
     const target = readConnectionString(context.req.header('Neon-Connection-String'), domain)
@@ -70,7 +66,7 @@ export function sqlRoute(options: SqlRouteOptions): Hono {
     // Whoever shows a token is judged by it: a password beside it does not make up for a bad one.
     if (authenticateToken && token !== undefined) {
       await checkToken(authenticateToken, token, target.tenant)
-    } else if (authenticate) await checkPassword(authenticate, target, target.tenant)
+    } else await checkPassword(options, context, target, target.tenant)
     const body = await readJsonObject(context)
     const { signal } = context.req.raw
     const answerBytesMax = STATEMENT_ANSWER_BYTES_MAX

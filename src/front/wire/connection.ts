@@ -19,6 +19,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import type { ClientFacts, Peer } from '../control.ts'
 import { authenticate, authenticateInClear } from './authentication.ts'
@@ -65,6 +66,10 @@ export interface WireConnectionOptions {
    * which a restart changes.
    */
   readonly mockSecret?: Uint8Array<ArrayBuffer>
+  /** Who has to wait because of failed logins. Default: nobody. */
+  readonly limiter?: LoginLimiter | undefined
+  /** Called once, when the client is let in: has proven who it is, if that is asked. */
+  readonly onLetIn?: () => void
   /** The ends of the connection, as they are shown to an administrator. */
   readonly peer?: Peer
   /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
@@ -267,6 +272,8 @@ export class WireConnection implements LinkReceiver {
       this.#link.write(message)
       this.#pause(false)
       this.#work()
+      // Who had ended its side meanwhile has no password to say.
+      if (this.#state === 'password' && this.#clientIsDone) this.#link.end()
     })
   }
 
@@ -287,6 +294,7 @@ export class WireConnection implements LinkReceiver {
     }
     if (this.#isClosed()) return
     this.#timer.cancel()
+    this.#options.onLetIn?.()
     const client = await gateway.connect({
       tenant: packet.database,
       user: packet.user,

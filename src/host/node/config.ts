@@ -38,6 +38,10 @@ export interface Config {
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
+  /** Failed logins of one address at once, before it has to wait; 0: nobody waits. */
+  readonly loginFailuresMax: number
+  /** Whether who has proven nothing is told that a tenant does not exist. */
+  readonly tellUnknownTenants: boolean
   /** File or URL with the keys of web tokens that open a tenant on /sql. */
   readonly jwks: string | undefined
   /** Who web tokens must be for. */
@@ -95,6 +99,14 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
+  loginFailuresMax: setting(
+    'login-failures',
+    'failed logins of one address before it has to wait; 0: no limit',
+  ),
+  tellUnknownTenants: setting(
+    'tell-unknown-tenants',
+    'say that a tenant does not exist to clients that have proven nothing',
+  ),
   jwks: setting('jwks', 'file or https URL with the keys of JSON Web Tokens for /sql'),
   jwtAudience: setting('jwt-audience', 'who JSON Web Tokens must be for (aud)'),
   jwtTenantClaim: setting('jwt-tenant-claim', 'claim of JSON Web Tokens that names the tenant'),
@@ -176,6 +188,11 @@ const schema = v.strictObject({
   rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
+  loginFailuresMax: v.optional(
+    count(0, LIMITS.loginFailuresPerRoleMax - 1),
+    LIMITS.loginFailuresPerAddressMax,
+  ),
+  tellUnknownTenants: v.optional(yesOrNo, false),
   jwks: v.optional(v.pipe(v.string(), v.minLength(1))),
   jwtAudience: v.optional(v.pipe(v.string(), v.minLength(1))),
   jwtTenantClaim: v.optional(v.pipe(v.string(), v.minLength(1)), 'tenant'),
@@ -254,6 +271,7 @@ export function validate(input: ConfigInput): Config {
 function checkTogether(config: Config): void {
   const { auth, authFile, host, insecure, ...tls } = config
   checkWebTokens(config)
+  checkTold(config)
   if (auth === 'scram' && authFile === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
       hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
@@ -275,6 +293,13 @@ function checkTogether(config: Config): void {
       hint: 'name its PEM files with --tls-cert and --tls-key',
     })
   }
+}
+
+function checkTold({ tellUnknownTenants, createOnConnect }: Config): void {
+  if (!tellUnknownTenants || !createOnConnect) return
+  throw new PgnapError('CONFIG_INVALID', 'no tenant is unknown where connecting makes it', {
+    hint: 'use --no-create-on-connect with --tell-unknown-tenants',
+  })
 }
 
 function checkWebTokens({ auth, jwks, jwtAudience }: Config): void {

@@ -10,11 +10,12 @@ import type {
 } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import { getConnInfo } from '@hono/node-server/conninfo'
+import type { Context } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Users } from '../../router/users.ts'
 import type { TokenCheck } from '../../router/web-tokens.ts'
 import { readAdminToken, tokenCheck } from './admin-token.ts'
 import { systemClock } from './clock.ts'
@@ -23,6 +24,7 @@ import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
+import type { ServerUsers } from './server-users.ts'
 import { Handshakes } from './tls/handshakes.ts'
 import type { Identity } from './tls/identity.ts'
 import { WebSocketDoor } from './web-socket-door.ts'
@@ -40,7 +42,7 @@ interface HttpsOptions {
 
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
   /** Undefined under `trust`. */
-  readonly users: Promise<Users | undefined> | undefined
+  readonly users: Pick<ServerUsers, 'users' | 'limiter'> | undefined
   /** Where the Postgres protocol goes that comes inside of WebSockets. */
   readonly accept: WireListener['accept']
   /** Without it the port speaks HTTP in the clear. */
@@ -54,7 +56,7 @@ export async function listenForHttp(
   { log, version, users, accept, identity }: HttpOptions,
 ): Promise<HttpListener> {
   const { host, httpPort: port, domain, adminTokenFile } = config
-  const authenticate = await passwordCheck(await users, systemRandom)
+  const authenticate = await passwordCheck(await users?.users, systemRandom)
   const admin =
     adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
   const authenticateToken = await openTokenCheck(config)
@@ -63,6 +65,8 @@ export async function listenForHttp(
     allowedHosts: [host],
     domain,
     ...(authenticate ? { authenticate } : {}),
+    ...(users ? { limiter: users.limiter } : {}),
+    addressOf: (context: Context) => getConnInfo(context).remote.address ?? '',
     ...admin,
     ...tokens,
   }
@@ -83,6 +87,8 @@ export async function listenForHttp(
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
     door.open(request, socket, head),
   )
+  // Beyond, newcomers are closed: each takes a descriptor, whoever it is.
+  server.maxConnections = config.connectionsMax
   const handshakes = new Handshakes<true>()
   if (identity) {
     const secure = server as HttpsServer

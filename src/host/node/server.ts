@@ -96,6 +96,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       config,
       credentials: users?.administrators,
       saltSecret: users?.saltSecret,
+      limiter: users?.limiter,
       version: options.version,
       startedMs,
       clock: systemClock,
@@ -124,7 +125,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
-    const httpOptions = { ...options, users: users?.users, accept: wire.accept, identity }
+    const httpOptions = { ...options, users, accept: wire.accept, identity }
     const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
     announce(backend, config, http.address, identity)
@@ -190,7 +191,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  const settings = engine.then((parts) => settingsOf(config, folder, parts))
+  const settings = engine.then((parts) => settingsOf(config, folder, parts, users?.logins))
   // It is `start` that waits for them and says what went wrong.
   settings.catch(() => {})
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
@@ -302,6 +303,7 @@ function settingsOf(
   config: Config,
   folder: DataFolder,
   engine: EngineParts,
+  logins: ShardSettings['logins'] | undefined,
 ): Omit<ShardSettings, 'cancelSecret'> {
   keepTemplate(folder.path, engine)
   return {
@@ -310,5 +312,6 @@ function settingsOf(
     tenantsPath: folder.tenantsPath,
     engine,
     index: 0,
+    ...(logins ? { logins } : {}),
   }
 }

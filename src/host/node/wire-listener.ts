@@ -22,6 +22,7 @@ import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import type { AdminConsole } from './admin-console.ts'
 import { explainListenError } from './listen-error.ts'
+import { Newcomers } from './newcomers.ts'
 import type { Visit } from '../../router/assignments.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
@@ -77,8 +78,10 @@ export interface WireListener {
 /** Errors: CONFIG_INVALID if the address cannot be listened on. */
 export async function listenForWire(options: WireListenerOptions): Promise<WireListener> {
   const { host, port } = options
+  const countMax = LIMITS.startupConnectionsMax
+  const newcomers = new Newcomers({ countMax, graceMs: 0, clock: options.clock })
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    receive(socket, { ...beginning(peerOf(socket), options), clear: socket }),
+    receive(socket, { ...beginning(peerOf(socket), newcomers, options), clear: socket }),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, { host, port, flag: 'port' })))
@@ -87,7 +90,7 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    accept: (stream, peer) => receive(stream, beginning(peer, options)),
+    accept: (stream, peer) => receive(stream, beginning(peer, newcomers, options)),
     close: () => server.close(),
   }
 }
@@ -97,20 +100,38 @@ interface Reception {
   /** Until then the startup packet must be there, and the handshake before it. */
   readonly deadlineMs: number
   readonly peer: Peer
+  readonly newcomers: Newcomers
   /** The connection itself, if TLS may begin on it: it is one of TCP, and speaks none yet. */
   readonly clear?: Socket
 }
 
-function beginning(peer: Peer, options: WireListenerOptions): Reception {
-  return { options, peer, deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs }
+function beginning(peer: Peer, newcomers: Newcomers, options: WireListenerOptions): Reception {
+  return {
+    options,
+    peer,
+    newcomers,
+    deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs,
+  }
+}
+
+/** From now on `socket` is one of those of which nobody knows who they are. */
+function enter(socket: Duplex, { newcomers }: Reception): () => void {
+  const leave = newcomers.enter(() => socket.destroy())
+  socket.once('close', leave)
+  return () => {
+    socket.off('close', leave)
+    leave()
+  }
 }
 
 function receive(socket: Duplex, reception: Reception): void {
+  const leave = enter(socket, reception)
   const { options, deadlineMs, peer } = reception
   const { clock, shards, handover, connectionsMax } = options
   const timeoutMs = Math.max(0, deadlineMs - clock.monotonicMs())
   const peek = peekFor(reception)
   readRoute({ socket, clock, peek, timeoutMs }, (route, initialBytes) => {
+    leave()
     if (route.to === 'tls') return encrypt(route, initialBytes, reception)
     const arrival = { socket, peer, initialBytes }
     if (route.to === 'console') {
@@ -135,14 +156,18 @@ function receive(socket: Duplex, reception: Reception): void {
 function encrypt(
   { socket, tls, isDirect }: Route & { readonly to: 'tls' },
   initialBytes: Uint8Array,
-  { options, deadlineMs, peer }: Reception,
+  reception: Reception,
 ): void {
+  const { options, deadlineMs, peer } = reception
+  const leave = enter(socket, reception)
   if (!isDirect) socket.write(ENCRYPTION_ACCEPTED)
   const timeoutMs = Math.max(0, deadlineMs - options.clock.monotonicMs())
   const hello = isDirect ? { initialBytes } : {}
-  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) =>
-    receive(inside, { options, deadlineMs, peer: { ...peer, ...tlsFacts(inside) } }),
-  )
+  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) => {
+    leave()
+    const { newcomers } = reception
+    receive(inside, { options, deadlineMs, newcomers, peer: { ...peer, ...tlsFacts(inside) } })
+  })
 }
 
 /** A connection whose first bytes have been read, with reading paused. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
+import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
@@ -14,6 +15,7 @@ import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
+import type { LoginLimiter } from '../../../router/login-attempts.ts'
 import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
@@ -27,6 +29,8 @@ import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
 import { createEngine, type EngineParts } from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
+import { type SharedLogins, SharedLoginLimiter } from '../login-limiter.ts'
+import { Newcomers } from '../newcomers.ts'
 import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
@@ -54,6 +58,8 @@ export interface ShardSettings extends EngineSettings {
   readonly index: number
   /** Of the server's {@link CancelKeys}. */
   readonly cancelSecret: Uint8Array
+  /** Where failed logins are counted; absent where nobody is asked for a password. */
+  readonly logins?: SharedLogins
   /** Tenants that are not where their hash says. Default: none. */
   readonly moved?: readonly MovedTenant[]
 }
@@ -112,6 +118,8 @@ export class Shard implements ShardApi {
   readonly #ownership: Ownership
   readonly #images: ImageFolder
   readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
+  readonly #limiter: LoginLimiter | undefined
+  readonly #newcomers: Newcomers
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
   /** Of {@link query} and {@link transaction}, by their numbers. */
@@ -137,6 +145,22 @@ export class Shard implements ShardApi {
     this.#ownership = parts.ownership
     this.#images = parts.images
     this.#saltSecret = parts.saltSecret
+    const { logins, config } = settings
+    const { clock } = dependencies
+    this.#limiter =
+      logins && parts.saltSecret
+        ? new SharedLoginLimiter({
+            logins,
+            secret: parts.saltSecret,
+            addressFailuresMax: config.loginFailuresMax,
+            clock,
+          })
+        : undefined
+    this.#newcomers = new Newcomers({
+      countMax: Math.ceil((config.connectionsMax * LIMITS.loginShareMax) / config.shards),
+      graceMs: LIMITS.loginGraceMs,
+      clock,
+    })
     this.#cancelKeys = new CancelKeys(settings.cancelSecret)
   }
 
@@ -188,6 +212,7 @@ export class Shard implements ShardApi {
     for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
     const saltSecret = control?.saltSecret
     const administrators = saltSecret && (await readCredentials(config, random, saltSecret))
+    const tellsUnknown = config.tellUnknownTenants
     const exists = (tenant: TenantName): boolean => directory.has(tenant)
     const gateway = new TenantGateway({
       pool,
@@ -196,7 +221,7 @@ export class Shard implements ShardApi {
       connectionsMax: config.connectionsMax,
       ownership,
       ...(control && administrators
-        ? { users: new Users({ administrators, roles: control, exists }) }
+        ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
         : {}),
     })
     const parts = { pool, directory, gateway, ownership, images, saltSecret }
@@ -217,10 +242,16 @@ export class Shard implements ShardApi {
       processId: newProcessId(random, index, config.shards),
       ...(peer ? { peer } : {}),
       domain: config.domain,
+      limiter: this.#limiter,
       ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
       secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
-      onClosed: () => this.#connections.delete(connection),
+      onLetIn: () => letIn(),
+      onClosed: () => {
+        letIn()
+        this.#connections.delete(connection)
+      },
     })
+    const letIn = this.#newcomers.enter(() => connection.shutdown(tooManyLogins()))
     this.#connections.add(connection)
     return connection
   }
@@ -393,6 +424,12 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
+}
+
+function tooManyLogins(): PgnapError {
+  return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients are logging in', {
+    hint: 'connect again; a login that takes longer than others gives way to them',
+  })
 }
 
 /** The tenant itself, or a branch of it. */
