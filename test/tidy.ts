@@ -21,6 +21,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Which room may import which npm package: the one that owns the task. */
 export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['@electric-sql/pglite'],
+  router: ['jose'],
   front: ['hono'],
   host: ['hono', '@hono/node-server', 'pino', 'valibot', 'ws'],
   cli: ['commander'],

@@ -12,6 +12,27 @@ export const LIMITS = {
    * One startup packet, as in Postgres (MAX_STARTUP_PACKET_LENGTH). Beyond: the connection closes.
    */
   startupPacketBytesMax: 10_000,
+  /**
+   * Connections that have not said yet whom they want. Beyond: the one that is longest here closes.
+   */
+  startupConnectionsMax: 1_000,
+  /**
+   * Share of the connections that may belong to clients which have not proven who they are. Beyond:
+   * the one that is longest here closes, if it has had `loginGraceMs`.
+   */
+  loginShareMax: 0.5,
+  /** Nobody is sent away while logging in before that, however many there are. */
+  loginGraceMs: 1_000,
+  /** Failed logins of one address (of IPv6: network) at once. Beyond: 53400 until one is over. */
+  loginFailuresPerAddressMax: 20,
+  /** One failed login of an address is forgotten after so long. */
+  loginFailuresAddressRefillMs: 5_000,
+  /** Failed logins as one user of one tenant at once, from anywhere. Beyond: 53400. */
+  loginFailuresPerRoleMax: 100,
+  /** One of them is forgotten after so long. */
+  loginFailuresRoleRefillMs: 1_000,
+  /** Counts of failed logins, four rows of so many: 1 MiB for any number of addresses and names. */
+  loginCellsPerRow: 65_536,
   /** Time from accept to the end of authentication, as Postgres's authentication_timeout. */
   authenticationMs: 60_000,
   /** One message from a client, kept whole in memory. Beyond: 54000 and the connection closes. */
@@ -218,6 +239,11 @@ export const LIMITS = {
 
 export type LimitName = keyof typeof LIMITS
 
+assert(LIMITS.loginGraceMs < LIMITS.authenticationMs, 'a login may take longer than its grace')
+assert(
+  LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,
+  'one address alone does not shut a user out',
+)
 assert(LIMITS.slotRetireBytes < LIMITS.slotMemoryBytesMax, 'a slot retires before its ceiling')
 assert(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoints come first')
 assert(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')

@@ -17,6 +17,8 @@ interface ServerClientOptions {
    * that Node trusts.
    */
   readonly certificate?: string | undefined
+  /** Of the JSON API; sent instead of user and password. */
+  readonly token?: string | undefined
   readonly fetch?: Fetch
 }
 
@@ -57,7 +59,7 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
       hint: 'give it as --url http://127.0.0.1:6480 or in PGNAP_URL',
     })
   }
-  const ask = requester(base, options.fetch ?? fetchFor(options.certificate))
+  const ask = requester(base, options.token, options.fetch ?? fetchFor(options.certificate))
   const path = (name: string, verb = ''): string =>
     `v1/tenants/${encodeURIComponent(name)}${verb === '' ? '' : `/${verb}`}`
   return {
@@ -77,6 +79,12 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
     },
     napTenant: async (name) => ask('POST', path(name, 'nap')),
     wakeTenant: async (name) => ask('POST', path(name, 'wake')),
+    rolesOf: async (name) => (await ask('GET', path(name, 'roles')))['roles'] as Body[],
+    rotateRole: async (name, role) =>
+      ask('POST', path(name, `roles/${encodeURIComponent(role)}/rotate`)),
+    revokeRole: async (name, role) => {
+      await ask('POST', path(name, `roles/${encodeURIComponent(role)}/revoke`))
+    },
     pinTenant: async (name) => ask('POST', path(name, 'pin')),
     unpinTenant: async (name) => ask('POST', path(name, 'unpin')),
     [Symbol.asyncDispose]: async () => {},
@@ -90,10 +98,11 @@ function fetchFor(certificate: string | undefined): Fetch {
     (await import('./pinned-fetch.ts')).pinnedFetch(certificate)(url, init)
 }
 
-function requester(base: URL, send: Fetch): Ask {
+function requester(base: URL, token: string | undefined, send: Fetch): Ask {
   const { username, password } = base
   const headers = new Headers({ Accept: 'application/json' })
-  if (username !== '') {
+  if (token !== undefined) headers.set('Authorization', `Bearer ${token}`)
+  else if (username !== '') {
     const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
     headers.set('Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
   }

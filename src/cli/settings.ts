@@ -13,6 +13,7 @@ const SWITCHES: ReadonlySet<keyof Config> = new Set([
   'keepWarm',
   'rebalance',
   'requireTls',
+  'tellUnknownTenants',
   'verifySwaps',
 ])
 

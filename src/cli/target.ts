@@ -48,6 +48,9 @@ export interface TenantServer extends AsyncDisposable {
   deleteTenant(name: string): Promise<void>
   napTenant(name: string): Promise<Facts>
   wakeTenant(name: string): Promise<Facts>
+  rolesOf(name: string): Promise<readonly Facts[]>
+  rotateRole(name: string, role: string): Promise<Facts>
+  revokeRole(name: string, role: string): Promise<void>
   pinTenant(name: string): Promise<Facts>
   unpinTenant(name: string): Promise<Facts>
 }
@@ -55,7 +58,7 @@ export interface TenantServer extends AsyncDisposable {
 /** Adds the options that name a target. */
 export function addTarget(command: Command): Command {
   command.option('--url <url>', 'running server, such as http://127.0.0.1:6480 (PGNAP_URL)')
-  return addSettings(command, ['data', 'host', 'httpPort'])
+  return addSettings(command, ['data', 'host', 'httpPort', 'adminTokenFile'])
 }
 
 /**
@@ -65,20 +68,31 @@ export function addTarget(command: Command): Command {
 export async function openTarget(command: Command, terminal: Terminal): Promise<TenantServer> {
   const named = command.getOptionValue('url') as string | undefined
   const url = named ?? (terminal.environment['PGNAP_URL'] || undefined)
-  if (url !== undefined) return createServerClient({ url })
+  const token = await adminToken(command, terminal)
+  if (url !== undefined) return createServerClient({ url, token })
   const config = configOf(command, terminal)
   const told = command.getOptionValueSource('data') === 'cli' || terminal.environment['PGNAP_DATA']
   if (!told && !existsSync(join(config.data, 'tenants'))) {
-    return createServerClient(await configured(config))
+    return createServerClient({ ...(await configured(config)), token })
   }
   try {
     return await openHere(config, terminal)
   } catch (error) {
     if (error instanceof PgnapError && error.code === 'DATA_FOLDER_IN_USE') {
-      return createServerClient(ownerAddress(config.data) ?? (await configured(config)))
+      const address = ownerAddress(config.data) ?? (await configured(config))
+      return createServerClient({ ...address, token })
     }
     throw error
   }
+}
+
+/** Read without the rest of the configuration, which is that of a server near by. */
+async function adminToken(command: Command, terminal: Terminal): Promise<string | undefined> {
+  const flag = command.getOptionValue('adminTokenFile') as string | undefined
+  const path = flag ?? (terminal.environment['PGNAP_ADMIN_TOKEN_FILE'] || undefined)
+  if (path === undefined) return undefined
+  const { readAdminToken } = await import('../host/node/admin-token.ts')
+  return readAdminToken(path)
 }
 
 /** The server that runs with this configuration, if one does. */
@@ -99,6 +113,8 @@ async function openHere(config: Config, terminal: Terminal): Promise<TenantServe
     {
       log: openLog({ level: 'warn' }),
       version: packageVersion(),
+      // How the folder will be served is not known here: a role that nobody asks for does no harm.
+      grantRoles: true,
       progress: (step) => terminal.complain(`pgnap: ${step}\n`),
     },
   )
@@ -119,6 +135,9 @@ function ofBackend(backend: Backend): TenantServer {
     deleteTenant: (name) => control.deleteTenant(name),
     napTenant: (name) => control.napTenant(name),
     wakeTenant: (name) => control.wakeTenant(name),
+    rolesOf: (name) => control.rolesOf(name),
+    rotateRole: (name, role) => control.rotateRole(name, role),
+    revokeRole: (name, role) => control.revokeRole(name, role),
     pinTenant: (name) => control.pinTenant(name),
     unpinTenant: (name) => control.unpinTenant(name),
     [Symbol.asyncDispose]: () => backend.drain(),

@@ -1,6 +1,6 @@
 /**
- * `pgnap tenant create|list|show|delete|nap|wake|pin|unpin`: tenants of a running server or of a
- * data folder.
+ * `pgnap tenant create|list|show|delete|nap|wake|pin|unpin|roles|rotate|revoke`: tenants of a
+ * running server or of a data folder, and who may use them.
  */
 import type { Command } from 'commander'
 import { LIMITS } from '../base/limits.ts'
@@ -25,7 +25,7 @@ interface OneTenantVerb {
 const ONE_TENANT_VERBS: readonly OneTenantVerb[] = [
   {
     name: 'create',
-    description: 'make a tenant; fails if it exists',
+    description: 'make a tenant and its first role, whose password is shown this once',
     run: (target, tenant) => target.createTenant(tenant),
   },
   {
@@ -67,9 +67,10 @@ const ONE_TENANT_VERBS: readonly OneTenantVerb[] = [
 export function addTenant(program: Command, terminal: Terminal): void {
   const tenant = program
     .command('tenant')
-    .description('create, list, show, delete, nap, wake, pin and unpin tenants')
+    .description('make, list, show, delete and move tenants, and say who may use them')
     .addHelpText('after', EXAMPLES)
   for (const verb of ONE_TENANT_VERBS) addOneTenantVerb(tenant, verb, terminal)
+  addRoleVerbs(tenant, terminal)
   const list = addTarget(
     tenant
       .command('list')
@@ -103,6 +104,71 @@ function addOneTenantVerb(tenant: Command, verb: OneTenantVerb, terminal: Termin
     } else {
       terminal.out(facts ? formatFacts(facts) : `${name} is deleted\n`)
     }
+  })
+}
+
+function addRoleVerbs(tenant: Command, terminal: Terminal): void {
+  const verbs: readonly RoleVerb[] = [
+    {
+      name: 'roles',
+      description: 'who may use a tenant, beside administrators',
+      run: async (target, name) => {
+        const roles = await target.rolesOf(name)
+        return { json: roles, text: roles.length > 0 ? formatFactsTable(roles) : 'no roles yet\n' }
+      },
+    },
+    {
+      name: 'rotate',
+      description: 'give a role a new password, shown this once; makes the role if needed',
+      role: { text: 'the role; default: the name of the tenant', isRequired: false },
+      run: async (target, name, role = name) => {
+        const granted = await target.rotateRole(name, role)
+        return { json: granted, text: formatFacts(granted) }
+      },
+    },
+    {
+      name: 'revoke',
+      description: 'end a role and its connections',
+      role: { text: 'the role', isRequired: true },
+      run: async (target, name, role = name) => {
+        await target.revokeRole(name, role)
+        return { json: { tenant: name, role, revoked: true }, text: `${role} is revoked\n` }
+      },
+    },
+  ]
+  for (const verb of verbs) addRoleVerb(tenant, verb, terminal)
+}
+
+interface RoleVerb {
+  readonly name: string
+  readonly description: string
+  /** What its option `--role` is, if it has one. */
+  readonly role?: { readonly text: string; readonly isRequired: boolean }
+  readonly run: (target: TenantServer, tenant: string, role?: string) => Promise<Said>
+}
+
+interface Said {
+  readonly json: object
+  readonly text: string
+}
+
+function addRoleVerb(tenant: Command, verb: RoleVerb, terminal: Terminal): void {
+  const words = verb.role ? ' --role app' : ''
+  const command = addTarget(
+    tenant
+      .command(verb.name)
+      .description(verb.description)
+      .argument('<name>', 'the tenant')
+      .option('--json', 'print JSON')
+      .addHelpText('after', `\nExample:\n  pgnap tenant ${verb.name} acme${words}\n`),
+  )
+  if (verb.role?.isRequired) command.requiredOption('--role <role>', verb.role.text)
+  else if (verb.role) command.option('--role <role>', verb.role.text)
+  command.action(async (name: string) => {
+    await using target = await openTarget(command, terminal)
+    const role = command.getOptionValue('role') as string | undefined
+    const { json, text } = await verb.run(target, name, role)
+    terminal.out(command.getOptionValue('json') === true ? `${JSON.stringify(json)}\n` : text)
   })
 }
 

@@ -80,6 +80,23 @@ export interface TenantFacts {
   readonly createdMs: number
 }
 
+/** A role of one tenant: who may use it beside the administrators. */
+export interface RoleFacts {
+  readonly role: string
+  /** In milliseconds since 1970. */
+  readonly createdMs: number
+}
+
+/** A role with its password, which is told here and nowhere else. */
+export interface RoleGrant {
+  readonly tenant: string
+  readonly role: string
+  readonly connectionString: string
+}
+
+/** A new tenant, with its first role where passwords are asked for. */
+export type NewTenant = TenantFacts & Partial<Pick<RoleGrant, 'role' | 'connectionString'>>
+
 export type StoreFacts = Pick<TenantFacts, 'storeBytes' | 'createdMs'>
 
 /** Sum and quantiles of a duration in milliseconds. */
@@ -189,6 +206,8 @@ export interface Peer {
   readonly webSocket?: boolean
   /** Version and cipher of its TLS; absent without. */
   readonly tls?: string
+  /** What it calls the server, in its TLS handshake or its HTTP request; absent if it does not. */
+  readonly serverName?: string
 }
 
 export interface ClientFacts {
@@ -271,7 +290,16 @@ export interface Control {
    */
   transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer>
   /** TENANT_EXISTS if it is there already. */
-  createTenant(tenant: string): Promise<TenantFacts>
+  createTenant(tenant: string): Promise<NewTenant>
+  /** NOT_SUPPORTED where nobody is asked for a password, as of the two below. */
+  rolesOf(tenant: string): Promise<readonly RoleFacts[]>
+  /**
+   * Gives a role a new password; makes the role if it is not there. Who is connected stays.
+   * REQUEST_INVALID for a name that no role may have.
+   */
+  rotateRole(tenant: string, role: string): Promise<RoleGrant>
+  /** Ends a role and its connections. ROLE_UNKNOWN */
+  revokeRole(tenant: string, role: string): Promise<void>
   /** In order of names, after `after`, at most `limit`. */
   listTenants(page: { readonly after?: string; readonly limit: number }): Promise<TenantPage>
   showTenant(tenant: string): Promise<TenantFacts>

@@ -3,16 +3,18 @@
  * line, `"user" "password"`, a quote inside quotes doubled, the rest of a line ignored, `;` and `#`
  * begin comments. The second field is a SCRAM-SHA-256 verifier or a plain password. MD5 hashes are
  * refused by name: pgnap speaks SCRAM only, and a user who silently cannot log in is worse than a
- * server that says so when it starts.
+ * server that says so when it starts. So are names such as `jane.doe`, which mean jane of tenant
+ * doe.
  *
  * Plain passwords are turned into verifiers at once and not kept. Error messages name lines, never
  * what is in them.
  */
 import { PgnapError } from '../base/errors.ts'
 import { type Verifier, parseVerifier } from './scram-verifier.ts'
+import { splitUser } from './tenant-selection.ts'
 
-/** Makes a verifier of a plain password. */
-export type MakeVerifier = (password: string) => Promise<Verifier>
+/** Makes a verifier of a user's plain password. */
+export type MakeVerifier = (password: string, user: string) => Promise<Verifier>
 
 interface UserLine {
   readonly user: string
@@ -43,13 +45,16 @@ export class Credentials {
     const verifiers = new Map<string, Verifier>()
     for (const { user, secret, lineNumber } of userLines(text)) {
       if (verifiers.has(user)) continue
+      if (splitUser(user).tenant !== undefined) {
+        throw invalid(lineNumber, 'what follows the last dot of a user name is taken for a tenant')
+      }
       if (MD5.test(secret)) throw invalid(lineNumber, 'md5 passwords are not supported')
       if (secret === '') throw invalid(lineNumber, 'the password is empty')
       const verifier = parseVerifier(secret)
       if (!verifier && secret.startsWith('SCRAM-SHA-256$')) {
         throw invalid(lineNumber, 'the SCRAM verifier is damaged')
       }
-      verifiers.set(user, verifier ?? (await makeVerifier(secret)))
+      verifiers.set(user, verifier ?? (await makeVerifier(secret, user)))
     }
     return new Credentials(verifiers)
   }

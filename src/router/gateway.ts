@@ -18,7 +18,8 @@ export interface Gateway {
   /**
    * What `user` proves its password against before `connect` is called. Undefined if there is no
    * such user or tenant: the front then plays the exchange to its end and refuses, so that nobody
-   * can find out names by asking. Never rejects for an unknown name.
+   * can find out names by asking. Never rejects for an unknown name, but with TENANT_UNKNOWN where
+   * the operator wants that to be told.
    */
   passwordFor(user: string, tenant: string): Promise<Verifier | undefined>
   /**

@@ -47,6 +47,20 @@ export async function makeVerifier(
   return { iterations, salt, storedKey, serverKey }
 }
 
+/**
+ * The salt of a user, always the same for one `secret` and name: a user that does not exist has the
+ * same as one that does, and neither changes with its password. So what a server says before a
+ * password is proven tells nothing. Salts differ between users and between servers, which is what
+ * they are for.
+ * @param secret known to nobody outside
+ */
+export async function saltOf(
+  user: string,
+  secret: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return (await hmac(secret, utf8(`salt ${user}`))).slice(0, SALT_BYTES)
+}
+
 /** As in pg_authid.rolpassword: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
 export function verifierText({ iterations, salt, storedKey, serverKey }: Verifier): string {
   const keys = `${toBase64(storedKey)}:${toBase64(serverKey)}`

@@ -13,6 +13,7 @@ import type { ConnectRequest } from './gateway.ts'
 import { makeVerifier } from './scram-verifier.ts'
 import { TenantGateway } from './tenant-gateway.ts'
 import type { TenantGatewayOptions } from './tenant-gateway.ts'
+import { Users } from './users.ts'
 
 /** Connecting never wakes anybody, so an engine that never has a slot will do. */
 const engine: Engine = {
@@ -103,12 +104,19 @@ test('a draining pool takes nobody in, an expelled client is told', async () => 
   await assert.rejects(gateway.connect(request('acme')), failsWith('SHUTTING_DOWN', '57P01'))
 })
 
-test('passwords come from the credentials; without them everybody is trusted', async () => {
+test('passwords come from the users; without them everybody is trusted', async () => {
   assert.equal(setUp().gateway.authentication, 'trust')
   const verifier = await makeVerifier('x', new SeededRandom(1))
   const credentials = await Credentials.parse('"ann" "x"', async () => verifier)
-  const { gateway } = setUp({ credentials })
+  const roles = { verifierOf: () => undefined }
+  const users = new Users({
+    administrators: credentials,
+    roles,
+    exists: () => true,
+    tellsUnknown: false,
+  })
+  const { gateway } = setUp({ users })
   assert.equal(gateway.authentication, 'scram')
-  assert.equal(await gateway.passwordFor('ann'), verifier)
-  assert.equal(await gateway.passwordFor('eve'), undefined)
+  assert.equal(await gateway.passwordFor('ann', 'acme'), verifier)
+  assert.equal(await gateway.passwordFor('eve', 'acme'), undefined)
 })

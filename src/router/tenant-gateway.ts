@@ -10,12 +10,12 @@ import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { PoolClient } from '../pool/pool-client.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { Credentials } from './credentials.ts'
 import type { TenantDirectory } from './directory.ts'
 import type { ConnectRequest, Gateway } from './gateway.ts'
 import type { Verifier } from './scram-verifier.ts'
+import type { Users } from './users.ts'
 import type { Ownership } from './ownership.ts'
-import { parseTenantAddress } from './tenant-name.ts'
+import { parseTenantAddress, unknownTenant } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
   readonly pool: Pool
@@ -25,7 +25,7 @@ export interface TenantGatewayOptions {
   /** Which tenants are here. Default: all. */
   readonly ownership?: Pick<Ownership, 'check'>
   /** Who may log in; without it everybody may. */
-  readonly credentials?: Credentials
+  readonly users?: Pick<Users, 'verifierOf'>
   /** Clients of one tenant. Default: `LIMITS.connectionsPerTenantMax`. */
   readonly connectionsPerTenantMax?: number
   /** Clients of this shard. Default: `LIMITS.connectionsMax`. */
@@ -38,25 +38,24 @@ export class TenantGateway implements Gateway {
   readonly #directory: Pick<TenantDirectory, 'exists'>
   readonly #createOnConnect: boolean
   readonly #ownership: Pick<Ownership, 'check'> | undefined
-  readonly #credentials: Credentials | undefined
+  readonly #users: Pick<Users, 'verifierOf'> | undefined
   readonly #connectionsPerTenantMax: number
   readonly #connectionsMax: number
 
   constructor(options: TenantGatewayOptions) {
-    this.authentication = options.credentials ? 'scram' : 'trust'
+    this.authentication = options.users ? 'scram' : 'trust'
     this.#pool = options.pool
     this.#directory = options.directory
     this.#createOnConnect = options.createOnConnect
     this.#ownership = options.ownership
-    this.#credentials = options.credentials
+    this.#users = options.users
     this.#connectionsPerTenantMax =
       options.connectionsPerTenantMax ?? LIMITS.connectionsPerTenantMax
     this.#connectionsMax = options.connectionsMax ?? LIMITS.connectionsMax
   }
 
-  /** Users are the same for all tenants of a server, as in an auth_file. */
-  async passwordFor(user: string): Promise<Verifier | undefined> {
-    return this.#credentials?.verifierOf(user)
+  async passwordFor(user: string, tenant: string): Promise<Verifier | undefined> {
+    return this.#users?.verifierOf(user, tenant)
   }
 
   async connect(request: ConnectRequest): Promise<PoolClient> {
@@ -65,7 +64,8 @@ export class TenantGateway implements Gateway {
     // Otherwise the tenant is made by the pool's source, when the first batch opens it: a client
     // that never says anything leaves nothing behind, and the store is opened once instead of
     // twice.
-    if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
+    if (!this.#createOnConnect && !(await this.#directory.exists(tenant)))
+      throw unknownTenant(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
     return this.#pool.connect(tenant, request.events, request.processId)
@@ -84,12 +84,6 @@ export class TenantGateway implements Gateway {
       hint: 'close idle connections, or put a pooler in front of this tenant',
     })
   }
-}
-
-function unknown(tenant: TenantName): PgnapError {
-  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" does not exist`, {
-    hint: `create it with: pgnap tenant create ${tenant}`,
-  })
 }
 
 function branchesUnsupported(tenant: TenantName): PgnapError {

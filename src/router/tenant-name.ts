@@ -57,6 +57,12 @@ export function isTenantName(text: string): text is TenantName {
   return isName(text) && !RESERVED_NAMES.has(text)
 }
 
+export function unknownTenant(tenant: TenantName): PgnapError {
+  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" does not exist`, {
+    hint: `create it with: pgnap tenant create ${tenant}`,
+  })
+}
+
 function isName(text: string): boolean {
   return text.length <= LIMITS.tenantNameCharsMax && NAME.test(text)
 }

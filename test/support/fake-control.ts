@@ -10,6 +10,8 @@ import type {
   BatchAnswer,
   Control,
   PoolFacts,
+  RoleFacts,
+  RoleGrant,
   ShardFacts,
   Statement,
   StoreFacts,
@@ -75,6 +77,7 @@ export class FakeControl implements Control {
   readonly batches: Batch[] = []
   readonly names: Set<string> = new Set()
   readonly pinned: Set<string> = new Set()
+  readonly roles: Map<string, Set<string>> = new Map()
   /** Of `names`, those that are deleted while they are being listed. */
   readonly leaving: Set<string> = new Set()
   isReady = true
@@ -102,6 +105,22 @@ export class FakeControl implements Control {
     if (this.names.has(name)) throw new PgnapError('TENANT_EXISTS', `tenant ${name} exists`)
     this.names.add(name)
     return this.showTenant(name)
+  }
+
+  async rolesOf(tenant: string): Promise<readonly RoleFacts[]> {
+    await this.showTenant(tenant)
+    return [...(this.roles.get(tenant) ?? [])].map((role) => ({ role, createdMs: 1 }))
+  }
+
+  async rotateRole(tenant: string, role: string): Promise<RoleGrant> {
+    await this.showTenant(tenant)
+    this.roles.set(tenant, new Set([...(this.roles.get(tenant) ?? []), role]))
+    return { tenant, role, connectionString: `postgres://${role}:x@localhost/${tenant}` }
+  }
+
+  async revokeRole(tenant: string, role: string): Promise<void> {
+    if (this.roles.get(tenant)?.delete(role)) return
+    throw new PgnapError('ROLE_UNKNOWN', `no role ${role}`)
   }
 
   async listTenants(page: { after?: string; limit: number }): Promise<TenantPage> {

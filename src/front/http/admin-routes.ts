@@ -22,6 +22,7 @@ const PAGE_TENANTS = 100
 export function adminRoutes(control: Control): Hono {
   const routes = new Hono()
   addTenantRoutes(routes, control)
+  addRoleRoutes(routes, control)
   addQueryRoute(routes, control)
   routes.get('/pool', async (context) => jsonAnswer(context, await control.pool()))
   return routes
@@ -39,6 +40,7 @@ function addTenantRoutes(routes: Hono, control: Control): void {
   routes.post('/tenants', async (context) => {
     const name = requiredText(await readJsonObject(context), 'name', '{"name": "acme"}')
     const tenant = await control.createTenant(name)
+    context.header('Cache-Control', 'no-store')
     context.header('Location', `/v1/tenants/${encodeURIComponent(tenant.name)}`)
     return jsonAnswer(context, tenant, 201)
   })
@@ -61,6 +63,25 @@ function addTenantRoutes(routes: Hono, control: Control): void {
   routes.post('/tenants/:name/unpin', async (context) =>
     jsonAnswer(context, await control.unpinTenant(context.req.param('name'))),
   )
+}
+
+/** An answer with a password in it is not to be kept on its way. */
+function addRoleRoutes(routes: Hono, control: Control): void {
+  routes.get('/tenants/:name/roles', async (context) => {
+    const roles = await control.rolesOf(context.req.param('name'))
+    return jsonAnswer(context, { roles })
+  })
+  routes.post('/tenants/:name/roles/:role/rotate', async (context) => {
+    const { name, role } = context.req.param()
+    const granted = await control.rotateRole(name, role)
+    context.header('Cache-Control', 'no-store')
+    return jsonAnswer(context, granted)
+  })
+  routes.post('/tenants/:name/roles/:role/revoke', async (context) => {
+    const { name, role } = context.req.param()
+    await control.revokeRole(name, role)
+    return context.body(null, 204)
+  })
 }
 
 function addQueryRoute(routes: Hono, control: Control): void {

@@ -20,7 +20,7 @@ import type { Control } from '../control.ts'
 import { PostgresError } from '../wire/result.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { errorAnswer, neonErrorAnswer, totalTiming } from './answers.ts'
-import { type GuardOptions, allowOrigin, guardOrigin, guardPassword } from './guard.ts'
+import { type GuardOptions, allowOrigin, guardAdministrator, guardOrigin } from './guard.ts'
 import { PAGE_POLICY, startPage } from './page.ts'
 import { unknownRoute } from './routes.ts'
 import { sqlRoute } from './sql-route.ts'
@@ -65,7 +65,8 @@ export function createHttp(options: HttpOptions): Hono {
       hint: 'connect to it with a driver for WebSockets; statements over HTTP go to /sql',
     })
   })
-  app.use('/v1/*', guardPassword(options))
+  app.use('/v1/*', guardAdministrator(options))
+  app.use('/metrics', guardAdministrator(options))
   app.route('/v1', adminRoutes(control))
 
   app.get('/healthz', (context) => context.json({ status: 'ok', version, serverVersion }))

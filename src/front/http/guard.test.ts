@@ -146,20 +146,39 @@ suite('guard: passwords', () => {
     assert.equal(control.asked.length, 2)
   })
 
-  test('/v1 takes basic authentication: for a tenant, or for the admin console', async () => {
+  test('/v1 and /metrics take basic authentication of administrators', async () => {
     const { app } = open(passwords)
     const challenge = (await app.request('/v1/pool')).headers.get('WWW-Authenticate')
     assert.match(challenge ?? '', /^Basic realm="pgnap"/)
     assert.equal(await get(app, {}), 401)
     assert.equal(await get(app, basic('alice', 'wrong')), 401)
     assert.equal(await get(app, basic('alice', 'secret')), 200)
-    assert.equal(await get(app, basic('bob', 'päss:word'), '/v1/tenants/acme'), 200)
-    assert.equal(await get(app, basic('bob', 'päss:word'), '/v1/tenants/%61cme'), 200)
-    assert.equal(await get(app, basic('bob', 'päss:word'), '/v1/tenants/other'), 401)
-    assert.equal(await get(app, basic('bob', 'päss:word')), 401)
+    // Bob may use acme, and so its data; not its place on the server.
+    for (const path of ['/v1/tenants/acme', '/v1/tenants/%61cme', '/v1/pool', '/metrics']) {
+      assert.equal(await get(app, basic('bob', 'päss:word'), path), 401, path)
+    }
+    assert.notEqual(await get(app, basic('alice', 'secret'), '/metrics'), 401)
     assert.equal(await get(app, basic('\ufeffcy', 'secret')), 200)
     for (const header of ['Basic', 'Basic !', 'Basic YQ', 'Basic YQA', 'Bearer x', 'Basic a']) {
       assert.equal(await get(app, { Authorization: header }), 401, header)
+    }
+  })
+
+  test('with a token, /v1 and /metrics take that and nothing else', async () => {
+    const isAdminToken = (token: string): boolean => token === 'the-token'
+    for (const options of [{ isAdminToken }, { ...passwords, isAdminToken }]) {
+      const { app } = open(options)
+      const challenge = (await app.request('/v1/pool')).headers.get('WWW-Authenticate')
+      assert.equal(challenge, 'Bearer realm="pgnap"')
+      assert.equal(await get(app, basic('alice', 'secret')), 401)
+      assert.equal(await get(app, basic('the-token', '')), 401)
+      for (const header of ['Bearer', 'Bearer wrong', 'the-token', 'Bearer the-token x']) {
+        assert.equal(await get(app, { Authorization: header }), 401, header)
+        assert.equal(await get(app, { Authorization: header }, '/metrics'), 401, header)
+      }
+      assert.equal(await get(app, { Authorization: 'Bearer the-token' }), 200)
+      assert.equal(await get(app, { Authorization: 'bearer the-token ' }), 200)
+      assert.equal(await get(app, {}, '/healthz'), 200)
     }
   })
 

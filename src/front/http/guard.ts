@@ -9,26 +9,38 @@
  *   Origin   if there is one, must be loopback, the server itself, or one the operator gave. With
  *            passwords, /sql and /v2 are open to all origins, as Neon's are: no browser adds a
  *            password by itself.
- *   Password with `authenticate`: of the connection string on /sql, HTTP basic on /v1; on /v2 the
- *            Postgres protocol asks for it.
+ *   Password with `authenticate`: of the connection string on /sql; on /v2 the Postgres protocol
+ *            asks for it. What belongs to no tenant (/v1, /metrics) is an administrator's: HTTP
+ *            basic, or a bearer token alone if there is one.
  *
  * It must never answer a refused request with CORS headers: those are what would let the page read.
  */
 import type { Context, MiddlewareHandler } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
-import { type Credentials, basicCredentials } from './request.ts'
+import type { LoginLimiter } from '../../router/login-attempts.ts'
+import { type Credentials, basicCredentials, bearerToken } from './request.ts'
 
 /**
  * Whether `password` is the one of `user`, who may use `tenant`. Must take as long for unknown
- * users. `tenant` is a seam for users of single tenants: those of an auth_file may use all of them.
+ * users.
  */
 export type Authenticate = (user: string, password: string, tenant: string) => Promise<boolean>
 
 export interface GuardOptions {
   /** Absent: everybody is let in, so only trusted hosts and origins are. */
   readonly authenticate?: Authenticate
+  /** Who has to wait because of failed logins. Default: nobody. */
+  readonly limiter?: LoginLimiter
+  /** Where a request comes from. Default: nobody knows. */
+  readonly addressOf?: (context: Context) => string
+  /** Whether a web token opens a tenant on /sql. Absent: only passwords do. */
+  readonly authenticateToken?: (token: string, tenant: string) => Promise<boolean>
+  /** Whether this is the token of /v1 and /metrics, which are closed to all others then. */
+  readonly isAdminToken?: (token: string) => boolean
   /** Host names by which the server is reached, without port. */
   readonly allowedHosts?: readonly string[]
+  /** What the server calls itself: it is reached by that name and by names in front of it. */
+  readonly domain?: string | undefined
   /** Origins of web pages that may ask, as `https://app.example.com`. */
   readonly allowedOrigins?: readonly string[]
 }
@@ -66,7 +78,7 @@ export function checkAsker(options: GuardOptions): (asker: Asker) => void {
   // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
   const anyHost = options.authenticate !== undefined
   return ({ host, origin, path }) => {
-    if (!anyHost && !isTrustedHost(host, hosts)) {
+    if (!anyHost && !isTrustedHost(host, hosts) && !isOfDomain(host, options.domain)) {
       throw new PgnapError('REQUEST_REFUSED', `the host name ${JSON.stringify(host)} is not ours`, {
         hint: 'ask by address or as localhost, or allow the name in the server configuration',
       })
@@ -107,13 +119,23 @@ export function allowOrigin(options: GuardOptions): MiddlewareHandler {
   }
 }
 
-/** Asks for HTTP basic authentication on /v1, for the tenant in the path or the admin database. */
-export function guardPassword({ authenticate }: GuardOptions): MiddlewareHandler {
+/** Lets administrators in and nobody else: by the token if there is one, else by password. */
+export function guardAdministrator(options: GuardOptions): MiddlewareHandler {
+  const { isAdminToken, authenticate } = options
   return async (context, next) => {
-    if (authenticate) {
-      const credentials = basicCredentials(context.req.header('Authorization'))
+    const header = context.req.header('Authorization')
+    if (isAdminToken) {
+      const token = bearerToken(header)
+      if (token === undefined || !isAdminToken(token)) {
+        const problem = token === undefined ? '' : ', error="invalid_token"'
+        context.header('WWW-Authenticate', `Bearer realm="pgnap"${problem}`)
+        throw new PgnapError('AUTHENTICATION_FAILED', 'this takes the token of the server', {
+          hint: 'send the content of --admin-token-file as Authorization: Bearer TOKEN',
+        })
+      }
+    } else if (authenticate) {
       try {
-        await checkPassword(authenticate, credentials, tenantOf(context))
+        await checkPassword(options, context, basicCredentials(header), ADMIN_TENANT)
       } catch (error) {
         context.header('WWW-Authenticate', 'Basic realm="pgnap", charset="UTF-8"')
         throw error
@@ -123,14 +145,26 @@ export function guardPassword({ authenticate }: GuardOptions): MiddlewareHandler
   }
 }
 
-/** Throws AUTHENTICATION_FAILED, in the same words whatever was wrong. */
+/**
+ * Throws AUTHENTICATION_FAILED, in the same words whatever was wrong; LOGIN_LIMITED if it was wrong
+ * too often. Does nothing without passwords.
+ */
 export async function checkPassword(
-  authenticate: Authenticate,
+  { authenticate, limiter, addressOf }: GuardOptions,
+  context: Context,
   credentials: Credentials | undefined,
   tenant: string,
 ): Promise<void> {
+  if (!authenticate) return
   const user = credentials?.user ?? ''
-  if (credentials && (await authenticate(user, credentials.password, tenant))) return
+  if (credentials) {
+    const attempt = { address: addressOf?.(context) ?? '', user, database: tenant }
+    limiter?.check(attempt)
+    const isRight = await authenticate(user, credentials.password, tenant)
+    limiter?.check(attempt)
+    if (isRight) return
+    limiter?.failed(attempt)
+  }
   throw new PgnapError(
     'AUTHENTICATION_FAILED',
     `password authentication failed for user "${user}"`,
@@ -140,14 +174,17 @@ export async function checkPassword(
   )
 }
 
-function tenantOf(context: Context): string {
-  const encoded = /^\/v1\/tenants\/([^/]+)/.exec(context.req.path)?.[1]
-  if (encoded === undefined) return ADMIN_TENANT
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return encoded
-  }
+/** Throws AUTHENTICATION_FAILED, in the same words whatever was wrong with the token. */
+export async function checkToken(
+  authenticateToken: NonNullable<GuardOptions['authenticateToken']>,
+  token: string,
+  database: string,
+): Promise<void> {
+  const [tenant = ''] = database.split('@', 1)
+  if (await authenticateToken(token, tenant)) return
+  throw new PgnapError('AUTHENTICATION_FAILED', 'the web token does not open this database', {
+    hint: 'it has to be signed, of now, for this server, and to name this database',
+  })
 }
 
 function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {
@@ -157,6 +194,12 @@ function isTrustedHost(host: string, allowed: ReadonlySet<string>): boolean {
   return name !== undefined && (allowed.has(name) || isAddress(name) || isLocalName(name))
 }
 
+function isOfDomain(host: string, domain: string | undefined): boolean {
+  const name = hostName(host)
+  if (domain === undefined || name === undefined) return false
+  return name === domain || name.endsWith(`.${domain}`)
+}
+
 function isTrustedOrigin(origin: string, host: string, allowed: ReadonlySet<string>): boolean {
   if (allowed.has(origin)) return true
   const url = URL.parse(origin)
@@ -164,7 +207,8 @@ function isTrustedOrigin(origin: string, host: string, allowed: ReadonlySet<stri
   return url.host === host.toLowerCase() || isLoopback(url.hostname)
 }
 
-function hostName(host: string): string | undefined {
+/** The name in a header Host, without its port. */
+export function hostName(host: string): string | undefined {
   // `:` ends the name only outside of the brackets of an IPv6 address.
   return /^(\[[0-9a-f:.]+\]|[^:[\]/@\s]+)(?::\d+)?$/
     .exec(host.toLowerCase())?.[1]

@@ -5,6 +5,8 @@
 import type { Context } from 'hono'
 import { fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { selectTenant } from '../../router/tenant-selection.ts'
+import { splitOptions } from '../wire/startup-options.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
@@ -113,6 +115,11 @@ export function basicCredentials(header: string | undefined): Credentials | unde
   return { user: text.slice(0, colon), password: text.slice(colon + 1) }
 }
 
+/** The token of `Authorization: Bearer` (RFC 6750); undefined if the header is none. */
+export function bearerToken(header: string | undefined): string | undefined {
+  return /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1]
+}
+
 export interface ConnectionString extends Credentials {
   /** The database's name: the tenant. */
   readonly tenant: string
@@ -122,14 +129,15 @@ const EXAMPLE = 'postgres://user:password@localhost/TENANT'
 /**
  * They would change the session, and there is no way to honour them here: saying so beats silence.
  */
-const SESSION_PARAMETERS = ['options', 'search_path', 'replication']
+const SESSION_PARAMETERS = ['search_path', 'replication']
 
 /**
- * Reads a connection string; its database is the tenant, its host and port mean nothing here.
+ * Reads a connection string. Its database is the tenant, unless something else in it says which
+ * (`selectTenant`); its host is the server's name as the client knows it, its port means nothing.
  * Parameters about the connection itself (sslmode, channel_binding, ...) are ignored, there is
  * none.
  */
-export function readConnectionString(text: string | undefined): ConnectionString {
+export function readConnectionString(text: string | undefined, domain?: string): ConnectionString {
   const hint = `send the header Neon-Connection-String: ${EXAMPLE}`
   if (text === undefined) throw invalid('the header Neon-Connection-String is missing', hint)
   const url = URL.parse(text)
@@ -138,20 +146,37 @@ export function readConnectionString(text: string | undefined): ConnectionString
     throw invalid('the header Neon-Connection-String is not a connection string', hint)
   }
   for (const name of SESSION_PARAMETERS) {
-    if (!url.searchParams.has(name)) continue
-    throw new PgnapError('NOT_SUPPORTED', `"${name}" in a connection string over HTTP`, {
-      hint: 'use the Postgres wire protocol for statements that need session settings',
-    })
+    if (url.searchParams.has(name)) throw sessionSetting(name)
   }
   try {
-    const [, tenant = ''] = url.pathname.split('/').map(decodeURIComponent)
-    if (tenant === '') throw invalid('the connection string names no database', hint)
-    const user = decodeURIComponent(url.username)
+    const [, database = ''] = url.pathname.split('/').map(decodeURIComponent)
+    const selectors = {
+      user: decodeURIComponent(url.username),
+      database,
+      endpoint: endpointOf(url),
+      serverName: url.hostname,
+    }
+    const { user, database: tenant, isNamed } = selectTenant(selectors, domain)
+    // Unlike libpq's: a URL without one was probably cut off.
+    if (!isNamed) throw invalid('the connection string names no database', hint)
     return { tenant, user, password: decodeURIComponent(url.password) }
   } catch (error) {
     if (error instanceof PgnapError) throw error
     throw invalid('the connection string has a wrong % sequence', hint)
   }
+}
+
+/** Words of `options` that choose a database, as Neon has them; any other is a session setting. */
+function endpointOf({ searchParams }: URL): string | undefined {
+  const options = searchParams.getAll('options').join(' ')
+  if (/(?:^|\s)(?!endpoint=|project=)\S/.test(options)) throw sessionSetting('options')
+  return splitOptions(options).endpoint
+}
+
+function sessionSetting(name: string): PgnapError {
+  return new PgnapError('NOT_SUPPORTED', `"${name}" in a connection string over HTTP`, {
+    hint: 'use the Postgres wire protocol for statements that need session settings',
+  })
 }
 
 function invalid(message: string, hint: string, cause?: unknown): PgnapError {

@@ -6,7 +6,7 @@
 import type { Context } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
 
-/** Methods of each path; `:name` stands for one segment. */
+/** Methods of each path; `:name` and the like stand for one segment. */
 export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/': ['GET'],
   '/sql': ['POST', 'OPTIONS'],
@@ -18,6 +18,9 @@ export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/tenants/:name/wake': ['POST'],
   '/v1/tenants/:name/pin': ['POST'],
   '/v1/tenants/:name/unpin': ['POST'],
+  '/v1/tenants/:name/roles': ['GET'],
+  '/v1/tenants/:name/roles/:role/rotate': ['POST'],
+  '/v1/tenants/:name/roles/:role/revoke': ['POST'],
   '/v1/pool': ['GET'],
   '/healthz': ['GET'],
   '/readyz': ['GET'],
@@ -57,7 +60,7 @@ function matches(route: string, path: string): boolean {
   const given = path.split('/')
   return (
     expected.length === given.length &&
-    expected.every((part, index) => part === given[index] || (part === ':name' && given[index]))
+    expected.every((part, index) => part === given[index] || (part.startsWith(':') && given[index]))
   )
 }
 

@@ -20,9 +20,10 @@ import {
 } from '../values.ts'
 import type { ResultSet } from '../wire/result.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, jsonResult, timedAnswer } from './answers.ts'
-import { type Authenticate, checkPassword } from './guard.ts'
+import { type GuardOptions, checkPassword, checkToken } from './guard.ts'
 import {
   type JsonObject,
+  bearerToken,
   jsonObject,
   optionalFlag,
   optionalList,
@@ -31,9 +32,8 @@ import {
   requiredText,
 } from './request.ts'
 
-export interface SqlRouteOptions {
+export interface SqlRouteOptions extends GuardOptions {
   readonly control: Control
-  readonly authenticate?: Authenticate
 }
 
 /** A statement, and how its rows are to be written. */
@@ -57,11 +57,16 @@ const LEVELS: Readonly<Record<string, NonNullable<Batch['isolationLevel']>>> = {
 }
 
 /** The route, to be mounted at `/sql`. */
-export function sqlRoute({ control, authenticate }: SqlRouteOptions): Hono {
+export function sqlRoute(options: SqlRouteOptions): Hono {
+  const { control, authenticateToken, domain } = options
   const route = new Hono()
   route.post('/', async (context) => {
-    const target = readConnectionString(context.req.header('Neon-Connection-String'))
-    if (authenticate) await checkPassword(authenticate, target, target.tenant)
+    const target = readConnectionString(context.req.header('Neon-Connection-String'), domain)
+    const token = bearerToken(context.req.header('Authorization'))
+    // Whoever shows a token is judged by it: a password beside it does not make up for a bad one.
+    if (authenticateToken && token !== undefined) {
+      await checkToken(authenticateToken, token, target.tenant)
+    } else await checkPassword(options, context, target, target.tenant)
     const body = await readJsonObject(context)
     const { signal } = context.req.raw
     const answerBytesMax = STATEMENT_ANSWER_BYTES_MAX

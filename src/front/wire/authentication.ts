@@ -6,9 +6,11 @@
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { Gateway } from '../../router/gateway.ts'
+import type { LoginAttempt, LoginLimiter } from '../../router/login-attempts.ts'
 import type { Verifier } from '../../router/scram-verifier.ts'
+import type { Peer } from '../control.ts'
 import { BodyReader } from './body-reader.ts'
-import { ScramExchange, fitsVerifier, mockVerifier } from './scram.ts'
+import { ScramExchange, equalInConstantTime, fitsVerifier, mockVerifier } from './scram.ts'
 import {
   AUTHENTICATION_CLEARTEXT,
   AUTHENTICATION_SASL,
@@ -22,6 +24,8 @@ export interface AuthenticationOptions {
   readonly gateway: Gateway
   readonly random: Random
   readonly mockSecret?: Uint8Array<ArrayBuffer>
+  readonly limiter?: LoginLimiter | undefined
+  readonly peer?: Pick<Peer, 'address'>
 }
 
 const MOCK_SECRET_BYTES = 32
@@ -38,6 +42,7 @@ export async function authenticate(
   options: AuthenticationOptions,
   ask: (message: Uint8Array) => Promise<Uint8Array>,
 ): Promise<void> {
+  options.limiter?.check(attemptOf(packet, options))
   const verifier = await verifierFor(packet, options)
   const initial = new BodyReader(await ask(AUTHENTICATION_SASL))
   const mechanism = initial.string()
@@ -53,7 +58,8 @@ export async function authenticate(
   const exchange = new ScramExchange(verifier, options.random)
   const clientFinal = await ask(saslContinue(exchange.first(clientFirst)))
   const serverFinal = await exchange.final(clientFinal)
-  if (serverFinal === undefined) throw failed(packet)
+  if (serverFinal === undefined) throw failed(packet, options)
+  await confirm(packet, options, verifier)
   options.link.write(saslFinal(serverFinal))
 }
 
@@ -70,11 +76,36 @@ export async function authenticateInClear(
 ): Promise<void> {
   const password = new BodyReader(await ask(AUTHENTICATION_CLEARTEXT)).string()
   if (options.gateway.authentication === 'trust') return
+  options.limiter?.check(attemptOf(packet, options))
   const verifier = await verifierFor(packet, options)
-  if (!(await fitsVerifier(password, verifier, options.random))) throw failed(packet)
+  if (!(await fitsVerifier(password, verifier, options.random))) throw failed(packet, options)
+  await confirm(packet, options, verifier)
 }
 
-function failed({ user }: StartupPacket): PgnapError {
+/** The client took its time to prove itself, and may have been shut out meanwhile. */
+async function confirm(
+  packet: StartupPacket,
+  options: AuthenticationOptions,
+  proven: Verifier,
+): Promise<void> {
+  options.limiter?.check(attemptOf(packet, options))
+  const now = await options.gateway.passwordFor(packet.user, packet.database)
+  if (!now || !equalInConstantTime(now.storedKey, proven.storedKey)) throw failed(packet, options)
+}
+
+function attemptOf(
+  { user, database }: StartupPacket,
+  { peer }: AuthenticationOptions,
+): LoginAttempt {
+  return { address: peer?.address ?? '', user, database }
+}
+
+function failed(packet: StartupPacket, options: AuthenticationOptions): PgnapError {
+  const { user } = packet
+  const attempt = attemptOf(packet, options)
+  // To who has been wrong too often right and wrong sound the same: more guesses are for nothing.
+  options.limiter?.check(attempt)
+  options.limiter?.failed(attempt)
   return new PgnapError(
     'AUTHENTICATION_FAILED',
     `password authentication failed for user "${user}"`,

@@ -278,6 +278,47 @@ suite('passwords', () => {
     assert.equal(wrong.salt.length, unknown.salt.length)
   })
 
+  test('who ends its side before it was asked is not waited for', async () => {
+    const { link, connection } = open({ authentication: 'scram' })
+    connection.receive(say.startup({ user: 'ann' }))
+    connection.linkEnded()
+    await until(() => link.ended)
+    assert.equal(link.summary(), 'R')
+  })
+
+  test('a limiter is asked before a password is looked at, and before it is right', async () => {
+    const verifier = await makeVerifier('right', new SeededRandom(2))
+    const link = new FakeLink()
+    const gateway = new FakeGateway({ authentication: 'scram', verifiers: { ann: verifier } })
+    const heard: string[] = []
+    let isFull = false
+    const connection = new WireConnection({
+      link,
+      gateway,
+      clock: new ManualClock(),
+      random: new SeededRandom(1),
+      log: silentLog,
+      serverVersion: '18.1',
+      peer: { ...PEER, address: '192.0.2.1', webSocket: true },
+      limiter: {
+        check: ({ address, user, database }) => {
+          heard.push(`${address} ${user} ${database}`)
+          if (isFull) throw new PgnapError('LOGIN_LIMITED', 'too many')
+        },
+        failed: () => heard.push('failed'),
+      },
+    })
+    connection.receive(say.startup({ user: 'ann', database: 'acme' }))
+    await until(() => link.sent.length === 1)
+    connection.receive(say.password((w) => w.string('right')))
+    await until(() => heard.length === 1)
+    isFull = true
+    await until(() => link.ended)
+    assert.deepEqual(heard, ['192.0.2.1 ann acme', '192.0.2.1 ann acme'])
+    assert.equal(link.summary(), 'R FATAL:53400')
+    assert.equal(gateway.requests.length, 0)
+  })
+
   test('anything but a password message is refused', async () => {
     for (const message of [
       say.query('select a'),

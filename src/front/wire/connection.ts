@@ -19,6 +19,8 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
+import type { LoginLimiter } from '../../router/login-attempts.ts'
+import { selectTenant } from '../../router/tenant-selection.ts'
 import type { ClientFacts, Peer } from '../control.ts'
 import { authenticate, authenticateInClear } from './authentication.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
@@ -64,8 +66,14 @@ export interface WireConnectionOptions {
    * which a restart changes.
    */
   readonly mockSecret?: Uint8Array<ArrayBuffer>
+  /** Who has to wait because of failed logins. Default: nobody. */
+  readonly limiter?: LoginLimiter | undefined
+  /** Called once, when the client is let in: has proven who it is, if that is asked. */
+  readonly onLetIn?: () => void
   /** The ends of the connection, as they are shown to an administrator. */
   readonly peer?: Peer
+  /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
+  readonly domain?: string | undefined
 }
 
 /** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
@@ -205,9 +213,21 @@ export class WireConnection implements LinkReceiver {
       case 'startup':
         this.#inbox.consume(request.byteLength)
         this.#state = 'busy'
-        this.#packet = request
-        this.#begin(request).catch((error: unknown) => this.#fail(toPgnapError(error)))
+        this.#start(request)
         return true
+    }
+  }
+
+  #start(request: StartupPacket): void {
+    const { domain, peer } = this.#options
+    try {
+      const selectors = { ...request, serverName: peer?.serverName }
+      const { user, database } = selectTenant(selectors, domain)
+      const packet = { ...request, user, database }
+      this.#packet = packet
+      this.#begin(packet).catch((error: unknown) => this.#fail(toPgnapError(error)))
+    } catch (error) {
+      this.#fail(toPgnapError(error))
     }
   }
 
@@ -252,6 +272,8 @@ export class WireConnection implements LinkReceiver {
       this.#link.write(message)
       this.#pause(false)
       this.#work()
+      // Who had ended its side meanwhile has no password to say.
+      if (this.#state === 'password' && this.#clientIsDone) this.#link.end()
     })
   }
 
@@ -272,6 +294,7 @@ export class WireConnection implements LinkReceiver {
     }
     if (this.#isClosed()) return
     this.#timer.cancel()
+    this.#options.onLetIn?.()
     const client = await gateway.connect({
       tenant: packet.database,
       user: packet.user,

@@ -14,12 +14,12 @@ import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import {
   KEY_BYTES,
-  SALT_BYTES,
   SCRAM_ITERATIONS,
   type Verifier,
   fromBase64,
   hmac,
   makeVerifier,
+  saltOf,
   sha256,
   toBase64,
 } from '../../router/scram-verifier.ts'
@@ -34,10 +34,9 @@ export async function mockVerifier(
   user: string,
   secret: Uint8Array<ArrayBuffer>,
 ): Promise<Verifier> {
-  const salt = await hmac(secret, utf8(`salt ${user}`))
   return {
     iterations: SCRAM_ITERATIONS,
-    salt: salt.slice(0, SALT_BYTES),
+    salt: await saltOf(user, secret),
     storedKey: await hmac(secret, utf8(`stored ${user}`)),
     serverKey: await hmac(secret, utf8(`server ${user}`)),
   }

@@ -4,25 +4,38 @@
  * so each one is quoted here and nowhere else.
  */
 import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { quoteIdentifier } from '../../base/sql-name.ts'
+
+export interface StartupOptions {
+  readonly settings: readonly (readonly [name: string, value: string])[]
+  /** Undefined if no word names one. */
+  readonly endpoint: string | undefined
+}
 
 /**
  * The settings inside the startup parameter `options`: `-c name=value`, `-cname=value`,
  * `--name=value`; words are parted by space, a backslash keeps the character after it.
- * Words that choose a Neon endpoint are passed over, because its clients send them to every server.
- * Throws PROTOCOL_VIOLATION for any other word.
+ * `endpoint=NAME` and `project=NAME` stand among them where Neon's clients choose a database.
+ * Throws PROTOCOL_VIOLATION for any other word, TENANT_CONFLICT for two endpoints.
  */
-export function splitOptions(options: string): [name: string, value: string][] {
+export function splitOptions(options: string): StartupOptions {
   const settings: [string, string][] = []
+  let endpoint: string | undefined
   const words = splitWords(options)
   for (let index = 0; index < words.length; index++) {
     const word = words[index] ?? ''
     if (word === '-c') settings.push(parseSetting(words[++index] ?? '', word))
     else if (word.startsWith('-c')) settings.push(parseSetting(word.slice(2), word))
     else if (word.startsWith('--')) settings.push(parseSetting(word.slice(2), word))
-    else if (!/^(?:endpoint|project)=/.test(word)) throw optionError(word)
+    else {
+      const name = /^(?:endpoint|project)=(.*)$/s.exec(word)?.[1]
+      if (name === undefined) throw optionError(word)
+      if (endpoint !== undefined && endpoint !== name) throw twoEndpoints(endpoint, name)
+      endpoint = name
+    }
   }
-  return settings
+  return { settings, endpoint }
 }
 
 /** One statement per setting, joined, or an empty text for no settings. */
@@ -78,6 +91,15 @@ function parseSetting(text: string, word: string): [string, string] {
   const equals = text.indexOf('=')
   if (equals <= 0) throw optionError(word)
   return [text.slice(0, equals).replaceAll('-', '_').toLowerCase(), text.slice(equals + 1)]
+}
+
+function twoEndpoints(one: string, other: string): PgnapError {
+  const names = [one, other].map((name) => JSON.stringify(name.slice(0, LIMITS.tenantNameCharsMax)))
+  return new PgnapError(
+    'TENANT_CONFLICT',
+    `the startup options name two databases: ${names.join(' and ')}`,
+    { hint: 'write endpoint=NAME once' },
+  )
 }
 
 function optionError(word: string): PgnapError {

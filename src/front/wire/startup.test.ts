@@ -26,7 +26,7 @@ suite('startup packets', () => {
     assert.equal(request.kind, 'startup')
     if (request.kind !== 'startup') return
     assert.equal(request.byteLength, packet.length)
-    assert.equal(request.database, 'ann')
+    assert.deepEqual([request.user, request.database], ['ann', ''])
     assert.equal(request.minorVersion, 0)
     assert.deepEqual(
       [...request.parameters],
@@ -84,6 +84,37 @@ suite('startup packets', () => {
     }
   })
 
+  test('a packet that was changed, cut or lengthened is read as what it is, or refused', () => {
+    const corpus = [
+      say.startup({ user: 'ann', database: 'acme', options: '-c a=1 endpoint=x', _pq_: 'x' }),
+      say.startup({ user: 'ann.acme', replication: 'off' }, (3 << 16) | 2),
+      words(8, 80877103),
+      words(16, 80877102, 42, 0x01020304),
+    ].map((bytes) => Buffer.from(bytes))
+    const change = fc.record({ at: fc.nat(60), byte: fc.nat(255) })
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...corpus),
+        fc.array(change, { maxLength: 4 }),
+        fc.uint8Array({ maxLength: 40 }),
+        fc.nat(100),
+        (packet, changes, rest, cut) => {
+          const bytes = Buffer.concat([packet, rest])
+          for (const { at, byte } of changes) bytes[at % bytes.length] = byte
+          const given = bytes.subarray(0, bytes.length - Math.min(cut, bytes.length))
+          const request = parseStartup(given)
+          if (request.kind === 'incomplete') {
+            // It waits for no more than the length that it has read, and that is bounded.
+            assert.ok(given.length < LIMITS.startupPacketBytesMax)
+          } else if (request.kind !== 'invalid') {
+            assert.ok(request.byteLength >= 8 && request.byteLength <= given.length)
+          }
+        },
+      ),
+      { numRuns: 2_000 },
+    )
+  })
+
   test('random bytes never throw', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => void parseStartup(bytes)))
     fc.assert(
@@ -96,12 +127,18 @@ suite('startup packets', () => {
 })
 
 suite('startup settings', () => {
-  test('options: backslashes keep blanks, Neon endpoints are passed over', () => {
-    assert.deepEqual(splitOptions('-c search_path=a,\\ b endpoint=ep-x -cx=\\\\'), [
-      ['search_path', 'a, b'],
-      ['x', '\\'],
-    ])
-    assert.deepEqual(splitOptions('-c x=a\u00a0b\ufeff'), [['x', 'a\u00a0b\ufeff']])
+  test('options: backslashes keep blanks, Neon endpoints stand apart', () => {
+    assert.deepEqual(splitOptions('-c search_path=a,\\ b endpoint=ep-x -cx=\\\\'), {
+      settings: [
+        ['search_path', 'a, b'],
+        ['x', '\\'],
+      ],
+      endpoint: 'ep-x',
+    })
+    const kept = splitOptions('-c x=a\u00a0b\ufeff')
+    assert.deepEqual(kept.settings, [['x', 'a\u00a0b\ufeff']])
+    assert.equal(splitOptions('project=a endpoint=a').endpoint, 'a')
+    assert.throws(() => splitOptions('project=a endpoint=b'), /two databases: "a" and "b"/)
     assert.throws(() => splitOptions('-c novalue'), /startup options/)
     assert.throws(() => splitOptions('-c'), /startup options/)
   })

@@ -37,9 +37,11 @@ export interface StartupPacket {
   /** As the client asked for, not yet negotiated. */
   readonly minorVersion: number
   readonly user: string
-  /** Defaults to the user, as in Postgres. */
+  /** As typed; empty if there is none. Which tenant is meant, `selectTenant` says. */
   readonly database: string
-  /** Names in lower case; `options` taken apart; without user, database and protocol options. */
+  /** Of `options`: the database that a client of Neon's chooses there. */
+  readonly endpoint: string | undefined
+  /** Names in lower case, settings of `options` among them; without user, database, `_pq_.`. */
   readonly parameters: ReadonlyMap<string, string>
   /** Protocol options (`_pq_.`) that we do not know, as typed: all of them. */
   readonly unknownOptions: readonly string[]
@@ -116,7 +118,8 @@ function readPacket(bytes: Uint8Array, byteLength: number, minorVersion: number)
   }
   refuseReplication(typed.get('replication'))
   const database = typed.get('database') ?? ''
-  const parameters = new Map(splitOptions(typed.get('options') ?? ''))
+  const { settings, endpoint } = splitOptions(typed.get('options') ?? '')
+  const parameters = new Map(settings)
   // Postgres reads `options` first, so a parameter of the packet itself wins over them.
   for (const [name, value] of typed) if (!NOT_SETTINGS.has(name)) parameters.set(name, value)
   return {
@@ -124,7 +127,8 @@ function readPacket(bytes: Uint8Array, byteLength: number, minorVersion: number)
     byteLength,
     minorVersion,
     user,
-    database: database === '' ? user : database,
+    database,
+    endpoint,
     parameters,
     unknownOptions,
   }

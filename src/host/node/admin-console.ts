@@ -17,14 +17,19 @@ import { WireConnection } from '../../front/wire/connection.ts'
 import { equalInConstantTime } from '../../front/wire/scram.ts'
 import { errorResponse } from '../../front/wire/server-messages.ts'
 import type { Credentials } from '../../router/credentials.ts'
+import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { type Config, SETTINGS, validate } from './config.ts'
 import { SocketLink } from './handover/socket-link.ts'
+import { Newcomers } from './newcomers.ts'
 
 export interface AdminConsoleOptions {
   readonly control: Control
   readonly config: Config
   /** Undefined under `trust`. */
-  readonly credentials: Promise<Credentials | undefined>
+  readonly credentials: Promise<Credentials | undefined> | undefined
+  /** Makes unknown users look like known ones; undefined under `trust`. */
+  readonly saltSecret?: Uint8Array<ArrayBuffer> | undefined
+  readonly limiter?: LoginLimiter | undefined
   readonly version: string
   /** When the server was started, in milliseconds since 1970. */
   readonly startedMs: number
@@ -37,10 +42,16 @@ export class AdminConsole {
   readonly #options: AdminConsoleOptions
   readonly #gateway: ConsoleGateway
   readonly #connections = new Set<WireConnection>()
+  readonly #newcomers: Newcomers
 
   constructor(options: AdminConsoleOptions) {
     const { control, config, credentials, version, startedMs, clock, log } = options
     this.#options = options
+    this.#newcomers = new Newcomers({
+      countMax: LIMITS.consoleConnectionsMax * LIMITS.loginShareMax,
+      graceMs: LIMITS.loginGraceMs,
+      clock,
+    })
     const sources: ConsoleSources = {
       control,
       clock,
@@ -63,7 +74,7 @@ export class AdminConsole {
   serve(socket: Duplex, peer: Peer, initialBytes: Uint8Array): void {
     // It says nothing any more, so nobody would hear of its end.
     if (socket.destroyed) return
-    const { clock, random, log } = this.#options
+    const { clock, random, log, config, saltSecret, limiter } = this.#options
     const link = new SocketLink({ socket, clock })
     if (this.#connections.size >= LIMITS.consoleConnectionsMax) {
       link.end(errorResponse(tooMany(), 'FATAL'))
@@ -77,8 +88,16 @@ export class AdminConsole {
       log,
       serverVersion: POSTGRES_VERSION,
       peer,
-      onClosed: () => this.#connections.delete(connection),
+      limiter,
+      domain: config.domain,
+      ...(saltSecret ? { mockSecret: saltSecret } : {}),
+      onLetIn: () => letIn(),
+      onClosed: () => {
+        letIn()
+        this.#connections.delete(connection)
+      },
     })
+    const letIn = this.#newcomers.enter(() => connection.shutdown(tooMany()))
     this.#connections.add(connection)
     connection.receive(initialBytes)
     link.start(connection)

@@ -38,6 +38,18 @@ export interface Config {
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
+  /** Failed logins of one address at once, before it has to wait; 0: nobody waits. */
+  readonly loginFailuresMax: number
+  /** Whether who has proven nothing is told that a tenant does not exist. */
+  readonly tellUnknownTenants: boolean
+  /** File or URL with the keys of web tokens that open a tenant on /sql. */
+  readonly jwks: string | undefined
+  /** Who web tokens must be for. */
+  readonly jwtAudience: string | undefined
+  /** Claim of web tokens that has to be the tenant. */
+  readonly jwtTenantClaim: string
+  /** File with the token that the JSON API then asks for. */
+  readonly adminTokenFile: string | undefined
   /** Whether connecting to a tenant that does not exist makes it. */
   readonly createOnConnect: boolean
   /** Allows `trust` on an address that others can reach. */
@@ -48,6 +60,8 @@ export interface Config {
   readonly tlsKey: string | undefined
   /** Sends clients of the Postgres port away that do not use TLS. */
   readonly requireTls: boolean
+  /** What the server calls itself; one label in front of it names a tenant. */
+  readonly domain: string | undefined
   /** Ceiling of one slot's memory in bytes. */
   readonly slotMemoryBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
@@ -85,11 +99,24 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
+  loginFailuresMax: setting(
+    'login-failures',
+    'failed logins of one address before it has to wait; 0: no limit',
+  ),
+  tellUnknownTenants: setting(
+    'tell-unknown-tenants',
+    'say that a tenant does not exist to clients that have proven nothing',
+  ),
+  jwks: setting('jwks', 'file or https URL with the keys of JSON Web Tokens for /sql'),
+  jwtAudience: setting('jwt-audience', 'who JSON Web Tokens must be for (aud)'),
+  jwtTenantClaim: setting('jwt-tenant-claim', 'claim of JSON Web Tokens that names the tenant'),
+  adminTokenFile: setting('admin-token-file', 'file with the token that /v1 and /metrics ask for'),
   createOnConnect: setting('create-on-connect', 'make a tenant when a client first asks for it'),
   insecure: setting('insecure', 'allow trust on an address that others can reach'),
   tlsCert: setting('tls-cert', 'PEM file with the certificate of both ports, chain included'),
   tlsKey: setting('tls-key', 'PEM file with the private key of the certificate'),
   requireTls: setting('require-tls', 'refuse clients of the Postgres port without TLS'),
+  domain: setting('domain', 'name of the server: acme.DOMAIN is tenant acme (TLS SNI, HTTP host)'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
   neighbourWaitMs: setting(
@@ -161,11 +188,27 @@ const schema = v.strictObject({
   rebalance: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
+  loginFailuresMax: v.optional(
+    count(0, LIMITS.loginFailuresPerRoleMax - 1),
+    LIMITS.loginFailuresPerAddressMax,
+  ),
+  tellUnknownTenants: v.optional(yesOrNo, false),
+  jwks: v.optional(v.pipe(v.string(), v.minLength(1))),
+  jwtAudience: v.optional(v.pipe(v.string(), v.minLength(1))),
+  jwtTenantClaim: v.optional(v.pipe(v.string(), v.minLength(1)), 'tenant'),
+  adminTokenFile: v.optional(v.pipe(v.string(), v.minLength(1))),
   createOnConnect: v.optional(yesOrNo, true),
   insecure: v.optional(yesOrNo, false),
   tlsCert: v.optional(v.pipe(v.string(), v.minLength(1))),
   tlsKey: v.optional(v.pipe(v.string(), v.minLength(1))),
   requireTls: v.optional(yesOrNo, false),
+  domain: v.optional(
+    v.pipe(
+      v.string(),
+      v.toLowerCase(),
+      v.regex(/^[a-z0-9-]+(?:\.[a-z0-9-]+)*$/, 'not a host name such as db.example.com'),
+    ),
+  ),
   slotMemoryBytesMax: v.optional(
     quantity(SIZE_BYTES, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX),
     LIMITS.slotMemoryBytesMax,
@@ -216,14 +259,19 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const { authFile, tlsCert, tlsKey, ...others } = parsed.output
-  const config: Config = { ...others, authFile, tlsCert, tlsKey }
+  const { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain, ...others } =
+    parsed.output
+  const optional = { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain }
+  const config: Config = { ...others, ...optional }
   checkTogether(config)
   return config
 }
 
 /** What no setting can say for itself. */
-function checkTogether({ auth, authFile, host, insecure, ...tls }: Config): void {
+function checkTogether(config: Config): void {
+  const { auth, authFile, host, insecure, ...tls } = config
+  checkWebTokens(config)
+  checkTold(config)
   if (auth === 'scram' && authFile === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
       hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
@@ -243,6 +291,28 @@ function checkTogether({ auth, authFile, host, insecure, ...tls }: Config): void
   if (tls.requireTls && tls.tlsCert === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'require-tls needs a certificate', {
       hint: 'name its PEM files with --tls-cert and --tls-key',
+    })
+  }
+}
+
+function checkTold({ tellUnknownTenants, createOnConnect }: Config): void {
+  if (!tellUnknownTenants || !createOnConnect) return
+  throw new PgnapError('CONFIG_INVALID', 'no tenant is unknown where connecting makes it', {
+    hint: 'use --no-create-on-connect with --tell-unknown-tenants',
+  })
+}
+
+function checkWebTokens({ auth, jwks, jwtAudience }: Config): void {
+  if (jwks === undefined && jwtAudience === undefined) return
+  if (jwks === undefined || jwtAudience === undefined) {
+    const [has, lacks] = jwks === undefined ? ['jwt-audience', 'jwks'] : ['jwks', 'jwt-audience']
+    throw new PgnapError('CONFIG_INVALID', `${has} without ${lacks}`, {
+      hint: 'tokens that the same keys have signed for somebody else must not open anything here',
+    })
+  }
+  if (auth === 'trust') {
+    throw new PgnapError('CONFIG_INVALID', 'web tokens open nothing that trust has not opened', {
+      hint: 'use --auth scram, so that those without a token need a password',
     })
   }
 }

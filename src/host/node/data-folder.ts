@@ -3,6 +3,7 @@
  *
  *     DIR/pgnap.lock         an SQLite file, held in an exclusive transaction while we live
  *     DIR/pgnap.owner.json   who holds it: for the message that the second server prints
+ *     DIR/control.db         roles of tenants, where there are any
  *     DIR/tenants/NAME.db    one store per tenant
  *     DIR/images/NAME.img    memory images of sleeping tenants: a cache, may be removed at any time
  *

@@ -10,17 +10,21 @@ import type {
 } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
+import { getConnInfo } from '@hono/node-server/conninfo'
+import type { Context } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Credentials } from '../../router/credentials.ts'
+import type { TokenCheck } from '../../router/web-tokens.ts'
+import { readAdminToken, tokenCheck } from './admin-token.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { explainListenError } from './listen-error.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
+import type { ServerUsers } from './server-users.ts'
 import { Handshakes } from './tls/handshakes.ts'
 import type { Identity } from './tls/identity.ts'
 import { WebSocketDoor } from './web-socket-door.ts'
@@ -37,7 +41,8 @@ interface HttpsOptions {
 }
 
 export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
-  readonly credentials: Promise<Credentials | undefined>
+  /** Undefined under `trust`. */
+  readonly users: Pick<ServerUsers, 'users' | 'limiter'> | undefined
   /** Where the Postgres protocol goes that comes inside of WebSockets. */
   readonly accept: WireListener['accept']
   /** Without it the port speaks HTTP in the clear. */
@@ -48,11 +53,23 @@ export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, credentials, accept, identity }: HttpOptions,
+  { log, version, users, accept, identity }: HttpOptions,
 ): Promise<HttpListener> {
-  const { host, httpPort: port } = config
-  const authenticate = await passwordCheck(await credentials, systemRandom)
-  const guard = { allowedHosts: [host], ...(authenticate ? { authenticate } : {}) }
+  const { host, httpPort: port, domain, adminTokenFile } = config
+  const authenticate = await passwordCheck(await users?.users, systemRandom)
+  const admin =
+    adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
+  const authenticateToken = await openTokenCheck(config)
+  const tokens = authenticateToken ? { authenticateToken } : {}
+  const guard = {
+    allowedHosts: [host],
+    domain,
+    ...(authenticate ? { authenticate } : {}),
+    ...(users ? { limiter: users.limiter } : {}),
+    addressOf: (context: Context) => getConnInfo(context).remote.address ?? '',
+    ...admin,
+    ...tokens,
+  }
   const app = createHttp({
     ...guard,
     control,
@@ -70,6 +87,8 @@ export async function listenForHttp(
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
     door.open(request, socket, head),
   )
+  // Beyond, newcomers are closed: each takes a descriptor, whoever it is.
+  server.maxConnections = config.connectionsMax
   const handshakes = new Handshakes<true>()
   if (identity) {
     const secure = server as HttpsServer
@@ -94,6 +113,13 @@ export async function listenForHttp(
         handshakes.destroy()
       }),
   }
+}
+
+/** Only a server with keys needs the code that reads tokens. */
+async function openTokenCheck(config: Config): Promise<TokenCheck | undefined> {
+  if (config.jwks === undefined) return undefined
+  const { configuredTokenCheck } = await import('./web-token-check.ts')
+  return configuredTokenCheck(config)
 }
 
 async function serverOptions(

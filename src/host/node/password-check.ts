@@ -1,21 +1,20 @@
 /** Checks a password that came in clear (HTTP), against the same users as the wire's SCRAM. */
 import type { Random } from '../../base/random.ts'
 import { fitsVerifier } from '../../front/wire/scram.ts'
-import type { Credentials } from '../../router/credentials.ts'
+import type { Authenticate } from '../../front/http/guard.ts'
 import { makeVerifier } from '../../router/scram-verifier.ts'
-
-export type PasswordCheck = (user: string, password: string) => Promise<boolean>
+import type { Users } from '../../router/users.ts'
 
 /** Undefined under `trust`: nobody is asked. */
 export async function passwordCheck(
-  credentials: Credentials | undefined,
+  users: Users | undefined,
   random: Random,
-): Promise<PasswordCheck | undefined> {
-  if (!credentials) return undefined
+): Promise<Authenticate | undefined> {
+  if (!users) return undefined
   // An unknown user costs as much time as a known one.
   const decoy = await makeVerifier('', random)
-  return async (user, password) => {
-    const known = credentials.verifierOf(user)
+  return async (user, password, tenant) => {
+    const known = users.verifierOf(user, tenant)
     return (await fitsVerifier(password, known ?? decoy, random)) && known !== undefined
   }
 }

@@ -3,16 +3,17 @@ import { readFileSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { Credentials } from '../../router/credentials.ts'
-import { makeVerifier } from '../../router/scram-verifier.ts'
+import { makeVerifier, saltOf } from '../../router/scram-verifier.ts'
 import type { Config } from './config.ts'
 
 /**
- * Undefined under `trust`.
+ * Undefined under `trust`. @param saltSecret of the control database
  * @throws PgnapError CONFIG_INVALID if the file cannot be read or understood
  */
 export async function readCredentials(
   { auth, authFile }: Config,
   random: Random,
+  saltSecret: Uint8Array<ArrayBuffer>,
 ): Promise<Credentials | undefined> {
   if (auth !== 'scram' || authFile === undefined) return undefined
   let text: string
@@ -24,5 +25,7 @@ export async function readCredentials(
       cause,
     })
   }
-  return Credentials.parse(text, (password) => makeVerifier(password, random))
+  return Credentials.parse(text, async (password, user) =>
+    makeVerifier(password, random, { salt: await saltOf(user, saltSecret) }),
+  )
 }

@@ -3,10 +3,10 @@
  * Composes only; everything it is made of has its own file.
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
-import type { Credentials } from '../../router/credentials.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
@@ -16,6 +16,7 @@ import type { HttpListener } from './http-listener.ts'
 import { ListedTenants } from './listed-tenants.ts'
 import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
+import type { ServerUsers } from './server-users.ts'
 import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
@@ -37,6 +38,8 @@ export interface ServerOptions {
   readonly version: string
   /** Told about the steps of an engine build, which only a first start has. */
   readonly progress?: (step: string) => void
+  /** Tenants get roles even if this process asks for no passwords. Default: only with scram. */
+  readonly grantRoles?: boolean
   /** What the caller has started before it loaded this. Default: started here. */
   readonly early?: EarlyStart
 }
@@ -50,6 +53,8 @@ export interface Backend extends AsyncDisposable {
   readonly control: Control
   readonly shards: ShardSet
   readonly handover: Handover
+  /** Absent where nobody is asked for a password. */
+  readonly users: ServerUsers | undefined
   /**
    * Lets the command line on this machine find the server that holds the folder.
    * @param certificate what it shows there, if the URL is one of https
@@ -80,18 +85,18 @@ export interface RunningServer {
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
   const startedMs = systemClock.nowMs()
-  // For the listeners.
-  const credentials = awaitedLater(loadCredentials(config))
   const tls = await openTls(config, options.log)
   const backend = await openBackend(config, options)
-  const { control, shards, handover } = backend
+  const { control, shards, handover, users } = backend
   let listening: WireListener | undefined
   let serving: HttpListener | undefined
   try {
     const adminConsole = new LazyConsole({
       control,
       config,
-      credentials,
+      credentials: users?.administrators,
+      saltSecret: users?.saltSecret,
+      limiter: users?.limiter,
       version: options.version,
       startedMs,
       clock: systemClock,
@@ -108,15 +113,17 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       adminConsole,
       tls: tls?.wire,
       requireTls: config.requireTls,
+      domain: config.domain,
       clock: systemClock,
       log: options.log,
     }))
+    users?.roles.listensOn(wire.address.port)
     await backend.firstServed()
     const starting = awaitedLater(backend.start())
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
-    const httpOptions = { ...options, credentials, accept: wire.accept, identity }
+    const httpOptions = { ...options, users, accept: wire.accept, identity }
     const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
     announce(backend, config, http.address, identity)
@@ -180,15 +187,19 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
+  const tenantFolder = new TenantFolder(folder.tenantsPath)
   const pins = openPins(folder)
+  const users = await openUsers(config, options, { folder, tenantFolder })
+  const roles = users?.roles
   const handover = createHandover({
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
   // It is `start` that waits for them and says what went wrong.
-  const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts)))
+  const settings = awaitedLater(
+    engine.then((parts) => settingsOf(config, folder, parts, users?.logins)),
+  )
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
-  const tenantFolder = new TenantFolder(folder.tenantsPath)
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const shards = new ShardSet({
     count: config.shards,
@@ -203,11 +214,12 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
+  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins, roles })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()
     handover.close()
+    users?.[Symbol.dispose]()
     folder[Symbol.dispose]()
   }
   const firstServed = async (): Promise<void> => {
@@ -226,18 +238,14 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     balancer.stop()
     // Clients that still wait for their shard are let go.
     if (!started) return close()
-    // A shard that hangs or has died must not keep the others' server from ending.
-    const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
-    const waited = Promise.withResolvers<void>()
-    const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
-    await Promise.race([drained, waited.promise])
-    timer.cancel()
+    await drainShards(shards)
     await close()
   }
   return {
     control,
     shards,
     handover,
+    users,
     announce: (url, certificate) => folder.announce(url, certificate),
     firstServed,
     start,
@@ -246,11 +254,30 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   }
 }
 
+/** A shard that hangs or has died must not keep the others' server from ending. */
+async function drainShards(shards: ShardSet): Promise<void> {
+  const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
+  const waited = Promise.withResolvers<void>()
+  const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
+  await Promise.race([drained, waited.promise])
+  timer.cancel()
+}
+
 /** Only a server with passwords needs the code that reads them. */
-async function loadCredentials(config: Config): Promise<Credentials | undefined> {
-  if (config.auth === 'trust') return undefined
-  const { readCredentials } = await import('./read-credentials.ts')
-  return readCredentials(config, systemRandom)
+async function openUsers(
+  config: Config,
+  { grantRoles = false }: ServerOptions,
+  { folder, tenantFolder }: { folder: DataFolder; tenantFolder: TenantFolder },
+): Promise<ServerUsers | undefined> {
+  if (config.auth === 'trust' && !grantRoles) return undefined
+  try {
+    const { openServerUsers } = await import('./server-users.ts')
+    const exists = (tenant: TenantName): boolean => tenantFolder.has(tenant)
+    return openServerUsers(config, { dataPath: folder.path, exists })
+  } catch (error) {
+    folder[Symbol.dispose]()
+    throw error
+  }
 }
 
 interface Tls {
@@ -283,6 +310,7 @@ function settingsOf(
   config: Config,
   folder: DataFolder,
   engine: EngineParts,
+  logins: ShardSettings['logins'] | undefined,
 ): Omit<ShardSettings, 'cancelSecret'> {
   return {
     config,
@@ -290,5 +318,6 @@ function settingsOf(
     tenantsPath: folder.tenantsPath,
     engine,
     index: 0,
+    ...(logins ? { logins } : {}),
   }
 }

@@ -13,7 +13,10 @@ import type {
   Control,
   DurationFacts,
   MoveFacts,
+  NewTenant,
   PoolFacts,
+  RoleFacts,
+  RoleGrant,
   ShardFacts,
   Statement,
   StoreFacts,
@@ -28,6 +31,7 @@ import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { PinFile } from './pin-file.ts'
 import type { TenantFolder } from './tenant-folder.ts'
+import type { TenantRoles } from './tenant-roles.ts'
 
 /** A phase of the pool as its users know it: leaving a slot is still being awake. */
 const STATE_OF_PHASE = {
@@ -44,6 +48,8 @@ export interface ShardedControlOptions {
   readonly folder: TenantFolder
   readonly listed: TenantList
   readonly pins: PinFile
+  /** Absent where nobody is asked for a password: then tenants have no roles. */
+  readonly roles?: TenantRoles | undefined
 }
 
 export class ShardedControl implements Control {
@@ -51,13 +57,15 @@ export class ShardedControl implements Control {
   readonly #folder: TenantFolder
   readonly #listed: TenantList
   readonly #pins: PinFile
+  readonly #roles: TenantRoles | undefined
   #draining = false
 
-  constructor({ shards, folder, listed, pins }: ShardedControlOptions) {
+  constructor({ shards, folder, listed, pins, roles }: ShardedControlOptions) {
     this.#shards = shards
     this.#folder = folder
     this.#listed = listed
     this.#pins = pins
+    this.#roles = roles
   }
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
@@ -70,10 +78,41 @@ export class ShardedControl implements Control {
     return this.#shards.transaction(this.#name(tenant), batch, signal)
   }
 
-  async createTenant(tenant: string): Promise<TenantFacts> {
+  async createTenant(tenant: string): Promise<NewTenant> {
     const name = this.#name(tenant)
     await this.#shards.call(name, (shard) => shard.createTenant(name))
-    return this.showTenant(name)
+    const facts = await this.showTenant(name)
+    if (!this.#roles) return facts
+    const granted = await this.#roles.grant(name, await this.#roles.firstRoleOf(name))
+    return { ...facts, role: granted.role, connectionString: granted.connectionString }
+  }
+
+  async rolesOf(tenant: string): Promise<readonly RoleFacts[]> {
+    const { name, roles } = await this.#withRoles(tenant)
+    return roles.rolesOf(name)
+  }
+
+  async rotateRole(tenant: string, role: string): Promise<RoleGrant> {
+    const { name, roles } = await this.#withRoles(tenant)
+    return roles.grant(name, role)
+  }
+
+  /** Newcomers are refused as soon as it is written; those that are there are sent away next. */
+  async revokeRole(tenant: string, role: string): Promise<void> {
+    const { name, roles } = await this.#withRoles(tenant)
+    roles.revoke(name, role)
+    await this.#shards.call(name, (shard) => shard.dismiss(name, role))
+  }
+
+  async #withRoles(tenant: string): Promise<{ name: TenantName; roles: TenantRoles }> {
+    const name = this.#name(tenant)
+    if (!this.#roles) {
+      throw new PgnapError('NOT_SUPPORTED', 'this server asks nobody for a password', {
+        hint: 'start it with --auth scram and --auth-file',
+      })
+    }
+    await this.#folder.facts(name)
+    return { name, roles: this.#roles }
   }
 
   async listTenants(page: {
@@ -122,6 +161,7 @@ export class ShardedControl implements Control {
   async deleteTenant(tenant: string): Promise<void> {
     const name = this.#name(tenant)
     await this.#shards.call(name, (shard) => shard.deleteTenant(name))
+    this.#roles?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)
   }
 

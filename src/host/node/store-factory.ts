@@ -35,6 +35,8 @@ export interface StoreFactoryOptions {
    * between.
    */
   readonly openMedium?: (path: string) => Medium
+  /** Told of each tenant before its store is made: nothing of an older one may be left. */
+  readonly beforeMade?: (tenant: TenantName) => void
   /** Told of each tenant whose store has been made. */
   readonly onMade?: (tenant: TenantName) => void
   /** Where images are kept on disk, if anywhere. */
@@ -50,6 +52,7 @@ export class StoreFactory implements TenantSource {
   readonly #retentionMs: number
   readonly #createMissing: boolean
   readonly #openMedium: (path: string) => Medium
+  readonly #beforeMade: (tenant: TenantName) => void
   readonly #onMade: (tenant: TenantName) => void
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
@@ -62,6 +65,7 @@ export class StoreFactory implements TenantSource {
     this.#retentionMs = retentionMs
     this.#createMissing = options.createMissing
     this.#openMedium = options.openMedium ?? ((file) => new NodeSqliteMedium(file))
+    this.#beforeMade = options.beforeMade ?? (() => {})
     this.#onMade = options.onMade ?? (() => {})
     this.#clock = clock
     this.#storeOptions = {
@@ -79,6 +83,7 @@ export class StoreFactory implements TenantSource {
 
   /** Makes an empty store where nothing is. Throws STORE_FULL, STORE_IO, CONFIG_INVALID. */
   readonly create = (tenant: TenantName): void => {
+    this.#beforeMade(tenant)
     this.#blueprint.write(storePath(this.#tenantsPath, tenant))
     this.#onMade(tenant)
   }

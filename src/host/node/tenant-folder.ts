@@ -20,6 +20,10 @@ export class TenantFolder {
   }
 
   async exists(tenant: TenantName): Promise<boolean> {
+    return this.has(tenant)
+  }
+
+  has(tenant: TenantName): boolean {
     return existsSync(storePath(this.#tenantsPath, tenant))
   }
 

@@ -17,7 +17,7 @@ import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import { WEB_SOCKET_PATH } from '../../front/http/app.ts'
-import { type GuardOptions, checkAsker } from '../../front/http/guard.ts'
+import { type GuardOptions, checkAsker, hostName } from '../../front/http/guard.ts'
 import type { WebSocketStream } from './web-socket-stream.ts'
 import { peerOf, type WireListener } from './wire-listener.ts'
 
@@ -69,7 +69,9 @@ export class WebSocketDoor {
     }
     socket.on('error', () => {})
     // Read once and kept, as for TCP.
-    const peer = { ...peerOf(socket), webSocket: true }
+    const serverName = hostName(request.headers.host ?? '')
+    const named = serverName === undefined ? {} : { serverName }
+    const peer = { ...peerOf(socket), ...named, webSocket: true }
     this.#library ??= loadLibrary()
     this.#library.then(
       ({ server, Stream }) =>

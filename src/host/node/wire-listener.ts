@@ -17,10 +17,12 @@ import {
   ENCRYPTION_REFUSED,
   errorResponse,
 } from '../../front/wire/server-messages.ts'
-import { parseStartup, type StartupRequest } from '../../front/wire/startup.ts'
+import { parseStartup, type StartupPacket, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
+import { selectTenant } from '../../router/tenant-selection.ts'
 import type { AdminConsole } from './admin-console.ts'
 import { explainListenError } from './listen-error.ts'
+import { Newcomers } from './newcomers.ts'
 import type { Visit } from '../../router/assignments.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
@@ -40,6 +42,8 @@ export interface WireListenerOptions {
   readonly tls?: WireTls | undefined
   /** Whether clients without TLS are sent away. Their cancel requests are heard all the same. */
   readonly requireTls?: boolean
+  /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
+  readonly domain?: string | undefined
   readonly clock: Clock
   readonly log: Log
 }
@@ -74,8 +78,10 @@ export interface WireListener {
 /** Errors: CONFIG_INVALID if the address cannot be listened on. */
 export async function listenForWire(options: WireListenerOptions): Promise<WireListener> {
   const { host, port } = options
+  const countMax = LIMITS.startupConnectionsMax
+  const newcomers = new Newcomers({ countMax, graceMs: 0, clock: options.clock })
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    receive(socket, { ...beginning(peerOf(socket), options), clear: socket }),
+    receive(socket, { ...beginning(peerOf(socket), newcomers, options), clear: socket }),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, { host, port, flag: 'port' })))
@@ -84,7 +90,7 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    accept: (stream, peer) => receive(stream, beginning(peer, options)),
+    accept: (stream, peer) => receive(stream, beginning(peer, newcomers, options)),
     close: () => server.close(),
   }
 }
@@ -94,20 +100,38 @@ interface Reception {
   /** Until then the startup packet must be there, and the handshake before it. */
   readonly deadlineMs: number
   readonly peer: Peer
+  readonly newcomers: Newcomers
   /** The connection itself, if TLS may begin on it: it is one of TCP, and speaks none yet. */
   readonly clear?: Socket
 }
 
-function beginning(peer: Peer, options: WireListenerOptions): Reception {
-  return { options, peer, deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs }
+function beginning(peer: Peer, newcomers: Newcomers, options: WireListenerOptions): Reception {
+  return {
+    options,
+    peer,
+    newcomers,
+    deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs,
+  }
+}
+
+/** From now on `socket` is one of those of which nobody knows who they are. */
+function enter(socket: Duplex, { newcomers }: Reception): () => void {
+  const leave = newcomers.enter(() => socket.destroy())
+  socket.once('close', leave)
+  return () => {
+    socket.off('close', leave)
+    leave()
+  }
 }
 
 function receive(socket: Duplex, reception: Reception): void {
+  const leave = enter(socket, reception)
   const { options, deadlineMs, peer } = reception
   const { clock, shards, handover, connectionsMax } = options
   const timeoutMs = Math.max(0, deadlineMs - clock.monotonicMs())
   const peek = peekFor(reception)
   readRoute({ socket, clock, peek, timeoutMs }, (route, initialBytes) => {
+    leave()
     if (route.to === 'tls') return encrypt(route, initialBytes, reception)
     const arrival = { socket, peer, initialBytes }
     if (route.to === 'console') {
@@ -132,14 +156,18 @@ function receive(socket: Duplex, reception: Reception): void {
 function encrypt(
   { socket, tls, isDirect }: Route & { readonly to: 'tls' },
   initialBytes: Uint8Array,
-  { options, deadlineMs, peer }: Reception,
+  reception: Reception,
 ): void {
+  const { options, deadlineMs, peer } = reception
+  const leave = enter(socket, reception)
   if (!isDirect) socket.write(ENCRYPTION_ACCEPTED)
   const timeoutMs = Math.max(0, deadlineMs - options.clock.monotonicMs())
   const hello = isDirect ? { initialBytes } : {}
-  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) =>
-    receive(inside, { options, deadlineMs, peer: { ...peer, tls: tlsText(inside) } }),
-  )
+  tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) => {
+    leave()
+    const { newcomers } = reception
+    receive(inside, { options, deadlineMs, newcomers, peer: { ...peer, ...tlsFacts(inside) } })
+  })
 }
 
 /** A connection whose first bytes have been read, with reading paused. */
@@ -179,9 +207,12 @@ export function peerOf(socket: Socket): Peer {
   }
 }
 
-/** As PgBouncer shows it, without the key exchange. */
-function tlsText(inside: TLSSocket): string {
-  return `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'serverName'> {
+  // As PgBouncer shows it, without the key exchange.
+  const tls = `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
+  // Of a server's side: false if the client has named none.
+  const { servername } = inside as { readonly servername?: string | false | null }
+  return { tls, ...(servername ? { serverName: servername } : {}) }
 }
 
 /** The first byte of every TLS record that begins a handshake; no startup packet is so long. */
@@ -222,10 +253,7 @@ function peekFor({ options, peer, clear }: Reception): (bytes: Uint8Array) => Pe
       case 'startup':
         // A WebSocket is inside of HTTPS then.
         if (requireTls && !isInside && !peer.webSocket) return refusal(tlsRequired())
-        if (adminConsole && request.database === CONSOLE_NAME) {
-          return { kind: 'route', route: { to: 'console', adminConsole } }
-        }
-        return { kind: 'route', route: routeOf(request.database) }
+        return { kind: 'route', route: routeOf(request, peer, options) }
     }
   }
 }
@@ -234,9 +262,15 @@ function refusal(error: PgnapError): Peeked<never> {
   return { kind: 'refuse', lastBytes: errorResponse(error, 'FATAL') }
 }
 
-/** A name that is no tenant's is refused by any shard in the same words. */
-function routeOf(database: string): Route {
+/** What names no tenant, or two of them, is refused by any shard in the same words. */
+function routeOf(
+  packet: StartupPacket,
+  { serverName }: Peer,
+  { adminConsole, domain }: WireListenerOptions,
+): Route {
   try {
+    const { database } = selectTenant({ ...packet, serverName }, domain)
+    if (adminConsole && database === CONSOLE_NAME) return { to: 'console', adminConsole }
     return { to: 'tenant', tenant: parseTenantAddress(database).tenant }
   } catch (error) {
     if (error instanceof PgnapError) return { to: 'shard', index: 0 }

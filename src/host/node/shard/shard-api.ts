@@ -47,6 +47,8 @@ export interface ShardApi extends MoveParty {
   createTenant(tenant: string): Promise<void>
   /** Sends the clients away, closes the store and removes it. */
   deleteTenant(tenant: string): Promise<void>
+  /** Sends the connections of one role of a tenant away, after the batches that run. */
+  dismiss(tenant: string, role: string): Promise<void>
   /** Of each of these tenants, in order. */
   standings(tenants: readonly string[]): Promise<readonly TenantStanding[]>
   nap(tenant: string): Promise<void>

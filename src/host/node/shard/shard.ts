@@ -5,6 +5,7 @@
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
+import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
@@ -14,14 +15,17 @@ import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
+import type { LoginLimiter } from '../../../router/login-attempts.ts'
 import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
+import { Users } from '../../../router/users.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import { CancelKeys } from '../cancel-keys.ts'
 import type { Config } from '../config.ts'
+import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
 import {
   beginEngine,
@@ -31,6 +35,8 @@ import {
   type EngineParts,
 } from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
+import { type SharedLogins, SharedLoginLimiter } from '../login-limiter.ts'
+import { Newcomers } from '../newcomers.ts'
 import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
 import { StoreFactory } from '../store-factory.ts'
@@ -58,6 +64,8 @@ export interface ShardSettings extends EngineSettings {
   readonly index: number
   /** Of the server's {@link CancelKeys}. */
   readonly cancelSecret: Uint8Array
+  /** Where failed logins are counted; absent where nobody is asked for a password. */
+  readonly logins?: SharedLogins
   /** Tenants that are not where their hash says. Default: none. */
   readonly moved?: readonly MovedTenant[]
 }
@@ -131,6 +139,9 @@ export class Shard implements ShardApi {
   readonly #gateway: TenantGateway
   readonly #ownership: Ownership
   readonly #images: ImageFolder
+  readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
+  readonly #limiter: LoginLimiter | undefined
+  readonly #newcomers: Newcomers
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
   /** Of {@link query} and {@link transaction}, by their numbers. */
@@ -145,6 +156,7 @@ export class Shard implements ShardApi {
       gateway: TenantGateway
       ownership: Ownership
       images: ImageFolder
+      saltSecret: Uint8Array<ArrayBuffer> | undefined
     },
   ) {
     this.#settings = settings
@@ -154,6 +166,23 @@ export class Shard implements ShardApi {
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
     this.#images = parts.images
+    this.#saltSecret = parts.saltSecret
+    const { logins, config } = settings
+    const { clock } = dependencies
+    this.#limiter =
+      logins && parts.saltSecret
+        ? new SharedLoginLimiter({
+            logins,
+            secret: parts.saltSecret,
+            addressFailuresMax: config.loginFailuresMax,
+            clock,
+          })
+        : undefined
+    this.#newcomers = new Newcomers({
+      countMax: Math.ceil((config.connectionsMax * LIMITS.loginShareMax) / config.shards),
+      graceMs: LIMITS.loginGraceMs,
+      clock,
+    })
     this.#cancelKeys = new CancelKeys(settings.cancelSecret)
   }
 
@@ -168,6 +197,7 @@ export class Shard implements ShardApi {
       owns: (tenant) => ownership.owns(tenant),
       log,
     })
+    const control = ControlDatabase.openExisting(dataPath)
     const stores = new StoreFactory({
       dataPath,
       tenantsPath,
@@ -176,6 +206,7 @@ export class Shard implements ShardApi {
       retentionMs: config.retentionMs,
       createMissing: config.createOnConnect,
       images,
+      beforeMade: (tenant) => control?.forget(tenant),
       onMade: (tenant) => tenantWatcher?.made(tenant),
     })
     const directory = new NodeTenantDirectory({
@@ -201,16 +232,22 @@ export class Shard implements ShardApi {
     })
     // All of them: a tenant may move here. Only what this shard owns is warmed.
     for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
-    const credentials = await readCredentials(config, random)
+    const saltSecret = control?.saltSecret
+    const administrators = saltSecret && (await readCredentials(config, random, saltSecret))
+    const tellsUnknown = config.tellUnknownTenants
+    const exists = (tenant: TenantName): boolean => directory.has(tenant)
     const gateway = new TenantGateway({
       pool,
       directory,
       createOnConnect: config.createOnConnect,
       connectionsMax: config.connectionsMax,
       ownership,
-      ...(credentials ? { credentials } : {}),
+      ...(control && administrators
+        ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
+        : {}),
     })
-    return new Shard(settings, dependencies, { pool, directory, gateway, ownership, images })
+    const parts = { pool, directory, gateway, ownership, images, saltSecret }
+    return new Shard(settings, dependencies, parts)
   }
 
   /** Serves one client. The caller passes on what its link receives. */
@@ -226,9 +263,17 @@ export class Shard implements ShardApi {
       serverVersion: POSTGRES_VERSION,
       processId: newProcessId(random, index, config.shards),
       ...(peer ? { peer } : {}),
+      domain: config.domain,
+      limiter: this.#limiter,
+      ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
       secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
-      onClosed: () => this.#connections.delete(connection),
+      onLetIn: () => letIn(),
+      onClosed: () => {
+        letIn()
+        this.#connections.delete(connection)
+      },
     })
+    const letIn = this.#newcomers.enter(() => connection.shutdown(tooManyLogins()))
     this.#connections.add(connection)
     return connection
   }
@@ -290,6 +335,18 @@ export class Shard implements ShardApi {
       }),
     )
     await this.#directory.delete(name)
+  }
+
+  async dismiss(tenant: string, role: string): Promise<void> {
+    const goodbye = new PgnapError('ROLE_REVOKED', `role "${role}" has been revoked`, {
+      hint: 'ask the operator of the server for a new connection string',
+    })
+    for (const connection of this.#connections) {
+      const { database, user } = connection.facts()
+      if (user !== role || !isDatabaseOf(tenant, database)) continue
+      connection.shutdown(goodbye)
+      connection.cancel()
+    }
   }
 
   async standings(tenants: readonly string[]): Promise<readonly TenantStanding[]> {
@@ -389,4 +446,15 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
+}
+
+function tooManyLogins(): PgnapError {
+  return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients are logging in', {
+    hint: 'connect again; a login that takes longer than others gives way to them',
+  })
+}
+
+/** The tenant itself, or a branch of it. */
+function isDatabaseOf(tenant: string, database: string): boolean {
+  return database === tenant || database.startsWith(`${tenant}@`)
 }
