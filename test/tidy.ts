@@ -22,7 +22,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['@electric-sql/pglite'],
   front: ['hono'],
-  host: ['hono', '@hono/node-server', 'pino', 'valibot', 'ws'],
+  host: ['hono', '@hono/node-server', 'pino', 'prom-client', 'valibot', 'ws'],
   cli: ['commander'],
 }
 

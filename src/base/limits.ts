@@ -190,6 +190,10 @@ export const LIMITS = {
   httpAnswerBytesMax: 10_485_760, // 10 MiB
   /** Tenants in one answer. Beyond: the next page has the rest. */
   tenantsPerPageMax: 1_000,
+  /** Tenants with series of their own in the metrics: the busiest. Beyond: only in the sums. */
+  metricsTenantsMax: 20,
+  /** How long a scrape waits for the shards. Beyond: their numbers are those of the one before. */
+  metricsAnswerMs: 3_000,
   /**
    * Names of tenants kept in order for the pages to come, while there are such. Beyond: the folder
    * is read once for so many, instead of once for all.

@@ -169,6 +169,10 @@ export class WasmSlot implements Slot {
     this.#delta.recycle(delta)
   }
 
+  get errorsRaised(): number {
+    return this.#driver.errorsRaised
+  }
+
   run(messages: Uint8Array): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {

@@ -21,6 +21,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
+import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
 import { ClientLimits } from './client-limits.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
@@ -195,6 +196,11 @@ export class Pool implements ClientHost {
     return poolStatistics(this.#state, this.#counters, { ...held, keepWarm: this.keepWarm })
   }
 
+  /** Those that have kept the thread busiest lately, the busiest first. */
+  busiest(countMax: number): TenantTime[] {
+    return busiestTenants(this.#tenants, countMax, this.#clock.monotonicMs())
+  }
+
   overview(): PoolOverview {
     return poolOverview(this.#state, this.#slots, this.#clock.monotonicMs())
   }
@@ -264,7 +270,9 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = tenant.sessions.enter(client, slot)
+      const { errorsRaised } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
+      if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
@@ -417,8 +425,7 @@ export class Pool implements ClientHost {
       case 'grant':
         return this.#grant(effect.client)
       case 'reject':
-        this.#counters.rejections++
-        return this.#pending.reject(effect.client, rejectionError(effect, this.#state.limits))
+        return this.#reject(effect)
       case 'cleanUp':
         return this.#work.cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
@@ -437,6 +444,13 @@ export class Pool implements ClientHost {
       default:
         return unreachable(effect)
     }
+  }
+
+  #reject(effect: Extract<PoolEffect, { type: 'reject' }>): void {
+    const error = rejectionError(effect, this.#state.limits)
+    this.#counters.rejections++
+    this.#counters.errors.record(error.sqlState)
+    this.#pending.reject(effect.client, error)
   }
 
   #setTimer(atMs: number): void {

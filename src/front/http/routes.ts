@@ -19,6 +19,7 @@ export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/tenants/:name/pin': ['POST'],
   '/v1/tenants/:name/unpin': ['POST'],
   '/v1/pool': ['GET'],
+  '/metrics': ['GET'],
   '/healthz': ['GET'],
   '/readyz': ['GET'],
 }

@@ -10,6 +10,7 @@ import type { Random } from '../../../base/random.ts'
 import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
+import type { TenantTime } from '../../../pool/busiest-tenants.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
@@ -295,6 +296,10 @@ export class Shard implements ShardApi {
 
   async statistics(): Promise<PoolStatistics> {
     return this.#pool.statistics()
+  }
+
+  async busiest(countMax: number): Promise<TenantTime[]> {
+    return this.#pool.busiest(countMax)
   }
 
   async load(): Promise<PoolLoad> {
