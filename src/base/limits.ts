@@ -194,6 +194,10 @@ export const LIMITS = {
   metricsTenantsMax: 20,
   /** How long a scrape waits for the shards. Beyond: their numbers are those of the one before. */
   metricsAnswerMs: 3_000,
+  /** Characters of one line of the log of slow statements. Beyond: cut. */
+  slowStatementCharsMax: 2_000,
+  /** Prepared statements of one client whose text is kept for that log. Beyond: the oldest go. */
+  slowPreparedMax: 100,
   /**
    * Names of tenants kept in order for the pages to come, while there are such. Beyond: the folder
    * is read once for so many, instead of once for all.

@@ -13,6 +13,7 @@ import type { Link } from '../../../front/wire/link.ts'
 import type { TenantTime } from '../../../pool/busiest-tenants.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
+import type { PoolOptions } from '../../../pool/pool-options.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
@@ -73,6 +74,11 @@ export interface ShardDependencies {
 export interface PreparedEngine {
   readonly engine: WasmEngine
   readonly slot: Promise<WasmSlot>
+}
+
+function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 'slowLog'> {
+  if (logSlowMs === undefined) return {}
+  return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
 }
 
 type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
@@ -168,6 +174,7 @@ export class Shard implements ShardApi {
       clock,
       log,
       keepWarm: config.keepWarm,
+      ...slowLogOf(config),
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
