@@ -43,6 +43,7 @@ import { Driver } from './driver.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
+import { findReporting } from './setting-reports.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
@@ -246,9 +247,9 @@ async function buildImages(
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
-  const start = async (template: Template): Promise<Run> => {
+  const start = async (template: Template, reportingAt?: number): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
-    return startRun(await Instance.create(parts, files), files)
+    return startRun(await Instance.create(parts, files), files, reportingAt)
   }
   const first = await start(cluster)
   first.run('checkpoint')
@@ -257,7 +258,10 @@ async function buildImages(
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
   const sessionAnchors = probeSession(first)
 
-  const { instance, files, run, preMain, tableLength } = await start(started)
+  const { instance, files, run, preMain, tableLength } = await start(
+    started,
+    sessionAnchors.reporting,
+  )
   for (const statement of WARMING) run(statement)
   run('checkpoint')
   const template = Template.fromFiles(files)
@@ -295,7 +299,9 @@ function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchor
     sequence: idIn(run(probeQuestions.sequence)),
   }
   send(probeParse)
-  return findSessionAnchors(instance.module.HEAPU8, ids, instance.heapStart)
+  const { HEAPU8: heap } = instance.module
+  const anchors = findSessionAnchors(heap, ids, instance.heapStart)
+  return { ...anchors, reporting: findReporting(heap, anchors.settings, run) }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -315,8 +321,11 @@ interface Run {
   readonly send: (messages: Uint8Array) => void
 }
 
-/** Starts Postgres in a new instance, whose memory before that is kept. */
-function startRun(instance: Instance, files: TenantFiles): Run {
+/**
+ * Starts Postgres in a new instance, whose memory before that is kept.
+ * @param reportingAt as for {@link startPostgres}, once it is known
+ */
+function startRun(instance: Instance, files: TenantFiles, reportingAt?: number): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
   const preMain = {
@@ -326,7 +335,7 @@ function startRun(instance: Instance, files: TenantFiles): Run {
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
   instance.files.switchTo(files)
-  startPostgres(instance, START_PARAMETERS)
+  startPostgres(instance, START_PARAMETERS, reportingAt)
   const run = (statement: string): string => {
     const text = utf8(statement)
     const message = new Uint8Array(text.length + 6)
