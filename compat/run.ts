@@ -80,7 +80,11 @@ async function report(
   }
   const ours = await run(client, servers.pgnap, folder)
   const known = DIFFERENCES[client.name] ?? {}
-  return { client, version, verdicts: compare(sectionsOf(oracle.text), sectionsOf(ours.text), known) }
+  return {
+    client,
+    version,
+    verdicts: compare(sectionsOf(oracle.text), sectionsOf(ours.text), known),
+  }
 }
 
 function table(reports: readonly Report[]): string {
@@ -137,5 +141,7 @@ try {
 }
 say(`\n${table(reports)}`)
 if (flags.markdown) say(`\n${knownTable(reports)}`)
-const failed = reports.some(({ verdicts }) => verdicts.some(({ outcome }) => outcome === 'different'))
+const failed = reports.some(({ verdicts }) =>
+  verdicts.some(({ outcome }) => outcome === 'different'),
+)
 process.exitCode = failed ? 1 : 0

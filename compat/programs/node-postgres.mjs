@@ -12,23 +12,35 @@ await test('types', () =>
       true g, 'x'::text h, 'y'::char(3) i, '\\x00ff'::bytea j, '2020-01-02 03:04:05+00'::timestamptz k,
       '1 day 2 hours'::interval l, array[1,null,3] m, '{"a":[1]}'::jsonb n, null::int o,
       '(1,2)'::point p, '192.168.0.1/24'::inet q, int4range(1,5) r, row(1,'a') s`,
-  ),
-)
+  ))
 await test('fields of a result', async () => {
-  await client.query('create table t (id serial primary key, name varchar(10) not null, n numeric(5,2))')
+  await client.query(
+    'create table t (id serial primary key, name varchar(10) not null, n numeric(5,2))',
+  )
   const { fields, command, rowCount } = await client.query(
     `insert into t (name, n) values ('a', 1), ('b', 2.5) returning *`,
   )
-  return [command, rowCount, fields.map(({ name, dataTypeID, dataTypeModifier, columnID, format }) => ({ name, dataTypeID, dataTypeModifier, columnID, format }))]
+  return [
+    command,
+    rowCount,
+    fields.map(({ name, dataTypeID, dataTypeModifier, columnID, format }) => ({
+      name,
+      dataTypeID,
+      dataTypeModifier,
+      columnID,
+      format,
+    })),
+  ]
 })
 await test('several statements', async () =>
-  (await client.query('select 1 a; select 2 b; update t set n = 3')).map(({ command, rowCount }) => [command, rowCount]),
-)
+  (await client.query('select 1 a; select 2 b; update t set n = 3')).map(
+    ({ command, rowCount }) => [command, rowCount],
+  ))
 await test('parameters', () =>
-  rows('select $1::int + 1 a, $2::text b, $3::jsonb c, $4::text[] d, $5::bytea e, $6::timestamptz f', [
-    41, "it's", { a: 1 }, ['x', 'y"z', null], Buffer.from([0, 255]), new Date(0),
-  ]),
-)
+  rows(
+    'select $1::int + 1 a, $2::text b, $3::jsonb c, $4::text[] d, $5::bytea e, $6::timestamptz f',
+    [41, "it's", { a: 1 }, ['x', 'y"z', null], Buffer.from([0, 255]), new Date(0)],
+  ))
 for (const [name, text, values] of [
   ['syntax', 'select from where'],
   ['unknown table', 'select * from nowhere'],
@@ -51,10 +63,12 @@ await test('a transaction that failed', async () => {
 await test('named statements', async () => {
   const named = { name: 'twice', text: 'select $1::int * 2 as n' }
   const seen = []
-  for (const value of [1, 2]) seen.push((await client.query({ ...named, values: [value] })).rows[0].n)
+  for (const value of [1, 2])
+    seen.push((await client.query({ ...named, values: [value] })).rows[0].n)
   return [seen, await rows('select name, statement from pg_prepared_statements')]
 })
-await test('row limit of a portal', () => rows({ text: 'select generate_series(1, 10) n', rows: 3 }))
+await test('row limit of a portal', () =>
+  rows({ text: 'select generate_series(1, 10) n', rows: 3 }))
 await test('notices', async () => {
   const seen = []
   client.on('notice', ({ severity, code, message }) => seen.push([severity, code, message]))
@@ -64,7 +78,9 @@ await test('notices', async () => {
 await test('LISTEN from another connection', async () => {
   const other = new pg.Client()
   await other.connect()
-  const heard = new Promise((resolve) => client.once('notification', ({ channel, payload }) => resolve([channel, payload])))
+  const heard = new Promise((resolve) =>
+    client.once('notification', ({ channel, payload }) => resolve([channel, payload])),
+  )
   await client.query('listen news')
   await other.query(`notify news, 'hello'`)
   await other.end()
@@ -80,7 +96,9 @@ await test('two connections: settings, temporary tables, uncommitted rows', asyn
   await a.query('begin')
   await a.query(`insert into public.t (name) values ('unseen')`)
   await a.query('rollback')
-  const { rows: [count] } = await b.query(`select count(*)::int n from t where name = 'unseen'`)
+  const {
+    rows: [count],
+  } = await b.query(`select count(*)::int n from t where name = 'unseen'`)
   a.release()
   b.release()
   await pool.end()
@@ -98,7 +116,9 @@ await test('pg_terminate_backend', async () => {
   const victim = new pg.Client()
   await victim.connect()
   const gone = new Promise((resolve) => victim.once('error', ({ code }) => resolve(code)))
-  const { rows: [{ pid }] } = await victim.query('select pg_backend_pid() pid')
+  const {
+    rows: [{ pid }],
+  } = await victim.query('select pg_backend_pid() pid')
   const { rows: told } = await client.query('select pg_terminate_backend($1) as done', [pid])
   const late = new Promise((resolve) => setTimeout(() => resolve('still there'), 2_000))
   const seen = [told, await Promise.race([gone, late])]
@@ -117,6 +137,7 @@ await test('a client that leaves while it sleeps', async () => {
   return Date.now() - started < 2_000 ? 'others go on' : 'others waited'
 })
 await test('pg_stat_activity shows the session', async () =>
-  rows(`select datname = current_database() as here, usename, state, backend_type from pg_stat_activity where pid = pg_backend_pid()`),
-)
+  rows(
+    `select datname = current_database() as here, usename, state, backend_type from pg_stat_activity where pid = pg_backend_pid()`,
+  ))
 await client.end()

@@ -15,9 +15,11 @@ await test('a table and rows', async () => {
   return sql`insert into item ${sql(given, 'name', 'data', 'at')} returning *`
 })
 await test('a pipeline', () =>
-  Promise.all(Array.from({ length: 20 }, (_, n) => sql`select ${n}::int + 1 as n`.then(([row]) => row.n))),
-)
-await test('helpers', () => sql`select name from item where name in ${sql(['a', 'b'])} order by ${sql('name')}`)
+  Promise.all(
+    Array.from({ length: 20 }, (_, n) => sql`select ${n}::int + 1 as n`.then(([row]) => row.n)),
+  ))
+await test('helpers', () =>
+  sql`select name from item where name in ${sql(['a', 'b'])} order by ${sql('name')}`)
 await test('describe', async () => {
   const { string, types, columns } = await sql`select ${1}::int as one, name from item`.describe()
   return [string, types, columns.map(({ name, type }) => [name, type])]
@@ -39,7 +41,8 @@ await test('a cursor', async () => {
 await test('COPY in and out', async () => {
   await pipeline(Readable.from(['one\ntwo\n']), await sql`copy item (name) from stdin`.writable())
   let text = ''
-  for await (const part of await sql`copy (select name from item order by id) to stdout`.readable()) text += part
+  for await (const part of await sql`copy (select name from item order by id) to stdout`.readable())
+    text += part
   return text
 })
 await test('LISTEN and NOTIFY', async () => {
@@ -58,5 +61,6 @@ await test('cancel', async () => {
 })
 await test('errors', () => sql`select ${'x'}::int`)
 await test('unsafe and simple', () => sql.unsafe('select 1 as a; select 2 as b').simple())
-await test('types', () => sql`select array[1,2] a, '{"a":1}'::json b, 1::int8 c, now() - now() d, 'x'::bytea e`)
+await test('types', () =>
+  sql`select array[1,2] a, '{"a":1}'::json b, 1::int8 c, now() - now() d, 'x'::bytea e`)
 await sql.end()

@@ -25,9 +25,40 @@ create policy mine on book using (author = 1);`
 section('schema')
 process.stdout.write(psql(SCHEMA))
 for (const command of [
-  ...['\\d', '\\dt+', '\\d author', '\\d+ book', '\\d cheap', '\\d+ counts', '\\ds', '\\di+', '\\dv'],
-  ...['\\df', '\\df+ twice', '\\sf twice', '\\dT+', '\\dn', '\\dn+', '\\dD other.*', '\\dp', '\\dx'],
-  ...['\\du', '\\db', '\\dc', '\\do @>', '\\da+ bool_and', '\\dl', '\\dy', '\\dRp', '\\dew', '\\dL'],
+  ...[
+    '\\d',
+    '\\dt+',
+    '\\d author',
+    '\\d+ book',
+    '\\d cheap',
+    '\\d+ counts',
+    '\\ds',
+    '\\di+',
+    '\\dv',
+  ],
+  ...[
+    '\\df',
+    '\\df+ twice',
+    '\\sf twice',
+    '\\dT+',
+    '\\dn',
+    '\\dn+',
+    '\\dD other.*',
+    '\\dp',
+    '\\dx',
+  ],
+  ...[
+    '\\du',
+    '\\db',
+    '\\dc',
+    '\\do @>',
+    '\\da+ bool_and',
+    '\\dl',
+    '\\dy',
+    '\\dRp',
+    '\\dew',
+    '\\dL',
+  ],
   ...['\\l', '\\dconfig work_mem', '\\encoding', '\\conninfo', '\\sv cheap', '\\z book', '\\dd'],
 ]) {
   section(command)
@@ -71,7 +102,9 @@ copy (select title, price from book order by id) to stdout;
 )
 section('cursors and FETCH_COUNT')
 process.stdout.write(
-  psql('\\set FETCH_COUNT 2\nselect generate_series(1, 5);\nbegin; declare c cursor for values (1), (2); fetch all c; move backward all c; fetch 1 c; commit;\n'),
+  psql(
+    '\\set FETCH_COUNT 2\nselect generate_series(1, 5);\nbegin; declare c cursor for values (1), (2); fetch all c; move backward all c; fetch 1 c; commit;\n',
+  ),
 )
 section('\\watch')
 process.stdout.write(
@@ -95,13 +128,19 @@ drop role somebody;
 `),
 )
 section('\\timing, \\o, \\!')
-process.stdout.write(psql('\\timing on\nselect 1;\n\\timing off\n\\o /dev/null\nselect 2;\n\\o\n\\! echo 3\n'))
+process.stdout.write(
+  psql('\\timing on\nselect 1;\n\\timing off\n\\o /dev/null\nselect 2;\n\\o\n\\! echo 3\n'),
+)
 section('-c, -v, -f, exit codes')
 process.stdout.write(psql('', '-c', 'select 1; select 2', '-c', 'select 1/0', '-c', 'select 3'))
-process.stdout.write(psql('select :n;\nselect 1/0;\nselect 4;\n', '-v', 'n=9', '-v', 'ON_ERROR_STOP=1'))
+process.stdout.write(
+  psql('select :n;\nselect 1/0;\nselect 4;\n', '-v', 'n=9', '-v', 'ON_ERROR_STOP=1'),
+)
 process.stdout.write(psql('create table one_tx(n int); insert into one_tx values (1/0);', '-1'))
 process.stdout.write(psql('\\dt one_tx\n'))
 section('\\c and settings')
 process.stdout.write(
-  psql("set search_path to other; \\c -\nshow search_path; \\c\nset application_name = 'x'; show application_name;\n"),
+  psql(
+    "set search_path to other; \\c -\nshow search_path; \\c\nset application_name = 'x'; show application_name;\n",
+  ),
 )

@@ -41,6 +41,8 @@ export const LIMITS = {
   answerBytesMax: 268_435_456, // 256 MiB
   /** Bytes collected for one pipeline before the backend must take them. Beyond: reading pauses. */
   pipelineBytesMax: 16_777_216, // 16 MiB
+  /** Rest of a client in a pipeline without Sync or Flush, before what it has sent is run. */
+  pipelineQuietMs: 50,
   /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */
   batchQueriesMax: 8,
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */

@@ -135,3 +135,7 @@ suite('startup settings', () => {
     )
   })
 })
+
+test('a client that leaves before it has begun is told nothing', () => {
+  assert.deepEqual(parseStartup(new Uint8Array([0x58, 0, 0, 0, 4])), { kind: 'goodbye' })
+})
