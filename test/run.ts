@@ -21,6 +21,7 @@ const PARTS: Readonly<Record<string, Part>> = {
       'test/conformance/*.test.ts',
       'test/simulation/*.test.ts',
       'bench/**/*.test.ts',
+      'compat/*.test.ts',
     ],
     flags: ['--test-isolation=none'],
   },

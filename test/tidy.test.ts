@@ -5,7 +5,7 @@ import { ERRORS } from '../src/base/errors.ts'
 import { LIMITS } from '../src/base/limits.ts'
 import { violations } from './tidy.ts'
 
-const CODE = ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts']
+const CODE = ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'compat/*.ts', 'scripts/**/*.ts']
 
 for (const file of globSync(CODE, { exclude: ['**/node_modules/**'] }).toSorted()) {
   test(`tidy ${file}`, () => {

@@ -23,7 +23,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['@electric-sql/pglite'],
   router: ['jose'],
   front: ['hono'],
-  host: ['hono', '@hono/node-server', 'pino', 'valibot', 'ws'],
+  host: ['hono', '@hono/node-server', 'pino', 'prom-client', 'valibot', 'ws'],
   cli: ['commander'],
 }
 

@@ -62,6 +62,8 @@ export const LIMITS = {
   answerBytesMax: 268_435_456, // 256 MiB
   /** Bytes collected for one pipeline before the backend must take them. Beyond: reading pauses. */
   pipelineBytesMax: 16_777_216, // 16 MiB
+  /** Rest of a client in a pipeline without Sync or Flush, before what it has sent is run. */
+  pipelineQuietMs: 50,
   /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */
   batchQueriesMax: 8,
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */
@@ -211,6 +213,14 @@ export const LIMITS = {
   httpAnswerBytesMax: 10_485_760, // 10 MiB
   /** Tenants in one answer. Beyond: the next page has the rest. */
   tenantsPerPageMax: 1_000,
+  /** Tenants with series of their own in the metrics: the busiest. Beyond: only in the sums. */
+  metricsTenantsMax: 20,
+  /** How long a scrape waits for the shards. Beyond: their numbers are those of the one before. */
+  metricsAnswerMs: 3_000,
+  /** Characters of one line of the log of slow statements. Beyond: cut. */
+  slowStatementCharsMax: 2_000,
+  /** Prepared statements of one client whose text is kept for that log. Beyond: the oldest go. */
+  slowPreparedMax: 100,
   /**
    * Names of tenants kept in order for the pages to come, while there are such. Beyond: the folder
    * is read once for so many, instead of once for all.

@@ -11,6 +11,7 @@ const SWITCHES: ReadonlySet<keyof Config> = new Set([
   'createOnConnect',
   'insecure',
   'keepWarm',
+  'logSlowStatements',
   'rebalance',
   'requireTls',
   'tellUnknownTenants',

@@ -44,6 +44,7 @@ import { Driver } from './driver.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
+import { findReporting } from './setting-reports.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
@@ -242,11 +243,11 @@ async function buildImages(
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
-  const start = async (template: Template): Promise<Run> => {
+  const start = async (template: Template, reportingAt?: number): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
     const instance = await Instance.begin(parts, files)
     instance.complete(libraries)
-    return startRun(instance, files)
+    return startRun(instance, files, reportingAt)
   }
   const first = await start(cluster)
   first.run('checkpoint')
@@ -255,7 +256,10 @@ async function buildImages(
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
   const sessionAnchors = probeSession(first)
 
-  const { instance, files, run, preMain, tableLength } = await start(started)
+  const { instance, files, run, preMain, tableLength } = await start(
+    started,
+    sessionAnchors.reporting,
+  )
   for (const statement of WARMING) run(statement)
   run('checkpoint')
   const template = Template.fromFiles(files)
@@ -293,7 +297,9 @@ function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchor
     sequence: idIn(run(probeQuestions.sequence)),
   }
   send(probeParse)
-  return findSessionAnchors(instance.module.HEAPU8, ids, instance.heapStart)
+  const { HEAPU8: heap } = instance.module
+  const anchors = findSessionAnchors(heap, ids, instance.heapStart)
+  return { ...anchors, reporting: findReporting(heap, anchors.settings, run) }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -313,8 +319,11 @@ interface Run {
   readonly send: (messages: Uint8Array) => void
 }
 
-/** Starts Postgres in a new instance, whose memory before that is kept. */
-function startRun(instance: Instance, files: TenantFiles): Run {
+/**
+ * Starts Postgres in a new instance, whose memory before that is kept.
+ * @param reportingAt as for {@link startPostgres}, once it is known
+ */
+function startRun(instance: Instance, files: TenantFiles, reportingAt?: number): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
   const preMain = {
@@ -324,7 +333,7 @@ function startRun(instance: Instance, files: TenantFiles): Run {
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
   instance.files.switchTo(files)
-  startPostgres(instance, START_PARAMETERS)
+  startPostgres(instance, START_PARAMETERS, reportingAt)
   const run = (statement: string): string => {
     const text = utf8(statement)
     const message = new Uint8Array(text.length + 6)

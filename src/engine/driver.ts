@@ -36,6 +36,7 @@ export class Driver {
   #answer = new Uint8Array(ANSWER_BYTES_INITIAL)
   #answerBytes = 0
   #overflowed = false
+  #errorsRaised = 0
 
   constructor({ module, answerBytesMax, cancel }: DriverOptions) {
     this.#module = module
@@ -69,6 +70,7 @@ export class Driver {
       } catch (error) {
         stackPointer.value = stackTop
         if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
+        this.#errorsRaised++
         module._PostgresMainLongJmp()
       }
     } while (this.#requestAt < request.length || module._pq_buffer_remaining_data() > 0)
@@ -76,6 +78,11 @@ export class Driver {
     module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
     return this.answer
+  }
+
+  /** How often an error has ended a message, since the slot was made. */
+  get errorsRaised(): number {
+    return this.#errorsRaised
   }
 
   /** What Postgres has answered so far; after a throw of `run`, its last words. */

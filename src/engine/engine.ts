@@ -52,6 +52,8 @@ export interface Slot {
    * @param client by which number a watcher knows for whom this is; default 0: nobody's
    */
   run(messages: Uint8Array, client?: number): Uint8Array
+  /** Goes up whenever a `run` has an error in its answer. */
+  readonly errorsRaised: number
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
   /** What the backend's clients have set up, so that several can have it by turns. */

@@ -66,7 +66,7 @@ export function findSessionAnchors(
   heap: Uint8Array,
   { schema, toastSchema, sequence }: ProbeIds,
   staticEnd: number,
-): SessionAnchors {
+): Omit<SessionAnchors, 'reporting'> {
   const memory = new Memory(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)

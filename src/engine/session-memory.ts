@@ -40,6 +40,8 @@ export interface SessionAnchors {
   readonly channels: number
   /** Head of the list of settings that are not at their defaults. */
   readonly settings: number
+  /** One byte: whether the client is told of settings that change (`setting-reports.ts`). */
+  readonly reporting: number
   readonly timeouts: TimeoutAnchors
   /** Of all of Postgres's timeouts, by id. */
   readonly timeoutTable: number

@@ -26,6 +26,7 @@ import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
 import { SessionMemory } from './session-memory.ts'
+import { reportSettings } from './setting-reports.ts'
 import { nameSessionUser } from './session-user.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
@@ -35,6 +36,7 @@ const STATUS_ALIVE = 99
 /** Exit status of a process that ended as it was asked to. */
 const STATUS_ENDED = 0
 const TERMINATE: Uint8Array = new Uint8Array([0x58, 0, 0, 0, 4])
+const SYNC: Uint8Array = new Uint8Array([0x53, 0, 0, 0, 4])
 const MESSAGE_READY = 0x5a
 const MESSAGE_ERROR = 0x45
 const STATUS_BY_BYTE: Readonly<Record<number, TransactionStatus>> = {
@@ -124,12 +126,20 @@ export class WasmSlot implements Slot {
     instance.files.switchTo(files)
     this.#driver.bind()
     try {
-      startPostgres(instance, this.#options.startParameters)
+      const { reporting } = this.#options.assets.sessionAnchors
+      startPostgres(instance, this.#options.startParameters, reporting)
       instance.files.throwFault()
     } catch (error) {
       throw this.#explainStart(error, files)
     }
+    this.#hearSettings()
     this.#loaded('idle')
+  }
+
+  /** What a server says in its greeting Postgres now says at its first chance: to nobody. */
+  #hearSettings(): void {
+    this.#driver.run(SYNC)
+    this.#instance.files.throwFault()
   }
 
   begin(files: TenantFiles): void {
@@ -167,6 +177,10 @@ export class WasmSlot implements Slot {
 
   recycle({ delta }: SlotImage): void {
     this.#delta.recycle(delta)
+  }
+
+  get errorsRaised(): number {
+    return this.#driver.errorsRaised
   }
 
   run(messages: Uint8Array): Uint8Array {
@@ -304,9 +318,14 @@ export class WasmSlot implements Slot {
 
 /**
  * Runs Postgres's main until it waits for messages; crash recovery happens in here.
+ * @param reportingAt where to have changed settings reported. Default: they are not
  * @throws PgnapError STORE_CORRUPT if Postgres ends instead, and whatever wasm threw
  */
-export function startPostgres(instance: Instance, parameters: readonly string[]): void {
+export function startPostgres(
+  instance: Instance,
+  parameters: readonly string[],
+  reportingAt?: number,
+): void {
   const { module } = instance
   module._pgl_setPGliteActive(1)
   const status = module.callMain([...parameters, '-D', PGDATA, 'postgres'])
@@ -318,6 +337,7 @@ export function startPostgres(instance: Instance, parameters: readonly string[])
     throw isExitStatus(error) ? didNotStart(instance, error.status) : error
   }
   nameSessionUser(instance)
+  if (reportingAt !== undefined) reportSettings(module.HEAPU8, reportingAt)
 }
 
 /**

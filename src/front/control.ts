@@ -162,6 +162,13 @@ export interface PoolFacts {
   readonly waits: number
   /** Requests that were turned away. */
   readonly rejections: number
+  /** Errors that clients were told: Postgres's, and those of who was turned away. */
+  readonly errors: {
+    /** By the class of their SQLSTATE; `other` for those that Postgres does not define. */
+    readonly byClass: Readonly<Record<string, number>>
+    /** Of them, statements that were cancelled. */
+    readonly cancelled: number
+  }
   readonly bootFailures: number
   readonly moves: MoveFacts
   /** Steps of upkeep (checkpoint, vacuum, analyze, prune). */
@@ -228,6 +235,12 @@ export interface ClientFacts {
   /** What it knows as the process id of its backend. */
   readonly processId: number
   readonly peer: Peer | undefined
+}
+
+/** What a tenant has kept its shard's thread busy with since its shard knows of it. */
+export interface TenantTime {
+  readonly name: string
+  readonly busyMs: number
 }
 
 /** A tenant that has clients, a slot or an image. */
@@ -316,6 +329,8 @@ export interface Control {
   /** The same of each shard, in their order. */
   pools(): Promise<PoolFacts[]>
   activity(): Promise<Activity>
+  /** Those that have been busiest lately, the busiest first. */
+  busiest(countMax: number): Promise<readonly TenantTime[]>
   /** Sizes of stores and their birth, for tenants that exist; none for those that do not. */
   storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>>
   shards(): readonly ShardFacts[]

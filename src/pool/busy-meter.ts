@@ -9,12 +9,15 @@ const HALF_LIFE_MS = 5_000
 const STEP_MS = 500
 
 export class BusyMeter {
+  /** Everything that was ever counted. */
+  totalMs = 0
   #ms = 0
   #atMs = 0
 
   add(ms: number, nowMs: number): void {
     if (nowMs - this.#atMs >= STEP_MS) this.#forget(nowMs)
     this.#ms += ms
+    this.totalMs += ms
   }
 
   recentMs(nowMs: number): number {

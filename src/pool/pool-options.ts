@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { SlowLogOptions } from './slow-log.ts'
 import type { PoolLimits } from './pool-model.ts'
 import type { TenantSource } from './tenant-source.ts'
 
@@ -14,6 +15,8 @@ export interface PoolOptions {
   readonly imageCacheBytes?: number
   /** Whether tenants with a rhythm are warmed before they are asked for. Default: true. */
   readonly keepWarm?: boolean
+  /** Which batches are named in the log because they took long. Default: none. */
+  readonly slowLog?: Omit<SlowLogOptions, 'log'>
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
   /** Instead of the defaults in `LIMITS`. */

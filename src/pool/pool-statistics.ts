@@ -6,6 +6,7 @@
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
 import { BusyMeter } from './busy-meter.ts'
+import { ErrorCounts, type ErrorTotals } from './error-counts.ts'
 import { type LiveClient, type LiveTenant, wasWokenSince } from './pool-client.ts'
 import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
@@ -49,6 +50,7 @@ export class PoolCounters {
   readonly wait: Histogram = new Histogram()
   readonly execution: Histogram = new Histogram()
   readonly commit: Histogram = new Histogram()
+  readonly errors: ErrorCounts = new ErrorCounts()
   /** Of all tenants, those of which nothing is known any more included. */
   readonly busy: BusyMeter = new BusyMeter()
 
@@ -110,6 +112,7 @@ export interface PoolStatistics {
   readonly waits: number
   readonly rejections: number
   readonly bootFailures: number
+  readonly errors: ErrorTotals
   readonly maintenanceSteps: number
   readonly evictions: Readonly<Record<EvictionReason, number>>
   /** Images of napping tenants in memory, the stores that they keep open included. */
@@ -167,6 +170,7 @@ export function poolStatistics(
     waits: counters.waits,
     rejections: counters.rejections,
     bootFailures: counters.bootFailures,
+    errors: counters.errors.toData(),
     maintenanceSteps: counters.maintenanceSteps,
     evictions: { ...counters.evictions },
     images: {

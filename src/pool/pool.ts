@@ -21,6 +21,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
+import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
 import { ClientLimits } from './client-limits.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
@@ -40,11 +41,21 @@ import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statis
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
 import { SlotWork } from './slot-work.ts'
+import { SlowLog } from './slow-log.ts'
 import { SyncDesk } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
+
+/** A batch that has run, and is not answered before the disk has it. */
+interface SyncedBatch {
+  readonly answer: Uint8Array
+  readonly result: Ended
+  readonly ranMs: number
+  /** For the log of slow batches. */
+  readonly said: readonly string[]
+}
 
 const NO_ANSWER = new Uint8Array(0)
 
@@ -73,6 +84,7 @@ export class Pool implements ClientHost {
   readonly #result: Ended = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
   readonly #drained = Promise.withResolvers<void>()
+  readonly #slowLog: SlowLog | undefined
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -82,6 +94,7 @@ export class Pool implements ClientHost {
     this.#clock = clock
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
+    if (options.slowLog) this.#slowLog = new SlowLog({ ...options.slowLog, log })
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
     this.#shelf = new ImageShelf({
       ...tools,
@@ -123,6 +136,7 @@ export class Pool implements ClientHost {
     const entry = new ClientEntry(live.entry)
     const client = new LiveClient(this, { entry, tenant: live, listener, number })
     live.clients.add(client)
+    if (this.#slowLog) client.measure()
     this.#event({ type: 'clientArrived', client: entry })
     this.#work.pin(live)
     return client
@@ -195,6 +209,11 @@ export class Pool implements ClientHost {
     return poolStatistics(this.#state, this.#counters, { ...held, keepWarm: this.keepWarm })
   }
 
+  /** Those that have kept the thread busiest lately, the busiest first. */
+  busiest(countMax: number): TenantTime[] {
+    return busiestTenants(this.#tenants, countMax, this.#clock.monotonicMs())
+  }
+
   overview(): PoolOverview {
     return poolOverview(this.#state, this.#slots, this.#clock.monotonicMs())
   }
@@ -256,6 +275,7 @@ export class Pool implements ClientHost {
     client.limits?.works()
     const { channels } = tenant.sessions
     const result = this.#result
+    const said = this.#slowLog?.read(client, messages) ?? []
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
     let ranMs: number
@@ -264,7 +284,9 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = tenant.sessions.enter(client, slot)
+      const { errorsRaised } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
+      if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
@@ -284,11 +306,12 @@ export class Pool implements ClientHost {
     result.threadMs = endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (typeof committed === 'object') {
-      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs }
+      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }
       tenant.syncing = this.#answerSynced(client, done, committed)
       return tenant.syncing
     }
     if (committed) this.#counters.countCommit(client, endMs - ranMs)
+    this.#slowLog?.ended(client, said)
     channels.deliver(notify)
     client.transactionStatus = result.status
     if (release(this.#state, client.entry, result, endMs)) return answer
@@ -355,7 +378,7 @@ export class Pool implements ClientHost {
   /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
   async #answerSynced(
     client: LiveClient,
-    { answer, result, ranMs }: { answer: Uint8Array; result: Ended; ranMs: number },
+    { answer, result, ranMs, said }: SyncedBatch,
     synced: Promise<void>,
   ): Promise<Uint8Array> {
     const { tenant, entry } = client
@@ -370,6 +393,7 @@ export class Pool implements ClientHost {
     }
     const nowMs = this.#clock.monotonicMs()
     this.#counters.countCommit(client, nowMs - ranMs)
+    this.#slowLog?.ended(client, said)
     tenant.sessions.channels.deliver(notify)
     client.transactionStatus = result.status
     if (!release(this.#state, entry, result, nowMs)) {
@@ -417,8 +441,7 @@ export class Pool implements ClientHost {
       case 'grant':
         return this.#grant(effect.client)
       case 'reject':
-        this.#counters.rejections++
-        return this.#pending.reject(effect.client, rejectionError(effect, this.#state.limits))
+        return this.#reject(effect)
       case 'cleanUp':
         return this.#work.cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
@@ -437,6 +460,13 @@ export class Pool implements ClientHost {
       default:
         return unreachable(effect)
     }
+  }
+
+  #reject(effect: Extract<PoolEffect, { type: 'reject' }>): void {
+    const error = rejectionError(effect, this.#state.limits)
+    this.#counters.rejections++
+    this.#counters.errors.record(error.sqlState)
+    this.#pending.reject(effect.client, error)
   }
 
   #setTimer(atMs: number): void {

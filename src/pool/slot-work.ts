@@ -182,6 +182,7 @@ export class SlotWork {
       error,
     })
     counters.slotsLost++
+    counters.errors.record(failure.sqlState)
     const slot = tenant.entry.slot
     assert(slot, 'only a tenant in a slot can lose it')
     if (tenant.progress) upkeep.lose(tenant.progress)

@@ -55,6 +55,7 @@ class Tenant {
     nap: () => assert.fail('upkeep puts nobody to sleep'),
     recycle: () => {},
     run: (bytes) => this.#answer(bytes),
+    errorsRaised: 0,
     transactionStatus: 'idle',
     session: undefined as unknown as Slot['session'],
     unload: () => {},

@@ -17,6 +17,7 @@ import type {
   StoreFacts,
   TenantFacts,
   TenantPage,
+  TenantTime,
 } from '../../src/front/control.ts'
 import type { ResultSet } from '../../src/front/wire/result.ts'
 
@@ -36,6 +37,7 @@ const POOL: PoolFacts = {
   keepWarm: { known: 0, pinned: 0, warmed: 0, hits: 0, wasted: 0, failed: 0 },
   waits: 0,
   rejections: 0,
+  errors: { byClass: {}, cancelled: 0 },
   bootFailures: 0,
   moves: { done: 0, refused: 0, failed: 0, guests: 0 },
   upkeepSteps: 0,
@@ -81,6 +83,7 @@ export class FakeControl implements Control {
   /** Of `names`, those that are deleted while they are being listed. */
   readonly leaving: Set<string> = new Set()
   isReady = true
+  busiestFacts: TenantTime[] = []
   poolFacts: PoolFacts = POOL
   /** Who is where; a promise that does not settle stands for a shard that does not answer. */
   activityFacts: Activity | Promise<Activity> | Error = { tenants: [], slots: [], clients: [] }
@@ -174,6 +177,10 @@ export class FakeControl implements Control {
   async activity(): Promise<Activity> {
     if (this.activityFacts instanceof Error) throw this.activityFacts
     return this.activityFacts
+  }
+
+  async busiest(countMax: number): Promise<TenantTime[]> {
+    return this.busiestFacts.slice(0, countMax)
   }
 
   async storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>> {

@@ -116,6 +116,7 @@ const FAKE_IMAGE: SlotImage = {
 
 /** A backend that understands a few words. Its answer is one buffer, overwritten by each call. */
 export class FakeSlot implements Slot {
+  errorsRaised = 0
   transactionStatus: TransactionStatus = 'idle'
   /** What a backend knows of its sessions; the frame is whatever was put there. */
   readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {

@@ -7,7 +7,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
 import { FakeControl, resultOf } from '../../../test/support/fake-control.ts'
 import { PostgresError } from '../wire/result.ts'
-import { type HttpOptions, createHttp } from './app.ts'
+import { type HttpOptions, type MetricsPage, createHttp } from './app.ts'
 import { ROUTES, nearestRoutes } from './routes.ts'
 
 type Json = Record<string, unknown>
@@ -390,7 +390,8 @@ suite('http: every answer', () => {
   })
 
   test('every route of the table exists, and no other method on it', async () => {
-    const { control, app } = open()
+    const metrics = async (): Promise<MetricsPage> => ({ contentType: 'text/plain', text: '' })
+    const { control, app } = open({ metrics })
     control.names.add(':name')
     for (const [path, methods] of Object.entries(ROUTES)) {
       for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS']) {

@@ -36,6 +36,14 @@ export interface HttpOptions extends GuardOptions {
   /** Version of Postgres, as `18.1`. */
   readonly serverVersion: string
   readonly log: Log
+  /** Numbers for Prometheus. Default: there is no such route. */
+  readonly metrics?: () => Promise<MetricsPage>
+}
+
+/** What a scrape is answered. */
+export interface MetricsPage {
+  readonly contentType: string
+  readonly text: string
 }
 
 /**
@@ -46,7 +54,7 @@ export interface HttpOptions extends GuardOptions {
  * const answer = await app.request('/v1/pool')
  */
 export function createHttp(options: HttpOptions): Hono {
-  const { control, clock, version, serverVersion } = options
+  const { control, clock, version, serverVersion, metrics } = options
   const app = new Hono()
   app.use(async (context, next) => {
     const startMs = clock.monotonicMs()
@@ -68,6 +76,12 @@ export function createHttp(options: HttpOptions): Hono {
   app.use('/v1/*', guardAdministrator(options))
   app.use('/metrics', guardAdministrator(options))
   app.route('/v1', adminRoutes(control))
+  if (metrics) {
+    app.get('/metrics', async (context) => {
+      const { contentType, text } = await metrics()
+      return context.body(text, 200, { 'Content-Type': contentType })
+    })
+  }
 
   app.get('/healthz', (context) => context.json({ status: 'ok', version, serverVersion }))
   app.get('/readyz', (context) => {

@@ -22,6 +22,7 @@ export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/tenants/:name/roles/:role/rotate': ['POST'],
   '/v1/tenants/:name/roles/:role/revoke': ['POST'],
   '/v1/pool': ['GET'],
+  '/metrics': ['GET'],
   '/healthz': ['GET'],
   '/readyz': ['GET'],
 }

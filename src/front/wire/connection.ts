@@ -197,6 +197,10 @@ export class WireConnection implements LinkReceiver {
     switch (request.kind) {
       case 'incomplete':
         return false
+      case 'goodbye':
+        this.#link.end()
+        this.#closed()
+        return false
       case 'invalid':
         this.#fail(request.error)
         return false
@@ -341,8 +345,9 @@ export class WireConnection implements LinkReceiver {
 
   #startSession(client: BackendClient): void {
     if (this.#isClosed()) return
-    const { link, log } = this.#options
-    const session = new Session({ link, client, log, onClosed: () => this.#closed() })
+    const { link, clock, log } = this.#options
+    const onClosed = (): void => this.#closed()
+    const session = new Session({ link, client, clock, log, onClosed })
     this.#session = session
     this.#state = 'session'
     const early = copyBytes(this.#inbox.view())

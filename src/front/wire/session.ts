@@ -18,6 +18,7 @@
  * enough to do. A session must never keep a view of borrowed bytes, run two batches at a time, or
  * let an answer out of order.
  */
+import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
@@ -42,6 +43,7 @@ import { copyInResponse, errorResponse, readyForQuery } from './server-messages.
 export interface SessionOptions {
   readonly link: Link
   readonly client: BackendClient
+  readonly clock: Pick<Clock, 'setTimer'>
   readonly log: Log
   /** Called once, when the session has ended and given its client up. */
   readonly onClosed: () => void
@@ -56,6 +58,7 @@ const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03'])
 export class Session {
   readonly #link: Link
   readonly #client: BackendClient
+  readonly #clock: Pick<Clock, 'setTimer'>
   readonly #log: Log
   readonly #onClosed: () => void
   readonly #inbox = new Inbox()
@@ -82,10 +85,13 @@ export class Session {
   #shutdownError: PgnapError | undefined
   #clientIsDone = false
   #closed = false
+  /** Ends the patience with a pipeline that goes on without Sync or Flush. */
+  #patience: Timer | undefined
 
   constructor(options: SessionOptions) {
     this.#link = options.link
     this.#client = options.client
+    this.#clock = options.clock
     this.#log = options.log
     this.#onClosed = options.onClosed
   }
@@ -116,6 +122,7 @@ export class Session {
     const used = this.#process(bytes)
     if (used < bytes.length && !this.#closed) this.#inbox.append(bytes.subarray(used))
     this.#steer()
+    this.#awaitMore()
   }
 
   linkDrained(): void {
@@ -173,7 +180,26 @@ export class Session {
       if (!this.#closed) this.#inbox.consume(used)
     }
     this.#steer()
+    this.#awaitMore()
     this.#endIfDone()
+  }
+
+  /**
+   * A client may wait for an error without having asked for anything: a server runs each message as
+   * it comes, and what fails is told at once. So what is there is run if nothing else follows.
+   */
+  #awaitMore(): void {
+    this.#patience?.cancel()
+    this.#patience = undefined
+    if (this.#inbox.length === 0 || this.#running || this.#clogged || this.#closed) return
+    const { stop, scannedBytes } = this.#scanner
+    if (this.#skipping || this.#copy || stop !== 'more' || scannedBytes === 0) return
+    this.#patience = this.#clock.setTimer(LIMITS.pipelineQuietMs, () => {
+      const used = this.#takeScanned(this.#inbox.view(), 0)
+      if (this.#closed) return
+      this.#inbox.consume(used)
+      this.#work()
+    })
   }
 
   /** Stops the host from reading what we could not work on anyway. */
@@ -428,6 +454,7 @@ export class Session {
     if (this.#closed) return
     this.#closed = true
     this.#copy = undefined
+    this.#patience?.cancel()
     this.#inbox.clear()
     this.#client.close()
     this.#onClosed()

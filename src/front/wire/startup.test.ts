@@ -106,7 +106,7 @@ suite('startup packets', () => {
           if (request.kind === 'incomplete') {
             // It waits for no more than the length that it has read, and that is bounded.
             assert.ok(given.length < LIMITS.startupPacketBytesMax)
-          } else if (request.kind !== 'invalid') {
+          } else if ('byteLength' in request) {
             assert.ok(request.byteLength >= 8 && request.byteLength <= given.length)
           }
         },
@@ -171,4 +171,8 @@ suite('startup settings', () => {
       }),
     )
   })
+})
+
+test('a client that leaves before it has begun is told nothing', () => {
+  assert.deepEqual(parseStartup(new Uint8Array([0x58, 0, 0, 0, 4])), { kind: 'goodbye' })
 })

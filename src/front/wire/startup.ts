@@ -17,6 +17,8 @@ import { splitOptions } from './startup-options.ts'
  */
 export type StartupRequest =
   | { readonly kind: 'incomplete' }
+  /** It leaves before it has begun. A server takes that for a wrong length and says nothing. */
+  | { readonly kind: 'goodbye' }
   | { readonly kind: 'invalid'; readonly error: PgnapError }
   | { readonly kind: 'ssl'; readonly byteLength: number }
   | { readonly kind: 'gssenc'; readonly byteLength: number }
@@ -52,6 +54,8 @@ export interface StartupPacket {
  */
 export const MINOR_VERSION_MAX = 2
 
+/** The first bytes of Terminate, read as the length of a startup packet. */
+const TERMINATE_HEAD = 0x58_00_00_00
 const MAGIC_CANCEL = 80_877_102
 const MAGIC_SSL = 80_877_103
 const MAGIC_GSSENC = 80_877_104
@@ -62,6 +66,7 @@ const SECRET_BYTES_MAX = 256
 export function parseStartup(bytes: Uint8Array): StartupRequest {
   if (bytes.length < 4) return { kind: 'incomplete' }
   const byteLength = int32At(bytes, 0)
+  if (byteLength === TERMINATE_HEAD) return { kind: 'goodbye' }
   if (byteLength < 8 || byteLength > LIMITS.startupPacketBytesMax) {
     return invalid('PROTOCOL_VIOLATION', 'invalid length of startup packet', {
       hint: 'this port speaks the Postgres protocol; for HTTP use the HTTP port',

@@ -75,6 +75,10 @@ export interface Config {
   /** How a connection reaches its shard's thread. */
   readonly transport: 'auto' | 'descriptor' | 'ring'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Batches that take so long are logged, in milliseconds; undefined: none. */
+  readonly logSlowMs: number | undefined
+  /** Whether that log shows their statements. */
+  readonly logSlowStatements: boolean
 }
 
 export interface Setting {
@@ -127,6 +131,8 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   connectionsMax: setting('max-connections', 'clients of the whole server'),
   transport: setting('transport', 'auto, descriptor or ring'),
   logLevel: setting('log-level', 'debug, info, warn or error'),
+  logSlowMs: setting('log-slow', 'log what takes so long, such as 200ms; default: nothing'),
+  logSlowStatements: setting('log-slow-statements', 'show the statements in that log'),
 }
 
 function setting(flag: string, description: string): Setting {
@@ -219,6 +225,8 @@ const schema = v.strictObject({
   connectionsMax: v.optional(count(1, 1_000_000), LIMITS.connectionsMax),
   transport: v.optional(v.picklist(['auto', 'descriptor', 'ring']), 'auto'),
   logLevel: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+  logSlowMs: v.optional(quantity(DURATION_MS, 0, DAY_MS)),
+  logSlowStatements: v.optional(yesOrNo, false),
 })
 
 /** Settings as somebody gave them: not checked, any of them missing. */
@@ -259,10 +267,19 @@ export function validate(input: ConfigInput): Config {
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,
     })
   }
-  const { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain, ...others } =
-    parsed.output
+  const {
+    authFile,
+    adminTokenFile,
+    jwks,
+    jwtAudience,
+    tlsCert,
+    tlsKey,
+    domain,
+    logSlowMs,
+    ...rest
+  } = parsed.output
   const optional = { authFile, adminTokenFile, jwks, jwtAudience, tlsCert, tlsKey, domain }
-  const config: Config = { ...others, ...optional }
+  const config: Config = { ...rest, ...optional, logSlowMs }
   checkTogether(config)
   return config
 }

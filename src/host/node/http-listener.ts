@@ -21,6 +21,7 @@ import { readAdminToken, tokenCheck } from './admin-token.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { explainListenError } from './listen-error.ts'
+import { lazyMetrics } from './metrics/lazy-metrics.ts'
 import { passwordCheck } from './password-check.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
@@ -77,6 +78,7 @@ export async function listenForHttp(
     log,
     version,
     serverVersion: POSTGRES_VERSION,
+    metrics: lazyMetrics({ control, clock: systemClock, version }),
   })
   const door = new WebSocketDoor({ guard, accept, clock: systemClock, log })
   const isWanted = (request: IncomingMessage): boolean => door.isWanted(request)

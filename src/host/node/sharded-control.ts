@@ -23,8 +23,10 @@ import type {
   TenantFacts,
   TenantPage,
   TenantState,
+  TenantTime,
   Tier,
 } from '../../front/control.ts'
+import { addUpErrors } from '../../pool/error-counts.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import type { TenantList } from '../../router/directory.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
@@ -208,6 +210,15 @@ export class ShardedControl implements Control {
     )
   }
 
+  async busiest(countMax: number): Promise<TenantTime[]> {
+    const shards = await Promise.all(this.#shards.map((shard) => shard.busiest(countMax)))
+    return shards
+      .flat()
+      .toSorted((a, b) => b.recentMs - a.recentMs)
+      .slice(0, countMax)
+      .map(({ tenant, busyMs }) => ({ name: tenant, busyMs }))
+  }
+
   async activity(): Promise<Activity> {
     const shards = await Promise.all(this.#shards.map((shard) => shard.activity()))
     return {
@@ -289,15 +300,7 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     durationFacts(pools.map((pool) => pool.wakes[tier]))
   return {
     shards: pools.length,
-    slots: {
-      total: sum((pool) => pool.slots.total),
-      idle: sum((pool) => pool.slots.idle),
-      inUse: sum((pool) => pool.slots.inUse),
-      max: sum((pool) => pool.slots.max),
-      created: sum((pool) => pool.slots.created),
-      lost: sum((pool) => pool.slots.lost),
-      retired: sum((pool) => pool.slots.retired),
-    },
+    slots: addUpSlots(pools.map((pool) => pool.slots)),
     memoryBytes: sum((pool) => pool.slots.memoryBytes),
     tenants,
     tenantsWaitingForSlot: sum((pool) => pool.tenantsWaitingForSlot),
@@ -323,6 +326,7 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     },
     waits: sum((pool) => pool.waits),
     rejections: sum((pool) => pool.rejections),
+    errors: addUpErrors(pools.map((pool) => pool.errors)),
     bootFailures: sum((pool) => pool.bootFailures),
     moves: addUpMoves(moves),
     upkeepSteps: sum((pool) => pool.maintenanceSteps),
@@ -338,6 +342,14 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
   }
+}
+
+function addUpSlots(parts: readonly PoolStatistics['slots'][]): PoolFacts['slots'] {
+  const total = { total: 0, idle: 0, inUse: 0, max: 0, created: 0, lost: 0, retired: 0 }
+  for (const name of Object.keys(total) as (keyof typeof total)[]) {
+    for (const slots of parts) total[name] += slots[name]
+  }
+  return total
 }
 
 function addUpMoves(moves: readonly MoveFacts[]): MoveFacts {

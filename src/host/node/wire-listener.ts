@@ -231,6 +231,8 @@ function peekFor({ options, peer, clear }: Reception): (bytes: Uint8Array) => Pe
     switch (request.kind) {
       case 'incomplete':
         return undefined
+      case 'goodbye':
+        return { kind: 'refuse', lastBytes: new Uint8Array(0) }
       case 'invalid':
         return refusal(request.error)
       case 'ssl':

@@ -12,6 +12,7 @@ import type {
   Statement,
 } from '../../../front/control.ts'
 import type { MoveParty } from '../../../router/tenant-move.ts'
+import type { TenantTime } from '../../../pool/busiest-tenants.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
@@ -57,6 +58,8 @@ export interface ShardApi extends MoveParty {
   setPinned(tenant: string, pinned: boolean): Promise<void>
   statistics(): Promise<PoolStatistics>
   activity(): Promise<ShardActivity>
+  /** Those that have kept the thread busiest lately, the busiest first. */
+  busiest(countMax: number): Promise<readonly TenantTime[]>
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
   load(): Promise<PoolLoad>
   /**

@@ -11,8 +11,10 @@ import type { Random } from '../../../base/random.ts'
 import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
+import type { TenantTime } from '../../../pool/busiest-tenants.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
+import type { PoolOptions } from '../../../pool/pool-options.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { LoginLimiter } from '../../../router/login-attempts.ts'
@@ -86,6 +88,11 @@ export interface ShardDependencies {
 export interface PreparedEngine {
   readonly engine: WasmEngine
   readonly slot: Promise<WasmSlot>
+}
+
+function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 'slowLog'> {
+  if (logSlowMs === undefined) return {}
+  return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
 }
 
 export type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
@@ -220,6 +227,7 @@ export class Shard implements ShardApi {
       clock,
       log,
       keepWarm: config.keepWarm,
+      ...slowLogOf(config),
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
@@ -374,6 +382,10 @@ export class Shard implements ShardApi {
 
   async statistics(): Promise<PoolStatistics> {
     return this.#pool.statistics()
+  }
+
+  async busiest(countMax: number): Promise<TenantTime[]> {
+    return this.#pool.busiest(countMax)
   }
 
   async load(): Promise<PoolLoad> {

@@ -1,0 +1,115 @@
+/** The numbers of the pool, one line for each, in Prometheus's names and units. */
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { PoolFacts } from '../../../front/control.ts'
+import { DurationHistogram } from './duration-histogram.ts'
+
+type Numbers = Readonly<Record<string, number>>
+
+export function poolMetrics(registry: Registry, pool: PoolFacts): void {
+  slotMetrics(registry, pool)
+  requestMetrics(registry, pool)
+  tenantMetrics(registry, pool)
+  durationMetrics(registry, pool)
+}
+
+function slotMetrics(registry: Registry, { slots, memoryBytes, images }: PoolFacts): void {
+  const { gauge, gauges, counter, counters } = writers(registry)
+  gauges('pgnap_slots', 'Slots by what they are doing.', 'state', {
+    idle: slots.idle,
+    in_use: slots.inUse,
+  })
+  gauge('pgnap_slots_max', 'As many slots there may be.', slots.max)
+  gauge('pgnap_slot_memory_bytes', 'Linear memory of all slots.', memoryBytes)
+  counter('pgnap_slots_created_total', 'Slots that were made.', slots.created)
+  counter('pgnap_slots_lost_total', 'Slots that were lost by an error.', slots.lost)
+  counter('pgnap_slots_retired_total', 'Slots that were given up for their size.', slots.retired)
+  gauge('pgnap_images', 'Images of napping tenants in memory.', images.count)
+  gauge('pgnap_image_bytes', 'Bytes of these images.', images.bytes)
+  counters('pgnap_images_moved_total', 'Images that memory had no room for.', 'to', {
+    disk: images.toDisk,
+    dropped: images.dropped,
+  })
+}
+
+function requestMetrics(registry: Registry, pool: PoolFacts): void {
+  const { gauge, counter, counters } = writers(registry)
+  gauge('pgnap_clients', 'Clients that are connected to a tenant.', pool.clients)
+  gauge('pgnap_clients_waiting', 'Of them, those that wait for their turn.', pool.clientsWaiting)
+  counter('pgnap_requests_total', 'Batches of messages that clients sent.', pool.requests)
+  counters(
+    'pgnap_requests_served_total',
+    'Batches that were run, by where they found their tenant.',
+    'tier',
+    pool.found,
+  )
+  counter('pgnap_requests_rejected_total', 'Batches that were turned away.', pool.rejections)
+  counters(
+    'pgnap_errors_total',
+    'Errors that clients were told, by the class of their SQLSTATE.',
+    'class',
+    pool.errors.byClass,
+  )
+  counter(
+    'pgnap_statements_cancelled_total',
+    'Statements that were cancelled, by a request or by a limit of time.',
+    pool.errors.cancelled,
+  )
+}
+
+function tenantMetrics(registry: Registry, pool: PoolFacts): void {
+  const { gauge, gauges, counter, counters } = writers(registry)
+  gauges('pgnap_tenants', 'Tenants that this process has met.', 'state', { ...pool.tenants })
+  gauge('pgnap_tenants_waiting', 'Tenants that wait for a slot.', pool.tenantsWaitingForSlot)
+  counters('pgnap_evictions_total', 'Tenants taken out of their slot.', 'reason', pool.evictions)
+  counter('pgnap_boot_failures_total', 'Tenants that could not be loaded.', pool.bootFailures)
+  counter('pgnap_upkeep_steps_total', 'Steps of upkeep.', pool.upkeepSteps)
+  const { done, refused, failed, guests } = pool.moves
+  counters('pgnap_moves_total', 'Tenants that were to leave their shard.', 'outcome', {
+    done,
+    refused,
+    failed,
+  })
+  gauge('pgnap_tenants_moved', 'Tenants that are not in the shard of their hash.', guests)
+  const { known, pinned, ...warm } = pool.keepWarm
+  gauge('pgnap_keep_warm_tenants', 'Tenants whose rhythm is known.', known)
+  gauge('pgnap_tenants_pinned', 'Tenants whose image is kept in memory.', pinned)
+  counter('pgnap_keep_warm_total', 'Tenants warmed before they were asked for.', warm.warmed)
+  counters('pgnap_keep_warm_outcomes_total', 'What came of warming them.', 'outcome', {
+    hit: warm.hits,
+    wasted: warm.wasted,
+    failed: warm.failed,
+  })
+}
+
+function durationMetrics(registry: Registry, pool: PoolFacts): void {
+  const wake = new DurationHistogram(registry, 'pgnap_wake_seconds', 'Loading a tenant.')
+  for (const [tier, facts] of Object.entries(pool.wakes)) wake.take(facts, { tier })
+  const one = (name: string, help: string, facts: PoolFacts['wait']): void =>
+    new DurationHistogram(registry, name, help).take(facts)
+  one('pgnap_leave_seconds', 'Taking a tenant out of its slot.', pool.leave)
+  one('pgnap_wait_seconds', 'Waits of batches, for a backend or a slot.', pool.wait)
+  one('pgnap_execute_seconds', 'Running a batch in its backend.', pool.execute)
+  one('pgnap_commit_seconds', 'Making changes durable, the fsync included.', pool.commit)
+}
+
+/** Metrics of one number, or of one number per value of one label. */
+function writers(registry: Registry): {
+  readonly gauge: (name: string, help: string, value: number) => void
+  readonly gauges: (name: string, help: string, label: string, values: Numbers) => void
+  readonly counter: (name: string, help: string, value: number) => void
+  readonly counters: (name: string, help: string, label: string, values: Numbers) => void
+} {
+  const registers = [registry]
+  return {
+    gauge: (name, help, value) => new Gauge({ name, help, registers }).set(value),
+    gauges: (name, help, label, values) => {
+      const metric = new Gauge({ name, help, labelNames: [label], registers })
+      for (const [each, value] of Object.entries(values)) metric.set({ [label]: each }, value)
+    },
+    counter: (name, help, value) => new Counter({ name, help, registers }).inc(value),
+    counters: (name, help, label, values) => {
+      const metric = new Counter({ name, help, labelNames: [label], registers })
+      for (const [each, value] of Object.entries(values)) metric.inc({ [label]: each }, value)
+    },
+  }
+}
