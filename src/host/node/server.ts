@@ -119,9 +119,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     }))
     users?.roles.listensOn(wire.address.port)
     await backend.firstServed()
-    const starting = backend.start()
-    // Waited for below; until then a failure is nobody's.
-    starting.catch(() => {})
+    const starting = awaitedLater(backend.start())
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
@@ -151,6 +149,12 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     await serving?.close()
     throw error
   }
+}
+
+/** Until somebody waits for it, its failure is nobody's. */
+function awaitedLater<Result>(promise: Promise<Result>): Promise<Result> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** The command line is to know the server by the certificate that it shows at the moment. */
@@ -191,14 +195,16 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  const settings = engine.then((parts) => settingsOf(config, folder, parts, users?.logins))
+  const logins = users?.logins
   // It is `start` that waits for them and says what went wrong.
-  settings.catch(() => {})
+  const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts, logins)))
+  const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const shards = new ShardSet({
     count: config.shards,
     handover,
     settings,
+    folderReady,
     clock: systemClock,
     random: systemRandom,
     log,
@@ -305,7 +311,6 @@ function settingsOf(
   engine: EngineParts,
   logins: ShardSettings['logins'] | undefined,
 ): Omit<ShardSettings, 'cancelSecret'> {
-  keepTemplate(folder.path, engine)
   return {
     config,
     dataPath: folder.path,
