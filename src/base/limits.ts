@@ -76,6 +76,8 @@ export const LIMITS = {
    * Bytes from a WebSocket whose client is not greeted yet: a frame is held whole. Beyond: closed.
    */
   webSocketUnprovenBytesMax: 10_485_760, // 10 MiB
+  /** The same of all such WebSockets together. Beyond: the one that holds most is closed. */
+  webSocketUnprovenTotalBytesMax: 268_435_456, // 256 MiB
   /** Queries of one batch over HTTP, run in one transaction. Beyond: 22023. */
   httpBatchQueriesMax: 10_000,
   /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */
@@ -239,6 +241,10 @@ export const LIMITS = {
 
 export type LimitName = keyof typeof LIMITS
 
+assert(
+  LIMITS.webSocketUnprovenBytesMax * 4 <= LIMITS.webSocketUnprovenTotalBytesMax,
+  'one WebSocket takes no more than its share before it is let in',
+)
 assert(LIMITS.loginGraceMs < LIMITS.authenticationMs, 'a login may take longer than its grace')
 assert(
   LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,
