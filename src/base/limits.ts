@@ -13,7 +13,8 @@ export const LIMITS = {
    */
   startupPacketBytesMax: 10_000,
   /**
-   * Connections that have not said yet whom they want. Beyond: the one that is longest here closes.
+   * Connections that have not said yet whom they want. Beyond: the one that is longest here closes,
+   * if it has had `loginGraceMs`; with `connectionsMax` more at once.
    */
   startupConnectionsMax: 1_000,
   /**
@@ -21,8 +22,10 @@ export const LIMITS = {
    * the one that is longest here closes, if it has had `loginGraceMs`.
    */
   loginShareMax: 0.5,
-  /** Nobody is sent away while logging in before that, however many there are. */
-  loginGraceMs: 1_000,
+  /**
+   * Nobody is sent away while logging in before that: when a server comes back, everybody comes.
+   */
+  loginGraceMs: 5_000,
   /** Failed logins of one address (of IPv6: network) at once. Beyond: 53400 until one is over. */
   loginFailuresPerAddressMax: 20,
   /** One failed login of an address is forgotten after so long. */

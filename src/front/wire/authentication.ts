@@ -29,6 +29,8 @@ export interface AuthenticationOptions {
 }
 
 const MOCK_SECRET_BYTES = 32
+/** As long as the name of a mechanism may be (RFC 4422); the rest is not repeated to anybody. */
+const MECHANISM_CHARS = 20
 /** One secret per gateway, so that an unknown user has the same salt on all its connections. */
 const mockSecrets = new WeakMap<Gateway, Uint8Array<ArrayBuffer>>()
 
@@ -49,7 +51,7 @@ export async function authenticate(
   if (mechanism !== 'SCRAM-SHA-256') {
     throw new PgnapError(
       'AUTHENTICATION_UNSUPPORTED',
-      `the client asked for ${mechanism}, which was not offered`,
+      `the client asked for ${mechanism.slice(0, MECHANISM_CHARS)}, which was not offered`,
       { hint: 'use a client that knows SCRAM-SHA-256 without channel binding' },
     )
   }
