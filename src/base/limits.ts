@@ -13,7 +13,8 @@ export const LIMITS = {
    */
   startupPacketBytesMax: 10_000,
   /**
-   * Connections that have not said yet whom they want. Beyond: the one that is longest here closes.
+   * Connections that have not said yet whom they want. Beyond: the one that is longest here closes,
+   * if it has had `loginGraceMs`; with `connectionsMax` more at once.
    */
   startupConnectionsMax: 1_000,
   /**
@@ -21,8 +22,10 @@ export const LIMITS = {
    * the one that is longest here closes, if it has had `loginGraceMs`.
    */
   loginShareMax: 0.5,
-  /** Nobody is sent away while logging in before that, however many there are. */
-  loginGraceMs: 1_000,
+  /**
+   * Nobody is sent away while logging in before that: when a server comes back, everybody comes.
+   */
+  loginGraceMs: 5_000,
   /** Failed logins of one address (of IPv6: network) at once. Beyond: 53400 until one is over. */
   loginFailuresPerAddressMax: 20,
   /** One failed login of an address is forgotten after so long. */
@@ -78,6 +81,8 @@ export const LIMITS = {
    * Bytes from a WebSocket whose client is not greeted yet: a frame is held whole. Beyond: closed.
    */
   webSocketUnprovenBytesMax: 10_485_760, // 10 MiB
+  /** The same of all such WebSockets together. Beyond: the one that holds most is closed. */
+  webSocketUnprovenTotalBytesMax: 268_435_456, // 256 MiB
   /** Queries of one batch over HTTP, run in one transaction. Beyond: 22023. */
   httpBatchQueriesMax: 10_000,
   /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */
@@ -249,6 +254,10 @@ export const LIMITS = {
 
 export type LimitName = keyof typeof LIMITS
 
+assert(
+  LIMITS.webSocketUnprovenBytesMax * 4 <= LIMITS.webSocketUnprovenTotalBytesMax,
+  'one WebSocket takes no more than its share before it is let in',
+)
 assert(LIMITS.loginGraceMs < LIMITS.authenticationMs, 'a login may take longer than its grace')
 assert(
   LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,

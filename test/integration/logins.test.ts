@@ -185,7 +185,7 @@ describe('saying nothing', () => {
     using strangers = await openMany(server, count, packet)
     await using connection = await connectPg(server, 'acme', RIGHT)
     assert.equal(await connection.value('select 1'), 1)
-    for (let turn = 0; turn < 100 && strangers.closed() < 299; turn++) await delay(50)
+    for (let turn = 0; turn < 400 && strangers.closed() < 299; turn++) await delay(50)
     // The client that was let in was one of those for a moment.
     assert.ok(strangers.closed() >= 299 && strangers.closed() <= 301, `${strangers.closed()}`)
     const grown = (residentBytes(server) - before) / 2 ** 20
@@ -196,8 +196,8 @@ describe('saying nothing', () => {
     const flags = ['--shards', '1', ...SCRAM, '--max-connections', '20']
     await using server = await startServer({ flags })
     using strangers = await openMany(server, 20, startupPacket('acme', 'admin'))
-    // All places are taken until the first of them have had their second.
-    for (let turn = 0; turn < 200 && strangers.closed() < 10; turn++) await delay(50)
+    // All places are taken until the first of them have had their grace.
+    for (let turn = 0; turn < 400 && strangers.closed() < 10; turn++) await delay(50)
     assert.equal(strangers.closed(), 10)
     await using connection = await connectPg(server, 'acme', RIGHT)
     assert.equal(await connection.value('select 1'), 1)
@@ -208,7 +208,7 @@ describe('saying nothing', () => {
     await using server = await startServer({ flags })
     await using first = await connectPg(server, 'acme', RIGHT)
     using strangers = await openMany(server, 19, startupPacket('acme', 'admin'))
-    for (let turn = 0; turn < 200 && strangers.closed() < 9; turn++) await delay(50)
+    for (let turn = 0; turn < 400 && strangers.closed() < 9; turn++) await delay(50)
     assert.equal(await first.value('select 1'), 1)
   })
 })

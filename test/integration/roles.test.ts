@@ -11,6 +11,7 @@ import { Client as NeonClient, neon, neonConfig } from '@neondatabase/serverless
 import { Client } from 'pg'
 import postgres from 'postgres'
 import { failureOf } from '../support/clients.ts'
+import { plainSocket, readBytes, readToEnd, startupPacket } from '../support/raw-tls.ts'
 import { type ServerProcess, runProgram, startServer } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -177,6 +178,21 @@ describe('over HTTP', () => {
     const admin = `postgres://admin:admin-password@127.0.0.1:${server.port}/ghost`
     assert.equal(await answerOf(admin), 'let in')
     assert.equal(await answerOf(left), '28P01')
+  })
+
+  test('who is in the middle of a login when its tenant is deleted makes no new one', async () => {
+    await create('halfway')
+    const socket = await plainSocket(server)
+    socket.write(startupPacket('halfway', 'halfway'))
+    assert.match(String(await readBytes(socket, 20)), /SCRAM-SHA-256/)
+    const deleted = await server.request('/v1/tenants/halfway', {
+      method: 'DELETE',
+      headers: BEARER,
+    })
+    assert.equal(deleted.status, 204)
+    assert.match(String(await readToEnd(socket)), /C3D000/)
+    const facts = await server.request('/v1/tenants/halfway', { headers: BEARER })
+    assert.equal(facts.status, 404)
   })
 
   test('names that no role may have, and tenants that are not there', async () => {

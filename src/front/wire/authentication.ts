@@ -29,8 +29,8 @@ export interface AuthenticationOptions {
 }
 
 const MOCK_SECRET_BYTES = 32
-/** Of a mechanism's name in an error: who is not let in does not get back all that it sends. */
-const MECHANISM_SHOWN_MAX = 40
+/** As long as the name of a mechanism may be (RFC 4422); the rest is not repeated to anybody. */
+const MECHANISM_CHARS = 20
 /** One secret per gateway, so that an unknown user has the same salt on all its connections. */
 const mockSecrets = new WeakMap<Gateway, Uint8Array<ArrayBuffer>>()
 
@@ -51,7 +51,7 @@ export async function authenticate(
   if (mechanism !== 'SCRAM-SHA-256') {
     throw new PgnapError(
       'AUTHENTICATION_UNSUPPORTED',
-      `the client asked for ${mechanism.slice(0, MECHANISM_SHOWN_MAX)}, which was not offered`,
+      `the client asked for ${mechanism.slice(0, MECHANISM_CHARS)}, which was not offered`,
       { hint: 'use a client that knows SCRAM-SHA-256 without channel binding' },
     )
   }

@@ -103,7 +103,8 @@ function twoEndpoints(one: string, other: string): PgnapError {
 }
 
 function optionError(word: string): PgnapError {
-  return new PgnapError('PROTOCOL_VIOLATION', `invalid word in startup options: ${word}`, {
+  const shown = word.slice(0, LIMITS.tenantNameCharsMax)
+  return new PgnapError('PROTOCOL_VIOLATION', `invalid word in startup options: ${shown}`, {
     hint: 'write settings as -c name=value or --name=value',
   })
 }

@@ -89,8 +89,9 @@ export async function listenForHttp(
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
     door.open(request, socket, head),
   )
-  // Beyond, newcomers are closed: each takes a descriptor, whoever it is.
-  server.maxConnections = config.connectionsMax
+  // Beyond, newcomers are closed: each takes a descriptor, whoever it is. More than clients there
+  // may be, so that one too many is told so.
+  server.maxConnections = config.connectionsMax + LIMITS.startupConnectionsMax
   const handshakes = new Handshakes<true>()
   if (identity) {
     const secure = server as HttpsServer

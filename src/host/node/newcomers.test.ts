@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { Newcomers } from './newcomers.ts'
 
-function open(countMax: number, graceMs: number) {
+function open(countMax: number, graceMs: number, countHardMax = Infinity) {
   const clock = new ManualClock()
-  const newcomers = new Newcomers({ countMax, graceMs, clock })
+  const newcomers = new Newcomers({ countMax, graceMs, countHardMax, clock })
   const gone: string[] = []
   const enter = (name: string): (() => void) => newcomers.enter(() => gone.push(name))
   return { clock, newcomers, gone, enter }
@@ -42,6 +42,12 @@ test('nobody goes before his grace is over; then as many as are too many', () =>
   assert.deepEqual(gone, ['a', 'b', 'c'])
   clock.advance(10_000)
   assert.equal(newcomers.count, 2)
+})
+
+test('beyond the hard limit there is no grace', () => {
+  const { newcomers, gone, enter } = open(1, 1_000, 3)
+  for (const name of ['a', 'b', 'c', 'd', 'e']) enter(name)
+  assert.deepEqual([gone, newcomers.count], [['a', 'b'], 3])
 })
 
 test('a burst that is let in within its grace loses nobody', () => {

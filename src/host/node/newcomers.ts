@@ -8,8 +8,10 @@ import type { Clock, Timer } from '../../base/clock.ts'
 
 export interface NewcomersOptions {
   readonly countMax: number
-  /** Nobody is sent away before he has been here for so long, however many there are. */
+  /** Nobody is sent away before he has been here for so long: a restart brings everybody at once. */
   readonly graceMs: number
+  /** Beyond that many there is no grace. Default: there always is. */
+  readonly countHardMax?: number
   readonly clock: Clock
 }
 
@@ -44,12 +46,12 @@ export class Newcomers {
   }
 
   #makeRoom(): void {
-    const { countMax, graceMs, clock } = this.#options
+    const { countMax, graceMs, clock, countHardMax = Infinity } = this.#options
     while (this.#here.size > countMax) {
       const [oldest] = this.#here
       if (!oldest) return
       const leftMs = oldest.sinceMs + graceMs - clock.monotonicMs()
-      if (leftMs > 0) {
+      if (leftMs > 0 && this.#here.size <= countHardMax) {
         if (this.#timer) return
         this.#timer = clock.setTimer(leftMs, () => {
           this.#timer = undefined

@@ -195,10 +195,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
+  const logins = users?.logins
   // It is `start` that waits for them and says what went wrong.
-  const settings = awaitedLater(
-    engine.then((parts) => settingsOf(config, folder, parts, users?.logins)),
-  )
+  const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts, logins)))
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const shards = new ShardSet({

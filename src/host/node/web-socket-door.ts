@@ -18,6 +18,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import { WEB_SOCKET_PATH } from '../../front/http/app.ts'
 import { type GuardOptions, checkAsker, hostName } from '../../front/http/guard.ts'
+import { UnprovenBytes } from './unproven-bytes.ts'
 import type { WebSocketStream } from './web-socket-stream.ts'
 import { peerOf, type WireListener } from './wire-listener.ts'
 
@@ -38,6 +39,7 @@ export class WebSocketDoor {
   readonly #options: WebSocketDoorOptions
   readonly #check: ReturnType<typeof checkAsker>
   readonly #streams = new Set<WebSocketStream>()
+  readonly #unproven = new UnprovenBytes()
   #library: Promise<Library> | undefined
   #pulse: Timer | undefined
   #isClosed = false
@@ -77,7 +79,7 @@ export class WebSocketDoor {
       ({ server, Stream }) =>
         server.handleUpgrade(request, socket, head, (webSocket) => {
           if (this.#isClosed) return webSocket.terminate()
-          const stream = new Stream(webSocket, socket, head.length)
+          const stream = new Stream(webSocket, socket, head.length, this.#unproven)
           this.#keep(stream)
           this.#options.accept(stream, peer)
         }),

@@ -8,7 +8,8 @@
  *   no sign of life                cut off
  *
  * A frame is held whole by the library before a byte of it can be read. So until the client is
- * greeted, which means that it has proven who it is, it may send `webSocketUnprovenBytesMax` only.
+ * greeted, which means that it has proven who it is, it may send `webSocketUnprovenBytesMax` only,
+ * and all such clients together `webSocketUnprovenTotalBytesMax`.
  */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -16,6 +17,7 @@ import type WebSocket from 'ws'
 import { equalBytes } from '../../base/bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { AUTHENTICATION_OK } from '../../front/wire/server-messages.ts'
+import { type Holder, UnprovenBytes } from './unproven-bytes.ts'
 
 /** Status codes of a Close frame (RFC 6455, section 7.4.1). */
 const CLOSE = { normal: 1000, unsupportedData: 1003, tooBig: 1009 } as const
@@ -24,9 +26,10 @@ const ABNORMAL = 1006
 
 type Done = (error?: Error | null) => void
 
-export class WebSocketStream extends Duplex {
+export class WebSocketStream extends Duplex implements Holder {
   readonly #webSocket: WebSocket
   readonly #socket: Socket
+  readonly #unproven: UnprovenBytes
   /** What came over the socket before it was a WebSocket. */
   readonly #bytesBefore: number
   /** Nobody reads any more, or nothing that comes can be read. */
@@ -36,14 +39,22 @@ export class WebSocketStream extends Duplex {
   #finished: Done | undefined
   readonly #countUnproven = (): void => {
     const count = this.#socket.bytesRead - this.#bytesBefore
-    if (count > LIMITS.webSocketUnprovenBytesMax) {
-      this.#break(CLOSE.tooBig, 'too much before the client was let in')
-    }
+    if (count > LIMITS.webSocketUnprovenBytesMax) this.giveUp()
+    else this.#unproven.set(this, count)
   }
 
-  /** @param socket under `webSocket`, just opened, of which `headBytes` have been read */
-  constructor(webSocket: WebSocket, socket: Socket, headBytes: number) {
+  /**
+   * @param socket under `webSocket`, just opened, of which `headBytes` have been read
+   * @param unproven what all such streams of a server hold. Default: this one alone
+   */
+  constructor(
+    webSocket: WebSocket,
+    socket: Socket,
+    headBytes: number,
+    unproven: UnprovenBytes = new UnprovenBytes(),
+  ) {
     super({ allowHalfOpen: true })
+    this.#unproven = unproven
     this.#webSocket = webSocket
     this.#socket = socket
     this.#bytesBefore = socket.bytesRead - headBytes
@@ -53,6 +64,11 @@ export class WebSocketStream extends Duplex {
     webSocket.on('message', (bytes: Buffer, isBinary) => this.#received(bytes, isBinary))
     webSocket.on('pong', () => void (this.#silentMs = 0))
     webSocket.on('close', (code) => this.#closed(code))
+  }
+
+  /** It holds too much for a client that has proven nothing. */
+  giveUp(): void {
+    this.#break(CLOSE.tooBig, 'too much before the client was let in')
   }
 
   /** To be called every `webSocketPingMs`. */
@@ -73,7 +89,7 @@ export class WebSocketStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: string, done: Done): void {
     if (equalBytes(chunk.subarray(0, AUTHENTICATION_OK.length), AUTHENTICATION_OK)) {
-      this.#socket.off('data', this.#countUnproven)
+      this.#stopCounting()
     }
     // As a client's Close frame ends what it takes, the rest goes nowhere; 'close' follows.
     if (!this.#isOpen) done()
@@ -89,6 +105,7 @@ export class WebSocketStream extends Duplex {
   }
 
   override _destroy(_error: Error | null, done: Done): void {
+    this.#stopCounting()
     this.#webSocket.terminate()
     done()
   }
@@ -104,8 +121,13 @@ export class WebSocketStream extends Duplex {
     else if (!this.push(bytes)) this.#webSocket.pause()
   }
 
-  #break(code: number, reason: string): void {
+  #stopCounting(): void {
     this.#socket.off('data', this.#countUnproven)
+    this.#unproven.delete(this)
+  }
+
+  #break(code: number, reason: string): void {
+    this.#stopCounting()
     this.#isDeaf = true
     this.#isBroken = true
     this.#webSocket.close(code, reason)

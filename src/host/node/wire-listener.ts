@@ -78,8 +78,12 @@ export interface WireListener {
 /** Errors: CONFIG_INVALID if the address cannot be listened on. */
 export async function listenForWire(options: WireListenerOptions): Promise<WireListener> {
   const { host, port } = options
-  const countMax = LIMITS.startupConnectionsMax
-  const newcomers = new Newcomers({ countMax, graceMs: 0, clock: options.clock })
+  const newcomers = new Newcomers({
+    countMax: LIMITS.startupConnectionsMax,
+    countHardMax: LIMITS.startupConnectionsMax + options.connectionsMax,
+    graceMs: LIMITS.loginGraceMs,
+    clock: options.clock,
+  })
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
     receive(socket, { ...beginning(peerOf(socket), newcomers, options), clear: socket }),
   )

@@ -8,7 +8,14 @@ import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
-import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
+import type {
+  Answer,
+  Batch,
+  BatchAnswer,
+  ClientFacts,
+  Peer,
+  Statement,
+} from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
 import type { TenantTime } from '../../../pool/busiest-tenants.ts'
@@ -336,25 +343,20 @@ export class Shard implements ShardApi {
   async deleteTenant(tenant: string): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
-    await this.#pool.expel(
-      name,
-      new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
-        hint: 'connecting again makes a new, empty one',
-      }),
-    )
+    const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
+      hint: 'connecting again makes a new, empty one',
+    })
+    await this.#pool.expel(name, goodbye)
     await this.#directory.delete(name)
+    // Whoever came meanwhile was let into the old one, and would make a new one with its next word.
+    this.#sendAway(goodbye, ({ database }) => isDatabaseOf(name, database))
   }
 
   async dismiss(tenant: string, role: string): Promise<void> {
     const goodbye = new PgnapError('ROLE_REVOKED', `role "${role}" has been revoked`, {
       hint: 'ask the operator of the server for a new connection string',
     })
-    for (const connection of this.#connections) {
-      const { database, user } = connection.facts()
-      if (user !== role || !isDatabaseOf(tenant, database)) continue
-      connection.shutdown(goodbye)
-      connection.cancel()
-    }
+    this.#sendAway(goodbye, ({ database, user }) => user === role && isDatabaseOf(tenant, database))
   }
 
   async standings(tenants: readonly string[]): Promise<readonly TenantStanding[]> {
@@ -441,6 +443,15 @@ export class Shard implements ShardApi {
   }
 
   async ping(): Promise<void> {}
+
+  /** After the batch that runs; who waits for a turn does not have to wait for that. */
+  #sendAway(goodbye: PgnapError, whom: (client: ClientFacts) => boolean): void {
+    for (const connection of this.#connections) {
+      if (!whom(connection.facts())) continue
+      connection.shutdown(goodbye)
+      connection.cancel()
+    }
+  }
 
   async #existing(tenant: string): Promise<TenantName> {
     const name = parseTenantName(tenant)
