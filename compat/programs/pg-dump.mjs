@@ -16,7 +16,7 @@ import {
   workerData,
 } from 'node:worker_threads'
 
-const { PGPORT, PGUSER, PGDATABASE, COMPAT_FOLDER } = process.env
+const { PGPORT, PGDATABASE, COMPAT_FOLDER } = process.env
 const ANSWER_MS_MAX = 20_000
 
 /** In the thread: writes what it is sent, and answers when the server is ready for more. */
@@ -46,9 +46,6 @@ function carry({ port, signal }) {
   port.on('message', (bytes) => socket.write(bytes))
 }
 
-if (!isMainThread) carry(workerData)
-else await main()
-
 async function main() {
   const { pgDump } = await import('@electric-sql/pglite-tools/pg_dump')
   const { output, section } = await import('./tool.mjs')
@@ -57,14 +54,13 @@ async function main() {
 
   const dump = async (args) => {
     const server = connect()
-    server.send(startup())
     const pg = {
       query: async () => ({ rows: [{ search_path: '"$user", public' }] }),
       exec: async () => {},
       execProtocolRawStream: (bytes, { onRawData }) => onRawData(server.send(bytes)),
     }
     try {
-      return await (await pgDump({ pg, args })).text()
+      return await (await pgDump({ pg, args: ['-d', PGDATABASE, ...args] })).text()
     } finally {
       server.end()
     }
@@ -81,9 +77,7 @@ async function main() {
   section('restored and dumped again')
   const file = join(COMPAT_FOLDER, 'dump.sql')
   writeFileSync(file, whole)
-  process.stdout.write(
-    psql('drop schema shop cascade; drop schema if exists public cascade; create schema public;'),
-  )
+  process.stdout.write(psql(UNDO))
   process.stdout.write(psql('', ['-f', file]).replaceAll(/^\d*$\n?/gm, ''))
   const again = await dump([])
   console.log(comparable(again) === comparable(whole) ? 'the same' : comparable(again))
@@ -107,14 +101,6 @@ function connect() {
   }
 }
 
-function startup() {
-  const words = Buffer.from(`user\0${PGUSER}\0database\0${PGDATABASE}\0\0`)
-  const head = Buffer.alloc(8)
-  head.writeInt32BE(8 + words.length)
-  head.writeInt32BE(196_608, 4)
-  return Buffer.concat([head, words])
-}
-
 /** Without what differs from dump to dump: versions, random tokens. */
 function comparable(text) {
   return text
@@ -122,6 +108,9 @@ function comparable(text) {
     .filter((line) => !/^--|^$|^\\(?:un)?restrict/.test(line))
     .join('\n')
 }
+
+const UNDO = `set client_min_messages = error; drop publication changes; drop schema shop cascade;
+  drop extension hstore, pgcrypto cascade; select lo_unlink(70000);`
 
 const SCHEMA = `
 create extension if not exists pgcrypto; create extension hstore;
@@ -154,7 +143,10 @@ alter default privileges in schema shop grant select on tables to public;
 insert into shop.item (name, price, mood, few, pair, tags, data, bits, at, span, raw, h, during, addr) values
  ('a', 1.5, 'ok', 3, '(1,"x y")', '{a,"b c",NULL}', '{"a":[1,null]}', B'101', '2020-01-02 03:04:05+00', '1 mon 2 days', '\\x00ff', 'a=>1', '[2020-01-01,2020-02-01)', '10.0.0.1/8'),
  (E'line\\nbreak\\ttab\\\\', null, null, null, null, '{}', 'null', null, 'infinity', null, '', null, null, null);
-insert into shop.part values (1, default, '2019-05-05'), (2, default, '2021-05-05'); insert into shop.child (name, extra) values ('c', 'd');
+insert into shop.part values (1, default, '2019-05-05'), (2, default, '2021-05-05'); insert into shop.child (id, name, extra) values (9, 'c', 'd');
 select nextval('shop.odd'); refresh materialized view shop.counts; select lo_from_bytea(70000, '\\x0102');
 create publication changes for table shop.item; create event trigger watch on ddl_command_start execute function event_trigger_in();
 `.replace(/create event trigger[^;]*;/, '')
+
+if (isMainThread) await main()
+else carry(workerData)

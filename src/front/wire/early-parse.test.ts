@@ -46,7 +46,7 @@ test('whatever does more than prepare waits', () => {
   }
 })
 
-test('a promise that cannot be kept is the answer to the next batch, which is not run', async () => {
+test('a promise that cannot be kept is the answer to the next batch', async () => {
   const { link, client, send } = waiting()
   client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')
   send(say.parse('a', 'select a'), say.sync())
