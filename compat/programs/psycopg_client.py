@@ -1,6 +1,7 @@
 """psycopg 3 over libpq: types, server-side cursors, COPY, pipelines, notifications, errors."""
 import datetime
 import json
+import logging
 import os
 
 import psycopg
@@ -19,6 +20,7 @@ def test(name, run):
         print(type(error).__name__, diag.sqlstate, diag.message_primary, diag.constraint_name)
 
 
+logging.disable()
 conn = psycopg.connect(autocommit=True, application_name="snake")
 one = lambda sql, args=None: conn.execute(sql, args).fetchone()
 
