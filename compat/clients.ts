@@ -29,8 +29,6 @@ export const CLIENTS: readonly Client[] = [
   fromNpm('postgres.js', 'postgres', 'postgres-js.mjs'),
   fromNpm('Drizzle', 'drizzle-orm', 'drizzle.mjs'),
   fromNpm('Kysely', 'kysely', 'kysely.mjs'),
-  fromNpm('Prisma client', '@prisma/client', 'prisma-client.mjs'),
-  fromNpm('Prisma migrate', 'prisma', 'prisma-migrate.mjs'),
   fromNpm('Neon driver', '@neondatabase/serverless', 'neon.mjs'),
   fromNpm('catalog queries of GUI tools', 'pg', 'catalogs.mjs'),
   {

@@ -11,6 +11,7 @@ const EVERYWHERE: readonly (readonly [RegExp, string])[] = [
   [/\b(?:native|pgnap)_[a-z0-9_]+\b/g, 'DATABASE'],
   [/\b(?:pid|PID|process) \d+\b/g, 'pid N'],
   [/\b\d+\.\d+ ms\b/g, 'N ms'],
+  [/at port "\d+"/g, 'at port "N"'],
 ]
 
 /** By name, in order. What stands before the first section is called `start`. */

@@ -39,44 +39,6 @@ suite('session: batches', () => {
     assert.deepEqual(client.batches, ['PBDESQ|', 'PS|'])
   })
 
-  test('a pipeline without Sync or Flush is run when nothing else follows', () => {
-    const { link, client, clock, send } = open()
-    const [parse, bind] = PIPELINE
-    assert.ok(parse && bind)
-    send(parse)
-    clock.advance(LIMITS.pipelineQuietMs - 1)
-    send(bind.subarray(0, 7))
-    clock.advance(LIMITS.pipelineQuietMs - 1)
-    assert.deepEqual(client.batches, [], 'something else has followed')
-    clock.advance(1)
-    assert.deepEqual(client.batches, ['P'], 'only what is whole')
-    send(bind.subarray(7))
-    clock.advance(LIMITS.pipelineQuietMs)
-    assert.deepEqual(client.batches, ['P', 'B'])
-    send(say.sync())
-    clock.advance(1_000)
-    assert.deepEqual(client.batches, ['P', 'B', 'S|'])
-    assert.equal(link.summary(), '1 2 ZI')
-  })
-
-  test('while a batch runs, patience with the next one has not begun', async () => {
-    const { client, clock, send } = open(true)
-    send(say.query('select a'), ...PIPELINE)
-    clock.advance(1_000)
-    await client.release()
-    assert.equal(client.waiting, false)
-    clock.advance(LIMITS.pipelineQuietMs)
-    assert.equal(client.waiting, true)
-  })
-
-  test('a client that leaves in a pipeline takes its timer along', () => {
-    const { client, clock, session, send } = open()
-    send(...PIPELINE)
-    session.linkClosed()
-    clock.advance(1_000)
-    assert.deepEqual(client.batches, [])
-  })
-
   test('a flush keeps the backend', () => {
     const { client, send } = open()
     send(...PIPELINE, say.flush())

@@ -36,6 +36,7 @@ import {
   frameEnd,
   int32At,
 } from './frame.ts'
+import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
 import { copyInResponse, errorResponse, readyForQuery } from './server-messages.ts'
@@ -73,6 +74,7 @@ export class Session {
   #readyCount = 0
   /** A promise of the backend is in flight. */
   #running = false
+  readonly #early = new EarlyParse()
   /** Something has run since the last ReadyForQuery: the backend is in the middle of a batch. */
   #open = false
   /** The backend skips till Sync: a COPY executed now would not ask for its data. */
@@ -170,7 +172,7 @@ export class Session {
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
   cancel(): void {
-    if (!this.#closed) this.#client.cancel()
+    if (!this.#closed && !this.#early.pending) this.#client.cancel()
   }
 
   /** Works on what has been kept, as far as the backend and the client let us. */
@@ -357,6 +359,8 @@ export class Session {
     this.#complete = complete
     this.#readyCount = readyCount
     this.#purpose = purpose
+    const broken = this.#early.takeBroken()
+    if (broken) return this.#refuse(broken)
     let answer: Uint8Array | Promise<Uint8Array>
     try {
       answer = this.#client.run(messages, complete)
@@ -369,6 +373,10 @@ export class Session {
       return
     }
     this.#running = true
+    const waits = this.#client.waitingSinceMs !== undefined
+    if (waits && complete && !this.#open && purpose === 'client') {
+      this.#send(this.#early.answer(messages))
+    }
     answer.then(this.#settle, this.#settleError)
   }
 
@@ -384,6 +392,7 @@ export class Session {
   #answered(answer: Uint8Array): void {
     if (this.#closed) return
     this.#open = !this.#complete
+    if (this.#early.answered(answer)) return
     if (this.#purpose === 'trial') {
       this.#triedCopy(answer)
       return
@@ -423,8 +432,13 @@ export class Session {
       this.end(error)
       return
     }
-    this.#copy = undefined
     const message = errorResponse(error, 'ERROR')
+    if (!this.#early.answered(message)) this.#refuse(message)
+  }
+
+  /** Nothing of the batch has run, or will. */
+  #refuse(message: Uint8Array): void {
+    this.#copy = undefined
     for (let count = 0; count < this.#readyCount; count++) {
       this.#send(message)
       this.#send(readyForQuery('idle'))

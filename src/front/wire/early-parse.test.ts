@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ManualClock } from '../../base/clock.ts'
+import { PgnapError } from '../../base/errors.ts'
+import { silentLog } from '../../base/log.ts'
+import { FakeClient, FakeLink } from '../../../test/support/fake-gateway.ts'
+import { say } from '../../../test/support/messages.ts'
+import { Session } from './session.ts'
+
+/** A session whose client waits for its turn until it is released. */
+function waiting() {
+  const link = new FakeLink()
+  const client = new FakeClient(true)
+  Object.defineProperty(client, 'waitingSinceMs', { get: () => (client.waiting ? 1 : undefined) })
+  const clock = new ManualClock()
+  const session = new Session({ link, client, clock, log: silentLog, onClosed: () => {} })
+  const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
+  return { link, client, session, send }
+}
+
+test('who only prepares and would have to wait is answered at once', async () => {
+  const { link, client, send } = waiting()
+  send(say.parse('a', 'select a'), say.parse('b', 'select b'), say.sync())
+  assert.equal(link.summary(), '1 1 ZI')
+  assert.deepEqual(client.batches, [])
+  send(say.bind('', 'a'), say.execute(''), say.sync())
+  assert.equal(link.summary(), '1 1 ZI', 'the next one waits for its turn')
+  await client.release()
+  assert.deepEqual(client.batches, ['PPS|'])
+  await client.release()
+  assert.deepEqual(client.batches, ['PPS|', 'BES|'])
+  assert.match(link.summary(), /^1 1 ZI 2 .*ZI$/)
+})
+
+test('whatever does more than prepare waits', () => {
+  for (const batch of [
+    [say.query('select a')],
+    [say.parse('', 'select a'), say.describe(), say.sync()],
+    [say.parse('', 'select a'), say.bind('', ''), say.execute(''), say.sync()],
+    [say.parse('', 'select a'), say.flush()],
+    [say.sync()],
+  ]) {
+    const { link, send } = waiting()
+    send(...batch)
+    assert.equal(link.summary(), '')
+  }
+})
+
+test('a promise that cannot be kept is the answer to the next batch', async () => {
+  const { link, client, send } = waiting()
+  client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')
+  send(say.parse('a', 'select a'), say.sync())
+  await client.release()
+  assert.equal(link.summary(), '1 ZI')
+  send(say.bind('', 'a'), say.execute(''), say.sync())
+  assert.equal(link.summary(), '1 ZI ERROR:57014 ZI')
+  assert.deepEqual(client.batches, [])
+  send(say.query('select b'))
+  await client.release()
+  assert.equal(link.summary(), '1 ZI ERROR:57014 ZI D C(select) ZI')
+})
+
+test('a cancel request does not reach what has been answered', () => {
+  const { client, session, send } = waiting()
+  send(say.parse('a', 'select a'), say.sync())
+  session.cancel()
+  assert.equal(client.cancelled, 0)
+})

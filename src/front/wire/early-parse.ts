@@ -1,0 +1,70 @@
+/**
+ * A batch that only prepares (Parse, then Sync) and has to wait for another client's transaction is
+ * answered at once, and done when its turn comes. A program that keeps several connections from one
+ * thread, such as pgbench, prepares on one while it is in a transaction on another, and waits for
+ * the answer: a server has a backend for each and answers; with one for all it would wait for
+ * itself.
+ *
+ * What is promised too early is kept or told: if the statement cannot be prepared after all, its
+ * error is the answer to the client's next batch, which has not been begun then.
+ */
+import { concatBytes } from '../../base/bytes.ts'
+import { BACKEND, FRONTEND, copyBytes, findFrame, frameEnd } from './frame.ts'
+import { readyForQuery } from './server-messages.ts'
+
+const PARSE_COMPLETE: Uint8Array = new Uint8Array([0x31, 0, 0, 0, 4])
+const NOTHING: Uint8Array = new Uint8Array(0)
+/** Batches whose every frame would have to be looked at are no such ones. */
+const PARSES_MAX = 16
+
+export class EarlyParse {
+  #pending = false
+  #broken: Uint8Array | undefined
+
+  /** The batch in flight has been answered. */
+  get pending(): boolean {
+    return this.#pending
+  }
+
+  /** The answer to a batch that waits, if it only prepares; else nothing. */
+  answer(messages: Uint8Array): Uint8Array {
+    const answer = answerTo(messages)
+    this.#pending = answer.length > 0
+    return answer
+  }
+
+  /**
+   * What the backend has answered in the end, or who was to pass the batch on.
+   * @returns whether the client has had its answer, so that it is not to be told
+   */
+  answered(answer: Uint8Array): boolean {
+    if (!this.#pending) return false
+    this.#pending = false
+    const at = findFrame(answer, BACKEND.errorResponse)
+    if (at >= 0) this.#broken = copyBytes(answer, at, frameEnd(answer, at, answer.length))
+    return true
+  }
+
+  /** The error that the next batch is answered instead of being run. */
+  takeBroken(): Uint8Array | undefined {
+    const broken = this.#broken
+    this.#broken = undefined
+    return broken
+  }
+}
+
+function answerTo(messages: Uint8Array): Uint8Array {
+  const answers: Uint8Array[] = []
+  for (let at = 0; at < messages.length && answers.length <= PARSES_MAX;) {
+    const end = frameEnd(messages, at, messages.length)
+    if (end < 0) break
+    const isLast = end === messages.length
+    if (isLast && messages[at] === FRONTEND.sync && answers.length > 0) {
+      return concatBytes([...answers, readyForQuery('idle')])
+    }
+    if (messages[at] !== FRONTEND.parse) break
+    answers.push(PARSE_COMPLETE)
+    at = end
+  }
+  return NOTHING
+}

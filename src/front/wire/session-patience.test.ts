@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ManualClock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { silentLog } from '../../base/log.ts'
+import { FakeClient, FakeLink } from '../../../test/support/fake-gateway.ts'
+import { say } from '../../../test/support/messages.ts'
+import { Session } from './session.ts'
+
+function open(later = false) {
+  const link = new FakeLink()
+  const client = new FakeClient(later)
+  const clock = new ManualClock()
+  const session = new Session({ link, client, clock, log: silentLog, onClosed: () => {} })
+  const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
+  return { link, client, clock, session, send }
+}
+
+const PIPELINE = [say.parse('', 'select a'), say.bind('', ''), say.describe(), say.execute('')]
+
+test('a pipeline without Sync or Flush is run when nothing else follows', () => {
+  const { link, client, clock, send } = open()
+  const [parse, bind] = PIPELINE
+  assert.ok(parse && bind)
+  send(parse)
+  clock.advance(LIMITS.pipelineQuietMs - 1)
+  send(bind.subarray(0, 7))
+  clock.advance(LIMITS.pipelineQuietMs - 1)
+  assert.deepEqual(client.batches, [], 'something else has followed')
+  clock.advance(1)
+  assert.deepEqual(client.batches, ['P'], 'only what is whole')
+  send(bind.subarray(7))
+  clock.advance(LIMITS.pipelineQuietMs)
+  assert.deepEqual(client.batches, ['P', 'B'])
+  send(say.sync())
+  clock.advance(1_000)
+  assert.deepEqual(client.batches, ['P', 'B', 'S|'])
+  assert.equal(link.summary(), '1 2 ZI')
+})
+
+test('while a batch runs, patience with the next one has not begun', async () => {
+  const { client, clock, send } = open(true)
+  send(say.query('select a'), ...PIPELINE)
+  clock.advance(1_000)
+  await client.release()
+  assert.equal(client.waiting, false)
+  clock.advance(LIMITS.pipelineQuietMs)
+  assert.equal(client.waiting, true)
+})
+
+test('a client that leaves in a pipeline takes its timer along', () => {
+  const { client, clock, session, send } = open()
+  send(...PIPELINE)
+  session.linkClosed()
+  clock.advance(1_000)
+  assert.deepEqual(client.batches, [])
+})
