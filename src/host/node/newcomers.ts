@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../../base/clock.ts'
 
 export interface NewcomersOptions {
   readonly countMax: number
-  /** Nobody is sent away before he has been here for so long: a restart brings everybody at once. */
+  /** Nobody is sent away before he has been here for so long. */
   readonly graceMs: number
   /** Beyond that many there is no grace. Default: there always is. */
   readonly countHardMax?: number
