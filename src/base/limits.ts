@@ -31,6 +31,11 @@ export const LIMITS = {
    */
   preparedCopiesMax: 1_000,
   /**
+   * Statements of one client that were prepared in a fork and are to be prepared again in the
+   * backend. Beyond: what prepares another one waits for the backend.
+   */
+  owedStatementsMax: 1_000,
+  /**
    * Unsent answer bytes of a client beyond which nothing more of it is run until it has read them.
    */
   answerPauseBytes: 1_048_576, // 1 MiB

@@ -73,6 +73,16 @@ test('every interleaving of tenants with long batches, for which others are wait
   assert.ok(explore({ ...config, batchMs: 20 }, 9) > 500)
 })
 
+test('every interleaving of clients that read beside a transaction, with failures', () => {
+  const config = { limits: {}, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
+  assert.ok(explore({ ...config, reads: true }, 8) > 1_000)
+})
+
+test('every interleaving of readers, and tenants that want the slots of their forks', () => {
+  const config = { limits: {}, clients: ['a', 'a', 'b', 'c'], requestsPerClient: 1, rough: false }
+  assert.ok(explore({ ...config, reads: true }, 9) > 1_000)
+})
+
 test('long random games with many clients', () => {
   const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f')
   const game = fc.record({
@@ -83,12 +93,20 @@ test('long random games with many clients', () => {
     clients: fc.array(tenant, { minLength: 1, maxLength: 14 }),
     steps: fc.integer({ min: 1, max: 200 }),
     batchMs: fc.constantFrom(0, 0.5, 1, 20),
+    reads: fc.boolean(),
   })
   fc.assert(
-    fc.property(game, ({ seed, clients, steps, batchMs, ...drawn }) => {
+    fc.property(game, ({ seed, clients, steps, batchMs, reads, ...drawn }) => {
       const random = new SeededRandom(seed)
       const limits = { ...drawn, tenantQueueMax: 4, shardQueueMax: 4 }
-      const world = new World({ limits, clients, requestsPerClient: 12, rough: true, batchMs })
+      const world = new World({
+        limits,
+        clients,
+        requestsPerClient: 12,
+        rough: true,
+        batchMs,
+        reads,
+      })
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.
         const patient = random.below(20) > 0

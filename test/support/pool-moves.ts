@@ -16,6 +16,13 @@ export function movesByOthers(world: World, tenant: TenantEntry): Action[] {
   if (slot && (phase === 'cold' || phase === 'asleep')) {
     add('warm', () => world.event({ type: 'warmRequested', tenant, slot }))
   }
+  if (phase !== 'napping' && phase !== 'asleep') return actions
+  add('drop image', () => {
+    world.endLife(tenant)
+    world.event({ type: 'imageMoved', tenant, to: 'cold' })
+  })
+  if (phase === 'asleep' || tenant.holder) return actions
+  add('image to disk', () => world.event({ type: 'imageMoved', tenant, to: 'asleep' }))
   return actions
 }
 
