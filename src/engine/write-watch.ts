@@ -6,8 +6,8 @@
  * client can see that: a function that catches errors would catch this one, and go on as it would
  * nowhere else. So everything is done as always, and afterwards these are looked at:
  *
- * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object, locks
- *   rows, or notifies takes one.
+ * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object,
+ *   locks rows, or notifies takes one.
  * - Utility statements, at any depth, by Postgres's own hook: only those count as reading that
  *   leave nothing behind but settings and cursors.
  * - Functions, by Postgres's own hook for whoever watches objects. Some of those that come with
@@ -58,8 +58,8 @@ const READING: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Functions of Postgres that take no transaction id, and whose effect would be lost, or whose answer
- * is another one beside an open transaction, by object id.
+ * Functions of Postgres that take no transaction id, and whose effect would be lost, or whose
+ * answer is another one beside an open transaction, by object id.
  */
 export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   765: 'lo_export',

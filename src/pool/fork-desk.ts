@@ -93,7 +93,7 @@ export class ForkDesk {
     this.end(tenant)
   }
 
-  /** The tenant leaves its slot: whoever has waited for a fork in vain would wake it for nothing. */
+  /** The tenant leaves its slot. Who has waited for a fork in vain would wake it for nothing. */
   leave(tenant: TenantEntry): void {
     if (!tenant.fork && waitsToRead(tenant)) tenant.forksInVain = IN_VAIN_MAX
     this.end(tenant)

@@ -29,6 +29,7 @@
  *   them (at once if it has no clients left). An open transaction goes along in the image. Only
  *   what no image holds and nothing can carry over stays (`evictionRefused`).
  * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
+ * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -428,10 +429,7 @@ export class PoolState implements ForkHost {
 
   /** The backend that a client had is gone: it is told now, or when it next asks. */
   #loseTransaction(client: ClientEntry, error: unknown): void {
-    if (client.phase === 'holding') {
-      client.phase = 'lost'
-      return
-    }
+    if (client.phase === 'holding') return void (client.phase = 'lost')
     if (client.phase === 'running') client.phase = 'idle'
     if (client.leaving) this.#leave(client, 0)
     else this.#reject(client, 'SLOT_LOST', error)

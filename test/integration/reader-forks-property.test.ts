@@ -69,7 +69,7 @@ class Game {
 
   /** Everybody ends what is open. */
   async end(): Promise<void> {
-    while (this.players.some(({ busy, open }) => busy || open)) {
+    while (this.players.some(({ busy, open }) => (busy ?? open) !== undefined)) {
       for (const player of this.players) {
         if (player.open && !player.busy) this.#start(player, this.#commit(player))
       }

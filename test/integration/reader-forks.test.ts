@@ -89,7 +89,8 @@ test('whoever does not only read waits, and what it does is done once', async ()
     a,
     `create table t(n int); create sequence s; select nextval('s');
     create function hidden() returns int language plpgsql as $$
-      begin begin insert into t values (7); exception when others then return 0; end; return 1; end $$;
+      begin begin insert into t values (7); exception when others then return 0; end;
+      return 1; end $$;
     create function locks() returns bool language sql as $$ select pg_try_advisory_xact_lock(1) $$;
     create function prepares() returns void language plpgsql as $$
       begin execute 'prepare hidden as select 1'; end $$`,
@@ -211,7 +212,8 @@ test('the numbers of functions that are not for forks are those of Postgres', as
   const ids = Object.keys(NOT_FOR_FORKS)
   const found = await ask(
     a,
-    `select string_agg(oid || ':' || proname, ' ' order by oid) from pg_proc where oid in (${ids.join()})`,
+    `select string_agg(oid || ':' || proname, ' ' order by oid) from pg_proc
+      where oid in (${ids.join()})`,
   )
   assert.equal(found, ids.map((id) => `${id}:${NOT_FOR_FORKS[Number(id)]}`).join(' '))
   const families = "select count(*) from pg_proc where proname ~ 'advisory|^nextval|^setval'"

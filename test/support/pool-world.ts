@@ -13,16 +13,10 @@ import type {
   RestingPhase,
   TenantEntry,
 } from '../../src/pool/pool-model.ts'
-import {
-  canLeave,
-  evictableAtMs,
-  holderWaits,
-  pickVictim,
-  slotsExpected,
-} from '../../src/pool/pool-policy.ts'
+import { holderWaits } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
-import { bootEnds, movesByOthers } from './pool-moves.ts'
+import { bootEnds, checkRoom, movesByOthers } from './pool-moves.ts'
 import { WorldForks } from './pool-forks.ts'
 import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
@@ -384,28 +378,13 @@ export class World {
     }
     for (const tenant of state.tenants.values()) this.#checkTenant(tenant)
     for (const client of this.clients) this.#checkClient(client)
-    this.#checkRoom()
+    checkRoom(this)
     this.forks.check()
     for (const tenant of state.slotQueue) {
       assert.ok(!tenant.slot && tenant.waiting.size > 0, 'only who needs a slot queues for one')
       assert.ok(
         [...state.slots].every((slot) => slot.tenant ?? slot.forkOf),
         'no slot is free while tenants wait',
-      )
-    }
-  }
-
-  /** Whoever could make room for those who wait does so now, or there is a timer for it. */
-  #checkRoom(): void {
-    const { state } = this
-    const drains = state.drainDeadlineMs !== undefined
-    if (drains || state.slotQueue.size <= slotsExpected(state)) return
-    assert.equal(pickVictim(state, this.nowMs), undefined, 'nobody idles while others wait')
-    for (const { tenant } of state.slots) {
-      if (!tenant || !canLeave(tenant)) continue
-      assert.ok(
-        this.timerAtMs <= evictableAtMs(state, tenant),
-        'the time when it may be asked to leave is waited for',
       )
     }
   }
@@ -498,6 +477,7 @@ export class World {
 
   #settled(): boolean {
     const napping = [...this.state.tenants.values()].every((tenant) => tenant.phase === 'napping')
-    return napping && !this.creating && this.clients.every((client) => client.phase === 'gone')
+    const busy = this.creating || this.forks.todo.length > 0
+    return napping && !busy && this.clients.every((client) => client.phase === 'gone')
   }
 }
