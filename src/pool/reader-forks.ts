@@ -274,12 +274,14 @@ function runIn(
   if (sessions.enter(client, slot) !== undefined) return undefined
   const before = slot.session.settings
   watch.begin()
-  const answer = slot.run(complete ? messages : concatBytes([messages, SYNC]), client.number)
+  const whole = complete ? messages : concatBytes([messages, SYNC])
+  const answer = slot.run(whole, client.number)
   const done = watch.seen ?? whatIsLeft(slot)
   if (done !== undefined) return done
   // Whoever has not said all of it would have to be left in the middle of an error.
   if (!complete && hasFailed(answer)) return undefined
-  const said = saidIn(messages, answer)
+  const said = saidIn(whole, answer)
+  if (!said) return 'statements out of sight'
   if (!tenant.sessions.takeBack(client, { slot, before, said })) return 'too many statements'
   return complete ? answer : answer.subarray(0, answer.length - READY_BYTES)
 }

@@ -74,16 +74,24 @@ export function boundStatements(messages: Uint8Array): string[] {
   return names
 }
 
-/** What a batch that was answered in full has done to its client's statements, in order. */
-export function saidIn(messages: Uint8Array, answer: Uint8Array): SaidStatements {
+/**
+ * What a batch that was answered in full has done to its client's statements, in order. Undefined:
+ * it cannot be told, because a simple query was skipped with what failed before it.
+ */
+export function saidIn(messages: Uint8Array, answer: Uint8Array): SaidStatements | undefined {
   const said: SaidStatements = new Map()
   const done = doneIn(answer)
-  for (const [index, piece] of piecesOf(messages).entries()) {
+  const pieces = piecesOf(messages)
+  if (pieces.length !== done.length) return undefined
+  for (const [index, piece] of pieces.entries()) {
     let { parsed, closed } = done[index] ?? { parsed: 0, closed: 0 }
     eachMessage(piece, (type, at, end) => {
       // A simple query drops the unnamed statement before it does anything.
       if (type === QUERY) note(said, '', undefined)
-      if (type === PARSE && parsed-- > 0) note(said, textAt(piece, at + 5), piece.slice(at, end))
+      if (type === PARSE && parsed-- > 0) {
+        // Of a Node Buffer `slice` is only a view.
+        note(said, textAt(piece, at + 5), new Uint8Array(piece.subarray(at, end)))
+      }
       if (type !== CLOSE || closed-- <= 0) return
       if (piece[at + 5] === OF_STATEMENT) note(said, textAt(piece, at + 6), undefined)
     })
