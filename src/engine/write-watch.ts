@@ -23,6 +23,7 @@
  */
 import { textAt } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import { NOT_OF_THE_SESSION } from './session-memory.ts'
 import type { SlotFiles } from './slot-files.ts'
 import type { ExportedFunction, WalTail } from './wal-tail.ts'
 
@@ -31,8 +32,13 @@ const UTILITY_STATEMENT_AT = 88
 /** CopyStmt: is_from, filename. */
 const COPY_IS_FROM_AT = 16
 const COPY_FILE_AT = 20
+/** VariableSetStmt: name. */
+const SET_NAME_AT = 8
 /** enum ObjectAccessType. */
 const FUNCTION_EXECUTE = 4
+
+/** FirstNormalObjectId: below are Postgres's own. */
+const FIRST_OWN_ID = 16_384
 
 /** Command tags. Whatever else a statement does, it does by other statements, or takes an id. */
 const READING: ReadonlySet<string> = new Set([
@@ -132,6 +138,8 @@ export class WriteWatch {
   readonly #accessHook: number
   readonly #tagOf: ExportedFunction
   readonly #nameOf: ExportedFunction
+  /** Functions that clients have made and that were called since `arm`, by object id. */
+  readonly calledFunctions: Set<number> = new Set()
   #seen: string | undefined
   #transaction = 0
   #names = 0
@@ -150,13 +158,16 @@ export class WriteWatch {
       return 0
     }, 'viiiiiiii')
     this.#accessHook = module.addFunction((access, _class, id = 0) => {
-      if (access === FUNCTION_EXECUTE) this.#seen ??= NOT_FOR_FORKS[id]
+      if (access !== FUNCTION_EXECUTE) return 0
+      this.#seen ??= NOT_FOR_FORKS[id]
+      if (id >>> 0 >= FIRST_OWN_ID) this.calledFunctions.add(id >>> 0)
       return 0
     }, 'viiiii')
   }
 
   /** Hangs the hooks into the memory that is in the slot now; they go with it. */
   arm(): void {
+    this.calledFunctions.clear()
     const { buffer } = this.#instance.module.HEAPU8
     const view = new DataView(buffer)
     view.setUint32(this.#instance.addressOf('ProcessUtility_hook'), this.#utilityHook, true)
@@ -177,13 +188,21 @@ export class WriteWatch {
     return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
   }
 
+  /** Some settings are the backend's, so that nobody could take them back from here. */
+  #setsWhatIsLost(tag: string, statement: number): boolean {
+    if (tag !== 'SET') return false
+    const heap = this.#instance.module.HEAPU8
+    const nameAt = new DataView(heap.buffer).getUint32(statement + SET_NAME_AT, true)
+    return nameAt !== 0 && NOT_OF_THE_SESSION.has(textAt(heap, nameAt).toLowerCase())
+  }
+
   #utility(planned: number): void {
     if (this.#seen !== undefined) return
     const heap = this.#instance.module.HEAPU8
     const view = new DataView(heap.buffer)
     const statement = view.getUint32(planned + UTILITY_STATEMENT_AT, true)
     const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
-    if (READING.has(tag)) return
+    if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0
     const isToClient =
       tag === 'COPY' && !isFrom && view.getUint32(statement + COPY_FILE_AT, true) === 0

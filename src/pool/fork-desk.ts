@@ -31,7 +31,7 @@
  */
 import { ClientEntry } from './pool-model.ts'
 import type { ForkEvent, PoolEffect, SlotEntry, TenantEntry } from './pool-model.ts'
-import { evictableAtMs, isFreeSlot, isIdle, type PoolView } from './pool-policy.ts'
+import { evictableAtMs, isFreeSlot, isIdle, type PoolView, somebodyRests } from './pool-policy.ts'
 import { forkAnswers, waitsToRead } from './thread-turns.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 import type { WaitingRoom } from './waiting-room.ts'
@@ -139,8 +139,8 @@ export class ForkDesk {
   lackSlot(nowMs: number): boolean {
     for (const tenant of this.#asked) {
       if (!this.#isWanted(tenant) || nowMs < this.#dueMs(tenant)) continue
-      const rests = [...this.#host.slots].some((slot) => slot.tenant && isIdle(slot.tenant))
-      if (!rests && ![...this.#host.slots].some(isFreeSlot)) return true
+      const slots = [...this.#host.slots]
+      if (!slots.some(isFreeSlot) && !somebodyRests(this.#host, nowMs, isIdle)) return true
     }
     return false
   }

@@ -83,10 +83,14 @@ export function mayCreate(view: PoolView, nowMs: number): boolean {
   return view.slots.size < view.limits.slotsPerShard && nowMs >= view.supply.createAfterMs
 }
 
-/** Whether some tenant may be asked to leave within a quantum. */
-export function somebodyRests(view: PoolView, nowMs: number): boolean {
+/** Whether some tenant may be asked to leave within a quantum; by default, of all that can. */
+export function somebodyRests(
+  view: PoolView,
+  nowMs: number,
+  among: typeof isIdle = canLeave,
+): boolean {
   for (const { tenant } of view.slots) {
-    if (!tenant || !canLeave(tenant)) continue
+    if (!tenant || !among(tenant)) continue
     if (evictableAtMs(view, tenant) <= nowMs + view.limits.slotQuantumMs) return true
   }
   return false

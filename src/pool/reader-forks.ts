@@ -17,20 +17,24 @@ import { concatBytes } from '../base/bytes.ts'
 import { toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ABORT, SYNC } from './backend-query.ts'
+import { ABORT, ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import { type LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type { LiveTenant, PendingBatch } from './pool-client.ts'
-import type { ClientEntry, PoolEvent, SlotEntry } from './pool-model.ts'
+import { ClientEntry } from './pool-model.ts'
+import type { PoolEvent, SlotEntry, TenantEntry } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import { eachMessage } from './message-frames.ts'
+import { forkAnswers } from './thread-turns.ts'
 import { boundStatements, mayOnlyRead, saidIn } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
+/** Object id of a language. */
+const LANGUAGE_INTERNAL = '12::pg_catalog.oid'
 const ERROR_RESPONSE = 0x45
 /** ReadyForQuery, which ends every answer to a Sync. */
 const READY_BYTES = 6
@@ -46,6 +50,8 @@ export interface Fork {
   readonly sessions: TenantSessions<LiveClient>
   /** The transaction of the backend beside which it was made. */
   readonly transaction: number
+  /** Functions of clients that are none of Postgres's own under another name. */
+  readonly vetted: Set<number>
 }
 
 export interface ReaderForksOptions {
@@ -82,13 +88,17 @@ export class ReaderForks {
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
-    const { slots, counters, event } = this.#options
+    const { state, slots, clock, counters, event } = this.#options
     const into = slots.get(entry)
     assert(into, 'a slot is there before a fork is put into it')
+    const startMs = clock.monotonicMs()
     const fork = this.#load(tenant, into)
-    if (typeof fork === 'boolean') {
+    const nowMs = clock.monotonicMs()
+    state.turns.charge(tenant.entry, nowMs - startMs, nowMs)
+    if (typeof fork === 'string') {
       counters.forks.refused++
-      return event({ type: 'forkLeft', slot: entry, slotReusable: fork, refused: true })
+      const slotReusable = fork !== 'broken'
+      return event({ type: 'forkLeft', slot: entry, slotReusable, refused: fork !== 'not now' })
     }
     counters.forks.made++
     this.#forks.set(entry, fork)
@@ -120,7 +130,7 @@ export class ReaderForks {
     if (!client?.pending) return
     const { sinceMs, resolve } = client.pending
     const startMs = clock.monotonicMs()
-    if (!client.tenant.fork) {
+    if (!client.tenant.fork || !forkAnswers(entry.tenant)) {
       return event({ type: 'readEnded', client: entry, outcome: 'missed', threadMs: 0 })
     }
     const answer = this.#answer(client, { ...client.pending, startMs })
@@ -164,7 +174,6 @@ export class ReaderForks {
     const { fork } = tenant
     assert(fork, 'who reads has a fork')
     const { counters, clock, log, onRead } = this.#options
-    client.limits?.works()
     let answer: Uint8Array | string | undefined
     try {
       answer = runIn(fork, client, { messages, complete })
@@ -188,37 +197,39 @@ export class ReaderForks {
     return answer
   }
 
-  /** @returns the fork; or that there is none, and whether the slot is good for others */
-  #load(tenant: LiveTenant, into: Slot): Fork | boolean {
+  #load(tenant: LiveTenant, into: Slot): Fork | NoFork {
     const { log } = this.#options
     const { slot, open, sessions, entry } = tenant
-    const transaction = slot?.transaction ?? 0
-    // An open session is a transaction too few: its client may commit with every batch.
-    const isOpen = transaction !== 0 && entry.phase === 'awake' && !tenant.syncing
-    if (!slot || !open?.asCommitted || !isOpen || !canFork(slot, open.files)) return true
+    if (!slot || !open?.asCommitted || !isThinking(entry)) return 'not now'
+    const { transaction } = slot
+    // A client that only keeps the backend has no transaction: it may commit with every batch.
+    if (transaction === 0 || !canFork(slot, open.files)) return 'never'
     try {
       // Postgres believes to be written what it has written.
       open.files.commit()
     } catch (error) {
       this.#options.onLost(tenant, error)
-      return true
+      return 'never'
     }
-    const files = open.asCommitted()
+    let files: TenantFiles | undefined
     try {
+      files = open.asCommitted()
       const image = slot.copy()
       const watch = into.fork(files, image)
       slot.recycle(image)
       const forked = sessions.forked()
       into.run(ABORT)
-      const fork = { tenant, slot: into, files, watch, sessions: forked, transaction }
+      const session = { sessions: forked, transaction, vetted: new Set<number>() }
+      const fork = { tenant, slot: into, files, watch, ...session }
       // What the session has beside its transaction is nobody else's to see.
       const isOwn = into.transactionStatus === 'idle' && !forked.pinned(into)
-      return isOwn ? fork : this.#empty(into, files)
+      if (isOwn) return fork
+      return this.#empty(into, files) ? 'never' : 'broken'
     } catch (error) {
       const { code } = toPgnapError(error)
       log.warn('a fork could not be made', { tenant: entry.name, code, error })
-      files.close()
-      return code === 'IMAGE_INVALID'
+      files?.close()
+      return !files || code === 'IMAGE_INVALID' ? 'never' : 'broken'
     }
   }
 
@@ -227,7 +238,8 @@ export class ReaderForks {
     const { tenant } = client
     const writers = this.#writers.get(client) ?? new Set()
     if (writers.size >= WRITERS_MAX) writers.clear()
-    for (const name of boundStatements(messages)) writers.add(name)
+    // The unnamed one is another one each time.
+    for (const name of boundStatements(messages)) if (name !== '') writers.add(name)
     this.#writers.set(client, writers)
     this.#retire(tenant, true)
   }
@@ -256,6 +268,9 @@ export class ReaderForks {
 
 const NONE: ReadonlySet<string> = new Set()
 
+/** Why there is no fork: as things are at this moment, or in this transaction; the slot is lost. */
+type NoFork = 'not now' | 'never' | 'broken'
+
 interface Started {
   readonly startMs: number
 }
@@ -267,10 +282,11 @@ interface Started {
  *   cannot be answered here
  */
 function runIn(
-  { slot, sessions, watch, tenant }: Fork,
+  fork: Fork,
   client: LiveClient,
   { messages, complete }: Pick<PendingBatch, 'messages' | 'complete'>,
 ): Uint8Array | string | undefined {
+  const { slot, sessions, watch, tenant, vetted } = fork
   if (sessions.enter(client, slot) !== undefined) return undefined
   const before = slot.session.settings
   watch.begin()
@@ -279,11 +295,13 @@ function runIn(
   const done = watch.seen ?? whatIsLeft(slot)
   if (done !== undefined) return done
   // Whoever has not said all of it would have to be left in the middle of an error.
-  if (!complete && hasFailed(answer)) return undefined
-  const said = saidIn(whole, answer)
+  if (!complete && hasFailed(answer)) return 'a pipeline that failed'
+  const kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
+  if (kept !== answer && !vet(fork)) return 'a function by another name'
+  const said = saidIn(whole, kept)
   if (!said) return 'statements out of sight'
   if (!tenant.sessions.takeBack(client, { slot, before, said })) return 'too many statements'
-  return complete ? answer : answer.subarray(0, answer.length - READY_BYTES)
+  return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }
 
 /**
@@ -294,8 +312,37 @@ function canFork(slot: Slot, files: TenantFiles): boolean {
   return slot.canNap && !files.hasUnlogged
 }
 
+function callsUnknown({ calledFunctions }: Fork['watch'], vetted: Fork['vetted']): boolean {
+  return calledFunctions.size > 0 && !calledFunctions.isSubsetOf(vetted)
+}
+
+/**
+ * Looks at the functions of clients that were called. False: one of them may be a function of
+ * Postgres that is not for forks, since it is `LANGUAGE internal`. Overwrites the slot's last
+ * answer, and throws what the slot throws.
+ */
+function vet({ slot, watch, vetted }: Fork): boolean {
+  const ids = [...watch.calledFunctions]
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(internalAmongSql(ids))))
+  if (refusal !== undefined || rows.length > 0) return false
+  for (const id of ids) vetted.add(id)
+  return true
+}
+
+/** The client's own search_path may put anything before Postgres's names. */
+function internalAmongSql(ids: readonly number[]): string {
+  return `SELECT 1 FROM pg_catalog.pg_proc WHERE prolang OPERATOR(pg_catalog.=) ${LANGUAGE_INTERNAL}
+    AND oid OPERATOR(pg_catalog.=) ANY ('{${ids.join()}}'::pg_catalog.oid[])`
+}
+
+/** Whether a client has the backend, and no batch of it is under way. */
+function isThinking({ phase, holder }: TenantEntry): boolean {
+  return phase === 'awake' && holder instanceof ClientEntry && holder.phase === 'holding'
+}
+
 /** What a batch has left open in the fork. */
-function whatIsLeft({ transactionStatus, session }: Slot): string | undefined {
+function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | undefined {
+  if (!canNap) return 'a library'
   if (transactionStatus !== 'idle') return 'a transaction'
   return session.holdsOn ? 'locks or cursors' : undefined
 }

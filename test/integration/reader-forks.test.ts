@@ -33,14 +33,14 @@ interface Desk extends Disposable {
   readonly now: (client: PoolClient, sql: string) => Promise<string | null | undefined>
 }
 
-async function desk(limits: Partial<PoolLimits> = {}, tenant = 'acme'): Promise<Desk> {
+async function desk(limits: Partial<PoolLimits> = {}, of = engine): Promise<Desk> {
   const folder = temporaryFolder()
   const world = new ImageWorld({
-    engine,
+    engine: of,
     path: folder.path,
     limits: { slotsPerShard: 3, ...limits },
   })
-  const name = world.newTenant(tenant)
+  const name = world.newTenant('acme')
   return {
     world,
     connect: () => world.pool.connect(name),
@@ -336,6 +336,47 @@ test('with one slot readers wait as they did, until the limit', async () => {
     assert.ok(error instanceof PgnapError)
     return error.code === 'QUERY_WAIT_TIMEOUT'
   })
+})
+
+test('a fork that breaks costs nobody anything but time', async () => {
+  const small = await verifyingEngine({ dirtyBytesMax: 1_000_000 })
+  using d = await desk({}, small)
+  const [a, b] = [d.connect(), d.connect()]
+  await ask(a, 'create table t(n int, filler text)')
+  await ask(a, `insert into t select n, repeat('x', 2000) from generate_series(1, 5000) n`)
+  await ask(a, 'checkpoint')
+  await ask(a, 'begin; insert into t values (0)')
+  // It marks the rows as committed, and makes room for their pages: too many for this fork.
+  const counted = ask(b, 'select count(*) from t')
+  await turns(d.world)
+  const { forks, slots } = d.world.pool.statistics()
+  assert.deepEqual([forks.reads, forks.withheld, slots.lost], [0, 1, 1])
+  await ask(a, 'insert into t values (0); commit')
+  assert.equal(await counted, '5002')
+})
+
+test('functions that hide what they are by another name, and settings of the backend', async () => {
+  using d = await desk()
+  const [a, b] = [d.connect(), d.connect()]
+  await ask(
+    a,
+    `create sequence s; create function other(regclass) returns bigint language internal
+    as 'nextval_oid' strict; create function twice(int) returns int language sql
+    as 'select 2 * $1'`,
+  )
+  await ask(a, 'begin; select 1')
+  assert.equal(await d.now(b, 'select twice(4)'), '8')
+  for (const sql of [`select other('s')`, 'set seed = 0.5', 'set temp_buffers = 200']) {
+    const answer = ask(b, sql)
+    await turns(d.world)
+    const before = d.world.pool.statistics().forks.reads
+    await ask(a, 'commit')
+    await answer
+    await ask(a, 'begin; select 1')
+    assert.equal(d.world.pool.statistics().forks.reads, before, sql)
+  }
+  await ask(a, 'commit')
+  assert.equal(await ask(a, `select nextval('s')`), '2')
 })
 
 test('a drain beside a fork ends', async () => {

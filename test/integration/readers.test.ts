@@ -63,7 +63,7 @@ test('reads do not wait; writes do, and see the end of it', async () => {
   for (const each of [a, b, c]) await each[Symbol.asyncDispose]()
 })
 
-test('hidden writes, sequences, notifications and temporary tables wait and are done once', async () => {
+test('hidden writes, sequences, notifications, temporary tables are done once', async () => {
   const [a, b, c] = await clients('hidden')
   await a.client.query(`create table t(n int); create sequence s; create function f() returns int
     language plpgsql as $$ begin insert into t values (7); return 7; end $$`)
