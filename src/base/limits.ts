@@ -106,7 +106,10 @@ export const LIMITS = {
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
   slotQuantumMs: 5,
-  /** So does one whose clients say nothing for this long: a swap costs about as much. */
+  /**
+   * So does one whose clients say nothing for this long: a swap costs about as much. Also how long
+   * a client in an open transaction has said nothing when others begin to read in a fork.
+   */
   slotThinkMs: 1,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
