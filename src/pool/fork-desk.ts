@@ -32,7 +32,7 @@
 import { ClientEntry } from './pool-model.ts'
 import type { ForkEvent, PoolEffect, SlotEntry, TenantEntry } from './pool-model.ts'
 import { evictableAtMs, isFreeSlot, isIdle, type PoolView, somebodyRests } from './pool-policy.ts'
-import { forkAnswers, waitsToRead } from './thread-turns.ts'
+import { firstReader, forkAnswers } from './thread-turns.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
@@ -95,7 +95,7 @@ export class ForkDesk {
 
   /** The tenant leaves its slot. Who has waited for a fork in vain would wake it for nothing. */
   leave(tenant: TenantEntry): void {
-    if (!tenant.fork && waitsToRead(tenant)) tenant.forksInVain = IN_VAIN_MAX
+    if (!tenant.fork && firstReader(tenant) !== undefined) tenant.forksInVain = IN_VAIN_MAX
     this.end(tenant)
   }
 
@@ -122,7 +122,7 @@ export class ForkDesk {
   assign(nowMs: number): TenantEntry[] {
     const victims: TenantEntry[] = []
     for (const tenant of this.#asked) {
-      const reader = [...tenant.waiting].find(({ reads }) => reads)
+      const reader = firstReader(tenant)
       if (!reader) this.#asked.delete(tenant)
       else if (forkAnswers(tenant) && !tenant.outOfTurn) {
         reader.reads = false
@@ -160,7 +160,7 @@ export class ForkDesk {
     const { holder, phase, fork, forksInVain } = tenant
     if (phase !== 'awake' || fork || forksInVain >= IN_VAIN_MAX) return false
     if (!(holder instanceof ClientEntry) || holder.phase !== 'holding') return false
-    return this.#host.drainDeadlineMs === undefined && waitsToRead(tenant)
+    return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
   }
 
   #dueMs({ lastUsedMs }: TenantEntry): number {
@@ -246,5 +246,5 @@ export function noteRead(
 
 /** Whether a tenant that naps is worth a slot for those who would read beside its transaction. */
 export function readersWant(tenant: TenantEntry): boolean {
-  return tenant.forksInVain < IN_VAIN_MAX && waitsToRead(tenant)
+  return tenant.forksInVain < IN_VAIN_MAX && firstReader(tenant) !== undefined
 }

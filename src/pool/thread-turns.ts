@@ -162,7 +162,7 @@ function meanUseMs(usedMs: number, batchMs: number): number {
 export function wantsTurn(tenant: TenantEntry): boolean {
   const { phase, outOfTurn, holder, waiting } = tenant
   if (phase !== 'awake' || !outOfTurn || waiting.size === 0) return false
-  if (holder === undefined || (forkAnswers(tenant) && waitsToRead(tenant))) return true
+  if (holder === undefined || (forkAnswers(tenant) && firstReader(tenant))) return true
   return holder instanceof ClientEntry && waiting.has(holder)
 }
 
@@ -171,10 +171,10 @@ export function forkAnswers({ fork }: TenantEntry): boolean {
   return fork?.forkPhase === 'ready'
 }
 
-/** Whether a client of `tenant` waits with a batch that may only read. */
-export function waitsToRead({ waiting }: TenantEntry): boolean {
-  for (const { reads } of waiting) if (reads) return true
-  return false
+/** The first client of `tenant` that waits with a batch that may only read. */
+export function firstReader({ waiting }: TenantEntry): ClientEntry | undefined {
+  for (const client of waiting) if (client.reads) return client
+  return undefined
 }
 
 /** It has clients, one of which has been served, and none of them waits. */

@@ -165,6 +165,24 @@ test('a session goes on in a fork, and what it sets there goes on in the backend
   assert.equal(await d.now(b, 'show application_name'), '')
 })
 
+test('whoever the one with the transaction acts as, others act as themselves', async () => {
+  using d = await desk()
+  const [a, b, c] = [d.connect(), d.connect(), d.connect()]
+  await ask(a, 'create role mine; create role yours; create table t(n int)')
+  await ask(b, 'set role yours')
+  await ask(a, 'set role mine; begin')
+  const who = "select session_user || ' ' || current_user"
+  assert.equal(await d.now(b, who), 'postgres yours')
+  assert.equal(await d.now(c, who), 'postgres postgres')
+  await assert.rejects(d.now(b, 'select * from t'), /42501/)
+  assert.equal(await d.now(c, 'select count(*) from t'), '0')
+  await d.now(c, 'set role mine')
+  await ask(a, 'set session authorization yours; commit')
+  assert.equal(await ask(c, who), 'postgres mine')
+  assert.equal(await ask(b, who), 'postgres yours')
+  assert.equal(await ask(a, who), 'yours yours')
+})
+
 test('prepared statements of the protocol are the same in the fork and after it', async () => {
   using d = await desk()
   const [a, b] = [d.connect(), d.connect()]
