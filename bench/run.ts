@@ -19,6 +19,7 @@ import { buildPgnap, pgnapBuilt } from './peers/pgnap.ts'
 import { pgliteSocketInstalled } from './peers/pglite-socket.ts'
 import { PEERS, type PeerName } from './peers/server.ts'
 import { headingLine, jsonLines, metricLines, problemLines } from './report.ts'
+import { besideRow } from './rows/beside.ts'
 import { createRow } from './rows/create.ts'
 import { densityRow } from './rows/density.ts'
 import { insertRow } from './rows/insert.ts'
@@ -38,6 +39,7 @@ const ROWS: readonly Row[] = [
   swapRow,
   pointRow,
   insertRow,
+  besideRow,
   manyRow,
   startRow,
   densityRow,

@@ -55,6 +55,11 @@ export const LIMITS = {
    */
   preparedCopiesMax: 1_000,
   /**
+   * Statements of one client that were prepared in a fork and are to be prepared again in the
+   * backend. Beyond: what prepares another one waits for the backend.
+   */
+  owedStatementsMax: 1_000,
+  /**
    * Unsent answer bytes of a client beyond which nothing more of it is run until it has read them.
    */
   answerPauseBytes: 1_048_576, // 1 MiB
@@ -129,7 +134,10 @@ export const LIMITS = {
   spareSlots: 1,
   /** While tenants wait for a slot, a tenant keeps its slot this long, and then gives it up. */
   slotQuantumMs: 5,
-  /** So does one whose clients say nothing for this long: a swap costs about as much. */
+  /**
+   * So does one whose clients say nothing for this long: a swap costs about as much. Also how long
+   * a client in an open transaction has said nothing when others begin to read in a fork.
+   */
   slotThinkMs: 1,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,

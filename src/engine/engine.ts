@@ -10,6 +10,7 @@ import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
+import type { WriteWatch } from './write-watch.ts'
 
 /** Transaction status of the backend, as ReadyForQuery reports it. */
 export type TransactionStatus = 'idle' | 'transaction' | 'failed'
@@ -74,6 +75,16 @@ export interface Slot {
    * the middle of a transaction too; what the copy writes is nobody's.
    */
   copy(): SlotImage
+  /**
+   * Loads such a copy to read in it: a `resume` in which whatever a reader must not do leaves a
+   * trace. The transaction that was open in the tenant is open here too: the caller ends it.
+   */
+  fork(files: TenantFiles, image: SlotImage): WriteWatch
+  /**
+   * Which transaction is open, by a number that its backend gives to no other; 0: none. After a
+   * batch that was answered in the same transaction as the one before, nothing was committed.
+   */
+  readonly transaction: number
   /** Takes the memory of an image back that nobody will use again, for the next nap. */
   recycle(image: SlotImage): void
   /** Takes the tenant out without writing anything; the slot can be loaded again. */

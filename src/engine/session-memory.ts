@@ -199,7 +199,7 @@ export interface BackendSession {
  * transaction mean nothing between two, and can be neither set nor reset there; the room for
  * temporary tables cannot be changed once the backend has had any.
  */
-const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
+export const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
   'seed',
   'transaction_isolation',
   'transaction_read_only',

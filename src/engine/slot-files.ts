@@ -7,6 +7,7 @@
  * is told EIO, and the real error is kept in `fault` for the slot to throw after the run.
  */
 import { assert } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
 import {
   FileError,
@@ -93,6 +94,10 @@ export class SlotFiles {
   fault: unknown = undefined
   /** ALTER SYSTEM has written since the tenant was loaded; that counts from the next start. */
   settingsChanged = false
+  /** The tenant's files are a fork's: what is written is kept in memory and goes nowhere. */
+  forked = false
+  /** Files made, renamed or removed since the instance was made, temporary ones and WAL aside. */
+  namesChanged = 0
   readonly #dirtyBytesMax: number
   #tenant: TenantFiles | undefined
   #module: EmscriptenModule | undefined
@@ -129,6 +134,7 @@ export class SlotFiles {
     this.#tenant = tenant
     this.fault = undefined
     this.settingsChanged = false
+    this.forked = false
     root.file = tenant.root
   }
 
@@ -264,6 +270,16 @@ export class SlotFiles {
     }
   }
 
+  /** A fork has nowhere to commit to: what wants to write so much is not for it. */
+  #makeRoom(files: TenantFiles): void {
+    if (!this.forked) return void files.commit()
+    throw new PgnapError('SLOT_MEMORY_EXHAUSTED', 'a fork has no room for what was written in it')
+  }
+
+  #noteName(file: FileNode): void {
+    if (!file.ephemeral && !file.isWal) this.namesChanged++
+  }
+
   #fail(errno: number): never {
     throw new this.#fs.ErrnoError(errno)
   }
@@ -312,22 +328,32 @@ export class SlotFiles {
     mknod: (parent: PgdataNode, name: string, mode: number) =>
       this.#guard(() => {
         if (!this.#fs.isDir(mode) && !this.#fs.isFile(mode)) this.#fail(EPERM)
-        return this.#node(parent, name, this.#files.create(parent.file, name, mode))
+        const file = this.#files.create(parent.file, name, mode)
+        this.#noteName(file)
+        return this.#node(parent, name, file)
       }),
     rename: (node: PgdataNode, directory: PgdataNode, name: string) =>
       this.#guard(() => {
         const from = node.parent as PgdataNode
         const replaces = this.#files.lookup(directory.file, name) !== undefined
         this.#files.rename(node.file, from.file, node.name, directory.file, name)
+        this.#noteName(node.file)
         // Emscripten leaves a replaced node in its name table; it would come back after an unlink.
         if (replaces) this.#fs.destroyNode(this.#fs.lookupNode(directory, name))
         node.name = name
         if (name === SETTINGS_FILE && directory === this.#root) this.settingsChanged = true
       }),
     unlink: (parent: PgdataNode, name: string) =>
-      this.#guard(() => this.#files.unlink(parent.file, name)),
+      this.#guard(() => {
+        const file = this.#files.lookup(parent.file, name)
+        this.#files.unlink(parent.file, name)
+        if (file) this.#noteName(file)
+      }),
     rmdir: (parent: PgdataNode, name: string) =>
-      this.#guard(() => this.#files.removeDirectory(parent.file, name)),
+      this.#guard(() => {
+        this.#files.removeDirectory(parent.file, name)
+        this.namesChanged++
+      }),
     readdir: (node: PgdataNode) => this.#guard(() => ['.', '..', ...this.#files.list(node.file)]),
     symlink: () => this.#fail(EPERM),
   }
@@ -353,7 +379,7 @@ export class SlotFiles {
         const count = files.write(s.node.file, this.#bytes(from), offset, length, at)
         // One statement may write more than memory holds. A commit between two writes is what a
         // crash would leave behind, and Postgres recovers from that; nothing is acknowledged by it.
-        if (files.dirtyBytes > this.#dirtyBytesMax) files.commit()
+        if (files.dirtyBytes > this.#dirtyBytesMax) this.#makeRoom(files)
         return count
       }),
     llseek: (stream: PgdataStream, offset: number, whence: number) => {

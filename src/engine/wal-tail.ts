@@ -26,6 +26,8 @@ import { WAL_SEGMENT_BYTES } from './recipe.ts'
 const NEXT_TRANSACTION_AT = 8
 /** PGPROC.xid: the open transaction, if it has an id. Zero as soon as its end is in the WAL. */
 const OPEN_TRANSACTION_AT = 36
+/** PGPROC.vxid.lxid: the open transaction, with an id or without. Each one has another number. */
+const LOCAL_TRANSACTION_AT = 56
 /** Object id of the SQL function pg_current_wal_insert_lsn(). */
 const CURRENT_WAL_INSERT_LSN = 2852
 const WAL_PAGE_BYTES = 8192
@@ -92,6 +94,17 @@ export class WalTail {
     if (records !== this.#records + 1) this.#flushAll()
     this.#records = records
     this.#transaction = transaction
+  }
+
+  /** The first transaction id that nobody has got yet. */
+  get nextTransaction(): number {
+    return this.#nextTransaction(this.#currentView())
+  }
+
+  /** The open transaction by a number that this backend gives to no other; 0: there is none. */
+  get localTransaction(): number {
+    const view = this.#currentView()
+    return view.getUint32(view.getUint32(this.#procAt, true) + LOCAL_TRANSACTION_AT, true)
   }
 
   #flushAll(): void {

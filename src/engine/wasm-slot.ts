@@ -30,6 +30,7 @@ import { reportSettings } from './setting-reports.ts'
 import { nameSessionUser } from './session-user.ts'
 import type { RunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
+import { WriteWatch } from './write-watch.ts'
 
 /** callMain's answer when Postgres has started and waits in its main loop (PGlite's own code). */
 const STATUS_ALIVE = 99
@@ -68,6 +69,7 @@ export class WasmSlot implements Slot {
   readonly #delta: MemoryDelta
   readonly #driver: Driver
   readonly #walTail: WalTail
+  readonly #writeWatch: WriteWatch
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
@@ -89,6 +91,7 @@ export class WasmSlot implements Slot {
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
     this.#walTail = new WalTail(instance)
+    this.#writeWatch = new WriteWatch(instance, this.#walTail)
     this.#tableLength = instance.tableLength
     this.#empty()
   }
@@ -173,6 +176,17 @@ export class WasmSlot implements Slot {
 
   copy(): SlotImage {
     return this.#image(true)
+  }
+
+  fork(files: TenantFiles, image: SlotImage): WriteWatch {
+    this.resume(files, image)
+    this.#instance.files.forked = true
+    this.#writeWatch.arm()
+    return this.#writeWatch
+  }
+
+  get transaction(): number {
+    return this.#walTail.localTransaction
   }
 
   recycle({ delta }: SlotImage): void {

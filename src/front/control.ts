@@ -129,6 +129,16 @@ export interface PoolFacts {
   }
   /** Linear memory of all slots in bytes. */
   readonly memoryBytes: number
+  /** Copies of backends in slots, in which clients read beside an open transaction. */
+  readonly forks: {
+    readonly now: number
+    /** Since the start: made, could not be made. */
+    readonly made: number
+    readonly refused: number
+    /** Batches that were answered in one, and that had to wait for the backend after all. */
+    readonly reads: number
+    readonly withheld: number
+  }
   /** Tenants that this process has met, by state. */
   readonly tenants: Readonly<Record<TenantState, number>>
   readonly tenantsWaitingForSlot: number
@@ -266,6 +276,8 @@ export interface SlotFacts {
   readonly tenant: string | undefined
   readonly state: TenantState | undefined
   readonly use: TenantActivity['use']
+  /** It holds a copy of that tenant's backend, for its clients to read in. */
+  readonly isFork: boolean
   /** Since when its tenant is awake, and when it was last used; 0 if it is not awake. */
   readonly awakeSinceMs: number
   readonly lastUsedMs: number

@@ -8,6 +8,7 @@ import type { ClientLimits } from './client-limits.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
+import type { Fork } from './reader-forks.ts'
 import { TenantSessions } from './tenant-sessions.ts'
 import type { ClientEntry, TenantEntry, Tier, WakeTier } from './pool-model.ts'
 import type { OpenTenant, TenantFiles, TenantImage } from './tenant-source.ts'
@@ -115,6 +116,10 @@ export interface LiveTenant {
   slot: Slot | undefined
   open: OpenTenant | undefined
   progress: MaintenanceProgress | undefined
+  /** A copy in another slot, in which others read beside an open transaction. */
+  fork: Fork | undefined
+  /** Whether there is a way to read its files beside it. */
+  mayFork: boolean
   /** The answer of a batch that has run and waits for the disk, see `sync-desk.ts`. */
   syncing: Promise<Uint8Array> | undefined
   /** While it naps. */
@@ -139,6 +144,8 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     slot: undefined,
     open: undefined,
     progress: undefined,
+    fork: undefined,
+    mayFork: false,
     syncing: undefined,
     image: undefined,
     sessions: new TenantSessions(),

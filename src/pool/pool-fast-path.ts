@@ -21,6 +21,7 @@ export function acquire(pool: Circumstances, client: ClientEntry): boolean {
   if (tenant.holder !== undefined || tenant.waiting.size > 0) return false
   if (client.phase !== 'idle' || pool.drainDeadlineMs !== undefined) return false
   tenant.holder = client
+  tenant.forksInVain = 0
   tenant.sessionUsed = tenant.served = client.used = true
   client.phase = 'running'
   return true
@@ -45,7 +46,7 @@ export function release(
   const spentMs = tenant.turnSpentMs + result.threadMs
   if (spentMs >= pool.turns.turnMs) return false
   const free = isFree(result)
-  if (free && tenant.waiting.size > 0) return false
+  if (free && (tenant.waiting.size > 0 || tenant.fork)) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false
   tenant.turnSpentMs = spentMs

@@ -60,6 +60,8 @@ export class ClientEntry {
   leaving = false
   /** It has had the backend: there may be a session to forget when it leaves. */
   used = false
+  /** The batch that it waits with may be one that only reads; see `fork-desk.ts`. */
+  reads = false
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -103,17 +105,33 @@ export class TenantEntry {
   lastBatchMs = 0
   /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
   served = false
+  /** Where its clients read while one of them has a transaction open. */
+  fork: SlotEntry | undefined = undefined
+  /** Forks that were made in vain, or could not be, since the backend last changed hands. */
+  forksInVain = 0
 
   constructor(name: TenantName) {
     this.name = name
   }
+
+  /** Its memory is gone: what was to be done in it needs not be done any more. */
+  forgetMemory(): void {
+    this.maintenanceDue = this.sessionUsed = false
+    this.abortDue = this.discardDue = false
+  }
 }
 
-/** One slot. It is free when it has no tenant. */
+/** Where a fork is: being made, in use, or being taken out. */
+export type ForkPhase = 'making' | 'ready' | 'leaving'
+
+/** One slot. It is free when it has no tenant, and no fork of one. */
 export class SlotEntry {
   /** Counts up from 0; never reused, so that a late message about a dead slot finds nobody. */
   readonly id: number
   tenant: TenantEntry | undefined = undefined
+  /** Whose fork is in here, which `tenant` never is at the same time. */
+  forkOf: TenantEntry | undefined = undefined
+  forkPhase: ForkPhase = 'leaving'
 
   constructor(id: number) {
     this.id = id
@@ -122,8 +140,14 @@ export class SlotEntry {
 
 /** What happened. Times are the caller's: the machine has no clock. */
 export type PoolEvent =
+  | ForkEvent
   | { readonly type: 'clientArrived'; readonly client: ClientEntry }
-  | { readonly type: 'batchRequested'; readonly client: ClientEntry }
+  | {
+      readonly type: 'batchRequested'
+      readonly client: ClientEntry
+      /** It may be one that only reads. Default: it may not. */
+      readonly reads?: boolean
+    }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
   | {
       readonly type: 'waitCanceled'
@@ -172,14 +196,48 @@ export type PoolEvent =
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
+/** What comes of forks: see `fork-desk.ts`. */
+export type ForkEvent =
+  | { readonly type: 'forkMade'; readonly slot: SlotEntry }
+  /** A fork is not there, or not any more: its slot is empty. */
+  | {
+      readonly type: 'forkLeft'
+      readonly slot: SlotEntry
+      readonly slotReusable: boolean
+      /** There can be none while things are as they are. */
+      readonly refused: boolean
+    }
+  /** It must not answer any more. `inVain`: because of who should only have read. */
+  | { readonly type: 'forkStale'; readonly tenant: TenantEntry; readonly inVain: boolean }
+  | {
+      readonly type: 'readEnded'
+      readonly client: ClientEntry
+      /** `refused`: it is no reader. `missed`: there was no fork any more. */
+      readonly outcome: 'served' | 'refused' | 'missed'
+      /** How long it held the thread. */
+      readonly threadMs: number
+    }
+
+const FORK_EVENTS: ReadonlySet<string> = new Set<ForkEvent['type']>([
+  'forkMade',
+  'forkLeft',
+  'forkStale',
+  'readEnded',
+])
+
+export function isForkEvent(event: PoolEvent): event is ForkEvent {
+  return FORK_EVENTS.has(event.type)
+}
+
 /** The events that move a tenant in or out of a slot, or of memory. */
 export type TenantMove = Exclude<
   Extract<PoolEvent, { tenant: TenantEntry }>,
-  { type: 'cleanedUp' | 'maintained' }
+  { type: 'cleanedUp' | 'maintained' | 'forkStale' }
 >
 
 export function isTenantMove(event: PoolEvent): event is TenantMove {
-  return 'tenant' in event && event.type !== 'cleanedUp' && event.type !== 'maintained'
+  if (event.type === 'cleanedUp' || event.type === 'maintained') return false
+  return 'tenant' in event && event.type !== 'forkStale'
 }
 
 /** How a batch left the backend. */
@@ -238,6 +296,12 @@ export type PoolEffect =
       readonly discardAll: boolean
     }
   | { readonly type: 'maintain'; readonly tenant: TenantEntry }
+  /** Make a fork of an awake tenant whose backend does nothing. */
+  | { readonly type: 'fork'; readonly tenant: TenantEntry; readonly slot: SlotEntry }
+  /** Take what is in a slot that was a fork's out of it. */
+  | { readonly type: 'endFork'; readonly slot: SlotEntry }
+  /** Run the batch of a client that waits in the fork of its tenant. */
+  | { readonly type: 'read'; readonly client: ClientEntry }
   /** The image of a resting tenant is of no use to anybody. */
   | { readonly type: 'dropImage'; readonly tenant: TenantEntry }
   | { readonly type: 'setTimer'; readonly atMs: number }

@@ -34,6 +34,7 @@ test('tenants and slots one by one: who is in, who waits and how long', () => {
     tenant: 'busy',
     phase: 'awake',
     use: 'client',
+    isFork: false,
     awakeMs: 50,
     restMs: 10,
   })

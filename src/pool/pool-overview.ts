@@ -31,6 +31,8 @@ export interface SlotPicture {
   readonly tenant: TenantName | undefined
   readonly phase: TenantPhase | undefined
   readonly use: BackendUse
+  /** It holds no tenant, but a copy of that tenant's backend, for its clients to read in. */
+  readonly isFork: boolean
   /** Since its tenant woke in it; 0 while there is none. */
   readonly awakeMs: number
   /** Since its tenant was last used; 0 while there is none. */
@@ -70,14 +72,15 @@ function tenantPicture(tenant: TenantEntry, nowMs: number): TenantPicture {
 }
 
 function slotPicture(slot: SlotEntry, memoryBytes: number, nowMs: number): SlotPicture {
-  const { id, tenant } = slot
+  const { id, tenant, forkOf } = slot
   const isAwake = tenant?.phase === 'awake'
   return {
     id,
     memoryBytes,
-    tenant: tenant?.name,
-    phase: tenant?.phase,
+    tenant: (tenant ?? forkOf)?.name,
+    phase: (tenant ?? forkOf)?.phase,
     use: tenant ? useOf(tenant) : 'nobody',
+    isFork: forkOf !== undefined,
     awakeMs: isAwake ? nowMs - tenant.awakeSinceMs : 0,
     restMs: isAwake ? nowMs - tenant.lastUsedMs : 0,
   }

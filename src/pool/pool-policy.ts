@@ -4,8 +4,10 @@
  * policy can be read, and replaced, on one page. There are few slots in a shard: scans beat lists
  * kept in order, which the path of every query would have to keep.
  */
+import type { ForkDesk } from './fork-desk.ts'
 import { ClientEntry } from './pool-model.ts'
-import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
+import type { PoolLimits, Rejection, SlotEntry, TenantEntry } from './pool-model.ts'
+import { REACTIONS } from './pool-reactions.ts'
 import type { SlotSupply } from './slot-supply.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 
@@ -20,6 +22,7 @@ export interface PoolView {
   readonly waitingByAge: ReadonlySet<ClientEntry>
   readonly supply: Pick<SlotSupply, 'creating' | 'createAfterMs' | 'returns' | 'wantsFreeSlot'>
   readonly drainDeadlineMs: number | undefined
+  readonly forks: Pick<ForkDesk, 'lackSlot'>
   readonly turns: Pick<ThreadTurns, 'turnMs' | 'pauseUntilMs'>
 }
 
@@ -64,10 +67,15 @@ export function holderWaits({ holder, waiting }: TenantEntry): boolean {
 /** Slots that are free, or will be without anybody doing anything more. */
 export function slotsExpected(view: PoolView): number {
   let count = 0
-  for (const { tenant } of view.slots) {
-    if (!tenant || tenant.phase === 'draining') count++
+  for (const { tenant, forkOf, forkPhase } of view.slots) {
+    const leaves = tenant ? tenant.phase === 'draining' : forkPhase === 'leaving'
+    if (leaves || (!tenant && !forkOf)) count++
   }
   return count
+}
+
+export function isFreeSlot({ tenant, forkOf }: SlotEntry): boolean {
+  return !tenant && !forkOf
 }
 
 /** Whether one more slot may be made now. */
@@ -75,10 +83,14 @@ export function mayCreate(view: PoolView, nowMs: number): boolean {
   return view.slots.size < view.limits.slotsPerShard && nowMs >= view.supply.createAfterMs
 }
 
-/** Whether some tenant may be asked to leave within a quantum. */
-export function somebodyRests(view: PoolView, nowMs: number): boolean {
+/** Whether some tenant may be asked to leave within a quantum; by default, of all that can. */
+export function somebodyRests(
+  view: PoolView,
+  nowMs: number,
+  among: typeof isIdle = canLeave,
+): boolean {
   for (const { tenant } of view.slots) {
-    if (!tenant || !canLeave(tenant)) continue
+    if (!tenant || !among(tenant)) continue
     if (evictableAtMs(view, tenant) <= nowMs + view.limits.slotQuantumMs) return true
   }
   return false
@@ -91,6 +103,7 @@ export function somebodyRests(view: PoolView, nowMs: number): boolean {
  */
 export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
   if (view.slots.size === 0) return view.limits.spareSlots > 0
+  if (view.forks.lackSlot(nowMs)) return true
   const spare = freeCount < view.limits.spareSlots && nowMs >= quietAtMs(view)
   return spare || view.supply.returns >= RETURNS_PER_SLOT * view.slots.size
 }
@@ -103,7 +116,7 @@ export function isQuiet(view: PoolView, nowMs: number): boolean {
 /** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
 export function slotToWarmIn(view: PoolView): SlotEntry | undefined {
   if (view.slotQueue.size > 0 || view.drainDeadlineMs !== undefined) return undefined
-  return [...view.slots].find(({ tenant }) => !tenant)
+  return [...view.slots].find(isFreeSlot)
 }
 
 /** When everybody will have rested for a while, if nobody does anything until then. */
@@ -186,7 +199,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   }
   if (view.slots.size >= limits.slotsPerShard || view.supply.creating) return atMs
   if (view.supply.createAfterMs > nowMs) return Math.min(atMs, view.supply.createAfterMs)
-  const free = [...view.slots].filter(({ tenant }) => !tenant).length
+  const free = [...view.slots].filter(isFreeSlot).length
   return free < limits.spareSlots ? Math.min(atMs, Math.max(quietAtMs(view), nowMs + 1)) : atMs
 }
 
@@ -201,6 +214,21 @@ export function evictableAtMs({ limits }: Pick<PoolView, 'limits'>, tenant: Tena
   if (!isIdle(tenant)) return Math.max(lastUsedMs + limits.slotQuantumMs, pinnedUntilMs)
   const quantumEndMs = awakeSinceMs + limits.slotQuantumMs
   return Math.max(Math.min(quantumEndMs, lastUsedMs + limits.slotThinkMs), pinnedUntilMs)
+}
+
+/** Why a batch may not even wait; `goesOn`: its client has a transaction open. */
+export function refusalOf(
+  view: PoolView,
+  { tenant }: ClientEntry,
+  goesOn: boolean,
+): Rejection | undefined {
+  if (goesOn) return undefined
+  if (view.drainDeadlineMs !== undefined) return 'SHUTTING_DOWN'
+  const { tenantQueueMax, shardQueueMax } = view.limits
+  const reaction = REACTIONS[tenant.phase].batchRequested
+  const joins = reaction === 'waitForSlot' && tenant.waiting.size === 0
+  const isFull = tenant.waiting.size >= tenantQueueMax
+  return isFull || (joins && view.slotQueue.size >= shardQueueMax) ? 'QUEUE_FULL' : undefined
 }
 
 /** The one that has been in `set` the longest. */

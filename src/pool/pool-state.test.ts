@@ -21,10 +21,13 @@ function replay(config: Config, path: readonly string[]): World {
   return world
 }
 
-/** All states reachable in `depth` steps; throws with the shortest path to a violation. */
-function explore(config: Config, depth: number): number {
+/**
+ * All states reachable in `depth` steps from the end of `start`; throws with the shortest path to a
+ * violation.
+ */
+function explore(config: Config, depth: number, start: readonly string[] = []): number {
   const seen = new Set<string>()
-  let frontier: string[][] = [[]]
+  let frontier: string[][] = [[...start]]
   for (let step = 0; step <= depth; step++) {
     const next: string[][] = []
     for (const path of frontier) {
@@ -73,6 +76,25 @@ test('every interleaving of tenants with long batches, for which others are wait
   assert.ok(explore({ ...config, batchMs: 20 }, 9) > 500)
 })
 
+/** A transaction is open, a client waits to read, and a second slot is there. */
+const OPEN = ['request 0', 'slot created', 'boot a', 'begin 0', 'request 1', 'tick', 'slot created']
+
+test('every interleaving of clients that read beside a transaction, with failures', () => {
+  const config = { limits: {}, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
+  assert.ok(explore({ ...config, reads: true }, 6, OPEN) > 1_000)
+})
+
+test('every interleaving of readers, and tenants that want the slots of their forks', () => {
+  const config = { limits: {}, clients: ['a', 'a', 'b', 'c'], requestsPerClient: 2, rough: false }
+  assert.ok(explore({ ...config, reads: true }, 7, OPEN) > 500)
+})
+
+test('every interleaving of readers whose tenant has its turn with each batch', () => {
+  const limits = { turnMs: 1, turnAloneMs: 1 }
+  const config = { limits, clients: ['a', 'a', 'a', 'b'], requestsPerClient: 2, rough: false }
+  assert.ok(explore({ ...config, batchMs: 1, reads: true }, 6, OPEN) > 500)
+})
+
 test('long random games with many clients', () => {
   const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f')
   const game = fc.record({
@@ -83,12 +105,20 @@ test('long random games with many clients', () => {
     clients: fc.array(tenant, { minLength: 1, maxLength: 14 }),
     steps: fc.integer({ min: 1, max: 200 }),
     batchMs: fc.constantFrom(0, 0.5, 1, 20),
+    reads: fc.boolean(),
   })
   fc.assert(
-    fc.property(game, ({ seed, clients, steps, batchMs, ...drawn }) => {
+    fc.property(game, ({ seed, clients, steps, batchMs, reads, ...drawn }) => {
       const random = new SeededRandom(seed)
       const limits = { ...drawn, tenantQueueMax: 4, shardQueueMax: 4 }
-      const world = new World({ limits, clients, requestsPerClient: 12, rough: true, batchMs })
+      const world = new World({
+        limits,
+        clients,
+        requestsPerClient: 12,
+        rough: true,
+        batchMs,
+        reads,
+      })
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.
         const patient = random.below(20) > 0

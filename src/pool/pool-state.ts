@@ -29,6 +29,7 @@
  *   them (at once if it has no clients left). An open transaction goes along in the image. Only
  *   what no image holds and nothing can carry over stays (`evictionRefused`).
  * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
+ * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
@@ -46,22 +47,25 @@ import type {
   SlotEntry,
   TenantMove,
 } from './pool-model.ts'
-import { ClientEntry, isResting, isTenantMove, TenantEntry } from './pool-model.ts'
+import { ClientEntry, isForkEvent, isResting, isTenantMove, TenantEntry } from './pool-model.ts'
 import {
   canLeave,
   dueAtRest,
   first,
   holderWaits,
+  isFreeSlot,
   isIdle,
   mayCreate,
   nextDeadlineMs,
   pickToNapAhead,
   pickVictim,
+  refusalOf,
   slotsExpected,
   somebodyRests,
   thinkingHolders,
   wantsSpare,
 } from './pool-policy.ts'
+import { ForkDesk, type ForkHost } from './fork-desk.ts'
 import { acquire, isFree } from './pool-fast-path.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { Reaction } from './pool-reactions.ts'
@@ -71,20 +75,22 @@ import { WaitingRoom } from './waiting-room.ts'
 import type { TenantName } from '../base/ids.ts'
 
 /** The state of one shard's pool. Owned by one `Pool`; reads are free, writes go through events. */
-export class PoolState {
+export class PoolState implements ForkHost {
   readonly limits: PoolLimits
   readonly tenants: Map<TenantName, TenantEntry> = new Map()
   readonly slots: Set<SlotEntry> = new Set()
-  readonly #waiting = new WaitingRoom()
-  readonly slotQueue: ReadonlySet<TenantEntry> = this.#waiting.tenants
+  readonly waiting: WaitingRoom = new WaitingRoom()
+  readonly slotQueue: ReadonlySet<TenantEntry> = this.waiting.tenants
   /** Every waiting client in order of arrival. */
-  readonly waitingByAge: ReadonlySet<ClientEntry> = this.#waiting.clients
+  readonly waitingByAge: ReadonlySet<ClientEntry> = this.waiting.clients
   readonly turns: ThreadTurns
   readonly supply: SlotSupply = new SlotSupply()
+  readonly forks: ForkDesk = new ForkDesk(this)
   drainDeadlineMs: number | undefined = undefined
   #drained = false
   #timerAtMs = Number.POSITIVE_INFINITY
-  #effects: PoolEffect[] = []
+  /** Of the event that is being taken in. */
+  effects: PoolEffect[] = []
 
   constructor(limits: PoolLimits, onShared?: (shared: boolean) => void) {
     assert(limits.slotsPerShard >= 1, 'a shard needs at least one slot')
@@ -101,12 +107,19 @@ export class PoolState {
     return tenant
   }
 
+  /** @returns whether it was there */
+  dropSlot(slot: SlotEntry): boolean {
+    if (!this.slots.delete(slot)) return false
+    this.effects.push({ type: 'discardSlot', slot })
+    return true
+  }
+
   /** Takes one event in. The effects are to be carried out in order. */
   handle(event: PoolEvent, nowMs: number): readonly PoolEffect[] {
-    const effects: PoolEffect[] = []
-    this.#effects = effects
+    const effects: PoolEffect[] = (this.effects = [])
     this.#take(event, nowMs)
     this.#assignSlots(nowMs)
+    for (const out of this.forks.assign(nowMs)) this.#evict(out, 'pressure', nowMs)
     this.#finishDrain()
     if (this.turns.mustAsk(this.slots, nowMs)) effects.push({ type: 'awaitTurn' })
     this.#armTimer(nowMs)
@@ -115,11 +128,12 @@ export class PoolState {
 
   #take(event: PoolEvent, nowMs: number): void {
     if (isTenantMove(event)) return this.#moveTenant(event, nowMs)
+    if (isForkEvent(event)) return this.forks.take(event, nowMs)
     switch (event.type) {
       case 'clientArrived':
         return this.turns.arrive(event.client.tenant)
       case 'batchRequested':
-        return this.#request(event.client, nowMs)
+        return this.#request(event.client, event.reads ?? false, nowMs)
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'waitCanceled':
@@ -152,26 +166,20 @@ export class PoolState {
 
   // Clients
 
-  #request(client: ClientEntry, nowMs: number): void {
+  #request(client: ClientEntry, reads: boolean, nowMs: number): void {
     const tenant = client.tenant
     if (client.phase === 'lost') {
       client.phase = 'idle'
       return this.#reject(client, 'SLOT_LOST')
     }
-    if (acquire(this, client)) return void this.#effects.push({ type: 'grant', client })
+    if (acquire(this, client)) return void this.effects.push({ type: 'grant', client })
     // Whoever has a transaction open must be able to end it: it stands in nobody's queue.
     const goesOn = tenant.holder === client && !this.#drained
     assert(client.phase === 'idle' || goesOn, 'one batch at a time per client')
-    if (this.drainDeadlineMs !== undefined && !goesOn) return this.#reject(client, 'SHUTTING_DOWN')
-    if (tenant.waiting.size >= this.limits.tenantQueueMax && !goesOn) {
-      return this.#reject(client, 'QUEUE_FULL')
-    }
-    const reaction = REACTIONS[tenant.phase].batchRequested
-    const joins = reaction === 'waitForSlot' && tenant.waiting.size === 0 && !goesOn
-    if (joins && this.slotQueue.size >= this.limits.shardQueueMax) {
-      return this.#reject(client, 'QUEUE_FULL')
-    }
-    this.#waiting.add(client, nowMs)
+    const refusal = refusalOf(this, client, goesOn)
+    if (refusal !== undefined) return this.#reject(client, refusal)
+    this.forks.note(client, reads && !goesOn)
+    this.waiting.add(client, nowMs)
     if (tenant.outOfTurn) this.turns.requested()
   }
 
@@ -193,7 +201,7 @@ export class PoolState {
     const tenant = client.tenant
     if (client.phase === 'gone') return
     if (client.phase === 'running') return void (client.leaving = true)
-    if (client.phase === 'waiting') this.#waiting.remove(client)
+    if (client.phase === 'waiting') this.waiting.remove(client)
     const abort = client.phase === 'holding'
     client.phase = 'gone'
     this.turns.leave(tenant)
@@ -208,7 +216,7 @@ export class PoolState {
     if (reaction === 'settle' && tenant.holder === undefined) {
       this.#free(tenant, nowMs)
     } else if (reaction === 'rest') {
-      this.#waiting.review(tenant)
+      this.waiting.review(tenant)
       this.#dropIfUseless(tenant)
       this.#forgetIfEmpty(tenant)
     }
@@ -222,12 +230,12 @@ export class PoolState {
     if (reaction === 'ignore' || tenant.holder || !(waits || client.phase === 'idle')) return
     if (!waits) client.phase = 'holding'
     tenant.holder = client
-    this.#waiting.review(tenant)
+    this.waiting.review(tenant)
   }
 
   #reject(client: ClientEntry, code: Rejection, cause?: unknown): void {
-    if (client.phase === 'waiting') this.#waiting.remove(client)
-    this.#effects.push({ type: 'reject', client, code, cause })
+    if (client.phase === 'waiting') this.waiting.remove(client)
+    this.effects.push({ type: 'reject', client, code, cause })
   }
 
   // Backends
@@ -236,6 +244,7 @@ export class PoolState {
   #free(tenant: TenantEntry, nowMs: number): void {
     assert(tenant.phase === 'awake', 'only an awake tenant has a backend')
     tenant.holder = undefined
+    this.forks.handOver(tenant)
     if (tenant.abortDue || tenant.discardDue) return this.#cleanUp(tenant, tenant.abortDue)
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain', nowMs)
@@ -251,11 +260,11 @@ export class PoolState {
 
   #serve(client: ClientEntry): void {
     const tenant = client.tenant
-    this.#waiting.remove(client)
+    this.waiting.remove(client)
     tenant.holder = client
     tenant.sessionUsed = tenant.served = client.used = true
     client.phase = 'running'
-    this.#effects.push({ type: 'grant', client })
+    this.effects.push({ type: 'grant', client })
   }
 
   /** A backend is there again: for whoever had it when its tenant left, or else for the next. */
@@ -271,13 +280,13 @@ export class PoolState {
     const discardAll = tenant.clientCount === 0 || tenant.discardDue
     if (tenant.clientCount === 0) tenant.sessionUsed = false
     tenant.abortDue = tenant.discardDue = false
-    this.#effects.push({ type: 'cleanUp', tenant, abort, discardAll })
+    this.effects.push({ type: 'cleanUp', tenant, abort, discardAll })
   }
 
   #maintain(tenant: TenantEntry): void {
     tenant.holder = 'maintenance'
     tenant.maintenanceUrgent = false
-    this.#effects.push({ type: 'maintain', tenant })
+    this.effects.push({ type: 'maintain', tenant })
   }
 
   #maintained(tenant: TenantEntry, more: boolean, nowMs: number): void {
@@ -292,7 +301,7 @@ export class PoolState {
   #assignSlots(nowMs: number): void {
     let freeCount = 0
     for (const slot of this.slots) {
-      if (slot.tenant) continue
+      if (!isFreeSlot(slot)) continue
       const tenant = first(this.slotQueue)
       if (!tenant) freeCount++
       else {
@@ -304,6 +313,7 @@ export class PoolState {
     // To put a tenant away takes a millisecond, to make a slot fifty: whoever waits gets the slot
     // of somebody who rests, and slots are made where that does not help, or in a quiet moment.
     let missing = this.slotQueue.size - slotsExpected(this)
+    missing -= this.forks.yield(missing)
     for (; missing > 0; missing--) {
       const victim = pickVictim(this, nowMs)
       if (!victim) break
@@ -315,7 +325,7 @@ export class PoolState {
     const crowded = missing > 0 && !somebodyRests(this, nowMs)
     if (!crowded && !wantsSpare(this, freeCount, nowMs)) return
     this.supply.making()
-    this.#effects.push({ type: 'createSlot' })
+    this.effects.push({ type: 'createSlot' })
   }
 
   #boot(tenant: TenantEntry, slot: SlotEntry): void {
@@ -324,16 +334,17 @@ export class PoolState {
     slot.tenant = tenant
     tenant.slot = slot
     tenant.phase = 'waking'
-    this.#waiting.review(tenant)
-    this.#effects.push({ type: 'boot', tenant, slot, from })
+    this.waiting.review(tenant)
+    this.effects.push({ type: 'boot', tenant, slot, from })
   }
 
   #evict(tenant: TenantEntry, reason: EvictionReason, nowMs: number): void {
     const still = !tenant.holder || canLeave(tenant)
     assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
+    this.forks.leave(tenant)
     tenant.phase = 'draining'
     this.supply.leaves(tenant, reason, nowMs)
-    this.#effects.push({ type: 'evict', tenant, reason })
+    this.effects.push({ type: 'evict', tenant, reason })
   }
 
   #slotFailed(error: unknown, nowMs: number): void {
@@ -345,10 +356,8 @@ export class PoolState {
 
   #slotLost(slot: SlotEntry, error: unknown): void {
     // A slot is reported once; a second report finds it gone.
-    if (!this.slots.delete(slot)) return
-    this.#effects.push({ type: 'discardSlot', slot })
-    const tenant = slot.tenant
-    if (!tenant) return
+    const { tenant } = slot
+    if (!this.dropSlot(slot) || !tenant) return
     assert(REACTIONS[tenant.phase].slotLost === 'rest', `a ${tenant.phase} tenant has no slot`)
     this.#rest(tenant, 'cold', error)
   }
@@ -396,9 +405,7 @@ export class PoolState {
     assert(slot, 'only a tenant with a slot can leave it')
     this.#rest(tenant, to)
     slot.tenant = undefined
-    if (slotReusable) return
-    this.slots.delete(slot)
-    this.#effects.push({ type: 'discardSlot', slot })
+    if (!slotReusable) this.dropSlot(slot)
   }
 
   /**
@@ -409,14 +416,12 @@ export class PoolState {
     const holder = tenant.holder
     const holds = holder instanceof ClientEntry
     if (to !== 'napping' || !holds) tenant.holder = undefined
+    this.forks.end(tenant)
     tenant.phase = to
     tenant.slot = undefined
     tenant.maintenanceUrgent = false
-    if (to === 'cold') {
-      tenant.maintenanceDue = tenant.sessionUsed = false
-      tenant.abortDue = tenant.discardDue = false
-    }
-    this.#waiting.review(tenant)
+    if (to === 'cold') tenant.forgetMemory()
+    this.waiting.review(tenant)
     if (holds && to !== 'napping') this.#loseTransaction(holder, error)
     this.#dropIfUseless(tenant)
     this.#forgetIfEmpty(tenant)
@@ -424,10 +429,7 @@ export class PoolState {
 
   /** The backend that a client had is gone: it is told now, or when it next asks. */
   #loseTransaction(client: ClientEntry, error: unknown): void {
-    if (client.phase === 'holding') {
-      client.phase = 'lost'
-      return
-    }
+    if (client.phase === 'holding') return void (client.phase = 'lost')
     if (client.phase === 'running') client.phase = 'idle'
     if (client.leaving) this.#leave(client, 0)
     else this.#reject(client, 'SLOT_LOST', error)
@@ -436,24 +438,21 @@ export class PoolState {
   /** Nobody will go on with an open transaction: recovery ends it as well as a clean-up would. */
   #dropIfUseless(tenant: TenantEntry): void {
     if (tenant.phase !== 'napping' || !tenant.abortDue || tenant.clientCount > 0) return
-    this.#effects.push({ type: 'dropImage', tenant })
+    this.effects.push({ type: 'dropImage', tenant })
     this.#rest(tenant, 'cold')
   }
 
   #forgetIfEmpty(tenant: TenantEntry): void {
     if (tenant.clientCount > 0 || (tenant.phase !== 'cold' && tenant.phase !== 'asleep')) return
-    if (this.tenants.delete(tenant.name)) this.#effects.push({ type: 'forget', tenant })
+    if (this.tenants.delete(tenant.name)) this.effects.push({ type: 'forget', tenant })
   }
 
   // Time
 
   #tick(nowMs: number): void {
     this.#timerAtMs = Number.POSITIVE_INFINITY
-    for (;;) {
-      const oldest = first(this.waitingByAge)
-      if (!oldest || nowMs < oldest.waitSinceMs + this.limits.queryWaitMs) break
-      this.#reject(oldest, 'QUERY_WAIT_TIMEOUT')
-    }
+    const late = this.waiting.overdue(nowMs, this.limits.queryWaitMs)
+    for (const client of late) this.#reject(client, 'QUERY_WAIT_TIMEOUT')
     for (const { tenant } of this.slots) {
       if (!tenant) continue
       const due = dueAtRest(this, tenant, nowMs)
@@ -469,10 +468,10 @@ export class PoolState {
   }
 
   #armTimer(nowMs: number): void {
-    const atMs = this.#drained ? Number.POSITIVE_INFINITY : nextDeadlineMs(this, nowMs)
-    if (atMs >= this.#timerAtMs) return
+    const atMs = Math.min(nextDeadlineMs(this, nowMs), this.forks.deadlineMs(nowMs))
+    if (this.#drained || atMs >= this.#timerAtMs) return
     this.#timerAtMs = atMs
-    this.#effects.push({ type: 'setTimer', atMs })
+    this.effects.push({ type: 'setTimer', atMs })
   }
 
   // The end
@@ -481,6 +480,7 @@ export class PoolState {
     if (this.drainDeadlineMs !== undefined) return
     this.drainDeadlineMs = deadlineMs
     this.turns.end(this.tenants.values())
+    this.forks.endAll()
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
       if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain', nowMs)
@@ -489,10 +489,10 @@ export class PoolState {
 
   #finishDrain(): void {
     if (this.drainDeadlineMs === undefined || this.#drained || this.supply.creating) return
-    for (const slot of this.slots) if (slot.tenant) return
+    for (const slot of this.slots) if (!isFreeSlot(slot)) return
     this.#drained = true
-    for (const slot of this.slots) this.#effects.push({ type: 'discardSlot', slot })
+    for (const slot of this.slots) this.effects.push({ type: 'discardSlot', slot })
     this.slots.clear()
-    this.#effects.push({ type: 'drained' })
+    this.effects.push({ type: 'drained' })
   }
 }

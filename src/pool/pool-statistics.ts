@@ -10,6 +10,7 @@ import { ErrorCounts, type ErrorTotals } from './error-counts.ts'
 import { type LiveClient, type LiveTenant, wasWokenSince } from './pool-client.ts'
 import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
+import { isFreeSlot } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
 
 /** Counters of one pool since it was made. */
@@ -26,6 +27,8 @@ export class PoolCounters {
   /** Slots given up because another tenant must not be loaded into them. */
   slotsRetired = 0
   maintenanceSteps = 0
+  /** See {@link ForkStatistics}. */
+  readonly forks: Record<ForkCount, number> = { made: 0, refused: 0, reads: 0, withheld: 0 }
   /** Images that memory had no room for: on disk now, or gone. */
   readonly imagesMoved: Record<'asleep' | 'cold', number> = { asleep: 0, cold: 0 }
   /** Tenants whose connected clients lost their session with an image. */
@@ -95,6 +98,7 @@ export interface PoolStatistics {
     readonly total: number
     /** Ready, without a tenant. */
     readonly idle: number
+    /** Those with forks included. */
     readonly inUse: number
     readonly max: number
     readonly memoryBytes: number
@@ -102,6 +106,7 @@ export interface PoolStatistics {
     readonly lost: number
     readonly retired: number
   }
+  readonly forks: ForkStatistics
   /** Tenants the pool knows of. Cold ones are counted only while they have clients. */
   readonly tenants: Readonly<Record<TenantPhase, number>>
   readonly clients: { readonly connected: number; readonly waiting: number }
@@ -123,6 +128,17 @@ export interface PoolStatistics {
   readonly wait: HistogramData
   readonly execution: HistogramData
   readonly commit: HistogramData
+}
+
+type ForkCount = 'made' | 'refused' | 'reads' | 'withheld'
+
+/**
+ * Copies of backends in which clients read beside an open transaction: those that are there now,
+ * and since the start how many were made, could not be made, batches that they have answered, and
+ * batches that had to wait for the backend after all.
+ */
+export interface ForkStatistics extends Readonly<Record<ForkCount, number>> {
+  readonly now: number
 }
 
 export interface ImageStatistics {
@@ -149,7 +165,9 @@ export function poolStatistics(
     phases[tenant.phase]++
     connected += tenant.clientCount
   }
-  const inUse = [...state.slots].filter((slot) => slot.tenant).length
+  const slots = [...state.slots]
+  const inUse = slots.filter((slot) => !isFreeSlot(slot)).length
+  const forkCount = slots.filter(({ forkOf }) => forkOf).length
   const { wakes } = counters
   return {
     slots: {
@@ -162,6 +180,7 @@ export function poolStatistics(
       lost: counters.slotsLost,
       retired: counters.slotsRetired,
     },
+    forks: { now: forkCount, ...counters.forks },
     tenants: phases,
     clients: { connected, waiting: state.waitingByAge.size },
     tenantsWaitingForSlot: state.slotQueue.size,

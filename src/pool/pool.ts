@@ -38,6 +38,7 @@ import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
+import { ReaderForks } from './reader-forks.ts'
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
 import { SlotWork } from './slot-work.ts'
@@ -73,6 +74,7 @@ export class Pool implements ClientHost {
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
   readonly #work: SlotWork
+  readonly #forks: ReaderForks
   readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
   readonly resting: RestingTenants
@@ -120,6 +122,17 @@ export class Pool implements ClientHost {
       keepWarm: this.keepWarm,
       event: (event) => this.#event(event),
       onLost: (slot, error) => this.#slotLost(slot, error),
+    })
+    this.#forks = new ReaderForks({
+      ...tools,
+      state: this.#state,
+      slots: this.#slots,
+      pending: this.#pending,
+      event: (event) => this.#event(event),
+      later: (event) => this.#later(event),
+      onLost: (tenant, error) => void this.#work.lose(tenant, error),
+      onRead: (client, slot, startMs) =>
+        this.#noteLimits(client, slot, { status: 'idle', startMs }),
     })
     this.#event({ type: 'tick' })
   }
@@ -237,7 +250,8 @@ export class Pool implements ClientHost {
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
     if (!acquire(this.#state, client.entry)) {
-      return this.#wait(client, messages, complete)
+      const answer = this.#forks.readNow(client, messages, complete)
+      return answer ?? this.#wait(client, messages, complete)
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
@@ -288,6 +302,7 @@ export class Pool implements ClientHost {
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
+      this.#forks.review(tenant)
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
@@ -367,11 +382,12 @@ export class Pool implements ClientHost {
   }
 
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
+    const reads = this.#forks.mayRead(client, messages, complete)
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
     client.limits?.waits()
-    this.#event({ type: 'batchRequested', client: client.entry })
+    this.#event({ type: 'batchRequested', client: client.entry, reads })
     return answer
   }
 
@@ -428,6 +444,11 @@ export class Pool implements ClientHost {
     this.#effects.run(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
+  /** For what happens while an answer is not with its caller yet. */
+  #later(event: PoolEvent): void {
+    this.#effects.runLater(this.#state.handle(event, this.#clock.monotonicMs()))
+  }
+
   #perform(effect: PoolEffect): void {
     switch (effect.type) {
       case 'createSlot':
@@ -446,6 +467,12 @@ export class Pool implements ClientHost {
         return this.#work.cleanUp(this.#live(effect.tenant.name), effect)
       case 'maintain':
         return this.#work.maintain(this.#live(effect.tenant.name))
+      case 'fork':
+        return this.#forks.make(this.#live(effect.tenant.name), effect.slot)
+      case 'endFork':
+        return this.#forks.end(effect.slot)
+      case 'read':
+        return this.#forks.read(effect.client)
       case 'dropImage':
         return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
       case 'setTimer':

@@ -116,6 +116,7 @@ export class SlotWork {
     assert(slot, 'only a loaded tenant can leave')
     const startMs = clock.monotonicMs()
     let to: Destination
+    tenant.fork = undefined
     try {
       to = mover.leave(tenant, reason)
     } catch (error) {
@@ -201,6 +202,7 @@ export class SlotWork {
   #unload(tenant: LiveTenant): void {
     const open = tenant.open
     tenant.slot = undefined
+    tenant.fork = undefined
     tenant.open = undefined
     tenant.progress = undefined
     tenant.sessions.clear()

@@ -64,6 +64,7 @@ export class TenantMover {
   load(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
     const tier = this.#loadMemory(tenant, slot, { open, from })
     tenant.slot = slot
+    tenant.mayFork = open.asCommitted !== undefined
     tenant.wokenAt = open.files.version
     return tier
   }

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { beforeEach, describe, test } from 'node:test'
 import fc from 'fast-check'
 import { concatBytes, utf8 } from '../base/bytes.ts'
+import { LIMITS } from '../base/limits.ts'
 import { FakeSessionSlot, SUPERUSER } from '../../test/support/fake-session-slot.ts'
 import { queryMessage } from '../front/wire/result.ts'
 import { message, SYNC } from './backend-query.ts'
+import type { SaidStatements } from './reading-batch.ts'
 import type { SessionOwner } from './tenant-channels.ts'
 import { TenantSessions } from './tenant-sessions.ts'
 
@@ -224,6 +226,55 @@ describe('what cannot be put aside', () => {
     assert.ok(!backend.said.some((said) => said.includes('NOTIFY')))
     assert.deepEqual(backend.ran, [])
     assert.deepEqual(preparedOf(one), ['NOTIFY a x;PREPARE x AS'])
+  })
+})
+
+describe('in a fork', () => {
+  const parse = (name: string, sql: string): [string, Uint8Array] => [
+    name,
+    message('P', utf8(`${name}\0${sql}\0\0\0`)),
+  ]
+  const before = new Map<string, string>()
+
+  /** What a reader does in a fork, which is in its session then. */
+  function read(client: Client, settings: Record<string, string>, said: SaidStatements): boolean {
+    const slot = { session: { ...backend.session, settings: new Map(Object.entries(settings)) } }
+    slot.session.userIds = backend.session.userIds
+    return sessions.takeBack(client, { slot, before, said })
+  }
+
+  test('what is set and prepared there is there in the backend, for a new client too', () => {
+    run(other, 'SET work_mem TO 9')
+    sessions.enter(other, backend.slot)
+    assert.ok(read(one, { timezone: 'tokyo' }, new Map([parse('a', 'SELECT 1')])))
+    assert.ok(read(one, { timezone: 'berlin' }, new Map([parse('b', 'SELECT 2')])))
+    assert.ok(read(one, { timezone: 'berlin' }, new Map([['a', undefined]])))
+    assert.deepEqual(settingsOf(one), { timezone: 'berlin' })
+    assert.deepEqual(preparedOf(one), ['SELECT 2'])
+    assert.deepEqual(settingsOf(other), { work_mem: '9' })
+    assert.deepEqual(preparedOf(one), ['SELECT 2'], 'it is said once')
+  })
+
+  test('sessions go on there by themselves, with what they are owed', () => {
+    run(one, 'SET timezone TO tokyo')
+    run(other, 'SET work_mem TO 9')
+    assert.ok(read(one, { timezone: 'tokyo' }, new Map([parse('a', 'SELECT 1')])))
+    const forked = sessions.forked()
+    assert.equal(forked.enter(one, backend.slot), undefined)
+    assert.deepEqual(backend.prepared, ['SELECT 1'])
+    assert.equal(forked.enter(other, backend.slot), undefined)
+    assert.deepEqual([...backend.settings], [['work_mem', '9']])
+  })
+
+  test('too much to be said again is not taken in', () => {
+    run(one, 'SET timezone TO tokyo')
+    run(other, 'SET work_mem TO 9')
+    const names = Array.from({ length: LIMITS.owedStatementsMax }, (_, index) => `s${index}`)
+    const many = new Map(names.map((name) => parse(name, 'SELECT 1')))
+    assert.ok(read(one, {}, many))
+    assert.ok(!read(one, { timezone: 'berlin' }, new Map([parse('more', 'SELECT 1')])))
+    assert.ok(read(one, {}, new Map([parse('s0', 'SELECT 2')])))
+    assert.equal(preparedOf(one).length, LIMITS.owedStatementsMax)
   })
 })
 

@@ -12,10 +12,12 @@
  * could not be brought back as it was is refused from then on, whoever has the backend in between.
  */
 import { assert } from '../base/assert.ts'
+import { LIMITS } from '../base/limits.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 import {
   captureSession,
@@ -36,6 +38,16 @@ interface Aside {
   readonly userIds: string
 }
 
+/** What a batch in a fork has left of its owner's session. */
+export interface ForkedSession {
+  /** The fork, which is in that session. */
+  readonly slot: Pick<Slot, 'session'>
+  /** Its settings when the batch began. */
+  readonly before: ReadonlyMap<string, string>
+  /** What it has prepared and closed. */
+  readonly said: SaidStatements
+}
+
 /** Whoever says nothing else is who the backend began as, under whatever name. */
 const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
@@ -49,6 +61,8 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #refused = new WeakMap<Owner, string>()
   /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
+  /** Statements that were prepared or closed in a fork, to be said again when it is their turn. */
+  readonly #owed = new Map<Owner, SaidStatements>()
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
@@ -75,6 +89,9 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = owner
     slot.session.frame = to.frame
     let refusal = runAll(slot, changes(from, to.settings))
+    // What cannot be prepared any more is missing: whoever uses it is told.
+    runAll(slot, sayAgain(this.#owed.get(owner)))
+    this.#owed.delete(owner)
     const isOther = known !== undefined && known.userIds !== slot.session.userIds
     if (isOther) refusal ??= IDENTITY_CHANGED
     if (refusal !== undefined) this.#refused.set(owner, refusal)
@@ -102,8 +119,35 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#hasWritten = true
   }
 
+  /** The same sessions in a fork of the backend, where they go on by themselves. */
+  forked(): TenantSessions<Owner> {
+    const copy = new TenantSessions<Owner>()
+    copy.#current = this.#current
+    copy.#hasWritten = true
+    for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
+    for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
+    return copy
+  }
+
+  /**
+   * Takes in how the session of an owner, who has not got the backend, has changed in a fork.
+   * False: there is too much to be said again, and nothing was taken in.
+   */
+  takeBack(owner: Owner, { slot, before, said }: ForkedSession): boolean {
+    assert(owner !== this.#current, 'a fork is for those who have not got the backend')
+    const owed = new Map([...(this.#owed.get(owner) ?? []), ...said])
+    if (owed.size > LIMITS.owedStatementsMax) return false
+    if (said.size > 0) this.#owed.set(owner, owed)
+    const { settings, userIds } = slot.session
+    if (said.size === 0 && isSame(before, settings)) return true
+    const { frame } = this.#aside.get(owner) ?? NEW
+    this.#aside.set(owner, { frame, settings, userIds })
+    return true
+  }
+
   /** An owner will not come back. */
   leave(owner: Owner): void {
+    this.#owed.delete(owner)
     this.#carried.delete(owner)
     this.#refused.delete(owner)
     this.channels.forget(owner)
@@ -169,6 +213,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = undefined
     this.#aside.clear()
     this.#departed.clear()
+    this.#owed.clear()
     this.#spare.length = 0
     this.channels.clear()
     this.#hasTemporaryObjects = false
@@ -206,6 +251,10 @@ export class TenantSessions<Owner extends SessionOwner> {
     const { frame } = slot.session
     if (frame.preparedStatements) this.#spare.push(frame)
   }
+}
+
+function isSame(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
+  return one.size === other.size && [...one].every(([name, value]) => other.get(name) === value)
 }
 
 /** Whoever cannot be asked has some. */

@@ -36,6 +36,11 @@ export interface OpenTenant {
    * holds is not known, it must be closed.** Missing where commits are always durable at once.
    */
   commitAhead?(work: () => void): Promise<void> | undefined
+  /**
+   * The files as they are committed now, whatever is committed later: what is written to them goes
+   * nowhere. The caller closes them, before or after `close`. Missing where that is not possible.
+   */
+  asCommitted?(): TenantFiles
   /** Lets go of the store. What was not committed is lost, on purpose. Does not throw. */
   close(): void
 }

@@ -159,9 +159,22 @@ function meanUseMs(usedMs: number, batchMs: number): number {
 }
 
 /** Whether a turn would let `tenant` run something. */
-export function wantsTurn({ phase, outOfTurn, holder, waiting }: TenantEntry): boolean {
+export function wantsTurn(tenant: TenantEntry): boolean {
+  const { phase, outOfTurn, holder, waiting } = tenant
   if (phase !== 'awake' || !outOfTurn || waiting.size === 0) return false
-  return holder === undefined || (holder instanceof ClientEntry && waiting.has(holder))
+  if (holder === undefined || (forkAnswers(tenant) && firstReader(tenant))) return true
+  return holder instanceof ClientEntry && waiting.has(holder)
+}
+
+/** Whether those who read need not wait for the backend of `tenant`. */
+export function forkAnswers({ fork }: TenantEntry): boolean {
+  return fork?.forkPhase === 'ready'
+}
+
+/** The first client of `tenant` that waits with a batch that may only read. */
+export function firstReader({ waiting }: TenantEntry): ClientEntry | undefined {
+  for (const client of waiting) if (client.reads) return client
+  return undefined
 }
 
 /** It has clients, one of which has been served, and none of them waits. */

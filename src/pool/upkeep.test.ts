@@ -52,6 +52,8 @@ class Tenant {
     resume: () => {},
     canNap: false,
     copy: () => assert.fail('upkeep forks nobody'),
+    fork: () => assert.fail('upkeep forks nobody'),
+    transaction: 0,
     nap: () => assert.fail('upkeep puts nobody to sleep'),
     recycle: () => {},
     run: (bytes) => this.#answer(bytes),

@@ -3,7 +3,8 @@
  * both first come first served. It only keeps the lists true to each other; who is served and who
  * is turned away is decided by `pool-state.ts`.
  */
-import { ClientEntry } from './pool-model.ts'
+import { readersWant } from './fork-desk.ts'
+import { ClientEntry, isResting } from './pool-model.ts'
 import type { TenantEntry } from './pool-model.ts'
 
 export class WaitingRoom {
@@ -29,6 +30,16 @@ export class WaitingRoom {
     this.review(tenant)
   }
 
+  /** Those who have waited for so long, the first to come first. */
+  overdue(nowMs: number, waitMs: number): ClientEntry[] {
+    const found: ClientEntry[] = []
+    for (const client of this.clients) {
+      if (nowMs < client.waitSinceMs + waitMs) break
+      found.push(client)
+    }
+    return found
+  }
+
   /** Queues a tenant for a slot if one would help somebody; else it waits no more. */
   review(tenant: TenantEntry): void {
     if (wantsSlot(tenant)) this.tenants.add(tenant)
@@ -36,8 +47,13 @@ export class WaitingRoom {
   }
 }
 
-/** While a client holds the backend of a resting tenant, a slot helps nobody but that client. */
-function wantsSlot({ phase, holder, waiting }: TenantEntry): boolean {
-  if (phase !== 'cold' && phase !== 'napping' && phase !== 'asleep') return false
-  return holder instanceof ClientEntry ? waiting.has(holder) : waiting.size > 0
+/**
+ * While a client holds the backend of a resting tenant, a slot helps nobody but that client, and
+ * those who can read in a fork.
+ */
+function wantsSlot(tenant: TenantEntry): boolean {
+  const { phase, holder, waiting } = tenant
+  if (!isResting(phase)) return false
+  if (!(holder instanceof ClientEntry)) return waiting.size > 0
+  return waiting.has(holder) || readersWant(tenant)
 }

@@ -21,6 +21,8 @@ const METRICS = [
   'point-8',
   'point-1',
   'insert',
+  'beside-first',
+  'beside-next',
   'many-select',
   'many-insert',
   'start',

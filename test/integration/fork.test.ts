@@ -58,6 +58,51 @@ test('a fork sees what is committed, and nobody sees what it does', async () => 
   assert.equal(valueOf(other, 'select string_agg(n::text, $$,$$ order by n) from t'), '2,3,4')
 })
 
+test('who reads dirties files and writes WAL; who writes need not', async () => {
+  using medium = NodeSqliteMedium.inMemory()
+  const { fingerprint, template } = engine
+  const store = Store.open(medium, storeOptions(template, { clock: systemClock, fingerprint }))
+  const files = TenantFiles.open(store.view(), { template, clock: systemClock })
+  const [slot, other] = [await engine.createSlot(), await engine.createSlot()]
+  slot.begin(files)
+  runSql(slot, `create table t(n int, filler text); create sequence s; select nextval('s')`)
+  runSql(slot, `insert into t select n, repeat('x', 1000) from generate_series(1, 20000) n`)
+  runSql(slot, 'delete from t where n <= 10000')
+  runSql(slot, 'begin; insert into t values (0)')
+  files.commit()
+  const asCommitted = store.view(MAIN, store.head())
+  using forked = TenantFiles.open(asCommitted, { template, clock: systemClock })
+  const watch = other.fork(forked, slot.copy())
+  runSql(other, 'rollback')
+  for (const [sql, seen] of [
+    [`select nextval('s')`, 'nextval'],
+    ['select pg_try_advisory_xact_lock(1)', 'pg_try_advisory_xact_lock'],
+    ['begin; lock table t; commit', 'LOCK TABLE'],
+    ['listen c', 'LISTEN'],
+    ['deallocate all', 'DEALLOCATE ALL'],
+  ] as const) {
+    // What it needs to read it has read then, and made room for.
+    runSql(other, sql)
+    const before = forked.dirtyBytes
+    watch.begin()
+    runSql(other, sql)
+    assert.equal(watch.seen, seen)
+    assert.equal(forked.dirtyBytes, before, `${sql} dirties nothing`)
+  }
+  const dirtyBytes = forked.dirtyBytes
+  watch.begin()
+  assert.equal(valueOf(other, 'select count(*) from t'), '10000')
+  assert.equal(watch.seen, undefined)
+  assert.ok(forked.dirtyBytes - dirtyBytes > 1_000_000, 'hint bits and pruned pages')
+  assert.ok(forked.walDirty)
+  watch.begin()
+  runSql(other, 'select n from t where n = 20000 for share')
+  assert.equal(watch.seen, 'a transaction id')
+  watch.begin()
+  runSql(other, 'select pg_export_snapshot()')
+  assert.equal(watch.seen, 'a file')
+})
+
 test('two forks of one session do not draw the same random numbers', async () => {
   const slots = await Promise.all([1, 2, 3].map(() => engine.createSlot()))
   const [slot, ...others] = slots

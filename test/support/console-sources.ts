@@ -58,6 +58,6 @@ function tenant(name: string, state: 'awake' | 'napping') {
 }
 
 function slot(id: number) {
-  const free = { tenant: undefined, state: undefined, use: 'nobody' } as const
+  const free = { tenant: undefined, state: undefined, use: 'nobody', isFork: false } as const
   return { shard: 0, id, memoryBytes: 100, ...free, awakeSinceMs: 0, lastUsedMs: 0 }
 }

@@ -26,6 +26,7 @@ const POOL: PoolFacts = {
   shards: 1,
   slots: { total: 8, idle: 8, inUse: 0, max: 8, created: 8, lost: 0, retired: 0 },
   memoryBytes: 0,
+  forks: { now: 0, made: 0, refused: 0, reads: 0, withheld: 0 },
   tenants: { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 },
   tenantsWaitingForSlot: 0,
   clients: 0,

@@ -158,6 +158,12 @@ export class FakeSlot implements Slot {
     return { ...FAKE_IMAGE, status: this.transactionStatus, copied: true }
   }
 
+  readonly transaction: number = 0
+
+  fork(): never {
+    return assert.fail('these tenants have no files to read in beside')
+  }
+
   recycle(): void {}
 
   nap(): SlotImage {

@@ -24,7 +24,7 @@ const MIB = 2 ** 20
 
 /** An engine that looks at its slots after each swap. */
 export async function verifyingEngine(
-  options: Partial<Pick<WasmEngineOptions, 'slotRetireBytes'>> = {},
+  options: Partial<Pick<WasmEngineOptions, 'slotRetireBytes' | 'dirtyBytesMax'>> = {},
 ): Promise<WasmEngine> {
   const parts = await loadEngineParts()
   return createEngine(parts, {

@@ -19,6 +19,7 @@ export function fingerprintOf(world: World): string {
       ids(each.waiting),
       each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
       each.maintenanceDue,
+      [each.fork && [each.fork.forkPhase, world.forks.shows.has(each.fork)], each.forksInVain],
       [each.sessionUsed, each.served, each.abortDue, each.discardDue],
       [
         each.outOfTurn,
@@ -31,12 +32,17 @@ export function fingerprintOf(world: World): string {
       each.phase,
       each.leaving,
       each.used,
+      each.reads,
       each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
     ]),
     world.left,
     ids(state.waitingByAge),
     names(state.slotQueue),
-    [...state.slots].map((slot) => slot.tenant?.name),
+    [...state.slots].map((slot) => [slot.tenant?.name, slot.forkOf?.name, slot.forkPhase]),
+    world.forks.todo.map((effect) => [
+      effect.type,
+      effect.type === 'read' ? id(effect.client) : [...state.slots].indexOf(effect.slot),
+    ]),
     [
       world.creating,
       world.turnAwaited,

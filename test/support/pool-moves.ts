@@ -1,6 +1,13 @@
 /** What may happen to a tenant of the pool's world that none of its clients asked for. */
+import assert from 'node:assert/strict'
 import type { RestingPhase, TenantEntry } from '../../src/pool/pool-model.ts'
-import { slotToWarmIn } from '../../src/pool/pool-policy.ts'
+import {
+  canLeave,
+  evictableAtMs,
+  pickVictim,
+  slotsExpected,
+  slotToWarmIn,
+} from '../../src/pool/pool-policy.ts'
 import type { Action, World } from './pool-world.ts'
 
 /** A nap by hand, and being brought back before it is asked for. */
@@ -16,6 +23,13 @@ export function movesByOthers(world: World, tenant: TenantEntry): Action[] {
   if (slot && (phase === 'cold' || phase === 'asleep')) {
     add('warm', () => world.event({ type: 'warmRequested', tenant, slot }))
   }
+  if (phase !== 'napping' && phase !== 'asleep') return actions
+  add('drop image', () => {
+    world.endLife(tenant)
+    world.event({ type: 'imageMoved', tenant, to: 'cold' })
+  })
+  if (phase === 'asleep' || tenant.holder) return actions
+  add('image to disk', () => world.event({ type: 'imageMoved', tenant, to: 'asleep' }))
   return actions
 }
 
@@ -42,4 +56,19 @@ export function bootEnds(
       ? [{ name: `not opened, moved ${name}`, run: () => fails('asleep', true) }]
       : []),
   ]
+}
+
+/** Whoever could make room for those who wait does so now, or there is a timer for it. */
+export function checkRoom(world: World): void {
+  const { state, nowMs, timerAtMs } = world
+  const drains = state.drainDeadlineMs !== undefined
+  if (drains || state.slotQueue.size <= slotsExpected(state)) return
+  assert.equal(pickVictim(state, nowMs), undefined, 'nobody idles while others wait')
+  for (const { tenant } of state.slots) {
+    if (!tenant || !canLeave(tenant)) continue
+    assert.ok(
+      timerAtMs <= evictableAtMs(state, tenant),
+      'the time when it may be asked to leave is waited for',
+    )
+  }
 }

@@ -13,16 +13,11 @@ import type {
   RestingPhase,
   TenantEntry,
 } from '../../src/pool/pool-model.ts'
-import {
-  canLeave,
-  evictableAtMs,
-  holderWaits,
-  pickVictim,
-  slotsExpected,
-} from '../../src/pool/pool-policy.ts'
+import { holderWaits } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
-import { bootEnds, movesByOthers } from './pool-moves.ts'
+import { bootEnds, checkRoom, movesByOthers } from './pool-moves.ts'
+import { WorldForks } from './pool-forks.ts'
 import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
@@ -35,6 +30,8 @@ export interface Config {
   readonly rough: boolean
   /** Thread time of each batch. Default: none, so that nobody is ever out of turn. */
   readonly batchMs?: number
+  /** Whether batches may be such as only read. */
+  readonly reads?: boolean
 }
 
 export interface Action {
@@ -58,6 +55,7 @@ export class World {
   readonly transactions: Map<ClientEntry, number> = new Map()
   /** Counts the losses of memory of each tenant: an image carries a life on, a boot begins one. */
   readonly lives: Map<TenantEntry, number> = new Map()
+  readonly forks: WorldForks = new WorldForks(this)
   creating = false
   nowMs = 0
   turnAwaited = false
@@ -66,8 +64,10 @@ export class World {
   #slotCount = 0
   readonly #rough: boolean
   readonly #batchMs: number
+  readonly #reads: boolean
 
   constructor(config: Config) {
+    this.#reads = config.reads ?? false
     this.#rough = config.rough
     this.#batchMs = config.batchMs ?? 0
     this.state = new PoolState({ ...SMALL, ...config.limits })
@@ -134,6 +134,10 @@ export class World {
         return void this.cleaning.add(effect.tenant)
       case 'maintain':
         return void this.maintaining.add(effect.tenant)
+      case 'fork':
+      case 'endFork':
+      case 'read':
+        return this.forks.take(effect)
       case 'dropImage':
         assert.equal(effect.tenant.clientCount, 0, 'nobody misses the image')
         return this.endLife(effect.tenant)
@@ -182,6 +186,7 @@ export class World {
           return [
             act('finish', () => this.finish(client, true)),
             act('begin', () => this.finish(client, false)),
+            ...(this.#reads ? [act('chain', () => this.forks.chain(client))] : []),
             act('leave running', () => this.leave(client)),
             ...(this.#rough ? [act('crash', () => this.#crash(client.tenant))] : []),
           ]
@@ -204,7 +209,7 @@ export class World {
   }
 
   #workActions(): Action[] {
-    const actions: Action[] = []
+    const actions = this.forks.actions(this.#rough)
     const add = (name: string, run: () => void): void => void actions.push({ name, run })
     if (this.creating) {
       add('slot created', () => this.slotCreated())
@@ -248,15 +253,6 @@ export class World {
     if (!this.#rough) return actions
     for (const tenant of this.state.tenants.values()) {
       actions.push(...movesByOthers(this, tenant))
-      if (tenant.phase !== 'napping' && tenant.phase !== 'asleep') continue
-      const drop = (): void => {
-        this.endLife(tenant)
-        this.event({ type: 'imageMoved', tenant, to: 'cold' })
-      }
-      actions.push({ name: `drop image ${tenant.name}`, run: drop })
-      if (tenant.phase === 'asleep' || tenant.holder) continue
-      const move = (): void => this.event({ type: 'imageMoved', tenant, to: 'asleep' })
-      actions.push({ name: `image to disk ${tenant.name}`, run: move })
     }
     return actions
   }
@@ -271,8 +267,10 @@ export class World {
       this.#begin(client)
       return this.check()
     }
+    const reads = this.#reads
+    if (reads && this.forks.readNow(client)) return this.check()
     this.asked.add(client)
-    this.event({ type: 'batchRequested', client })
+    this.event({ type: 'batchRequested', client, reads })
     assert.ok(client.phase === 'waiting' || !this.asked.has(client), 'asked means waiting')
   }
 
@@ -299,6 +297,7 @@ export class World {
     if (idle) this.transactions.delete(client)
     else this.transactions.set(client, this.#lifeOf(client.tenant))
     const status = idle ? 'idle' : 'transaction'
+    if (idle) this.forks.transactionEnded(client.tenant)
     this.nowMs += this.#batchMs
     const threadMs = this.#batchMs
     const result = { ...NOTHING_RAN, status, wrote: true, threadMs } as const
@@ -379,27 +378,13 @@ export class World {
     }
     for (const tenant of state.tenants.values()) this.#checkTenant(tenant)
     for (const client of this.clients) this.#checkClient(client)
-    this.#checkRoom()
+    checkRoom(this)
+    this.forks.check()
     for (const tenant of state.slotQueue) {
       assert.ok(!tenant.slot && tenant.waiting.size > 0, 'only who needs a slot queues for one')
       assert.ok(
-        [...state.slots].every((slot) => slot.tenant),
+        [...state.slots].every((slot) => slot.tenant ?? slot.forkOf),
         'no slot is free while tenants wait',
-      )
-    }
-  }
-
-  /** Whoever could make room for those who wait does so now, or there is a timer for it. */
-  #checkRoom(): void {
-    const { state } = this
-    const drains = state.drainDeadlineMs !== undefined
-    if (drains || state.slotQueue.size <= slotsExpected(state)) return
-    assert.equal(pickVictim(state, this.nowMs), undefined, 'nobody idles while others wait')
-    for (const { tenant } of state.slots) {
-      if (!tenant || !canLeave(tenant)) continue
-      assert.ok(
-        this.timerAtMs <= evictableAtMs(state, tenant),
-        'the time when it may be asked to leave is waited for',
       )
     }
   }
@@ -477,6 +462,7 @@ export class World {
     const [maintaining] = this.maintaining
     const running = this.clients.find((client) => client.phase === 'running')
     const leaving = this.clients.find(({ phase }) => phase !== 'waiting' && phase !== 'gone')
+    if (this.forks.step()) return true
     if (this.creating) this.slotCreated()
     else if (boot) this.booted(boot)
     else if (eviction) this.evicted(eviction)
@@ -491,6 +477,7 @@ export class World {
 
   #settled(): boolean {
     const napping = [...this.state.tenants.values()].every((tenant) => tenant.phase === 'napping')
-    return napping && !this.creating && this.clients.every((client) => client.phase === 'gone')
+    const busy = this.creating || this.forks.todo.length > 0
+    return napping && !busy && this.clients.every((client) => client.phase === 'gone')
   }
 }

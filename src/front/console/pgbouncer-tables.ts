@@ -140,7 +140,7 @@ function clientRow(client: ClientFacts): SocketRow {
 }
 
 function slotRow(slot: SlotFacts, shardCount: number): SocketRow {
-  const { shard, id, tenant = '' } = slot
+  const { shard, id, tenant = '', isFork } = slot
   return {
     type: 'S',
     user: tenant === '' ? '' : TENANT_USER,
@@ -150,7 +150,7 @@ function slotRow(slot: SlotFacts, shardCount: number): SocketRow {
     connectedMs: slot.awakeSinceMs,
     requestMs: slot.lastUsedMs,
     waitMs: 0,
-    place: `shard ${shard} slot ${id}`,
+    place: `shard ${shard} slot ${id}${isFork ? ' fork' : ''}`,
     applicationName: '',
     id: serverId(slot, shardCount),
   }

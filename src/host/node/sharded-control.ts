@@ -284,13 +284,9 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
   const sum = (value: (pool: PoolStatistics) => number): number =>
     pools.reduce((total, pool) => total + value(pool), 0)
   const tenants = { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 }
-  const evictions: Record<string, number> = {}
   for (const pool of pools) {
     for (const [phase, state] of Object.entries(STATE_OF_PHASE)) {
       tenants[state] += pool.tenants[phase as keyof typeof STATE_OF_PHASE]
-    }
-    for (const [reason, count] of Object.entries(pool.evictions)) {
-      evictions[reason] = (evictions[reason] ?? 0) + count
     }
   }
   const found = { awake: 0, napping: 0, asleep: 0, cold: 0, new: 0 }
@@ -302,6 +298,7 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     shards: pools.length,
     slots: addUpSlots(pools.map((pool) => pool.slots)),
     memoryBytes: sum((pool) => pool.slots.memoryBytes),
+    forks: addUpForks(pools),
     tenants,
     tenantsWaitingForSlot: sum((pool) => pool.tenantsWaitingForSlot),
     clients: sum((pool) => pool.clients.connected),
@@ -330,7 +327,7 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     bootFailures: sum((pool) => pool.bootFailures),
     moves: addUpMoves(moves),
     upkeepSteps: sum((pool) => pool.maintenanceSteps),
-    evictions,
+    evictions: addUpEvictions(pools),
     wakes: {
       napping: wake('napping'),
       asleep: wake('asleep'),
@@ -342,6 +339,28 @@ function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): P
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
   }
+}
+
+function addUpForks(pools: readonly PoolStatistics[]): PoolFacts['forks'] {
+  const total = { now: 0, made: 0, refused: 0, reads: 0, withheld: 0 }
+  for (const { forks } of pools) {
+    total.now += forks.now
+    total.made += forks.made
+    total.refused += forks.refused
+    total.reads += forks.reads
+    total.withheld += forks.withheld
+  }
+  return total
+}
+
+function addUpEvictions(pools: readonly PoolStatistics[]): Record<string, number> {
+  const total: Record<string, number> = {}
+  for (const { evictions } of pools) {
+    for (const [reason, count] of Object.entries(evictions)) {
+      total[reason] = (total[reason] ?? 0) + count
+    }
+  }
+  return total
 }
 
 function addUpSlots(parts: readonly PoolStatistics['slots'][]): PoolFacts['slots'] {

@@ -9,9 +9,11 @@ import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
 import type { Medium } from '../../medium/medium.ts'
 import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import { MAIN } from '../../store/keys.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { TenantFiles } from '../../store/tenant-files.ts'
+import type { StoreView } from '../../store/view.ts'
 import { systemRandom } from './random.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
@@ -143,6 +145,7 @@ export class StoreFactory implements TenantSource {
       readNotes: () => store.readNotes(),
       writeNotes: (notes) => store.writeNotes(notes),
       commitAhead: (work) => store.commitAhead(work),
+      asCommitted: () => this.#filesOf(store, store.view(MAIN, store.head())),
       close: () => {
         files.close()
         store.close()
@@ -153,10 +156,14 @@ export class StoreFactory implements TenantSource {
   /** A store whose files cannot be read is closed: its lock would keep the tenant out for good. */
   #openFiles(store: Store): TenantFiles {
     try {
-      return TenantFiles.open(store.view(), { template: store.template, clock: this.#clock })
+      return this.#filesOf(store, store.view())
     } catch (error) {
       store.close()
       throw error
     }
+  }
+
+  #filesOf({ template }: Store, view: StoreView): TenantFiles {
+    return TenantFiles.open(view, { template, clock: this.#clock })
   }
 }

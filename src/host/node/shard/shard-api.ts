@@ -35,7 +35,7 @@ export interface TenantStanding {
 /** Who is where in this shard. */
 export interface ShardActivity {
   readonly tenants: readonly TenantPicture[]
-  readonly slots: readonly (Pick<SlotPicture, 'id' | 'memoryBytes' | 'tenant' | 'phase' | 'use'> &
+  readonly slots: readonly (Omit<SlotPicture, 'awakeMs' | 'restMs'> &
     Pick<SlotFacts, 'awakeSinceMs' | 'lastUsedMs'>)[]
   readonly clients: readonly ClientFacts[]
 }

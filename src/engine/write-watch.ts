@@ -1,0 +1,211 @@
+/**
+ * Whether what ran in a fork was more than reading: then its answer must not leave, because what it
+ * did is lost with the fork.
+ *
+ * Nothing is forbidden in here. A transaction that is READ ONLY would refuse most of it, but the
+ * client can see that: a function that catches errors would catch this one, and go on as it would
+ * nowhere else. So everything is done as always, and afterwards these are looked at:
+ *
+ * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object,
+ *   locks rows, or notifies takes one.
+ * - Utility statements, at any depth, by Postgres's own hook: only those count as reading that
+ *   leave nothing behind but settings and cursors.
+ * - Functions, by Postgres's own hook for whoever watches objects. Some of those that come with
+ *   Postgres change or tell what is not the same here: sequences whose numbers are at hand, locks
+ *   that a transaction gives back, which transactions are running, where the WAL ends.
+ * - Names of files: what is written beside the tables.
+ *
+ * Pages and WAL say nothing: who reads sets hint bits and prunes pages, and makes room for what
+ * others have changed. What a reader does to its session is the pool's business.
+ *
+ * Source: Postgres 18, utility.c, objectaccess.h, plannodes.h, parsenodes.h, pg_proc.dat; pointers
+ * of 32 bits.
+ */
+import { textAt } from '../base/bytes.ts'
+import type { EmscriptenModule } from './emscripten.ts'
+import { NOT_OF_THE_SESSION } from './session-memory.ts'
+import type { SlotFiles } from './slot-files.ts'
+import type { ExportedFunction, WalTail } from './wal-tail.ts'
+
+/** PlannedStmt.utilityStmt. */
+const UTILITY_STATEMENT_AT = 88
+/** CopyStmt: is_from, filename. */
+const COPY_IS_FROM_AT = 16
+const COPY_FILE_AT = 20
+/** VariableSetStmt: name. */
+const SET_NAME_AT = 8
+/** enum ObjectAccessType. */
+const FUNCTION_EXECUTE = 4
+
+/** FirstNormalObjectId: below are Postgres's own. */
+const FIRST_OWN_ID = 16_384
+
+/** Command tags. Whatever else a statement does, it does by other statements, or takes an id. */
+const READING: ReadonlySet<string> = new Set([
+  'BEGIN',
+  'CALL',
+  'CLOSE CURSOR',
+  'CLOSE CURSOR ALL',
+  'COMMIT',
+  'DECLARE CURSOR',
+  'DO',
+  'EXECUTE',
+  'EXPLAIN',
+  'FETCH',
+  'MOVE',
+  'RELEASE',
+  'RESET',
+  'ROLLBACK',
+  'SAVEPOINT',
+  'SET',
+  'SET CONSTRAINTS',
+  'SHOW',
+  'START TRANSACTION',
+])
+
+/**
+ * Functions of Postgres that take no transaction id, and whose effect would be lost, or whose
+ * answer is another one beside an open transaction, by object id.
+ */
+export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
+  765: 'lo_export',
+  1371: 'pg_lock_status',
+  1574: 'nextval',
+  1576: 'setval',
+  1599: 'setseed',
+  1765: 'setval',
+  2096: 'pg_terminate_backend',
+  2171: 'pg_cancel_backend',
+  2274: 'pg_stat_reset',
+  2561: 'pg_blocking_pids',
+  2621: 'pg_reload_conf',
+  2848: 'pg_switch_wal',
+  2849: 'pg_current_wal_lsn',
+  2852: 'pg_current_wal_insert_lsn',
+  2880: 'pg_advisory_lock',
+  2881: 'pg_advisory_lock_shared',
+  2882: 'pg_try_advisory_lock',
+  2883: 'pg_try_advisory_lock_shared',
+  2884: 'pg_advisory_unlock',
+  2885: 'pg_advisory_unlock_shared',
+  2886: 'pg_advisory_lock',
+  2887: 'pg_advisory_lock_shared',
+  2888: 'pg_try_advisory_lock',
+  2889: 'pg_try_advisory_lock_shared',
+  2890: 'pg_advisory_unlock',
+  2891: 'pg_advisory_unlock_shared',
+  2892: 'pg_advisory_unlock_all',
+  2944: 'txid_current_snapshot',
+  3089: 'pg_advisory_xact_lock',
+  3090: 'pg_advisory_xact_lock_shared',
+  3091: 'pg_try_advisory_xact_lock',
+  3092: 'pg_try_advisory_xact_lock_shared',
+  3093: 'pg_advisory_xact_lock',
+  3094: 'pg_advisory_xact_lock_shared',
+  3095: 'pg_try_advisory_xact_lock',
+  3096: 'pg_try_advisory_xact_lock_shared',
+  3098: 'pg_create_restore_point',
+  3330: 'pg_current_wal_flush_lsn',
+  3360: 'txid_status',
+  3577: 'pg_logical_emit_message',
+  3578: 'pg_logical_emit_message',
+  3775: 'pg_stat_reset_shared',
+  3776: 'pg_stat_reset_single_table_counters',
+  3777: 'pg_stat_reset_single_function_counters',
+  3789: 'gin_clean_pending_list',
+  3878: 'pg_replication_slot_advance',
+  3952: 'brin_summarize_new_values',
+  3999: 'brin_summarize_range',
+  4014: 'brin_desummarize_range',
+  5061: 'pg_current_snapshot',
+  5066: 'pg_xact_status',
+}
+
+/** What of an instance is needed here. */
+export interface WatchedInstance {
+  readonly module: Pick<EmscriptenModule, 'HEAPU8' | 'addFunction'>
+  readonly files: Pick<SlotFiles, 'namesChanged'>
+  addressOf(variable: string): number
+  functionOf(name: string): ExportedFunction
+}
+
+/** Of one slot. */
+export class WriteWatch {
+  readonly #instance: WatchedInstance
+  readonly #wal: Pick<WalTail, 'nextTransaction'>
+  /** Entries of the function table. */
+  readonly #utilityHook: number
+  readonly #accessHook: number
+  readonly #tagOf: ExportedFunction
+  readonly #nameOf: ExportedFunction
+  /** Functions that clients have made and that were called since `arm`, by object id. */
+  readonly calledFunctions: Set<number> = new Set()
+  #seen: string | undefined
+  #transaction = 0
+  #names = 0
+
+  /** Every slot has to have one, since all function tables are to be the same. */
+  constructor(instance: WatchedInstance, wal: Pick<WalTail, 'nextTransaction'>) {
+    this.#instance = instance
+    this.#wal = wal
+    this.#tagOf = instance.functionOf('CreateCommandTag')
+    this.#nameOf = instance.functionOf('GetCommandTagName')
+    const standard = instance.functionOf('standard_ProcessUtility')
+    const { module } = instance
+    this.#utilityHook = module.addFunction((...values) => {
+      this.#utility(values[0] ?? 0)
+      standard(...values)
+      return 0
+    }, 'viiiiiiii')
+    this.#accessHook = module.addFunction((access, _class, id = 0) => {
+      if (access !== FUNCTION_EXECUTE) return 0
+      this.#seen ??= NOT_FOR_FORKS[id]
+      if (id >>> 0 >= FIRST_OWN_ID) this.calledFunctions.add(id >>> 0)
+      return 0
+    }, 'viiiii')
+  }
+
+  /** Hangs the hooks into the memory that is in the slot now; they go with it. */
+  arm(): void {
+    this.calledFunctions.clear()
+    const { buffer } = this.#instance.module.HEAPU8
+    const view = new DataView(buffer)
+    view.setUint32(this.#instance.addressOf('ProcessUtility_hook'), this.#utilityHook, true)
+    view.setUint32(this.#instance.addressOf('object_access_hook'), this.#accessHook, true)
+  }
+
+  /** What has happened until now does not count. */
+  begin(): void {
+    this.#seen = undefined
+    this.#transaction = this.#wal.nextTransaction
+    this.#names = this.#instance.files.namesChanged
+  }
+
+  /** What was more than reading since {@link begin}, in a word or two; undefined: nothing. */
+  get seen(): string | undefined {
+    if (this.#seen !== undefined) return this.#seen
+    if (this.#wal.nextTransaction !== this.#transaction) return 'a transaction id'
+    return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
+  }
+
+  /** Some settings are the backend's, so that nobody could take them back from here. */
+  #setsWhatIsLost(tag: string, statement: number): boolean {
+    if (tag !== 'SET') return false
+    const heap = this.#instance.module.HEAPU8
+    const nameAt = new DataView(heap.buffer).getUint32(statement + SET_NAME_AT, true)
+    return nameAt !== 0 && NOT_OF_THE_SESSION.has(textAt(heap, nameAt).toLowerCase())
+  }
+
+  #utility(planned: number): void {
+    if (this.#seen !== undefined) return
+    const heap = this.#instance.module.HEAPU8
+    const view = new DataView(heap.buffer)
+    const statement = view.getUint32(planned + UTILITY_STATEMENT_AT, true)
+    const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
+    if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
+    const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0
+    const isToClient =
+      tag === 'COPY' && !isFrom && view.getUint32(statement + COPY_FILE_AT, true) === 0
+    if (!isToClient) this.#seen = tag
+  }
+}

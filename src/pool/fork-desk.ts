@@ -1,0 +1,250 @@
+/**
+ * Which tenants have a fork, and who reads in it: the rules, as a part of `pool-state.ts`.
+ *
+ * While a client of a tenant has a transaction open and is thinking, the others need not wait for
+ * it if all they want is to read. Their batches run in a *fork*: a copy of the backend in a second
+ * slot, in which that transaction was rolled back, so that it shows what is committed.
+ *
+ *                 a reader waits, a slot is free                  slot is empty
+ *     +---------+ -------------> +--------+                       +---------+
+ *     | no fork |                | making | --------------------> | leaving |
+ *     +---------+ <---+          +--------+  stale, wanted        +---------+
+ *                     |   made       |  +-----------------------------^  |
+ *                     |              v  | stale, wanted                  |
+ *                     |          +-------+                               |
+ *                     |          | ready | batches of readers            |
+ *                     |          +-------+                               |
+ *                     +--------------------------------------------------+
+ *
+ * - A fork is stale as soon as the transaction has ended beside which it was made, or a client has
+ *   done more in it than read. It never answers again then. It does not outlive its tenant's stay
+ *   in the slot either.
+ * - Forks get slots that nobody waits for, or that of a tenant that rests, and are the first to
+ *   leave when a tenant waits for one.
+ * - One is made only beside a client that has been thinking for a while: most transactions are over
+ *   before it would be of use.
+ * - Whoever turns out to be no reader waits as it would have without forks, in the place that it
+ *   had. If that was so too often, there is no other fork before the backend has changed hands.
+ *
+ * It must never let a batch run in a fork that is stale, nor a tenant wait for a slot for the sake
+ * of a fork.
+ */
+import { ClientEntry } from './pool-model.ts'
+import type { ForkEvent, PoolEffect, SlotEntry, TenantEntry } from './pool-model.ts'
+import { evictableAtMs, isFreeSlot, isIdle, type PoolView, somebodyRests } from './pool-policy.ts'
+import { firstReader, forkAnswers } from './thread-turns.ts'
+import type { ThreadTurns } from './thread-turns.ts'
+import type { WaitingRoom } from './waiting-room.ts'
+
+/** Forks in vain after which there is none until the backend has changed hands. */
+const IN_VAIN_MAX = 3
+
+/** The state machine that this is a part of. */
+export interface ForkHost extends PoolView {
+  readonly turns: ThreadTurns
+  readonly waiting: WaitingRoom
+  /** Of the event that is being taken in. */
+  readonly effects: PoolEffect[]
+  dropSlot(slot: SlotEntry): boolean
+}
+
+export class ForkDesk {
+  readonly #host: ForkHost
+  /** Tenants with clients that wait to read. */
+  readonly #asked = new Set<TenantEntry>()
+
+  constructor(host: ForkHost) {
+    this.#host = host
+  }
+
+  /** A batch is about to wait. With a single slot there is no room beside its tenant, ever. */
+  note(client: ClientEntry, reads: boolean): void {
+    client.reads = reads && this.#host.limits.slotsPerShard > 1
+    if (client.reads) this.#asked.add(client.tenant)
+  }
+
+  take(event: ForkEvent, nowMs: number): void {
+    switch (event.type) {
+      case 'forkMade':
+        if (event.slot.forkPhase === 'making') event.slot.forkPhase = 'ready'
+        return
+      case 'forkLeft':
+        return this.#left(event.slot, event)
+      case 'forkStale':
+        if (event.inVain) event.tenant.forksInVain++
+        return this.end(event.tenant)
+      case 'readEnded':
+        return this.#readEnded(event, nowMs)
+    }
+  }
+
+  /** Nobody reads in the fork of `tenant` any more, if it has one. */
+  end(tenant: TenantEntry): void {
+    const slot = tenant.fork
+    if (!slot) return
+    tenant.fork = undefined
+    slot.forkPhase = 'leaving'
+    this.#host.effects.push({ type: 'endFork', slot })
+  }
+
+  /** Nobody has the backend any more: the transaction has ended beside which its fork was made. */
+  handOver(tenant: TenantEntry): void {
+    tenant.forksInVain = 0
+    this.end(tenant)
+  }
+
+  /** The tenant leaves its slot. Who has waited for a fork in vain would wake it for nothing. */
+  leave(tenant: TenantEntry): void {
+    if (!tenant.fork && firstReader(tenant) !== undefined) tenant.forksInVain = IN_VAIN_MAX
+    this.end(tenant)
+  }
+
+  endAll(): void {
+    for (const { forkOf } of this.#host.slots) if (forkOf) this.end(forkOf)
+  }
+
+  /** Ends forks for tenants that wait for a slot. @returns how many of `missing` that was */
+  yield(missing: number): number {
+    let found = 0
+    for (const { forkOf, forkPhase } of this.#host.slots) {
+      if (found >= missing) break
+      if (!forkOf || forkPhase === 'leaving') continue
+      this.end(forkOf)
+      found++
+    }
+    return found
+  }
+
+  /**
+   * Whoever may read now does, and forks are made for those who could.
+   * @returns tenants that rest, and in whose slots there could be forks
+   */
+  assign(nowMs: number): TenantEntry[] {
+    const victims: TenantEntry[] = []
+    for (const tenant of this.#asked) {
+      const reader = firstReader(tenant)
+      if (!reader) this.#asked.delete(tenant)
+      else if (forkAnswers(tenant) && !tenant.outOfTurn) {
+        reader.reads = false
+        this.#host.effects.push({ type: 'read', client: reader })
+      } else if (this.#isWanted(tenant) && nowMs >= this.#dueMs(tenant)) {
+        if (!this.#make(tenant)) victims.push(...this.#victims(tenant, nowMs).slice(0, 1))
+      }
+      if (victims.length > 0) break
+    }
+    return victims
+  }
+
+  /** Whether a fork could be made if there was one more slot, and nobody is about to leave one. */
+  lackSlot(nowMs: number): boolean {
+    for (const tenant of this.#asked) {
+      if (!this.#isWanted(tenant) || nowMs < this.#dueMs(tenant)) continue
+      const slots = [...this.#host.slots]
+      if (!slots.some(isFreeSlot) && !somebodyRests(this.#host, nowMs, isIdle)) return true
+    }
+    return false
+  }
+
+  /** When `assign` may find something to do that nobody tells it of. */
+  deadlineMs(nowMs: number): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const tenant of this.#asked) {
+      if (!this.#isWanted(tenant)) continue
+      const dueMs = this.#dueMs(tenant)
+      atMs = Math.min(atMs, dueMs > nowMs ? dueMs : this.#roomAtMs(nowMs))
+    }
+    return atMs
+  }
+
+  #isWanted(tenant: TenantEntry): boolean {
+    const { holder, phase, fork, forksInVain } = tenant
+    if (phase !== 'awake' || fork || forksInVain >= IN_VAIN_MAX) return false
+    if (!(holder instanceof ClientEntry) || holder.phase !== 'holding') return false
+    return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
+  }
+
+  #dueMs({ lastUsedMs }: TenantEntry): number {
+    return lastUsedMs + this.#host.limits.slotThinkMs
+  }
+
+  /** False: there is no slot for it. */
+  #make(tenant: TenantEntry): boolean {
+    const slot = [...this.#host.slots].find(isFreeSlot)
+    if (!slot) return false
+    slot.forkOf = tenant
+    slot.forkPhase = 'making'
+    tenant.fork = slot
+    this.#host.effects.push({ type: 'fork', tenant, slot })
+    return true
+  }
+
+  /** Tenants that rest and may be asked to leave, the first to leave first. */
+  #victims(tenant: TenantEntry, nowMs: number): TenantEntry[] {
+    const { slots, slotQueue } = this.#host
+    const others = Array.from(slots, (slot) => slot.tenant).filter((each) => each !== undefined)
+    if (slotQueue.size > 0 || others.some(({ phase }) => phase === 'draining')) return []
+    return others
+      .filter((each) => each !== tenant && isIdle(each) && nowMs >= this.#leavesAtMs(each))
+      .toSorted((one, two) => one.lastUsedMs - two.lastUsedMs)
+  }
+
+  /** When a slot can be had of which nobody tells; that somebody rests is an event. */
+  #roomAtMs(nowMs: number): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const { tenant } of this.#host.slots) {
+      const leavesAtMs = tenant && isIdle(tenant) ? this.#leavesAtMs(tenant) : nowMs
+      if (leavesAtMs > nowMs) atMs = Math.min(atMs, leavesAtMs)
+    }
+    return atMs
+  }
+
+  #leavesAtMs(tenant: TenantEntry): number {
+    return evictableAtMs(this.#host, tenant)
+  }
+
+  #left(slot: SlotEntry, how: Extract<ForkEvent, { type: 'forkLeft' }>): void {
+    const { forkOf: tenant } = slot
+    if (!tenant) return
+    if (tenant.fork === slot) tenant.fork = undefined
+    if (how.refused) tenant.forksInVain = IN_VAIN_MAX
+    slot.forkOf = undefined
+    slot.forkPhase = 'leaving'
+    if (!how.slotReusable) this.#host.dropSlot(slot)
+  }
+
+  #readEnded(
+    { client, outcome, threadMs }: Extract<ForkEvent, { type: 'readEnded' }>,
+    nowMs: number,
+  ): void {
+    noteRead(this.#host, client, threadMs, nowMs)
+    if (client.phase !== 'waiting') return
+    if (outcome === 'served') this.#host.waiting.remove(client)
+    else this.note(client, outcome === 'missed')
+  }
+}
+
+/** Whether a batch that comes now may be tried in the fork at once; nobody has to be asked. */
+export function mayRead(
+  { drainDeadlineMs }: Pick<PoolView, 'drainDeadlineMs'>,
+  { tenant, phase }: ClientEntry,
+): boolean {
+  if (!forkAnswers(tenant) || tenant.outOfTurn) return false
+  return phase === 'idle' && drainDeadlineMs === undefined
+}
+
+/** A batch of `client` has held the thread for so long in the fork of its tenant. */
+export function noteRead(
+  { turns }: { readonly turns: ThreadTurns },
+  client: ClientEntry,
+  threadMs: number,
+  nowMs: number,
+): void {
+  client.used = true
+  client.tenant.lastUsedMs = nowMs
+  turns.charge(client.tenant, threadMs, nowMs)
+}
+
+/** Whether a tenant that naps is worth a slot for those who would read beside its transaction. */
+export function readersWant(tenant: TenantEntry): boolean {
+  return tenant.forksInVain < IN_VAIN_MAX && firstReader(tenant) !== undefined
+}

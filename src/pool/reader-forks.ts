@@ -1,0 +1,354 @@
+/**
+ * Forks, carried out: made, read in, ended. Who may read in one and when is `fork-desk.ts`.
+ *
+ * A fork is a copy of its tenant's slot over the files as they are committed, in which whatever was
+ * open is rolled back. It has the sessions of all clients in it as they were, and they go on in it
+ * as they would in the backend (`tenant-sessions.ts`); what a reader changes of its own session
+ * (settings, prepared statements) is noted for the backend as well, so that it is there when the
+ * fork is gone.
+ *
+ * It must never let an answer out of a fork in which something was done but reading
+ * (`write-watch.ts`), nor out of one that is stale: the transaction beside which it was made has
+ * ended, by whatever was run.
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { concatBytes } from '../base/bytes.ts'
+import { toPgnapError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Slot } from '../engine/engine.ts'
+import { ABORT, ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { mayRead, noteRead } from './fork-desk.ts'
+import type { PendingBatches } from './pending-batches.ts'
+import { type LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
+import type { LiveTenant, PendingBatch } from './pool-client.ts'
+import { ClientEntry } from './pool-model.ts'
+import type { PoolEvent, SlotEntry, TenantEntry } from './pool-model.ts'
+import type { PoolState } from './pool-state.ts'
+import type { PoolCounters } from './pool-statistics.ts'
+import { eachMessage } from './message-frames.ts'
+import { forkAnswers } from './thread-turns.ts'
+import { boundStatements, mayOnlyRead, saidIn } from './reading-batch.ts'
+import type { SlotRack } from './slot-rack.ts'
+import type { TenantSessions } from './tenant-sessions.ts'
+import type { TenantFiles } from './tenant-source.ts'
+
+/** Object id of a language. */
+const LANGUAGE_INTERNAL = '12::pg_catalog.oid'
+const ERROR_RESPONSE = 0x45
+/** ReadyForQuery, which ends every answer to a Sync. */
+const READY_BYTES = 6
+/** Statements of a client that are known to be no readers; beyond, they are tried again. */
+const WRITERS_MAX = 100
+
+/** A copy of a tenant's backend, to read in. */
+export interface Fork {
+  readonly tenant: LiveTenant
+  readonly slot: Slot
+  readonly files: TenantFiles
+  readonly watch: ReturnType<Slot['fork']>
+  readonly sessions: TenantSessions<LiveClient>
+  /** The transaction of the backend beside which it was made. */
+  readonly transaction: number
+  /** Functions of clients that are none of Postgres's own under another name. */
+  readonly vetted: Set<number>
+}
+
+export interface ReaderForksOptions {
+  readonly state: PoolState
+  readonly slots: SlotRack
+  readonly pending: PendingBatches
+  readonly counters: PoolCounters
+  readonly clock: Clock
+  readonly log: Log
+  readonly event: (event: PoolEvent) => void
+  /** The same, but what comes of it is carried out when the caller has done. */
+  readonly later: (event: PoolEvent) => void
+  /** A batch of a client that began at `startMs` was answered in a fork. */
+  readonly onRead: (client: LiveClient, fork: Slot, startMs: number) => void
+  /** The slot of a tenant threw. */
+  readonly onLost: (tenant: LiveTenant, error: unknown) => void
+}
+
+export class ReaderForks {
+  readonly #options: ReaderForksOptions
+  readonly #forks = new Map<SlotEntry, Fork>()
+  /** Statements that turned out to write. */
+  readonly #writers = new WeakMap<LiveClient, Set<string>>()
+
+  constructor(options: ReaderForksOptions) {
+    this.#options = options
+  }
+
+  /** Whether a batch that cannot have the backend may be one for a fork. */
+  mayRead(client: LiveClient, messages: Uint8Array, complete: boolean): boolean {
+    const { mayFork, clients } = client.tenant
+    if (!mayFork || clients.size < 2) return false
+    return mayOnlyRead(messages, complete, this.#writers.get(client) ?? NONE)
+  }
+
+  make(tenant: LiveTenant, entry: SlotEntry): void {
+    const { state, slots, clock, counters, event } = this.#options
+    const into = slots.get(entry)
+    assert(into, 'a slot is there before a fork is put into it')
+    const startMs = clock.monotonicMs()
+    const fork = this.#load(tenant, into)
+    const nowMs = clock.monotonicMs()
+    state.turns.charge(tenant.entry, nowMs - startMs, nowMs)
+    if (typeof fork === 'string') {
+      counters.forks.refused++
+      const slotReusable = fork !== 'broken'
+      return event({ type: 'forkLeft', slot: entry, slotReusable, refused: fork !== 'not now' })
+    }
+    counters.forks.made++
+    this.#forks.set(entry, fork)
+    tenant.fork = fork
+    event({ type: 'forkMade', slot: entry })
+  }
+
+  /**
+   * Answers a batch that cannot have the backend, if there is a fork for it. Undefined: nothing has
+   * happened, and it has to wait.
+   */
+  readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
+    const { state, clock } = this.#options
+    if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
+    if (!this.mayRead(client, messages, complete)) return undefined
+    if (client.timings) resetTimings(client.timings)
+    const startMs = clock.monotonicMs()
+    const answer = this.#answer(client, { messages, complete, startMs })
+    const nowMs = clock.monotonicMs()
+    noteRead(state, client.entry, nowMs - startMs, nowMs)
+    if (answer) this.#options.counters.found.awake++
+    return answer
+  }
+
+  /** The same for a batch that waits. */
+  read(entry: ClientEntry): void {
+    const { pending, clock, counters, event } = this.#options
+    const client = pending.clientOf(entry)
+    if (!client?.pending) return
+    const { sinceMs, resolve } = client.pending
+    const startMs = clock.monotonicMs()
+    if (!client.tenant.fork || !forkAnswers(entry.tenant)) {
+      return event({ type: 'readEnded', client: entry, outcome: 'missed', threadMs: 0 })
+    }
+    const answer = this.#answer(client, { ...client.pending, startMs })
+    if (answer) {
+      pending.settle(entry)
+      counters.wait.record(startMs - sinceMs)
+      counters.countFound(client.tenant, sinceMs)
+      if (client.timings) noteWait(client.timings, client.tenant, sinceMs, startMs)
+      resolve(new Uint8Array(answer))
+    }
+    const threadMs = clock.monotonicMs() - startMs
+    event({ type: 'readEnded', client: entry, outcome: answer ? 'served' : 'refused', threadMs })
+  }
+
+  /**
+   * The backend of `tenant` has run something. If the transaction has ended beside which its fork
+   * was made, that shows no longer all that is committed, and does not answer again.
+   */
+  review(tenant: LiveTenant): void {
+    const { fork, slot } = tenant
+    if (fork && slot?.transaction !== fork.transaction) this.#retire(tenant, false)
+  }
+
+  /** Empties the slot of a fork, if there is one in it. */
+  end(entry: SlotEntry): void {
+    const fork = this.#forks.get(entry)
+    if (!fork) return
+    this.#forks.delete(entry)
+    const { slot, files, tenant } = fork
+    if (tenant.fork === fork) tenant.fork = undefined
+    const slotReusable = this.#empty(slot, files)
+    this.#options.event({ type: 'forkLeft', slot: entry, slotReusable, refused: false })
+  }
+
+  /** @returns undefined: it is not for forks; the fork, if it has seen anything, is gone then */
+  #answer(
+    client: LiveClient,
+    { messages, complete, startMs }: Pick<PendingBatch, 'messages' | 'complete'> & Started,
+  ): Uint8Array | undefined {
+    const { tenant } = client
+    const { fork } = tenant
+    assert(fork, 'who reads has a fork')
+    const { counters, clock, log, onRead } = this.#options
+    let answer: Uint8Array | string | undefined
+    try {
+      answer = runIn(fork, client, { messages, complete })
+    } catch (error) {
+      log.warn('a fork was lost', { tenant: tenant.entry.name, error })
+      counters.slotsLost++
+      answer = 'a crash'
+    }
+    if (typeof answer !== 'object') {
+      counters.forks.withheld++
+      if (answer !== undefined) this.#giveUp(client, messages)
+      return undefined
+    }
+    const endMs = clock.monotonicMs()
+    client.used = true
+    client.transactionStatus = 'idle'
+    onRead(client, fork.slot, startMs)
+    counters.forks.reads++
+    counters.countBatch(tenant, startMs, endMs, endMs)
+    if (client.timings) noteRun(client.timings, endMs - startMs)
+    return answer
+  }
+
+  #load(tenant: LiveTenant, into: Slot): Fork | NoFork {
+    const { log } = this.#options
+    const { slot, open, sessions, entry } = tenant
+    if (!slot || !open?.asCommitted || !isThinking(entry)) return 'not now'
+    const { transaction } = slot
+    // A client that only keeps the backend has no transaction: it may commit with every batch.
+    if (transaction === 0 || !canFork(slot, open.files)) return 'never'
+    try {
+      // Postgres believes to be written what it has written.
+      open.files.commit()
+    } catch (error) {
+      this.#options.onLost(tenant, error)
+      return 'never'
+    }
+    let files: TenantFiles | undefined
+    try {
+      files = open.asCommitted()
+      const image = slot.copy()
+      const watch = into.fork(files, image)
+      slot.recycle(image)
+      const forked = sessions.forked()
+      into.run(ABORT)
+      const session = { sessions: forked, transaction, vetted: new Set<number>() }
+      const fork = { tenant, slot: into, files, watch, ...session }
+      // What the session has beside its transaction is nobody else's to see.
+      const isOwn = into.transactionStatus === 'idle' && !forked.pinned(into)
+      if (isOwn) return fork
+      return this.#empty(into, files) ? 'never' : 'broken'
+    } catch (error) {
+      const { code } = toPgnapError(error)
+      log.warn('a fork could not be made', { tenant: entry.name, code, error })
+      files?.close()
+      return !files || code === 'IMAGE_INVALID' ? 'never' : 'broken'
+    }
+  }
+
+  /** Something was done that must not be seen: the fork is of no use any more. */
+  #giveUp(client: LiveClient, messages: Uint8Array): void {
+    const { tenant } = client
+    const writers = this.#writers.get(client) ?? new Set()
+    if (writers.size >= WRITERS_MAX) writers.clear()
+    // The unnamed one is another one each time.
+    for (const name of boundStatements(messages)) if (name !== '') writers.add(name)
+    this.#writers.set(client, writers)
+    this.#retire(tenant, true)
+  }
+
+  /** It does not answer from now on; that its slot is to be emptied is heard of later. */
+  #retire(tenant: LiveTenant, inVain: boolean): void {
+    tenant.fork = undefined
+    this.#options.later({ type: 'forkStale', tenant: tenant.entry, inVain })
+  }
+
+  /** @returns whether the slot can be used again */
+  #empty(slot: Slot, files: TenantFiles): boolean {
+    const { log } = this.#options
+    try {
+      const { reusable } = slot
+      if (reusable) slot.unload()
+      return reusable
+    } catch (error) {
+      log.warn('a fork did not leave its slot', { error })
+      return false
+    } finally {
+      files.close()
+    }
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** Why there is no fork: as things are at this moment, or in this transaction; the slot is lost. */
+type NoFork = 'not now' | 'never' | 'broken'
+
+interface Started {
+  readonly startMs: number
+}
+
+/**
+ * Runs a batch in a fork, and takes in what that did to its client's session. Throws what the slot
+ * throws.
+ * @returns its answer; a text: what else was done than reading; undefined: nothing was, but it
+ *   cannot be answered here
+ */
+function runIn(
+  fork: Fork,
+  client: LiveClient,
+  { messages, complete }: Pick<PendingBatch, 'messages' | 'complete'>,
+): Uint8Array | string | undefined {
+  const { slot, sessions, watch, tenant, vetted } = fork
+  if (sessions.enter(client, slot) !== undefined) return undefined
+  const before = slot.session.settings
+  watch.begin()
+  const whole = complete ? messages : concatBytes([messages, SYNC])
+  const answer = slot.run(whole, client.number)
+  const done = watch.seen ?? whatIsLeft(slot)
+  if (done !== undefined) return done
+  // Whoever has not said all of it would have to be left in the middle of an error.
+  if (!complete && hasFailed(answer)) return 'a pipeline that failed'
+  const kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
+  if (kept !== answer && !vet(fork)) return 'a function by another name'
+  const said = saidIn(whole, kept)
+  if (!said) return 'statements out of sight'
+  if (!tenant.sessions.takeBack(client, { slot, before, said })) return 'too many statements'
+  return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
+}
+
+/**
+ * Whether a copy of a backend can be had in another slot, over the files as they are committed, and
+ * be as good. UNLOGGED sequences change without a trace.
+ */
+function canFork(slot: Slot, files: TenantFiles): boolean {
+  return slot.canNap && !files.hasUnlogged
+}
+
+function callsUnknown({ calledFunctions }: Fork['watch'], vetted: Fork['vetted']): boolean {
+  return calledFunctions.size > 0 && !calledFunctions.isSubsetOf(vetted)
+}
+
+/**
+ * Looks at the functions of clients that were called. False: one of them may be a function of
+ * Postgres that is not for forks, since it is `LANGUAGE internal`. Overwrites the slot's last
+ * answer, and throws what the slot throws.
+ */
+function vet({ slot, watch, vetted }: Fork): boolean {
+  const ids = [...watch.calledFunctions]
+  const { rows, refusal } = readAnswer(slot.run(ownQuery(internalAmongSql(ids))))
+  if (refusal !== undefined || rows.length > 0) return false
+  for (const id of ids) vetted.add(id)
+  return true
+}
+
+/** The client's own search_path may put anything before Postgres's names. */
+function internalAmongSql(ids: readonly number[]): string {
+  return `SELECT 1 FROM pg_catalog.pg_proc WHERE prolang OPERATOR(pg_catalog.=) ${LANGUAGE_INTERNAL}
+    AND oid OPERATOR(pg_catalog.=) ANY ('{${ids.join()}}'::pg_catalog.oid[])`
+}
+
+/** Whether a client has the backend, and no batch of it is under way. */
+function isThinking({ phase, holder }: TenantEntry): boolean {
+  return phase === 'awake' && holder instanceof ClientEntry && holder.phase === 'holding'
+}
+
+/** What a batch has left open in the fork. */
+function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | undefined {
+  if (!canNap) return 'a library'
+  if (transactionStatus !== 'idle') return 'a transaction'
+  return session.holdsOn ? 'locks or cursors' : undefined
+}
+
+function hasFailed(answer: Uint8Array): boolean {
+  let failed = false
+  eachMessage(answer, (type) => (failed ||= type === ERROR_RESPONSE))
+  return failed
+}

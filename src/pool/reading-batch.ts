@@ -1,0 +1,128 @@
+/**
+ * What can be told of a batch that is to be run in a fork: before, whether it is worth a try, and
+ * afterwards, which prepared statements of its client it has made or closed.
+ *
+ * The first is a guess by the first word of each statement and may be wrong in both directions: the
+ * fork itself tells who has written (`write-watch.ts`), and who waits without need waits as it
+ * would without forks. The second has to be exact, because the statements are made again in the
+ * backend itself: it counts what Postgres says it has done, message by message.
+ */
+
+import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
+import { message, SYNC } from './backend-query.ts'
+import { eachMessage, piecesOf } from './message-frames.ts'
+
+const QUERY = 0x51
+const PARSE = 0x50
+const BIND = 0x42
+const DESCRIBE = 0x44
+const CLOSE = 0x43
+const FLUSH = 0x48
+const PARSE_COMPLETE = 0x31
+const CLOSE_COMPLETE = 0x33
+const READY_FOR_QUERY = 0x5a
+const OF_STATEMENT = 0x53
+/** The data of a COPY, and the call of a function by its number. */
+const NEVER: ReadonlySet<number> = new Set([0x64, 0x63, 0x66, 0x46])
+/** What leaves no portal behind, nor has done anything yet, when its end is not there. */
+const HARMLESS: ReadonlySet<number> = new Set([PARSE, DESCRIBE, CLOSE, FLUSH])
+
+/** There is one way at most in which it matches: nobody can make it try many. */
+const GAP = String.raw`(?:[\s(;]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*`
+const READS = new RegExp(
+  String.raw`^${GAP}(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
+    String.raw`copy\b[\s\S]*\bto\s+stdout\b)`,
+  'i',
+)
+
+/** Statements that a client has prepared, by name: what made them, or that they are closed. */
+export type SaidStatements = Map<string, Uint8Array | undefined>
+
+/**
+ * Whether a batch may be one that only reads.
+ * @param complete whether it ends with a Sync or a simple query
+ * @param writers statements of its client that are known to do more
+ */
+export function mayOnlyRead(
+  messages: Uint8Array,
+  complete: boolean,
+  writers: ReadonlySet<string>,
+): boolean {
+  let may = true
+  const own = new Set<string>()
+  eachMessage(messages, (type = 0, at) => {
+    if (NEVER.has(type) || (!complete && !HARMLESS.has(type))) may = false
+    if (type === QUERY) may &&= READS.test(textAt(messages, at + 5))
+    if (type === PARSE) {
+      const name = textAt(messages, at + 5)
+      own.add(name)
+      may &&= READS.test(textAt(messages, messages.indexOf(0, at + 5) + 1))
+    }
+    if (type === BIND) {
+      const name = textAt(messages, messages.indexOf(0, at + 5) + 1)
+      may &&= own.has(name) || !writers.has(name)
+    }
+  })
+  return may
+}
+
+/** Names of the statements that a batch binds and does not make. */
+export function boundStatements(messages: Uint8Array): string[] {
+  const names: string[] = []
+  eachMessage(messages, (type, at) => {
+    if (type === BIND) names.push(textAt(messages, messages.indexOf(0, at + 5) + 1))
+  })
+  return names
+}
+
+/**
+ * What a batch that was answered in full has done to its client's statements, in order. Undefined:
+ * it cannot be told, because a simple query was skipped with what failed before it.
+ */
+export function saidIn(messages: Uint8Array, answer: Uint8Array): SaidStatements | undefined {
+  const said: SaidStatements = new Map()
+  const done = doneIn(answer)
+  const pieces = piecesOf(messages)
+  if (pieces.length !== done.length) return undefined
+  for (const [index, piece] of pieces.entries()) {
+    let { parsed, closed } = done[index] ?? { parsed: 0, closed: 0 }
+    eachMessage(piece, (type, at, end) => {
+      // A simple query drops the unnamed statement before it does anything.
+      if (type === QUERY) note(said, '', undefined)
+      if (type === PARSE && parsed-- > 0) {
+        // Of a Node Buffer `slice` is only a view.
+        note(said, textAt(piece, at + 5), new Uint8Array(piece.subarray(at, end)))
+      }
+      if (type !== CLOSE || closed-- <= 0) return
+      if (piece[at + 5] === OF_STATEMENT) note(said, textAt(piece, at + 6), undefined)
+    })
+  }
+  return said
+}
+
+/** Says again what was said last of each statement, whatever there is of that name. */
+export function sayAgain(said: SaidStatements | undefined): Uint8Array[] {
+  return [...(said ?? [])].map(([name, parse]) => {
+    const close = message('C', utf8(`S${name}\0`))
+    return concatBytes(parse ? [close, parse, SYNC] : [close, SYNC])
+  })
+}
+
+function note(said: SaidStatements, name: string, parse: Uint8Array | undefined): void {
+  said.delete(name)
+  said.set(name, parse)
+}
+
+/** How many messages of either kind were carried out, up to each ReadyForQuery. */
+function doneIn(answer: Uint8Array): { readonly parsed: number; readonly closed: number }[] {
+  const done: { parsed: number; closed: number }[] = []
+  let [parsed, closed] = [0, 0]
+  eachMessage(answer, (type) => {
+    if (type === PARSE_COMPLETE) parsed++
+    if (type === CLOSE_COMPLETE) closed++
+    if (type !== READY_FOR_QUERY) return
+    done.push({ parsed, closed })
+    parsed = closed = 0
+  })
+  return done
+}

@@ -1,0 +1,191 @@
+/**
+ * Random games of clients that write, read, set, and hold transactions open, against what must be
+ * so: whoever reads sees all that had been acknowledged before it asked, nothing that is open or
+ * was rolled back, and its own session; and in the end nothing is missing.
+ */
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import fc from 'fast-check'
+import type { TenantName } from '../../src/base/ids.ts'
+import { SeededRandom } from '../../src/base/random.ts'
+import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import type { PoolClient } from '../../src/pool/pool-client.ts'
+import { ask, ImageWorld, verifyingEngine } from '../support/image-world.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+const READ = `select coalesce(string_agg(tag, ',' order by at), '') || '|'
+  || current_setting('application_name') from log`
+const TENANT = 'acme' as TenantName
+
+let engine: WasmEngine
+before(async () => {
+  engine = await verifyingEngine()
+})
+
+class Player {
+  readonly client: PoolClient
+  readonly name: string
+  /** Tags that its open transaction has written. */
+  open: string[] | undefined
+  setting = ''
+  busy: Promise<void> | undefined
+
+  constructor(client: PoolClient, name: string) {
+    this.client = client
+    this.name = name
+  }
+}
+
+class Game {
+  readonly world: ImageWorld
+  readonly players: Player[]
+  readonly acknowledged: string[] = []
+  readonly #random: SeededRandom
+  readonly #other: TenantName
+  #tags = 0
+  /** What has been committed, as each read has seen it. */
+  readonly #seen: string[][] = []
+  readonly #failures: unknown[] = []
+
+  constructor(world: ImageWorld, seed: number) {
+    this.world = world
+    this.#random = new SeededRandom(seed)
+    world.newTenant(TENANT)
+    this.#other = world.newTenant('other')
+    this.players = ['one', 'two', 'three', 'four'].map(
+      (name) => new Player(world.pool.connect(TENANT), name),
+    )
+  }
+
+  async step(): Promise<void> {
+    const player = this.players[this.#random.below(this.players.length)]
+    assert.ok(player)
+    const luck = this.#random.below(20)
+    if (luck === 0) this.#nap()
+    else if (luck === 1) void this.world.ask(this.#other, 'select 1').catch(() => {})
+    else if (!player.busy) this.#start(player, this.#move(player))
+    await this.turn()
+  }
+
+  /** Everybody ends what is open. */
+  async end(): Promise<void> {
+    while (this.players.some(({ busy, open }) => (busy ?? open) !== undefined)) {
+      for (const player of this.players) {
+        if (player.open && !player.busy) this.#start(player, this.#commit(player))
+      }
+      await this.turn(5)
+    }
+    const all = await this.#read(this.players[0] ?? assert.fail())
+    assert.deepEqual(all.toSorted(), this.acknowledged.toSorted(), 'nothing is lost')
+    for (const tags of this.#seen) assert.deepEqual(tags, all.slice(0, tags.length), 'nor undone')
+    for (const { client } of this.players) client.close()
+  }
+
+  async turn(ms = this.#random.below(3)): Promise<void> {
+    this.world.clock.advance(ms)
+    for (let round = 0; round < 4; round++) {
+      this.world.clock.advance(0)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    if (this.#failures.length > 0) throw this.#failures[0]
+  }
+
+  #start(player: Player, move: Promise<void>): void {
+    player.busy = move
+      .catch((error: unknown) => void this.#failures.push(error))
+      .finally(() => (player.busy = undefined))
+  }
+
+  #move(player: Player): Promise<void> {
+    const luck = this.#random.below(10)
+    if (player.open && luck < 3) return this.#commit(player)
+    if (player.open && luck < 4) return this.#rollBack(player)
+    if (luck < (player.open ? 9 : 2)) return this.#write(player)
+    if (luck < 3) return this.#set(player)
+    if (luck < 5 && !player.open) return this.#begin(player)
+    return this.#read(player).then(() => {})
+  }
+
+  async #read(player: Player): Promise<string[]> {
+    const seenBefore = [...this.acknowledged]
+    const own = player.open ?? []
+    const [list = '', setting] = ((await ask(player.client, READ)) ?? '').split('|')
+    const tags = list === '' ? [] : list.split(',')
+    assert.equal(setting, player.setting, 'its own session')
+    assert.deepEqual(tags.splice(tags.length - own.length), own, 'its own transaction')
+    const missing = seenBefore.filter((tag) => !tags.includes(tag))
+    assert.deepEqual(missing, [], 'all that was acknowledged')
+    this.#seen.push(tags)
+    return tags
+  }
+
+  async #write(player: Player): Promise<void> {
+    const tag = `t${++this.#tags}`
+    const sql = `insert into log(at, tag) select count(*), '${tag}' from log`
+    await ask(player.client, sql)
+    if (player.open) player.open.push(tag)
+    else this.acknowledged.push(tag)
+  }
+
+  async #set(player: Player): Promise<void> {
+    const value = `${player.name} ${++this.#tags}`
+    if (player.open) return
+    await ask(player.client, `set application_name = '${value}'`)
+    player.setting = value
+  }
+
+  async #begin(player: Player): Promise<void> {
+    await ask(player.client, 'begin')
+    player.open = []
+  }
+
+  async #commit(player: Player): Promise<void> {
+    const tags = player.open ?? []
+    const chains = this.#random.below(2) === 0
+    await ask(player.client, chains ? 'commit and chain' : 'commit')
+    this.acknowledged.push(...tags)
+    player.open = chains ? [] : undefined
+  }
+
+  async #rollBack(player: Player): Promise<void> {
+    await ask(player.client, 'rollback')
+    player.open = undefined
+  }
+
+  #nap(): void {
+    // Whoever is in the middle of something stays.
+    try {
+      this.world.pool.nap(TENANT)
+    } catch {
+      assert.notEqual(this.world.pool.phaseOf(TENANT), 'napping')
+    }
+  }
+}
+
+test('readers see what was acknowledged and nothing else, whatever happens', async () => {
+  let reads = 0
+  const game = fc.record({
+    seed: fc.integer(),
+    steps: fc.integer({ min: 40, max: 160 }),
+    slots: fc.constantFrom(1, 2, 3),
+  })
+  await fc.assert(
+    fc.asyncProperty(game, async ({ seed, steps, slots }) => {
+      using folder = temporaryFolder()
+      const limits = { slotsPerShard: slots }
+      const world = new ImageWorld({ engine, path: folder.path, limits })
+      const played = new Game(world, seed)
+      const [first] = played.players
+      assert.ok(first)
+      await ask(first.client, 'create table log(at int, tag text)')
+      for (let step = 0; step < steps; step++) await played.step()
+      await played.end()
+      const { forks } = world.pool.statistics()
+      assert.equal(forks.withheld, 0, 'who only reads is answered')
+      reads += forks.reads
+      await world.pool.drain()
+    }),
+    { numRuns: 25 },
+  )
+  assert.ok(reads > 50, `forks are used: ${reads}`)
+})

@@ -1,0 +1,143 @@
+/** Forks in the pool's world: what the shell could be in the middle of, and what must hold. */
+import assert from 'node:assert/strict'
+import { mayRead, noteRead } from '../../src/pool/fork-desk.ts'
+import { ClientEntry } from '../../src/pool/pool-model.ts'
+import type { PoolEffect, SlotEntry, TenantEntry } from '../../src/pool/pool-model.ts'
+import { forkAnswers } from '../../src/pool/thread-turns.ts'
+import type { Action, World } from './pool-world.ts'
+
+type ForkEffect = Extract<PoolEffect, { type: 'fork' | 'endFork' | 'read' }>
+
+export class WorldForks {
+  readonly #world: World
+  /** Effects that have not been carried out yet, in order, as the shell does it. */
+  readonly todo: ForkEffect[] = []
+  /** What each fork shows: how many transactions of its tenant had ended by then. */
+  readonly shows: Map<SlotEntry, number> = new Map()
+  readonly #ended = new Map<TenantEntry, number>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  take(effect: ForkEffect): void {
+    this.todo.push(effect)
+  }
+
+  /** A transaction of this tenant has ended: what was there before must not be shown any more. */
+  transactionEnded(tenant: TenantEntry): void {
+    this.#ended.set(tenant, this.#endedOf(tenant) + 1)
+  }
+
+  actions(rough: boolean): Action[] {
+    const [effect] = this.todo
+    if (!effect) return []
+    const actions: Action[] = []
+    const add = (name: string, run: () => void): void => {
+      actions.push({ name, run: () => (this.todo.shift(), run()) })
+    }
+    switch (effect.type) {
+      case 'fork':
+        add(`fork ${effect.tenant.name}`, () => this.#make(effect.slot, effect.tenant))
+        if (!rough) break
+        add(`no fork ${effect.tenant.name}`, () => this.#left(effect.slot, true, true))
+        add(`fork lost ${effect.tenant.name}`, () => this.#left(effect.slot, true, false))
+        break
+      case 'endFork':
+        add(`end fork ${effect.slot.id}`, () => this.#end(effect.slot))
+        break
+      case 'read': {
+        const { client } = effect
+        const id = this.#world.clients.indexOf(client)
+        add(`read ${id}`, () => this.#read(client, 'served'))
+        if (rough) add(`writes ${id}`, () => this.#read(client, 'refused'))
+      }
+    }
+    return actions
+  }
+
+  /** Carries the next effect out, well; false if there is none. */
+  step(): boolean {
+    const [action] = this.actions(false)
+    action?.run()
+    return action !== undefined
+  }
+
+  /** The batch of `client` ends its transaction and begins the next. */
+  chain(client: ClientEntry): void {
+    const { tenant } = client
+    this.transactionEnded(tenant)
+    if (tenant.fork) this.#world.event({ type: 'forkStale', tenant, inVain: false })
+    this.#world.finish(client, false)
+  }
+
+  /** The short way of a batch that finds a fork. */
+  readNow(client: ClientEntry): boolean {
+    const { state, nowMs } = this.#world
+    if (!mayRead(state, client)) return false
+    this.#checkFork(client.tenant)
+    noteRead(state, client, 0, nowMs)
+    return true
+  }
+
+  check(): void {
+    const { state } = this.#world
+    for (const slot of state.slots) {
+      const { forkOf, forkPhase, tenant } = slot
+      assert.ok(!forkOf || !tenant, 'a slot holds a tenant or a fork')
+      if (!forkOf) continue
+      const leaves = this.todo.some((each) => each.type === 'endFork' && each.slot === slot)
+      if (forkPhase === 'leaving') assert.ok(leaves, 'what leaves will have left')
+      else assert.equal(forkOf.fork, slot, 'tenant and fork agree')
+    }
+    for (const tenant of state.tenants.values()) {
+      if (!tenant.fork) continue
+      assert.equal(tenant.phase, 'awake', 'a fork does not outlive the stay of its tenant')
+      assert.ok(tenant.holder instanceof ClientEntry, 'nor the transaction')
+      assert.ok(state.slots.has(tenant.fork), 'its slot lives')
+    }
+    const forks = [...state.slots].filter(
+      ({ forkOf, forkPhase }) => forkOf && forkPhase !== 'leaving',
+    )
+    assert.ok(state.slotQueue.size === 0 || forks.length === 0, 'tenants go before forks')
+  }
+
+  #make(slot: SlotEntry, tenant: TenantEntry): void {
+    const holds = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
+    if (tenant.phase !== 'awake' || !holds) return this.#left(slot, true, true)
+    this.shows.set(slot, this.#endedOf(tenant))
+    this.#world.event({ type: 'forkMade', slot })
+  }
+
+  #end(slot: SlotEntry): void {
+    if (this.shows.delete(slot)) this.#left(slot, false, true)
+  }
+
+  #left(slot: SlotEntry, refused: boolean, slotReusable: boolean): void {
+    this.#world.event({ type: 'forkLeft', slot, refused, slotReusable })
+  }
+
+  #read(client: ClientEntry, outcome: 'served' | 'refused'): void {
+    const { tenant } = client
+    if (client.phase !== 'waiting') return
+    const threadMs = 0
+    if (!forkAnswers(tenant)) {
+      return this.#world.event({ type: 'readEnded', client, outcome: 'missed', threadMs })
+    }
+    this.#checkFork(tenant)
+    if (outcome === 'served') this.#world.asked.delete(client)
+    if (outcome === 'refused') this.#world.event({ type: 'forkStale', tenant, inVain: true })
+    this.#world.event({ type: 'readEnded', client, outcome, threadMs })
+  }
+
+  #checkFork({ fork, ...tenant }: TenantEntry): void {
+    assert.ok(fork, 'somebody reads in it')
+    const entry = fork.forkOf
+    assert.ok(entry && entry.name === tenant.name, 'it is its own')
+    assert.equal(this.shows.get(fork), this.#endedOf(entry), 'what is read is not old')
+  }
+
+  #endedOf(tenant: TenantEntry): number {
+    return this.#ended.get(tenant) ?? 0
+  }
+}
