@@ -295,7 +295,14 @@ function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchor
     sequence: idIn(run(probeQuestions.sequence)),
   }
   send(probeParse)
-  return findSessionAnchors(instance.module.HEAPU8, ids, instance.heapStart)
+  const heap = instance.module.HEAPU8
+  const view = new DataView(heap.buffer)
+  const process = {
+    processId: instance.addressOf('MyProcPid'),
+    process: instance.addressOf('MyProc'),
+    databaseId: view.getUint32(instance.addressOf('MyDatabaseId'), true),
+  }
+  return findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
 }
 
 /** The one value of an answer, which stands before CommandComplete. */

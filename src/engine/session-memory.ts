@@ -13,6 +13,7 @@
  */
 import { textAt } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
 import {
   NO_TIMEOUTS,
   type SessionTimeouts,
@@ -43,6 +44,7 @@ export interface SessionAnchors {
   readonly timeouts: TimeoutAnchors
   /** Of all of Postgres's timeouts, by id. */
   readonly timeoutTable: number
+  readonly process: ProcessAnchors
 }
 
 /** struct HTAB: the table's header, and its name. */
@@ -105,6 +107,15 @@ export class SessionMemory implements BackendSession {
   set frame(frame: SessionFrame) {
     const view = this.#current
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
+  }
+
+  get processId(): number {
+    return processIdIn(this.#current, this.#anchors.process)
+  }
+
+  set processId(id: number) {
+    const { process } = this.#anchors
+    setProcessId(this.#current, process, id === 0 ? process.own : id)
   }
 
   get holdsOn(): boolean {
@@ -178,6 +189,8 @@ export interface BackendSession {
    * until its session has run again**, and only in the backend (or an image of it) that it is of.
    */
   frame: SessionFrame
+  /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
+  processId: number
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
   /** False: there are none. True: ask. */

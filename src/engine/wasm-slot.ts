@@ -194,6 +194,8 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `only a loaded slot is shut down, not ${this.#state}`)
     this.#state = 'broken'
     const { files } = this.#instance
+    // A process that ends wants to be called what it began as.
+    this.session.processId = 0
     try {
       endPostgres(this.#instance, this.#driver)
       files.throwFault()
@@ -292,11 +294,11 @@ export class WasmSlot implements Slot {
     if (fault instanceof PgnapError) return fault
     if (error instanceof PgnapError) return error
     const hint = 'the same statement may work now: the tenant restarts from its store'
+    // After its last words it exits, or aborts, if it goes by a number that is not its own.
+    const said = fatalText(this.#driver.answer)
+    if (said !== undefined) return new PgnapError('SLOT_LOST', said, { hint })
     if (isExitStatus(error)) {
-      const said = lastErrorText(this.#driver.answer)
-      return new PgnapError('SLOT_LOST', said ?? `Postgres exited with status ${error.status}`, {
-        hint,
-      })
+      return new PgnapError('SLOT_LOST', `Postgres exited with status ${error.status}`, { hint })
     }
     return new PgnapError('SLOT_LOST', 'the backend of this tenant crashed', { hint, cause: error })
   }
@@ -351,14 +353,14 @@ function statusOf(answer: Uint8Array): TransactionStatus | undefined {
   return STATUS_BY_BYTE[answer[at + 5] ?? 0]
 }
 
-/** Text of the last ErrorResponse in a run of complete backend messages. */
-function lastErrorText(answer: Uint8Array): string | undefined {
+/** Text of the ErrorResponse in a run of complete backend messages that ends the backend. */
+function fatalText(answer: Uint8Array): string | undefined {
   const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
-  let text: string | undefined
   for (let at = 0; at + 5 <= answer.length; at += 1 + view.getUint32(at + 1)) {
     if (answer[at] !== MESSAGE_ERROR) continue
     const fields = fromUtf8(answer.slice(at + 5, at + 1 + view.getUint32(at + 1))).split('\0')
-    text = fields.find((field) => field.startsWith('M'))?.slice(1) ?? text
+    if (!fields.includes('VFATAL')) continue
+    return fields.find((field) => field.startsWith('M'))?.slice(1)
   }
-  return text
+  return undefined
 }

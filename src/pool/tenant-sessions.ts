@@ -16,6 +16,7 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 import {
   captureSession,
@@ -74,6 +75,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#aside.delete(owner)
     this.#current = owner
     slot.session.frame = to.frame
+    slot.session.processId = processIdOf(owner)
     let refusal = runAll(slot, changes(from, to.settings))
     const isOther = known !== undefined && known.userIds !== slot.session.userIds
     if (isOther) refusal ??= IDENTITY_CHANGED

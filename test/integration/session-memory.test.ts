@@ -198,3 +198,20 @@ test('the first answer has only what was asked for, whatever the owner is called
   assert.equal(answer[0], 'T', 'no news of settings before the rows')
   assert.match(answer, /My Name/)
 })
+
+test('a backend that goes by another number says so in its last words, and ends well', () => {
+  slot.begin(newFiles())
+  runSql(slot, 'listen c')
+  slot.session.processId = 4711
+  assert.equal(valueOf(slot, 'select pg_backend_pid()'), '4711')
+  runSql(slot, 'create table t (n int)')
+  slot.shutDown()
+  slot.boot(newFiles())
+  assert.notEqual(slot.session.processId, 4711)
+  slot.session.processId = 4711
+  const unknown = new Uint8Array([0x7a, 0, 0, 0, 4])
+  assert.throws(() => slot.run(unknown), {
+    code: 'SLOT_LOST',
+    message: 'invalid frontend message type 122',
+  })
+})

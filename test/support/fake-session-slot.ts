@@ -43,6 +43,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   transactionStatus: TransactionStatus = 'idle'
   readonly roles: Set<string> = new Set()
   holdsOn = false
+  processId = 0
   temporaryObjects = 0
   /** Own statements that are refused. */
   refuses: RegExp | undefined = undefined
@@ -363,6 +364,12 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     },
     set frame(frame) {
       slot.frame = frame
+    },
+    get processId() {
+      return slot.processId
+    },
+    set processId(id) {
+      slot.processId = id
     },
     get holdsOn() {
       return slot.holdsOn
