@@ -22,6 +22,7 @@ import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
+import { replaceSignalFunctions } from './backend-signals.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
@@ -40,8 +41,10 @@ import {
 } from './instance.ts'
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
+import type { SignalFunctions } from './lent-functions.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
+import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
@@ -287,7 +290,7 @@ async function buildImages(
   }
 }
 
-function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchors'] {
+function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
   for (const statement of probeStatements) run(statement)
   const ids = {
     schema: idIn(run(probeQuestions.schema)),
@@ -302,7 +305,7 @@ function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchor
     process: instance.addressOf('MyProc'),
     databaseId: view.getUint32(instance.addressOf('MyDatabaseId'), true),
   }
-  return findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
+  return { ...findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart }), signals }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -317,6 +320,7 @@ interface Run {
   readonly files: TenantFiles
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
+  readonly signals: SignalFunctions
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
   readonly send: (messages: Uint8Array) => void
@@ -326,6 +330,7 @@ interface Run {
 function startRun(instance: Instance, files: TenantFiles): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
+  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.signalFunctions)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
     stackPointer: Number(module.___stack_pointer.value),
@@ -345,7 +350,7 @@ function startRun(instance: Instance, files: TenantFiles): Run {
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, run, send }
+  return { instance, files, preMain, tableLength, signals, run, send }
 }
 
 /** One memory against another, both as images. */

@@ -8,6 +8,7 @@
  */
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { SignalReceiver } from './backend-signals.ts'
 import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
 
@@ -54,6 +55,11 @@ export interface Slot {
   run(messages: Uint8Array, client?: number): Uint8Array
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
+  /**
+   * Whom statements can send signals to: the clients of the tenant that is loaded. Forgotten when
+   * it leaves.
+   */
+  signalReceiver: SignalReceiver | undefined
   /** What the backend's clients have set up, so that several can have it by turns. */
   readonly session: BackendSession
   /**

@@ -20,6 +20,7 @@ import type {
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
+import { lendFunctions, type Signal, type SignalFunctions } from './lent-functions.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
@@ -90,6 +91,9 @@ export class Instance {
    * A library other than the base ones was loaded: this instance no longer has the common layout.
    */
   extraLibraries = false
+  /** Stands for Postgres's functions that send a signal; see `backend-signals.ts`. */
+  onSignal: ((signal: Signal, callAt: number) => number) | undefined
+  #signalFunctions: SignalFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
@@ -117,7 +121,10 @@ export class Instance {
     await instance.#instantiate(parts, placeholder)
     const placer = new FilePlacer(instance.module.FS)
     for (const [path, bytes] of parts.overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
-    instance.#lendCallbacks()
+    instance.#signalFunctions = lendFunctions(
+      instance.module,
+      (signal, callAt) => instance.onSignal?.(signal, callAt) ?? 0,
+    )
     instance.#loadBaseLibraries(parts.libraryExports)
     for (const path of parts.overlay.keys()) {
       if (path.endsWith('.so')) instance.#libraries.add(path)
@@ -169,6 +176,20 @@ export class Instance {
     const symbol = this.#exports[name]
     assert(typeof symbol === 'function', `the module exports ${name}`)
     return symbol as ExportedFunction
+  }
+
+  /** An entry of the function table. */
+  functionAt(index: number): ExportedFunction {
+    const table = this.#exports['__indirect_function_table'] as WebAssembly.Table
+    const entry: unknown = table.get(index)
+    assert(typeof entry === 'function', `entry ${index} of the function table is a function`)
+    return entry as ExportedFunction
+  }
+
+  /** Entries of the function table that call {@link onSignal}. */
+  get signalFunctions(): SignalFunctions {
+    assert(this.#signalFunctions, 'the module is instantiated')
+    return this.#signalFunctions
   }
 
   /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
@@ -412,16 +433,6 @@ export class Instance {
     const address = this.#flags?.interruptPendingAt
     const heap = this.#module?.HEAPU8
     return address !== undefined && heap !== undefined && heap[address] !== 0
-  }
-
-  /** What Postgres calls when it wants a shell: there is none. */
-  #lendCallbacks(): void {
-    const { module } = this
-    const refuse = (): number => 1
-    const refuseStream = (): number => 0
-    module._pgl_set_system_fn(module.addFunction(refuse, 'pi'))
-    module._pgl_set_popen_fn(module.addFunction(refuseStream, 'ppp'))
-    module._pgl_set_pclose_fn(module.addFunction((stream = 0) => stream, 'pi'))
   }
 
   /**

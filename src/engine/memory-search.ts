@@ -19,6 +19,10 @@ export class MemorySearch {
     return this.#words[at >> 2] ?? 0
   }
 
+  setWord(at: number, value: number): void {
+    this.#words[at >> 2] = value
+  }
+
   text(at: number): string {
     return textAt(this.#heap, at)
   }

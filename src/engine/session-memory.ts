@@ -13,6 +13,7 @@
  */
 import { textAt } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
 import {
   NO_TIMEOUTS,
@@ -45,6 +46,8 @@ export interface SessionAnchors {
   /** Of all of Postgres's timeouts, by id. */
   readonly timeoutTable: number
   readonly process: ProcessAnchors
+  /** Postgres's own functions that send a signal, which others stand for. */
+  readonly signals: SignalFunctions
 }
 
 /** struct HTAB: the table's header, and its name. */

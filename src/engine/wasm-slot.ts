@@ -16,6 +16,7 @@ import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
@@ -65,6 +66,7 @@ export class WasmSlot implements Slot {
   readonly #instance: Instance
   readonly #delta: MemoryDelta
   readonly #driver: Driver
+  readonly #signals: BackendSignals
   readonly #walTail: WalTail
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
@@ -86,6 +88,8 @@ export class WasmSlot implements Slot {
       cancel: () => requestCancel(this.interruptFlags),
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
+    const { signals } = options.assets.sessionAnchors
+    this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#tableLength = instance.tableLength
     this.#empty()
@@ -93,6 +97,14 @@ export class WasmSlot implements Slot {
 
   get transactionStatus(): TransactionStatus {
     return this.#status
+  }
+
+  get signalReceiver(): SignalReceiver | undefined {
+    return this.#signals.receiver
+  }
+
+  set signalReceiver(receiver: SignalReceiver | undefined) {
+    this.#signals.receiver = receiver
   }
 
   get memoryBytes(): number {
@@ -180,6 +192,8 @@ export class WasmSlot implements Slot {
     } catch (error) {
       this.#state = 'broken'
       throw this.#explain(error)
+    } finally {
+      this.#signals.settle()
     }
   }
 
@@ -258,6 +272,7 @@ export class WasmSlot implements Slot {
       const different = this.#delta.countDifferent(this.memoryBytes)
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
+    this.#signals.receiver = undefined
     this.#status = 'idle'
     this.#state = 'empty'
   }

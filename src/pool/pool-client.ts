@@ -182,6 +182,8 @@ export class LiveClient implements PoolClient {
   /** Undefined until its session has set itself a limit. */
   limits: ClientLimits | undefined = undefined
   closed = false
+  /** It is being sent away: why. */
+  ending: PgnapError | undefined = undefined
   mayGoOn = false
   /** It has run something: there may be a session that is missed. */
   used = false

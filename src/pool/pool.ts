@@ -215,6 +215,7 @@ export class Pool implements ClientHost {
     messages: Uint8Array,
     complete: boolean,
   ): Uint8Array | Promise<Uint8Array> {
+    if (client.ending) throw client.ending
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
     if (!acquire(this.#state, client.entry)) {
@@ -238,7 +239,7 @@ export class Pool implements ClientHost {
     client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    pending?.reject(clientGone())
+    pending?.reject(client.ending ?? clientGone())
   }
 
   // Batches
@@ -291,6 +292,7 @@ export class Pool implements ClientHost {
     if (committed) this.#counters.countCommit(client, endMs - ranMs)
     channels.deliver(notify)
     client.transactionStatus = result.status
+    if (client.ending) throw this.#terminate(client, client.ending)
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
@@ -343,6 +345,12 @@ export class Pool implements ClientHost {
     return error
   }
 
+  /** It has ended itself: its answer is nobody's, and what it has open is rolled back. */
+  #terminate(client: LiveClient, error: PgnapError): PgnapError {
+    this.#event({ type: 'batchFinished', client: client.entry, result: this.#result })
+    return error
+  }
+
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
@@ -375,7 +383,7 @@ export class Pool implements ClientHost {
     if (!release(this.#state, entry, result, nowMs)) {
       this.#event({ type: 'batchFinished', client: entry, result })
     }
-    if (client.closed) throw clientGone()
+    if (client.closed) throw client.ending ?? clientGone()
     return told
   }
 

@@ -18,6 +18,7 @@ import { commitIfDue, takeOut } from './commit-rule.ts'
 import type { ImageShelf } from './image-shelf.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, RestingPhase, WakeTier } from './pool-model.ts'
+import { signalReceiverOf } from './tenant-signals.ts'
 import type { OpenTenant, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
@@ -62,6 +63,7 @@ export class TenantMover {
    * the slot unusable.
    */
   load(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
+    slot.signalReceiver = signalReceiverOf(tenant)
     const tier = this.#loadMemory(tenant, slot, { open, from })
     tenant.slot = slot
     tenant.wokenAt = open.files.version

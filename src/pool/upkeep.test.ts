@@ -56,6 +56,7 @@ class Tenant {
     recycle: () => {},
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
+    signalReceiver: undefined,
     session: undefined as unknown as Slot['session'],
     unload: () => {},
     shutDown: () => {},
