@@ -31,7 +31,6 @@ import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from './call.ts'
 import { ownedSource } from './owned-source.ts'
-import { newProcessId } from './process-id.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
@@ -48,7 +47,7 @@ export interface EngineSettings {
 export interface ShardSettings extends EngineSettings {
   readonly dataPath: string
   readonly tenantsPath: string
-  /** Which of `config.shards` this is; names its clients' process ids. */
+  /** Which of `config.shards` this is. */
   readonly index: number
   /** Of the server's {@link CancelKeys}. */
   readonly cancelSecret: Uint8Array
@@ -66,6 +65,13 @@ export interface ShardDependencies {
   readonly tenantWatcher?: Pick<TenantWatcher, 'made' | 'removed'>
   /** Made of the same settings. Default: made here. */
   readonly prepared?: PreparedEngine | undefined
+}
+
+/** A client, as the main thread has seen it. */
+export interface Newcomer {
+  readonly peer: Peer
+  /** Its number, which it will know as the process id of its backend. */
+  readonly processId: number
 }
 
 /** An engine with its first slot, made before it was known which shard they are for. */
@@ -102,7 +108,6 @@ function openEngine(
 }
 
 export class Shard implements ShardApi {
-  readonly #settings: ShardSettings
   readonly #dependencies: ShardDependencies
   readonly #pool: Pool
   readonly #directory: NodeTenantDirectory
@@ -125,7 +130,6 @@ export class Shard implements ShardApi {
       images: ImageFolder
     },
   ) {
-    this.#settings = settings
     this.#dependencies = dependencies
     this.#pool = parts.pool
     this.#directory = parts.directory
@@ -192,9 +196,8 @@ export class Shard implements ShardApi {
   }
 
   /** Serves one client. The caller passes on what its link receives. */
-  connect(link: Link, peer?: Peer): WireConnection {
+  connect(link: Link, { peer, processId }: Newcomer): WireConnection {
     const { clock, random, log } = this.#dependencies
-    const { config, index } = this.#settings
     const connection: WireConnection = new WireConnection({
       link,
       gateway: this.#gateway,
@@ -202,8 +205,8 @@ export class Shard implements ShardApi {
       random,
       log,
       serverVersion: POSTGRES_VERSION,
-      processId: newProcessId(random, index, config.shards),
-      ...(peer ? { peer } : {}),
+      processId,
+      peer,
       secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
       onClosed: () => this.#connections.delete(connection),
     })

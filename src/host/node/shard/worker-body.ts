@@ -5,7 +5,6 @@
 import { flushCompileCache } from 'node:module'
 import { parentPort } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
-import type { Peer } from '../../../front/control.ts'
 import { systemClock } from '../clock.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
 import { loadFactory } from '../engine/stock.ts'
@@ -13,7 +12,13 @@ import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import { serveApi } from './rpc.ts'
 import type { Log } from '../../../base/log.ts'
-import { type EngineSettings, type PreparedEngine, prepareEngine, Shard } from './shard.ts'
+import {
+  type EngineSettings,
+  type Newcomer,
+  type PreparedEngine,
+  prepareEngine,
+  Shard,
+} from './shard.ts'
 import { ThreadSign } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
@@ -58,8 +63,8 @@ async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }
     },
   })
   serveApi(api, shard)
-  receiveConnections({ ends, clock: systemClock }, (link, peer) =>
-    shard.connect(link, peer as Peer),
+  receiveConnections({ ends, clock: systemClock }, (link, newcomer) =>
+    shard.connect(link, newcomer as Newcomer),
   )
   tell({ kind: 'ready' })
   // A thread is terminated, not left to end: its parsed code would not be kept otherwise.

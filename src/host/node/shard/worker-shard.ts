@@ -20,7 +20,7 @@ import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { ShardFacts } from '../../../front/control.ts'
-import { errorResponse } from '../../../front/wire/server-messages.ts'
+import { errorResponse, HARMLESS_REPORT } from '../../../front/wire/server-messages.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
 import { ApiCaller, type Remote } from './rpc.ts'
@@ -180,14 +180,21 @@ export class WorkerShard {
   }
 
   #watchThread(memory: SharedArrayBuffer, neighbourWaitMs: number): void {
-    const { index, clock, log } = this.#options
+    const { index, clock, log, handover } = this.#options
     const onKeptOthers = (): void =>
       log.warn('a statement held its thread for too long and is cancelled', {
         shard: index,
         limitMs: neighbourWaitMs,
       })
     const slots = this.#slots
-    this.#threadWatch = new ThreadWatch({ memory, slots, neighbourWaitMs, clock, onKeptOthers })
+    this.#threadWatch = new ThreadWatch({
+      memory,
+      slots,
+      neighbourWaitMs,
+      clock,
+      hasGone: (client) => handover.hasGone(index, client, HARMLESS_REPORT),
+      onKeptOthers,
+    })
   }
 
   #hear(message: FromWorker): void {
