@@ -13,8 +13,10 @@
  */
 import { textAt } from '../base/bytes.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
+import { setDefaults } from './session-defaults.ts'
 import {
   NO_TIMEOUTS,
   type SessionTimeouts,
@@ -80,21 +82,18 @@ export const EMPTY_FRAME: SessionFrame = {
   lastSequence: 0,
 }
 
-type SessionModule = Pick<
-  EmscriptenModule,
-  'HEAPU8' | '_GetConfigOption' | '_GetSessionUserId' | '_GetUserId'
->
-
 /** The session's variables of one backend, while it is between two batches. */
 export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
-  readonly #module: SessionModule
+  readonly #instance: Pick<Instance, 'module' | 'functionOf'>
+  readonly #module: EmscriptenModule
   #view: DataView
 
-  constructor(anchors: SessionAnchors, module: SessionModule) {
+  constructor(anchors: SessionAnchors, instance: Pick<Instance, 'module' | 'functionOf'>) {
     this.#anchors = anchors
-    this.#module = module
-    this.#view = viewOf(module.HEAPU8)
+    this.#instance = instance
+    this.#module = instance.module
+    this.#view = viewOf(instance.module.HEAPU8)
   }
 
   get frame(): SessionFrame {
@@ -119,6 +118,10 @@ export class SessionMemory implements BackendSession {
   set processId(id: number) {
     const { process } = this.#anchors
     setProcessId(this.#current, process, id === 0 ? process.own : id)
+  }
+
+  setDefaults(defaults: ReadonlyMap<string, string>): void {
+    setDefaults(this.#instance, defaults)
   }
 
   get holdsOn(): boolean {
@@ -194,6 +197,11 @@ export interface BackendSession {
   frame: SessionFrame
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
+  /**
+   * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
+   * has not set itself. Outside of a transaction.
+   */
+  setDefaults(defaults: ReadonlyMap<string, string>): void
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
   /** False: there are none. True: ask. */

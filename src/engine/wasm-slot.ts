@@ -87,7 +87,7 @@ export class WasmSlot implements Slot {
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
     })
-    this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
+    this.session = new SessionMemory(options.assets.sessionAnchors, instance)
     const { signals } = options.assets.sessionAnchors
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)

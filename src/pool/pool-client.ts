@@ -75,6 +75,8 @@ export interface PoolClient {
    *   transaction are gone, unless {@link mayGoOn}. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /** As {@link run}, once and first: what the batch sets is what RESET goes back to. */
+  begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
   /**
    * After a run that failed with STORE_*: the tenant could not be woken, nothing has run, and the
    * client's session is in the image as before.
@@ -182,6 +184,8 @@ export class LiveClient implements PoolClient {
   /** Undefined until its session has set itself a limit. */
   limits: ClientLimits | undefined = undefined
   closed = false
+  /** The batch that runs next gives it its settings. */
+  begins = false
   /** It is being sent away: why. */
   ending: PgnapError | undefined = undefined
   mayGoOn = false
@@ -207,6 +211,11 @@ export class LiveClient implements PoolClient {
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
     return this.#host.runBatch(this, messages, complete)
+  }
+
+  begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    this.begins = true
+    return this.run(messages, true)
   }
 
   get waitingSinceMs(): number | undefined {

@@ -271,6 +271,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
+      if (client.begins) answer = this.#begun(client, slot, answer)
       this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
@@ -309,6 +310,14 @@ export class Pool implements ClientHost {
     if (!slot || clients.size < 2 || !isFree(result)) return answer
     const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
     result.pinned = sessions.pinned(slot) === client
+    return kept
+  }
+
+  /** What it has set is what its RESET goes back to. That overwrites the answer. */
+  #begun(client: LiveClient, slot: Slot, answer: Uint8Array): Uint8Array {
+    client.begins = false
+    const kept = new Uint8Array(answer)
+    if (slot.transactionStatus === 'idle') client.tenant.sessions.begun(client, slot)
     return kept
   }
 

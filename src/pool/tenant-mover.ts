@@ -167,11 +167,12 @@ export class TenantMover {
     { slot, open, atRest }: { slot: Slot; open: OpenTenant; atRest: boolean },
   ): void {
     const { shelf, upkeep } = this.#options
-    const { progress } = tenant
+    const { progress, sessions } = tenant
     assert(progress, 'a loaded tenant has its upkeep')
+    sessions.beforeNap(slot)
     upkeep.pause(progress, open)
     open.files.commit()
-    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, tenant.sessions.count) : 0
+    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, sessions.countInImage) : 0
     tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionCount }
     tenant.slot = undefined
     open.files.shrinkCache(LIMITS.nappingCacheBytesMax)

@@ -88,6 +88,11 @@ export interface BackendClient {
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
   /**
+   * As {@link run}, once and before it: what the batch sets is what RESET goes back to. Default:
+   * nothing is to be gone back to.
+   */
+  begin?(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
+  /**
    * Of a run that has just failed: nothing of it has run, and the client's session is not lost.
    */
   readonly mayGoOn?: boolean

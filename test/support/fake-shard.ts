@@ -122,6 +122,7 @@ export class FakeSlot implements Slot {
   readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {
     frame: EMPTY_FRAME,
     processId: 0,
+    setDefaults: () => {},
     holdsOn: false,
     mayHaveTemporaryTables: false,
     channels: [],
