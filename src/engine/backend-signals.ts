@@ -67,7 +67,7 @@ export function replaceSignalFunctions(
 
 type SignalInstance = Pick<
   Instance,
-  'module' | 'functionOf' | 'functionAt' | 'cancelFlags' | 'onSignal'
+  'module' | 'functionOf' | 'functionAt' | 'cancelFlags' | 'lent'
 >
 
 /** The replaced functions of one slot. */
@@ -83,7 +83,7 @@ export class BackendSignals {
     this.#instance = instance
     this.#originals = originals
     this.#session = session
-    instance.onSignal = (signal, callAt) => this.#called(signal, callAt)
+    instance.lent.onSignal = (signal, callAt) => this.#called(signal, callAt)
   }
 
   /** A run has ended: what a statement has sent itself does not meet the next one. */

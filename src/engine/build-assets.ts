@@ -23,6 +23,7 @@ import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
+import { findStatementAnchors, hookUtility } from './database-statements.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
@@ -291,6 +292,7 @@ async function buildImages(
 }
 
 function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
+  const statements = findStatementAnchors(instance, run)
   for (const statement of probeStatements) run(statement)
   const ids = {
     schema: idIn(run(probeQuestions.schema)),
@@ -305,7 +307,8 @@ function probeSession({ instance, signals, run, send }: Run): EngineAssets['sess
     process: instance.addressOf('MyProc'),
     databaseId: view.getUint32(instance.addressOf('MyDatabaseId'), true),
   }
-  return { ...findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart }), signals }
+  const anchors = findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
+  return { ...anchors, signals, statements }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -330,7 +333,8 @@ interface Run {
 function startRun(instance: Instance, files: TenantFiles): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
-  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.signalFunctions)
+  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.lent.signals)
+  hookUtility(new MemorySearch(module.HEAPU8), instance)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
     stackPointer: Number(module.___stack_pointer.value),

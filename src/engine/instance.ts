@@ -20,7 +20,7 @@ import type {
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
-import { lendFunctions, type Signal, type SignalFunctions } from './lent-functions.ts'
+import { LentFunctions } from './lent-functions.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
@@ -91,9 +91,7 @@ export class Instance {
    * A library other than the base ones was loaded: this instance no longer has the common layout.
    */
   extraLibraries = false
-  /** Stands for Postgres's functions that send a signal; see `backend-signals.ts`. */
-  onSignal: ((signal: Signal, callAt: number) => number) | undefined
-  #signalFunctions: SignalFunctions | undefined
+  #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
@@ -121,10 +119,8 @@ export class Instance {
     await instance.#instantiate(parts, placeholder)
     const placer = new FilePlacer(instance.module.FS)
     for (const [path, bytes] of parts.overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
-    instance.#signalFunctions = lendFunctions(
-      instance.module,
-      (signal, callAt) => instance.onSignal?.(signal, callAt) ?? 0,
-    )
+    const standardUtility = instance.functionOf('standard_ProcessUtility')
+    instance.#lent = new LentFunctions(instance.module, standardUtility)
     instance.#loadBaseLibraries(parts.libraryExports)
     for (const path of parts.overlay.keys()) {
       if (path.endsWith('.so')) instance.#libraries.add(path)
@@ -186,10 +182,9 @@ export class Instance {
     return entry as ExportedFunction
   }
 
-  /** Entries of the function table that call {@link onSignal}. */
-  get signalFunctions(): SignalFunctions {
-    assert(this.#signalFunctions, 'the module is instantiated')
-    return this.#signalFunctions
+  get lent(): LentFunctions {
+    assert(this.#lent, 'the module is instantiated')
+    return this.#lent
   }
 
   /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */

@@ -74,7 +74,7 @@ export interface SessionProbe {
 export function findSessionAnchors(
   heap: Uint8Array,
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
-): Omit<SessionAnchors, 'signals'> {
+): Omit<SessionAnchors, 'signals' | 'statements'> {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)

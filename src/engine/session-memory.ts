@@ -12,6 +12,7 @@
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
@@ -50,6 +51,7 @@ export interface SessionAnchors {
   readonly process: ProcessAnchors
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
+  readonly statements: StatementAnchors
 }
 
 /** struct HTAB: the table's header, and its name. */

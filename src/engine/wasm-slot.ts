@@ -17,6 +17,7 @@ import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
+import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
@@ -67,6 +68,7 @@ export class WasmSlot implements Slot {
   readonly #delta: MemoryDelta
   readonly #driver: Driver
   readonly #signals: BackendSignals
+  readonly #databaseStatements: DatabaseStatements
   readonly #walTail: WalTail
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
@@ -88,7 +90,8 @@ export class WasmSlot implements Slot {
       cancel: () => requestCancel(this.interruptFlags),
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { signals } = options.assets.sessionAnchors
+    const { signals, statements } = options.assets.sessionAnchors
+    this.#databaseStatements = new DatabaseStatements(instance, statements)
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#tableLength = instance.tableLength
@@ -97,6 +100,10 @@ export class WasmSlot implements Slot {
 
   get transactionStatus(): TransactionStatus {
     return this.#status
+  }
+
+  takeDatabaseStatements(): readonly DatabaseStatement[] {
+    return this.#databaseStatements.take()
   }
 
   get signalReceiver(): SignalReceiver | undefined {
@@ -273,6 +280,7 @@ export class WasmSlot implements Slot {
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
     this.#signals.receiver = undefined
+    this.#databaseStatements.take()
     this.#status = 'idle'
     this.#state = 'empty'
   }

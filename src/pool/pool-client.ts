@@ -5,6 +5,7 @@
 import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
+import type { AskedDatabases } from './database-commands.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
@@ -186,6 +187,8 @@ export class LiveClient implements PoolClient {
   closed = false
   /** The batch that runs next gives it its settings. */
   begins = false
+  /** What its last batch has asked for, and is still to be done. */
+  asked: AskedDatabases | undefined = undefined
   /** It is being sent away: why. */
   ending: PgnapError | undefined = undefined
   mayGoOn = false

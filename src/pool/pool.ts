@@ -22,6 +22,8 @@ import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
 import { ClientLimits } from './client-limits.ts'
+import { carriedOut, noteAsked } from './database-commands.ts'
+import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
@@ -73,6 +75,7 @@ export class Pool implements ClientHost {
   readonly #result: Ended = { ...NOTHING_RAN }
   readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
   readonly #drained = Promise.withResolvers<void>()
+  readonly #databases: DatabaseService | undefined
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -80,6 +83,7 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     const { source, log, clock } = options
     this.#clock = clock
+    this.#databases = options.databases
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
@@ -223,7 +227,7 @@ export class Pool implements ClientHost {
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
-    return this.#execute(client, messages, complete)
+    return carriedOut(client, this.#execute(client, messages, complete), this.#databases)
   }
 
   cancelWait(client: LiveClient): void {
@@ -271,6 +275,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
+      answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = this.#begun(client, slot, answer)
       this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
@@ -408,7 +413,8 @@ export class Pool implements ClientHost {
     this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
-      const answer = this.#execute(client, pending.messages, pending.complete)
+      const ran = this.#execute(client, pending.messages, pending.complete)
+      const answer = carriedOut(client, ran, this.#databases)
       pending.resolve(answer instanceof Promise ? answer : new Uint8Array(answer))
     } catch (error) {
       pending.reject(error)

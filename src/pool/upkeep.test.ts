@@ -57,6 +57,7 @@ class Tenant {
     run: (bytes) => this.#answer(bytes),
     transactionStatus: 'idle',
     signalReceiver: undefined,
+    takeDatabaseStatements: () => [],
     session: undefined as unknown as Slot['session'],
     unload: () => {},
     shutDown: () => {},

@@ -65,14 +65,14 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
       })
     }
 
-    test('a client that has sent its last byte gets its answer, and only then the end', async () => {
+    test('a client that has sent its last byte gets its answer, then the end', async () => {
       await using server = await start()
       const socket = await open(server)
       socket.write(Buffer.concat([startupPacket('half'), queryMessage('select 1')]))
       socket.end(queryMessage(`select pg_sleep(1), 'the answer'`))
       const answer = String(await readToEnd(socket))
       assert.match(answer, /the answer/)
-      assert.match(answer, /Z\0\0\0\x05I$/)
+      assert.ok(answer.endsWith('Z\0\0\0\x05I'))
     })
   })
 }

@@ -130,6 +130,7 @@ export class FakeSlot implements Slot {
     timeouts: NO_TIMEOUTS,
     userIds: '10 10',
   }
+  readonly takeDatabaseStatements = (): [] => []
   signalReceiver: SignalReceiver | undefined = undefined
   memoryBytes = 1_000
   reusable = true

@@ -21,6 +21,7 @@ import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
+import { TenantDatabases } from './tenant-databases.ts'
 import { TenantFolder } from './tenant-folder.ts'
 import { LazyConsole } from './lazy-console.ts'
 import { keepTemplate } from './templates.ts'
@@ -187,7 +188,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   settings.catch(() => {})
   const tenantFolder = new TenantFolder(folder.tenantsPath)
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
+  const databases = new TenantDatabases({ config, folder: tenantFolder, control: () => control })
   const shards = new ShardSet({
+    databases,
     count: config.shards,
     handover,
     settings,
@@ -199,7 +202,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
+  const control: ShardedControl = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()

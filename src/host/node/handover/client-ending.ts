@@ -4,9 +4,9 @@
  * own descriptor of the same connection, without reading.
  *
  * A client that has ended its side may still read (`printf ... | nc`), or may have gone: TCP looks
- * the same for both. Whoever has gone answers the next byte with a reset, which
- * shows at once, or by the failure of the byte after it. So it is sent a message that means nothing,
- * twice and then seldom; who is there reads over it.
+ * the same for both. Whoever has gone answers the next byte with a reset, which shows at once, or
+ * by the failure of the byte after it. So it is sent a message that means nothing, twice and then
+ * seldom; who is there reads over it.
  */
 import type { Clock } from '../../../base/clock.ts'
 import { withoutWarning } from './descriptors.ts'

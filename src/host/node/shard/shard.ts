@@ -10,6 +10,7 @@ import type { Random } from '../../../base/random.ts'
 import type { Answer, Batch, BatchAnswer, Peer, Statement } from '../../../front/control.ts'
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
+import type { DatabaseService } from '../../../pool/database-service.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
@@ -63,6 +64,8 @@ export interface ShardDependencies {
   readonly slotWatcher?: SlotWatcher
   /** Told about the tenants that are made and removed here. Default: nobody. */
   readonly tenantWatcher?: Pick<TenantWatcher, 'made' | 'removed'>
+  /** For sessions that make and remove databases. Default: they cannot. */
+  readonly databases?: DatabaseService
   /** Made of the same settings. Default: made here. */
   readonly prepared?: PreparedEngine | undefined
 }
@@ -171,6 +174,7 @@ export class Shard implements ShardApi {
       clock,
       log,
       keepWarm: config.keepWarm,
+      databases: dependencies.databases,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
@@ -261,9 +265,11 @@ export class Shard implements ShardApi {
     await this.#directory.create(name)
   }
 
-  async deleteTenant(tenant: string): Promise<void> {
+  async deleteTenant(tenant: string, unlessUsed: boolean): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
+    const clients = this.#pool.clientCountOf(name)
+    if (unlessUsed && clients > 0) throw stillUsed(name, clients)
     await this.#pool.expel(
       name,
       new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
@@ -370,4 +376,14 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
+}
+
+/** In the words of Postgres. */
+function stillUsed(name: TenantName, clients: number): PgnapError {
+  const message = `database "${name}" is being accessed by other users`
+  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
+  return new PgnapError('TENANT_BUSY', message, {
+    detail: `There ${sessions} using the database.`,
+    hint: 'close them, or say WITH (FORCE)',
+  })
 }

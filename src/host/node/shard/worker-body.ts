@@ -10,7 +10,8 @@ import { receiveConnections } from '../handover/receive-connections.ts'
 import { loadFactory } from '../engine/stock.ts'
 import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
-import { serveApi } from './rpc.ts'
+import type { DatabaseService } from '../../../pool/database-service.ts'
+import { ApiCaller, serveApi } from './rpc.ts'
 import type { Log } from '../../../base/log.ts'
 import {
   type EngineSettings,
@@ -46,12 +47,19 @@ function logOf({ config }: EngineSettings): Log {
   return openLog({ level: config.logLevel })
 }
 
-async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }): Promise<void> {
+async function start({
+  settings,
+  ends,
+  api,
+  databases,
+  sign,
+}: ToWorker & { kind: 'begin' }): Promise<void> {
   const shard = await Shard.create(settings, {
     clock: systemClock,
     random: systemRandom,
     log: logOf(settings),
     prepared: await preparing,
+    databases: new ApiCaller<DatabaseService>(databases).remote,
     tenantWatcher: {
       made: (tenant) => tell({ kind: 'tenantMade', tenant }),
       removed: (tenant) => tell({ kind: 'tenantRemoved', tenant }),

@@ -17,6 +17,8 @@ export type ToWorker =
       readonly ends: HandoverEnds
       /** Calls of `ShardApi` come here. */
       readonly api: MessagePort
+      /** Calls of `DatabaseService` go there. */
+      readonly databases: MessagePort
       /** Of a `ThreadSign`. */
       readonly sign: SharedArrayBuffer
     }
