@@ -36,9 +36,10 @@ import {
   BASE_LIBRARIES,
   FIRST_FILE_DESCRIPTOR,
   Instance,
-  type InstanceParts,
+  type CodeParts,
   LIBRARY_FOLDER,
   type LibraryExports,
+  type LibraryParts,
 } from './instance.ts'
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
@@ -87,8 +88,8 @@ export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const libraryExports = exportsOf(libraries, options.compile)
   progress('memory images')
   const fingerprint = await fingerprintOf(stock)
-  const images = await buildImages(options, { cluster, overlay, libraryExports })
-  return { fingerprint, overlay, libraryExports, ...images }
+  const parts = { overlay, libraryExports }
+  return { fingerprint, ...parts, ...(await buildImages(options, cluster, parts)) }
 }
 
 type PgliteFs = {
@@ -234,25 +235,22 @@ type Images = Pick<
 
 async function buildImages(
   { stock, factory, compile, clock }: BuildOptions,
-  {
-    cluster,
-    overlay,
-    libraryExports,
-  }: Pick<EngineAssets, 'overlay' | 'libraryExports'> & { readonly cluster: Template },
+  cluster: Template,
+  libraries: LibraryParts,
 ): Promise<Images> {
-  const parts: InstanceParts = {
+  const parts: CodeParts = {
     factory,
     module: compile(withMemoryLimits(stock.wasm, slotMemory)),
     bundle: stock.bundle.slice().buffer as ArrayBuffer,
-    overlay,
-    libraryExports,
     memory: slotMemory,
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
   const start = async (template: Template): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
-    return startRun(await Instance.create(parts, files), files)
+    const instance = await Instance.begin(parts, files)
+    instance.complete(libraries)
+    return startRun(instance, files)
   }
   const first = await start(cluster)
   first.run('checkpoint')

@@ -7,51 +7,73 @@ import type { Fingerprint } from '../base/ids.ts'
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
-import type { Template } from '../store/template.ts'
+import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
 import { type LaidOutBase, layBeyond } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
-import { Instance, type InstanceParts, wasmPages } from './instance.ts'
+import { type CodeParts, Instance, wasmPages } from './instance.ts'
 import { bindMemoryDelta, DELTA_PAGE_BYTES, newScratch } from './memory-delta.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
-export interface WasmEngineOptions {
-  readonly assets: EngineAssets
+/** What a slot can be begun with, before the assets are there. */
+export interface InstanceOptions {
   /** PGlite's `pglite.js`. */
   readonly factory: EmscriptenFactory
   /** `pglite.wasm` with the limits of {@link slotMemory}, compiled. */
   readonly module: WebAssembly.Module
-  /** {@link memoryDeltaCode} for the same limits, compiled; absent where that is impossible. */
-  readonly deltaCode?: WebAssembly.Module
-  /** The base of `assets`, laid out; one per process. */
-  readonly base: LaidOutBase
   /** `pglite.data`. */
   readonly bundle: ArrayBuffer
   readonly clock: Clock
-  readonly random: Random
   /** Ceiling of one slot's memory in bytes; beyond it a query gets SQLSTATE 53200. */
   readonly slotMemoryBytesMax?: number
-  /** Heap beyond which a slot is not reused for another tenant, in bytes. */
-  readonly slotRetireBytes?: number
-  readonly answerBytesMax?: number
   /** Bytes that one statement may dirty before they are committed in the middle of it. */
   readonly dirtyBytesMax?: number
-  /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
-  readonly verifySwaps?: boolean
   /** Lines that Postgres writes to its log (only FATAL and PANIC, see the recipe). */
   readonly serverLog?: (line: string) => void
 }
 
+export interface WasmEngineOptions extends InstanceOptions {
+  readonly assets: EngineAssets
+  /** {@link memoryDeltaCode} for the same limits, compiled; absent where that is impossible. */
+  readonly deltaCode?: WebAssembly.Module
+  /** The base of `assets`, laid out; one per process. */
+  readonly base: LaidOutBase
+  /** Begun with the same options: it becomes the first slot. */
+  readonly begun?: Promise<Instance> | undefined
+  readonly random: Random
+  /** Heap beyond which a slot is not reused for another tenant, in bytes. */
+  readonly slotRetireBytes?: number
+  readonly answerBytesMax?: number
+  /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
+  readonly verifySwaps?: boolean
+}
+
 /** Size of the memory that the compiled module declares and that each slot gets. */
-export const slotMemory: InstanceParts['memory'] = {
+export const slotMemory: CodeParts['memory'] = {
   minimumPages: wasmPages(SLOT_MEMORY_BYTES_MIN),
   // What the module itself allows; the ceiling of one slot is set on its memory, not on the module.
   maximumPages: 32_768,
   shared: true,
+}
+
+/** Begins a slot. */
+export function beginInstance({ clock, ...options }: InstanceOptions): Promise<Instance> {
+  const parts: CodeParts = {
+    factory: options.factory,
+    module: options.module,
+    bundle: options.bundle,
+    memory: {
+      ...slotMemory,
+      maximumPages: wasmPages(options.slotMemoryBytesMax ?? LIMITS.slotMemoryBytesMax),
+    },
+    dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
+    serverLog: options.serverLog ?? (() => {}),
+  }
+  return Instance.begin(parts, TenantFiles.inMemory({ template: Template.empty(), clock }))
 }
 
 export class WasmEngine implements Engine {
@@ -59,9 +81,9 @@ export class WasmEngine implements Engine {
   readonly postgresMajor: number = POSTGRES_MAJOR
   readonly template: Template
   readonly #options: WasmEngineOptions
-  readonly #parts: InstanceParts
   readonly #scratch: WebAssembly.Memory
   readonly #buffers = new DeltaBuffers()
+  #begun: Promise<Instance> | undefined
 
   constructor(options: WasmEngineOptions) {
     const { assets } = options
@@ -69,25 +91,15 @@ export class WasmEngine implements Engine {
     this.template = assets.template
     this.#options = options
     this.#scratch = newScratch(slotMemory.shared)
-    this.#parts = {
-      factory: options.factory,
-      module: options.module,
-      bundle: options.bundle,
-      overlay: assets.overlay,
-      libraryExports: assets.libraryExports,
-      memory: {
-        ...slotMemory,
-        maximumPages: wasmPages(options.slotMemoryBytesMax ?? LIMITS.slotMemoryBytesMax),
-      },
-      dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
-      serverLog: options.serverLog ?? (() => {}),
-    }
+    this.#begun = options.begun
   }
 
   async createSlot(): Promise<WasmSlot> {
-    const { assets, base, clock, deltaCode, random } = this.#options
-    const placeholder = TenantFiles.inMemory({ template: this.template, clock })
-    const instance = await Instance.create(this.#parts, placeholder)
+    const { assets, base, deltaCode, random } = this.#options
+    const begun = this.#begun
+    this.#begun = undefined
+    const instance = await (begun ?? beginInstance(this.#options))
+    instance.complete(assets)
     assert(
       instance.tableLength === assets.tableLength,
       `a function table of ${instance.tableLength}, not ${assets.tableLength} entries`,

@@ -272,6 +272,6 @@ function create(medium: Medium, { clock, engine, templates }: StoreOptions): Sto
 
 function mismatch(what: string): PgnapError {
   return new PgnapError('STORE_ENGINE_MISMATCH', `this store needs another engine: ${what}`, {
-    hint: 'run "pgnap dump" with the pgnap that wrote it, then "pgnap restore" with this one',
+    hint: 'serve it with the pgnap that wrote it, run pg_dump there, and load that here',
   })
 }

@@ -76,6 +76,7 @@ function listener(): Preparer & { readonly heard: string[]; parts?: EngineParts 
   const heard: string[] = []
   return {
     heard,
+    begin: () => void heard.push('begin'),
     prepare(parts) {
       heard.push('prepare')
       this.parts = parts
@@ -87,7 +88,7 @@ function listener(): Preparer & { readonly heard: string[]; parts?: EngineParts 
 test('what was prepared of unverified assets is used if they are right', async () => {
   const early = listener()
   const { assets } = await loadEngineParts({ cacheFolder: folder, early })
-  assert.deepEqual(early.heard, ['prepare'])
+  assert.deepEqual(early.heard, ['begin', 'prepare'])
   assert.equal(early.parts?.assets, assets)
 })
 
@@ -100,7 +101,7 @@ test('what was prepared of assets that are damaged or another build is discarded
   utimesSync(own, 1, 1)
   const early = listener()
   const { assets } = await loadEngineParts({ cacheFolder: folder, early })
-  assert.deepEqual(early.heard, ['prepare', 'discard'])
+  assert.deepEqual(early.heard, ['begin', 'prepare', 'discard'])
   assert.notEqual(early.parts?.assets, assets)
   rmSync(other)
   const damaged = new Uint8Array(intact)
@@ -108,7 +109,7 @@ test('what was prepared of assets that are damaged or another build is discarded
   writeFileSync(own, damaged)
   const second = listener()
   await loadEngineParts({ cacheFolder: folder, early: second })
-  assert.deepEqual(second.heard, ['prepare', 'discard'])
+  assert.deepEqual(second.heard, ['begin', 'prepare', 'discard'])
 })
 
 test('the version that clients are told is that of the module', async () => {

@@ -1,9 +1,12 @@
 /** The time before a server says that it is ready: who knocks early waits, and is served. */
 import assert from 'node:assert/strict'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import pg from 'pg'
 import { startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** A port that was free a moment ago. */
 async function freePort(): Promise<number> {
@@ -62,4 +65,20 @@ test('a first client that never comes to an end keeps nobody from being served',
   assert.equal((await server.request('/healthz')).status, 200)
   await server.stop('SIGKILL')
   await ended
+})
+
+test('a data folder that cannot keep the template serves nobody', async () => {
+  using folder = temporaryFolder()
+  const data = join(folder.path, 'data')
+  mkdirSync(data)
+  writeFileSync(join(data, 'templates'), 'in the way')
+  const port = await freePort()
+  const starting = startServer({ data, flags: ['--port', String(port)] })
+  const refused = assert.rejects(starting, /templates/)
+  await listening(port)
+  const client = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'early' })
+  client.on('error', () => {})
+  await assert.rejects(client.connect())
+  await refused
+  assert.deepEqual(readdirSync(join(data, 'tenants')), [])
 })

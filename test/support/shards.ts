@@ -54,7 +54,6 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
   const temporary = temporaryFolder()
   const folder = openDataFolder({ path: join(temporary.path, 'data'), clock: systemClock })
   const engine = await loadEngineParts()
-  keepTemplate(folder.path, engine)
   const config = validate({ data: folder.path, shards: 2, ...changes })
   const { path: dataPath, tenantsPath } = folder
   const tenantFolder = new TenantFolder(tenantsPath)
@@ -68,6 +67,7 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     count: 2,
     handover,
     settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
+    folderReady: keepTemplate(folder.path, engine),
     early: {
       take: () => {
         const taken = early

@@ -136,7 +136,7 @@ const FALSE_WORDS: ReadonlySet<string> = new Set(['', 'false', 'off', 'no', '0',
 function refuseReplication(value: string | undefined): void {
   if (value === undefined || FALSE_WORDS.has(value.toLowerCase())) return
   throw new PgnapError('PROTOCOL_UNSUPPORTED', 'replication connections are not supported', {
-    hint: 'connect without the replication parameter; use the change feed or pgnap dump instead',
+    hint: "connect without the replication parameter; use pg_dump, or copy the tenant's file",
   })
 }
 

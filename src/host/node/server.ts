@@ -81,9 +81,8 @@ export interface RunningServer {
  */
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
   const startedMs = systemClock.nowMs()
-  const credentials = loadCredentials(config)
-  // Awaited by the listeners, which come later.
-  credentials.catch(() => {})
+  // For the listeners.
+  const credentials = awaitedLater(loadCredentials(config))
   const tls = await openTls(config, options.log)
   const backend = await openBackend(config, options)
   const { control, shards, handover } = backend
@@ -114,9 +113,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
       log: options.log,
     }))
     await backend.firstServed()
-    const starting = backend.start()
-    // Waited for below; until then a failure is nobody's.
-    starting.catch(() => {})
+    const starting = awaitedLater(backend.start())
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
@@ -146,6 +143,12 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     await serving?.close()
     throw error
   }
+}
+
+/** Until somebody waits for it, its failure is nobody's. */
+function awaitedLater<Result>(promise: Promise<Result>): Promise<Result> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** The command line is to know the server by the certificate that it shows at the moment. */
@@ -183,9 +186,9 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     clock: systemClock,
     ...(config.transport === 'auto' ? {} : { mode: config.transport }),
   })
-  const settings = engine.then((parts) => settingsOf(config, folder, parts))
   // It is `start` that waits for them and says what went wrong.
-  settings.catch(() => {})
+  const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts)))
+  const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const tenantFolder = new TenantFolder(folder.tenantsPath)
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const databases = new TenantDatabases({ config, folder: tenantFolder, control: () => control })
@@ -194,6 +197,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     count: config.shards,
     handover,
     settings,
+    folderReady,
     clock: systemClock,
     random: systemRandom,
     log,
@@ -283,7 +287,6 @@ function settingsOf(
   folder: DataFolder,
   engine: EngineParts,
 ): Omit<ShardSettings, 'cancelSecret'> {
-  keepTemplate(folder.path, engine)
   return {
     config,
     dataPath: folder.path,

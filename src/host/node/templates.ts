@@ -6,7 +6,8 @@
  *
  *     DIR/templates/ID.bin    Template.serialize(), 8 MB, written once
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseVerifiedAssets } from '../../engine/engine-assets.ts'
 import { Template } from '../../store/template.ts'
@@ -38,16 +39,16 @@ export class TemplateShelf {
   }
 }
 
-/** Keeps this engine's template in the folder. Call once, before a store is made. */
-export function keepTemplate(dataPath: string, engine: EngineParts): void {
+/** Keeps this engine's template in the folder. No store may be made before it has. */
+export async function keepTemplate(dataPath: string, engine: EngineParts): Promise<void> {
   const folder = join(dataPath, TEMPLATES_FOLDER)
   try {
     const { template } = parseVerifiedAssets(engine.assets)
     const path = join(folder, `${template.id}.bin`)
     if (existsSync(path)) return
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(`${path}.new`, template.serialize(), { flush: true })
-    renameSync(`${path}.new`, path)
+    await mkdir(folder, { recursive: true })
+    await writeFile(`${path}.new`, template.serialize(), { flush: true })
+    await rename(`${path}.new`, path)
   } catch (error) {
     throw explainFolderError(folder, error)
   }

@@ -32,27 +32,40 @@ import {
   parseAssets,
   parseBase,
   parseVerifiedAssets,
-  type StockFiles,
 } from '../../../engine/engine-assets.ts'
 import { type LaidOutBase, layOut } from '../../../engine/base-memory.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
 import { withMemoryLimits } from '../../../engine/wasm-module.ts'
-import { slotMemory, WasmEngine, type WasmEngineOptions } from '../../../engine/wasm-engine.ts'
+import type { Instance } from '../../../engine/instance.ts'
+import {
+  beginInstance,
+  type InstanceOptions,
+  slotMemory,
+  WasmEngine,
+  type WasmEngineOptions,
+} from '../../../engine/wasm-engine.ts'
 import { besideModule } from '../module-url.ts'
 import { packageRoot } from '../package-root.ts'
-import { loadFactory, readStock } from './stock.ts'
+import { loadFactory, readStock, readStockCode, type StockCode } from './stock.ts'
+
+/** What a slot begins with; posting it copies nothing. */
+export interface EngineCode {
+  readonly module: WebAssembly.Module
+  readonly bundle: SharedArrayBuffer
+}
 
 /** What every thread needs; posting it copies nothing large. */
-export interface EngineParts {
-  readonly module: WebAssembly.Module
+export interface EngineParts extends EngineCode {
   readonly deltaCode: WebAssembly.Module
   readonly base: LaidOutBase
   readonly assets: Uint8Array<SharedArrayBuffer>
-  readonly bundle: SharedArrayBuffer
 }
 
 /** Somebody who makes a slot of parts that are not verified yet, and serves nobody with it. */
 export interface Preparer {
+  /** The code is there; the rest is being read. */
+  begin(code: EngineCode): void
+  /** There may be none: then the code was the right one, and the assets have yet to be built. */
   prepare(parts: EngineParts): void
   /** The parts were not the right ones, or damaged: whatever was made of them must go. */
   discard(): void
@@ -77,27 +90,31 @@ export async function beginEngineParts(
   options: LoadOptions,
 ): Promise<{ readonly verified: Promise<EngineParts> }> {
   const { early } = options
-  const stock = readStock()
-  // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
-  // by their hash, and checking them all at each start takes 30 ms of processor time.
-  setFlagsFromString('--wasm-lazy-validation')
-  const compiling = WebAssembly.compile(withMemoryLimits(stock.wasm, slotMemory))
-  const deltaCode = new WebAssembly.Module(memoryDeltaCode(slotMemory))
-  const bundle = shareBundle(stock)
+  const stockCode = readStockCode()
+  const code = await engineCode(stockCode)
+  early?.begin(code)
   const guess = early && guessAssets(options)
   const guessed = guess && layOutGuess(guess.bytes)
-  const module = await compiling
-  if (guess && guessed) {
-    early?.prepare({ module, deltaCode, base: guessed, assets: guess.bytes, bundle })
-  }
+  const deltaCode = new WebAssembly.Module(memoryDeltaCode(slotMemory))
+  if (guess && guessed) early?.prepare({ ...code, deltaCode, base: guessed, assets: guess.bytes })
   const verify = async (): Promise<EngineParts> => {
-    const assets = await verifiedAssets(stock, options, guess)
+    const assets = await verifiedAssets(stockCode, options, guess)
     const right = guess !== undefined && assets === guess.bytes
     if (guessed && !right) early?.discard()
     const base = right && guessed ? guessed : layOut(parseBase(assets), slotMemory)
-    return { module, deltaCode, base, assets, bundle }
+    return { ...code, deltaCode, base, assets }
   }
   return { verified: verify() }
+}
+
+async function engineCode({ wasm, bundle }: StockCode): Promise<EngineCode> {
+  // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
+  // by their hash, and checking them all at each start takes 30 ms of processor time.
+  setFlagsFromString('--wasm-lazy-validation')
+  const compiling = WebAssembly.compile(withMemoryLimits(wasm, slotMemory))
+  const shared = new SharedArrayBuffer(bundle.length)
+  new Uint8Array(shared).set(bundle)
+  return { module: await compiling, bundle: shared }
 }
 
 /** The base of assets that nobody has verified; undefined if they are so damaged that it shows. */
@@ -110,13 +127,13 @@ function layOutGuess(bytes: Uint8Array): LaidOutBase | undefined {
 }
 
 async function verifiedAssets(
-  stock: StockFiles,
+  code: StockCode,
   options: LoadOptions,
   guess: AssetFile | undefined,
 ): Promise<EngineParts['assets']> {
   // Each step takes tens of milliseconds; between them the thread hears who wants to connect.
   await turn()
-  const fingerprint = await fingerprintOf(stock, nodeHash)
+  const fingerprint = await fingerprintOf(readStock(code), nodeHash)
   await turn()
   return ensureAssets(fingerprint, options, guess)
 }
@@ -142,21 +159,50 @@ function guessAssets(options: LoadOptions): AssetFile | undefined {
   return undefined
 }
 
-/** An engine of this thread. */
+/** Code as one thread uses it. */
+type ThreadCode = Pick<InstanceOptions, 'factory' | 'module' | 'bundle'>
+
+/** The beginning of an engine: its first slot, so far as the code goes. */
+export interface BegunEngine {
+  readonly code: ThreadCode
+  readonly instance: Promise<Instance>
+}
+
+/** Begins an engine of this thread while its assets are still being read. */
+export async function beginEngine(
+  code: EngineCode,
+  options: Omit<InstanceOptions, keyof ThreadCode>,
+): Promise<BegunEngine> {
+  const own = await threadCode(code)
+  const instance = beginInstance({ ...options, ...own })
+  // A failure belongs to whoever asks for the slot.
+  instance.catch(() => {})
+  return { code: own, instance }
+}
+
+/** An engine of this thread. @param begun with the same code and options, if it was */
 export async function createEngine(
-  parts: EngineParts,
-  options: Omit<WasmEngineOptions, 'assets' | 'factory' | 'bundle' | keyof EngineParts>,
+  { assets, deltaCode, base, ...code }: EngineParts,
+  options: Omit<WasmEngineOptions, 'assets' | 'begun' | keyof ThreadCode | keyof EngineParts>,
+  begun?: BegunEngine,
 ): Promise<WasmEngine> {
   return new WasmEngine({
     ...options,
-    assets: parseVerifiedAssets(parts.assets),
-    factory: await loadFactory(),
-    module: parts.module,
-    deltaCode: parts.deltaCode,
-    base: parts.base,
-    // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
-    bundle: new Uint8Array(parts.bundle).slice().buffer,
+    ...(begun?.code ?? (await threadCode(code))),
+    begun: begun?.instance,
+    assets: parseVerifiedAssets(assets),
+    deltaCode,
+    base,
   })
+}
+
+async function threadCode({ module, bundle }: EngineCode): Promise<ThreadCode> {
+  return {
+    factory: await loadFactory(),
+    module,
+    // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
+    bundle: new Uint8Array(bundle).slice().buffer,
+  }
 }
 
 /** File name of the assets of one build. */
@@ -245,12 +291,6 @@ function readShared(path: string): Uint8Array<SharedArrayBuffer> {
   } finally {
     closeSync(descriptor)
   }
-}
-
-function shareBundle({ bundle }: StockFiles): SharedArrayBuffer {
-  const shared = new SharedArrayBuffer(bundle.length)
-  new Uint8Array(shared).set(bundle)
-  return shared
 }
 
 function defaultCacheFolder(): string {

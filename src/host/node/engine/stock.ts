@@ -15,19 +15,26 @@ const SEPARATE_PACKAGES: Readonly<Record<string, string>> = {
 const folderOf = (name: string): string => dirname(fileURLToPath(import.meta.resolve(name)))
 const stockFolder = (): string => folderOf('@electric-sql/pglite')
 
+/** What a slot begins with. */
+export type StockCode = Pick<StockFiles, 'wasm' | 'bundle'>
+
+const read = (name: string): Uint8Array => readFileSync(join(stockFolder(), name))
+
+export function readStockCode(): StockCode {
+  return { wasm: read('pglite.wasm'), bundle: read('pglite.data') }
+}
+
 /**
  * Reads what a build is made from; extensions stay gzipped (their bytes name the build as well).
  */
-export function readStock(): StockFiles {
-  const read = (name: string): Uint8Array => readFileSync(join(stockFolder(), name))
+export function readStock(code: StockCode = readStockCode()): StockFiles {
   const extensions = EXTENSIONS.map((name) => {
     const separate = SEPARATE_PACKAGES[name]
     const folder = separate === undefined ? stockFolder() : folderOf(separate)
     return [name, readFileSync(join(folder, `${name}.tar.gz`))] as const
   })
   return {
-    wasm: read('pglite.wasm'),
-    bundle: read('pglite.data'),
+    ...code,
     glue: read('pglite.js'),
     extensions: new Map(extensions),
     gunzip: gunzipSync,

@@ -30,6 +30,7 @@ export interface ShardSetOptions {
   readonly count: number
   readonly handover: Handover
   readonly settings: WorkerShardOptions['settings']
+  readonly folderReady: Promise<void>
   /** Started before the shards were known. Default: none. */
   readonly early?: Pick<EarlyThread, 'take'>
   /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
@@ -50,6 +51,8 @@ const CALLS_MIN = -(2 ** 31)
 const FIRST_QUERY_MS = 10
 /** What the rest of a start gives the first client: a cold boot takes 100 ms. */
 const FIRST_SERVED_MS_MAX = 250
+/** How often it is looked whether the first client has its answer. */
+const FIRST_LOOK_EVERY_MS = 5
 
 export class ShardSet {
   readonly #shards: readonly WorkerShard[]
@@ -99,9 +102,14 @@ export class ShardSet {
     if (wanted.length === 0) return
     const first = await Promise.race(wanted.map((shard) => shard.started.then(() => shard)))
     await this.#pause(FIRST_QUERY_MS)
-    // A thread answers when it has nothing else to do: after the boot that a query asked for. The
-    // query itself may take for ever, and nobody else is to wait for that.
-    await Promise.race([first.api.ping(), this.#pause(FIRST_SERVED_MS_MAX)])
+    // What was asked may take for ever, and nobody else is to wait for that.
+    const untilMs = this.#clock.monotonicMs() + FIRST_SERVED_MS_MAX
+    while (this.#clock.monotonicMs() < untilMs) {
+      const tooLate = this.#pause(FIRST_SERVED_MS_MAX).then(() => undefined)
+      const activity = await Promise.race([first.api.activity(), tooLate])
+      if (!activity || activity.clients.every(({ state }) => state === 'idle')) return
+      await this.#pause(FIRST_LOOK_EVERY_MS)
+    }
   }
 
   #pause(delayMs: number): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Config } from '../config.ts'
-import type { EngineParts, Preparer } from '../engine/load-engine.ts'
+import type { EngineCode, EngineParts, Preparer } from '../engine/load-engine.ts'
 import { besideModule } from '../module-url.ts'
 import type { ToWorker } from './worker-messages.ts'
 
@@ -38,13 +38,20 @@ export class EarlyThread implements Preparer {
     this.#worker?.once('error', forget).once('exit', forget)
   }
 
-  /** What the settings decide about a slot; must be known before {@link prepare}. */
+  /** What the settings decide about a slot; must be known before {@link begin}. */
   config: Config | undefined
+
+  begin(code: EngineCode): void {
+    const { config } = this
+    if (config) this.#post({ kind: 'load', code, config })
+  }
 
   prepare(engine: EngineParts): void {
     const { config } = this
-    if (!config) return
-    const message: ToWorker = { kind: 'prepare', engine, config }
+    if (config) this.#post({ kind: 'prepare', engine, config })
+  }
+
+  #post(message: ToWorker): void {
     this.#worker?.postMessage(message)
   }
 

@@ -24,7 +24,13 @@ import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import { CancelKeys } from '../cancel-keys.ts'
 import type { Config } from '../config.ts'
 import { imagesPath } from '../data-folder.ts'
-import { createEngine, type EngineParts } from '../engine/load-engine.ts'
+import {
+  beginEngine,
+  type BegunEngine,
+  createEngine,
+  type EngineCode,
+  type EngineParts,
+} from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
 import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
@@ -83,14 +89,24 @@ export interface PreparedEngine {
   readonly slot: Promise<WasmSlot>
 }
 
-type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
+export type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
 
-/** Makes an engine and begins a slot. It serves nobody before it belongs to a shard. */
+/** Begins what {@link prepareEngine} goes on with. */
+export function beginSlot(
+  code: EngineCode,
+  config: Config,
+  dependencies: EngineDependencies,
+): Promise<BegunEngine> {
+  return beginEngine(code, instanceOptions(config, dependencies))
+}
+
+/** Makes an engine and its first slot. It serves nobody before it belongs to a shard. */
 export async function prepareEngine(
   settings: EngineSettings,
   dependencies: EngineDependencies,
+  begun: BegunEngine | undefined,
 ): Promise<PreparedEngine> {
-  const engine = await openEngine(settings, dependencies)
+  const engine = await openEngine(settings, dependencies, begun)
   const slot = engine.createSlot()
   // A failure is the pool's to deal with, once it asks for a slot.
   slot.catch(() => {})
@@ -99,15 +115,21 @@ export async function prepareEngine(
 
 function openEngine(
   { engine, config }: EngineSettings,
-  { clock, log, random }: EngineDependencies,
+  dependencies: EngineDependencies,
+  begun?: BegunEngine,
 ): Promise<WasmEngine> {
-  return createEngine(engine, {
+  const { random } = dependencies
+  const { verifySwaps } = config
+  const options = { ...instanceOptions(config, dependencies), random, verifySwaps }
+  return createEngine(engine, options, begun)
+}
+
+function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
+  return {
     clock,
-    random,
-    verifySwaps: config.verifySwaps,
-    slotMemoryBytesMax: config.slotMemoryBytesMax,
-    serverLog: (line) => log.debug('postgres', { line }),
-  })
+    slotMemoryBytesMax,
+    serverLog: (line: string): void => log.debug('postgres', { line }),
+  }
 }
 
 export class Shard implements ShardApi {

@@ -6,15 +6,17 @@ import { flushCompileCache } from 'node:module'
 import { parentPort } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
 import { systemClock } from '../clock.ts'
+import type { Config } from '../config.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
 import { loadFactory } from '../engine/stock.ts'
 import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import type { DatabaseService } from '../../../pool/database-service.ts'
 import { ApiCaller, serveApi } from './rpc.ts'
-import type { Log } from '../../../base/log.ts'
+import type { BegunEngine } from '../engine/load-engine.ts'
 import {
-  type EngineSettings,
+  beginSlot,
+  type EngineDependencies,
   type Newcomer,
   type PreparedEngine,
   prepareEngine,
@@ -34,17 +36,34 @@ const tell = (message: FromWorker): void => main.postMessage(message)
 // The largest module that an engine needs; it is loaded while this thread has nothing to do yet.
 loadFactory().catch(() => {})
 
+let begun: Promise<BegunEngine> | undefined
 let preparing: Promise<PreparedEngine> | undefined
+const folderReady = Promise.withResolvers<void>()
 main.on('message', (message: ToWorker) => {
-  if (message.kind === 'begin') return void start(message)
-  const log = logOf(message)
-  preparing = prepareEngine(message, { clock: systemClock, random: systemRandom, log })
-  // What cannot be made of unverified files, is no failure until they are verified.
-  preparing.catch(() => {})
+  switch (message.kind) {
+    case 'load':
+      begun = beginSlot(message.code, message.config, dependenciesOf(message))
+      // What cannot be made of unverified files, is no failure until they are verified.
+      begun.catch(() => {})
+      return
+    case 'prepare':
+      preparing = prepare(message)
+      preparing.catch(() => {})
+      return
+    case 'begin':
+      void start(message)
+      return
+    case 'serve':
+      folderReady.resolve()
+  }
 })
 
-function logOf({ config }: EngineSettings): Log {
-  return openLog({ level: config.logLevel })
+async function prepare(message: ToWorker & { kind: 'prepare' }): Promise<PreparedEngine> {
+  return prepareEngine(message, dependenciesOf(message), await begun)
+}
+
+function dependenciesOf({ config }: { readonly config: Config }): EngineDependencies {
+  return { clock: systemClock, random: systemRandom, log: openLog({ level: config.logLevel }) }
 }
 
 async function start({
@@ -54,10 +73,10 @@ async function start({
   databases,
   sign,
 }: ToWorker & { kind: 'begin' }): Promise<void> {
+  // Without assets, its memory is let go of: they had yet to be built.
+  begun = undefined
   const shard = await Shard.create(settings, {
-    clock: systemClock,
-    random: systemRandom,
-    log: logOf(settings),
+    ...dependenciesOf(settings),
     prepared: await preparing,
     databases: new ApiCaller<DatabaseService>(databases).remote,
     tenantWatcher: {
@@ -70,6 +89,7 @@ async function start({
       slotDiscarded: (slotNo) => tell({ kind: 'slotDiscarded', slotNo }),
     },
   })
+  await folderReady.promise
   serveApi(api, shard)
   receiveConnections({ ends, clock: systemClock }, (link, newcomer) =>
     shard.connect(link, newcomer as Newcomer),

@@ -2,14 +2,18 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { TenantName } from '../../../base/ids.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
+import type { Config } from '../config.ts'
+import type { EngineCode } from '../engine/load-engine.ts'
 import type { HandoverEnds } from '../handover/protocol.ts'
 import type { EngineSettings, ShardSettings } from './shard.ts'
 
 /**
- * `begin` makes a thread a shard. `prepare` may come before it: the engine that the shard will
- * have, if its files prove to be what they should be. If not, there will be no `begin`.
+ * `begin` makes a thread a shard. `load` and `prepare` may come before it, in this order: the
+ * engine that the shard will have, if its files prove to be what they should be. If not, there will
+ * be no `begin`. Whoever wants to connect is heard after `serve`.
  */
 export type ToWorker =
+  | { readonly kind: 'load'; readonly code: EngineCode; readonly config: Config }
   | ({ readonly kind: 'prepare' } & EngineSettings)
   | {
       readonly kind: 'begin'
@@ -22,6 +26,7 @@ export type ToWorker =
       /** Of a `ThreadSign`. */
       readonly sign: SharedArrayBuffer
     }
+  | { readonly kind: 'serve' }
 
 export type FromWorker =
   | { readonly kind: 'ready' }

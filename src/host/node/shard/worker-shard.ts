@@ -37,6 +37,8 @@ export interface WorkerShardOptions {
   readonly handover: Handover
   /** Known a little later than the thread is started. */
   readonly settings: Promise<Omit<ShardSettings, 'cancelSecret'>>
+  /** Stores may be made in the data folder: clients are served from then on. */
+  readonly folderReady: Promise<void>
   /** Of the server's `CancelKeys`. */
   readonly cancelSecret: Uint8Array
   /**
@@ -162,7 +164,7 @@ export class WorkerShard {
 
   /** Connections may come from now on; they wait in their channel for the thread. */
   #start(takeThread: () => Worker | undefined): void {
-    const { index, handover, settings, cancelSecret, moved = () => [] } = this.#options
+    const { index, handover, settings, folderReady, cancelSecret, moved = () => [] } = this.#options
     const ends = handover.attachShard(index)
     const api = this.#callerEnd
     const begin = (known: Omit<ShardSettings, 'cancelSecret'>): void => {
@@ -177,8 +179,10 @@ export class WorkerShard {
       const databases = this.#serveDatabases()
       const message: ToWorker = { kind: 'begin', settings: own, ends, api, databases, sign }
       worker.postMessage(message, [ends.port, api, databases])
+      folderReady.then(() => worker.postMessage({ kind: 'serve' } satisfies ToWorker), failed)
     }
-    settings.then(begin, (error: unknown) => this.#ready.reject(error))
+    const failed = (error: unknown): void => this.#ready.reject(error)
+    settings.then(begin, failed)
     this.#unansweredSinceMs = undefined
     this.#cancelledAtMs = undefined
   }
