@@ -168,6 +168,7 @@ export class WasmSlot implements Slot {
     this.#begin()
     this.#instance.growTo(Math.max(image.heapEnd, image.delta.endBytes))
     this.#delta.apply(image.delta)
+    this.signalReceiver = image.signalReceiver ?? this.signalReceiver
     this.#goOn(files, image, image.copied)
     this.#loaded(image.status)
   }
@@ -252,6 +253,7 @@ export class WasmSlot implements Slot {
       heapEnd: instance.heapEnd,
       status: this.#status,
       copied,
+      ...(copied ? { signalReceiver: this.signalReceiver } : {}),
     }
   }
 

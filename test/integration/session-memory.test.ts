@@ -199,6 +199,31 @@ test('the first answer has only what was asked for, whatever the owner is called
   assert.match(answer, /My Name/)
 })
 
+test('signals reach the clients of the tenant, from a copy of its backend too', async () => {
+  const files = newFiles()
+  slot.begin(files)
+  const sent: unknown[] = []
+  slot.signalReceiver = {
+    has: (id) => id === 4711,
+    send: (id, signal) => sent.push([id, signal]),
+  }
+  const other = await engine.createSlot()
+  other.resume(newFiles(), slot.copy())
+  for (const each of [slot, other]) {
+    assert.equal(valueOf(each, 'select pg_terminate_backend(4711)'), 't')
+    assert.equal(valueOf(each, 'select pg_cancel_backend(4711)'), 't')
+    assert.equal(valueOf(each, 'select pg_cancel_backend(4712)'), 'f')
+  }
+  const both = [
+    [4711, 'terminate'],
+    [4711, 'cancel'],
+  ]
+  assert.deepEqual(sent, [...both, ...both])
+  slot.unload()
+  slot.begin(newFiles())
+  assert.equal(valueOf(slot, 'select pg_cancel_backend(4711)'), 'f', 'another tenant is in it')
+})
+
 test('a backend that goes by another number says so in its last words, and ends well', () => {
   slot.begin(newFiles())
   runSql(slot, 'listen c')
