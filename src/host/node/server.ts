@@ -229,12 +229,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     balancer.stop()
     // Clients that still wait for their shard are let go.
     if (!started) return close()
-    // A shard that hangs or has died must not keep the others' server from ending.
-    const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
-    const waited = Promise.withResolvers<void>()
-    const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
-    await Promise.race([drained, waited.promise])
-    timer.cancel()
+    await drainShards(shards)
     await close()
   }
   return {
@@ -247,6 +242,15 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     drain,
     [Symbol.asyncDispose]: drain,
   }
+}
+
+/** A shard that hangs or has died must not keep the others' server from ending. */
+async function drainShards(shards: ShardSet): Promise<void> {
+  const drained = Promise.allSettled(shards.map((shard) => shard.drain(LIMITS.drainMs)))
+  const waited = Promise.withResolvers<void>()
+  const timer = systemClock.setTimer(LIMITS.drainMs + LIMITS.shardGraceMs, waited.resolve)
+  await Promise.race([drained, waited.promise])
+  timer.cancel()
 }
 
 /** Only a server with passwords needs the code that reads them. */
