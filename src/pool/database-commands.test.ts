@@ -6,16 +6,16 @@ import type { TenantName } from '../base/ids.ts'
 import type { DatabaseStatement } from '../engine/database-statements.ts'
 import type { Slot } from '../engine/engine.ts'
 import { message } from './backend-query.ts'
-import { type AskedDatabases, carriedOut, noteAsked } from './database-commands.ts'
+import { carriedOut, noteAsked } from './database-commands.ts'
 import type { DatabaseService } from './database-service.ts'
 import { eachMessage } from './message-frames.ts'
 
 const HOME = 'home' as TenantName
 let log: string[]
-let client: { tenant: { entry: { name: TenantName } }; asked: AskedDatabases | undefined }
+let client: Parameters<typeof noteAsked>[0]
 beforeEach(() => {
   log = []
-  client = { tenant: { entry: { name: HOME } }, asked: undefined }
+  client = { tenant: { entry: { name: HOME } }, asked: undefined, mayMakeDatabases: true }
 })
 
 const service: DatabaseService = {
@@ -138,4 +138,6 @@ test('who is no superuser may if its role may, and is not asked in mid-batch', a
   const inTheMiddle = { mayCreate: true, complete: false }
   assert.equal(await answerTo(statements, answer, inTheMiddle), 'E42501 Z')
   assert.equal(await answerTo([statement({})], answer, { noService: true }), 'E0A000 Z')
+  client = { ...client, mayMakeDatabases: false }
+  assert.equal(await answerTo([statement({})], answer), 'E42501 Z', 'nor if the server forbids it')
 })

@@ -3,8 +3,8 @@
  * read the statements and answered as if they were done, in a transaction of their own each; the
  * answer waits here until they are, and says so if they were refused.
  *
- * Who may: a superuser, or a role with CREATEDB, as in a server; and whoever the service refuses
- * may not. That a database has an owner, who alone may drop it, is not known here.
+ * Who may: a superuser, or a role with CREATEDB, as in a server, if the server lets this client
+ * reach beyond its tenant. That a database has an owner, who alone may drop it, is not known here.
  */
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
 import { PgnapError, toPgnapError } from '../base/errors.ts'
@@ -62,6 +62,8 @@ const MAY_CREATE_SQL = `SELECT 1 FROM pg_catalog.pg_roles
 /** A client, as far as this is about it. */
 interface Asking {
   readonly tenant: { readonly entry: { readonly name: TenantName } }
+  /** Whether the server lets it. */
+  readonly mayMakeDatabases: boolean
   /** What its last batch has asked for, and is still to be done. */
   asked: AskedDatabases | undefined
 }
@@ -80,10 +82,10 @@ export function noteAsked(
   const kept = new Uint8Array(answer)
   // A query of ours would end what a batch without its Sync has left open.
   const canAsk = complete && slot.transactionStatus === 'idle'
-  const isAllowed =
+  const hasRole =
     statements.every(({ bySuperuser }) => bySuperuser) ||
     (canAsk && readAnswer(slot.run(ownQuery(MAY_CREATE_SQL))).rows.length > 0)
-  client.asked = { statements, isAllowed }
+  client.asked = { statements, isAllowed: hasRole && client.mayMakeDatabases }
   return kept
 }
 
@@ -182,10 +184,15 @@ function unknownOption(text: string): PgnapError {
 }
 
 function notAllowed({ kind, name }: DatabaseStatement): PgnapError {
-  if (kind === 'drop') {
-    return new PgnapError('REQUEST_REFUSED', `must be owner of database ${name}`)
-  }
-  return new PgnapError('REQUEST_REFUSED', 'permission denied to create database')
+  const message =
+    kind === 'create'
+      ? 'permission denied to create database'
+      : `permission denied to drop database "${name}"`
+  return new PgnapError('REQUEST_REFUSED', message, {
+    detail:
+      'it takes a role with CREATEDB, and a server that makes databases when clients ask for them',
+    hint: `use: pgnap tenant ${kind === 'create' ? 'create' : 'delete'} NAME`,
+  })
 }
 
 function errorMessage(error: PgnapError): Uint8Array {

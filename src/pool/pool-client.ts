@@ -103,6 +103,14 @@ export interface PoolClient {
   close(): void
 }
 
+/** What is known of a client that comes. */
+export interface Rights {
+  /** By which others may ask for its batches to be cancelled. Default: they cannot. */
+  readonly number?: number
+  /** Whether its CREATE DATABASE and DROP DATABASE reach beyond its tenant. Default: false. */
+  readonly mayMakeDatabases?: boolean
+}
+
 /** How the pool reaches a client that did not ask. */
 export interface PoolClientListener {
   /** The client has to go (its tenant is being deleted). The pool closes it after this call. */
@@ -179,6 +187,7 @@ export class LiveClient implements PoolClient {
   readonly tenant: LiveTenant
   readonly listener: PoolClientListener | undefined
   readonly number: number
+  readonly mayMakeDatabases: boolean
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
@@ -202,14 +211,15 @@ export class LiveClient implements PoolClient {
       readonly entry: ClientEntry
       readonly tenant: LiveTenant
       readonly listener: PoolClientListener | undefined
-      readonly number: number
+      readonly rights: Rights
     },
   ) {
     this.#host = host
     this.entry = parts.entry
     this.tenant = parts.tenant
     this.listener = parts.listener
-    this.number = parts.number
+    this.number = parts.rights.number ?? 0
+    this.mayMakeDatabases = parts.rights.mayMakeDatabases ?? false
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {

@@ -29,7 +29,13 @@ import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
-import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
+import type {
+  ClientHost,
+  LiveTenant,
+  PoolClient,
+  PoolClientListener,
+  Rights,
+} from './pool-client.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
@@ -117,15 +123,14 @@ export class Pool implements ClientHost {
 
   /**
    * One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch.
-   * @param number by which others may ask for its batches to be cancelled; default: they cannot
    * @throws PgnapError SHUTTING_DOWN
    */
-  connect(tenant: TenantName, listener?: PoolClientListener, number = 0): PoolClient {
+  connect(tenant: TenantName, listener?: PoolClientListener, rights: Rights = {}): PoolClient {
     if (this.#state.drainDeadlineMs !== undefined) throw shuttingDown()
     this.#clientCount++
     const live = this.#live(tenant)
     const entry = new ClientEntry(live.entry)
-    const client = new LiveClient(this, { entry, tenant: live, listener, number })
+    const client = new LiveClient(this, { entry, tenant: live, listener, rights })
     live.clients.add(client)
     this.#event({ type: 'clientArrived', client: entry })
     this.#work.pin(live)

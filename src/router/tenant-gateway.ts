@@ -68,7 +68,11 @@ export class TenantGateway implements Gateway {
     if (!this.#createOnConnect && !(await this.#directory.exists(tenant))) throw unknown(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
-    return this.#pool.connect(tenant, request.events, request.processId)
+    return this.#pool.connect(tenant, request.events, {
+      number: request.processId,
+      // Whoever makes a tenant by connecting to a name may as well say so.
+      mayMakeDatabases: this.#createOnConnect,
+    })
   }
 
   #checkLimits(tenant: TenantName): void {

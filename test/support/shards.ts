@@ -61,7 +61,7 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
   const handover = createHandover({ clock: systemClock })
   const victim = startThread()
   let early: Worker | undefined = victim
-  const databases = new TenantDatabases({ config, folder: tenantFolder, control: () => control })
+  const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
   const shards = new ShardSet({
     databases,
     count: 2,

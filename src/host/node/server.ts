@@ -191,7 +191,7 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const tenantFolder = new TenantFolder(folder.tenantsPath)
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
-  const databases = new TenantDatabases({ config, folder: tenantFolder, control: () => control })
+  const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
   const shards = new ShardSet({
     databases,
     count: config.shards,

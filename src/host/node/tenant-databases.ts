@@ -1,15 +1,11 @@
 /**
  * CREATE DATABASE and DROP DATABASE of sessions, as what they mean here: a tenant is made, or
- * removed. In the words of Postgres, which programs know.
- *
- * Whoever may connect to a name that is nobody's makes it by that, so may say so in SQL as well;
- * where connecting makes nothing, neither does SQL.
+ * removed. In the words of Postgres, which programs know. Who may do so was decided before.
  */
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { DatabaseService } from '../../pool/database-service.ts'
 import { isTenantName, parseTenantName, RESERVED_NAMES } from '../../router/tenant-name.ts'
-import type { Config } from './config.ts'
 import type { ShardedControl } from './sharded-control.ts'
 import type { TenantFolder } from './tenant-folder.ts'
 
@@ -17,7 +13,6 @@ export interface TenantDatabasesOptions {
   readonly folder: TenantFolder
   /** Known when the first session asks. */
   readonly control: () => Pick<ShardedControl, 'createTenant' | 'deleteTenant'>
-  readonly config: Pick<Config, 'createOnConnect'>
 }
 
 export class TenantDatabases implements DatabaseService {
@@ -28,7 +23,6 @@ export class TenantDatabases implements DatabaseService {
   }
 
   async create(name: string, from: TenantName, template: string | undefined): Promise<void> {
-    this.#checkPolicy('create')
     if (RESERVED_NAMES.has(name)) throw alreadyExists(name)
     const tenant = parseTenantName(name)
     if (template !== undefined) throw await this.#noTemplate(template, from)
@@ -42,7 +36,6 @@ export class TenantDatabases implements DatabaseService {
   }
 
   async drop(name: string, from: TenantName, force: boolean): Promise<void> {
-    this.#checkPolicy('drop')
     if (name === from) {
       throw new PgnapError('TENANT_BUSY', 'cannot drop the currently open database', {
         hint: 'connect to another one, say "postgres", and drop it from there',
@@ -66,14 +59,6 @@ export class TenantDatabases implements DatabaseService {
     const what = template === from ? 'this database' : `"${template}"`
     return new PgnapError('NOT_SUPPORTED', `${what} cannot be the template of another database`, {
       hint: `pg_dump ${template} | psql copies it; without TEMPLATE the new one is empty`,
-    })
-  }
-
-  #checkPolicy(what: string): void {
-    if (this.#options.config.createOnConnect) return
-    throw new PgnapError('REQUEST_REFUSED', `permission denied to ${what} database`, {
-      detail: 'this server runs with --no-create-on-connect',
-      hint: `use: pgnap tenant ${what === 'create' ? 'create' : 'delete'} NAME`,
     })
   }
 }
