@@ -9,7 +9,6 @@ import { IDENTITY } from './session-carry.ts'
 
 type Settings = ReadonlyMap<string, string>
 
-/** A setting that somebody has made up has no value of its own. */
 const OWN_VALUES_SQL = `SELECT name, reset_val FROM pg_catalog.pg_settings
   WHERE name::pg_catalog.text OPERATOR(pg_catalog.=) ANY`
 
@@ -42,9 +41,13 @@ export class SessionDefaults<Owner extends object> {
     const from = this.#inForce
     if (from === to) return
     this.#learn(slot, to)
-    const changed = new Map([...to].filter(([name, value]) => from.get(name) !== value))
-    for (const name of from.keys()) {
-      if (!to.has(name)) changed.set(name, this.#own.get(name) ?? '')
+    const changed = new Map<string, string>()
+    for (const name of new Set([...from.keys(), ...to.keys()])) {
+      const own = this.#own.get(name)
+      // What the backend could not be asked for is left alone: nothing would bring it back.
+      if (own === undefined) continue
+      const value = to.get(name) ?? own
+      if (value !== (from.get(name) ?? own)) changed.set(name, value)
     }
     this.#inForce = to
     if (changed.size > 0) slot.session.setDefaults(changed)
@@ -56,7 +59,10 @@ export class SessionDefaults<Owner extends object> {
     this.#own.clear()
   }
 
-  /** Asks what the backend itself has; what is not known yet has never been changed in it. */
+  /**
+   * Asks what the backend itself has; what is not known yet has never been changed in it. A role
+   * that is no superuser, of whoever had the backend before, does not see everything.
+   */
   #learn(slot: Slot, to: Settings): void {
     const unknown = [...to.keys()].filter((name) => !this.#own.has(name))
     if (unknown.length === 0) return
@@ -64,7 +70,9 @@ export class SessionDefaults<Owner extends object> {
     const { rows } = readAnswer(
       slot.run(ownQuery(`${OWN_VALUES_SQL} (ARRAY[${names.join(', ')}])`)),
     )
-    const known = new Map(rows.map(([name, value]) => [name, value]))
-    for (const name of unknown) this.#own.set(name, known.get(name) ?? '')
+    for (const [name, value] of rows) this.#own.set(name ?? '', value ?? '')
+    // A setting that somebody has made up has no value of its own, and is not listed.
+    for (const name of unknown)
+      if (name.includes('.') && !this.#own.has(name)) this.#own.set(name, '')
   }
 }

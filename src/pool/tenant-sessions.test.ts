@@ -67,6 +67,13 @@ describe('what RESET goes back to', () => {
     assert.deepEqual(defaults(), { work_mem: '4', 'my.own': '' })
   })
 
+  test('is left alone where the backend’s own value cannot be seen', () => {
+    begin(one, 'SET hidden TO 1', 'SET work_mem TO 9')
+    assert.deepEqual(defaults(), { work_mem: '9' })
+    begin(other)
+    assert.deepEqual(defaults(), { work_mem: '4' })
+  })
+
   test('is nobody’s in a nap, and one’s again after it', () => {
     begin(one, 'SET work_mem TO 9')
     assert.equal(sessions.countInImage, 2, 'whoever takes it over would have them')
