@@ -281,7 +281,8 @@ export class Pool implements ClientHost {
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
       answer = noteAsked(client, slot, { answer, complete })
-      if (client.begins) answer = this.#begun(client, slot, answer)
+      if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
+      client.begins = false
       this.#noteLimits(client, slot, { status: result.status, startMs })
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
@@ -320,14 +321,6 @@ export class Pool implements ClientHost {
     if (!slot || clients.size < 2 || !isFree(result)) return answer
     const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
     result.pinned = sessions.pinned(slot) === client
-    return kept
-  }
-
-  /** What it has set is what its RESET goes back to. That overwrites the answer. */
-  #begun(client: LiveClient, slot: Slot, answer: Uint8Array): Uint8Array {
-    client.begins = false
-    const kept = new Uint8Array(answer)
-    if (slot.transactionStatus === 'idle') client.tenant.sessions.begun(client, slot)
     return kept
   }
 

@@ -11,6 +11,7 @@ import { TenantSessions } from './tenant-sessions.ts'
 interface Client extends SessionOwner {
   readonly name: string
 }
+const NO_ANSWER = new Uint8Array(0)
 const one: Client = { number: 1, name: 'one' }
 const other: Client = { number: 2, name: 'other' }
 
@@ -52,7 +53,7 @@ function preparedOf(client: Client): string[] {
 describe('what RESET goes back to', () => {
   const begin = (client: Client, ...statements: string[]): void => {
     run(client, ...statements)
-    sessions.begun(client, backend.slot)
+    sessions.begun(client, backend.slot, NO_ANSWER)
   }
   const defaults = (): Record<string, string> => Object.fromEntries(backend.defaults)
 

@@ -98,11 +98,13 @@ export class TenantSessions<Owner extends SessionOwner> {
 
   /**
    * `owner`, whose session the backend is in, has run nothing but what gave it its settings: RESET
-   * goes back to them. Throws what the slot throws.
+   * goes back to them. Throws what the slot throws. @returns the answer, which that may overwrite
    */
-  begun(owner: Owner, slot: Slot): void {
+  begun(owner: Owner, slot: Slot, answer: Uint8Array): Uint8Array {
     assert(this.#current === owner, 'a session that begins has the backend')
-    this.#defaults.keep(owner, slot)
+    const kept = new Uint8Array(answer)
+    if (slot.transactionStatus === 'idle') this.#defaults.keep(owner, slot)
+    return kept
   }
 
   /** Leaves nothing of a session in the backend that only this object knows. */
