@@ -57,6 +57,7 @@ export const ERRORS = {
   TRANSACTION_TIMEOUT: { sqlState: '25P04', kind: 'fix', httpStatus: 400 },
   IDLE_IN_TRANSACTION_TIMEOUT: { sqlState: '25P03', kind: 'fix', httpStatus: 400 },
   IDLE_SESSION_TIMEOUT: { sqlState: '57P05', kind: 'fix', httpStatus: 400 },
+  SESSION_TERMINATED: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
   SLOT_MEMORY_EXHAUSTED: { sqlState: '53200', kind: 'fix', httpStatus: 507 },
   SLOT_LOST: { sqlState: '57P01', kind: 'retry', httpStatus: 503 },
   IMAGE_INVALID: { sqlState: 'XX001', kind: 'retry', httpStatus: 503 },

@@ -22,6 +22,8 @@ import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
+import { replaceSignalFunctions } from './backend-signals.ts'
+import { findStatementAnchors, hookUtility } from './database-statements.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
@@ -41,8 +43,10 @@ import {
 } from './instance.ts'
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
+import type { SignalFunctions } from './lent-functions.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
+import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
 import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
@@ -289,7 +293,8 @@ async function buildImages(
   }
 }
 
-function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchors'] {
+function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
+  const statements = findStatementAnchors(instance, run)
   for (const statement of probeStatements) run(statement)
   const ids = {
     schema: idIn(run(probeQuestions.schema)),
@@ -297,9 +302,16 @@ function probeSession({ instance, run, send }: Run): EngineAssets['sessionAnchor
     sequence: idIn(run(probeQuestions.sequence)),
   }
   send(probeParse)
-  const { HEAPU8: heap } = instance.module
-  const anchors = findSessionAnchors(heap, ids, instance.heapStart)
-  return { ...anchors, reporting: findReporting(heap, anchors.settings, run) }
+  const heap = instance.module.HEAPU8
+  const view = new DataView(heap.buffer)
+  const process = {
+    processId: instance.addressOf('MyProcPid'),
+    process: instance.addressOf('MyProc'),
+    databaseId: view.getUint32(instance.addressOf('MyDatabaseId'), true),
+  }
+  const anchors = findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
+  const reporting = findReporting(heap, anchors.settings, run)
+  return { ...anchors, reporting, signals, statements }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -314,6 +326,7 @@ interface Run {
   readonly files: TenantFiles
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
+  readonly signals: SignalFunctions
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
   readonly send: (messages: Uint8Array) => void
@@ -326,6 +339,8 @@ interface Run {
 function startRun(instance: Instance, files: TenantFiles, reportingAt?: number): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
+  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.lent.signals)
+  hookUtility(new MemorySearch(module.HEAPU8), instance)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
     stackPointer: Number(module.___stack_pointer.value),
@@ -345,7 +360,7 @@ function startRun(instance: Instance, files: TenantFiles, reportingAt?: number):
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, run, send }
+  return { instance, files, preMain, tableLength, signals, run, send }
 }
 
 /** One memory against another, both as images. */

@@ -8,6 +8,8 @@
  */
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { SignalReceiver } from './backend-signals.ts'
+import type { DatabaseStatement } from './database-statements.ts'
 import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
 import type { WriteWatch } from './write-watch.ts'
@@ -57,6 +59,16 @@ export interface Slot {
   readonly errorsRaised: number
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
+  /**
+   * Whom statements can send signals to: the clients of the tenant that is loaded. Forgotten when
+   * it leaves.
+   */
+  signalReceiver: SignalReceiver | undefined
+  /**
+   * CREATE DATABASE and DROP DATABASE that have been read since the last time, and answered as if
+   * they were done: they are the caller's to carry out, before the answer leaves.
+   */
+  takeDatabaseStatements(): readonly DatabaseStatement[]
   /** What the backend's clients have set up, so that several can have it by turns. */
   readonly session: BackendSession
   /**

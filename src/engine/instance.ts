@@ -20,6 +20,7 @@ import type {
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
+import { LentFunctions } from './lent-functions.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
@@ -94,6 +95,7 @@ export class Instance {
    * A library other than the base ones was loaded: this instance no longer has the common layout.
    */
   extraLibraries = false
+  #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
@@ -129,7 +131,7 @@ export class Instance {
   complete({ overlay, libraryExports }: LibraryParts): void {
     const placer = new FilePlacer(this.module.FS)
     for (const [path, bytes] of overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
-    this.#lendCallbacks()
+    this.#lent = new LentFunctions(this.module, this.functionOf('standard_ProcessUtility'))
     this.#loadBaseLibraries(libraryExports)
     for (const path of overlay.keys()) if (path.endsWith('.so')) this.#libraries.add(path)
     sealFiles(this.module.FS, `${WASM_PREFIX}/bin/postgres`)
@@ -178,6 +180,19 @@ export class Instance {
     const symbol = this.#exports[name]
     assert(typeof symbol === 'function', `the module exports ${name}`)
     return symbol as ExportedFunction
+  }
+
+  /** An entry of the function table. */
+  functionAt(index: number): ExportedFunction {
+    const table = this.#exports['__indirect_function_table'] as WebAssembly.Table
+    const entry: unknown = table.get(index)
+    assert(typeof entry === 'function', `entry ${index} of the function table is a function`)
+    return entry as ExportedFunction
+  }
+
+  get lent(): LentFunctions {
+    assert(this.#lent, 'the module is instantiated')
+    return this.#lent
   }
 
   /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
@@ -421,16 +436,6 @@ export class Instance {
     const address = this.#flags?.interruptPendingAt
     const heap = this.#module?.HEAPU8
     return address !== undefined && heap !== undefined && heap[address] !== 0
-  }
-
-  /** What Postgres calls when it wants a shell: there is none. */
-  #lendCallbacks(): void {
-    const { module } = this
-    const refuse = (): number => 1
-    const refuseStream = (): number => 0
-    module._pgl_set_system_fn(module.addFunction(refuse, 'pi'))
-    module._pgl_set_popen_fn(module.addFunction(refuseStream, 'ppp'))
-    module._pgl_set_pclose_fn(module.addFunction((stream = 0) => stream, 'pi'))
   }
 
   /**

@@ -4,7 +4,9 @@
  * the same in every instance of a build. An assertion fails if one is not in exactly one place.
  */
 import { assert } from '../base/assert.ts'
-import { textAt, utf8 } from '../base/bytes.ts'
+import { utf8 } from '../base/bytes.ts'
+import { MemorySearch, onlyPlace } from './memory-search.ts'
+import { findProcessAnchors, type ProcessProbe } from './process-memory.ts'
 import {
   LINK_NEXT_AT,
   LIST_ELEMENTS_AT,
@@ -58,22 +60,24 @@ export interface ProbeIds {
   readonly sequence: number
 }
 
+/** What the variables are known by. */
+export interface SessionProbe {
+  readonly ids: ProbeIds
+  readonly process: ProcessProbe
+  /** End of the static variables: whatever lies beyond is heap. */
+  readonly staticEnd: number
+}
+
 /**
  * Finds the variables in the memory of a backend in which the probes have run.
- * @param staticEnd end of the static variables: whatever lies beyond is heap
  */
 export function findSessionAnchors(
   heap: Uint8Array,
-  { schema, toastSchema, sequence }: ProbeIds,
-  staticEnd: number,
-): Omit<SessionAnchors, 'reporting'> {
-  const memory = new Memory(heap)
+  { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
+): Omit<SessionAnchors, 'reporting' | 'signals' | 'statements'> {
+  const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)
-  const only = (what: string, found: readonly number[]): number => {
-    assert(found.length === 1 && found[0], `${what} is in one place, not in ${found.length}`)
-    return found[0]
-  }
   /** Static pointers to hash tables of a name. */
   const tables = (name: string): number[] =>
     memory
@@ -81,16 +85,16 @@ export function findSessionAnchors(
       .flatMap((text) => memory.wordsEqualTo(text))
       .flatMap((at) => inStatic(at - TABLE_NAME_AT))
   const lockTables = tables('PROCLOCK hash')
-  const sequences = only('the table of sequences', tables('Sequence values'))
+  const sequences = onlyPlace('the table of sequences', tables('Sequence values'))
   return {
-    preparedStatements: only('the table of statements', tables('Prepared Queries')),
-    unnamedStatement: only(
+    preparedStatements: onlyPlace('the table of statements', tables('Prepared Queries')),
+    unnamedStatement: onlyPlace(
       'the unnamed statement',
       memory.wordsEqualTo(PLAN_SOURCE_MAGIC).flatMap(inStatic),
     ),
     sequences,
     // Others remember the relation as well: it is the one declared beside the table.
-    lastSequence: only(
+    lastSequence: onlyPlace(
       'the last sequence',
       memory
         .wordsEqualTo(sequence)
@@ -98,14 +102,17 @@ export function findSessionAnchors(
         .filter(isBeside([sequences])),
     ),
     // Whoever walks a table leaves a pointer to it behind: the three of lock.c lie together.
-    localLocks: only('the table of locks', tables('LOCALLOCK hash').filter(isBeside(lockTables))),
-    portals: only('the table of portals', tables('Portal hash')),
+    localLocks: onlyPlace(
+      'the table of locks',
+      tables('LOCALLOCK hash').filter(isBeside(lockTables)),
+    ),
+    portals: onlyPlace('the table of portals', tables('Portal hash')),
     // The search path has it as well.
-    temporarySchema: only(
+    temporarySchema: onlyPlace(
       'the temporary schema',
       inStatic(schema).filter(isBeside(inStatic(toastSchema))),
     ),
-    channels: only(
+    channels: onlyPlace(
       'the list of channels',
       memory
         .textsEqualTo(PROBE)
@@ -115,11 +122,12 @@ export function findSessionAnchors(
     ),
     settings: findSettings(memory, staticEnd),
     timeouts: findTimeouts(memory, staticEnd),
-    timeoutTable: only('the table of timeouts', findTimeoutTables(memory, staticEnd)),
+    timeoutTable: onlyPlace('the table of timeouts', findTimeoutTables(memory, staticEnd)),
+    process: findProcessAnchors(memory, process, staticEnd),
   }
 }
 
-function findTimeouts(memory: Memory, staticEnd: number): TimeoutAnchors {
+function findTimeouts(memory: MemorySearch, staticEnd: number): TimeoutAnchors {
   const found = TIMEOUT_NAMES.map((name, index) => {
     const places = memory
       .textsEqualTo(name)
@@ -134,7 +142,7 @@ function findTimeouts(memory: Memory, staticEnd: number): TimeoutAnchors {
 }
 
 /** Its entries begin with their numbers. */
-function findTimeoutTables(memory: Memory, staticEnd: number): number[] {
+function findTimeoutTables(memory: MemorySearch, staticEnd: number): number[] {
   const ids = Array.from({ length: TIMEOUT_COUNT }, (_, id) => id)
   return memory
     .wordsEqualTo(TIMEOUT_COUNT - 1)
@@ -144,7 +152,7 @@ function findTimeoutTables(memory: Memory, staticEnd: number): number[] {
 }
 
 /** The head is the only link of the list that is no part of a setting. */
-function findSettings(memory: Memory, staticEnd: number): number {
+function findSettings(memory: MemorySearch, staticEnd: number): number {
   const isSetting = (at: number): boolean => memory.text(memory.word(at)) === 'application_name'
   const found = memory
     .textsEqualTo('application_name')
@@ -163,46 +171,6 @@ const isBeside =
   (others: readonly number[]) =>
   (at: number): boolean =>
     others.some((other) => Math.abs(other - at) <= BESIDE_BYTES)
-
-/** Words and texts of a memory as C sees them. */
-class Memory {
-  readonly #heap: Uint8Array
-  readonly #words: Uint32Array
-
-  constructor(heap: Uint8Array) {
-    this.#heap = heap
-    this.#words = new Uint32Array(heap.buffer, heap.byteOffset, heap.length >> 2)
-  }
-
-  word(at: number): number {
-    return this.#words[at >> 2] ?? 0
-  }
-
-  text(at: number): string {
-    return textAt(this.#heap, at)
-  }
-
-  wordsEqualTo(value: number): number[] {
-    const found: number[] = []
-    for (let index = this.#words.indexOf(value); index >= 0;) {
-      found.push(index * 4)
-      index = this.#words.indexOf(value, index + 1)
-    }
-    return found
-  }
-
-  /** Addresses of whole texts. */
-  textsEqualTo(text: string): number[] {
-    const bytes = utf8(`${text}\0`)
-    const heap = this.#heap
-    const [first = 0] = bytes
-    const found: number[] = []
-    for (let at = heap.indexOf(first); at >= 0; at = heap.indexOf(first, at + 1)) {
-      if (bytes.every((byte, index) => heap[at + index] === byte)) found.push(at)
-    }
-    return found
-  }
-}
 
 function parseMessage(sql: string): Uint8Array {
   const text = utf8(`\0${sql}\0\0\0`)

@@ -12,7 +12,12 @@
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import type { Instance } from './instance.ts'
+import type { SignalFunctions } from './lent-functions.ts'
+import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
+import { setDefaults } from './session-defaults.ts'
 import {
   NO_TIMEOUTS,
   type SessionTimeouts,
@@ -45,6 +50,10 @@ export interface SessionAnchors {
   readonly timeouts: TimeoutAnchors
   /** Of all of Postgres's timeouts, by id. */
   readonly timeoutTable: number
+  readonly process: ProcessAnchors
+  /** Postgres's own functions that send a signal, which others stand for. */
+  readonly signals: SignalFunctions
+  readonly statements: StatementAnchors
 }
 
 /** struct HTAB: the table's header, and its name. */
@@ -77,21 +86,18 @@ export const EMPTY_FRAME: SessionFrame = {
   lastSequence: 0,
 }
 
-type SessionModule = Pick<
-  EmscriptenModule,
-  'HEAPU8' | '_GetConfigOption' | '_GetSessionUserId' | '_GetUserId'
->
-
 /** The session's variables of one backend, while it is between two batches. */
 export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
-  readonly #module: SessionModule
+  readonly #instance: Pick<Instance, 'module' | 'functionOf'>
+  readonly #module: EmscriptenModule
   #view: DataView
 
-  constructor(anchors: SessionAnchors, module: SessionModule) {
+  constructor(anchors: SessionAnchors, instance: Pick<Instance, 'module' | 'functionOf'>) {
     this.#anchors = anchors
-    this.#module = module
-    this.#view = viewOf(module.HEAPU8)
+    this.#instance = instance
+    this.#module = instance.module
+    this.#view = viewOf(instance.module.HEAPU8)
   }
 
   get frame(): SessionFrame {
@@ -107,6 +113,19 @@ export class SessionMemory implements BackendSession {
   set frame(frame: SessionFrame) {
     const view = this.#current
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
+  }
+
+  get processId(): number {
+    return processIdIn(this.#current, this.#anchors.process)
+  }
+
+  set processId(id: number) {
+    const { process } = this.#anchors
+    setProcessId(this.#current, process, id === 0 ? process.own : id)
+  }
+
+  setDefaults(defaults: ReadonlyMap<string, string>): void {
+    setDefaults(this.#instance, defaults)
   }
 
   get holdsOn(): boolean {
@@ -180,6 +199,13 @@ export interface BackendSession {
    * until its session has run again**, and only in the backend (or an image of it) that it is of.
    */
   frame: SessionFrame
+  /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
+  processId: number
+  /**
+   * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
+   * has not set itself. Outside of a transaction.
+   */
+  setDefaults(defaults: ReadonlyMap<string, string>): void
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
   /** False: there are none. True: ask. */

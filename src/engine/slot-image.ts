@@ -10,6 +10,7 @@
  * over newer files corrupts silently. Whoever keeps one keeps the version with it, and compares.
  */
 import type { Fingerprint } from '../base/ids.ts'
+import type { SignalReceiver } from './backend-signals.ts'
 import type { TransactionStatus } from './engine.ts'
 import type { PackedDelta } from './memory-delta.ts'
 import type { Descriptor } from './slot-files.ts'
@@ -35,6 +36,8 @@ export interface SlotImage extends RunState {
    * numbers must not be repeated.
    */
   readonly copied: boolean
+  /** Of a copy of a tenant that is awake: whom statements in it can send signals to. */
+  readonly signalReceiver?: SignalReceiver | undefined
 }
 
 /** What an image costs in memory, in bytes. */

@@ -16,6 +16,8 @@ import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
+import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
@@ -68,6 +70,8 @@ export class WasmSlot implements Slot {
   readonly #instance: Instance
   readonly #delta: MemoryDelta
   readonly #driver: Driver
+  readonly #signals: BackendSignals
+  readonly #databaseStatements: DatabaseStatements
   readonly #walTail: WalTail
   readonly #writeWatch: WriteWatch
   /** Entries of the function table that every slot has. */
@@ -89,7 +93,10 @@ export class WasmSlot implements Slot {
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
     })
-    this.session = new SessionMemory(options.assets.sessionAnchors, instance.module)
+    this.session = new SessionMemory(options.assets.sessionAnchors, instance)
+    const { signals, statements } = options.assets.sessionAnchors
+    this.#databaseStatements = new DatabaseStatements(instance, statements)
+    this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail)
     this.#tableLength = instance.tableLength
@@ -98,6 +105,18 @@ export class WasmSlot implements Slot {
 
   get transactionStatus(): TransactionStatus {
     return this.#status
+  }
+
+  takeDatabaseStatements(): readonly DatabaseStatement[] {
+    return this.#databaseStatements.take()
+  }
+
+  get signalReceiver(): SignalReceiver | undefined {
+    return this.#signals.receiver
+  }
+
+  set signalReceiver(receiver: SignalReceiver | undefined) {
+    this.#signals.receiver = receiver
   }
 
   get memoryBytes(): number {
@@ -162,6 +181,7 @@ export class WasmSlot implements Slot {
     this.#begin()
     this.#instance.growTo(Math.max(image.heapEnd, image.delta.endBytes))
     this.#delta.apply(image.delta)
+    this.signalReceiver = image.signalReceiver ?? this.signalReceiver
     this.#goOn(files, image, image.copied)
     this.#loaded(image.status)
   }
@@ -208,6 +228,8 @@ export class WasmSlot implements Slot {
     } catch (error) {
       this.#state = 'broken'
       throw this.#explain(error)
+    } finally {
+      this.#signals.settle()
     }
   }
 
@@ -222,6 +244,8 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `only a loaded slot is shut down, not ${this.#state}`)
     this.#state = 'broken'
     const { files } = this.#instance
+    // A process that ends wants to be called what it began as.
+    this.session.processId = 0
     try {
       endPostgres(this.#instance, this.#driver)
       files.throwFault()
@@ -257,6 +281,7 @@ export class WasmSlot implements Slot {
       heapEnd: instance.heapEnd,
       status: this.#status,
       copied,
+      ...(copied ? { signalReceiver: this.signalReceiver } : {}),
     }
   }
 
@@ -284,6 +309,8 @@ export class WasmSlot implements Slot {
       const different = this.#delta.countDifferent(this.memoryBytes)
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
+    this.#signals.receiver = undefined
+    this.#databaseStatements.take()
     this.#status = 'idle'
     this.#state = 'empty'
   }
@@ -320,11 +347,11 @@ export class WasmSlot implements Slot {
     if (fault instanceof PgnapError) return fault
     if (error instanceof PgnapError) return error
     const hint = 'the same statement may work now: the tenant restarts from its store'
+    // After its last words it exits, or aborts, if it goes by a number that is not its own.
+    const said = fatalText(this.#driver.answer)
+    if (said !== undefined) return new PgnapError('SLOT_LOST', said, { hint })
     if (isExitStatus(error)) {
-      const said = lastErrorText(this.#driver.answer)
-      return new PgnapError('SLOT_LOST', said ?? `Postgres exited with status ${error.status}`, {
-        hint,
-      })
+      return new PgnapError('SLOT_LOST', `Postgres exited with status ${error.status}`, { hint })
     }
     return new PgnapError('SLOT_LOST', 'the backend of this tenant crashed', { hint, cause: error })
   }
@@ -385,14 +412,14 @@ function statusOf(answer: Uint8Array): TransactionStatus | undefined {
   return STATUS_BY_BYTE[answer[at + 5] ?? 0]
 }
 
-/** Text of the last ErrorResponse in a run of complete backend messages. */
-function lastErrorText(answer: Uint8Array): string | undefined {
+/** Text of the ErrorResponse in a run of complete backend messages that ends the backend. */
+function fatalText(answer: Uint8Array): string | undefined {
   const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
-  let text: string | undefined
   for (let at = 0; at + 5 <= answer.length; at += 1 + view.getUint32(at + 1)) {
     if (answer[at] !== MESSAGE_ERROR) continue
     const fields = fromUtf8(answer.slice(at + 5, at + 1 + view.getUint32(at + 1))).split('\0')
-    text = fields.find((field) => field.startsWith('M'))?.slice(1) ?? text
+    if (!fields.includes('VFATAL')) continue
+    return fields.find((field) => field.startsWith('M'))?.slice(1)
   }
-  return text
+  return undefined
 }

@@ -5,6 +5,7 @@
 import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
+import type { AskedDatabases } from './database-commands.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
@@ -76,6 +77,8 @@ export interface PoolClient {
    *   transaction are gone, unless {@link mayGoOn}. SHUTTING_DOWN: no more batches.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /** As {@link run}, once and first: what the batch sets is what RESET goes back to. */
+  begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
   /**
    * After a run that failed with STORE_*: the tenant could not be woken, nothing has run, and the
    * client's session is in the image as before.
@@ -99,6 +102,14 @@ export interface PoolClient {
    * QUERY_CANCELED.
    */
   close(): void
+}
+
+/** What is known of a client that comes. */
+export interface Rights {
+  /** By which others may ask for its batches to be cancelled. Default: they cannot. */
+  readonly number?: number
+  /** Whether its CREATE DATABASE and DROP DATABASE reach beyond its tenant. Default: false. */
+  readonly mayMakeDatabases?: boolean
 }
 
 /** How the pool reaches a client that did not ask. */
@@ -183,12 +194,19 @@ export class LiveClient implements PoolClient {
   readonly tenant: LiveTenant
   readonly listener: PoolClientListener | undefined
   readonly number: number
+  readonly mayMakeDatabases: boolean
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   /** Undefined until its session has set itself a limit. */
   limits: ClientLimits | undefined = undefined
   closed = false
+  /** The batch that runs next gives it its settings. */
+  begins = false
+  /** What its last batch has asked for, and is still to be done. */
+  asked: AskedDatabases | undefined = undefined
+  /** It is being sent away: why. */
+  ending: PgnapError | undefined = undefined
   mayGoOn = false
   /** It has run something: there may be a session that is missed. */
   used = false
@@ -200,18 +218,24 @@ export class LiveClient implements PoolClient {
       readonly entry: ClientEntry
       readonly tenant: LiveTenant
       readonly listener: PoolClientListener | undefined
-      readonly number: number
+      readonly rights: Rights
     },
   ) {
     this.#host = host
     this.entry = parts.entry
     this.tenant = parts.tenant
     this.listener = parts.listener
-    this.number = parts.number
+    this.number = parts.rights.number ?? 0
+    this.mayMakeDatabases = parts.rights.mayMakeDatabases ?? false
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
     return this.#host.runBatch(this, messages, complete)
+  }
+
+  begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    this.begins = true
+    return this.run(messages, true)
   }
 
   get waitingSinceMs(): number | undefined {

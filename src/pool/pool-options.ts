@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { DatabaseService } from './database-service.ts'
 import type { SlowLogOptions } from './slow-log.ts'
 import type { PoolLimits } from './pool-model.ts'
 import type { TenantSource } from './tenant-source.ts'
@@ -11,6 +12,8 @@ export interface PoolOptions {
   readonly source: TenantSource
   readonly clock: Clock
   readonly log: Log
+  /** Without it CREATE DATABASE and DROP DATABASE are refused. */
+  readonly databases?: DatabaseService | undefined
   /** Bytes of images in memory. Default: `LIMITS.imageCacheBytes`, which is meant for a server. */
   readonly imageCacheBytes?: number
   /** Whether tenants with a rhythm are warmed before they are asked for. Default: true. */

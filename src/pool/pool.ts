@@ -13,23 +13,30 @@
  * What this file must never do: return an answer whose changes are not committed (promise 1), run
  * anything in a slot that has thrown, or let one tenant's failure reach another's clients.
  */
-import { assert, unreachable } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { Slot, TransactionStatus } from '../engine/engine.ts'
-import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
 import { SYNC } from './backend-query.ts'
 import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
-import { ClientLimits } from './client-limits.ts'
+import { carriedOut, noteAsked } from './database-commands.ts'
+import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
+import { type LimitsHost, noteLimits } from './note-limits.ts'
 import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
-import type { ClientHost, LiveTenant, PoolClient, PoolClientListener } from './pool-client.ts'
+import type {
+  ClientHost,
+  LiveTenant,
+  PoolClient,
+  PoolClientListener,
+  Rights,
+} from './pool-client.ts'
 import { PendingBatches } from './pending-batches.ts'
+import { effectsOn } from './pool-effects.ts'
 import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
@@ -84,9 +91,11 @@ export class Pool implements ClientHost {
   readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: Ended = { ...NOTHING_RAN }
-  readonly #effects = new EffectQueue<PoolEffect>((effect) => this.#perform(effect))
+  readonly #effects: EffectQueue<PoolEffect>
+  readonly #limitsHost: LimitsHost
   readonly #drained = Promise.withResolvers<void>()
   readonly #slowLog: SlowLog | undefined
+  readonly #databases: DatabaseService | undefined
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -94,6 +103,8 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     const { source, log, clock } = options
     this.#clock = clock
+    this.#databases = options.databases
+    this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
     if (options.slowLog) this.#slowLog = new SlowLog({ ...options.slowLog, log })
@@ -132,22 +143,35 @@ export class Pool implements ClientHost {
       later: (event) => this.#later(event),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
       onRead: (client, slot, startMs) =>
-        this.#noteLimits(client, slot, { status: 'idle', startMs }),
+        noteLimits(client, slot, { status: 'idle', startMs }, this.#limitsHost),
     })
+    this.#effects = new EffectQueue(
+      effectsOn({
+        ...parts,
+        slots: this.#slots,
+        work: this.#work,
+        forks: this.#forks,
+        live: (name) => this.#live(name),
+        grant: (entry) => this.#grant(entry),
+        reject: (effect) => this.#reject(effect),
+        setTimer: (atMs) => this.#setTimer(atMs),
+        drained: () => this.#ended(),
+        event: (event) => this.#event(event),
+      }),
+    )
     this.#event({ type: 'tick' })
   }
 
   /**
    * One more client of `tenant`. Wakes nothing; whether the tenant exists shows at the first batch.
-   * @param number by which others may ask for its batches to be cancelled; default: they cannot
    * @throws PgnapError SHUTTING_DOWN
    */
-  connect(tenant: TenantName, listener?: PoolClientListener, number = 0): PoolClient {
+  connect(tenant: TenantName, listener?: PoolClientListener, rights: Rights = {}): PoolClient {
     if (this.#state.drainDeadlineMs !== undefined) throw shuttingDown()
     this.#clientCount++
     const live = this.#live(tenant)
     const entry = new ClientEntry(live.entry)
-    const client = new LiveClient(this, { entry, tenant: live, listener, number })
+    const client = new LiveClient(this, { entry, tenant: live, listener, rights })
     live.clients.add(client)
     if (this.#slowLog) client.measure()
     this.#event({ type: 'clientArrived', client: entry })
@@ -247,6 +271,7 @@ export class Pool implements ClientHost {
     messages: Uint8Array,
     complete: boolean,
   ): Uint8Array | Promise<Uint8Array> {
+    if (client.ending) throw client.ending
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
     if (!acquire(this.#state, client.entry)) {
@@ -255,7 +280,7 @@ export class Pool implements ClientHost {
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
-    return this.#execute(client, messages, complete)
+    return carriedOut(client, this.#execute(client, messages, complete), this.#databases)
   }
 
   cancelWait(client: LiveClient): void {
@@ -271,7 +296,7 @@ export class Pool implements ClientHost {
     client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    pending?.reject(clientGone())
+    pending?.reject(client.ending ?? clientGone())
   }
 
   // Batches
@@ -307,7 +332,10 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
-      this.#noteLimits(client, slot, { status: result.status, startMs })
+      answer = noteAsked(client, slot, { answer, complete })
+      if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
+      client.begins = false
+      noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
       committed = this.#syncs.commit(tenant, result.status, ranMs)
       if (committed) endMs = this.#clock.monotonicMs()
       result.complete = complete
@@ -329,6 +357,11 @@ export class Pool implements ClientHost {
     this.#slowLog?.ended(client, said)
     channels.deliver(notify)
     client.transactionStatus = result.status
+    if (client.ending) {
+      // It has ended itself: its answer is nobody's, and what it has open is rolled back.
+      this.#event({ type: 'batchFinished', client: client.entry, result })
+      throw client.ending
+    }
     if (release(this.#state, client.entry, result, endMs)) return answer
     const event = { type: 'batchFinished', client: client.entry, result } as const
     const effects = this.#state.handle(event, endMs)
@@ -346,25 +379,6 @@ export class Pool implements ClientHost {
     const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
     result.pinned = sessions.pinned(slot) === client
     return kept
-  }
-
-  /** Limits that the session has set itself, for as long as its client is thinking. */
-  #noteLimits(
-    client: LiveClient,
-    { session: { timeouts } }: Slot,
-    { status, startMs }: { readonly status: TransactionStatus; readonly startMs: number },
-  ): void {
-    if (!client.limits && timeouts === NO_TIMEOUTS) return
-    client.limits ??= new ClientLimits({
-      clock: this.#clock,
-      dismiss: (error) => client.dismiss(error),
-      giveUp: (code) => {
-        const waitsForLock = client.tenant.entry.holder instanceof ClientEntry
-        if (code === 'LOCK_TIMEOUT' && !waitsForLock) return
-        this.#event({ type: 'waitCanceled', client: client.entry, code })
-      },
-    })
-    client.limits.rests(timeouts, status, startMs)
   }
 
   #lose(client: LiveClient, error: unknown): PgnapError {
@@ -415,7 +429,7 @@ export class Pool implements ClientHost {
     if (!release(this.#state, entry, result, nowMs)) {
       this.#event({ type: 'batchFinished', client: entry, result })
     }
-    if (client.closed) throw clientGone()
+    if (client.closed) throw client.ending ?? clientGone()
     return told
   }
 
@@ -431,7 +445,8 @@ export class Pool implements ClientHost {
     this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
-      const answer = this.#execute(client, pending.messages, pending.complete)
+      const ran = this.#execute(client, pending.messages, pending.complete)
+      const answer = carriedOut(client, ran, this.#databases)
       pending.resolve(answer instanceof Promise ? answer : new Uint8Array(answer))
     } catch (error) {
       pending.reject(error)
@@ -449,51 +464,16 @@ export class Pool implements ClientHost {
     this.#effects.runLater(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
-  #perform(effect: PoolEffect): void {
-    switch (effect.type) {
-      case 'createSlot':
-        return void this.#slots.make(this.#counters, (event) => this.#event(event))
-      case 'discardSlot':
-        return this.#slots.discard(effect.slot)
-      case 'boot':
-        return void this.#work.boot(this.#live(effect.tenant.name), effect.slot, effect.from)
-      case 'evict':
-        return this.#work.evict(this.#live(effect.tenant.name), effect.reason)
-      case 'grant':
-        return this.#grant(effect.client)
-      case 'reject':
-        return this.#reject(effect)
-      case 'cleanUp':
-        return this.#work.cleanUp(this.#live(effect.tenant.name), effect)
-      case 'maintain':
-        return this.#work.maintain(this.#live(effect.tenant.name))
-      case 'fork':
-        return this.#forks.make(this.#live(effect.tenant.name), effect.slot)
-      case 'endFork':
-        return this.#forks.end(effect.slot)
-      case 'read':
-        return this.#forks.read(effect.client)
-      case 'dropImage':
-        return this.#tenants.ifKnown(effect.tenant, (tenant) => this.#shelf.drop(tenant))
-      case 'setTimer':
-        return this.#setTimer(effect.atMs)
-      case 'awaitTurn':
-        return this.#clock.nextTurn(() => this.#event({ type: 'turn' }))
-      case 'forget':
-        return this.#tenants.forget(effect.tenant)
-      case 'drained':
-        this.#timer?.cancel()
-        return this.#drained.resolve(this.#shelf.close())
-      default:
-        return unreachable(effect)
-    }
-  }
-
   #reject(effect: Extract<PoolEffect, { type: 'reject' }>): void {
     const error = rejectionError(effect, this.#state.limits)
     this.#counters.rejections++
     this.#counters.errors.record(error.sqlState)
     this.#pending.reject(effect.client, error)
+  }
+
+  #ended(): void {
+    this.#timer?.cancel()
+    this.#drained.resolve(this.#shelf.close())
   }
 
   #setTimer(atMs: number): void {
@@ -507,8 +487,7 @@ export class Pool implements ClientHost {
    * that client may already wait for something else.
    */
   #slotLost(slot: SlotEntry, error: PgnapError): void {
-    const event = { type: 'slotLost', slot, error } as const
-    const effects = this.#state.handle(event, this.#clock.monotonicMs())
+    const effects = this.#state.handle({ type: 'slotLost', slot, error }, this.#clock.monotonicMs())
     this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
   }
 

@@ -18,6 +18,7 @@ import { commitIfDue, takeOut } from './commit-rule.ts'
 import type { ImageShelf } from './image-shelf.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, RestingPhase, WakeTier } from './pool-model.ts'
+import { signalReceiverOf } from './tenant-signals.ts'
 import type { OpenTenant, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
@@ -62,6 +63,7 @@ export class TenantMover {
    * the slot unusable.
    */
   load(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
+    slot.signalReceiver = signalReceiverOf(tenant)
     const tier = this.#loadMemory(tenant, slot, { open, from })
     tenant.slot = slot
     tenant.mayFork = open.asCommitted !== undefined
@@ -166,11 +168,12 @@ export class TenantMover {
     { slot, open, atRest }: { slot: Slot; open: OpenTenant; atRest: boolean },
   ): void {
     const { shelf, upkeep } = this.#options
-    const { progress } = tenant
+    const { progress, sessions } = tenant
     assert(progress, 'a loaded tenant has its upkeep')
+    sessions.beforeNap(slot)
     upkeep.pause(progress, open)
     open.files.commit()
-    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, tenant.sessions.count) : 0
+    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, sessions.countInImage) : 0
     tenant.image = { image: slot.nap(), stamp: open.stamp(), sessionCount }
     tenant.slot = undefined
     open.files.shrinkCache(LIMITS.nappingCacheBytesMax)

@@ -18,7 +18,9 @@ import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
+import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
+import { SessionDefaults } from './session-defaults.ts'
 import {
   captureSession,
   type CarriedSession,
@@ -65,6 +67,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #owed = new Map<Owner, SaidStatements>()
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
+  readonly #defaults = new SessionDefaults<Owner>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
   #hasTemporaryObjects = false
   #hasWritten = false
@@ -74,13 +77,23 @@ export class TenantSessions<Owner extends SessionOwner> {
     return this.#aside.size + (this.#current ? 1 : 0)
   }
 
+  /** For whoever would take over an image, and end its session: of this one something stays. */
+  get countInImage(): number {
+    return this.#defaults.areSomebodys ? this.count + 1 : this.count
+  }
+
   /**
    * Puts the backend into the session of `owner`, a new one if it has none. Throws what the slot
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
     const refused = this.#refused.get(owner)
-    if (refused !== undefined || this.#current === owner) return refused
+    if (refused !== undefined) return refused
+    if (this.#current === owner) {
+      // A nap has put them aside.
+      this.#defaults.apply(owner, slot)
+      return undefined
+    }
     if (this.#departed.size > 0) this.discard(slot)
     const known = this.#aside.get(owner)
     const to = known ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
@@ -88,6 +101,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#aside.delete(owner)
     this.#current = owner
     slot.session.frame = to.frame
+    slot.session.processId = processIdOf(owner)
+    this.#defaults.apply(owner, slot)
     let refusal = runAll(slot, changes(from, to.settings))
     // What cannot be prepared any more is missing: whoever uses it is told.
     runAll(slot, sayAgain(this.#owed.get(owner)))
@@ -96,6 +111,22 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (isOther) refusal ??= IDENTITY_CHANGED
     if (refusal !== undefined) this.#refused.set(owner, refusal)
     return refusal
+  }
+
+  /**
+   * `owner`, whose session the backend is in, has run nothing but what gave it its settings: RESET
+   * goes back to them. Throws what the slot throws. @returns the answer, which that may overwrite
+   */
+  begun(owner: Owner, slot: Slot, answer: Uint8Array): Uint8Array {
+    assert(this.#current === owner, 'a session that begins has the backend')
+    const kept = new Uint8Array(answer)
+    if (slot.transactionStatus === 'idle') this.#defaults.keep(owner, slot)
+    return kept
+  }
+
+  /** Leaves nothing of a session in the backend that only this object knows. */
+  beforeNap(slot: Slot): void {
+    if (slot.transactionStatus === 'idle') this.#defaults.apply(undefined, slot)
   }
 
   /**
@@ -173,6 +204,7 @@ export class TenantSessions<Owner extends SessionOwner> {
       this.#end(slot)
     }
     this.#departed.clear()
+    this.#defaults.apply(undefined, slot)
     slot.session.frame = this.#spare.pop() ?? EMPTY_FRAME
     this.channels.listenAgain(slot)
   }
@@ -216,6 +248,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#owed.clear()
     this.#spare.length = 0
     this.channels.clear()
+    this.#defaults.clear()
     this.#hasTemporaryObjects = false
   }
 

@@ -59,6 +59,8 @@ class Tenant {
     run: (bytes) => this.#answer(bytes),
     errorsRaised: 0,
     transactionStatus: 'idle',
+    signalReceiver: undefined,
+    takeDatabaseStatements: () => [],
     session: undefined as unknown as Slot['session'],
     unload: () => {},
     shutDown: () => {},

@@ -31,8 +31,8 @@ export interface Gateway {
 }
 
 /**
- * Who it is, and where to. `user`, `applicationName` and `processId` decide nothing: they are for
- * the admin console, which will show them. The client's settings are not here, because the front
+ * Who it is, and where to. `applicationName` and `processId` decide nothing: they are for the admin
+ * console, which will show them. The client's settings are not here, because the front
  * applies them by SQL on the new client.
  */
 export interface ConnectRequest {
@@ -88,6 +88,11 @@ export interface BackendClient {
    *   after Flush: the backend stays with this client.
    */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array>
+  /**
+   * As {@link run}, once and before it: what the batch sets is what RESET goes back to. Default:
+   * nothing is to be gone back to.
+   */
+  begin?(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
   /**
    * Of a run that has just failed: nothing of it has run, and the client's session is not lost.
    */

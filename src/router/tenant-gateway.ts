@@ -25,7 +25,7 @@ export interface TenantGatewayOptions {
   /** Which tenants are here. Default: all. */
   readonly ownership?: Pick<Ownership, 'check'>
   /** Who may log in; without it everybody may. */
-  readonly users?: Pick<Users, 'verifierOf'>
+  readonly users?: Pick<Users, 'verifierOf' | 'isAdministrator'>
   /** Clients of one tenant. Default: `LIMITS.connectionsPerTenantMax`. */
   readonly connectionsPerTenantMax?: number
   /** Clients of this shard. Default: `LIMITS.connectionsMax`. */
@@ -38,7 +38,7 @@ export class TenantGateway implements Gateway {
   readonly #directory: Pick<TenantDirectory, 'exists'>
   readonly #createOnConnect: boolean
   readonly #ownership: Pick<Ownership, 'check'> | undefined
-  readonly #users: Pick<Users, 'verifierOf'> | undefined
+  readonly #users: Pick<Users, 'verifierOf' | 'isAdministrator'> | undefined
   readonly #connectionsPerTenantMax: number
   readonly #connectionsMax: number
 
@@ -68,7 +68,15 @@ export class TenantGateway implements Gateway {
       throw unknownTenant(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
-    return this.#pool.connect(tenant, request.events, request.processId)
+    return this.#pool.connect(tenant, request.events, {
+      number: request.processId,
+      mayMakeDatabases: this.#mayMakeDatabases(request.user),
+    })
+  }
+
+  /** Whoever makes a tenant by connecting to a name may as well say so; a role has only its own. */
+  #mayMakeDatabases(user: string): boolean {
+    return this.#createOnConnect && (this.#users?.isAdministrator(user) ?? true)
   }
 
   #checkLimits(tenant: TenantName): void {

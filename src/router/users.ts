@@ -45,6 +45,11 @@ export class Users {
     this.#exists = exists
   }
 
+  /** Whether a user who has proven who it is may reach beyond one tenant. */
+  isAdministrator(user: string): boolean {
+    return this.administrators.verifierOf(user) !== undefined
+  }
+
   /**
    * What `user` proves to be with to use `database` (`tenant`, `tenant@branch`, or the console's);
    * undefined if there is no such user, or it may not.

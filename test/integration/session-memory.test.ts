@@ -198,3 +198,45 @@ test('the first answer has only what was asked for, whatever the owner is called
   assert.equal(answer[0], 'T', 'no news of settings before the rows')
   assert.match(answer, /My Name/)
 })
+
+test('signals reach the clients of the tenant, from a copy of its backend too', async () => {
+  const files = newFiles()
+  slot.begin(files)
+  const sent: unknown[] = []
+  slot.signalReceiver = {
+    has: (id) => id === 4711,
+    send: (id, signal) => sent.push([id, signal]),
+  }
+  const other = await engine.createSlot()
+  other.resume(newFiles(), slot.copy())
+  for (const each of [slot, other]) {
+    assert.equal(valueOf(each, 'select pg_terminate_backend(4711)'), 't')
+    assert.equal(valueOf(each, 'select pg_cancel_backend(4711)'), 't')
+    assert.equal(valueOf(each, 'select pg_cancel_backend(4712)'), 'f')
+  }
+  const both = [
+    [4711, 'terminate'],
+    [4711, 'cancel'],
+  ]
+  assert.deepEqual(sent, [...both, ...both])
+  slot.unload()
+  slot.begin(newFiles())
+  assert.equal(valueOf(slot, 'select pg_cancel_backend(4711)'), 'f', 'another tenant is in it')
+})
+
+test('a backend that goes by another number says so in its last words, and ends well', () => {
+  slot.begin(newFiles())
+  runSql(slot, 'listen c')
+  slot.session.processId = 4711
+  assert.equal(valueOf(slot, 'select pg_backend_pid()'), '4711')
+  runSql(slot, 'create table t (n int)')
+  slot.shutDown()
+  slot.boot(newFiles())
+  assert.notEqual(slot.session.processId, 4711)
+  slot.session.processId = 4711
+  const unknown = new Uint8Array([0x7a, 0, 0, 0, 4])
+  assert.throws(() => slot.run(unknown), {
+    code: 'SLOT_LOST',
+    message: 'invalid frontend message type 122',
+  })
+})

@@ -125,16 +125,22 @@ export async function connectPg(
   }
 }
 
+/** What the server has told a client to be the process id of its backend. */
+export function processIdOf({ client }: PgConnection): number {
+  return (client as unknown as { processID: number }).processID
+}
+
 const CANCEL_REQUEST = 80_877_102
 
 /**
  * The request that cancels what a client runs or waits for.
  * @param wrong what is wrong about the key, as bits of it. Default: nothing
  */
-export function cancelRequestOf({ client }: PgConnection, wrong = 0): Buffer {
-  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number }
+export function cancelRequestOf(connection: PgConnection, wrong = 0): Buffer {
+  const { secretKey } = connection.client as unknown as { secretKey: number }
+  const words = [16, CANCEL_REQUEST, processIdOf(connection), secretKey ^ wrong]
   const request = Buffer.alloc(16)
-  for (const [index, word] of [16, CANCEL_REQUEST, processID, secretKey ^ wrong].entries()) {
+  for (const [index, word] of words.entries()) {
     request.writeInt32BE(word, index * 4)
   }
   return request

@@ -43,6 +43,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   transactionStatus: TransactionStatus = 'idle'
   readonly roles: Set<string> = new Set()
   holdsOn = false
+  processId = 0
   temporaryObjects = 0
   /** Own statements that are refused. */
   refuses: RegExp | undefined = undefined
@@ -51,6 +52,8 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   /** Own statements. */
   readonly said: string[] = []
   readonly settings: Map<string, string> = new Map()
+  /** What they go back to, where that is not empty. */
+  readonly defaults: Map<string, string> = new Map()
   channels: readonly string[] = []
   #tables = new Map<number, Map<string, Statement>>()
   #nextTable = 0
@@ -93,6 +96,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   /** Another backend, of the same files. */
   restart(): void {
     this.settings.clear()
+    this.defaults.clear()
     this.channels = []
     this.#tables.clear()
     this.#frame = EMPTY_FRAME
@@ -220,6 +224,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     ],
     [/^DISCARD ALL$/i, () => this.#discardAll()],
     [/pg_prepared_statements/, () => this.#capture()],
+    [/pg_settings/, () => [['work_mem', '4']]],
     [/pg_depend/, () => Array.from({ length: this.temporaryObjects }, () => ['1'])],
     [/^FAIL$/i, () => raise('it fails')],
     [/^SELECT 1$/i, () => [['1']]],
@@ -363,6 +368,15 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     },
     set frame(frame) {
       slot.frame = frame
+    },
+    get processId() {
+      return slot.processId
+    },
+    set processId(id) {
+      slot.processId = id
+    },
+    setDefaults(defaults) {
+      for (const [name, value] of defaults) slot.defaults.set(name, value)
     },
     get holdsOn() {
       return slot.holdsOn

@@ -10,6 +10,7 @@ import type { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, TenantName } from '../../src/base/ids.ts'
 import { type BackendSession, EMPTY_FRAME } from '../../src/engine/session-memory.ts'
 import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
+import type { SignalReceiver } from '../../src/engine/backend-signals.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
@@ -121,6 +122,8 @@ export class FakeSlot implements Slot {
   /** What a backend knows of its sessions; the frame is whatever was put there. */
   readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {
     frame: EMPTY_FRAME,
+    processId: 0,
+    setDefaults: () => {},
     holdsOn: false,
     mayHaveTemporaryTables: false,
     channels: [],
@@ -128,6 +131,8 @@ export class FakeSlot implements Slot {
     timeouts: NO_TIMEOUTS,
     userIds: '10 10',
   }
+  readonly takeDatabaseStatements = (): [] => []
+  signalReceiver: SignalReceiver | undefined = undefined
   memoryBytes = 1_000
   reusable = true
   canNap = false

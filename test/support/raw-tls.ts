@@ -96,7 +96,7 @@ async function handshake(options: ConnectionOptions): Promise<TLSSocket> {
 }
 
 /** Says who it is and reads the greeting, of a server without passwords. */
-export async function greet(inside: TLSSocket, database: string): Promise<void> {
+export async function greet(inside: Socket, database: string): Promise<void> {
   inside.write(startupPacket(database))
   let greeting = await readBytes(inside, 1)
   while (!greeting.includes('Z\0\0\0\x05I')) {

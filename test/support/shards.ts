@@ -18,6 +18,7 @@ import { ShardSet } from '../../src/host/node/shard/shard-set.ts'
 import { startThread } from '../../src/host/node/shard/shard-thread.ts'
 import { ShardedControl } from '../../src/host/node/sharded-control.ts'
 import { keepTemplate } from '../../src/host/node/templates.ts'
+import { TenantDatabases } from '../../src/host/node/tenant-databases.ts'
 import { TenantFolder } from '../../src/host/node/tenant-folder.ts'
 import { Identity, type TlsFiles } from '../../src/host/node/tls/identity.ts'
 import { WireTls } from '../../src/host/node/tls/wire-tls.ts'
@@ -60,7 +61,9 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
   const handover = createHandover({ clock: systemClock })
   const victim = startThread()
   let early: Worker | undefined = victim
+  const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
   const shards = new ShardSet({
+    databases,
     count: 2,
     handover,
     settings: Promise.resolve({ config, dataPath, tenantsPath, engine, index: 0 }),
@@ -91,16 +94,13 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     log: silentLog,
     tls: tls && new WireTls({ identity: new Identity(tls), clock: systemClock, log: silentLog }),
   })
+  const pins = new PinFile(folder.path)
+  const control: ShardedControl = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
   return {
     handover,
     port: listener.address.port,
     shards,
-    control: new ShardedControl({
-      shards,
-      folder: tenantFolder,
-      listed,
-      pins: new PinFile(folder.path),
-    }),
+    control,
     victim,
     [Symbol.asyncDispose]: async () => {
       listener.close()

@@ -323,8 +323,10 @@ export class WireConnection implements LinkReceiver {
   async #greet(client: BackendClient, packet: StartupPacket): Promise<void> {
     if (this.#isClosed()) return
     const sql = settingsSql(packet.parameters)
+    const begin = (settings: Uint8Array): ReturnType<BackendClient['run']> =>
+      client.begin ? client.begin(settings) : client.run(settings, true)
     const settingsAnswer =
-      sql === '' ? new Uint8Array(0) : copyBytes(await client.run(queryMessage(sql), true))
+      sql === '' ? new Uint8Array(0) : copyBytes(await begin(queryMessage(sql)))
     if (this.#isClosed()) return
     const error = errorIn(settingsAnswer)
     if (error) {

@@ -58,6 +58,9 @@ export function parameterStatus(name: string, value: string): Uint8Array {
   return writer.reset().begin(BACKEND.parameterStatus).string(name).string(value).end().copy()
 }
 
+/** Says again what never changes: a client may hear it at any time, and it means nothing. */
+export const HARMLESS_REPORT: Uint8Array = parameterStatus('in_hot_standby', 'off')
+
 export function backendKeyData(processId: number, secret: Uint8Array): Uint8Array {
   return writer.reset().begin(BACKEND.backendKeyData).int32(processId).bytes(secret).end().copy()
 }

@@ -22,6 +22,7 @@ import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ShardedControl } from './sharded-control.ts'
+import { TenantDatabases } from './tenant-databases.ts'
 import { TenantFolder } from './tenant-folder.ts'
 import { LazyConsole } from './lazy-console.ts'
 import { keepTemplate } from './templates.ts'
@@ -191,16 +192,15 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
   const pins = openPins(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })
   const roles = users?.roles
-  const handover = createHandover({
-    clock: systemClock,
-    ...(config.transport === 'auto' ? {} : { mode: config.transport }),
-  })
+  const handover = openHandover(config)
   const logins = users?.logins
   // It is `start` that waits for them and says what went wrong.
   const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts, logins)))
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
+  const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
   const shards = new ShardSet({
+    databases,
     count: config.shards,
     handover,
     settings,
@@ -213,7 +213,8 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const control = new ShardedControl({ shards, folder: tenantFolder, listed, pins, roles })
+  const controlOptions = { shards, folder: tenantFolder, listed, pins, roles }
+  const control: ShardedControl = new ShardedControl(controlOptions)
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()
@@ -251,6 +252,11 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     drain,
     [Symbol.asyncDispose]: drain,
   }
+}
+
+function openHandover({ transport }: Config): Handover {
+  const mode = transport === 'auto' ? {} : { mode: transport }
+  return createHandover({ clock: systemClock, ...mode })
 }
 
 /** A shard that hangs or has died must not keep the others' server from ending. */

@@ -54,6 +54,11 @@ export interface ShardedControlOptions {
   readonly roles?: TenantRoles | undefined
 }
 
+export interface DeleteOptions {
+  /** Not if somebody uses it. */
+  readonly unlessUsed?: boolean
+}
+
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
   readonly #folder: TenantFolder
@@ -160,9 +165,9 @@ export class ShardedControl implements Control {
     }
   }
 
-  async deleteTenant(tenant: string): Promise<void> {
+  async deleteTenant(tenant: string, { unlessUsed = false }: DeleteOptions = {}): Promise<void> {
     const name = this.#name(tenant)
-    await this.#shards.call(name, (shard) => shard.deleteTenant(name))
+    await this.#shards.call(name, (shard) => shard.deleteTenant(name, unlessUsed))
     this.#roles?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)
   }

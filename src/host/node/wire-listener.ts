@@ -27,6 +27,9 @@ import type { Visit } from '../../router/assignments.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Handover } from './handover/handover.ts'
 import { type Peeked, readRoute } from './handover/read-route.ts'
+import { systemRandom } from './random.ts'
+import { newProcessId } from './shard/process-id.ts'
+import type { Newcomer } from './shard/shard.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { WireTls } from './tls/wire-tls.ts'
 
@@ -193,8 +196,11 @@ function handVisit(arrival: Arrival, visit: Visit, options: WireListenerOptions)
 function hand(arrival: Arrival, index: number, { shards, handover }: WireListenerOptions): void {
   const { socket, peer, initialBytes } = arrival
   shards.want(index)
-  // Without: the shard's thread is being replaced, and the client is told to come again.
-  if (!handover.hand(socket, index, peer, initialBytes)) refuse(socket, notThere())
+  const processId = newProcessId(systemRandom, index, shards.count)
+  const newcomer: Newcomer = { peer, processId }
+  // Else the shard's thread is being replaced, and the client is told to come again.
+  if (handover.hand(socket, index, newcomer, initialBytes, processId)) return
+  refuse(socket, notThere())
 }
 
 function refuse(socket: Duplex, error: PgnapError): void {

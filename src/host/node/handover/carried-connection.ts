@@ -5,6 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../base/clock.ts'
+import { LifeQuestion } from './client-ending.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { NO_BYTES, RECORD } from './protocol.ts'
 import type { LinkReceiver } from '../../../front/wire/link.ts'
@@ -30,6 +31,7 @@ export class CarriedConnection implements LinkReceiver {
   readonly #connection: number
   readonly #channel: RingChannel
   readonly #link: SocketLink
+  readonly #lifeQuestion: LifeQuestion
   readonly #onClosed: () => void
   #isStarted = false
   #isPausedByShard = false
@@ -39,12 +41,14 @@ export class CarriedConnection implements LinkReceiver {
   /** The shard has sent a part of a write and not the rest. */
   #isPartial = false
   #shardIsDead = false
+  #clientHasEnded = false
 
   constructor(options: CarriedConnectionOptions) {
     this.#connection = options.connection
     this.#channel = options.channel
     this.#onClosed = options.onClosed
     this.#link = new SocketLink(options)
+    this.#lifeQuestion = new LifeQuestion(options.clock)
   }
 
   receive(bytes: Uint8Array): void {
@@ -55,6 +59,7 @@ export class CarriedConnection implements LinkReceiver {
   }
 
   linkEnded(): void {
+    this.#clientHasEnded = true
     if (this.#shardIsDead) this.#link.end()
     else this.#channel.send(this.#connection, RECORD.end)
   }
@@ -66,6 +71,18 @@ export class CarriedConnection implements LinkReceiver {
   linkClosed(): void {
     if (!this.#shardIsDead) this.#channel.send(this.#connection, RECORD.closed)
     this.#onClosed()
+  }
+
+  /**
+   * As of a `KeptConnection`. Whose socket has been closed is in no table any more; a client that
+   * has ended its side is sent something, so that it is closed if nobody is there.
+   */
+  hasGone(question: Uint8Array): boolean {
+    const isBetweenAnswers = !this.#isPartial && this.#link.bufferedBytes === 0
+    if (this.#clientHasEnded && isBetweenAnswers && this.#lifeQuestion.isDue()) {
+      this.#link.write(question)
+    }
+    return false
   }
 
   /** The ring to the shard has room again. */

@@ -67,7 +67,7 @@ export function closeIfSame(descriptor: number, identity: Identity | undefined):
  * Runs `action` without the warning that Node prints for an experimental module. That it may change
  * is why `isSound` asks it, and why there is the ring; a user can do nothing about it.
  */
-function withoutWarning<Result>(action: () => Result): Result {
+export function withoutWarning<Result>(action: () => Result): Result {
   const emitWarning = process.emitWarning.bind(process)
   process.emitWarning = () => {}
   try {

@@ -16,6 +16,7 @@ import type { Duplex } from 'node:stream'
 import { assert } from '../../../base/assert.ts'
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
+import { loadAskEnding } from './client-ending.ts'
 import { loadDuplicate } from './descriptors.ts'
 import type { HandoverEnds } from './protocol.ts'
 import { ShardConnections } from './shard-connections.ts'
@@ -41,8 +42,21 @@ export interface Handover {
    * rest. `route` may be anything that can be cloned. The caller forgets the socket: it must have
    * removed its own listeners. False if there is no such shard now or the socket is closed already:
    * then nothing was done and the socket is still the caller's.
+   * @param client by which {@link hasGone} knows it. Default: not at all
    */
-  hand(socket: Duplex, shardIndex: number, route: unknown, initialBytes: Uint8Array): boolean
+  hand(
+    socket: Duplex,
+    shardIndex: number,
+    route: unknown,
+    initialBytes: Uint8Array,
+    client?: number,
+  ): boolean
+  /**
+   * Whether nobody reads any more what is sent to a client, as far as that can be known. Only to be
+   * asked while the shard's thread certainly writes nothing.
+   * @param question what a client may hear at any time: one that has ended its side may be sent it
+   */
+  hasGone(shardIndex: number, client: number, question: Uint8Array): boolean
   /**
    * To be called after the `exit` event of a shard's thread, not before. Its clients are sent
    * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of
@@ -70,6 +84,7 @@ export function createHandover(options: HandoverOptions): Handover {
     })
   }
   const { clock, lingerMs } = options
+  const askEnding = duplicate && loadAskEnding()
   const shards = new Map<number, ShardConnections>()
   /** Tables of dead shards whose clients are still taking their last bytes. */
   const dying = new Set<ShardConnections>()
@@ -82,16 +97,18 @@ export function createHandover(options: HandoverOptions): Handover {
     },
     attachShard(shardIndex) {
       assert(!shards.has(shardIndex), 'a shard is attached once')
-      const shard = new ShardConnections({ duplicate, clock, lingerMs })
+      const shard = new ShardConnections({ duplicate, clock, lingerMs, askEnding })
       shards.set(shardIndex, shard)
       return shard.ends
     },
-    hand(socket, shardIndex, route, initialBytes) {
+    hand(socket, shardIndex, route, initialBytes, client = 0) {
       const shard = shards.get(shardIndex)
       if (!shard || socket.destroyed) return false
-      shard.add(socket, route, initialBytes)
+      shard.add(socket, route, initialBytes, client)
       return true
     },
+    hasGone: (shardIndex, client, question) =>
+      shards.get(shardIndex)?.hasGone(client, question) ?? false,
     shardDied(shardIndex, lastBytes) {
       const shard = shards.get(shardIndex)
       assert(shard, 'a shard that dies was attached')

@@ -9,13 +9,14 @@
  * Must never close the duplicate's number while a shard might use it or after somebody else has got
  * it.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, writeSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../base/clock.ts'
+import { type AskEnding, LifeQuestion } from './client-ending.ts'
 import { closeIfSame, identify } from './descriptors.ts'
 import type { Identity } from './descriptors.ts'
 import { CELL, NO_BYTES } from './protocol.ts'
-import { unparkReading } from './socket-internals.ts'
+import { descriptorOf, unparkReading } from './socket-internals.ts'
 import { SocketLink } from './socket-link.ts'
 
 export interface KeptConnectionOptions {
@@ -27,6 +28,8 @@ export interface KeptConnectionOptions {
   readonly cell: number
   readonly clock: Clock
   readonly lingerMs: number | undefined
+  /** Undefined where nobody can tell. */
+  readonly askEnding: AskEnding | undefined
   /** Our socket is closed. */
   readonly onClosed: () => void
 }
@@ -36,12 +39,37 @@ const DEAF = { receive: (): void => {}, linkDrained: (): void => {}, linkClosed:
 export class KeptConnection {
   readonly #options: KeptConnectionOptions
   readonly #identity: Identity | undefined
+  readonly #lifeQuestion: LifeQuestion
 
   constructor(options: KeptConnectionOptions) {
     this.#options = options
     this.#identity = identify(options.descriptor)
+    this.#lifeQuestion = new LifeQuestion(options.clock)
     options.socket.on('error', () => {})
     options.socket.once('close', options.onClosed)
+  }
+
+  /**
+   * Whether nobody reads any more what is sent. Only to be asked while the shard's thread certainly
+   * writes nothing.
+   * @param question what a client may hear at any time
+   */
+  hasGone(question: Uint8Array): boolean {
+    const { socket, cells, cell, askEnding } = this.#options
+    const own = descriptorOf(socket)
+    if (own === undefined) return true
+    const ending = askEnding?.(own) ?? 'open'
+    if (ending !== 'half') return ending === 'whole'
+    // Behind half of an answer it would be taken for a part of it.
+    if (Atomics.load(cells, cell) !== CELL.whole || !this.#lifeQuestion.isDue()) return false
+    try {
+      // So little is taken whole or not at all.
+      writeSync(own, question)
+      return false
+    } catch (error) {
+      // Who takes nothing now has unread answers, and is there.
+      return !(error instanceof Error && 'code' in error && error.code === 'EAGAIN')
+    }
   }
 
   /** The shard has closed its duplicate. */

@@ -9,6 +9,7 @@ import type { Clock } from '../../../base/clock.ts'
 import { concatBytes } from '../../../base/bytes.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { ByteRing } from './byte-ring.ts'
+import type { AskEnding } from './client-ending.ts'
 import { CarriedConnection } from './carried-connection.ts'
 import type { Duplicate } from './descriptors.ts'
 import { KeptConnection } from './kept-connection.ts'
@@ -22,6 +23,7 @@ export interface ShardConnectionsOptions {
   readonly duplicate: Duplicate | undefined
   readonly clock: Clock
   readonly lingerMs: number | undefined
+  readonly askEnding: AskEnding | undefined
 }
 
 interface Offer {
@@ -39,6 +41,7 @@ export class ShardConnections {
   readonly #channel: RingChannel
   readonly #kept = new Map<number, KeptConnection>()
   readonly #carried = new Map<number, CarriedConnection>()
+  readonly #clients = new Map<number, KeptConnection | CarriedConnection>()
   #nextNumber = 0
 
   constructor(options: ShardConnectionsOptions) {
@@ -68,19 +71,25 @@ export class ShardConnections {
     return this.#kept.size + this.#carried.size
   }
 
-  add(socket: Duplex, route: unknown, initialBytes: Uint8Array): void {
+  /** @param client by which {@link hasGone} knows it; 0: not at all */
+  add(socket: Duplex, route: unknown, initialBytes: Uint8Array, client: number): void {
     const connection = this.#nextNumber++
     socket.allowHalfOpen = true
     const offer = this.#duplicate(socket)
     if (!offer) {
-      this.#carry(connection, socket)
+      this.#know(client, socket, this.#carry(connection, socket))
       this.#post({ kind: 'open', connection, route, initialBytes })
       return
     }
     const rest = parkReading(socket)
-    this.#keep(connection, socket, offer)
+    this.#know(client, socket, this.#keep(connection, socket, offer))
     const bytes = rest.length === 0 ? initialBytes : concatBytes([initialBytes, ...rest])
     this.#post({ kind: 'adopt', connection, ...offer, route, initialBytes: bytes })
+  }
+
+  /** See `Handover.hasGone`. */
+  hasGone(client: number, question: Uint8Array): boolean {
+    return this.#clients.get(client)?.hasGone(question) ?? true
   }
 
   /** After the end of the shard's thread. Its connections hear `lastBytes` and close. */
@@ -110,19 +119,37 @@ export class ShardConnections {
     return { descriptor, cell }
   }
 
-  #keep(connection: number, socket: Duplex, { descriptor, cell }: Offer): void {
+  #know(client: number, socket: Duplex, known: KeptConnection | CarriedConnection): void {
+    if (client === 0) return
+    this.#clients.set(client, known)
+    socket.once('close', () => {
+      if (this.#clients.get(client) === known) this.#clients.delete(client)
+    })
+  }
+
+  #keep(connection: number, socket: Duplex, { descriptor, cell }: Offer): KeptConnection {
     Atomics.store(this.#cells, cell, CELL.offered)
-    const { clock, lingerMs } = this.#options
+    const { clock, lingerMs, askEnding } = this.#options
     const onClosed = (): void => {
       this.#kept.delete(connection)
       this.#freeCells.push(cell)
     }
     const cells = this.#cells
-    const kept = new KeptConnection({ socket, descriptor, cells, cell, clock, lingerMs, onClosed })
+    const kept = new KeptConnection({
+      socket,
+      descriptor,
+      cells,
+      cell,
+      clock,
+      lingerMs,
+      askEnding,
+      onClosed,
+    })
     this.#kept.set(connection, kept)
+    return kept
   }
 
-  #carry(connection: number, socket: Duplex): void {
+  #carry(connection: number, socket: Duplex): CarriedConnection {
     const { clock, lingerMs } = this.#options
     const onClosed = (): void => void this.#carried.delete(connection)
     const channel = this.#channel
@@ -135,6 +162,7 @@ export class ShardConnections {
       onClosed,
     })
     this.#carried.set(connection, carried)
+    return carried
   }
 
   #heard({ kind, connection }: ToMain): void {

@@ -46,8 +46,8 @@ export interface ShardApi extends MoveParty {
   /** Runs statements in one transaction as a client of its own. */
   transaction(tenant: string, batch: Batch, number: number): Promise<BatchAnswer>
   createTenant(tenant: string): Promise<void>
-  /** Sends the clients away, closes the store and removes it. */
-  deleteTenant(tenant: string): Promise<void>
+  /** Sends the clients away (`unlessUsed`: refuses), closes the store and removes it. */
+  deleteTenant(tenant: string, unlessUsed: boolean): Promise<void>
   /** Sends the connections of one role of a tenant away, after the batches that run. */
   dismiss(tenant: string, role: string): Promise<void>
   /** Of each of these tenants, in order. */

@@ -37,6 +37,7 @@ export interface ShardSetOptions {
   readonly queryWaitMs?: number
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
+  readonly databases: WorkerShardOptions['databases']
   readonly clock: Clock
   readonly random: Random
   readonly log: Log

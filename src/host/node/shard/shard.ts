@@ -19,6 +19,7 @@ import type {
 import { WireConnection } from '../../../front/wire/connection.ts'
 import type { Link } from '../../../front/wire/link.ts'
 import type { TenantTime } from '../../../pool/busiest-tenants.ts'
+import type { DatabaseService } from '../../../pool/database-service.ts'
 import type { PoolClient } from '../../../pool/pool-client.ts'
 import { Pool } from '../../../pool/pool.ts'
 import type { PoolOptions } from '../../../pool/pool-options.ts'
@@ -30,19 +31,10 @@ import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { Users } from '../../../router/users.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
-import type { WasmEngine } from '../../../engine/wasm-engine.ts'
-import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import { CancelKeys } from '../cancel-keys.ts'
 import type { Config } from '../config.ts'
 import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
-import {
-  beginEngine,
-  type BegunEngine,
-  createEngine,
-  type EngineCode,
-  type EngineParts,
-} from '../engine/load-engine.ts'
 import { ImageFolder } from '../image-folder.ts'
 import { type SharedLogins, SharedLoginLimiter } from '../login-limiter.ts'
 import { Newcomers } from '../newcomers.ts'
@@ -52,24 +44,18 @@ import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from './call.ts'
 import { ownedSource } from './owned-source.ts'
-import { newProcessId } from './process-id.ts'
+import { type EngineSettings, openEngine, type PreparedEngine } from './shard-engine.ts'
 import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
 /** Of the event loop, until it has looked at all sockets. */
 const TURNS_TO_READ = 2
 
-/** What an engine is made of. */
-export interface EngineSettings {
-  readonly config: Config
-  readonly engine: EngineParts
-}
-
 /** What a shard is made of; all of it can be posted to another thread. */
 export interface ShardSettings extends EngineSettings {
   readonly dataPath: string
   readonly tenantsPath: string
-  /** Which of `config.shards` this is; names its clients' process ids. */
+  /** Which of `config.shards` this is. */
   readonly index: number
   /** Of the server's {@link CancelKeys}. */
   readonly cancelSecret: Uint8Array
@@ -87,14 +73,17 @@ export interface ShardDependencies {
   readonly slotWatcher?: SlotWatcher
   /** Told about the tenants that are made and removed here. Default: nobody. */
   readonly tenantWatcher?: Pick<TenantWatcher, 'made' | 'removed'>
+  /** For sessions that make and remove databases. Default: they cannot. */
+  readonly databases?: DatabaseService
   /** Made of the same settings. Default: made here. */
   readonly prepared?: PreparedEngine | undefined
 }
 
-/** An engine with its first slot, made before it was known which shard they are for. */
-export interface PreparedEngine {
-  readonly engine: WasmEngine
-  readonly slot: Promise<WasmSlot>
+/** A client, as the main thread has seen it. */
+export interface Newcomer {
+  readonly peer: Peer
+  /** Its number, which it will know as the process id of its backend. */
+  readonly processId: number
 }
 
 function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 'slowLog'> {
@@ -102,51 +91,7 @@ function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 
   return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
 }
 
-export type EngineDependencies = Pick<ShardDependencies, 'clock' | 'log' | 'random'>
-
-/** Begins what {@link prepareEngine} goes on with. */
-export function beginSlot(
-  code: EngineCode,
-  config: Config,
-  dependencies: EngineDependencies,
-): Promise<BegunEngine> {
-  return beginEngine(code, instanceOptions(config, dependencies))
-}
-
-/** Makes an engine and its first slot. It serves nobody before it belongs to a shard. */
-export async function prepareEngine(
-  settings: EngineSettings,
-  dependencies: EngineDependencies,
-  begun: BegunEngine | undefined,
-): Promise<PreparedEngine> {
-  const engine = await openEngine(settings, dependencies, begun)
-  const slot = engine.createSlot()
-  // A failure is the pool's to deal with, once it asks for a slot.
-  slot.catch(() => {})
-  return { engine, slot }
-}
-
-function openEngine(
-  { engine, config }: EngineSettings,
-  dependencies: EngineDependencies,
-  begun?: BegunEngine,
-): Promise<WasmEngine> {
-  const { random } = dependencies
-  const { verifySwaps } = config
-  const options = { ...instanceOptions(config, dependencies), random, verifySwaps }
-  return createEngine(engine, options, begun)
-}
-
-function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
-  return {
-    clock,
-    slotMemoryBytesMax,
-    serverLog: (line: string): void => log.debug('postgres', { line }),
-  }
-}
-
 export class Shard implements ShardApi {
-  readonly #settings: ShardSettings
   readonly #dependencies: ShardDependencies
   readonly #pool: Pool
   readonly #directory: NodeTenantDirectory
@@ -158,6 +103,7 @@ export class Shard implements ShardApi {
   readonly #newcomers: Newcomers
   readonly #connections = new Set<WireConnection>()
   readonly #cancelKeys: CancelKeys
+  readonly #domain: string | undefined
   /** Of {@link query} and {@link transaction}, by their numbers. */
   readonly #calls = new Map<number, Call>()
 
@@ -173,7 +119,6 @@ export class Shard implements ShardApi {
       saltSecret: Uint8Array<ArrayBuffer> | undefined
     },
   ) {
-    this.#settings = settings
     this.#dependencies = dependencies
     this.#pool = parts.pool
     this.#directory = parts.directory
@@ -198,6 +143,7 @@ export class Shard implements ShardApi {
       clock,
     })
     this.#cancelKeys = new CancelKeys(settings.cancelSecret)
+    this.#domain = config.domain
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
@@ -235,6 +181,7 @@ export class Shard implements ShardApi {
       log,
       keepWarm: config.keepWarm,
       ...slowLogOf(config),
+      databases: dependencies.databases,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
@@ -266,9 +213,8 @@ export class Shard implements ShardApi {
   }
 
   /** Serves one client. The caller passes on what its link receives. */
-  connect(link: Link, peer?: Peer): WireConnection {
+  connect(link: Link, { peer, processId }: Newcomer): WireConnection {
     const { clock, random, log } = this.#dependencies
-    const { config, index } = this.#settings
     const connection: WireConnection = new WireConnection({
       link,
       gateway: this.#gateway,
@@ -276,12 +222,12 @@ export class Shard implements ShardApi {
       random,
       log,
       serverVersion: POSTGRES_VERSION,
-      processId: newProcessId(random, index, config.shards),
-      ...(peer ? { peer } : {}),
-      domain: config.domain,
+      processId,
+      peer,
+      domain: this.#domain,
       limiter: this.#limiter,
       ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
-      secretFor: (processId, byteLength) => this.#cancelKeys.keyFor(processId, byteLength),
+      secretFor: (id, byteLength) => this.#cancelKeys.keyFor(id, byteLength),
       onLetIn: () => letIn(),
       onClosed: () => {
         letIn()
@@ -340,9 +286,11 @@ export class Shard implements ShardApi {
     await this.#directory.create(name)
   }
 
-  async deleteTenant(tenant: string): Promise<void> {
+  async deleteTenant(tenant: string, unlessUsed: boolean): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
+    const clients = this.#pool.clientCountOf(name)
+    if (unlessUsed && clients > 0) throw stillUsed(name, clients)
     const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
       hint: 'connecting again makes a new, empty one',
     })
@@ -462,7 +410,8 @@ export class Shard implements ShardApi {
   #connectInternally(tenant: string, number: number): Promise<PoolClient> {
     return this.#gateway.connect({
       tenant,
-      user: 'postgres',
+      // Nobody's name: who has asked over HTTP reaches no other tenant by SQL.
+      user: '',
       applicationName: 'pgnap',
       processId: number,
       // A client of one statement has nothing to be told between batches.
@@ -480,4 +429,14 @@ function tooManyLogins(): PgnapError {
 /** The tenant itself, or a branch of it. */
 function isDatabaseOf(tenant: string, database: string): boolean {
   return database === tenant || database.startsWith(`${tenant}@`)
+}
+
+/** In the words of Postgres. */
+function stillUsed(name: TenantName, clients: number): PgnapError {
+  const message = `database "${name}" is being accessed by other users`
+  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
+  return new PgnapError('TENANT_BUSY', message, {
+    detail: `There ${sessions} using the database.`,
+    hint: 'close them, or say WITH (FORCE)',
+  })
 }

@@ -40,7 +40,11 @@ const toldOfTimeout = ({ memory, timeoutTableAt }: InterruptFlags): number =>
 
 const CANCEL = errorResponse(new PgnapError('QUERY_CANCELED', 'canceling statement'), 'ERROR')
 
-function world({ neighbourWaitMs = 0, clock = new ManualClock(Date.UTC(2030, 0, 1)) } = {}) {
+function world({
+  neighbourWaitMs = 0,
+  clock = new ManualClock(Date.UTC(2030, 0, 1)),
+  hasGone = (_client: number): boolean => false,
+} = {}) {
   const memory = allocateSign()
   const flags = newFlags()
   const kept: string[] = []
@@ -50,6 +54,7 @@ function world({ neighbourWaitMs = 0, clock = new ManualClock(Date.UTC(2030, 0, 
     slots: new Map([[5, flags]]),
     neighbourWaitMs,
     clock,
+    hasGone,
     onKeptOthers: () => kept.push('kept'),
   })
   return { clock, sign, watch, flags, kept }
@@ -138,6 +143,39 @@ test('a statement that keeps others waiting is cancelled until it ends, and logg
   assert.match(messageIn(sign.answered(CANCEL)) ?? '', /kept other tenants waiting/)
 })
 
+test('a statement whose client has gone is cancelled, soon, and again if it goes on', () => {
+  const asked: number[] = []
+  const gone = new Set([11])
+  const { clock, sign, flags } = world({
+    hasGone: (client) => {
+      asked.push(client)
+      return gone.has(client)
+    },
+  })
+  for (const client of [12, -7, 0]) {
+    sign.begin(5, client)
+    clock.advance(1_000)
+    assert.equal(isCanceled(flags), false)
+    sign.end(flags)
+  }
+  assert.equal(new Set(asked).size, 1, 'only clients of the wire are asked for')
+  asked.length = 0
+  for (let count = 0; count < 10; count++) {
+    sign.begin(5, 11)
+    clock.advance(10)
+    sign.end(flags)
+  }
+  assert.deepEqual(asked, [], 'nobody is asked for in the middle of short statements')
+  sign.begin(5, 11)
+  clock.advance(100)
+  assert.equal(isCanceled(flags), true)
+  takeNote(flags)
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
+  sign.end(flags)
+  assert.equal(isCanceled(flags), false)
+})
+
 test('two threads: no batch is ever cancelled that was not asked to be', async () => {
   const memory = allocateSign()
   const flags = newFlags()
@@ -146,6 +184,7 @@ test('two threads: no batch is ever cancelled that was not asked to be', async (
     slots: new Map([[5, flags]]),
     neighbourWaitMs: 0,
     clock: systemClock,
+    hasGone: () => false,
     onKeptOthers: () => {},
   })
   const code = `

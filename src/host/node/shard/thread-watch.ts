@@ -25,6 +25,11 @@ export interface ThreadWatchOptions {
   /** How long a statement may hold the thread while others are connected; 0: for ever. */
   readonly neighbourWaitMs: number
   readonly clock: Clock
+  /**
+   * Whether the client that a statement runs for is not there any more. Asked while it certainly
+   * runs.
+   */
+  readonly hasGone: (client: number) => boolean
   /** A statement has kept others waiting and is cancelled: told once for each. */
   readonly onKeptOthers: () => void
 }
@@ -37,6 +42,8 @@ export class ThreadWatch {
   #seen = 0
   #sinceMs = 0
   #keptOthers = 0
+  /** Of the last look. */
+  #looked = 0
   #overdueMs = 0
   #timer: Timer | undefined
 
@@ -79,6 +86,9 @@ export class ThreadWatch {
     if (batch % 2 === 0) return
     this.#checkTimeouts(batch)
     this.#checkNeighbours(batch)
+    // Of what takes no longer than a look nobody has to ask.
+    if (batch === this.#looked) this.#checkClient(batch)
+    this.#looked = batch
   }
 
   #fulfil(): void {
@@ -115,24 +125,43 @@ export class ThreadWatch {
     }
   }
 
+  /** Whose client has gone ends: it would hold the thread, and its tenant, for nobody. */
+  #checkClient(batch: number): void {
+    const client = this.#cells[SIGN.client] ?? 0
+    // Calls over HTTP have numbers below 0, and are given up by whoever made them.
+    if (client <= 0) return
+    let hasGone = false
+    this.#during(batch, () => (hasGone = this.#options.hasGone(client)))
+    // Again at every look: a function may catch a cancel and go on.
+    if (hasGone) this.#interrupt(batch, REASON.known)
+  }
+
   get #flags(): InterruptFlags | undefined {
     return this.#options.slots.get(this.#cells[SIGN.slot] ?? 0)
   }
 
-  /** Cancels `batch` if it still runs; see `thread-sign.ts`. @returns whether it did */
+  /** Cancels `batch` if it still runs. @returns whether it did */
   #interrupt(batch: number, reason: number, isTimeout = false): boolean {
     const cells = this.#cells
-    Atomics.store(cells, SIGN.interrupting, 1)
-    const runs = batch % 2 === 1 && Atomics.load(cells, SIGN.batches) === batch
-    const flags = runs ? this.#flags : undefined
-    if (flags) {
+    let wasInterrupted = false
+    this.#during(batch, () => {
+      const flags = this.#flags
+      if (!flags) return
       Atomics.store(cells, SIGN.reason, reason)
       Atomics.store(cells, SIGN.canceled, batch)
       if (isTimeout) noteStatementTimeout(flags, true)
       requestCancel(flags)
-    }
+      wasInterrupted = true
+    })
+    return wasInterrupted
+  }
+
+  /** Does something if `batch` still runs, and before it can have ended; see `thread-sign.ts`. */
+  #during(batch: number, act: () => void): void {
+    const cells = this.#cells
+    Atomics.store(cells, SIGN.interrupting, 1)
+    if (batch % 2 === 1 && Atomics.load(cells, SIGN.batches) === batch) act()
     Atomics.store(cells, SIGN.interrupting, 0)
     Atomics.notify(cells, SIGN.interrupting)
-    return flags !== undefined
   }
 }

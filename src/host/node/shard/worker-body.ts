@@ -5,22 +5,22 @@
 import { flushCompileCache } from 'node:module'
 import { parentPort } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
-import type { Peer } from '../../../front/control.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
 import { loadFactory } from '../engine/stock.ts'
 import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
-import { serveApi } from './rpc.ts'
+import type { DatabaseService } from '../../../pool/database-service.ts'
+import { ApiCaller, serveApi } from './rpc.ts'
 import type { BegunEngine } from '../engine/load-engine.ts'
+import { type Newcomer, Shard } from './shard.ts'
 import {
   beginSlot,
   type EngineDependencies,
   type PreparedEngine,
   prepareEngine,
-  Shard,
-} from './shard.ts'
+} from './shard-engine.ts'
 import { ThreadSign } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
@@ -65,12 +65,19 @@ function dependenciesOf({ config }: { readonly config: Config }): EngineDependen
   return { clock: systemClock, random: systemRandom, log: openLog({ level: config.logLevel }) }
 }
 
-async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }): Promise<void> {
+async function start({
+  settings,
+  ends,
+  api,
+  databases,
+  sign,
+}: ToWorker & { kind: 'begin' }): Promise<void> {
   // Without assets, its memory is let go of: they had yet to be built.
   begun = undefined
   const shard = await Shard.create(settings, {
     ...dependenciesOf(settings),
     prepared: await preparing,
+    databases: new ApiCaller<DatabaseService>(databases).remote,
     tenantWatcher: {
       made: (tenant) => tell({ kind: 'tenantMade', tenant }),
       removed: (tenant) => tell({ kind: 'tenantRemoved', tenant }),
@@ -83,8 +90,8 @@ async function start({ settings, ends, api, sign }: ToWorker & { kind: 'begin' }
   })
   await folderReady.promise
   serveApi(api, shard)
-  receiveConnections({ ends, clock: systemClock }, (link, peer) =>
-    shard.connect(link, peer as Peer),
+  receiveConnections({ ends, clock: systemClock }, (link, newcomer) =>
+    shard.connect(link, newcomer as Newcomer),
   )
   tell({ kind: 'ready' })
   // A thread is terminated, not left to end: its parsed code would not be kept otherwise.

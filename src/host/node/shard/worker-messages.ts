@@ -5,7 +5,8 @@ import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { Config } from '../config.ts'
 import type { EngineCode } from '../engine/load-engine.ts'
 import type { HandoverEnds } from '../handover/protocol.ts'
-import type { EngineSettings, ShardSettings } from './shard.ts'
+import type { ShardSettings } from './shard.ts'
+import type { EngineSettings } from './shard-engine.ts'
 
 /**
  * `begin` makes a thread a shard. `load` and `prepare` may come before it, in this order: the
@@ -21,6 +22,8 @@ export type ToWorker =
       readonly ends: HandoverEnds
       /** Calls of `ShardApi` come here. */
       readonly api: MessagePort
+      /** Calls of `DatabaseService` go there. */
+      readonly databases: MessagePort
       /** Of a `ThreadSign`. */
       readonly sign: SharedArrayBuffer
     }

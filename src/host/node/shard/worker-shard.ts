@@ -20,10 +20,11 @@ import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { ShardFacts } from '../../../front/control.ts'
-import { errorResponse } from '../../../front/wire/server-messages.ts'
+import { errorResponse, HARMLESS_REPORT } from '../../../front/wire/server-messages.ts'
+import type { DatabaseService } from '../../../pool/database-service.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
 import type { Handover } from '../handover/handover.ts'
-import { ApiCaller, type Remote } from './rpc.ts'
+import { ApiCaller, type Remote, serveApi } from './rpc.ts'
 import type { ShardApi, TenantWatcher } from './shard-api.ts'
 import type { ShardSettings } from './shard.ts'
 import { startThread } from './shard-thread.ts'
@@ -47,6 +48,8 @@ export interface WorkerShardOptions {
   readonly moved?: () => readonly MovedTenant[]
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
+  /** Who makes and removes databases for sessions of any shard. */
+  readonly databases: DatabaseService
   readonly clock: Clock
   readonly log: Log
   /** Silence after which a running query is cancelled. Default: `LIMITS.shardHangMs`. */
@@ -173,8 +176,9 @@ export class WorkerShard {
       const sign = allocateSign()
       this.#watchThread(sign, known.config.neighbourWaitMs)
       const own = { ...known, index, cancelSecret, moved: moved() }
-      const message: ToWorker = { kind: 'begin', settings: own, ends, api, sign }
-      worker.postMessage(message, [ends.port, api])
+      const databases = this.#serveDatabases()
+      const message: ToWorker = { kind: 'begin', settings: own, ends, api, databases, sign }
+      worker.postMessage(message, [ends.port, api, databases])
       folderReady.then(() => worker.postMessage({ kind: 'serve' } satisfies ToWorker), failed)
     }
     const failed = (error: unknown): void => this.#ready.reject(error)
@@ -183,15 +187,30 @@ export class WorkerShard {
     this.#cancelledAtMs = undefined
   }
 
+  /** The end for the thread. */
+  #serveDatabases(): MessagePort {
+    const { port1, port2 } = new MessageChannel()
+    serveApi(port1, this.#options.databases)
+    port1.unref()
+    return port2
+  }
+
   #watchThread(memory: SharedArrayBuffer, neighbourWaitMs: number): void {
-    const { index, clock, log } = this.#options
+    const { index, clock, log, handover } = this.#options
     const onKeptOthers = (): void =>
       log.warn('a statement held its thread for too long and is cancelled', {
         shard: index,
         limitMs: neighbourWaitMs,
       })
     const slots = this.#slots
-    this.#threadWatch = new ThreadWatch({ memory, slots, neighbourWaitMs, clock, onKeptOthers })
+    this.#threadWatch = new ThreadWatch({
+      memory,
+      slots,
+      neighbourWaitMs,
+      clock,
+      hasGone: (client) => handover.hasGone(index, client, HARMLESS_REPORT),
+      onKeptOthers,
+    })
   }
 
   #hear(message: FromWorker): void {

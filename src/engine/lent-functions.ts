@@ -1,0 +1,45 @@
+/**
+ * Functions of ours that Postgres calls. Lending one adds an entry to the module's function table,
+ * which memory images refer to: each instance must lend the same ones in the same order.
+ */
+import type { EmscriptenModule } from './emscripten.ts'
+import type { ExportedFunction } from './wal-tail.ts'
+
+/** What a client can send another one of its tenant. */
+export type Signal = 'cancel' | 'terminate'
+
+/** Entries of the function table. */
+export type SignalFunctions = Readonly<Record<Signal, number>>
+
+export class LentFunctions {
+  /** Stands for Postgres's functions that send a signal; see `backend-signals.ts`. */
+  onSignal: ((signal: Signal, callAt: number) => number) | undefined
+  /**
+   * Told of each utility statement: its plan, its context, and how to go on as Postgres would; see
+   * `database-statements.ts`.
+   */
+  onUtility: ((plan: number, context: number, process: () => void) => void) | undefined
+  /** Entries that call {@link onSignal}. */
+  readonly signals: SignalFunctions
+  /** That which calls {@link onUtility}. */
+  readonly utility: number
+
+  /** @param standardUtility what Postgres itself does with a utility statement */
+  constructor(module: EmscriptenModule, standardUtility: ExportedFunction) {
+    // Where Postgres wants a shell: there is none.
+    const refuse = (): number => 1
+    const refuseStream = (): number => 0
+    module._pgl_set_system_fn(module.addFunction(refuse, 'pi'))
+    module._pgl_set_popen_fn(module.addFunction(refuseStream, 'ppp'))
+    module._pgl_set_pclose_fn(module.addFunction((stream = 0) => stream, 'pi'))
+    const lend = (signal: Signal): number =>
+      module.addFunction((callAt = 0) => this.onSignal?.(signal, callAt) ?? 0, 'pp')
+    this.signals = { cancel: lend('cancel'), terminate: lend('terminate') }
+    this.utility = module.addFunction((...values) => {
+      const [plan = 0, , , context = 0] = values
+      if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))
+      else standardUtility(...values)
+      return 0
+    }, 'vpppppppp')
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Looking for things in a module's memory when the engine is built: variables that no module
+ * exports are known by what they hold.
+ */
+import { assert } from '../base/assert.ts'
+import { textAt, utf8 } from '../base/bytes.ts'
+
+/** Words and texts of a memory as C sees them. */
+export class MemorySearch {
+  readonly #heap: Uint8Array
+  readonly #words: Uint32Array
+
+  constructor(heap: Uint8Array) {
+    this.#heap = heap
+    this.#words = new Uint32Array(heap.buffer, heap.byteOffset, heap.length >> 2)
+  }
+
+  word(at: number): number {
+    return this.#words[at >> 2] ?? 0
+  }
+
+  setWord(at: number, value: number): void {
+    this.#words[at >> 2] = value
+  }
+
+  text(at: number): string {
+    return textAt(this.#heap, at)
+  }
+
+  wordsEqualTo(value: number): number[] {
+    const found: number[] = []
+    for (let index = this.#words.indexOf(value); index >= 0;) {
+      found.push(index * 4)
+      index = this.#words.indexOf(value, index + 1)
+    }
+    return found
+  }
+
+  /** Addresses of whole texts. */
+  textsEqualTo(text: string): number[] {
+    const bytes = utf8(`${text}\0`)
+    const heap = this.#heap
+    const [first = 0] = bytes
+    const found: number[] = []
+    for (let at = heap.indexOf(first); at >= 0; at = heap.indexOf(first, at + 1)) {
+      if (bytes.every((byte, index) => heap[at + index] === byte)) found.push(at)
+    }
+    return found
+  }
+}
+
+/** The one place where something was found. */
+export function onlyPlace(what: string, found: readonly number[]): number {
+  assert(found.length === 1 && found[0], `${what} is in one place, not in ${found.length}`)
+  return found[0]
+}

@@ -1,0 +1,73 @@
+/** The engine of a shard, which is begun before it is known which shard it will be. */
+import type { Clock } from '../../../base/clock.ts'
+import type { Log } from '../../../base/log.ts'
+import type { Random } from '../../../base/random.ts'
+import type { WasmEngine } from '../../../engine/wasm-engine.ts'
+import type { WasmSlot } from '../../../engine/wasm-slot.ts'
+import type { Config } from '../config.ts'
+import {
+  beginEngine,
+  type BegunEngine,
+  createEngine,
+  type EngineCode,
+  type EngineParts,
+} from '../engine/load-engine.ts'
+
+/** What an engine is made of. */
+export interface EngineSettings {
+  readonly config: Config
+  readonly engine: EngineParts
+}
+
+/** An engine with its first slot, made before it was known which shard they are for. */
+export interface PreparedEngine {
+  readonly engine: WasmEngine
+  readonly slot: Promise<WasmSlot>
+}
+
+export interface EngineDependencies {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+/** Begins what {@link prepareEngine} goes on with. */
+export function beginSlot(
+  code: EngineCode,
+  config: Config,
+  dependencies: EngineDependencies,
+): Promise<BegunEngine> {
+  return beginEngine(code, instanceOptions(config, dependencies))
+}
+
+/** Makes an engine and its first slot. It serves nobody before it belongs to a shard. */
+export async function prepareEngine(
+  settings: EngineSettings,
+  dependencies: EngineDependencies,
+  begun: BegunEngine | undefined,
+): Promise<PreparedEngine> {
+  const engine = await openEngine(settings, dependencies, begun)
+  const slot = engine.createSlot()
+  // A failure is the pool's to deal with, once it asks for a slot.
+  slot.catch(() => {})
+  return { engine, slot }
+}
+
+export function openEngine(
+  { engine, config }: EngineSettings,
+  dependencies: EngineDependencies,
+  begun?: BegunEngine,
+): Promise<WasmEngine> {
+  const { random } = dependencies
+  const { verifySwaps } = config
+  const options = { ...instanceOptions(config, dependencies), random, verifySwaps }
+  return createEngine(engine, options, begun)
+}
+
+function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
+  return {
+    clock,
+    slotMemoryBytesMax,
+    serverLog: (line: string): void => log.debug('postgres', { line }),
+  }
+}

@@ -1,0 +1,32 @@
+/** Limits that a session has set itself, counted for as long as its client is thinking. */
+import type { Clock } from '../base/clock.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import { NO_TIMEOUTS } from '../engine/timeout-memory.ts'
+import { ClientLimits } from './client-limits.ts'
+import type { LiveClient } from './pool-client.ts'
+import { ClientEntry, type PoolEvent } from './pool-model.ts'
+
+export interface LimitsHost {
+  readonly clock: Clock
+  readonly event: (event: PoolEvent) => void
+}
+
+/** A batch of `client` that began at `startMs` has left its session in this state. */
+export function noteLimits(
+  client: LiveClient,
+  { session: { timeouts } }: Slot,
+  { status, startMs }: { readonly status: TransactionStatus; readonly startMs: number },
+  { clock, event }: LimitsHost,
+): void {
+  if (!client.limits && timeouts === NO_TIMEOUTS) return
+  client.limits ??= new ClientLimits({
+    clock,
+    dismiss: (error) => client.dismiss(error),
+    giveUp: (code) => {
+      const waitsForLock = client.tenant.entry.holder instanceof ClientEntry
+      if (code === 'LOCK_TIMEOUT' && !waitsForLock) return
+      event({ type: 'waitCanceled', client: client.entry, code })
+    },
+  })
+  client.limits.rests(timeouts, status, startMs)
+}
