@@ -218,8 +218,10 @@ export class ForkDesk {
   ): void {
     noteRead(this.#host, client, threadMs, nowMs)
     if (client.phase !== 'waiting') return
-    if (outcome === 'served') this.#host.waiting.remove(client)
-    else this.note(client, outcome === 'missed')
+    if (outcome === 'served') return this.#host.waiting.remove(client)
+    this.note(client, outcome === 'missed')
+    // Its tenant may have left its slot meanwhile.
+    this.#host.waiting.review(client.tenant)
   }
 }
 

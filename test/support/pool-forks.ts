@@ -1,6 +1,6 @@
 /** Forks in the pool's world: what the shell could be in the middle of, and what must hold. */
 import assert from 'node:assert/strict'
-import { mayRead, noteRead } from '../../src/pool/fork-desk.ts'
+import { mayRead, noteRead, readersWant } from '../../src/pool/fork-desk.ts'
 import { ClientEntry } from '../../src/pool/pool-model.ts'
 import type { PoolEffect, SlotEntry, TenantEntry } from '../../src/pool/pool-model.ts'
 import { forkAnswers } from '../../src/pool/thread-turns.ts'
@@ -89,6 +89,11 @@ export class WorldForks {
       const leaves = this.todo.some((each) => each.type === 'endFork' && each.slot === slot)
       if (forkPhase === 'leaving') assert.ok(leaves, 'what leaves will have left')
       else assert.equal(forkOf.fork, slot, 'tenant and fork agree')
+    }
+    const reads = this.todo.some(({ type }) => type === 'read')
+    for (const tenant of state.tenants.values()) {
+      const wanted = tenant.phase === 'napping' && readersWant(tenant)
+      assert.ok(!wanted || reads || state.slotQueue.has(tenant), 'a reader brings its tenant back')
     }
     for (const tenant of state.tenants.values()) {
       if (!tenant.fork) continue
