@@ -72,6 +72,8 @@ export const LIMITS = {
   pipelineBytesMax: 16_777_216, // 16 MiB
   /** Rest of a client in a pipeline without Sync or Flush, before what it has sent is run. */
   pipelineQuietMs: 50,
+  /** Wait of a batch that only prepares, before it is answered ahead of its turn. */
+  earlyParseMs: 20,
   /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */
   batchQueriesMax: 8,
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */

@@ -66,6 +66,7 @@ interface SyncedBatch {
 }
 
 const NO_ANSWER = new Uint8Array(0)
+const NOTHING_SAID: readonly string[] = []
 
 /**
  * One shard's pool.
@@ -314,7 +315,7 @@ export class Pool implements ClientHost {
     client.limits?.works()
     const { channels } = tenant.sessions
     const result = this.#result
-    const said = this.#slowLog?.read(client, messages) ?? []
+    const said = this.#slowLog?.read(client, messages) ?? NOTHING_SAID
     const startMs = this.#clock.monotonicMs()
     let answer: Uint8Array
     let ranMs: number

@@ -42,7 +42,7 @@ export class SlowLog {
    * What a batch says that is about to run, as far as it is to be logged. To be asked before it
    * runs: the client's bytes are not there afterwards.
    */
-  read(client: LiveClient, messages: Uint8Array): string[] {
+  read(client: LiveClient, messages: Uint8Array): readonly string[] {
     if (!this.#options.statements) return []
     const statements: string[] = []
     let last: string | undefined

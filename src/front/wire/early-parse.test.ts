@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
 import { FakeClient, FakeLink } from '../../../test/support/fake-gateway.ts'
 import { say } from '../../../test/support/messages.ts'
@@ -15,12 +16,15 @@ function waiting() {
   const clock = new ManualClock()
   const session = new Session({ link, client, clock, log: silentLog, onClosed: () => {} })
   const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
-  return { link, client, session, send }
+  const wait = (): void => clock.advance(LIMITS.earlyParseMs)
+  return { link, client, session, send, wait }
 }
 
-test('who only prepares and would have to wait is answered at once', async () => {
-  const { link, client, send } = waiting()
+test('who only prepares and has waited for a while is answered', async () => {
+  const { link, client, send, wait } = waiting()
   send(say.parse('a', 'select a'), say.parse('b', 'select b'), say.sync())
+  assert.equal(link.summary(), '')
+  wait()
   assert.equal(link.summary(), '1 1 ZI')
   assert.deepEqual(client.batches, [])
   send(say.bind('', 'a'), say.execute(''), say.sync())
@@ -40,16 +44,18 @@ test('whatever does more than prepare waits', () => {
     [say.parse('', 'select a'), say.flush()],
     [say.sync()],
   ]) {
-    const { link, send } = waiting()
+    const { link, send, wait } = waiting()
     send(...batch)
+    wait()
     assert.equal(link.summary(), '')
   }
 })
 
 test('a promise that cannot be kept is the answer to the next batch', async () => {
-  const { link, client, send } = waiting()
+  const { link, client, send, wait } = waiting()
   client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')
   send(say.parse('a', 'select a'), say.sync())
+  wait()
   await client.release()
   assert.equal(link.summary(), '1 ZI')
   send(say.bind('', 'a'), say.execute(''), say.sync())
@@ -61,8 +67,18 @@ test('a promise that cannot be kept is the answer to the next batch', async () =
 })
 
 test('a cancel request does not reach what has been answered', () => {
-  const { client, session, send } = waiting()
+  const { client, session, send, wait } = waiting()
   send(say.parse('a', 'select a'), say.sync())
+  wait()
   session.cancel()
   assert.equal(client.cancelled, 0)
+})
+
+test('who does not wait for long is answered by the backend, errors too', async () => {
+  const { link, client, send, wait } = waiting()
+  client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')
+  send(say.parse('a', 'select a'), say.sync())
+  await client.release()
+  wait()
+  assert.equal(link.summary(), 'ERROR:57014 ZI')
 })

@@ -1,6 +1,6 @@
 /**
- * A batch that only prepares (Parse, then Sync) and has to wait for another client's transaction is
- * answered at once, and done when its turn comes. A program that keeps several connections from one
+ * A batch that only prepares (Parse, then Sync) and has waited for another client for `earlyParseMs`
+ * is answered before it is done, which is when its turn comes. A program that keeps several connections from one
  * thread, such as pgbench, prepares on one while it is in a transaction on another, and waits for
  * the answer: a server has a backend for each and answers; with one for all it would wait for
  * itself.
@@ -9,28 +9,52 @@
  * error is the answer to the client's next batch, which has not been begun then.
  */
 import { concatBytes } from '../../base/bytes.ts'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { BackendClient } from '../../router/gateway.ts'
 import { BACKEND, FRONTEND, copyBytes, findFrame, frameEnd } from './frame.ts'
 import { readyForQuery } from './server-messages.ts'
 
 const PARSE_COMPLETE: Uint8Array = new Uint8Array([0x31, 0, 0, 0, 4])
-const NOTHING: Uint8Array = new Uint8Array(0)
 /** Batches whose every frame would have to be looked at are no such ones. */
 const PARSES_MAX = 16
 
+export interface EarlyParseOptions {
+  readonly client: Pick<BackendClient, 'waitingSinceMs'>
+  readonly clock: Pick<Clock, 'setTimer'>
+  readonly send: (answer: Uint8Array) => void
+}
+
 export class EarlyParse {
+  readonly #options: EarlyParseOptions
+  #timer: Timer | undefined
   #pending = false
   #broken: Uint8Array | undefined
+
+  constructor(options: EarlyParseOptions) {
+    this.#options = options
+  }
 
   /** The batch in flight has been answered. */
   get pending(): boolean {
     return this.#pending
   }
 
-  /** The answer to a batch that waits, if it only prepares; else nothing. */
-  answer(messages: Uint8Array): Uint8Array {
-    const answer = answerTo(messages)
-    this.#pending = answer.length > 0
-    return answer
+  /** A batch is in flight. If it waits, and only prepares, it is answered after a while. */
+  promise(messages: Uint8Array): void {
+    const { client, clock, send } = this.#options
+    if (client.waitingSinceMs === undefined) return
+    const answer = earlyAnswer(messages)
+    if (!answer) return
+    this.#timer = clock.setTimer(LIMITS.earlyParseMs, () => {
+      if (client.waitingSinceMs === undefined) return
+      this.#pending = true
+      send(answer)
+    })
+  }
+
+  close(): void {
+    this.#timer?.cancel()
   }
 
   /**
@@ -38,6 +62,7 @@ export class EarlyParse {
    * @returns whether the client has had its answer, so that it is not to be told
    */
   answered(answer: Uint8Array): boolean {
+    this.#timer?.cancel()
     if (!this.#pending) return false
     this.#pending = false
     const at = findFrame(answer, BACKEND.errorResponse)
@@ -53,7 +78,8 @@ export class EarlyParse {
   }
 }
 
-function answerTo(messages: Uint8Array): Uint8Array {
+/** The answer to a batch that only prepares; undefined if it does anything else. */
+function earlyAnswer(messages: Uint8Array): Uint8Array | undefined {
   const answers: Uint8Array[] = []
   for (let at = 0; at < messages.length && answers.length <= PARSES_MAX;) {
     const end = frameEnd(messages, at, messages.length)
@@ -66,5 +92,5 @@ function answerTo(messages: Uint8Array): Uint8Array {
     answers.push(PARSE_COMPLETE)
     at = end
   }
-  return NOTHING
+  return undefined
 }

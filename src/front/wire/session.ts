@@ -74,7 +74,7 @@ export class Session {
   #readyCount = 0
   /** A promise of the backend is in flight. */
   #running = false
-  readonly #early = new EarlyParse()
+  readonly #early: EarlyParse
   /** Something has run since the last ReadyForQuery: the backend is in the middle of a batch. */
   #open = false
   /** The backend skips till Sync: a COPY executed now would not ask for its data. */
@@ -96,6 +96,7 @@ export class Session {
     this.#clock = options.clock
     this.#log = options.log
     this.#onClosed = options.onClosed
+    this.#early = new EarlyParse({ ...options, send: (answer) => this.#send(answer) })
   }
 
   /** A batch is in flight. */
@@ -373,10 +374,7 @@ export class Session {
       return
     }
     this.#running = true
-    const waits = this.#client.waitingSinceMs !== undefined
-    if (waits && complete && !this.#open && purpose === 'client') {
-      this.#send(this.#early.answer(messages))
-    }
+    if (complete && !this.#open && purpose === 'client') this.#early.promise(messages)
     answer.then(this.#settle, this.#settleError)
   }
 
@@ -469,6 +467,7 @@ export class Session {
     this.#closed = true
     this.#copy = undefined
     this.#patience?.cancel()
+    this.#early.close()
     this.#inbox.clear()
     this.#client.close()
     this.#onClosed()
