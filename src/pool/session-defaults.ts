@@ -4,7 +4,7 @@
  * be taken over.
  */
 import type { Slot } from '../engine/engine.ts'
-import { ownQuery, readAnswer } from './backend-query.ts'
+import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import { IDENTITY } from './session-carry.ts'
 
 type Settings = ReadonlyMap<string, string>
@@ -50,7 +50,10 @@ export class SessionDefaults<Owner extends object> {
       if (value !== (from.get(name) ?? own)) changed.set(name, value)
     }
     this.#inForce = to
-    if (changed.size > 0) slot.session.setDefaults(changed)
+    if (changed.size === 0) return
+    slot.session.setDefaults(changed)
+    // Whatever there is to be told of that is nobody's: the next answer has nothing of it.
+    slot.run(SYNC)
   }
 
   /** The backend has gone. */
