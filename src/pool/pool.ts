@@ -141,7 +141,7 @@ export class Pool implements ClientHost {
       slots: this.#slots,
       pending: this.#pending,
       event: (event) => this.#event(event),
-      later: (event) => this.#later(event),
+      later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
       onRead: (client, slot, startMs) =>
         noteLimits(client, slot, { status: 'idle', startMs }, this.#limitsHost),
@@ -458,11 +458,6 @@ export class Pool implements ClientHost {
 
   #event(event: PoolEvent): void {
     this.#effects.run(this.#state.handle(event, this.#clock.monotonicMs()))
-  }
-
-  /** For what happens while an answer is not with its caller yet. */
-  #later(event: PoolEvent): void {
-    this.#effects.runLater(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
   #reject(effect: Extract<PoolEffect, { type: 'reject' }>): void {
