@@ -1,9 +1,9 @@
 /**
- * A batch that only prepares (Parse, then Sync) and has waited for another client for `earlyParseMs`
- * is answered before it is done, which is when its turn comes. A program that keeps several connections from one
- * thread, such as pgbench, prepares on one while it is in a transaction on another, and waits for
- * the answer: a server has a backend for each and answers; with one for all it would wait for
- * itself.
+ * A batch that only prepares (Parse, then Sync) and has waited for another client for
+ * `earlyParseMs` is answered before it is done, which is when its turn comes. A program that keeps
+ * several connections from one thread, such as pgbench, prepares on one while it is in a
+ * transaction on another, and waits for the answer: a server has a backend for each and answers;
+ * with one for all it would wait for itself.
  *
  * What is promised too early is kept or told: if the statement cannot be prepared after all, its
  * error is the answer to the client's next batch, which has not been begun then.
