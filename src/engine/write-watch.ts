@@ -74,8 +74,6 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   1576: 'setval',
   1599: 'setseed',
   1765: 'setval',
-  2096: 'pg_terminate_backend',
-  2171: 'pg_cancel_backend',
   2274: 'pg_stat_reset',
   2561: 'pg_blocking_pids',
   2621: 'pg_reload_conf',

@@ -16,11 +16,11 @@ const OWN_VALUES_SQL = `SELECT name, reset_val FROM pg_catalog.pg_settings
 const NONE: Settings = new Map()
 
 export class SessionDefaults<Owner extends object> {
-  readonly #ofOwners = new WeakMap<Owner, Settings>()
+  #ofOwners = new WeakMap<Owner, Settings>()
   /** Those that the backend has now. */
   #inForce: Settings = NONE
   /** What the backend itself has where an owner has something else. */
-  readonly #own = new Map<string, string>()
+  #own = new Map<string, string>()
 
   /** Whether some owner's are in force. */
   get areSomebodys(): boolean {
@@ -54,6 +54,15 @@ export class SessionDefaults<Owner extends object> {
     slot.session.setDefaults(changed)
     // Whatever there is to be told of that is nobody's: the next answer has nothing of it.
     slot.run(SYNC)
+  }
+
+  /** The same in a fork of the backend. */
+  forked(): SessionDefaults<Owner> {
+    const copy = new SessionDefaults<Owner>()
+    copy.#ofOwners = this.#ofOwners
+    copy.#inForce = this.#inForce
+    copy.#own = new Map(this.#own)
+    return copy
   }
 
   /** The backend has gone. */

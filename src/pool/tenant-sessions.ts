@@ -67,7 +67,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #owed = new Map<Owner, SaidStatements>()
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
-  readonly #defaults = new SessionDefaults<Owner>()
+  #defaults = new SessionDefaults<Owner>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
   #hasTemporaryObjects = false
   #hasWritten = false
@@ -155,6 +155,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const copy = new TenantSessions<Owner>()
     copy.#current = this.#current
     copy.#hasWritten = true
+    copy.#defaults = this.#defaults.forked()
     for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
     for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
     return copy

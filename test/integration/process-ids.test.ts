@@ -145,7 +145,7 @@ describe('pg_cancel_backend', () => {
     await using one = await connectPg(server, 'cancel-waiting')
     await using other = await connectPg(server, 'cancel-waiting')
     await one.client.query('begin')
-    const waiting = failureOf(other.client.query('select 1'))
+    const waiting = failureOf(other.client.query('create table waits ()'))
     await delay(50)
     assert.equal(await one.value('select pg_cancel_backend($1)', [processIdOf(other)]), true)
     assert.equal((await waiting).code, '57014')
@@ -217,7 +217,7 @@ describe('pg_terminate_backend', () => {
     const waiting = await connectPg(server, 'end-others')
     await idle.client.query('set application_name = idle')
     await one.client.query('begin')
-    const failure = failureOf(waiting.client.query('select 1'))
+    const failure = failureOf(waiting.client.query('create table waits ()'))
     await delay(50)
     const ended = endOf(idle)
     for (const each of [idle, waiting]) {
@@ -230,6 +230,23 @@ describe('pg_terminate_backend', () => {
     // It has gone.
     const again = 'select pg_terminate_backend($1, 1000)'
     assert.equal(await one.value(again, [processIdOf(idle)]), false)
+  })
+
+  test('of one that is idle in a transaction, by one that reads beside it', async () => {
+    await using one = await connectPg(server, 'end-holder', { options: '-c timezone=Asia/Tokyo' })
+    const holder = await connectPg(server, 'end-holder')
+    await one.client.query('create table t (n int)')
+    await holder.client.query('begin; insert into t values (1)')
+    assert.equal(await one.value('select pg_backend_pid()'), processIdOf(one))
+    const ended = endOf(holder)
+    assert.equal(await one.value(`select pg_cancel_backend(${processIdOf(holder)})`), true)
+    assert.equal(await one.value(`select pg_terminate_backend(${processIdOf(holder)})`), true)
+    assert.equal((await ended).code, '57P01')
+    assert.equal(await one.value('select count(*)::int from t'), 0)
+    // What it gave when it connected is known in a fork and after it.
+    assert.equal(await one.value('show timezone'), 'Asia/Tokyo')
+    await one.client.query('reset all')
+    assert.equal(await one.value('show timezone'), 'Asia/Tokyo')
   })
 
   test('with a timeout: that must not be negative', async () => {
