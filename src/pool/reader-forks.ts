@@ -330,10 +330,11 @@ function runIn(
 
 /**
  * Whether a copy of a backend can be had in another slot, over the files as they are committed, and
- * be as good. UNLOGGED sequences change without a trace.
+ * be as good. UNLOGGED sequences change without a trace. To copy a large memory holds up the whole
+ * shard, for seconds, again and again, and costs a second slot.
  */
 function canFork(slot: Slot, files: TenantFiles): boolean {
-  return slot.canNap && !files.hasUnlogged
+  return slot.canNap && slot.reusable && !files.hasUnlogged
 }
 
 function isFailed(slot: Slot | undefined): boolean {

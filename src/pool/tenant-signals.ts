@@ -24,11 +24,13 @@ export function signalReceiverOf({ clients }: LiveTenant): SignalReceiver {
   }
 }
 
-/** Of the batch that waits now, when the one that runs has ended. */
+/** Of the batch that waits now, when the one that runs has ended: if its client knows that it does. */
 function cancelWait(client: LiveClient): void {
-  const { pending } = client
+  const { pending, listener } = client
   queueMicrotask(() => {
-    if (pending && client.pending === pending) client.cancel()
+    if (!pending || client.pending !== pending) return
+    if (listener?.cancel) listener.cancel()
+    else client.cancel()
   })
 }
 

@@ -74,6 +74,14 @@ test('a cancel request does not reach what has been answered', () => {
   assert.equal(client.cancelled, 0)
 })
 
+test('who has been answered is sent away at once', () => {
+  const { link, session, send, wait } = waiting()
+  send(say.parse('a', 'select a'), say.sync())
+  wait()
+  session.shutdown(new PgnapError('SHUTTING_DOWN', 'bye'))
+  assert.equal(link.summary(), '1 ZI FATAL:57P01')
+})
+
 test('who does not wait for long is answered by the backend, errors too', async () => {
   const { link, client, send, wait } = waiting()
   client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')

@@ -153,9 +153,9 @@ export class Session {
     this.#close()
   }
 
-  /** Ends the session with a FATAL `error`: now, or after the batch in flight. */
+  /** Ends the session with a FATAL `error`: now, or after the batch that its client waits for. */
   shutdown(error: PgnapError): void {
-    if (this.#running) this.#shutdownError = error
+    if (this.#running && !this.#early.pending) this.#shutdownError = error
     else this.end(error)
   }
 
