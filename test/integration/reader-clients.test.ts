@@ -25,9 +25,8 @@ async function holder(tenant: string): Promise<PgConnection> {
 
 async function errors(kind: string): Promise<number> {
   const text = await (await server.request('/metrics')).text()
-  return Number(
-    new RegExp(`^pgnap_errors_total\\{class="${kind}"\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0,
-  )
+  const line = new RegExp(`^pgnap_errors_total\\{class="${kind}"\\} (\\d+)$`, 'm').exec(text)
+  return Number(line?.[1] ?? 0)
 }
 
 test('who connects beside a transaction keeps what it came with, there and afterwards', async () => {
@@ -68,7 +67,7 @@ test('what is slow and what fails there is logged and counted', async () => {
   await one.client.query('commit')
 })
 
-test('beside a transaction that has failed, others read, and what comes of it they see', async () => {
+test('beside a transaction that has failed others read, and see what comes of it', async () => {
   await using one = await holder('failed')
   await using other = await connectPg(server, 'failed')
   const count = 'select count(*) from t'
