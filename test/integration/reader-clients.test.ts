@@ -29,7 +29,7 @@ async function errors(kind: string): Promise<number> {
   return Number(line?.[1] ?? 0)
 }
 
-test('who connects beside a transaction keeps what it came with, there and afterwards', async () => {
+test('who connects beside a transaction keeps what it came with, then and later', async () => {
   await using one = await holder('came')
   await using other = await connectPg(server, 'came', { options: '-c timezone=Asia/Tokyo' })
   const change = async (): Promise<unknown> => {
