@@ -359,6 +359,8 @@ export class Session {
   }
 
   #run(messages: Uint8Array, complete: boolean, readyCount: number, purpose: Purpose): void {
+    // Nothing but Flush, and nothing is owed: the backend would not answer.
+    if (complete && readyCount === 0) return
     this.#complete = complete
     this.#readyCount = readyCount
     this.#purpose = purpose
