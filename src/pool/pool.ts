@@ -140,6 +140,7 @@ export class Pool implements ClientHost {
       state: this.#state,
       slots: this.#slots,
       pending: this.#pending,
+      slowLog: this.#slowLog,
       event: (event) => this.#event(event),
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
