@@ -158,7 +158,9 @@ export class KeepWarm {
   }
 
   #mayWarm(tenant: TenantName): boolean {
-    return this.#isAtRest(tenant) && this.#options.source.owns?.(tenant) !== false
+    const { state, source } = this.#options
+    if (state.pauses.isPaused(tenant)) return false
+    return this.#isAtRest(tenant) && source.owns?.(tenant) !== false
   }
 
   #isAtRest(tenant: TenantName): boolean {
