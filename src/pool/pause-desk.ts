@@ -27,6 +27,7 @@ export interface PauseHost {
 export class PauseDesk {
   readonly #host: PauseHost
   #all = false
+  #ended = false
   readonly #names = new Set<TenantName>()
   /** Paused, and not at rest yet. */
   readonly #coming = new Set<TenantEntry>()
@@ -55,6 +56,7 @@ export class PauseDesk {
 
   /** @returns the tenants for which something has changed */
   take({ type, name }: PauseEvent): TenantEntry[] {
+    if (this.#ended) return []
     const pauses = type === 'paused'
     if (name === undefined) this.#all = pauses
     else if (pauses) this.#names.add(name)
@@ -73,6 +75,7 @@ export class PauseDesk {
 
   /** The end of the pool is near: nobody is kept waiting for a word that will not come. */
   end(): void {
+    this.#ended = true
     this.#all = false
     this.#names.clear()
     this.#coming.clear()

@@ -2,7 +2,8 @@
  * What an administrator asks of the tenants of one pool: to be at rest until further notice, or to
  * be loaded anew. The rules are the state machine's (`pause-desk.ts`); here is who waits for them.
  *
- * At rest means: out of the slot, all of it durable, the store closed, so that its file is complete.
+ * At rest means: out of the slot, all of it durable, the store closed, so that its file is
+ * complete.
  */
 import type { TenantName } from '../base/ids.ts'
 import type { ImageShelf } from './image-shelf.ts'
@@ -70,17 +71,21 @@ export class Pauses {
     this.#review()
   }
 
+  /** Whether {@link renew} has seen to a tenant: it has clients, a slot or an image here. */
+  isKnown(name: TenantName): boolean {
+    return this.#options.state.tenants.has(name)
+  }
+
   /**
    * Takes the backend of a tenant, or of all that the pool knows, from the store anew: once nobody
    * is in the middle of something, it is shut down, and it boots when it is asked for again.
    * Sessions are carried over.
    */
   renew(name: TenantName | undefined): void {
-    const { state, tenants, source } = this.#options
+    const { tenants, source } = this.#options
     const known = name === undefined ? [...tenants.values()] : [tenants.get(name)]
-    for (const tenant of known)
-      if (tenant && state.tenants.has(tenant.entry.name)) this.#renew(tenant)
-    if (name !== undefined && !state.tenants.has(name)) source.images?.remove(name)
+    for (const tenant of known) if (tenant) this.#renew(tenant)
+    if (name !== undefined && !this.isKnown(name)) source.images?.remove(name)
   }
 
   /** An image that nobody has a session in is dropped; another is left when it is next loaded. */

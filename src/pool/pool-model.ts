@@ -108,6 +108,9 @@ export class TenantEntry {
   paused = false
   /** Its memory is to be made anew from its store as soon as nobody holds the backend. */
   renewalDue = false
+  /** Why it last had to leave its slot, and when it may be asked again to do so for its renewal. */
+  leavesFor: EvictionReason | undefined = undefined
+  notRenewedUntilMs: number = Number.NEGATIVE_INFINITY
   /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
   served = false
   /** Where its clients read while one of them has a transaction open. */

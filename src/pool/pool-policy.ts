@@ -41,14 +41,20 @@ export function mustLeave({ paused, renewalDue }: TenantEntry): boolean {
   return paused || renewalDue
 }
 
-/** The same, now; not before its time if it could not when it was last asked. */
-export function leavesNow(tenant: TenantEntry, nowMs: number): boolean {
-  const isFree = tenant.phase === 'awake' && tenant.holder === undefined
-  return isFree && mustLeave(tenant) && nowMs >= tenant.pinnedUntilMs
+/** When that may be; not before its time if it could not when it was last asked. */
+export function mustLeaveAtMs({ paused, pinnedUntilMs, notRenewedUntilMs }: TenantEntry): number {
+  return paused ? pinnedUntilMs : notRenewedUntilMs
 }
 
-export function leavingReason({ renewalDue }: TenantEntry): EvictionReason {
-  return renewalDue ? 'renewal' : 'requested'
+/** Whether that is now. */
+export function leavesNow(tenant: TenantEntry, nowMs: number): boolean {
+  const isFree = tenant.phase === 'awake' && tenant.holder === undefined
+  return isFree && mustLeave(tenant) && nowMs >= mustLeaveAtMs(tenant)
+}
+
+/** What is paused leaves with its image, and is renewed when it wakes. */
+export function leavingReason({ paused }: TenantEntry): EvictionReason {
+  return paused ? 'requested' : 'renewal'
 }
 
 function isThinking(holder: TenantEntry['holder']): boolean {
@@ -137,7 +143,15 @@ function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
 
 /** Whether nobody has been in the middle of anything for a while. */
 export function isQuiet(view: PoolView, nowMs: number): boolean {
-  return view.waitingByAge.size === 0 && !view.supply.creating && nowMs >= quietAtMs(view)
+  return !somebodyWaits(view) && !view.supply.creating && nowMs >= quietAtMs(view)
+}
+
+/** Whether anybody waits for what the pool could do; who waits for the end of a pause does not. */
+export function somebodyWaits({ waitingByAge }: Pick<PoolView, 'waitingByAge'>): boolean {
+  for (const client of waitingByAge) {
+    if (!client.tenant.paused || client.tenant.holder === client) return true
+  }
+  return false
 }
 
 /** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
@@ -208,7 +222,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
     if (!tenant || tenant.phase !== 'awake') continue
     const rests = canLeave(tenant)
     // Who waits for it waits for this.
-    if (!tenant.holder && mustLeave(tenant)) atMs = Math.min(atMs, tenant.pinnedUntilMs)
+    if (!tenant.holder && mustLeave(tenant)) atMs = Math.min(atMs, mustLeaveAtMs(tenant))
     const napAtMs = Math.max(tenant.lastUsedMs + limits.napAfterMs, tenant.pinnedUntilMs)
     const restMs = tenant.maintenanceDue ? limits.maintenanceIdleMs : limits.napAfterMs
     if (rests) atMs = Math.min(atMs, napAtMs)

@@ -20,7 +20,8 @@ export function fingerprintOf(world: World): string {
       each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
       each.maintenanceDue,
       [each.paused, each.renewalDue, state.pauses.isPausedByName(each.name)],
-      each.renewalDue || each.paused ? Math.max(0, each.pinnedUntilMs - nowMs) : 0,
+      [each.leavesFor === 'renewal', Math.max(0, each.notRenewedUntilMs - nowMs)],
+      each.paused ? Math.max(0, each.pinnedUntilMs - nowMs) : 0,
       [each.fork && [each.fork.forkPhase, world.forks.shows.has(each.fork)], each.forksInVain],
       [each.sessionUsed, each.served, each.abortDue, each.discardDue],
       [

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { ClientEntry, isResting } from '../../src/pool/pool-model.ts'
 import type { PauseEvent, TenantEntry } from '../../src/pool/pool-model.ts'
-import { mustLeave } from '../../src/pool/pool-policy.ts'
+import { mustLeaveAtMs, mustLeave } from '../../src/pool/pool-policy.ts'
 import type { Action, World } from './pool-world.ts'
 
 /** What an administrator may do next. */
@@ -43,7 +43,7 @@ export function checkPauses(world: World): void {
     const { name, phase, holder, paused } = tenant
     assert.equal(paused, state.pauses.isPaused(name), 'tenant and list agree')
     const stays = phase === 'awake' && holder === undefined && mustLeave(tenant)
-    if (stays) assert.ok(timerAtMs <= tenant.pinnedUntilMs, 'it is asked to leave again')
+    if (stays) assert.ok(timerAtMs <= mustLeaveAtMs(tenant), 'it is asked to leave again')
     const rests = isResting(phase) && !(holder instanceof ClientEntry)
     if (paused && rests) assert.ok(state.pauses.isAtRest(name), 'its rest has been told')
     const goesOn = holder instanceof ClientEntry && tenant.waiting.has(holder)
