@@ -4,18 +4,11 @@
  */
 export const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'node-postgres': {
-    pg_terminate_backend: 'finds nobody: clients share a backend, whose process id is not theirs',
-    'a client that leaves while it sleeps':
-      'the statement that it left goes on, and others wait for it; statement_timeout ends it',
     'pg_stat_activity shows the session':
       'it has one row, that of the backend in single-user mode, which has no user',
   },
   'catalog queries of GUI tools': {
     databases: 'the ctype is C.UTF-8; the oracle was made without locale',
-  },
-  psycopg: {
-    notifications: 'the process id in a notification is that of the backend, which clients share',
-    pids: 'pg_backend_pid() is the same for all clients of a tenant',
   },
   JDBC: {
     'metadata: the database': 'current_database() says postgres in every tenant',

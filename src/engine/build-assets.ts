@@ -18,6 +18,7 @@
 import { PGlite } from '@electric-sql/pglite'
 import { assert } from '../base/assert.ts'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { message } from '../base/protocol-message.ts'
 import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
@@ -44,6 +45,7 @@ import {
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import type { SignalFunctions } from './lent-functions.ts'
+import { findCommandRead } from './command-read.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
@@ -311,7 +313,13 @@ function probeSession({ instance, signals, run, send }: Run): EngineAssets['sess
   }
   const anchors = findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
   const reporting = findReporting(heap, anchors.settings, run)
-  return { ...anchors, reporting, signals, statements }
+  const commandRead = findCommandRead({
+    heap: () => instance.module.HEAPU8,
+    staticEnd: instance.heapStart,
+    run,
+    send,
+  })
+  return { ...anchors, reporting, signals, statements, commandRead }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -350,12 +358,7 @@ function startRun(instance: Instance, files: TenantFiles, reportingAt?: number):
   instance.files.switchTo(files)
   startPostgres(instance, START_PARAMETERS, reportingAt)
   const run = (statement: string): string => {
-    const text = utf8(statement)
-    const message = new Uint8Array(text.length + 6)
-    message[0] = 0x51
-    new DataView(message.buffer).setUint32(1, text.length + 5)
-    message.set(text, 5)
-    const answer = fromUtf8(driver.run(message).slice())
+    const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())
     assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)
     return answer
   }

@@ -23,12 +23,15 @@ export interface DriverOptions {
   readonly answerBytesMax: number
   /** Raises the query cancel flag of the backend. */
   readonly cancel: () => void
+  /** Where `DoingCommandRead` lies. Absent: nobody cancels from another thread. */
+  readonly commandReadAt?: number
 }
 
 export class Driver {
   readonly #module: EmscriptenModule
   readonly #answerBytesMax: number
   readonly #cancel: () => void
+  readonly #commandReadAt: number | undefined
   readonly #readCallback: number
   readonly #writeCallback: number
   #request: Uint8Array = new Uint8Array(0)
@@ -38,10 +41,11 @@ export class Driver {
   #overflowed = false
   #errorsRaised = 0
 
-  constructor({ module, answerBytesMax, cancel }: DriverOptions) {
+  constructor({ module, answerBytesMax, cancel, commandReadAt }: DriverOptions) {
     this.#module = module
     this.#answerBytesMax = answerBytesMax
     this.#cancel = cancel
+    this.#commandReadAt = commandReadAt
     this.#readCallback = module.addFunction(this.#read.bind(this), 'iii')
     this.#writeCallback = module.addFunction(this.#write.bind(this), 'iii')
     this.bind()
@@ -65,6 +69,8 @@ export class Driver {
     this.#overflowed = false
     do {
       const stackTop = stackPointer.value
+      // As Postgres has it, and already before it has come so far.
+      if (this.#commandReadAt !== undefined) module.HEAPU8[this.#commandReadAt] = 1
       try {
         module._PostgresMainLoopOnce()
       } catch (error) {

@@ -21,6 +21,7 @@ import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
 import { LentFunctions } from './lent-functions.ts'
+import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import type { ExportedFunction } from './wal-tail.ts'
@@ -35,11 +36,6 @@ const RTLD_NOW_GLOBAL = 2 | 256
 /** Layout of musl's `struct dso` as Emscripten's loader reads it. */
 const DSO_FLAGS_AT = 4
 const DSO_NAME_AT = 36
-/** WASI's clock ids, and how far the clock jumps to end a sleep: longer than any sleep. */
-const CLOCK_MONOTONIC = 1
-const CLOCK_JUMP_NS = 10n ** 18n
-/** WASI's clock_time_get: clock id, precision, where to write nanoseconds. */
-type WasiClock = (clock: number, precision: bigint, timeAt: number) => number
 /** Layout of musl's `struct dirent`, and its d_type values. */
 const DIRENT_BYTES = 280
 const DIRENT_NAME_AT = 19
@@ -75,6 +71,8 @@ export interface CodeParts {
   readonly dirtyBytesMax: number
   /** Lines that Postgres writes to its log. */
   readonly serverLog: (line: string) => void
+  /** Default: wall time has milliseconds, as in the build, whose clock stands still. */
+  readonly wall?: FineWallClock
 }
 
 /** What an instance is completed with; all of a process share it. */
@@ -292,8 +290,12 @@ export class Instance {
       getPreloadedPackage: () => parts.bundle,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }
-        this.#adjustImports(imports['env'] ?? {})
-        wasi.clock_time_get = this.#interruptibleClock(wasi.clock_time_get)
+        this.#adjustImports(imports['env'] ?? {}, parts.wall)
+        wasi.clock_time_get = interruptibleClock(
+          wasi.clock_time_get,
+          this.memory,
+          () => this.#interruptPending,
+        )
         const instance = new WebAssembly.Instance(parts.module, imports)
         this.#exports = instance.exports
         done(instance, parts.module)
@@ -314,7 +316,7 @@ export class Instance {
     this.#module.FS.chmod('/home/postgres/.pgpass', 0o600)
   }
 
-  #adjustImports(env: Record<string, WasmImport>): void {
+  #adjustImports(env: Record<string, WasmImport>, wall: FineWallClock | undefined): void {
     this.#imports = env
     const replace = (name: string, make: (original: WasmImport) => WasmImport): void => {
       const original = env[name]
@@ -326,6 +328,11 @@ export class Instance {
     // A JavaScript timer would fire in whatever tenant is in the slot by then. Time limits are the
     // pool's business.
     replace('_setitimer_js', () => () => 0)
+    if (wall) {
+      const monotonic = env['emscripten_get_now']
+      assert(monotonic, 'the module imports a monotonic clock')
+      replace('emscripten_date_now', (original) => () => wall.at(original(), monotonic()))
+    }
     // Each start of Postgres makes a self-pipe; one pair per instance serves them all.
     replace(
       '__syscall_pipe2',
@@ -413,23 +420,6 @@ export class Instance {
     heap.set(before, scratch)
     assert(this.#selfPipe, 'a pipe can be made')
     return this.#selfPipe
-  }
-
-  /**
-   * Sleeping is a loop that looks at the monotonic clock until enough time has passed (there is
-   * nothing else in the module that could wait), and in that loop Postgres does not look for
-   * interrupts. So once the flag is up, the clock jumps far ahead: the sleep ends, and the query is
-   * cancelled before anybody can use the time it was told.
-   */
-  #interruptibleClock(original: WasiClock): WasiClock {
-    return (clock, precision, timeAt) => {
-      const result = original(clock, precision, timeAt)
-      if (clock === CLOCK_MONOTONIC && this.#interruptPending) {
-        const times = new BigInt64Array(this.memory.buffer)
-        times[timeAt >> 3] = (times[timeAt >> 3] ?? 0n) + CLOCK_JUMP_NS
-      }
-      return result
-    }
   }
 
   get #interruptPending(): boolean {

@@ -18,6 +18,8 @@ export interface CancelFlags {
 export interface InterruptFlags extends CancelFlags {
   /** All of Postgres's timeouts; see `timeout-memory.ts`. */
   readonly timeoutTableAt: number
+  /** A byte: Postgres reads what it is to run, and would forget a cancel. */
+  readonly commandReadAt: number
 }
 
 /**
@@ -29,6 +31,11 @@ export function requestCancel(flags: CancelFlags): void {
   // The cause first, then the flag that makes Postgres look for causes.
   Atomics.store(words, flags.queryCancelPendingAt >> 2, 1)
   Atomics.store(words, flags.interruptPendingAt >> 2, 1)
+}
+
+/** Whether a cancel would be forgotten: what runs has to be read first. */
+export function isReadingCommand({ memory, commandReadAt }: InterruptFlags): boolean {
+  return new Uint8Array(memory.buffer)[commandReadAt] !== 0
 }
 
 /**

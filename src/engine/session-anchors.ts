@@ -4,7 +4,8 @@
  * the same in every instance of a build. An assertion fails if one is not in exactly one place.
  */
 import { assert } from '../base/assert.ts'
-import { utf8 } from '../base/bytes.ts'
+import { concatBytes, utf8 } from '../base/bytes.ts'
+import { message } from '../base/protocol-message.ts'
 import { MemorySearch, onlyPlace } from './memory-search.ts'
 import { findProcessAnchors, type ProcessProbe } from './process-memory.ts'
 import {
@@ -51,7 +52,10 @@ export const probeQuestions: Readonly<Record<keyof ProbeIds, string>> = {
 }
 
 /** Makes an unnamed statement. To be run last. */
-export const probeParse: Uint8Array = parseMessage('select 1')
+export const probeParse: Uint8Array = concatBytes([
+  message('P', utf8('\0select 1\0\0\0')),
+  message('S', new Uint8Array(0)),
+])
 
 /** Ids of the two schemas of temporary tables, and of the sequence in one of them. */
 export interface ProbeIds {
@@ -74,7 +78,7 @@ export interface SessionProbe {
 export function findSessionAnchors(
   heap: Uint8Array,
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
-): Omit<SessionAnchors, 'reporting' | 'signals' | 'statements'> {
+): Omit<SessionAnchors, 'reporting' | 'signals' | 'statements' | 'commandRead'> {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)
@@ -171,15 +175,3 @@ const isBeside =
   (others: readonly number[]) =>
   (at: number): boolean =>
     others.some((other) => Math.abs(other - at) <= BESIDE_BYTES)
-
-function parseMessage(sql: string): Uint8Array {
-  const text = utf8(`\0${sql}\0\0\0`)
-  const bytes = new Uint8Array(5 + text.length + 5)
-  const view = new DataView(bytes.buffer)
-  bytes[0] = 0x50
-  view.setUint32(1, 4 + text.length)
-  bytes.set(text, 5)
-  bytes[5 + text.length] = 0x53
-  view.setUint32(6 + text.length, 4)
-  return bytes
-}

@@ -50,6 +50,8 @@ export interface SessionAnchors {
   readonly timeouts: TimeoutAnchors
   /** Of all of Postgres's timeouts, by id. */
   readonly timeoutTable: number
+  /** Whether a command is being read: a byte; see `command-read.ts`. */
+  readonly commandRead: number
   readonly process: ProcessAnchors
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions

@@ -16,6 +16,7 @@ import type { Engine } from './engine.ts'
 import type { EngineAssets } from './engine-assets.ts'
 import { type CodeParts, Instance, wasmPages } from './instance.ts'
 import { bindMemoryDelta, DELTA_PAGE_BYTES, newScratch } from './memory-delta.ts'
+import { FineWallClock } from './module-clock.ts'
 import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -60,6 +61,9 @@ export const slotMemory: CodeParts['memory'] = {
   shared: true,
 }
 
+/** Of this thread, so that a tenant that moves to another slot does not see time go back. */
+const wallClock = new FineWallClock()
+
 /** Begins a slot. */
 export function beginInstance({ clock, ...options }: InstanceOptions): Promise<Instance> {
   const parts: CodeParts = {
@@ -72,6 +76,7 @@ export function beginInstance({ clock, ...options }: InstanceOptions): Promise<I
     },
     dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
     serverLog: options.serverLog ?? (() => {}),
+    wall: wallClock,
   }
   return Instance.begin(parts, TenantFiles.inMemory({ template: Template.empty(), clock }))
 }

@@ -86,12 +86,14 @@ export class WasmSlot implements Slot {
     this.#options = options
     this.#instance = instance
     this.#delta = options.delta
-    const { timeoutTable: timeoutTableAt } = options.assets.sessionAnchors
-    this.interruptFlags = { ...instance.cancelFlags, timeoutTableAt }
+    const { timeoutTable: timeoutTableAt, commandRead: commandReadAt } =
+      options.assets.sessionAnchors
+    this.interruptFlags = { ...instance.cancelFlags, timeoutTableAt, commandReadAt }
     this.#driver = new Driver({
       module: instance.module,
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
+      commandReadAt,
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
     const { signals, statements } = options.assets.sessionAnchors

@@ -6,24 +6,14 @@
  * simple query would destroy the unnamed statement that a client may have parsed and not yet bound.
  * It must never be used while a client holds the backend.
  */
-import { assert } from '../base/assert.ts'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { message } from '../base/protocol-message.ts'
 import { eachMessage } from './message-frames.ts'
 
 /** Name of the pool's own statement and portal; nothing of it outlives one query. */
 export const OWN_NAME = '_pgnap_pool'
 
 export type Row = readonly (string | null)[]
-
-/** One frontend message. @param type its letter */
-export function message(type: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
-  assert(type.length === 1, 'a message type is one byte')
-  const bytes = new Uint8Array(5 + body.length)
-  bytes[0] = type.charCodeAt(0)
-  new DataView(bytes.buffer).setInt32(1, 4 + body.length)
-  bytes.set(body, 5)
-  return bytes
-}
 
 /** Sync alone: wakes a tenant and changes nothing. */
 export const SYNC: Uint8Array = message('S', new Uint8Array(0))

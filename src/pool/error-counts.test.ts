@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { concatBytes, utf8 } from '../base/bytes.ts'
-import { message } from './backend-query.ts'
+import { message } from '../base/protocol-message.ts'
 import { addUpErrors, ErrorCounts } from './error-counts.ts'
 
 const error = (state: string): Uint8Array =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { concatBytes, utf8 } from '../base/bytes.ts'
 import { say } from '../../test/support/messages.ts'
-import { message } from './backend-query.ts'
+import { message } from '../base/protocol-message.ts'
 import { ListenWatch } from './listen-watch.ts'
 
 const UNKNOWN = undefined

@@ -118,6 +118,8 @@ export interface PoolClientListener {
   lost(error: PgnapError): void
   /** Whole backend messages that belong to no batch: what another client has notified. */
   messages?(bytes: Uint8Array): void
+  /** Another client cancels what this one waits for. Default: its wait ends. */
+  cancel?(): void
 }
 
 /** A tenant as the shell sees it: the machine's entry, and what is loaded for it. */

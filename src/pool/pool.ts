@@ -139,6 +139,7 @@ export class Pool implements ClientHost {
       ...machine,
       slots: this.#slots,
       pending: this.#pending,
+      slowLog: this.#slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
       onRead: (client, slot, startMs) =>

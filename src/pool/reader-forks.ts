@@ -30,6 +30,7 @@ import { eachMessage } from './message-frames.ts'
 import { forkAnswers } from './thread-turns.ts'
 import { boundStatements, mayOnlyRead, saidIn } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
+import type { SlowLog } from './slow-log.ts'
 import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
@@ -48,7 +49,7 @@ export interface Fork {
   readonly files: TenantFiles
   readonly watch: ReturnType<Slot['fork']>
   readonly sessions: TenantSessions<LiveClient>
-  /** The transaction of the backend beside which it was made. */
+  /** The transaction of the backend beside which it was made; 0: one that has failed. */
   readonly transaction: number
   /** Functions of clients that are none of Postgres's own under another name. */
   readonly vetted: Set<number>
@@ -61,6 +62,7 @@ export interface ReaderForksOptions {
   readonly counters: PoolCounters
   readonly clock: Clock
   readonly log: Log
+  readonly slowLog: SlowLog | undefined
   readonly event: (event: PoolEvent) => void
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
@@ -108,7 +110,7 @@ export class ReaderForks {
 
   /**
    * Answers a batch that cannot have the backend, if there is a fork for it. Undefined: nothing has
-   * happened, and it has to wait.
+   * happened, and it has to wait. Throws why its client is being sent away, if it has ended itself.
    */
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
@@ -128,21 +130,27 @@ export class ReaderForks {
     const { pending, clock, counters, event } = this.#options
     const client = pending.clientOf(entry)
     if (!client?.pending) return
-    const { sinceMs, resolve } = client.pending
+    const { sinceMs, resolve, reject } = client.pending
     const startMs = clock.monotonicMs()
     if (!client.tenant.fork || !forkAnswers(entry.tenant)) {
       return event({ type: 'readEnded', client: entry, outcome: 'missed', threadMs: 0 })
     }
-    const answer = this.#answer(client, { ...client.pending, startMs })
-    if (answer) {
+    if (client.timings) noteWait(client.timings, client.tenant, sinceMs, startMs)
+    let isServed = true
+    try {
+      const answer = this.#answer(client, { ...client.pending, startMs })
+      isServed = answer !== undefined
+      if (answer) resolve(new Uint8Array(answer))
+    } catch (error) {
+      reject(error)
+    }
+    if (isServed) {
       pending.settle(entry)
       counters.wait.record(startMs - sinceMs)
       counters.countFound(client.tenant, sinceMs)
-      if (client.timings) noteWait(client.timings, client.tenant, sinceMs, startMs)
-      resolve(new Uint8Array(answer))
     }
     const threadMs = clock.monotonicMs() - startMs
-    event({ type: 'readEnded', client: entry, outcome: answer ? 'served' : 'refused', threadMs })
+    event({ type: 'readEnded', client: entry, outcome: isServed ? 'served' : 'refused', threadMs })
   }
 
   /**
@@ -150,8 +158,12 @@ export class ReaderForks {
    * was made, that shows no longer all that is committed, and does not answer again.
    */
   review(tenant: LiveTenant): void {
-    const { fork, slot } = tenant
-    if (fork && slot?.transaction !== fork.transaction) this.#retire(tenant, false)
+    const { fork, slot, open } = tenant
+    if (!fork) return
+    const isSame = slot?.transaction === fork.transaction
+    // One that has failed has no number. What is committed between two such was written to the WAL.
+    const mayBeOther = fork.transaction === 0 && (!isFailed(slot) || open?.files.walDirty)
+    if (!isSame || mayBeOther) this.#retire(tenant, false)
   }
 
   /** Empties the slot of a fork, if there is one in it. */
@@ -165,7 +177,10 @@ export class ReaderForks {
     this.#options.event({ type: 'forkLeft', slot: entry, slotReusable, refused: false })
   }
 
-  /** @returns undefined: it is not for forks; the fork, if it has seen anything, is gone then */
+  /**
+   * Throws why its client is being sent away.
+   * @returns undefined: it is not for forks; the fork, if it has seen anything, is gone then
+   */
   #answer(
     client: LiveClient,
     { messages, complete, startMs }: Pick<PendingBatch, 'messages' | 'complete'> & Started,
@@ -173,7 +188,9 @@ export class ReaderForks {
     const { tenant } = client
     const { fork } = tenant
     assert(fork, 'who reads has a fork')
-    const { counters, clock, log, onRead } = this.#options
+    const { counters, clock, log, slowLog, onRead } = this.#options
+    const said = slowLog?.read(client, messages)
+    const { errorsRaised } = fork.slot
     let answer: Uint8Array | string | undefined
     try {
       answer = runIn(fork, client, { messages, complete })
@@ -189,11 +206,16 @@ export class ReaderForks {
     }
     const endMs = clock.monotonicMs()
     client.used = true
+    client.begins = false
+    if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
     client.transactionStatus = 'idle'
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)
+    slowLog?.ended(client, said ?? [])
+    // It has ended itself: its answer is nobody's.
+    if (client.ending) throw client.ending
     return answer
   }
 
@@ -203,7 +225,8 @@ export class ReaderForks {
     if (!slot || !open?.asCommitted || !isThinking(entry)) return 'not now'
     const { transaction } = slot
     // A client that only keeps the backend has no transaction: it may commit with every batch.
-    if (transaction === 0 || !canFork(slot, open.files)) return 'never'
+    if (transaction === 0 && !isFailed(slot)) return 'never'
+    if (!canFork(slot, open.files)) return 'never'
     try {
       // Postgres believes to be written what it has written.
       open.files.commit()
@@ -296,20 +319,26 @@ function runIn(
   if (done !== undefined) return done
   // Whoever has not said all of it would have to be left in the middle of an error.
   if (!complete && hasFailed(answer)) return 'a pipeline that failed'
-  const kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
+  let kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
   if (kept !== answer && !vet(fork)) return 'a function by another name'
   const said = saidIn(whole, kept)
   if (!said) return 'statements out of sight'
+  if (client.begins) kept = sessions.begun(client, slot, kept)
   if (!tenant.sessions.takeBack(client, { slot, before, said })) return 'too many statements'
   return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }
 
 /**
  * Whether a copy of a backend can be had in another slot, over the files as they are committed, and
- * be as good. UNLOGGED sequences change without a trace.
+ * be as good. UNLOGGED sequences change without a trace. To copy a large memory holds up the whole
+ * shard, for seconds, again and again, and costs a second slot.
  */
 function canFork(slot: Slot, files: TenantFiles): boolean {
-  return slot.canNap && !files.hasUnlogged
+  return slot.canNap && slot.reusable && !files.hasUnlogged
+}
+
+function isFailed(slot: Slot | undefined): boolean {
+  return slot?.transactionStatus === 'failed'
 }
 
 function callsUnknown({ calledFunctions }: Fork['watch'], vetted: Fork['vetted']): boolean {

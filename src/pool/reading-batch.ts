@@ -9,7 +9,8 @@
  */
 
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
-import { message, SYNC } from './backend-query.ts'
+import { message } from '../base/protocol-message.ts'
+import { SYNC } from './backend-query.ts'
 import { eachMessage, piecesOf } from './message-frames.ts'
 
 const QUERY = 0x51

@@ -1,7 +1,8 @@
 /**
  * What clients of a tenant send each other by `pg_cancel_backend` and `pg_terminate_backend`. While
- * one of them runs that, it has the backend: the others are idle, or wait. To cancel who is idle
- * means nothing, as in a server; who is terminated is sent away, whatever it does.
+ * one of them runs that, nobody else runs anything, in the backend or in a fork of it: the others
+ * are idle, in a transaction perhaps, or wait. To cancel who is idle means nothing, as in a server;
+ * who is terminated is sent away, whatever it does.
  *
  * Signals are not part of a transaction: they are sent even if the statement fails afterwards.
  */
@@ -24,11 +25,13 @@ export function signalReceiverOf({ clients }: LiveTenant): SignalReceiver {
   }
 }
 
-/** Of the batch that waits now, when the one that runs has ended. */
+/** Of the batch that waits now, when the one that runs has ended. Not every client knows of it. */
 function cancelWait(client: LiveClient): void {
-  const { pending } = client
+  const { pending, listener } = client
   queueMicrotask(() => {
-    if (pending && client.pending === pending) client.cancel()
+    if (!pending || client.pending !== pending) return
+    if (listener?.cancel) listener.cancel()
+    else client.cancel()
   })
 }
 

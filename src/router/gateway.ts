@@ -62,6 +62,8 @@ export interface ClientEvents {
    * `close`.
    */
   lost(error: PgnapError): void
+  /** Somebody of the same tenant cancels what this client waits for, as by a cancel request. */
+  cancel?(): void
 }
 
 /** One client's own view of a backend that it shares with others. */

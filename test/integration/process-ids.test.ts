@@ -3,7 +3,9 @@
  * it. As native Postgres does it, also where clients share a backend.
  */
 import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
 import { after, before, describe, test } from 'node:test'
+import type { Connection } from 'pg'
 import postgres from 'postgres'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -20,6 +22,17 @@ before(async () => {
   server = await startServer({ flags: ['--shards', '2', '--slots', '2'] })
 })
 after(() => server[Symbol.asyncDispose]())
+
+/** Prepares a statement and nothing else, as node-postgres itself never does. */
+function prepare({ client }: PgConnection, name: string, text: string): Promise<unknown> {
+  return new Promise((handleReadyForQuery, handleError) => {
+    const submit = (to: Connection): void => {
+      to.parse({ name, text, types: [] }, true)
+      to.sync()
+    }
+    client.query(Object.assign(new EventEmitter(), { submit, handleReadyForQuery, handleError }))
+  })
+}
 
 /** Everything that says as whom a client goes. */
 async function saidBy(one: PgConnection): Promise<unknown[]> {
@@ -151,6 +164,17 @@ describe('pg_cancel_backend', () => {
     assert.equal((await waiting).code, '57014')
     await one.client.query('commit')
     assert.equal(await other.value('select 2'), 2)
+  })
+
+  test('of one that was answered before its turn says yes, and nothing happens', async () => {
+    await using one = await connectPg(server, 'early')
+    await using other = await connectPg(server, 'early')
+    await one.client.query('create temp table keeps(n int)')
+    await prepare(other, 'early', 'select 42')
+    assert.equal(await one.value('select pg_cancel_backend($1)', [processIdOf(other)]), true)
+    await one.client.query('discard temp')
+    const rows = other.client.query({ text: 'execute early', rowMode: 'array' })
+    assert.deepEqual((await rows).rows, [[42]])
   })
 
   test('of nobody, or of a client of another tenant, says no with a warning', async () => {

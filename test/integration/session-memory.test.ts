@@ -2,17 +2,18 @@
 import assert from 'node:assert/strict'
 import { before, beforeEach, test } from 'node:test'
 import { concatBytes, fromUtf8 } from '../../src/base/bytes.ts'
-import type { Slot } from '../../src/engine/engine.ts'
+import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../../src/engine/session-memory.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { isReadingCommand } from '../../src/engine/interrupts.ts'
 import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { runSql, say, valueOf } from '../support/messages.ts'
 
 let engine: WasmEngine
-let slot: Slot
+let slot: WasmSlot
 before(async () => {
   engine = await createEngine(await loadEngineParts(), {
     clock: systemClock,
@@ -239,4 +240,20 @@ test('a backend that goes by another number says so in its last words, and ends 
     code: 'SLOT_LOST',
     message: 'invalid frontend message type 122',
   })
+})
+
+test('that a command is being read shows until it runs, and not at rest', () => {
+  slot.begin(newFiles())
+  const seen: boolean[] = []
+  const query = say.query(`select '${'x'.repeat(100)}'`)
+  const watched = new Proxy(query, {
+    get(target, key) {
+      if (key === 'subarray') seen.push(isReadingCommand(slot.interruptFlags))
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+  slot.run(watched)
+  assert.deepEqual(seen, [true])
+  assert.equal(isReadingCommand(slot.interruptFlags), false)
 })

@@ -13,7 +13,8 @@ import {
   type SessionFrame,
 } from '../../src/engine/session-memory.ts'
 import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
-import { message, OWN_NAME } from '../../src/pool/backend-query.ts'
+import { message } from '../../src/base/protocol-message.ts'
+import { OWN_NAME } from '../../src/pool/backend-query.ts'
 import { eachMessage } from '../../src/pool/message-frames.ts'
 import { say } from './messages.ts'
 

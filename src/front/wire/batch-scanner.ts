@@ -48,9 +48,10 @@ export class BatchScanner {
   /** Bytes up to the end of the last message that makes a backend answer; 0 if there is none. */
   batchBytes = 0
   /**
-   * The batch ends in Sync, or in a Query or FunctionCall with no extended message since the last
-   * Sync. After an error in one of those the backend skips everything up to Sync: given to another
-   * client in that state, it would skip that client's query, without an answer.
+   * No extended message has come since the last Sync: the batch ends in Sync, Query or
+   * FunctionCall, or in a Flush behind one of those, as libpq's pipelines send it, which asks for
+   * nothing. After an error in an extended message the backend skips everything up to Sync: given
+   * to another client in that state, it would skip that client's query, without an answer.
    */
   batchComplete = false
   /** ReadyForQuery messages that the batch will be answered with. */
@@ -90,7 +91,7 @@ export class BatchScanner {
       else if (type === FRONTEND.sync) this.#unsynced = false
       if (role === Role.within) continue
       this.batchBytes = at - start
-      this.batchComplete = role === Role.ready && !this.#unsynced
+      this.batchComplete = !this.#unsynced
       // A pipeline is not run as one piece: others may want the thread in between.
       if (role === Role.ready && ++this.readyCount >= LIMITS.batchQueriesMax) break
     }

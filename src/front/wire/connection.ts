@@ -306,6 +306,7 @@ export class WireConnection implements LinkReceiver {
       processId: this.#processId,
       events: {
         messages: (bytes) => this.#session?.deliver(bytes),
+        cancel: () => this.cancel(),
         lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
       },
     })

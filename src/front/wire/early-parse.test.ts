@@ -74,6 +74,34 @@ test('a cancel request does not reach what has been answered', () => {
   assert.equal(client.cancelled, 0)
 })
 
+test('a wait that ends in vain leaves nothing unprepared', async () => {
+  const { link, client, session, send, wait } = waiting()
+  send(say.parse('a', 'select a'), say.sync())
+  wait()
+  send(say.bind('', 'a'), say.execute(''), say.sync())
+  session.cancel()
+  assert.equal(client.cancelled, 1, 'it waits for what it has said since')
+  client.nextError = new PgnapError('QUERY_CANCELED', 'cancelled')
+  await client.release()
+  assert.equal(link.summary(), '1 ZI ERROR:57014 ZI')
+  assert.deepEqual(client.batches, [])
+  send(say.bind('', 'a'), say.execute(''), say.sync())
+  await client.release()
+  assert.deepEqual(client.batches, ['PSBES|'], 'the statement first')
+  assert.match(link.summary(), /^1 ZI ERROR:57014 ZI 2 [^1]*ZI$/)
+  send(say.query('select b'))
+  await client.release()
+  assert.deepEqual(client.batches.slice(1), ['Q|'])
+})
+
+test('who has been answered is sent away at once', () => {
+  const { link, session, send, wait } = waiting()
+  send(say.parse('a', 'select a'), say.sync())
+  wait()
+  session.shutdown(new PgnapError('SHUTTING_DOWN', 'bye'))
+  assert.equal(link.summary(), '1 ZI FATAL:57P01')
+})
+
 test('who does not wait for long is answered by the backend, errors too', async () => {
   const { link, client, send, wait } = waiting()
   client.nextError = new PgnapError('QUERY_WAIT_TIMEOUT', 'waited too long')

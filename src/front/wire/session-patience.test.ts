@@ -55,3 +55,15 @@ test('a client that leaves in a pipeline takes its timer along', () => {
   clock.advance(1_000)
   assert.deepEqual(client.batches, [])
 })
+
+test('a Flush behind a Sync does not begin another pipeline', () => {
+  const { link, client, send } = open()
+  send(...PIPELINE, say.sync(), say.flush())
+  send(say.flush())
+  assert.deepEqual(client.batches, ['PBDESH|'], 'the backend is free for others')
+  send(say.flush(), say.query('select b'))
+  send(...PIPELINE, say.flush())
+  assert.deepEqual(client.batches.slice(1), ['HQ|', 'PBDEH'], 'what is open stays so')
+  send(say.flush(), say.sync())
+  assert.equal(link.summary().match(/ZI/g)?.length, 3)
+})

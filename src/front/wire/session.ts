@@ -153,9 +153,9 @@ export class Session {
     this.#close()
   }
 
-  /** Ends the session with a FATAL `error`: now, or after the batch in flight. */
+  /** Ends the session with a FATAL `error`: now, or after the batch that its client waits for. */
   shutdown(error: PgnapError): void {
-    if (this.#running) this.#shutdownError = error
+    if (this.#running && !this.#early.pending) this.#shutdownError = error
     else this.end(error)
   }
 
@@ -173,7 +173,9 @@ export class Session {
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
   cancel(): void {
-    if (!this.#closed && !this.#early.pending) this.#client.cancel()
+    // Who has been answered, and has said nothing since, waits for nothing.
+    const isIdle = this.#early.pending && this.#inbox.length === 0
+    if (!this.#closed && !isIdle) this.#client.cancel()
   }
 
   /** Works on what has been kept, as far as the backend and the client let us. */
@@ -357,6 +359,8 @@ export class Session {
   }
 
   #run(messages: Uint8Array, complete: boolean, readyCount: number, purpose: Purpose): void {
+    // Nothing but Flush, and nothing is owed: the backend would not answer.
+    if (complete && readyCount === 0) return
     this.#complete = complete
     this.#readyCount = readyCount
     this.#purpose = purpose
@@ -364,7 +368,7 @@ export class Session {
     if (broken) return this.#refuse(broken)
     let answer: Uint8Array | Promise<Uint8Array>
     try {
-      answer = this.#client.run(messages, complete)
+      answer = this.#client.run(this.#early.before(messages), complete)
     } catch (error) {
       this.#failed(error)
       return
@@ -387,8 +391,9 @@ export class Session {
     this.#work()
   }
 
-  #answered(answer: Uint8Array): void {
+  #answered(all: Uint8Array): void {
     if (this.#closed) return
+    const answer = this.#early.behind(all)
     this.#open = !this.#complete
     if (this.#early.answered(answer)) return
     if (this.#purpose === 'trial') {
@@ -431,7 +436,7 @@ export class Session {
       return
     }
     const message = errorResponse(error, 'ERROR')
-    if (!this.#early.answered(message)) this.#refuse(message)
+    if (!this.#early.failed(message)) this.#refuse(message)
   }
 
   /** Nothing of the batch has run, or will. */

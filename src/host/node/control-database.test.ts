@@ -82,6 +82,21 @@ test('a file of another format, or none of ours, is refused and left alone', () 
   assert.throws(open, isRefused('STORE_FORMAT_UNKNOWN'))
   writeFileSync(path, 'this is no database, whoever wrote it, and long enough to be read')
   assert.throws(open, isRefused('CONFIG_INVALID'))
+  assert.throws(open, /control\.db cannot be used: file is not a database/)
+})
+
+test('what is wrong with it later is told without saying where it lies', () => {
+  using folder = temporaryFolder()
+  using database = ControlDatabase.create(folder.path, systemRandom)
+  using other = new DatabaseSync(join(folder.path, 'control.db'))
+  other.exec('drop table roles')
+  assert.throws(
+    () => database.verifierOf('acme' as TenantName, 'ann'),
+    (error) =>
+      error instanceof PgnapError &&
+      error.code === 'STORE_IO' &&
+      !JSON.stringify([error.message, error.hint, error.detail]).includes(folder.path),
+  )
 })
 
 test('a password is told once, fits its verifier, and is in no file', async () => {

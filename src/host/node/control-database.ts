@@ -47,14 +47,12 @@ export interface StoredRole {
 }
 
 export class ControlDatabase implements RoleBook, Disposable {
-  readonly #dataPath: string
   readonly #database: DatabaseSync
   readonly #find: StatementSync
   /** Salts are made of it and a user's name, see `saltOf`. The same for the life of the folder. */
   readonly saltSecret: Uint8Array<ArrayBuffer>
 
-  private constructor(dataPath: string, database: DatabaseSync) {
-    this.#dataPath = dataPath
+  private constructor(database: DatabaseSync) {
     this.#database = database
     this.#find = database.prepare('select verifier from roles where tenant = ? and role = ?')
     const row = database.prepare('select bytes from secrets where name = ?').get(SALT_SECRET)
@@ -67,7 +65,7 @@ export class ControlDatabase implements RoleBook, Disposable {
    */
   static create(dataPath: string, random: Random): ControlDatabase {
     const path = join(dataPath, FILE)
-    return attempt(dataPath, () => {
+    return attempt(() => {
       // Its companions get the mode that it has.
       closeSync(openSync(path, 'a', FILE_MODE))
       chmodSync(path, FILE_MODE)
@@ -79,7 +77,7 @@ export class ControlDatabase implements RoleBook, Disposable {
           insert.run(SALT_SECRET, random.bytes(SECRET_BYTES))
           database.exec('commit')
         }
-        return ControlDatabase.#ofOpen(dataPath, database)
+        return ControlDatabase.#ofOpen(database)
       } catch (error) {
         database.close()
         throw error
@@ -91,32 +89,32 @@ export class ControlDatabase implements RoleBook, Disposable {
   static openExisting(dataPath: string): ControlDatabase | undefined {
     const path = join(dataPath, FILE)
     if (!existsSync(path)) return undefined
-    return attempt(dataPath, () => {
+    return attempt(() => {
       const database = open(path)
       // A start that was cut off has left an empty file.
-      if (versionOf(database) > 0) return ControlDatabase.#ofOpen(dataPath, database)
+      if (versionOf(database) > 0) return ControlDatabase.#ofOpen(database)
       database.close()
       return undefined
     })
   }
 
-  static #ofOpen(dataPath: string, database: DatabaseSync): ControlDatabase {
+  static #ofOpen(database: DatabaseSync): ControlDatabase {
     const version = versionOf(database)
-    if (version === FORMAT_VERSION) return new ControlDatabase(dataPath, database)
+    if (version === FORMAT_VERSION) return new ControlDatabase(database)
     throw new PgnapError('STORE_FORMAT_UNKNOWN', `${FILE} has format ${version}`, {
       hint: 'open the data folder with the pgnap that wrote it, or a newer one',
     })
   }
 
   verifierOf(tenant: TenantName, role: string): Verifier | undefined {
-    return attempt(this.#dataPath, () => {
+    return attempt(() => {
       const row = this.#find.get(tenant, role)
       return row && parseVerifier(String(row['verifier']))
     })
   }
 
   rolesOf(tenant: TenantName): StoredRole[] {
-    return attempt(this.#dataPath, () => {
+    return attempt(() => {
       const rows = this.#database
         .prepare('select role, created_ms from roles where tenant = ? order by role')
         .all(tenant)
@@ -129,7 +127,7 @@ export class ControlDatabase implements RoleBook, Disposable {
 
   /** Makes a role, or gives it another verifier. */
   put(tenant: TenantName, { role, createdMs }: StoredRole, verifier: Verifier): void {
-    attempt(this.#dataPath, () =>
+    attempt(() =>
       this.#database
         .prepare(
           `insert into roles values (?, ?, ?, ?)
@@ -141,7 +139,7 @@ export class ControlDatabase implements RoleBook, Disposable {
 
   /** False if there was no such role. */
   delete(tenant: TenantName, role: string): boolean {
-    return attempt(this.#dataPath, () => {
+    return attempt(() => {
       const sql = 'delete from roles where tenant = ? and role = ?'
       return Number(this.#database.prepare(sql).run(tenant, role).changes) > 0
     })
@@ -150,9 +148,7 @@ export class ControlDatabase implements RoleBook, Disposable {
   /** No role of this tenant is left. Writes nothing if there was none. */
   forget(tenant: TenantName): void {
     if (this.rolesOf(tenant).length === 0) return
-    attempt(this.#dataPath, () =>
-      this.#database.prepare('delete from roles where tenant = ?').run(tenant),
-    )
+    attempt(() => this.#database.prepare('delete from roles where tenant = ?').run(tenant))
   }
 
   [Symbol.dispose](): void {
@@ -170,10 +166,17 @@ function versionOf(database: DatabaseSync): number {
   return Number(database.prepare('pragma user_version').get()?.['user_version'])
 }
 
-function attempt<Result>(dataPath: string, body: () => Result): Result {
+/** Whoever logs in may be told of a failure, and is not to learn where the folder lies. */
+function attempt<Result>(body: () => Result): Result {
   try {
     return body()
   } catch (error) {
-    throw explainFolderError(dataPath, error)
+    if (error instanceof PgnapError) throw error
+    const { code } = explainFolderError(FILE, error)
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new PgnapError(code, `${FILE} cannot be used: ${reason}`, {
+      cause: error,
+      hint: 'check the disk and the data folder',
+    })
   }
 }

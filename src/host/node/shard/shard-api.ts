@@ -74,9 +74,10 @@ export interface ShardApi extends MoveParty {
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
   load(): Promise<PoolLoad>
   /**
-   * Ends the wait of a client's batch that waited at `wishedMs` (Unix time) already. Settles when
-   * whatever the client had sent before has been read. A batch that has begun is not reached here:
-   * its thread would hear of this only when it has ended (`thread-watch.ts`).
+   * Ends the wait of a client's batch that was sent before `wishedMs` (Unix time), as far as that
+   * can be told. Settles when whatever the client had sent before has been read. A batch that has
+   * begun is not reached here: its thread would hear of this only when it has ended
+   * (`thread-watch.ts`).
    */
   cancel(client: number, wishedMs: number): Promise<void>
   /** Lets clients finish what they are doing, then puts every tenant away. */

@@ -17,7 +17,13 @@ const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1)
 /** The part of a slot's memory that interrupts are about. */
 function newFlags(): InterruptFlags {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
-  return { memory, interruptPendingAt: 8, queryCancelPendingAt: 12, timeoutTableAt: 64 }
+  return {
+    memory,
+    interruptPendingAt: 8,
+    queryCancelPendingAt: 12,
+    timeoutTableAt: 64,
+    commandReadAt: 16,
+  }
 }
 
 function isCanceled({ memory, queryCancelPendingAt }: InterruptFlags): boolean {
@@ -91,6 +97,19 @@ test('a wish that finds its client waiting is kept until the shard has heard of 
   sign.begin(5, 11)
   clock.advance(500)
   assert.equal(isCanceled(flags), false, 'it was forgotten')
+})
+
+test('what Postgres has not read yet is cancelled when it has', () => {
+  const { clock, sign, watch, flags } = world()
+  const reading = new Uint8Array(flags.memory.buffer, flags.commandReadAt, 1)
+  sign.begin(5, 11)
+  reading[0] = 1
+  assert.equal(watch.cancel(11), false)
+  clock.advance(50)
+  assert.equal(isCanceled(flags), false, 'it would be forgotten')
+  reading[0] = 0
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
 })
 
 test('nobody is nobody’s client', () => {

@@ -8,7 +8,7 @@
  * taken note of it: whichever of the two comes first, it is not lost.
  */
 import type { Clock, Timer } from '../../../base/clock.ts'
-import { type InterruptFlags, requestCancel } from '../../../engine/interrupts.ts'
+import { type InterruptFlags, isReadingCommand, requestCancel } from '../../../engine/interrupts.ts'
 import { noteStatementTimeout, overdueIn } from '../../../engine/timeout-memory.ts'
 import { REASON, SIGN } from './thread-sign.ts'
 
@@ -146,7 +146,8 @@ export class ThreadWatch {
     let wasInterrupted = false
     this.#during(batch, () => {
       const flags = this.#flags
-      if (!flags) return
+      // What it has not read yet it would not end, but at the next look.
+      if (!flags || isReadingCommand(flags)) return
       Atomics.store(cells, SIGN.reason, reason)
       Atomics.store(cells, SIGN.canceled, batch)
       if (isTimeout) noteStatementTimeout(flags, true)
