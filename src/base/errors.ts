@@ -38,6 +38,7 @@ export const ERRORS = {
   REQUEST_INVALID: { sqlState: '22023', kind: 'fix', httpStatus: 400 },
   REQUEST_REFUSED: { sqlState: '42501', kind: 'fix', httpStatus: 403 },
   COMMAND_INVALID: { sqlState: '42601', kind: 'fix', httpStatus: 400 },
+  OPERATION_OUT_OF_PLACE: { sqlState: '55000', kind: 'fix', httpStatus: 409 },
   ROUTE_UNKNOWN: { sqlState: '08P01', kind: 'fix', httpStatus: 404 },
   METHOD_NOT_ALLOWED: { sqlState: '08P01', kind: 'fix', httpStatus: 405 },
   UPGRADE_REQUIRED: { sqlState: '08P01', kind: 'fix', httpStatus: 426 },

@@ -157,8 +157,8 @@ export class ForkDesk {
   }
 
   #isWanted(tenant: TenantEntry): boolean {
-    const { holder, phase, fork, forksInVain } = tenant
-    if (phase !== 'awake' || fork || forksInVain >= IN_VAIN_MAX) return false
+    const { holder, phase, fork, forksInVain, paused } = tenant
+    if (phase !== 'awake' || fork || paused || forksInVain >= IN_VAIN_MAX) return false
     if (!(holder instanceof ClientEntry) || holder.phase !== 'holding') return false
     return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
   }
@@ -248,5 +248,6 @@ export function noteRead(
 
 /** Whether a tenant that naps is worth a slot for those who would read beside its transaction. */
 export function readersWant(tenant: TenantEntry): boolean {
-  return tenant.forksInVain < IN_VAIN_MAX && firstReader(tenant) !== undefined
+  if (tenant.paused || tenant.forksInVain >= IN_VAIN_MAX) return false
+  return firstReader(tenant) !== undefined
 }

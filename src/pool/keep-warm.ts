@@ -25,7 +25,7 @@ import {
 import type { LiveTenants } from './live-tenants.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent, TenantEntry } from './pool-model.ts'
-import { isQuiet, slotToWarmIn } from './pool-policy.ts'
+import { isQuiet, slotToWarmIn, somebodyWaits } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
 import type { ImageAhead, TenantImage, TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
@@ -150,7 +150,7 @@ export class KeepWarm {
     const { state, clock } = this.#options
     const nowMs = clock.nowMs()
     for (const tenant of this.#policy.takeExpired(nowMs)) this.#release(tenant)
-    if (state.waitingByAge.size > 0 || state.supply.creating) return true
+    if (somebodyWaits(state) || state.supply.creating) return true
     const tenant = this.#policy.next(nowMs, (each) => !this.#mayWarm(each), this.#room())
     if (tenant === undefined) return false
     await this.#warm(tenant)
@@ -158,7 +158,9 @@ export class KeepWarm {
   }
 
   #mayWarm(tenant: TenantName): boolean {
-    return this.#isAtRest(tenant) && this.#options.source.owns?.(tenant) !== false
+    const { state, source } = this.#options
+    if (state.pauses.isPaused(tenant)) return false
+    return this.#isAtRest(tenant) && source.owns?.(tenant) !== false
   }
 
   #isAtRest(tenant: TenantName): boolean {

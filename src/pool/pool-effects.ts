@@ -7,6 +7,7 @@ import type { LiveTenants } from './live-tenants.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { ClientEntry, PoolEffect, PoolEvent } from './pool-model.ts'
 import type { PoolCounters } from './pool-statistics.ts'
+import type { Pauses } from './pauses.ts'
 import type { ReaderForks } from './reader-forks.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { SlotWork } from './slot-work.ts'
@@ -18,6 +19,7 @@ export interface EffectTargets {
   readonly work: SlotWork
   readonly forks: ReaderForks
   readonly shelf: ImageShelf
+  readonly pauses: Pauses
   readonly tenants: LiveTenants
   readonly live: (name: TenantName) => LiveTenant
   readonly grant: (entry: ClientEntry) => void
@@ -56,6 +58,8 @@ export function effectsOn(targets: EffectTargets): (effect: PoolEffect) => void 
         return forks.read(effect.client)
       case 'dropImage':
         return tenants.ifKnown(effect.tenant, (tenant) => shelf.drop(tenant))
+      case 'rested':
+        return targets.pauses.rested(live(effect.tenant.name))
       case 'setTimer':
         return targets.setTimer(effect.atMs)
       case 'awaitTurn':

@@ -5,7 +5,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { BatchResult, ClientEntry } from './pool-model.ts'
-import type { PoolView } from './pool-policy.ts'
+import { mustLeave, type PoolView } from './pool-policy.ts'
 
 type Circumstances = Pick<PoolView, 'slotQueue' | 'drainDeadlineMs' | 'turns'>
 
@@ -18,7 +18,7 @@ export function acquire(pool: Circumstances, client: ClientEntry): boolean {
     client.phase = 'running'
     return true
   }
-  if (tenant.holder !== undefined || tenant.waiting.size > 0) return false
+  if (tenant.holder !== undefined || tenant.waiting.size > 0 || tenant.paused) return false
   if (client.phase !== 'idle' || pool.drainDeadlineMs !== undefined) return false
   tenant.holder = client
   tenant.forksInVain = 0
@@ -46,7 +46,7 @@ export function release(
   const spentMs = tenant.turnSpentMs + result.threadMs
   if (spentMs >= pool.turns.turnMs) return false
   const free = isFree(result)
-  if (free && (tenant.waiting.size > 0 || tenant.fork)) return false
+  if (free && (tenant.waiting.size > 0 || tenant.fork || mustLeave(tenant))) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false
   tenant.turnSpentMs = spentMs

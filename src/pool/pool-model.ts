@@ -45,6 +45,7 @@ export type EvictionReason =
   | 'idle'
   | 'requested'
   | 'warmed'
+  | 'renewal'
   | 'drain'
 
 /** Who may use a tenant's backend now. The pool itself takes it for upkeep and for cleaning up. */
@@ -103,6 +104,13 @@ export class TenantEntry {
   usageAtMs = 0
   /** Thread time of the batch that ended its last turn. */
   lastBatchMs = 0
+  /** An administrator keeps it at rest: whoever holds the backend goes on, nobody else gets it. */
+  paused = false
+  /** Its memory is to be made anew from its store as soon as nobody holds the backend. */
+  renewalDue = false
+  /** Why it last had to leave its slot, and when it may be asked again to do so for its renewal. */
+  leavesFor: EvictionReason | undefined = undefined
+  notRenewedUntilMs: number = Number.NEGATIVE_INFINITY
   /** A client has had the backend in this wake. A wake that serves nobody would be for nothing. */
   served = false
   /** Where its clients read while one of them has a transaction open. */
@@ -117,7 +125,7 @@ export class TenantEntry {
   /** Its memory is gone: what was to be done in it needs not be done any more. */
   forgetMemory(): void {
     this.maintenanceDue = this.sessionUsed = false
-    this.abortDue = this.discardDue = false
+    this.abortDue = this.discardDue = this.renewalDue = false
   }
 }
 
@@ -141,6 +149,7 @@ export class SlotEntry {
 /** What happened. Times are the caller's: the machine has no clock. */
 export type PoolEvent =
   | ForkEvent
+  | PauseEvent
   | { readonly type: 'clientArrived'; readonly client: ClientEntry }
   | {
       readonly type: 'batchRequested'
@@ -188,6 +197,8 @@ export type PoolEvent =
       /** Default: `requested`. */
       readonly reason?: EvictionReason
     }
+  /** Its memory is not to be used for longer than somebody holds it. */
+  | { readonly type: 'renewalRequested'; readonly tenant: TenantEntry }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
   | { readonly type: 'slotFailed'; readonly error: unknown }
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
@@ -195,6 +206,16 @@ export type PoolEvent =
   /** The event loop has looked at everything that came in since `awaitTurn`. */
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
+
+/** Of one tenant, known or not, or of all: see `pause-desk.ts`. */
+export interface PauseEvent {
+  readonly type: 'paused' | 'resumed'
+  readonly name: TenantName | undefined
+}
+
+export function isPauseEvent(event: PoolEvent): event is PauseEvent {
+  return event.type === 'paused' || event.type === 'resumed'
+}
 
 /** What comes of forks: see `fork-desk.ts`. */
 export type ForkEvent =
@@ -304,6 +325,8 @@ export type PoolEffect =
   | { readonly type: 'read'; readonly client: ClientEntry }
   /** The image of a resting tenant is of no use to anybody. */
   | { readonly type: 'dropImage'; readonly tenant: TenantEntry }
+  /** A tenant that is paused has come to rest. */
+  | { readonly type: 'rested'; readonly tenant: TenantEntry }
   | { readonly type: 'setTimer'; readonly atMs: number }
   /** Report `turn` once. */
   | { readonly type: 'awaitTurn' }

@@ -6,7 +6,7 @@
  */
 import type { ForkDesk } from './fork-desk.ts'
 import { ClientEntry } from './pool-model.ts'
-import type { PoolLimits, Rejection, SlotEntry, TenantEntry } from './pool-model.ts'
+import type { EvictionReason, PoolLimits, Rejection, SlotEntry, TenantEntry } from './pool-model.ts'
 import { REACTIONS } from './pool-reactions.ts'
 import type { SlotSupply } from './slot-supply.ts'
 import type { ThreadTurns } from './thread-turns.ts'
@@ -36,6 +36,27 @@ export function canLeave(tenant: TenantEntry): boolean {
   return isIdle(tenant) || (tenant.phase === 'awake' && isThinking(tenant.holder))
 }
 
+/** Awake for nobody's sake any more: it leaves as soon as nobody holds its backend. */
+export function mustLeave({ paused, renewalDue }: TenantEntry): boolean {
+  return paused || renewalDue
+}
+
+/** When that may be; not before its time if it could not when it was last asked. */
+export function mustLeaveAtMs({ paused, pinnedUntilMs, notRenewedUntilMs }: TenantEntry): number {
+  return paused ? pinnedUntilMs : notRenewedUntilMs
+}
+
+/** Whether that is now. */
+export function leavesNow(tenant: TenantEntry, nowMs: number): boolean {
+  const isFree = tenant.phase === 'awake' && tenant.holder === undefined
+  return isFree && mustLeave(tenant) && nowMs >= mustLeaveAtMs(tenant)
+}
+
+/** What is paused leaves with its image, and is renewed when it wakes. */
+export function leavingReason({ paused }: TenantEntry): EvictionReason {
+  return paused ? 'requested' : 'renewal'
+}
+
 function isThinking(holder: TenantEntry['holder']): boolean {
   return holder instanceof ClientEntry && holder.phase === 'holding'
 }
@@ -51,7 +72,8 @@ export function dueAtRest(
   { limits }: PoolView,
   tenant: TenantEntry,
   nowMs: number,
-): 'upkeep' | 'nap' | undefined {
+): 'upkeep' | 'nap' | 'leave' | undefined {
+  if (leavesNow(tenant, nowMs)) return 'leave'
   if (!canLeave(tenant)) return undefined
   const restMs = nowMs - tenant.lastUsedMs
   const upkeepDue = tenant.maintenanceDue && isIdle(tenant)
@@ -79,7 +101,7 @@ export function isFreeSlot({ tenant, forkOf }: SlotEntry): boolean {
 }
 
 /** Whether one more slot may be made now. */
-export function mayCreate(view: PoolView, nowMs: number): boolean {
+function mayCreate(view: PoolView, nowMs: number): boolean {
   return view.slots.size < view.limits.slotsPerShard && nowMs >= view.supply.createAfterMs
 }
 
@@ -96,12 +118,23 @@ export function somebodyRests(
   return false
 }
 
+/** Whether a slot is to be made: for tenants that wait in vain, or for those who will come. */
+export function wantsSlotMade(
+  view: PoolView,
+  { missing, freeCount }: { readonly missing: number; readonly freeCount: number },
+  nowMs: number,
+): boolean {
+  if (view.supply.creating || !mayCreate(view, nowMs)) return false
+  const crowded = missing > 0 && !somebodyRests(view, nowMs)
+  return crowded || wantsSpare(view, freeCount, nowMs)
+}
+
 /**
  * Whether a slot should be made for those who will come: there are too few spare ones, or tenants
  * put each other out and come back again and again. It holds the thread up for some forty
  * milliseconds, so nobody may be in the middle of something.
  */
-export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
+function wantsSpare(view: PoolView, freeCount: number, nowMs: number): boolean {
   if (view.slots.size === 0) return view.limits.spareSlots > 0
   if (view.forks.lackSlot(nowMs)) return true
   const spare = freeCount < view.limits.spareSlots && nowMs >= quietAtMs(view)
@@ -110,7 +143,15 @@ export function wantsSpare(view: PoolView, freeCount: number, nowMs: number): bo
 
 /** Whether nobody has been in the middle of anything for a while. */
 export function isQuiet(view: PoolView, nowMs: number): boolean {
-  return view.waitingByAge.size === 0 && !view.supply.creating && nowMs >= quietAtMs(view)
+  return !somebodyWaits(view) && !view.supply.creating && nowMs >= quietAtMs(view)
+}
+
+/** Whether anybody waits for what the pool could do; who waits for the end of a pause does not. */
+export function somebodyWaits({ waitingByAge }: Pick<PoolView, 'waitingByAge'>): boolean {
+  for (const client of waitingByAge) {
+    if (!client.tenant.paused || client.tenant.holder === client) return true
+  }
+  return false
 }
 
 /** A slot for a tenant that nobody has asked for yet: only one that nobody wants. */
@@ -180,6 +221,8 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
     const rests = canLeave(tenant)
+    // Who waits for it waits for this.
+    if (!tenant.holder && mustLeave(tenant)) atMs = Math.min(atMs, mustLeaveAtMs(tenant))
     const napAtMs = Math.max(tenant.lastUsedMs + limits.napAfterMs, tenant.pinnedUntilMs)
     const restMs = tenant.maintenanceDue ? limits.maintenanceIdleMs : limits.napAfterMs
     if (rests) atMs = Math.min(atMs, napAtMs)

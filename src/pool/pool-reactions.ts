@@ -19,6 +19,7 @@ export type TenantEventType =
   | 'imageRead'
   | 'warmRequested'
   | 'napRequested'
+  | 'renewalRequested'
   | 'slotLost'
 
 /**
@@ -39,6 +40,7 @@ export type Reaction =
   | 'nap'
   | 'move'
   | 'warm'
+  | 'renew'
   | 'ignore'
   | 'never'
 
@@ -57,6 +59,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'move',
       warmRequested: 'warm',
       napRequested: 'ignore',
+      renewalRequested: 'ignore',
       slotLost: 'never',
     },
     waking: {
@@ -71,6 +74,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'never',
       warmRequested: 'ignore',
       napRequested: 'ignore',
+      renewalRequested: 'renew',
       slotLost: 'rest',
     },
     awake: {
@@ -85,6 +89,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'never',
       warmRequested: 'ignore',
       napRequested: 'nap',
+      renewalRequested: 'renew',
       slotLost: 'rest',
     },
     draining: {
@@ -99,6 +104,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'never',
       warmRequested: 'ignore',
       napRequested: 'ignore',
+      renewalRequested: 'renew',
       slotLost: 'rest',
     },
     napping: {
@@ -113,6 +119,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'never',
       warmRequested: 'ignore',
       napRequested: 'ignore',
+      renewalRequested: 'renew',
       slotLost: 'never',
     },
     asleep: {
@@ -127,6 +134,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       imageRead: 'move',
       warmRequested: 'warm',
       napRequested: 'ignore',
+      renewalRequested: 'renew',
       slotLost: 'never',
     },
   }

@@ -41,6 +41,12 @@ export function rejectionError(
 
 /** Who can be named is named: a neighbour in one's own house can be asked to hurry. */
 function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
+  if (tenant.paused) {
+    return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
+      detail: `waited ${queryWaitMs} ms for the end of a pause that an administrator has asked for`,
+      hint: 'try again when it has been resumed (RESUME in the database pgnap)',
+    })
+  }
   const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
   const [why, hint] = isHeld
     ? [

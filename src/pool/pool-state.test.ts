@@ -95,6 +95,25 @@ test('every interleaving of readers whose tenant has its turn with each batch', 
   assert.ok(explore({ ...config, batchMs: 1, reads: true }, 6, OPEN) > 500)
 })
 
+/** An administrator who pauses, resumes and renews, one tenant and all. */
+const PAUSES = { rough: false, pauses: true, requestsPerClient: 2 }
+
+test('every interleaving of pauses and renewals of two tenants', () => {
+  const config = { ...PAUSES, limits: {}, clients: ['a', 'a', 'b'] }
+  assert.ok(explore(config, 6) > 1_000)
+})
+
+test('every interleaving of pauses and renewals beside an open transaction, with failures', () => {
+  const config = { ...PAUSES, limits: {}, clients: ['a', 'a'], rough: true, reads: true }
+  assert.ok(explore(config, 4, OPEN) > 500)
+})
+
+test('every interleaving of pauses of tenants that share one slot, with failures', () => {
+  const limits = { slotsPerShard: 1, slotQuantumMs: 0 }
+  const config = { ...PAUSES, limits, clients: ['a', 'b'], rough: true }
+  assert.ok(explore(config, 5, ['request 0', 'slot created']) > 500)
+})
+
 test('long random games with many clients', () => {
   const tenant = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f')
   const game = fc.record({
@@ -106,9 +125,10 @@ test('long random games with many clients', () => {
     steps: fc.integer({ min: 1, max: 200 }),
     batchMs: fc.constantFrom(0, 0.5, 1, 20),
     reads: fc.boolean(),
+    pauses: fc.boolean(),
   })
   fc.assert(
-    fc.property(game, ({ seed, clients, steps, batchMs, reads, ...drawn }) => {
+    fc.property(game, ({ seed, clients, steps, batchMs, reads, pauses, ...drawn }) => {
       const random = new SeededRandom(seed)
       const limits = { ...drawn, tenantQueueMax: 4, shardQueueMax: 4 }
       const world = new World({
@@ -118,6 +138,7 @@ test('long random games with many clients', () => {
         rough: true,
         batchMs,
         reads,
+        pauses,
       })
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.

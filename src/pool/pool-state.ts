@@ -31,44 +31,25 @@
  * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
  * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
+ * - A tenant that is paused leaves when nobody holds its backend (`pause-desk.ts`); so does one
+ *   that is to be renewed, without an image, and comes back as soon as it is asked for.
  * - Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
 import { assert } from '../base/assert.ts'
-import type {
-  BatchResult,
-  EvictionReason,
-  PoolEffect,
-  PoolEvent,
-  PoolLimits,
-  Rejection,
-  RestingPhase,
-  SlotEntry,
-  TenantMove,
-} from './pool-model.ts'
-import { ClientEntry, isForkEvent, isResting, isTenantMove, TenantEntry } from './pool-model.ts'
-import {
-  canLeave,
-  dueAtRest,
-  first,
-  holderWaits,
-  isFreeSlot,
-  isIdle,
-  mayCreate,
-  nextDeadlineMs,
-  pickToNapAhead,
-  pickVictim,
-  refusalOf,
-  slotsExpected,
-  somebodyRests,
-  thinkingHolders,
-  wantsSpare,
-} from './pool-policy.ts'
+import type { BatchResult, EvictionReason, PoolEffect, PoolEvent } from './pool-model.ts'
+import type { PoolLimits, Rejection, RestingPhase, SlotEntry, TenantMove } from './pool-model.ts'
+import { ClientEntry, isForkEvent, isPauseEvent, isResting } from './pool-model.ts'
+import { isTenantMove, TenantEntry } from './pool-model.ts'
+import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, isIdle } from './pool-policy.ts'
+import { leavesNow, leavingReason, nextDeadlineMs } from './pool-policy.ts'
+import { pickToNapAhead, pickVictim, refusalOf, slotsExpected } from './pool-policy.ts'
+import { thinkingHolders, wantsSlotMade } from './pool-policy.ts'
 import { ForkDesk, type ForkHost } from './fork-desk.ts'
 import { acquire, isFree } from './pool-fast-path.ts'
-import { REACTIONS } from './pool-reactions.ts'
-import type { Reaction } from './pool-reactions.ts'
+import { PauseDesk } from './pause-desk.ts'
+import { type Reaction, REACTIONS } from './pool-reactions.ts'
 import { SlotSupply } from './slot-supply.ts'
 import { ThreadTurns } from './thread-turns.ts'
 import { WaitingRoom } from './waiting-room.ts'
@@ -86,6 +67,7 @@ export class PoolState implements ForkHost {
   readonly turns: ThreadTurns
   readonly supply: SlotSupply = new SlotSupply()
   readonly forks: ForkDesk = new ForkDesk(this)
+  readonly pauses: PauseDesk = new PauseDesk(this)
   drainDeadlineMs: number | undefined = undefined
   #drained = false
   #timerAtMs = Number.POSITIVE_INFINITY
@@ -103,6 +85,7 @@ export class PoolState implements ForkHost {
     const known = this.tenants.get(name)
     if (known) return known
     const tenant = new TenantEntry(name)
+    tenant.paused = this.pauses.isPaused(name)
     this.tenants.set(name, tenant)
     return tenant
   }
@@ -121,6 +104,7 @@ export class PoolState implements ForkHost {
     this.#assignSlots(nowMs)
     for (const out of this.forks.assign(nowMs)) this.#evict(out, 'pressure', nowMs)
     this.#finishDrain()
+    this.pauses.report()
     if (this.turns.mustAsk(this.slots, nowMs)) effects.push({ type: 'awaitTurn' })
     this.#armTimer(nowMs)
     return effects
@@ -129,6 +113,7 @@ export class PoolState implements ForkHost {
   #take(event: PoolEvent, nowMs: number): void {
     if (isTenantMove(event)) return this.#moveTenant(event, nowMs)
     if (isForkEvent(event)) return this.forks.take(event, nowMs)
+    if (isPauseEvent(event)) return this.#review(this.pauses.take(event), nowMs)
     switch (event.type) {
       case 'clientArrived':
         return this.turns.arrive(event.client.tenant)
@@ -254,8 +239,18 @@ export class PoolState implements ForkHost {
     if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
       return this.#evict(tenant, 'fairness', nowMs)
     }
+    if (leavesNow(tenant, nowMs)) return this.#evict(tenant, leavingReason(tenant), nowMs)
     const next = first(tenant.waiting)
-    if (next && !tenant.outOfTurn) this.#serve(next)
+    if (next && !tenant.outOfTurn && !tenant.paused) this.#serve(next)
+  }
+
+  /** They are to be at rest from now on, or not any more. */
+  #review(tenants: readonly TenantEntry[], nowMs: number): void {
+    for (const tenant of tenants) {
+      if (tenant.paused) this.forks.end(tenant)
+      this.waiting.review(tenant)
+      if (tenant.phase === 'awake' && !tenant.holder) this.#free(tenant, nowMs)
+    }
   }
 
   #serve(client: ClientEntry): void {
@@ -321,9 +316,7 @@ export class PoolState implements ForkHost {
     }
     const early = pickToNapAhead(this, nowMs)
     if (early) this.#evict(early, 'ahead', nowMs)
-    if (this.supply.creating || !mayCreate(this, nowMs)) return
-    const crowded = missing > 0 && !somebodyRests(this, nowMs)
-    if (!crowded && !wantsSpare(this, freeCount, nowMs)) return
+    if (!wantsSlotMade(this, { missing, freeCount }, nowMs)) return
     this.supply.making()
     this.effects.push({ type: 'createSlot' })
   }
@@ -397,6 +390,10 @@ export class PoolState implements ForkHost {
         return this.#boot(tenant, event.slot)
       case 'napRequested':
         if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested', nowMs)
+        return
+      case 'renewalRequested':
+        tenant.renewalDue = true
+        return this.#review([tenant], nowMs)
     }
   }
 
@@ -458,6 +455,7 @@ export class PoolState implements ForkHost {
       const due = dueAtRest(this, tenant, nowMs)
       if (due === 'upkeep') this.#maintain(tenant)
       if (due === 'nap') this.#evict(tenant, 'idle', nowMs)
+      if (due === 'leave') this.#free(tenant, nowMs)
     }
     // Whose transactions have had their time learn it from their next request.
     if (this.drainDeadlineMs === undefined || nowMs < this.drainDeadlineMs) return
@@ -481,6 +479,7 @@ export class PoolState implements ForkHost {
     this.drainDeadlineMs = deadlineMs
     this.turns.end(this.tenants.values())
     this.forks.endAll()
+    this.pauses.end()
     for (const client of this.waitingByAge) this.#reject(client, 'SHUTTING_DOWN')
     for (const { tenant } of this.slots) {
       if (tenant && isIdle(tenant)) this.#evict(tenant, 'drain', nowMs)

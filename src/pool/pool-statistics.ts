@@ -40,6 +40,7 @@ export class PoolCounters {
     idle: 0,
     requested: 0,
     warmed: 0,
+    renewal: 0,
     drain: 0,
   }
   readonly wakes: Record<WakeTier, Histogram> = {

@@ -35,6 +35,7 @@ import type {
   PoolClientListener,
   Rights,
 } from './pool-client.ts'
+import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
 import { acquire, isFree, release } from './pool-fast-path.ts'
@@ -86,6 +87,7 @@ export class Pool implements ClientHost {
   readonly keepWarm: KeepWarm
   readonly #counters = new PoolCounters()
   readonly resting: RestingTenants
+  readonly pauses: Pauses
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
   readonly #pending = new PendingBatches()
@@ -121,12 +123,9 @@ export class Pool implements ClientHost {
     const parts = { ...tools, shelf: this.#shelf, tenants: this.#tenants }
     this.#mover = new TenantMover(parts)
     this.resting = new RestingTenants({ ...parts, pool: this })
-    this.keepWarm = new KeepWarm({
-      ...parts,
-      state: this.#state,
-      learns: options.keepWarm ?? true,
-      event: (event) => this.#event(event),
-    })
+    const machine = { state: this.#state, event: (event: PoolEvent) => this.#event(event) }
+    this.pauses = new Pauses({ ...parts, ...machine })
+    this.keepWarm = new KeepWarm({ ...parts, ...machine, learns: options.keepWarm ?? true })
     this.#work = new SlotWork({
       ...parts,
       slots: this.#slots,
@@ -137,11 +136,10 @@ export class Pool implements ClientHost {
     })
     this.#forks = new ReaderForks({
       ...tools,
-      state: this.#state,
+      ...machine,
       slots: this.#slots,
       pending: this.#pending,
       slowLog: this.#slowLog,
-      event: (event) => this.#event(event),
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
       onRead: (client, slot, startMs) =>
@@ -153,6 +151,7 @@ export class Pool implements ClientHost {
         slots: this.#slots,
         work: this.#work,
         forks: this.#forks,
+        pauses: this.pauses,
         live: (name) => this.#live(name),
         grant: (entry) => this.#grant(entry),
         reject: (effect) => this.#reject(effect),

@@ -25,6 +25,7 @@ export class SlotSupply {
   #putOutAhead: TenantEntry | undefined
 
   leaves(tenant: TenantEntry, reason: EvictionReason, nowMs: number): void {
+    tenant.leavesFor = reason
     const forOthers = reason === 'pressure' || reason === 'fairness'
     if (forOthers) this.#wantedUntilMs = nowMs + RECENT_MS
     if (reason === 'ahead') this.#putOutAhead = tenant
@@ -33,6 +34,8 @@ export class SlotSupply {
 
   /** It could not leave: it is not asked again for a while. */
   stays(tenant: TenantEntry, nowMs: number, retryMs: number): void {
+    // Others may well have its slot: what it cannot do is leave without an image.
+    if (tenant.leavesFor === 'renewal') return void (tenant.notRenewedUntilMs = nowMs + retryMs)
     tenant.notAheadUntilMs = nowMs + retryMs
     if (tenant === this.#putOutAhead) this.#putOutAhead = undefined
     else tenant.pinnedUntilMs = nowMs + retryMs

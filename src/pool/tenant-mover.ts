@@ -78,7 +78,7 @@ export class TenantMover {
   leave(tenant: LiveTenant, reason: EvictionReason): Destination {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant can leave')
-    const canNap = this.#canNap(tenant, slot, open)
+    const canNap = reason !== 'renewal' && this.#canNap(tenant, slot, open)
     const nap = (): Destination => {
       this.#nap(tenant, { slot, open, atRest: reason === 'requested' })
       return 'napping'

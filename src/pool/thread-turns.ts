@@ -160,15 +160,15 @@ function meanUseMs(usedMs: number, batchMs: number): number {
 
 /** Whether a turn would let `tenant` run something. */
 export function wantsTurn(tenant: TenantEntry): boolean {
-  const { phase, outOfTurn, holder, waiting } = tenant
+  const { phase, outOfTurn, holder, waiting, paused } = tenant
   if (phase !== 'awake' || !outOfTurn || waiting.size === 0) return false
-  if (holder === undefined || (forkAnswers(tenant) && firstReader(tenant))) return true
+  if ((holder === undefined && !paused) || (forkAnswers(tenant) && firstReader(tenant))) return true
   return holder instanceof ClientEntry && waiting.has(holder)
 }
 
 /** Whether those who read need not wait for the backend of `tenant`. */
-export function forkAnswers({ fork }: TenantEntry): boolean {
-  return fork?.forkPhase === 'ready'
+export function forkAnswers({ fork, paused }: TenantEntry): boolean {
+  return fork?.forkPhase === 'ready' && !paused
 }
 
 /** The first client of `tenant` that waits with a batch that may only read. */

@@ -49,11 +49,11 @@ export class WaitingRoom {
 
 /**
  * While a client holds the backend of a resting tenant, a slot helps nobody but that client, and
- * those who can read in a fork.
+ * those who can read in a fork; of one that is paused it helps nobody else at all.
  */
 function wantsSlot(tenant: TenantEntry): boolean {
-  const { phase, holder, waiting } = tenant
+  const { phase, holder, waiting, paused } = tenant
   if (!isResting(phase)) return false
-  if (!(holder instanceof ClientEntry)) return waiting.size > 0
+  if (!(holder instanceof ClientEntry)) return waiting.size > 0 && !paused
   return waiting.has(holder) || readersWant(tenant)
 }

@@ -25,9 +25,12 @@ interface UserLine {
 const MD5 = /^md5[0-9a-f]{32}$/
 const LINE = /^"((?:[^"]|"")+)"\s+"((?:[^"]|"")*)"/
 
+/** Users and their verifiers, as they are posted to another thread. */
+export type UserList = readonly (readonly [user: string, verifier: Verifier])[]
+
 /** The users that may log in. */
 export class Credentials {
-  readonly #verifiers: ReadonlyMap<string, Verifier>
+  #verifiers: ReadonlyMap<string, Verifier>
 
   private constructor(verifiers: ReadonlyMap<string, Verifier>) {
     this.#verifiers = verifiers
@@ -57,6 +60,15 @@ export class Credentials {
       verifiers.set(user, verifier ?? (await makeVerifier(secret, user)))
     }
     return new Credentials(verifiers)
+  }
+
+  list(): UserList {
+    return [...this.#verifiers]
+  }
+
+  /** From now on these are the users, for whoever holds this. */
+  adopt(users: UserList): void {
+    this.#verifiers = new Map(users)
   }
 
   verifierOf(user: string): Verifier | undefined {

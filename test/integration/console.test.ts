@@ -183,7 +183,7 @@ describe('drivers', () => {
         `show version; SHOW STATE;
        \\l
        \\d
-       pause;
+       suspend;
        gibberish;
        show tenants limit 1;
        \\conninfo
@@ -193,7 +193,7 @@ describe('drivers', () => {
       assert.match(stdout, /^pgnap .*\nactive\|yes\npaused\|no\nsuspended\|no\n/)
       assert.match(stdout, /database "pgnap"/)
       assert.equal(stderr.match(/ERROR: {2}the admin console runs no SQL\nHINT: /g)?.length, 2)
-      assert.match(stderr, /ERROR: {2}PAUSE is not supported by pgnap\nHINT: /)
+      assert.match(stderr, /ERROR: {2}SUSPEND is not supported by pgnap\nHINT: /)
       assert.match(stderr, /ERROR: {2}invalid command "gibberish"\nHINT: {2}SHOW HELP/)
       assert.match(stderr, /NOTICE: {2}\d+ more: SHOW TENANTS AFTER '/)
     },

@@ -4,12 +4,50 @@
  */
 import { ManualClock } from '../../src/base/clock.ts'
 import type { ConsoleSources } from '../../src/front/console/table.ts'
+import { PgnapError } from '../../src/base/errors.ts'
 import type { Activity, ClientFacts } from '../../src/front/control.ts'
+import type { Operations } from '../../src/front/operations.ts'
 import { FakeControl } from './fake-control.ts'
 
 export interface FakeSources extends ConsoleSources {
   readonly control: FakeControl
+  readonly operations: FakeOperations
   readonly clock: ManualClock
+}
+
+/** Remembers what it was asked; a pause ends when the test says so, or when it is given up. */
+export class FakeOperations implements Operations {
+  readonly asked: string[] = []
+  readonly pauses: Set<string> = new Set()
+  pausedAll = false
+  rested: PromiseWithResolvers<void> = Promise.withResolvers()
+
+  paused(): ReturnType<Operations['paused']> {
+    return { all: this.pausedAll, tenants: [...this.pauses] }
+  }
+
+  async pause(database: string | undefined, signal: AbortSignal): Promise<void> {
+    this.asked.push(`pause ${database}`)
+    signal.addEventListener('abort', () => this.asked.push(`taken back ${database}`))
+    await this.rested.promise
+  }
+
+  async resume(database: string | undefined): Promise<void> {
+    this.asked.push(`resume ${database}`)
+  }
+
+  async kill(database: string): Promise<void> {
+    this.asked.push(`kill ${database}`)
+  }
+
+  async reconnect(database: string | undefined): Promise<void> {
+    this.asked.push(`reconnect ${database}`)
+  }
+
+  async reload(): Promise<void> {
+    this.asked.push('reload')
+    throw new PgnapError('CONFIG_INVALID', 'cannot read the auth file')
+  }
 }
 
 const CLIENT: ClientFacts = {
@@ -42,6 +80,7 @@ export function consoleSources(): FakeSources {
   control.names.add('acme')
   return {
     control,
+    operations: new FakeOperations(),
     clock: new ManualClock(),
     version: '1.2.3',
     serverVersion: '18.6',

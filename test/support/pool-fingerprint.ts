@@ -19,6 +19,9 @@ export function fingerprintOf(world: World): string {
       ids(each.waiting),
       each.phase === 'awake' ? [ago(each.awakeSinceMs), ago(each.lastUsedMs)] : 0,
       each.maintenanceDue,
+      [each.paused, each.renewalDue, state.pauses.isPausedByName(each.name)],
+      [each.leavesFor === 'renewal', Math.max(0, each.notRenewedUntilMs - nowMs)],
+      each.paused ? Math.max(0, each.pinnedUntilMs - nowMs) : 0,
       [each.fork && [each.fork.forkPhase, world.forks.shows.has(each.fork)], each.forksInVain],
       [each.sessionUsed, each.served, each.abortDue, each.discardDue],
       [

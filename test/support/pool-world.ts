@@ -17,6 +17,7 @@ import { holderWaits } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
 import { bootEnds, checkRoom, movesByOthers } from './pool-moves.ts'
+import { checkGoesOn, checkPauses, checkRested, pausesAndRenewals } from './pool-pauses.ts'
 import { WorldForks } from './pool-forks.ts'
 import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
@@ -32,6 +33,8 @@ export interface Config {
   readonly batchMs?: number
   /** Whether batches may be such as only read. */
   readonly reads?: boolean
+  /** Whether an administrator pauses, resumes and renews. */
+  readonly pauses?: boolean
 }
 
 export interface Action {
@@ -65,10 +68,12 @@ export class World {
   readonly #rough: boolean
   readonly #batchMs: number
   readonly #reads: boolean
+  readonly #pauses: boolean
 
   constructor(config: Config) {
     this.#reads = config.reads ?? false
     this.#rough = config.rough
+    this.#pauses = config.pauses ?? false
     this.#batchMs = config.batchMs ?? 0
     this.state = new PoolState({ ...SMALL, ...config.limits })
     this.clients = config.clients.map(
@@ -122,6 +127,7 @@ export class World {
           assert.notEqual(other.tenant, effect.client.tenant, 'clients of a tenant are FIFO')
         }
         this.asked.delete(effect.client)
+        checkGoesOn(this, effect.client)
         return this.#begin(effect.client)
       }
       case 'reject':
@@ -138,6 +144,8 @@ export class World {
       case 'endFork':
       case 'read':
         return this.forks.take(effect)
+      case 'rested':
+        return checkRested(effect.tenant)
       case 'dropImage':
         assert.equal(effect.tenant.clientCount, 0, 'nobody misses the image')
         return this.endLife(effect.tenant)
@@ -250,6 +258,7 @@ export class World {
       actions.push({ name: 'tick', run: () => this.tick() })
     }
     if (this.turnAwaited) actions.push({ name: 'turn', run: () => this.turn() })
+    if (this.#pauses) actions.push(...pausesAndRenewals(this))
     if (!this.#rough) return actions
     for (const tenant of this.state.tenants.values()) {
       actions.push(...movesByOthers(this, tenant))
@@ -264,6 +273,7 @@ export class World {
     this.left[index] = (this.left[index] ?? 0) - 1
     // As the shell does: the short way first.
     if (acquire(this.state, client)) {
+      checkGoesOn(this, client)
       this.#begin(client)
       return this.check()
     }
@@ -379,6 +389,7 @@ export class World {
     for (const tenant of state.tenants.values()) this.#checkTenant(tenant)
     for (const client of this.clients) this.#checkClient(client)
     checkRoom(this)
+    checkPauses(this)
     this.forks.check()
     for (const tenant of state.slotQueue) {
       assert.ok(!tenant.slot && tenant.waiting.size > 0, 'only who needs a slot queues for one')
@@ -408,7 +419,7 @@ export class World {
     }
     if (tenant.waiting.size > 0) {
       const reason =
-        holder !== undefined || tenant.phase === 'waking' || tenant.phase === 'draining'
+        holder !== undefined || ['waking', 'draining'].includes(tenant.phase) || tenant.paused
       const inLine = tenant.outOfTurn && this.#turnComes()
       assert.ok(reason || inLine || state.slotQueue.has(tenant), 'nobody waits without a reason')
       assert.ok(!wantsTurn(tenant) || inLine, 'who stands in line will have a turn')

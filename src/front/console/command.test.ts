@@ -74,20 +74,32 @@ test('what drivers send on their own is taken; a setting of the server is not', 
 
 test('everything else is refused with a way on', () => {
   const sql = ['select 1', 'WITH x as (select 1) table x', 'copy t from stdin', 'begin', 'COMMIT']
-  const others = ['pause', 'PAUSE acme', 'resume', 'reconnect', 'kill a', 'shutdown', 'show fds']
+  const others = ['disable a', 'suspend', 'wait_close a', 'kill_client 1', 'shutdown', 'show fds']
   for (const text of [...sql, ...others]) {
     const [sqlState, hint] = refusalOf(text)
     assert.equal(sqlState, '0A000', text)
     assert.match(hint, /SHOW HELP/, text)
   }
-  const invalid = ['gibberish', '\\d', '"show" pools x', 'show pools now', 'show nothing']
+  const acts = ['pause a b', 'resume ,', 'kill', 'reload now', 'reconnect a b']
+  const invalid = [...acts, 'gibberish', '\\d', '"show" pools x', 'show pools now', 'show nothing']
   for (const text of [...invalid, 'show __proto__', 'toString', '1', "''"]) {
     assert.deepEqual(refusalOf(text), ['42601', 'SHOW HELP tells the commands'], text)
   }
 })
 
 test('any text gives commands or a refusal with a hint', () => {
-  const words = fc.constantFrom('show', 'pools', 'tenants', 'after', 'limit', 'set', ';', "'", '$$')
+  const words = fc.constantFrom(
+    'show',
+    'pause',
+    'pools',
+    'tenants',
+    'after',
+    'limit',
+    'set',
+    ';',
+    "'",
+    '$$',
+  )
   const text = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.array(words).map((all) => all.join(' ')),
@@ -95,7 +107,7 @@ test('any text gives commands or a refusal with a hint', () => {
   fc.assert(
     fc.property(text, (typed) => {
       try {
-        for (const { kind } of parse(typed)) assert.match(kind, /^(show|acknowledge)$/)
+        for (const { kind } of parse(typed)) assert.match(kind, /^(show|acknowledge|act)$/)
       } catch (error) {
         assert.ok(error instanceof PgnapError, String(error))
         assert.match(error.sqlState, /^(42601|0A000)$/)

@@ -10,14 +10,25 @@ import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { REPORTED_SETTINGS } from '../wire/greeting.ts'
 import { SqlLexer, type TokenKind } from '../wire/sql-lexer.ts'
+import type { Operations } from '../operations.ts'
 import type { Page, Table } from './table.ts'
 import { table } from './table.ts'
 import { TABLES } from './tables.ts'
 
 export type Command =
   | { readonly kind: 'show'; readonly table: Table; readonly page: Page }
+  | Act
   /** Something that is only answered, with this tag. */
   | { readonly kind: 'acknowledge'; readonly tag: string }
+
+/** Something that is done to the server. */
+export interface Act {
+  readonly kind: 'act'
+  readonly tag: string
+  /** For as long as it takes, or until it is cancelled, or its client leaves. */
+  readonly patient: boolean
+  readonly run: (operations: Operations, signal: AbortSignal) => Promise<void>
+}
 
 interface Token {
   readonly kind: TokenKind
@@ -26,6 +37,8 @@ interface Token {
   /** Without quotes; words in lower case. */
   readonly value: string
 }
+
+type ActVerb = 'pause' | 'resume' | 'reconnect' | 'reload' | 'kill'
 
 const EVERYTHING: Page = { after: undefined, limit: LIMITS.tenantsPerPageMax }
 
@@ -49,8 +62,36 @@ function parseCommand(tokens: readonly Token[], settingNames: ReadonlySet<string
       return { kind: 'acknowledge', tag: 'RESET' }
     case 'discard':
       return { kind: 'acknowledge', tag: 'DISCARD ALL' }
+    case 'pause':
+    case 'resume':
+    case 'reconnect':
+    case 'reload':
+    case 'kill':
+      return parseAct(verb, tokens.slice(1))
     default:
       throw refusal(verb, tokens[0]?.text ?? '')
+  }
+}
+
+function parseAct(verb: ActVerb, tokens: readonly Token[]): Act {
+  const [first, more] = tokens
+  const tag = verb.toUpperCase()
+  if (more || first?.kind === 'symbol') throw invalid(`${tag} takes the name of one database`)
+  const database = first?.value
+  const act = (run: Act['run']): Act => ({ kind: 'act', tag, patient: verb === 'pause', run })
+  switch (verb) {
+    case 'pause':
+      return act((operations, signal) => operations.pause(database, signal))
+    case 'resume':
+      return act((operations) => operations.resume(database))
+    case 'reconnect':
+      return act((operations) => operations.reconnect(database))
+    case 'kill':
+      if (database === undefined) throw invalid('KILL takes the name of one database')
+      return act((operations) => operations.kill(database))
+    case 'reload':
+      if (database !== undefined) throw invalid('RELOAD takes no more words')
+      return act((operations) => operations.reload())
   }
 }
 
@@ -126,17 +167,12 @@ const SQL = words(
 
 /** PgBouncer's commands that do something, and what does it here. */
 const INSTEAD: Readonly<Record<string, string>> = {
-  pause: 'to take one tenant out of its slot: pgnap tenant nap NAME',
-  resume: 'nothing is ever paused',
-  reconnect: 'to start one tenant anew: pgnap tenant nap NAME; its clients stay connected',
   disable: 'refuse clients in front of the server',
   enable: 'nothing is ever disabled',
-  kill: 'end the clients themselves; SHOW CLIENTS tells their addresses',
   kill_client: 'end the client itself; SHOW CLIENTS tells its address',
-  reload: 'start the server again; a running one keeps what it started with',
   suspend: 'send SIGTERM to the server: it drains and ends',
   shutdown: 'send SIGTERM to the server: it drains and ends',
-  wait_close: 'nothing is ever reconnected',
+  wait_close: 'PAUSE waits for all that RECONNECT would: say it, then RESUME',
 }
 
 function refusal(verb: string, typed: string): PgnapError {

@@ -114,6 +114,46 @@ test('a shard that does not answer: the wait ends by itself, or by a cancel', as
   await left
 })
 
+test('commands that act: answered when they are done, errors as they come', async () => {
+  const { run, sources } = open()
+  const { operations } = sources
+  operations.rested.resolve()
+  assert.equal(await run(say.query('PAUSE; pause "acme"')), 'C(PAUSE) C(PAUSE) ZI')
+  assert.equal(await run(say.query('resume acme; reconnect')), 'C(RESUME) C(RECONNECT) ZI')
+  assert.equal(await run(say.query('kill acme; reload; resume')), 'C(KILL) ERROR:F0000 ZI')
+  const prepared = [say.parse('', 'resume'), say.bind('', ''), say.describe(), say.execute('')]
+  assert.equal(await run(...prepared, say.sync()), '1 2 n C(RESUME) ZI')
+  assert.deepEqual(operations.asked, [
+    'pause undefined',
+    'pause acme',
+    'resume acme',
+    'reconnect undefined',
+    'kill acme',
+    'reload',
+    'resume undefined',
+  ])
+})
+
+test('a pause waits for as long as it takes; who cancels it or leaves takes it back', async () => {
+  const { client, run, sources } = open()
+  const { operations, clock } = sources
+  const paused = run(say.query('pause acme'))
+  clock.advance(LIMITS.consoleAnswerMs)
+  client.cancel()
+  assert.equal(await paused, 'ERROR:57014 ZI')
+  const left = client.run(say.query('pause other'))
+  client.close()
+  await left
+  const gone = new AbortController()
+  const ending = new ConsoleClient(sources, silentLog, gone.signal)
+  const ended = ending.run(say.query('pause third'))
+  gone.abort()
+  assert.equal(summarize(await ended), 'ERROR:57014 ZI')
+  assert.equal(summarize(await ending.run(say.query('pause fourth'))), 'ERROR:57014 ZI')
+  const back = operations.asked.filter((each) => each.startsWith('taken back'))
+  assert.deepEqual(back, ['taken back acme', 'taken back other', 'taken back third'])
+})
+
 test('hostile: large messages, many names, garbage in every field', async () => {
   const { run } = open()
   const large = say.query(`show version -- ${'x'.repeat(LIMITS.consoleMessageBytesMax)}`)

@@ -4,7 +4,8 @@
  * the client has prepared.
  *
  * Every answer comes by promise, because the facts come from other threads. It must never wait for
- * them without a limit: whoever looks at a server that hangs wants to be told so. Errors of a
+ * them without a limit: whoever looks at a server that hangs wants to be told so. Only PAUSE waits
+ * for as long as it takes; it ends when it is cancelled or its client leaves. Errors of a
  * command are part of the answer, so that the connection goes on.
  */
 import type { Clock, Timer } from '../../base/clock.ts'
@@ -16,7 +17,7 @@ import { BodyReader } from '../wire/body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd } from '../wire/frame.ts'
 import { MessageWriter } from '../wire/message-writer.ts'
 import { errorResponse, noticeResponse, readyForQuery } from '../wire/server-messages.ts'
-import { type Command, parseCommands } from './command.ts'
+import { type Act, type Command, parseCommands } from './command.ts'
 import { type Format, formatsOf, writeDataRow, writeRowDescription } from './table-messages.ts'
 import type { Column, ConsoleSources, Rows } from './table.ts'
 
@@ -33,6 +34,7 @@ export class ConsoleClient implements BackendClient {
   readonly #sources: ConsoleSources
   readonly #clock: Clock
   readonly #log: Log
+  readonly #gone: AbortSignal | undefined
   readonly #settingNames: ReadonlySet<string>
   /** Undefined stands for an empty text, which may be prepared too. */
   readonly #statements = new Map<string, Command | undefined>()
@@ -43,7 +45,9 @@ export class ConsoleClient implements BackendClient {
   /** Ends the wait for the shards. */
   #interrupt: ((error: PgnapError) => void) | undefined
 
-  constructor(sources: ConsoleSources, log: Log) {
+  /** @param gone aborted when the client has sent its last byte */
+  constructor(sources: ConsoleSources, log: Log, gone?: AbortSignal) {
+    this.#gone = gone
     this.#sources = sources
     this.#clock = sources.clock
     this.#log = log
@@ -220,6 +224,7 @@ export class ConsoleClient implements BackendClient {
   /** What a command shows, within `consoleAnswerMs` or until it is cancelled. */
   #read(command: Command): Promise<Rows> {
     if (command.kind === 'acknowledge') return Promise.resolve({ rows: [] })
+    if (command.kind === 'act') return this.#act(command)
     const { promise, resolve, reject } = Promise.withResolvers<Rows>()
     const timer: Timer = this.#clock.setTimer(LIMITS.consoleAnswerMs, () => reject(noAnswer()))
     this.#interrupt = reject
@@ -229,6 +234,36 @@ export class ConsoleClient implements BackendClient {
       this.#interrupt = undefined
     })
   }
+
+  /** A command that is given up takes itself back. */
+  async #act({ patient, run }: Act): Promise<Rows> {
+    const giving = new AbortController()
+    const { promise, reject } = Promise.withResolvers<never>()
+    const giveUp = (error: PgnapError): void => {
+      giving.abort(error)
+      reject(error)
+    }
+    this.#interrupt = giveUp
+    // Who waits for something that may never be there waits only for as long as somebody listens.
+    const left = (): void => giveUp(leftAlone())
+    const timer = patient
+      ? undefined
+      : this.#clock.setTimer(LIMITS.consoleAnswerMs, () => giveUp(noAnswer()))
+    if (patient) this.#gone?.addEventListener('abort', left, { once: true })
+    if (patient && this.#gone?.aborted) left()
+    try {
+      await Promise.race([run(this.#sources.operations, giving.signal), promise])
+      return { rows: [] }
+    } finally {
+      timer?.cancel()
+      this.#gone?.removeEventListener('abort', left)
+      this.#interrupt = undefined
+    }
+  }
+}
+
+function leftAlone(): PgnapError {
+  return new PgnapError('QUERY_CANCELED', 'its client has sent its last byte')
 }
 
 interface Sending {

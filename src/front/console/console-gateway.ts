@@ -1,6 +1,6 @@
 /**
  * The admin console as a gateway: to its connection it looks like any tenant. Who may log in at all
- * may look: users are the same for all tenants, so nobody sees more here than he could reach.
+ * may look, and act: users are the same for all tenants, so nobody reaches more than elsewhere.
  */
 import type { Log } from '../../base/log.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
@@ -12,6 +12,8 @@ export interface ConsoleGatewayOptions {
   readonly authentication: 'trust' | 'scram'
   readonly passwordFor: (user: string) => Promise<Verifier | undefined>
   readonly sources: ConsoleSources
+  /** Aborted when the client has sent its last byte. Default: never. */
+  readonly gone?: AbortSignal
   readonly log: Log
 }
 
@@ -29,6 +31,7 @@ export class ConsoleGateway implements Gateway {
   }
 
   async connect(): Promise<BackendClient> {
-    return new ConsoleClient(this.#options.sources, this.#options.log)
+    const { sources, log, gone } = this.#options
+    return new ConsoleClient(sources, log, gone)
   }
 }

@@ -66,7 +66,29 @@ const POOLS = table<PoolRow>(
   ],
 )
 
-const DATABASES = table<PoolRow>('the same, as PgBouncer shows databases', readPools, [
+interface DatabaseRow extends PoolRow {
+  readonly paused: boolean
+}
+
+/** What is paused is seen, whether somebody uses it or not. */
+async function readDatabases(sources: ConsoleSources): Promise<DatabaseRow[]> {
+  const pools = await readPools(sources)
+  const paused = new Set(sources.operations.paused().tenants)
+  const known = new Set(pools.map(({ name }) => name))
+  const nothing = {
+    state: 'cold',
+    use: 'nobody',
+    clients: 0,
+    waiting: 0,
+    longestWaitMs: 0,
+  } as const
+  const others = [...paused]
+    .filter((name) => !known.has(name))
+    .map((name) => ({ name, ...nothing }))
+  return [...pools, ...others].map((pool) => ({ ...pool, paused: paused.has(pool.name) }))
+}
+
+const DATABASES = table<DatabaseRow>('the same, as PgBouncer shows databases', readDatabases, [
   column('name', 'text', ({ name }) => name),
   column('host', 'text', () => null),
   column('port', 'int4', zero),
@@ -84,7 +106,7 @@ const DATABASES = table<PoolRow>('the same, as PgBouncer shows databases', readP
     isConsole(pool) ? LIMITS.consoleConnectionsMax : LIMITS.connectionsPerTenantMax,
   ),
   column('current_client_connections', 'int4', ({ clients }) => clients),
-  column('paused', 'int4', zero),
+  column('paused', 'int4', ({ paused }) => Number(paused)),
   column('disabled', 'int4', zero),
 ])
 
@@ -338,11 +360,14 @@ const LISTS = table<Pair>('how many of what', readLists, [
 
 const STATE = table<Pair>(
   'whether requests are taken',
-  async () => [
-    ['active', 'yes'],
-    ['paused', 'no'],
-    ['suspended', 'no'],
-  ],
+  async ({ operations }) => {
+    const { all } = operations.paused()
+    return [
+      ['active', all ? 'no' : 'yes'],
+      ['paused', all ? 'yes' : 'no'],
+      ['suspended', 'no'],
+    ]
+  },
   [column('key', 'text', first), column('value', 'text', second)],
 )
 

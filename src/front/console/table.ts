@@ -4,10 +4,12 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { ClientFacts, Control } from '../control.ts'
+import type { Operations } from '../operations.ts'
 
 /** Where the console looks. It never reaches past this. */
 export interface ConsoleSources {
   readonly control: Pick<Control, 'pool' | 'pools' | 'activity' | 'storeFacts' | 'shards'>
+  readonly operations: Operations
   readonly clock: Clock
   /** Of pgnap and of Postgres, as SHOW VERSION tells them. */
   readonly version: string

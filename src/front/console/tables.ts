@@ -4,7 +4,7 @@ import { PGBOUNCER_TABLES } from './pgbouncer-tables.ts'
 import { type Table, column, table } from './table.ts'
 
 const HELP: Table = table<readonly [string, Table]>(
-  'this list',
+  'this list; what can be done besides: PAUSE, RESUME, RECONNECT, KILL, RELOAD',
   async () => Object.entries(TABLES),
   [
     column('command', 'text', ([name]) => `SHOW ${name.toUpperCase()}`),

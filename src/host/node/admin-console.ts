@@ -13,6 +13,7 @@ import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import { ConsoleGateway } from '../../front/console/console-gateway.ts'
 import type { ConsoleSources, SettingFacts } from '../../front/console/table.ts'
 import type { Control, Peer } from '../../front/control.ts'
+import type { Operations } from '../../front/operations.ts'
 import { WireConnection } from '../../front/wire/connection.ts'
 import { equalInConstantTime } from '../../front/wire/scram.ts'
 import { errorResponse } from '../../front/wire/server-messages.ts'
@@ -24,6 +25,7 @@ import { Newcomers } from './newcomers.ts'
 
 export interface AdminConsoleOptions {
   readonly control: Control
+  readonly operations: Operations
   readonly config: Config
   /** Undefined under `trust`. */
   readonly credentials: Promise<Credentials | undefined> | undefined
@@ -40,12 +42,12 @@ export interface AdminConsoleOptions {
 
 export class AdminConsole {
   readonly #options: AdminConsoleOptions
-  readonly #gateway: ConsoleGateway
+  readonly #gatewayFor: (gone: AbortSignal) => ConsoleGateway
   readonly #connections = new Set<WireConnection>()
   readonly #newcomers: Newcomers
 
   constructor(options: AdminConsoleOptions) {
-    const { control, config, credentials, version, startedMs, clock, log } = options
+    const { control, operations, config, credentials, version, startedMs, clock, log } = options
     this.#options = options
     this.#newcomers = new Newcomers({
       countMax: LIMITS.consoleConnectionsMax * LIMITS.loginShareMax,
@@ -54,6 +56,7 @@ export class AdminConsole {
     })
     const sources: ConsoleSources = {
       control,
+      operations,
       clock,
       version,
       serverVersion: POSTGRES_VERSION,
@@ -62,12 +65,14 @@ export class AdminConsole {
       userCount: async () => (await credentials)?.userCount ?? 0,
       clients: () => Array.from(this.#connections, (connection) => connection.facts()),
     }
-    this.#gateway = new ConsoleGateway({
-      authentication: config.auth,
-      passwordFor: async (user) => (await credentials)?.verifierOf(user),
-      sources,
-      log,
-    })
+    this.#gatewayFor = (gone) =>
+      new ConsoleGateway({
+        authentication: config.auth,
+        passwordFor: async (user) => (await credentials)?.verifierOf(user),
+        sources,
+        gone,
+        log,
+      })
   }
 
   /** Takes over a socket of which `initialBytes` have been read, with reading paused. */
@@ -80,9 +85,10 @@ export class AdminConsole {
       link.end(errorResponse(tooMany(), 'FATAL'))
       return
     }
+    const gone = new AbortController()
     const connection: WireConnection = new WireConnection({
       link,
-      gateway: this.#gateway,
+      gateway: this.#gatewayFor(gone.signal),
       clock,
       random,
       log,
@@ -100,7 +106,15 @@ export class AdminConsole {
     const letIn = this.#newcomers.enter(() => connection.shutdown(tooMany()))
     this.#connections.add(connection)
     connection.receive(initialBytes)
-    link.start(connection)
+    link.start({
+      receive: (bytes) => connection.receive(bytes),
+      linkDrained: () => connection.linkDrained(),
+      linkEnded: () => {
+        connection.linkEnded()
+        gone.abort()
+      },
+      linkClosed: () => connection.linkClosed(),
+    })
   }
 
   /**
@@ -124,7 +138,10 @@ export class AdminConsole {
       'terminating connection due to administrator command',
       { hint: 'connect again when the server is back' },
     )
-    for (const connection of this.#connections) connection.shutdown(goodbye)
+    for (const connection of this.#connections) {
+      connection.shutdown(goodbye)
+      connection.cancel()
+    }
   }
 }
 

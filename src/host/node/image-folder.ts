@@ -145,6 +145,13 @@ export class ImageFolder implements ImageStore {
     this.#removed(tenant)
   }
 
+  /** Removes the images of all tenants of this shard but some. */
+  async removeAll(isKept: (tenant: TenantName) => boolean): Promise<void> {
+    if (!this.keepsAny) return
+    await this.#adopt()
+    for (const tenant of this.#files.keys()) if (!isKept(tenant)) this.remove(tenant)
+  }
+
   letGo(tenant: TenantName): void {
     // A file that appeared later would be of a run that goes on elsewhere.
     this.#writing.delete(tenant)

@@ -4,7 +4,7 @@
  * roles for one.
  */
 import type { TenantName } from '../../base/ids.ts'
-import type { Credentials } from '../../router/credentials.ts'
+import type { Credentials, UserList } from '../../router/credentials.ts'
 import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { Users } from '../../router/users.ts'
 import { systemClock } from './clock.ts'
@@ -20,11 +20,20 @@ export interface ServerUsers extends Disposable {
   readonly administrators: Promise<Credentials | undefined>
   readonly users: Promise<Users | undefined>
   readonly roles: TenantRoles
+  /** Reads the password file again, if there is one. Rejects with CONFIG_INVALID. */
+  readAgain(): Promise<UsersRead | undefined>
   /** See `saltOf`. */
   readonly saltSecret: Uint8Array<ArrayBuffer>
   readonly limiter: LoginLimiter
   /** Of the limiter, for other threads to make their own of. */
   readonly logins: SharedLogins
+}
+
+/** What the password file holds now. */
+export interface UsersRead {
+  readonly users: UserList
+  /** Has this thread go by it. */
+  adopt(): void
 }
 
 export interface ServerUsersOptions {
@@ -55,8 +64,15 @@ export function openServerUsers(
     clock,
   })
   const roles = new TenantRoles({ database, administrators, config, clock, random: systemRandom })
+  const readAgain = async (): Promise<UsersRead | undefined> => {
+    const known = await administrators
+    const read = await readCredentials(config, systemRandom, saltSecret)
+    if (!known || !read) return undefined
+    return { users: read.list(), adopt: () => known.adopt(read.list()) }
+  }
   return {
     administrators,
+    readAgain,
     users,
     roles,
     saltSecret,

@@ -13,6 +13,7 @@ import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
+import { PauseBook } from '../../router/pause-book.ts'
 import { ListedTenants } from './listed-tenants.ts'
 import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
@@ -21,6 +22,7 @@ import { Balancer } from './shard/balancer.ts'
 import { ShardSet } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
+import { ServerOperations } from './server-operations.ts'
 import { ShardedControl } from './sharded-control.ts'
 import { TenantDatabases } from './tenant-databases.ts'
 import { TenantFolder } from './tenant-folder.ts'
@@ -56,6 +58,7 @@ export interface Backend extends AsyncDisposable {
   readonly handover: Handover
   /** Absent where nobody is asked for a password. */
   readonly users: ServerUsers | undefined
+  readonly operations: ServerOperations
   /**
    * Lets the command line on this machine find the server that holds the folder.
    * @param certificate what it shows there, if the URL is one of https
@@ -87,13 +90,14 @@ export interface RunningServer {
 export async function startServer(config: Config, options: ServerOptions): Promise<RunningServer> {
   const startedMs = systemClock.nowMs()
   const tls = await openTls(config, options.log)
-  const backend = await openBackend(config, options)
-  const { control, shards, handover, users } = backend
+  const backend = await openBackend(config, options, tls?.identity)
+  const { control, shards, handover, users, operations } = backend
   let listening: WireListener | undefined
   let serving: HttpListener | undefined
   try {
     const adminConsole = new LazyConsole({
       control,
+      operations,
       config,
       credentials: users?.administrators,
       saltSecret: users?.saltSecret,
@@ -184,22 +188,27 @@ export async function startBackend(config: Config, options: ServerOptions): Prom
   }
 }
 
-async function openBackend(config: Config, options: ServerOptions): Promise<Backend> {
+async function openBackend(
+  config: Config,
+  options: ServerOptions,
+  identity?: Identity,
+): Promise<Backend> {
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
   const tenantFolder = new TenantFolder(folder.tenantsPath)
   const pins = openPins(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })
-  const roles = users?.roles
+  const { roles, logins } = users ?? {}
   const handover = openHandover(config)
-  const logins = users?.logins
   // It is `start` that waits for them and says what went wrong.
   const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts, logins)))
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
   const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
+  const pauses = new PauseBook()
   const shards = new ShardSet({
+    paused: () => pauses.list(),
     databases,
     count: config.shards,
     handover,
@@ -213,20 +222,15 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const controlOptions = { shards, folder: tenantFolder, listed, pins, roles }
-  const control: ShardedControl = new ShardedControl(controlOptions)
+  const shared = { shards, folder: tenantFolder }
+  const operations = new ServerOperations({ ...shared, pauses, users, identity })
+  const control: ShardedControl = new ShardedControl({ ...shared, listed, pins, roles, operations })
   let started = false
   const close = async (): Promise<void> => {
     await shards.close()
     handover.close()
     users?.[Symbol.dispose]()
     folder[Symbol.dispose]()
-  }
-  const firstServed = async (): Promise<void> => {
-    await settings
-    // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
-    for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
-    await shards.firstServed()
   }
   const start = async (): Promise<void> => {
     await shards.start()
@@ -246,12 +250,20 @@ async function openBackend(config: Config, options: ServerOptions): Promise<Back
     shards,
     handover,
     users,
+    operations,
     announce: (url, certificate) => folder.announce(url, certificate),
-    firstServed,
+    firstServed: () => firstServed(shards, settings),
     start,
     drain,
     [Symbol.asyncDispose]: drain,
   }
+}
+
+async function firstServed(shards: ShardSet, settings: Promise<unknown>): Promise<void> {
+  await settings
+  // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
+  for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
+  await shards.firstServed()
 }
 
 function openHandover({ transport }: Config): Handover {

@@ -32,6 +32,7 @@ import type { TenantList } from '../../router/directory.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { PinFile } from './pin-file.ts'
+import type { ServerOperations } from './server-operations.ts'
 import type { TenantFolder } from './tenant-folder.ts'
 import type { TenantRoles } from './tenant-roles.ts'
 
@@ -52,6 +53,8 @@ export interface ShardedControlOptions {
   readonly pins: PinFile
   /** Absent where nobody is asked for a password: then tenants have no roles. */
   readonly roles?: TenantRoles | undefined
+  /** Told when a tenant is gone, so that another of its name is not paused. Default: nobody. */
+  readonly operations?: Pick<ServerOperations, 'forget'> | undefined
 }
 
 export interface DeleteOptions {
@@ -65,9 +68,11 @@ export class ShardedControl implements Control {
   readonly #listed: TenantList
   readonly #pins: PinFile
   readonly #roles: TenantRoles | undefined
+  readonly #operations: Pick<ServerOperations, 'forget'> | undefined
   #draining = false
 
-  constructor({ shards, folder, listed, pins, roles }: ShardedControlOptions) {
+  constructor({ shards, folder, listed, pins, roles, operations }: ShardedControlOptions) {
+    this.#operations = operations
     this.#shards = shards
     this.#folder = folder
     this.#listed = listed
@@ -169,6 +174,7 @@ export class ShardedControl implements Control {
     const name = this.#name(tenant)
     await this.#shards.call(name, (shard) => shard.deleteTenant(name, unlessUsed))
     this.#roles?.forget(name)
+    await this.#operations?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)
   }
 

@@ -11,6 +11,7 @@ import type {
   SlotFacts,
   Statement,
 } from '../../../front/control.ts'
+import type { UserList } from '../../../router/credentials.ts'
 import type { MoveParty } from '../../../router/tenant-move.ts'
 import type { TenantTime } from '../../../pool/busiest-tenants.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
@@ -48,6 +49,16 @@ export interface ShardApi extends MoveParty {
   createTenant(tenant: string): Promise<void>
   /** Sends the clients away (`unlessUsed`: refuses), closes the store and removes it. */
   deleteTenant(tenant: string, unlessUsed: boolean): Promise<void>
+  /** Sends all clients of a tenant away, after the batches that run. */
+  dismissAll(tenant: string): Promise<void>
+  /** Keeps a tenant at rest from now on, or all; or lets them go. Whether it is here or not. */
+  setPaused(tenant: string | undefined, paused: boolean): Promise<void>
+  /** Settles when what is paused is at rest; false if it is resumed before. */
+  untilRested(tenant: string | undefined): Promise<boolean>
+  /** Has the backend of a tenant, or of all, loaded from the store anew. */
+  renew(tenant: string | undefined): Promise<void>
+  /** These are the administrators from now on. */
+  adoptUsers(users: UserList): Promise<void>
   /** Sends the connections of one role of a tenant away, after the batches that run. */
   dismiss(tenant: string, role: string): Promise<void>
   /** Of each of these tenants, in order. */

@@ -38,6 +38,7 @@ export interface ShardSetOptions {
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   readonly databases: WorkerShardOptions['databases']
+  readonly paused?: NonNullable<WorkerShardOptions['paused']>
   readonly clock: Clock
   readonly random: Random
   readonly log: Log

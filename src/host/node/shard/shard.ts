@@ -26,6 +26,8 @@ import type { PoolOptions } from '../../../pool/pool-options.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { LoginLimiter } from '../../../router/login-attempts.ts'
+import type { Credentials, UserList } from '../../../router/credentials.ts'
+import type { PauseList } from '../../../router/pause-book.ts'
 import { type MovedTenant, Ownership } from '../../../router/ownership.ts'
 import { TenantGateway } from '../../../router/tenant-gateway.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
@@ -65,6 +67,8 @@ export interface ShardSettings extends EngineSettings {
   readonly logins?: SharedLogins
   /** Tenants that are not where their hash says. Default: none. */
   readonly moved?: readonly MovedTenant[]
+  /** What an administrator has paused. Default: nothing. */
+  readonly paused?: PauseList
 }
 
 export interface ShardDependencies {
@@ -101,6 +105,7 @@ export class Shard implements ShardApi {
   readonly #ownership: Ownership
   readonly #images: ImageFolder
   readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
+  readonly #administrators: Credentials | undefined
   readonly #limiter: LoginLimiter | undefined
   readonly #newcomers: Newcomers
   readonly #connections = new Set<WireConnection>()
@@ -119,6 +124,7 @@ export class Shard implements ShardApi {
       ownership: Ownership
       images: ImageFolder
       saltSecret: Uint8Array<ArrayBuffer> | undefined
+      administrators: Credentials | undefined
     },
   ) {
     this.#dependencies = dependencies
@@ -128,6 +134,7 @@ export class Shard implements ShardApi {
     this.#ownership = parts.ownership
     this.#images = parts.images
     this.#saltSecret = parts.saltSecret
+    this.#administrators = parts.administrators
     const { logins, config } = settings
     const { clock } = dependencies
     this.#limiter =
@@ -149,7 +156,7 @@ export class Shard implements ShardApi {
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
-    const { config, dataPath, tenantsPath, index, moved = [] } = settings
+    const { config, dataPath, tenantsPath, index, moved = [], paused } = settings
     const ownership = new Ownership({ index, shardCount: config.shards, moved })
     const { clock, log, random, prepared, tenantWatcher } = dependencies
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
@@ -196,6 +203,8 @@ export class Shard implements ShardApi {
     })
     // All of them: a tenant may move here. Only what this shard owns is warmed.
     for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
+    if (paused?.all) pool.pauses.pause(undefined)
+    for (const tenant of paused?.tenants ?? []) pool.pauses.pause(tenant)
     const saltSecret = control?.saltSecret
     const administrators = saltSecret && (await readCredentials(config, random, saltSecret))
     const tellsUnknown = config.tellUnknownTenants
@@ -210,7 +219,7 @@ export class Shard implements ShardApi {
         ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
         : {}),
     })
-    const parts = { pool, directory, gateway, ownership, images, saltSecret }
+    const parts = { pool, directory, gateway, ownership, images, saltSecret, administrators }
     return new Shard(settings, dependencies, parts)
   }
 
@@ -311,6 +320,30 @@ export class Shard implements ShardApi {
     this.#sendAway(goodbye, ({ database, user }) => user === role && isDatabaseOf(tenant, database))
   }
 
+  async dismissAll(tenant: string): Promise<void> {
+    this.#sendAway(terminated(), ({ database }) => isDatabaseOf(tenant, database))
+  }
+
+  async setPaused(tenant: string | undefined, paused: boolean): Promise<void> {
+    const { pauses } = this.#pool
+    if (paused) pauses.pause(nameOf(tenant))
+    else pauses.resume(nameOf(tenant))
+  }
+
+  untilRested(tenant: string | undefined): Promise<boolean> {
+    return this.#pool.pauses.untilRested(nameOf(tenant))
+  }
+
+  async renew(tenant: string | undefined): Promise<void> {
+    const { pauses } = this.#pool
+    pauses.renew(nameOf(tenant))
+    if (tenant === undefined) await this.#images.removeAll((name) => pauses.isKnown(name))
+  }
+
+  async adoptUsers(users: UserList): Promise<void> {
+    this.#administrators?.adopt(users)
+  }
+
   async standings(tenants: readonly string[]): Promise<readonly TenantStanding[]> {
     return tenants.map(parseTenantName).map((name) => ({
       phase: this.#pool.phaseOf(name),
@@ -385,11 +418,9 @@ export class Shard implements ShardApi {
 
   async drain(graceMs: number): Promise<void> {
     const drained = this.#pool.drain(graceMs)
-    const goodbye = new PgnapError(
-      'SHUTTING_DOWN',
-      'terminating connection due to administrator command',
-      { hint: 'connect again when the server is back' },
-    )
+    const goodbye = new PgnapError('SHUTTING_DOWN', TERMINATED, {
+      hint: 'connect again when the server is back',
+    })
     for (const connection of this.#connections) connection.shutdown(goodbye)
     await drained
   }
@@ -422,6 +453,19 @@ export class Shard implements ShardApi {
       events: { messages: () => {}, lost: () => {} },
     })
   }
+}
+
+/** In the words of Postgres. */
+const TERMINATED = 'terminating connection due to administrator command'
+
+function terminated(): PgnapError {
+  return new PgnapError('SESSION_TERMINATED', TERMINATED, {
+    hint: 'connect again; what is sent then waits until the database has been resumed',
+  })
+}
+
+function nameOf(tenant: string | undefined): TenantName | undefined {
+  return tenant === undefined ? undefined : parseTenantName(tenant)
 }
 
 function tooManyLogins(): PgnapError {

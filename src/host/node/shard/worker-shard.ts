@@ -23,6 +23,7 @@ import type { ShardFacts } from '../../../front/control.ts'
 import { errorResponse, HARMLESS_REPORT } from '../../../front/wire/server-messages.ts'
 import type { DatabaseService } from '../../../pool/database-service.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
+import type { PauseList } from '../../../router/pause-book.ts'
 import type { Handover } from '../handover/handover.ts'
 import { ApiCaller, type Remote, serveApi } from './rpc.ts'
 import type { ShardApi, TenantWatcher } from './shard-api.ts'
@@ -46,6 +47,8 @@ export interface WorkerShardOptions {
    * predecessor have failed and whoever made them has been told. Default: none.
    */
   readonly moved?: () => readonly MovedTenant[]
+  /** What an administrator has paused; asked as `moved` is. Default: nothing. */
+  readonly paused?: () => PauseList
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   /** Who makes and removes databases for sessions of any shard. */
@@ -165,6 +168,7 @@ export class WorkerShard {
   /** Connections may come from now on; they wait in their channel for the thread. */
   #start(takeThread: () => Worker | undefined): void {
     const { index, handover, settings, folderReady, cancelSecret, moved = () => [] } = this.#options
+    const { paused } = this.#options
     const ends = handover.attachShard(index)
     const api = this.#callerEnd
     const begin = (known: Omit<ShardSettings, 'cancelSecret'>): void => {
@@ -175,7 +179,8 @@ export class WorkerShard {
       worker.on('exit', () => this.#died())
       const sign = allocateSign()
       this.#watchThread(sign, known.config.neighbourWaitMs)
-      const own = { ...known, index, cancelSecret, moved: moved() }
+      const held = paused ? { paused: paused() } : {}
+      const own = { ...known, index, cancelSecret, moved: moved(), ...held }
       const databases = this.#serveDatabases()
       const message: ToWorker = { kind: 'begin', settings: own, ends, api, databases, sign }
       worker.postMessage(message, [ends.port, api, databases])

@@ -1,0 +1,52 @@
+/** An administrator in the pool's world: pauses, resumes, renewals, and what they promise. */
+import assert from 'node:assert/strict'
+import { ClientEntry, isResting } from '../../src/pool/pool-model.ts'
+import type { PauseEvent, TenantEntry } from '../../src/pool/pool-model.ts'
+import { mustLeaveAtMs, mustLeave } from '../../src/pool/pool-policy.ts'
+import type { Action, World } from './pool-world.ts'
+
+/** What an administrator may do next. */
+export function pausesAndRenewals(world: World): Action[] {
+  const { state } = world
+  const actions: Action[] = []
+  const act = (type: PauseEvent['type'], name: PauseEvent['name']): void => {
+    const run = (): void => world.event({ type, name })
+    actions.push({ name: `${type} ${name ?? 'all'}`, run })
+  }
+  act(state.pauses.isPausedAll ? 'resumed' : 'paused', undefined)
+  for (const tenant of state.tenants.values()) {
+    const { name, renewalDue } = tenant
+    act(state.pauses.isPausedByName(name) ? 'resumed' : 'paused', name)
+    if (renewalDue) continue
+    const renew = (): void => world.event({ type: 'renewalRequested', tenant })
+    actions.push({ name: `renew ${name}`, run: renew })
+  }
+  return actions
+}
+
+/** Who may have the backend of a tenant that is paused: only who has it already. */
+export function checkGoesOn(world: World, client: ClientEntry): void {
+  const goesOn = world.transactions.has(client)
+  assert.ok(!client.tenant.paused || goesOn, 'a paused tenant serves nobody who has it not yet')
+}
+
+/** What is told to be at rest is. */
+export function checkRested(tenant: TenantEntry): void {
+  assert.ok(tenant.paused && isResting(tenant.phase) && !tenant.slot, 'it is out of its slot')
+  assert.ok(!(tenant.holder instanceof ClientEntry), 'nobody is in the middle of anything')
+}
+
+/** After every step. */
+export function checkPauses(world: World): void {
+  const { state, timerAtMs } = world
+  for (const tenant of state.tenants.values()) {
+    const { name, phase, holder, paused } = tenant
+    assert.equal(paused, state.pauses.isPaused(name), 'tenant and list agree')
+    const stays = phase === 'awake' && holder === undefined && mustLeave(tenant)
+    if (stays) assert.ok(timerAtMs <= mustLeaveAtMs(tenant), 'it is asked to leave again')
+    const rests = isResting(phase) && !(holder instanceof ClientEntry)
+    if (paused && rests) assert.ok(state.pauses.isAtRest(name), 'its rest has been told')
+    const goesOn = holder instanceof ClientEntry && tenant.waiting.has(holder)
+    if (paused && state.slotQueue.has(tenant)) assert.ok(goesOn, 'it wakes only for its holder')
+  }
+}
