@@ -52,8 +52,6 @@ import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './s
 
 /** Of the event loop, until it has looked at all sockets. */
 const TURNS_TO_READ = 2
-/** A cancel that comes so late has waited for the thread, as what it is about may have. */
-const HELD_MS = 5
 
 /** What a shard is made of; all of it can be posted to another thread. */
 export interface ShardSettings extends EngineSettings {
@@ -252,7 +250,6 @@ export class Shard implements ShardApi {
 
   async cancel(client: number, wishedMs: number): Promise<void> {
     const { clock } = this.#dependencies
-    const heldMs = clock.nowMs() - wishedMs
     // What the client had sent by then has perhaps not been read yet.
     for (let count = 0; count < TURNS_TO_READ; count++) {
       await new Promise<void>((resolve) => clock.nextTurn(resolve))
@@ -261,8 +258,7 @@ export class Shard implements ShardApi {
     for (const connection of this.#connections) {
       if (connection.processId !== client) continue
       const { state, waitMs } = connection.facts()
-      // A thread that was held has read only now what was sent long before.
-      if (state === 'waiting' && (waitMs >= agoMs || heldMs >= HELD_MS)) connection.cancel()
+      if (state === 'waiting' && waitMs >= agoMs) connection.cancel()
     }
     this.#calls.get(client)?.cancel()
   }
