@@ -52,7 +52,7 @@ export function findCommandRead({ heap, staticEnd, run, send }: CommandReadProbe
 }
 
 /** The same bytes, and `look` is called before a part of them is read. */
-function watched(bytes: Uint8Array, look: () => void): Uint8Array {
+export function watched(bytes: Uint8Array, look: () => void): Uint8Array {
   return new Proxy(bytes, {
     get(target, key) {
       if (key === 'subarray') look()

@@ -100,7 +100,7 @@ export class WasmSlot implements Slot {
     this.#databaseStatements = new DatabaseStatements(instance, statements)
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
-    this.#writeWatch = new WriteWatch(instance, this.#walTail)
+    this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
     this.#tableLength = instance.tableLength
     this.#empty()
   }

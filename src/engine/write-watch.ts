@@ -22,13 +22,12 @@
  * of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import { NOT_OF_THE_SESSION } from './session-memory.ts'
 import type { SlotFiles } from './slot-files.ts'
 import type { ExportedFunction, WalTail } from './wal-tail.ts'
 
-/** PlannedStmt.utilityStmt. */
-const UTILITY_STATEMENT_AT = 88
 /** CopyStmt: is_from, filename. */
 const COPY_IS_FROM_AT = 16
 const COPY_FILE_AT = 20
@@ -138,14 +137,21 @@ export class WriteWatch {
   readonly #nameOf: ExportedFunction
   /** Functions that clients have made and that were called since `arm`, by object id. */
   readonly calledFunctions: Set<number> = new Set()
+  /** Where a utility statement hangs in its plan. */
+  readonly #utilityAt: number
   #seen: string | undefined
   #transaction = 0
   #names = 0
 
   /** Every slot has to have one, since all function tables are to be the same. */
-  constructor(instance: WatchedInstance, wal: Pick<WalTail, 'nextTransaction'>) {
+  constructor(
+    instance: WatchedInstance,
+    wal: Pick<WalTail, 'nextTransaction'>,
+    { utilityAt }: Pick<StatementAnchors, 'utilityAt'>,
+  ) {
     this.#instance = instance
     this.#wal = wal
+    this.#utilityAt = utilityAt
     this.#tagOf = instance.functionOf('CreateCommandTag')
     this.#nameOf = instance.functionOf('GetCommandTagName')
     const standard = instance.functionOf('standard_ProcessUtility')
@@ -198,7 +204,7 @@ export class WriteWatch {
     if (this.#seen !== undefined) return
     const heap = this.#instance.module.HEAPU8
     const view = new DataView(heap.buffer)
-    const statement = view.getUint32(planned + UTILITY_STATEMENT_AT, true)
+    const statement = view.getUint32(planned + this.#utilityAt, true)
     const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
     if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0

@@ -6,12 +6,12 @@
  * Who may: a superuser, or a role with CREATEDB, as in a server, if the server lets this client
  * reach beyond its tenant. That a database has an owner, who alone may drop it, is not known here.
  */
-import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
+import { concatBytes, textAt } from '../base/bytes.ts'
+import { errorResponse, noticeResponse } from '../base/error-message.ts'
 import { PgnapError, toPgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import type { DatabaseStatement } from '../engine/database-statements.ts'
 import type { Slot } from '../engine/engine.ts'
-import { message } from '../base/protocol-message.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import type { DatabaseService } from './database-service.ts'
 import { eachMessage } from './message-frames.ts'
@@ -125,7 +125,7 @@ async function carryOut(
       if (isItsEnd) parts.push(...(await carryOutOne(statement, isAllowed, { from, service })))
       parts.push(frame)
     } catch (error) {
-      parts.push(errorMessage(toPgnapError(error)))
+      parts.push(errorResponse(toPgnapError(error), 'ERROR'))
       failed = true
     }
   }
@@ -162,7 +162,7 @@ async function carryOutOne(
   } catch (error) {
     const isMissing = error instanceof PgnapError && error.code === 'TENANT_UNKNOWN'
     if (!missingOk || !isMissing) throw error
-    return [noticeMessage(`database "${name}" does not exist, skipping`)]
+    return [noticeResponse(`database "${name}" does not exist, skipping`)]
   }
 }
 
@@ -194,34 +194,4 @@ function notAllowed({ kind, name }: DatabaseStatement): PgnapError {
       'it takes a role with CREATEDB, and a server that makes databases when clients ask for them',
     hint: `use: pgnap tenant ${kind === 'create' ? 'create' : 'delete'} NAME`,
   })
-}
-
-function errorMessage(error: PgnapError): Uint8Array {
-  const { sqlState, message: text, detail, hint, code } = error
-  return fields('E', [
-    ['S', 'ERROR'],
-    ['V', 'ERROR'],
-    ['C', sqlState],
-    ['M', text],
-    ['D', detail],
-    ['H', hint],
-    ['R', code],
-  ])
-}
-
-function noticeMessage(text: string): Uint8Array {
-  return fields('N', [
-    ['S', 'NOTICE'],
-    ['V', 'NOTICE'],
-    ['C', '00000'],
-    ['M', text],
-  ])
-}
-
-function fields(
-  type: string,
-  parts: readonly (readonly [name: string, text: string | undefined])[],
-): Uint8Array {
-  const present = parts.filter(([, text]) => text !== undefined)
-  return message(type, utf8(`${present.map(([name, text]) => `${name}${text}\0`).join('')}\0`))
 }

@@ -6,6 +6,7 @@ import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../../src/engine/session-memory.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { watched } from '../../src/engine/command-read.ts'
 import { isReadingCommand } from '../../src/engine/interrupts.ts'
 import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
@@ -246,14 +247,8 @@ test('that a command is being read shows until it runs, and not at rest', () => 
   slot.begin(newFiles())
   const seen: boolean[] = []
   const query = say.query(`select '${'x'.repeat(100)}'`)
-  const watched = new Proxy(query, {
-    get(target, key) {
-      if (key === 'subarray') seen.push(isReadingCommand(slot.interruptFlags))
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    },
-  })
-  slot.run(watched)
+  const look = (): void => void seen.push(isReadingCommand(slot.interruptFlags))
+  slot.run(watched(query, look))
   assert.deepEqual(seen, [true])
   assert.equal(isReadingCommand(slot.interruptFlags), false)
 })

@@ -28,10 +28,10 @@ import { errorIn, greeting } from './greeting.ts'
 import { Inbox } from './inbox.ts'
 import type { Link, LinkReceiver } from './link.ts'
 import { queryMessage } from './result.ts'
+import { errorResponse } from '../../base/error-message.ts'
 import {
   ENCRYPTION_REFUSED,
   asFatal,
-  errorResponse,
   negotiateProtocolVersion,
   readyForQuery,
 } from './server-messages.ts'

@@ -5,7 +5,7 @@
  * A message of ours must never carry a stack trace, a path or another tenant's name: it holds only
  * what a PgnapError says to its user.
  */
-import { ERRORS, type PgnapError } from '../../base/errors.ts'
+import { messageOfFields } from '../../base/error-message.ts'
 import type { TransactionStatus } from '../../router/gateway.ts'
 import { BodyReader } from './body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES } from './frame.ts'
@@ -89,34 +89,6 @@ export function copyInResponse(binary: boolean, columnCount: number): Uint8Array
 }
 
 /**
- * An error of pgnap as ErrorResponse. FATAL tells the client that the connection ends with it.
- * INTERNAL errors show their text: it is ours, and an operator finds the cause in the log.
- */
-export function errorResponse(error: PgnapError, severity: 'ERROR' | 'FATAL'): Uint8Array {
-  const fields: [string, string | undefined][] = [
-    ['S', severity],
-    ['V', severity],
-    ['C', error.sqlState],
-    ['M', error.message],
-    ['D', error.detail],
-    ['H', error.hint],
-    ['R', error.code satisfies keyof typeof ERRORS],
-  ]
-  return errorFields(fields)
-}
-
-/** Something that a client may want to know, beside its answer. */
-export function noticeResponse(message: string): Uint8Array {
-  const fields = [
-    ['S', 'NOTICE'],
-    ['V', 'NOTICE'],
-    ['C', '00000'],
-    ['M', message],
-  ] as const
-  return messageOfFields(BACKEND.noticeResponse, fields)
-}
-
-/**
  * The backend's own ErrorResponse, whole with its head, as FATAL: for errors that end a startup.
  */
 export function asFatal(message: Uint8Array): Uint8Array {
@@ -127,22 +99,7 @@ export function asFatal(message: Uint8Array): Uint8Array {
     const value = body.string()
     fields.push([name, name === 'S' || name === 'V' ? 'FATAL' : value])
   }
-  return errorFields(fields)
-}
-
-type Fields = readonly (readonly [string, string | undefined])[]
-
-function errorFields(fields: Fields): Uint8Array {
-  return messageOfFields(BACKEND.errorResponse, fields)
-}
-
-function messageOfFields(type: number, fields: Fields): Uint8Array {
-  writer.reset().begin(type)
-  for (const [name, value] of fields) {
-    // A message may quote what a client typed, zero characters included.
-    if (value !== undefined) writer.text(name).string(value.replaceAll('\0', ''))
-  }
-  return writer.int8(0).end().copy()
+  return messageOfFields('E', fields)
 }
 
 function authentication(kind: number): Uint8Array {

@@ -14,11 +14,11 @@
  * Running is not a place of its own when the backend answers at once: then no promise is made, no
  * byte copied and the next batch of the same chunk follows in the same call.
  *
- * Back pressure: while a batch runs or answers wait to be read, the link is paused once there is
- * enough to do. A session must never keep a view of borrowed bytes, run two batches at a time, or
- * let an answer out of order.
+ * Back pressure: while a batch runs or answers wait to be read, the link is paused when there is
+ * enough to do. Never: borrowed bytes that are kept, two batches at a time, answers out of order.
  */
 import type { Clock, Timer } from '../../base/clock.ts'
+import { errorResponse } from '../../base/error-message.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
@@ -39,7 +39,7 @@ import {
 import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
-import { copyInResponse, errorResponse, readyForQuery } from './server-messages.ts'
+import { copyInResponse, readyForQuery } from './server-messages.ts'
 
 export interface SessionOptions {
   readonly link: Link

@@ -12,11 +12,8 @@ import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Peer } from '../../front/control.ts'
-import {
-  ENCRYPTION_ACCEPTED,
-  ENCRYPTION_REFUSED,
-  errorResponse,
-} from '../../front/wire/server-messages.ts'
+import { errorResponse } from '../../base/error-message.ts'
+import { ENCRYPTION_ACCEPTED, ENCRYPTION_REFUSED } from '../../front/wire/server-messages.ts'
 import { parseStartup, type StartupPacket, type StartupRequest } from '../../front/wire/startup.ts'
 import { CONSOLE_NAME, parseTenantAddress } from '../../router/tenant-name.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'

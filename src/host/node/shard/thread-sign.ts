@@ -23,7 +23,7 @@ import { type InterruptFlags, withdrawCancel } from '../../../engine/interrupts.
 import { noteStatementTimeout } from '../../../engine/timeout-memory.ts'
 import { BACKEND, frameEnd } from '../../../front/wire/frame.ts'
 import { readAnswer } from '../../../front/wire/result.ts'
-import { errorResponse } from '../../../front/wire/server-messages.ts'
+import { errorResponse } from '../../../base/error-message.ts'
 
 /** Places of the integers. */
 export const SIGN = {
