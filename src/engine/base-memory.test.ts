@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { imageOf, layBeyond, layOut } from './base-memory.ts'
+import { emptyRuns, imageOf, layBeyond, layOut } from './base-memory.ts'
 import { DELTA_PAGE_BYTES } from './memory-delta.ts'
 
 const PAGES = 64
@@ -47,4 +47,14 @@ test('an image holds only pages that are not empty', () => {
   const image = imageOf(heap, heap.length)
   assert.deepEqual([...image.runs], [3, 2, 9, 1])
   assert.equal(image.pages.length, 3 * DELTA_PAGE_BYTES)
+})
+
+test('runs that are empty in another memory are those of the base that it has not', () => {
+  const heap = new Uint8Array(PAGES * DELTA_PAGE_BYTES)
+  scribble(heap, [3, 4, 5, 9, 20, 21])
+  const base = layOut(imageOf(heap, heap.length), limits)
+  const other = new WebAssembly.Memory({ initial: PAGES / 16, maximum: 16, shared: true })
+  scribble(new Uint8Array(other.buffer), [4, 9, 30])
+  assert.deepEqual(emptyRuns(other, base), [3, 1, 5, 1, 20, 2])
+  assert.deepEqual(emptyRuns(base.memory, base), [])
 })

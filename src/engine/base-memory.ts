@@ -76,6 +76,22 @@ export function layBeyond(base: LaidOutBase, fromBytes: number, memory: WebAssem
   }
 }
 
+/** The pages of the base that are empty in `memory`, as runs. It reaches as far as the base. */
+export function emptyRuns(memory: WebAssembly.Memory, base: LaidOutBase): readonly number[] {
+  const heap = new Uint8Array(memory.buffer)
+  const runs: number[] = []
+  for (const { startBytes, length } of eachRun(base.runs)) {
+    for (let at = startBytes; at < startBytes + length; at += DELTA_PAGE_BYTES) {
+      if (trimmedLength(heap.subarray(at, at + DELTA_PAGE_BYTES)) > 0) continue
+      const page = at / DELTA_PAGE_BYTES
+      const [start = 0, count = 0] = runs.slice(-2)
+      if (count > 0 && start + count === page) runs[runs.length - 1] = count + 1
+      else runs.push(page, 1)
+    }
+  }
+  return runs
+}
+
 function* eachRun(runs: Uint32Array): Generator<{ startBytes: number; length: number }> {
   for (let index = 0; index < runs.length; index += 2) {
     const [page = 0, count = 0] = runs.subarray(index, index + 2)

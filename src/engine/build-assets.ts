@@ -42,7 +42,7 @@ import {
   type LibraryExports,
   type LibraryParts,
 } from './instance.ts'
-import { type BaseImage, imageOf, layOut } from './base-memory.ts'
+import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { findCommandRead } from './command-read.ts'
@@ -118,6 +118,7 @@ async function buildCluster({ clock }: BuildOptions): Promise<Template> {
   const files = TenantFiles.inMemory({ template: Template.empty(), clock })
   copyTree(fs, PGDATA, files, files.root)
   keepLastSegment(files)
+  dropComments(files)
   return Template.fromFiles(files)
 }
 
@@ -140,6 +141,22 @@ function copyTree(
     }
     files.setModified(node, 0)
   }
+}
+
+/**
+ * Takes the comments out of `postgresql.conf`, which are 30 KB of its 31: every start of Postgres
+ * reads it, which was 0.4 ms.
+ */
+function dropComments(files: TenantFiles): void {
+  const file = files.lookup(files.root, 'postgresql.conf')
+  assert(file, 'initdb writes settings')
+  const bytes = new Uint8Array(file.size)
+  files.read(file, bytes, 0, bytes.length, 0)
+  const lines = fromUtf8(bytes).split('\n')
+  const settings = utf8(lines.filter((line) => /^[a-z]/.test(line)).join('\n') + '\n')
+  files.truncate(file, 0)
+  files.write(file, settings, 0, settings.length, 0)
+  files.setModified(file, 0)
 }
 
 /**
@@ -287,7 +304,7 @@ async function buildImages(
     },
     preMain: {
       stackPointer: preMain.stackPointer,
-      delta: deltaOf(preMain.image, base, compile),
+      ...differenceOf(preMain.image, base, compile),
     },
     tableLength,
     randomStateAt,
@@ -367,20 +384,25 @@ function startRun(instance: Instance, files: TenantFiles, reportingAt?: number):
 }
 
 /** One memory against another, both as images. */
-function deltaOf(
+function differenceOf(
   image: BaseImage,
   base: BaseImage,
   compile: BuildOptions['compile'],
-): EngineAssets['preMain']['delta'] {
+): Pick<EngineAssets['preMain'], 'emptyRuns' | 'delta'> {
   const slot = layOut(image, slotMemory)
   const laidOut = layOut(base, slotMemory)
   // All of the base must be comparable, however short the other one is.
   const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
   if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
-  const scratch = newScratch(slotMemory.shared)
-  const code = compile(memoryDeltaCode(slotMemory))
-  const delta = bindMemoryDelta({ slot: slot.memory, base: laidOut, code, scratch })
-  return delta.capture(Math.max(slot.endBytes, laidOut.endBytes))
+  const runs = emptyRuns(slot.memory, laidOut)
+  const parts = {
+    base: laidOut,
+    code: compile(memoryDeltaCode(slotMemory)),
+    scratch: newScratch(slotMemory.shared),
+  }
+  bindMemoryDelta({ slot: laidOut.memory, ...parts }).clear(runs)
+  const delta = bindMemoryDelta({ slot: slot.memory, ...parts })
+  return { emptyRuns: runs, delta: delta.capture(Math.max(slot.endBytes, laidOut.endBytes)) }
 }
 
 /** Inode numbers of the files of one tree, by those of another tree with the same names. */

@@ -23,7 +23,7 @@ import type { RunState } from './slot-image.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 2
+const FORMAT_VERSION = 3
 const ALIGNMENT = 4096
 const PREFIX_BYTES = 16
 /** Of each hash, in the name of a memory: chance is ruled out, and nobody attacks it. */
@@ -71,6 +71,9 @@ export interface EngineAssets {
 }
 
 export interface PreMainImage {
+  /** Pages that are empty in it and not in the base, as runs: first page, number of pages, ... */
+  readonly emptyRuns: readonly number[]
+  /** Against a base in which these pages are empty. */
   readonly delta: PackedDelta
   /** Value of `__stack_pointer`. */
   readonly stackPointer: number
@@ -87,7 +90,7 @@ interface Header {
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
   readonly idle: RunState
-  readonly preMain: { stackPointer: number; endBytes: number }
+  readonly preMain: Omit<PreMainImage, 'delta'> & { readonly endBytes: number }
   readonly tableLength: number
   readonly randomStateAt: number
   readonly sessionAnchors: SessionAnchors
@@ -151,7 +154,11 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
       sections,
       libraryExports: assets.libraryExports,
       idle: assets.idle,
-      preMain: { stackPointer: preMain.stackPointer, endBytes: preMain.delta.endBytes },
+      preMain: {
+        emptyRuns: preMain.emptyRuns,
+        stackPointer: preMain.stackPointer,
+        endBytes: preMain.delta.endBytes,
+      },
       tableLength: assets.tableLength,
       randomStateAt: assets.randomStateAt,
       sessionAnchors: assets.sessionAnchors,
@@ -209,7 +216,7 @@ function baseOf({ section }: AssetFile): BaseImage {
 
 function assemble(file: AssetFile): EngineAssets {
   const { header, section } = file
-  const { stackPointer, endBytes } = header.preMain
+  const { endBytes, ...preMain } = header.preMain
   const contents = [header.sections.overlay, header.sections.baseRuns, header.sections.basePages]
   const hashes = contents.map((part) => part.sha256.slice(0, MEMORY_ID_DIGITS))
   return {
@@ -219,7 +226,7 @@ function assemble(file: AssetFile): EngineAssets {
     template: Template.parse(section('template'), { checked: true }),
     base: baseOf(file),
     idle: header.idle,
-    preMain: { stackPointer, delta: { bytes: section('preMain'), endBytes } },
+    preMain: { ...preMain, delta: { bytes: section('preMain'), endBytes } },
     tableLength: header.tableLength,
     randomStateAt: header.randomStateAt,
     sessionAnchors: header.sessionAnchors,

@@ -100,6 +100,20 @@ for (const how of ['wasm', 'portable'] as const) {
     assert.equal(delta.revert(endBytes), 0)
     assert.deepEqual(delta.capture(endBytes), { bytes: new Uint8Array(0), endBytes: 0 })
   })
+
+  test(`${how}: clear empties its runs and nothing else`, () => {
+    const { slot, base, delta } = worlds[how]
+    delta.revert(endBytes)
+    slot.fill(99, base.length)
+    const expected = slot.slice()
+    const runs = [0, 2, 5, 1, BASE_WASM_PAGES * 16 - 1, 2]
+    for (let index = 0; index < runs.length; index += 2) {
+      const [page = 0, count = 0] = runs.slice(index)
+      expected.fill(0, page * DELTA_PAGE_BYTES, (page + count) * DELTA_PAGE_BYTES)
+    }
+    delta.clear(runs)
+    assert.ok(Buffer.from(slot).equals(expected))
+  })
 }
 
 test('both ways pack the same bytes', () => {

@@ -169,4 +169,11 @@
           (else (memory.fill $slot (local.get $at) (i32.const 0) (i32.const 4096)))))))
       (local.set $page (i32.add (local.get $page) (i32.const 1)))
       (br $pages)))
-    (local.get $count)))
+    (local.get $count))
+
+  ;; Empties pages [$page, $to) of the slot.
+  (func (export "clear") (param $page i32) (param $to i32)
+    (memory.fill $slot
+      (i32.shl (local.get $page) (i32.const 12))
+      (i32.const 0)
+      (i32.shl (i32.sub (local.get $to) (local.get $page)) (i32.const 12)))))

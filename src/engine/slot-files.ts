@@ -9,6 +9,7 @@
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
+import { RELCACHE_FILE } from '../store/file-tree.ts'
 import {
   FileError,
   type FileErrorName,
@@ -96,6 +97,12 @@ export class SlotFiles {
   settingsChanged = false
   /** The tenant's files are a fork's: what is written is kept in memory and goes nowhere. */
   forked = false
+  /**
+   * Postgres is starting: it removes the relcache files, since after a crash of its machine they
+   * may be of another moment than the catalogs, and makes them anew, which is a third of a start.
+   * Here all files are of one moment, so what comes from the template is kept.
+   */
+  starting = false
   /** Files made, renamed or removed since the instance was made, temporary ones and WAL aside. */
   namesChanged = 0
   readonly #dirtyBytesMax: number
@@ -272,8 +279,12 @@ export class SlotFiles {
 
   /** A fork has nowhere to commit to: what wants to write so much is not for it. */
   #makeRoom(files: TenantFiles): void {
-    if (!this.forked) return void files.commit()
+    if (!this.forked) return void files.commitMidway()
     throw new PgnapError('SLOT_MEMORY_EXHAUSTED', 'a fork has no room for what was written in it')
+  }
+
+  #isKept(file: FileNode): boolean {
+    return this.starting && file.name === RELCACHE_FILE && !file.ephemeral
   }
 
   #noteName(file: FileNode): void {
@@ -346,6 +357,7 @@ export class SlotFiles {
     unlink: (parent: PgdataNode, name: string) =>
       this.#guard(() => {
         const file = this.#files.lookup(parent.file, name)
+        if (file && this.#isKept(file)) return
         this.#files.unlink(parent.file, name)
         if (file) this.#noteName(file)
       }),

@@ -145,18 +145,24 @@ export class WasmSlot implements Slot {
     const instance = this.#instance
     const { preMain } = this.#options.assets
     instance.forgetRun()
+    this.#delta.clear(preMain.emptyRuns)
     this.#delta.apply(preMain.delta)
     instance.module.___stack_pointer.value = preMain.stackPointer
     instance.files.switchTo(files)
     this.#driver.bind()
     try {
       const { reporting } = this.#options.assets.sessionAnchors
+      // Relcache files of another build would be of another Postgres, perhaps.
+      instance.files.starting = files.templateId === this.#options.assets.template.id
       startPostgres(instance, this.#options.startParameters, reporting)
       instance.files.throwFault()
     } catch (error) {
       throw this.#explainStart(error, files)
+    } finally {
+      instance.files.starting = false
     }
     this.#hearSettings()
+    files.noteStart()
     this.#loaded('idle')
   }
 

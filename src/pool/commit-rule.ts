@@ -1,10 +1,12 @@
 /**
  * When the pages that a batch has dirtied must be committed: promise 1 of the product, on one page.
  *
- * Everything dirty is committed before the answer leaves, with one exception: inside an open
+ * Everything dirty is committed before the answer leaves, with two exceptions. Inside an open
  * transaction, data pages may wait as long as no WAL was written, because then nothing that anybody
  * was told depends on them (hint bits, the free space map). WAL may not wait even there: a commit
- * record of another kind (a sequence, a NOTIFY, a COMMIT in a procedure) may be among it.
+ * record of another kind (a sequence, a NOTIFY, a COMMIT in a procedure) may be among it. And what
+ * a start of Postgres writes after a clean shutdown waits for the first batch that writes anything:
+ * whoever only reads in a cold tenant waits for no disk, and leaves it as it was.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
@@ -15,7 +17,7 @@ import type { TenantFiles } from './tenant-source.ts'
  * @throws PgnapError STORE_*: nothing was committed, the slot is not to be trusted any more
  */
 export function commitIfDue(files: TenantFiles, status: TransactionStatus): boolean {
-  if (!files.dirty) return false
+  if (!files.dirty || files.onlyStarted) return false
   const deferrable = status !== 'idle' && !files.walDirty
   if (deferrable && files.dirtyBytes <= LIMITS.dirtyBytesMax) return false
   files.commit()

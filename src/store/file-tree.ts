@@ -16,8 +16,14 @@ import { corrupt } from './varint.ts'
 import type { LevelRecord, StoreView } from './view.ts'
 
 /**
- * Removed by Postgres at every start (pg_internal.init alone is 150 KB rebuilt per boot), or of
- * meaning only to a live process.
+ * relcache.c: what a backend must know of the system catalogs before it can read them, written by
+ * whichever finds it missing, removed by whichever changes it. One lies in `global`, one in the
+ * folder of each database.
+ */
+export const RELCACHE_FILE = 'pg_internal.init'
+/**
+ * Of meaning only to a live process, or made again by it when it is missing: a relcache file would
+ * be 150 KB of every tenant, so only the template's, which all share, outlives its writer.
  */
 const EPHEMERAL_NAME = /^(postmaster\.(pid|opts)|pgsql_tmp.*|pg_internal\.init.*)$/
 /** The directory itself must exist when Postgres starts; what is in it is ephemeral. */
@@ -99,6 +105,17 @@ export class FileTree {
       if (node.unlinked ? node.holders > 0 : isTemporary(node)) return true
     }
     return false
+  }
+
+  /** The relcache files that come from the template. */
+  relcacheFiles(): readonly FileNode[] {
+    const below = (directory: FileNode | undefined, name: string): FileNode | undefined =>
+      directory && this.lookup(directory, name)
+    const databases = below(this.root, 'base')
+    const folders = databases ? this.list(databases).map((name) => below(databases, name)) : []
+    return [below(this.root, 'global'), ...folders]
+      .map((folder) => (folder?.isDirectory ? below(folder, RELCACHE_FILE) : undefined))
+      .filter((file): file is FileNode => file?.ephemeral === false)
   }
 
   list(directory: FileNode): string[] {

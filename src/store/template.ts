@@ -13,6 +13,7 @@ import { trimmedLength } from '../base/bytes.ts'
 import type { InodeNo } from '../base/ids.ts'
 import { FIRST_TENANT_INODE } from './keys.ts'
 import { DIRECTORY_MODE, ROOT_INODE, WAL_DIRECTORY } from './file-node.ts'
+import { RELCACHE_FILE } from './file-tree.ts'
 import type { TenantFiles } from './tenant-files.ts'
 import { parseTemplate, serializeTemplate } from './template-format.ts'
 
@@ -70,7 +71,7 @@ export class Template {
     ])
   }
 
-  /** Freezes the present tree of `files`, without what is ephemeral. */
+  /** Freezes the present tree of `files`, without what is ephemeral but for the relcache files. */
   static fromFiles(files: TenantFiles): Template {
     const nodes: TemplateNode[] = []
     const walk = (node: TenantFiles['root'], parent: InodeNo | 0, name: string): InodeNo => {
@@ -92,7 +93,8 @@ export class Template {
         for (const childName of files.list(node).toSorted()) {
           const child = files.lookup(node, childName)
           assert(child !== undefined, 'a listed name can be looked up')
-          if (!child.ephemeral) children.set(childName, walk(child, inode, childName))
+          const kept = !child.ephemeral || childName === RELCACHE_FILE
+          if (kept) children.set(childName, walk(child, inode, childName))
         }
       }
       return inode

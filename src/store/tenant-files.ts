@@ -10,19 +10,16 @@
  * be wound back. Drop them and the slot, and open again.
  */
 import { assert } from '../base/assert.ts'
-import { trimmedLength } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { InodeNo, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FileError, withPermissions } from './file-node.ts'
 import type { FileNode } from './file-node.ts'
+import { changesOf } from './file-changes.ts'
 import { FilePages } from './file-pages.ts'
 import { FileTree } from './file-tree.ts'
-import type { Put, StoreChanges } from './commit.ts'
-import { encodeRecord } from './inode-record.ts'
-import { CHUNKS_PER_INODE, chunkKey, recordKey } from './keys.ts'
-import type { KeyRange } from './keys.ts'
+import { CHUNKS_PER_INODE } from './keys.ts'
 import type { Template } from './template.ts'
 import type { StoreView } from './view.ts'
 
@@ -53,6 +50,10 @@ export class TenantFiles implements Disposable {
   readonly #leftStore = new Set<FileNode>()
   #committedDatabaseBytes: number
   #walDirty = false
+  /** Goes up with every change of what is stored. */
+  #changeCount = 0
+  /** What it was after Postgres had started and written no WAL. */
+  #changeCountAtStart: number | undefined
   #broken: unknown = undefined
   #closed = false
 
@@ -93,6 +94,20 @@ export class TenantFiles implements Disposable {
     return this.#dirtyNodes.size > 0 || this.#leftStore.size > 0
   }
 
+  /**
+   * All that is dirty is what a start of Postgres writes, and writes again at the next one: nobody
+   * was told anything that depends on it.
+   */
+  get onlyStarted(): boolean {
+    return this.dirty && this.#changeCount === this.#changeCountAtStart
+  }
+
+  /** Says that Postgres has started on these files, and nothing has run in it yet. */
+  noteStart(): void {
+    // What a recovery from a crash has done is kept, or it would be done again.
+    this.#changeCountAtStart = this.walDirty ? undefined : this.#changeCount
+  }
+
   /** Bytes that the next commit writes. Bounded by what one statement dirties. */
   get dirtyBytes(): number {
     return this.#pages.dirtyBytes
@@ -123,6 +138,11 @@ export class TenantFiles implements Disposable {
   /** A commit failed: every call throws until these files are dropped. */
   get broken(): boolean {
     return this.#broken !== undefined
+  }
+
+  /** What these files are a difference from. */
+  get templateId(): string {
+    return this.#template.id
   }
 
   /** The version that these files show, with their changes on top; undefined in memory. */
@@ -241,6 +261,7 @@ export class TenantFiles implements Disposable {
     this.#pages.write(node, source, sourceOffset, length, position)
     if (grown > 0) this.#setSize(node, position + length)
     node.modifiedMs = this.#clock.nowMs()
+    this.#count(node)
     return length
   }
 
@@ -254,6 +275,7 @@ export class TenantFiles implements Disposable {
     else this.#checkRoom(node, size - node.size)
     this.#setSize(node, size)
     node.modifiedMs = this.#clock.nowMs()
+    this.#count(node)
   }
 
   setMode(node: FileNode, mode: number): void {
@@ -274,13 +296,33 @@ export class TenantFiles implements Disposable {
    * STORE_FULL, STORE_IO; these files are then `broken`.
    */
   commit(): Version | undefined {
+    return this.#commit([])
+  }
+
+  /**
+   * As {@link commit}, in the middle of a statement: a crash must find no relcache files in this
+   * version. A transaction may have its commit record in it whose backend had yet to remove them.
+   * The next commit brings them back.
+   */
+  commitMidway(): Version | undefined {
+    return this.#commit(this.#tree.relcacheFiles())
+  }
+
+  #commit(hidden: readonly FileNode[]): Version | undefined {
     this.#check()
     if (!this.dirty) this.#walDirty = false
     if (this.#view === undefined || this.#view.readOnly || !this.dirty) return undefined
     try {
       this.#checkDatabaseSize()
-      const version = this.#view.commit(this.#changes(this.#view))
+      for (const node of hidden) this.#dirtyNodes.delete(node)
+      const changes = changesOf({
+        changed: this.#dirtyNodes,
+        gone: [...this.#leftStore, ...hidden],
+        nextInode: this.#view.nextInode,
+      })
+      const version = this.#view.commit(changes)
       this.#afterCommit()
+      for (const node of hidden) this.#touch(node)
       return version
     } catch (error) {
       this.#broken = error
@@ -330,8 +372,13 @@ export class TenantFiles implements Disposable {
     if (node.isWal) this.#walDirty = true
   }
 
+  #count(node: FileNode): void {
+    if (!node.ephemeral) this.#changeCount++
+  }
+
   #touch(node: FileNode): void {
     node.recordDirty = true
+    this.#count(node)
     if (!node.ephemeral && !node.unlinked) this.#mark(node)
   }
 
@@ -358,6 +405,7 @@ export class TenantFiles implements Disposable {
   }
 
   #remove(directory: FileNode, name: string, node: FileNode): void {
+    this.#count(node)
     this.#tree.countBytes(node, -node.size)
     this.#tree.detach(directory, name, node, this.#clock.nowMs())
     if (node.isWal) this.#walDirty = true
@@ -401,52 +449,6 @@ export class TenantFiles implements Disposable {
     if (this.#leftStore.delete(node)) node.cutChunk = 0
   }
 
-  #changes(view: StoreView): StoreChanges {
-    const puts: Put[] = []
-    const deletions: KeyRange[] = []
-    let nextInode = view.nextInode
-    for (const node of this.#leftStore) this.#addRemoval(node, puts, deletions)
-    for (const node of this.#dirtyNodes) {
-      if (node.unlinked && node.holders === 0) {
-        this.#addRemoval(node, puts, deletions)
-        continue
-      }
-      const { ino } = node
-      if (node.cutChunk < CHUNKS_PER_INODE && node.recorded) {
-        const from = chunkKey(ino, node.cutChunk)
-        deletions.push({ from, to: chunkKey(ino, CHUNKS_PER_INODE) })
-      }
-      if (node.recordDirty || !node.recorded) {
-        puts.push({ key: recordKey(ino), data: encodeRecord(recordOf(node)) })
-      }
-      for (const [chunk, bytes] of node.dirty ?? []) {
-        const data = bytes.subarray(0, trimmedLength(bytes))
-        puts.push({ key: chunkKey(ino, chunk), data })
-      }
-      if (ino >= nextInode) nextInode = (ino + 1) as InodeNo
-    }
-    return nextInode > view.nextInode ? { puts, deletions, nextInode } : { puts, deletions }
-  }
-
-  #addRemoval(node: FileNode, puts: Put[], deletions: KeyRange[]): void {
-    const { ino } = node
-    if (node.recorded) {
-      deletions.push({ from: chunkKey(ino, 0), to: chunkKey(ino, CHUNKS_PER_INODE) })
-    }
-    if (node.lower.length > 0 || node.template !== undefined) {
-      const whiteout = {
-        ...recordOf(node),
-        sizeBytes: 0,
-        baseBytes: 0,
-        parent: 0 as const,
-        name: '',
-      }
-      puts.push({ key: recordKey(ino), data: encodeRecord(whiteout) })
-    } else if (node.recorded) {
-      deletions.push({ from: recordKey(ino), to: recordKey((ino + 1) as InodeNo) })
-    }
-  }
-
   #afterCommit(): void {
     for (const node of this.#leftStore) node.recorded = this.#hasBelow(node)
     for (const node of this.#dirtyNodes) {
@@ -462,17 +464,5 @@ export class TenantFiles implements Disposable {
 
   #hasBelow(node: FileNode): boolean {
     return node.lower.length > 0 || this.#template.node(node.ino) !== undefined
-  }
-}
-
-function recordOf(node: FileNode): Parameters<typeof encodeRecord>[0] {
-  return {
-    mode: node.mode,
-    sizeBytes: node.size,
-    baseBytes: Math.min(node.baseBytes, node.size),
-    chunkBytes: node.chunkBytes,
-    modifiedMs: node.modifiedMs,
-    parent: node.unlinked ? 0 : node.parent,
-    name: node.unlinked ? '' : node.name,
   }
 }

@@ -1,6 +1,7 @@
 /** The tiers below memory, seen from outside: the shipped program, restarted and killed. */
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connectPg } from '../support/clients.ts'
@@ -119,4 +120,33 @@ test('--image-cache 0: no naps, tenants leave for their stores', async () => {
   assert.equal((await query(server, 'acme', 'select count(*) from t')).tier, 'cold')
   await server.stop()
   assert.deepEqual(imagesOf(server), [])
+})
+
+test('who only reads in a cold tenant writes nothing, who writes then loses nothing', async () => {
+  const data = join(folder, 'read')
+  const cold = [...flags, '--image-cache', '0', '--image-disk', '0']
+  const file = join(data, 'tenants', 'acme.db')
+  const stored = (): string => createHash('sha256').update(readFileSync(file)).digest('hex')
+  {
+    await using server = await startServer({ data, flags: cold })
+    await query(server, 'acme', 'create table t(n int)')
+    await server.stop()
+  }
+  const before = stored()
+  for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+    await using server = await startServer({ data, flags: cold })
+    const { tier, row } = await query(server, 'acme', 'select count(*)::int as n from t')
+    assert.deepEqual([tier, row], ['cold', { n: 0 }])
+    await server.request('/v1/tenants/acme/nap', { method: 'POST' })
+    assert.equal((await query(server, 'acme', 'table t')).tier, 'cold')
+    await server.stop(signal)
+    assert.equal(stored(), before)
+  }
+  for (let round = 0; round < 3; round++) {
+    await using server = await startServer({ data, flags: cold })
+    const { row } = await query(server, 'acme', 'select count(*)::int as n from t')
+    assert.deepEqual(row, { n: round })
+    await query(server, 'acme', `insert into t values (${round})`)
+    await server.stop('SIGKILL')
+  }
 })
