@@ -241,6 +241,11 @@ export const LIMITS = {
    * is read once for so many, instead of once for all.
    */
   tenantNamesKeptMax: 250_000,
+  /**
+   * Empty stores of 28 KB that a shard keeps ready for new tenants, once one has come. None: the
+   * next new tenant waits for an fsync.
+   */
+  spareStoresMax: 16,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */

@@ -24,6 +24,7 @@ import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
+import { dropComments, keepLastSegment } from './cluster-files.ts'
 import { findStatementAnchors, hookUtility } from './database-statements.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
@@ -65,11 +66,6 @@ import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
 
 const MIB = 1024 * 1024
-const WAL_PAGE_BYTES = 8192
-/** A checkpoint record with its header; what follows it in the segment is not needed. */
-const CHECKPOINT_RECORD_BYTES_MAX = 256
-/** Offset of the checkpoint's LSN in `global/pg_control` (ControlFileData.checkPoint). */
-const CONTROL_CHECKPOINT_AT = 32
 
 export interface BuildOptions {
   readonly stock: StockFiles
@@ -141,52 +137,6 @@ function copyTree(
     }
     files.setModified(node, 0)
   }
-}
-
-/**
- * Takes the comments out of `postgresql.conf`, which are 30 KB of its 31: every start of Postgres
- * reads it, which was 0.4 ms.
- */
-function dropComments(files: TenantFiles): void {
-  const file = files.lookup(files.root, 'postgresql.conf')
-  assert(file, 'initdb writes settings')
-  const bytes = new Uint8Array(file.size)
-  files.read(file, bytes, 0, bytes.length, 0)
-  const lines = fromUtf8(bytes).split('\n')
-  const settings = utf8(lines.filter((line) => /^[a-z]/.test(line)).join('\n') + '\n')
-  files.truncate(file, 0)
-  files.write(file, settings, 0, settings.length, 0)
-  files.setModified(file, 0)
-}
-
-/**
- * Keeps the one WAL segment that the shutdown checkpoint is in, cut after it: initdb leaves
- * recycled segments behind, and each would be a megabyte of template.
- */
-function keepLastSegment(files: TenantFiles): void {
-  const at = (path: string): TenantFiles['root'] =>
-    path.split('/').reduce((folder, name) => {
-      const node = files.lookup(folder, name)
-      assert(node, `initdb makes ${path}`)
-      return node
-    }, files.root)
-  const control = new Uint8Array(CONTROL_CHECKPOINT_AT + 8)
-  files.read(at('global/pg_control'), control, 0, control.length, 0)
-  const lsn = Number(new DataView(control.buffer).getBigUint64(CONTROL_CHECKPOINT_AT, true))
-  const segmentNo = Math.floor(lsn / WAL_SEGMENT_BYTES)
-  const segmentsPerFile = 2 ** 32 / WAL_SEGMENT_BYTES
-  const hex = (value: number): string => value.toString(16).toUpperCase().padStart(8, '0')
-  const file = Math.floor(segmentNo / segmentsPerFile)
-  const keep = `00000001${hex(file)}${hex(segmentNo % segmentsPerFile)}`
-  const folder = at('pg_wal')
-  for (const name of files.list(folder)) {
-    if (/^[0-9A-F]{24}$/.test(name) && name !== keep) files.unlink(folder, name)
-  }
-  const used = (lsn % WAL_SEGMENT_BYTES) + CHECKPOINT_RECORD_BYTES_MAX
-  const segment = at(`pg_wal/${keep}`)
-  files.truncate(segment, Math.ceil(used / WAL_PAGE_BYTES) * WAL_PAGE_BYTES)
-  // Postgres expects segments of full size; the rest reads as zeros.
-  files.truncate(segment, WAL_SEGMENT_BYTES)
 }
 
 /**
@@ -284,6 +234,8 @@ async function buildImages(
     sessionAnchors.reporting,
   )
   for (const statement of WARMING) run(statement)
+  // Half a megabyte of WAL lies in segments that the checkpoint then removes.
+  run('select pg_switch_wal()')
   run('checkpoint')
   const template = Template.fromFiles(files)
   const base = imageOf(instance.module.HEAPU8, instance.heapEnd)

@@ -5,8 +5,8 @@
  * transaction, data pages may wait as long as no WAL was written, because then nothing that anybody
  * was told depends on them (hint bits, the free space map). WAL may not wait even there: a commit
  * record of another kind (a sequence, a NOTIFY, a COMMIT in a procedure) may be among it. And what
- * a start of Postgres writes after a clean shutdown waits for the first batch that writes anything:
- * whoever only reads in a cold tenant waits for no disk, and leaves it as it was.
+ * a start of Postgres writes, which the next one would write again, waits for the first batch that
+ * writes anything: whoever only reads in a cold tenant waits for no disk, be it a full one.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
@@ -26,11 +26,12 @@ export function commitIfDue(files: TenantFiles, status: TransactionStatus): bool
 
 /**
  * Takes a tenant out of its slot. Postgres is shut down, and what that wrote is committed, unless
- * the store is as it was when the tenant woke.
+ * the store is as it was when the tenant woke. What it has recovered from a crash is kept, or each
+ * start would recover it again.
  * @throws what {@link commitIfDue} throws, and whatever the slot throws: it is lost then
  */
 export function takeOut(slot: Slot, files: TenantFiles, wokenAt: TenantFiles['version']): void {
-  if (files.version === wokenAt) return slot.unload()
+  if (files.version === wokenAt && !files.walDirty) return slot.unload()
   slot.shutDown()
   files.commit()
 }

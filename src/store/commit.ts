@@ -76,6 +76,7 @@ export function commitWith(
   // Time may go back; versions must not look as if they did.
   const atMs = Math.max(Math.floor(state.clock.nowMs()), layer.headMs)
   const writer = new CommitWriter(state, layer, version)
+  if (layer.head === 0) state.beforeFirstVersion()
   write(state, () => {
     body(writer)
     state.medium.run(

@@ -74,6 +74,7 @@ export interface StoreState {
   /** Versions that an open view reads: layer, version, how many views. */
   readonly pins: Map<LayerId, Map<Version, number>>
   readonly frozenKeys: Map<string, KeyRuns | undefined>
+  readonly beforeFirstVersion: () => void
 }
 
 /** Reads layers and heads. */

@@ -52,6 +52,11 @@ export interface StoreOptions {
   readonly engine: StoreEngine
   /** Templates of this and of earlier engine builds, by id. */
   readonly templates: { get(id: string): Template | undefined }
+  /**
+   * Called before the first version of a store is written: what its maker left undone because
+   * nobody had been told of it. A throw keeps the version from being written.
+   */
+  readonly beforeFirstVersion?: () => void
 }
 
 export class Store implements Disposable {
@@ -90,6 +95,7 @@ export class Store implements Disposable {
       stale: false,
       closed: false,
       pins: new Map(),
+      beforeFirstVersion: options.beforeFirstVersion ?? (() => {}),
       frozenKeys: new Map(),
     }
     loadState(state)

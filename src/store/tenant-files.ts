@@ -95,8 +95,8 @@ export class TenantFiles implements Disposable {
   }
 
   /**
-   * All that is dirty is what a start of Postgres writes, and writes again at the next one: nobody
-   * was told anything that depends on it.
+   * All that is dirty is what a start of Postgres has written, its recovery from a crash included,
+   * and would write again at the next one: nobody was told anything that depends on it.
    */
   get onlyStarted(): boolean {
     return this.dirty && this.#changeCount === this.#changeCountAtStart
@@ -104,8 +104,7 @@ export class TenantFiles implements Disposable {
 
   /** Says that Postgres has started on these files, and nothing has run in it yet. */
   noteStart(): void {
-    // What a recovery from a crash has done is kept, or it would be done again.
-    this.#changeCountAtStart = this.walDirty ? undefined : this.#changeCount
+    this.#changeCountAtStart = this.#changeCount
   }
 
   /** Bytes that the next commit writes. Bounded by what one statement dirties. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../../src/base/clock.ts'
+import { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../../src/base/ids.ts'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
@@ -383,4 +384,22 @@ test('views of the head are fenced when the head moves by other hands', () => {
   store.commit(MAIN, 0 as Version, firstCommit(1))
   assert.throws(() => files.commit(), { code: 'STORE_FENCED' })
   assert.throws(() => store.view(9 as LayerId), { code: 'TENANT_UNKNOWN' })
+})
+
+test('before the first version its maker is called, and keeps it from being written', () => {
+  const medium = NodeSqliteMedium.inMemory()
+  let calls = 0
+  let broken = true
+  const beforeFirstVersion = (): void => {
+    calls++
+    if (broken) throw new PgnapError('STORE_IO', 'the folder cannot be synced')
+  }
+  const store = Store.open(medium, { ...storeOptions(template), beforeFirstVersion })
+  assert.throws(() => store.commit(MAIN, 0 as Version, firstCommit(1)), { code: 'STORE_IO' })
+  assert.equal(store.head(), 0)
+  broken = false
+  assert.equal(store.commit(MAIN, 0 as Version, firstCommit(1)), 1)
+  store.commit(MAIN, 1 as Version, put(2))
+  assert.equal(calls, 2)
+  assert.deepEqual(store.verify(), [])
 })

@@ -7,12 +7,13 @@
  * opening a store. Only the main thread writes it; a shard reads it when it starts. It is written
  * whole, beside its name, synced, and renamed: a reader sees the old list or the new one.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { explainFolderError } from './data-folder.ts'
+import { syncFolder } from './durable-file.ts'
 
 const FILE = 'pins.json'
 const FORMAT_VERSION = 1
@@ -98,15 +99,5 @@ function parsed(text: string): TenantName[] | undefined {
   } catch {
     // Whatever is wrong with it, the caller says so.
     return undefined
-  }
-}
-
-/** The rename is durable only with its folder. */
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
   }
 }

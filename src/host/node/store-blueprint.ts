@@ -1,8 +1,7 @@
 /**
  * Makes empty stores by writing their bytes. SQLite needs 2.6 ms and a handful of fsyncs to make a
  * database of a few tables; but all empty stores are the same but for two facts, so one is made by
- * SQLite itself, read, and written again for each new tenant with other facts in their places: 0.8
- * ms, one fsync of the file and one of its folder.
+ * SQLite itself, read, and written again for each new tenant with other facts in their places.
  *
  * The facts keep their lengths (a store id has 32 digits, a time 6 bytes as SQLite stores it), and
  * a SQLite file has no checksum, so nothing else in it depends on them.
@@ -12,7 +11,6 @@
 import {
   closeSync,
   existsSync,
-  fsyncSync,
   openSync,
   readFileSync,
   renameSync,
@@ -24,6 +22,7 @@ import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import { explainFolderError } from './data-folder.ts'
+import { writeDurably } from './durable-file.ts'
 
 /** An empty store as SQLite made it, and the facts that are different in each. */
 export interface MadeStore {
@@ -41,8 +40,6 @@ export interface StoreBlueprintOptions {
 const STORE_ID_BYTES = 16
 /** A time is stored in 6 bytes from here on: since 1978. */
 const SIX_BYTES_MIN = 2 ** 38
-const FILE_MODE = 0o600
-
 interface Blueprint {
   readonly bytes: Buffer
   readonly storeIdAt: readonly number[]
@@ -58,27 +55,49 @@ export class StoreBlueprint {
   }
 
   /**
-   * Makes an empty store at `path`, where nothing must be: it is there whole or not at all, and
-   * when this returns, for good.
+   * Makes an empty store at `path`, where nothing must be: it is there whole or not at all. Its
+   * name outlives the machine once its folder is synced.
    * @throws PgnapError STORE_FULL, STORE_IO, CONFIG_INVALID, and what `make` throws
    */
   write(path: string): void {
-    const { clock, make, random } = this.#options
-    const nowMs = Math.floor(clock.nowMs())
-    if (nowMs < SIX_BYTES_MIN) return void make(path)
+    if (Math.floor(this.#options.clock.nowMs()) < SIX_BYTES_MIN) {
+      return void this.#options.make(path)
+    }
+    const bytes = this.copy(path)
+    try {
+      assert(!existsSync(path), 'a store is made once')
+      writeDurably(`${path}.new`, bytes)
+      renameSync(`${path}.new`, path)
+    } catch (error) {
+      rmSync(`${path}.new`, { force: true })
+      throw explainFolderError(dirname(path), error)
+    }
+  }
+
+  /**
+   * The bytes of an empty store that is like no other, made now. The first time one is drawn beside
+   * `path`. @throws what `make` throws
+   */
+  copy(path: string): Buffer {
+    const { clock, random } = this.#options
     const { bytes, storeIdAt, createdAt } = (this.#blueprint ??= this.#draw(path))
     const copy = Buffer.from(bytes)
     const storeId = Buffer.from(random.bytes(STORE_ID_BYTES)).toString('hex')
     for (const at of storeIdAt) copy.write(storeId, at, 'latin1')
-    for (const at of createdAt) copy.writeUIntBE(nowMs, at, 6)
+    for (const at of createdAt) copy.writeUIntBE(Math.floor(clock.nowMs()), at, 6)
+    return copy
+  }
+
+  /** Says in the file of such a store, which nobody has opened, that it was made now. */
+  renew(path: string): void {
+    assert(this.#blueprint, 'a copy has been made')
+    const time = Buffer.alloc(6)
+    time.writeUIntBE(Math.floor(this.#options.clock.nowMs()), 0, 6)
+    const descriptor = openSync(path, 'r+')
     try {
-      assert(!existsSync(path), 'a store is made once')
-      writeDurably(`${path}.new`, copy)
-      renameSync(`${path}.new`, path)
-      syncFolder(dirname(path))
-    } catch (error) {
-      rmSync(`${path}.new`, { force: true })
-      throw explainFolderError(dirname(path), error)
+      for (const at of this.#blueprint.createdAt) writeSync(descriptor, time, 0, 6, at)
+    } finally {
+      closeSync(descriptor)
     }
   }
 
@@ -106,25 +125,4 @@ function placesOf(bytes: Buffer, wanted: Buffer): number[] {
   const found: number[] = []
   for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1)) found.push(at)
   return found
-}
-
-function writeDurably(path: string, bytes: Uint8Array): void {
-  const descriptor = openSync(path, 'w', FILE_MODE)
-  try {
-    let at = 0
-    while (at < bytes.length) at += writeSync(descriptor, bytes, at)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-/** A new name is durable when its folder is. */
-function syncFolder(path: string): void {
-  const descriptor = openSync(path, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
 }

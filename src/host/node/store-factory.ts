@@ -14,7 +14,10 @@ import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { TenantFiles } from '../../store/tenant-files.ts'
 import type { StoreView } from '../../store/view.ts'
+import { explainFolderError } from './data-folder.ts'
+import { syncFolder } from './durable-file.ts'
 import { systemRandom } from './random.ts'
+import type { SpareStores } from './spare-stores.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
 import { storePath } from './tenant-files-on-disk.ts'
@@ -43,6 +46,8 @@ export interface StoreFactoryOptions {
   readonly onMade?: (tenant: TenantName) => void
   /** Where images are kept on disk, if anywhere. */
   readonly images?: ImageStore
+  /** Stores that lie ready for new tenants. Default: each is made when it is asked for. */
+  readonly spares?: SpareStores
 }
 
 /** Bytes given back to the file system per slice of housekeeping. */
@@ -59,11 +64,13 @@ export class StoreFactory implements TenantSource {
   readonly #clock: Clock
   readonly #storeOptions: StoreOptions
   readonly #blueprint: StoreBlueprint
+  readonly #spares: SpareStores | undefined
 
   constructor(options: StoreFactoryOptions) {
     const { dataPath, tenantsPath, clock, engine, retentionMs, images } = options
     if (images) this.images = images
     this.#tenantsPath = tenantsPath
+    this.#spares = options.spares
     this.#retentionMs = retentionMs
     this.#createMissing = options.createMissing
     this.#openMedium = options.openMedium ?? ((file) => new NodeSqliteMedium(file))
@@ -78,16 +85,36 @@ export class StoreFactory implements TenantSource {
         templateId: engine.template.id,
       },
       templates: new TemplateShelf(dataPath, engine.template),
+      // Of a tenant that was made by connecting to it nobody was told anything before.
+      beforeFirstVersion: () => this.#syncNames(),
     }
     const make = (path: string): MadeStore => this.#make(path)
     this.#blueprint = new StoreBlueprint({ make, clock, random: systemRandom })
   }
 
-  /** Makes an empty store where nothing is. Throws STORE_FULL, STORE_IO, CONFIG_INVALID. */
+  /**
+   * Makes an empty store where nothing is; it is there for good when this returns. Throws
+   * STORE_FULL, STORE_IO, CONFIG_INVALID.
+   */
   readonly create = (tenant: TenantName): void => {
+    this.#bring(tenant)
+    this.#syncNames()
+  }
+
+  /** The same, but the end of the machine may take it, until something is committed in it. */
+  #bring(tenant: TenantName): void {
+    const path = storePath(this.#tenantsPath, tenant)
     this.#beforeMade(tenant)
-    this.#blueprint.write(storePath(this.#tenantsPath, tenant))
+    if (!this.#spares?.take(path, this.#blueprint)) this.#blueprint.write(path)
     this.#onMade(tenant)
+  }
+
+  #syncNames(): void {
+    try {
+      syncFolder(this.#tenantsPath)
+    } catch (error) {
+      throw explainFolderError(this.#tenantsPath, error)
+    }
   }
 
   /** The slow way: SQLite makes it. */
@@ -121,7 +148,7 @@ export class StoreFactory implements TenantSource {
         hint: `make it with: pgnap tenant create ${tenant}`,
       })
     }
-    this.create(tenant)
+    this.#bring(tenant)
   }
 
   open(tenant: TenantName): OpenTenant {

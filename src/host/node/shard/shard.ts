@@ -42,6 +42,7 @@ import { type SharedLogins, SharedLoginLimiter } from '../login-limiter.ts'
 import { Newcomers } from '../newcomers.ts'
 import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
+import { SpareStores } from '../spare-stores.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from './call.ts'
@@ -102,6 +103,7 @@ export class Shard implements ShardApi {
   readonly #gateway: TenantGateway
   readonly #ownership: Ownership
   readonly #images: ImageFolder
+  readonly #spares: SpareStores
   readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
   readonly #administrators: Credentials | undefined
   readonly #limiter: LoginLimiter | undefined
@@ -121,6 +123,7 @@ export class Shard implements ShardApi {
       gateway: TenantGateway
       ownership: Ownership
       images: ImageFolder
+      spares: SpareStores
       saltSecret: Uint8Array<ArrayBuffer> | undefined
       administrators: Credentials | undefined
     },
@@ -131,6 +134,7 @@ export class Shard implements ShardApi {
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
     this.#images = parts.images
+    this.#spares = parts.spares
     this.#saltSecret = parts.saltSecret
     this.#administrators = parts.administrators
     const { logins, config } = settings
@@ -165,7 +169,9 @@ export class Shard implements ShardApi {
       log,
     })
     const control = ControlDatabase.openExisting(dataPath)
+    const spares = new SpareStores({ tenantsPath, index, clock, log })
     const stores = new StoreFactory({
+      spares,
       dataPath,
       tenantsPath,
       clock,
@@ -217,8 +223,8 @@ export class Shard implements ShardApi {
         ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
         : {}),
     })
-    const parts = { pool, directory, gateway, ownership, images, saltSecret, administrators }
-    return new Shard(settings, dependencies, parts)
+    const own = { pool, directory, gateway, ownership, images, spares }
+    return new Shard(settings, dependencies, { ...own, saltSecret, administrators })
   }
 
   /** Serves one client. The caller passes on what its link receives. */
@@ -419,6 +425,7 @@ export class Shard implements ShardApi {
     })
     for (const connection of this.#connections) connection.shutdown(goodbye)
     await drained
+    this.#spares[Symbol.dispose]()
   }
 
   async ping(): Promise<void> {}

@@ -1,0 +1,26 @@
+/** Files that outlive the machine: what POSIX asks for beyond writing them. */
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+
+const FILE_MODE = 0o600
+
+/** Writes a file whose content is on the disk when this returns; its name may not be. */
+export function writeDurably(path: string, bytes: Uint8Array): void {
+  const descriptor = openSync(path, 'w', FILE_MODE)
+  try {
+    let at = 0
+    while (at < bytes.length) at += writeSync(descriptor, bytes, at)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** A new name, or a new place of one, is durable when its folder is. */
+export function syncFolder(path: string): void {
+  const descriptor = openSync(path, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
