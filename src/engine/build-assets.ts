@@ -25,6 +25,7 @@ import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
 import { findStatementAnchors, hookUtility } from './database-statements.ts'
+import { BUILT_NAME, findNames } from './database-name.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
@@ -51,7 +52,7 @@ import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
-import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
+import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
 import {
@@ -278,6 +279,7 @@ async function buildImages(
     base,
     idle: {
       stackPointer: Number(instance.module.___stack_pointer.value),
+      names: findNames(instance.module.HEAPU8, files, buffersOf(instance)),
       libraryHandles: instance.libraryHandles,
       descriptors: descriptors.map((descriptor) => {
         const ino = inodes.get(descriptor.ino)
@@ -293,6 +295,11 @@ async function buildImages(
     randomStateAt,
     sessionAnchors,
   }
+}
+
+function buffersOf(instance: Instance): { readonly at: number; readonly bytes: number } {
+  const pointer = instance.addressOf('BufferBlocks')
+  return { at: new MemorySearch(instance.module.HEAPU8).word(pointer), bytes: SHARED_BUFFERS_BYTES }
 }
 
 function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
@@ -355,7 +362,7 @@ function startRun(instance: Instance, files: TenantFiles, reportingAt?: number):
   }
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
-  instance.files.switchTo(files)
+  instance.files.switchTo(files, BUILT_NAME)
   startPostgres(instance, START_PARAMETERS, reportingAt)
   const run = (statement: string): string => {
     const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())

@@ -30,18 +30,20 @@ export interface Slot {
    * Loads a cold tenant: Postgres is started on the tenant's files, which recovers after a crash.
    * About 8 ms. This and the two other ways in need a slot that holds no tenant. A throw leaves the
    * slot unusable: `discard` it.
+   * @param database what the tenant's database is to be called. Default: `postgres`
    */
-  boot(files: TenantFiles): void
+  boot(files: TenantFiles, database?: string): void
   /**
    * Loads a tenant that has never written anything: Postgres is there at once, as the engine's
    * build left it. Under a millisecond. The files must be the template as it is
    * (`OpenTenant.pristine`).
+   * @param database as for {@link boot}
    */
-  begin(files: TenantFiles): void
+  begin(files: TenantFiles, database?: string): void
   /**
    * Loads a tenant from its image: the session that it left goes on, in the middle of a transaction
    * if that was so. Under a millisecond. The files must be of the version at which the image was
-   * taken: **the caller checks that**, nothing here can.
+   * taken: **the caller checks that**, nothing here can. The database keeps the name that it had.
    * @throws PgnapError IMAGE_INVALID if the image is of another build or has files open that are
    *   not there; the slot is as it was then
    */

@@ -17,6 +17,7 @@ import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
+import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
@@ -30,7 +31,7 @@ import { PGDATA } from './slot-files.ts'
 import { SessionMemory } from './session-memory.ts'
 import { reportSettings } from './setting-reports.ts'
 import { nameSessionUser } from './session-user.ts'
-import type { RunState, SlotImage } from './slot-image.ts'
+import type { NamedRunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 import { WriteWatch } from './write-watch.ts'
 
@@ -78,6 +79,8 @@ export class WasmSlot implements Slot {
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
   readonly session: SessionMemory
+  /** What the database of the tenant that is loaded is called. */
+  #database = BUILT_NAME
   #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
@@ -140,24 +143,45 @@ export class WasmSlot implements Slot {
     return this.#instance.extraLibraries || this.#instance.tableLength !== this.#tableLength
   }
 
-  boot(files: TenantFiles): void {
+  boot(files: TenantFiles, database: string = BUILT_NAME): void {
     this.#begin()
-    const instance = this.#instance
-    const { preMain } = this.#options.assets
-    instance.forgetRun()
-    this.#delta.apply(preMain.delta)
-    instance.module.___stack_pointer.value = preMain.stackPointer
-    instance.files.switchTo(files)
-    this.#driver.bind()
+    const names = new FormerNames(files)
     try {
-      const { reporting } = this.#options.assets.sessionAnchors
-      startPostgres(instance, this.#options.startParameters, reporting)
-      instance.files.throwFault()
+      this.#start(files, database, names)
     } catch (error) {
       throw this.#explainStart(error, files)
     }
     this.#hearSettings()
     this.#loaded('idle')
+  }
+
+  /** Twice, if recovery has brought a former name of the database back (`database-name.ts`). */
+  #start(files: TenantFiles, database: string, names: FormerNames): void {
+    try {
+      this.#startOnce(files, database)
+      if (!names.haveComeBack(this.#instance.files.databaseName)) return
+      endPostgres(this.#instance, this.#driver)
+      this.#instance.files.removeCounters()
+    } catch (error) {
+      // It ended in good order then: it only did not find its database.
+      const { fault, databaseName } = this.#instance.files
+      if (fault !== undefined || !names.haveComeBack(databaseName)) throw error
+    }
+    this.#delta.revert(this.#scanEnd)
+    this.#startOnce(files, database)
+  }
+
+  #startOnce(files: TenantFiles, database: string): void {
+    const instance = this.#instance
+    const { preMain, sessionAnchors } = this.#options.assets
+    instance.forgetRun()
+    this.#delta.apply(preMain.delta)
+    instance.module.___stack_pointer.value = preMain.stackPointer
+    instance.files.switchTo(files, database)
+    this.#database = database
+    this.#driver.bind()
+    startPostgres(instance, this.#options.startParameters, sessionAnchors.reporting)
+    instance.files.throwFault()
   }
 
   /** What a server says in its greeting Postgres now says at its first chance: to nobody. */
@@ -166,9 +190,11 @@ export class WasmSlot implements Slot {
     this.#instance.files.throwFault()
   }
 
-  begin(files: TenantFiles): void {
+  begin(files: TenantFiles, database: string = BUILT_NAME): void {
     this.#begin()
-    this.#goOn(files, this.#options.assets.idle, true)
+    const { idle } = this.#options.assets
+    renameIdle(this.#instance.module.HEAPU8, idle.names, database)
+    this.#goOn(files, { ...idle, database }, true)
     this.#loaded('idle')
   }
 
@@ -276,6 +302,7 @@ export class WasmSlot implements Slot {
     assert(descriptors, 'a backend between two batches has only files of its tenant open')
     return {
       memoryId: this.#options.assets.memoryId,
+      database: this.#database,
       stackPointer: Number(instance.module.___stack_pointer.value),
       descriptors,
       libraryHandles: instance.libraryHandles,
@@ -288,11 +315,12 @@ export class WasmSlot implements Slot {
   }
 
   /** Memory is in place: connects what is outside of it. */
-  #goOn(files: TenantFiles, state: RunState, copied: boolean): void {
+  #goOn(files: TenantFiles, state: NamedRunState, copied: boolean): void {
     const instance = this.#instance
     const { random, assets } = this.#options
     instance.module.___stack_pointer.value = state.stackPointer
-    instance.files.switchTo(files)
+    instance.files.switchTo(files, state.database)
+    this.#database = state.database
     instance.resumeRun(state.libraryHandles)
     instance.files.reopen(state.descriptors)
     instance.renewRandom(random, copied ? assets.randomStateAt : undefined)
@@ -371,7 +399,7 @@ export function startPostgres(
 ): void {
   const { module } = instance
   module._pgl_setPGliteActive(1)
-  const status = module.callMain([...parameters, '-D', PGDATA, 'postgres'])
+  const status = module.callMain([...parameters, '-D', PGDATA, instance.files.databaseName])
   instance.files.throwFault()
   if (status !== STATUS_ALIVE) throw didNotStart(instance, status)
   try {
