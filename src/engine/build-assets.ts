@@ -24,6 +24,7 @@ import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
+import { copyMethod, findScanAnchors, makeRoomForMethod } from './database-scan.ts'
 import { findStatementAnchors, hookUtility } from './database-statements.ts'
 import { BUILT_NAME, findNames } from './database-name.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
@@ -61,6 +62,7 @@ import {
   probeQuestions,
   probeStatements,
 } from './session-anchors.ts'
+import type { SessionAnchors } from './session-memory.ts'
 import { readTar } from './tar.ts'
 import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
@@ -250,11 +252,11 @@ async function buildImages(
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
-  const start = async (template: Template, reportingAt?: number): Promise<Run> => {
+  const start = async (template: Template, anchors?: SessionAnchors): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
     const instance = await Instance.begin(parts, files)
     instance.complete(libraries)
-    return startRun(instance, files, reportingAt)
+    return startRun(instance, files, anchors)
   }
   const first = await start(cluster)
   first.run('checkpoint')
@@ -263,10 +265,7 @@ async function buildImages(
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
   const sessionAnchors = probeSession(first)
 
-  const { instance, files, run, preMain, tableLength } = await start(
-    started,
-    sessionAnchors.reporting,
-  )
+  const { instance, files, run, preMain, tableLength } = await start(started, sessionAnchors)
   for (const statement of WARMING) run(statement)
   run('checkpoint')
   const template = Template.fromFiles(files)
@@ -302,7 +301,13 @@ function buffersOf(instance: Instance): { readonly at: number; readonly bytes: n
   return { at: new MemorySearch(instance.module.HEAPU8).word(pointer), bytes: SHARED_BUFFERS_BYTES }
 }
 
-function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
+function probeSession({
+  instance,
+  signals,
+  methodRoom,
+  run,
+  send,
+}: Run): EngineAssets['sessionAnchors'] {
   const statements = findStatementAnchors(instance, run)
   for (const statement of probeStatements) run(statement)
   const ids = {
@@ -326,7 +331,8 @@ function probeSession({ instance, signals, run, send }: Run): EngineAssets['sess
     run,
     send,
   })
-  return { ...anchors, reporting, signals, statements, commandRead }
+  const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
+  return { ...anchors, reporting, signals, statements, commandRead, scans }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -342,6 +348,7 @@ interface Run {
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
   readonly signals: SignalFunctions
+  readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
   readonly send: (messages: Uint8Array) => void
@@ -349,13 +356,15 @@ interface Run {
 
 /**
  * Starts Postgres in a new instance, whose memory before that is kept.
- * @param reportingAt as for {@link startPostgres}, once it is known
+ * @param anchors once they are known
  */
-function startRun(instance: Instance, files: TenantFiles, reportingAt?: number): Run {
+function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAnchors): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
   const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.lent.signals)
   hookUtility(new MemorySearch(module.HEAPU8), instance)
+  const methodRoom = makeRoomForMethod(instance)
+  if (anchors) copyMethod(instance, anchors.scans)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
     stackPointer: Number(module.___stack_pointer.value),
@@ -363,14 +372,14 @@ function startRun(instance: Instance, files: TenantFiles, reportingAt?: number):
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
   instance.files.switchTo(files, BUILT_NAME)
-  startPostgres(instance, START_PARAMETERS, reportingAt)
+  startPostgres(instance, START_PARAMETERS, anchors?.reporting)
   const run = (statement: string): string => {
     const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())
     assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, signals, run, send }
+  return { instance, files, preMain, tableLength, signals, methodRoom, run, send }
 }
 
 /** One memory against another, both as images. */

@@ -9,6 +9,7 @@
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import type { SignalReceiver } from './backend-signals.ts'
+import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
 import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
@@ -67,6 +68,11 @@ export interface Slot {
    */
   signalReceiver: SignalReceiver | undefined
   /**
+   * The databases that whoever runs next sees beside its own in `pg_database`. Undefined: none.
+   * Forgotten when the tenant leaves.
+   */
+  otherDatabases: OtherDatabases | undefined
+  /**
    * CREATE DATABASE and DROP DATABASE that have been read since the last time, and answered as if
    * they were done: they are the caller's to carry out, before the answer leaves.
    */
@@ -75,7 +81,8 @@ export interface Slot {
   readonly session: BackendSession
   /**
    * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
-   * ALTER SYSTEM, whose settings count from the next start.
+   * ALTER SYSTEM, whose settings count from the next start; nor while a cursor reads databases that
+   * are in no file ({@link otherDatabases}).
    */
   readonly canNap: boolean
   /**

@@ -18,6 +18,8 @@ import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
 import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
+import { DatabaseScans } from './database-scan.ts'
+import type { OtherDatabases } from './database-sight.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
@@ -73,6 +75,8 @@ export class WasmSlot implements Slot {
   readonly #driver: Driver
   readonly #signals: BackendSignals
   readonly #databaseStatements: DatabaseStatements
+  readonly #databaseScans: DatabaseScans
+  otherDatabases: OtherDatabases | undefined = undefined
   readonly #walTail: WalTail
   readonly #writeWatch: WriteWatch
   /** Entries of the function table that every slot has. */
@@ -99,8 +103,9 @@ export class WasmSlot implements Slot {
       commandReadAt,
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { signals, statements } = options.assets.sessionAnchors
-    this.#databaseStatements = new DatabaseStatements(instance, statements)
+    const { signals, statements, scans } = options.assets.sessionAnchors
+    this.#databaseScans = new DatabaseScans(instance, scans)
+    this.#databaseStatements = new DatabaseStatements(instance, statements, this.#databaseScans)
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
@@ -135,7 +140,8 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
-    return this.#state === 'loaded' && !this.#changed && !this.#instance.files.settingsChanged
+    if (this.#instance.files.settingsChanged || this.#databaseScans.areOpen) return false
+    return this.#state === 'loaded' && !this.#changed
   }
 
   /** The instance has functions or libraries that others have not: its memory fits only itself. */
@@ -248,10 +254,13 @@ export class WasmSlot implements Slot {
   run(messages: Uint8Array): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
+      if (this.otherDatabases) this.#databaseScans.show(this.otherDatabases)
       const answer = this.#driver.run(messages)
+      if (this.otherDatabases) this.#databaseScans.hide()
       this.#walTail.flush()
       this.#instance.files.throwFault()
       this.#status = statusOf(answer) ?? this.#statusFromModule()
+      if (this.#status === 'idle') this.#databaseScans.settle()
       return answer
     } catch (error) {
       this.#state = 'broken'
@@ -329,6 +338,7 @@ export class WasmSlot implements Slot {
 
   #loaded(status: TransactionStatus): void {
     this.#walTail.begin()
+    this.#databaseScans.forget()
     this.#status = status
     this.#state = 'loaded'
   }
@@ -340,6 +350,7 @@ export class WasmSlot implements Slot {
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
     this.#signals.receiver = undefined
+    this.otherDatabases = undefined
     this.#databaseStatements.take()
     this.#status = 'idle'
     this.#state = 'empty'
