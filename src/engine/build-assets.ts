@@ -24,6 +24,7 @@ import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
+import { replaceDatabaseFunctions } from './database-functions.ts'
 import { copyMethod, findScanAnchors, makeRoomForMethod } from './database-scan.ts'
 import { findStatementAnchors, hookUtility } from './database-statements.ts'
 import { BUILT_NAME, findNames } from './database-name.ts'
@@ -46,7 +47,6 @@ import {
 } from './instance.ts'
 import { type BaseImage, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
-import type { SignalFunctions } from './lent-functions.ts'
 import { findCommandRead } from './command-read.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
@@ -303,7 +303,7 @@ function buffersOf(instance: Instance): { readonly at: number; readonly bytes: n
 
 function probeSession({
   instance,
-  signals,
+  replaced,
   methodRoom,
   run,
   send,
@@ -332,7 +332,7 @@ function probeSession({
     send,
   })
   const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
-  return { ...anchors, reporting, signals, statements, commandRead, scans }
+  return { ...anchors, reporting, ...replaced, statements, commandRead, scans }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -347,7 +347,8 @@ interface Run {
   readonly files: TenantFiles
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
-  readonly signals: SignalFunctions
+  /** What was called before. */
+  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions'>
   readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
@@ -361,8 +362,13 @@ interface Run {
 function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAnchors): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
-  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.lent.signals)
-  hookUtility(new MemorySearch(module.HEAPU8), instance)
+  const memory = new MemorySearch(module.HEAPU8)
+  const { lent } = instance
+  const replaced = {
+    signals: replaceSignalFunctions(memory, lent.signals),
+    databaseFunctions: replaceDatabaseFunctions(memory, lent.databaseFunctions),
+  }
+  hookUtility(memory, instance)
   const methodRoom = makeRoomForMethod(instance)
   if (anchors) copyMethod(instance, anchors.scans)
   const preMain = {
@@ -379,7 +385,7 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, signals, methodRoom, run, send }
+  return { instance, files, preMain, tableLength, replaced, methodRoom, run, send }
 }
 
 /** One memory against another, both as images. */

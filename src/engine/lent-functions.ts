@@ -2,6 +2,7 @@
  * Functions of ours that Postgres calls. Lending one adds an entry to the module's function table,
  * which memory images refer to: each instance must lend the same ones in the same order.
  */
+import { DATABASE_FUNCTIONS } from './database-functions.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
@@ -29,6 +30,10 @@ export class LentFunctions {
   onScan: ((call: ScanCall, values: readonly number[]) => number) | undefined
   /** Entries that call {@link onScan}. */
   readonly scans: ScanFunctions
+  /** Stands for functions about databases, by their place in a list; see `database-functions.ts`. */
+  onDatabaseFunction: ((index: number, callAt: number) => number) | undefined
+  /** Entries that call {@link onDatabaseFunction}. */
+  readonly databaseFunctions: readonly number[]
   /** Entries that call {@link onSignal}. */
   readonly signals: SignalFunctions
   /** That which calls {@link onUtility}. */
@@ -53,6 +58,9 @@ export class LentFunctions {
       rescan: lendScan('rescan', 'vpppppp'),
       next: lendScan('next', 'pppp'),
     }
+    this.databaseFunctions = DATABASE_FUNCTIONS.map((_, index) =>
+      module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),
+    )
     this.utility = module.addFunction((...values) => {
       const [plan = 0, , , context = 0] = values
       if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))

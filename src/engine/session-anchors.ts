@@ -77,7 +77,10 @@ export interface SessionProbe {
 export function findSessionAnchors(
   heap: Uint8Array,
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
-): Omit<SessionAnchors, 'reporting' | 'signals' | 'statements' | 'commandRead' | 'scans'> {
+): Omit<
+  SessionAnchors,
+  'reporting' | 'signals' | 'statements' | 'commandRead' | 'scans' | 'databaseFunctions'
+> {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)

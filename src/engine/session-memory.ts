@@ -58,6 +58,8 @@ export interface SessionAnchors {
   readonly signals: SignalFunctions
   readonly statements: StatementAnchors
   readonly scans: ScanAnchors
+  /** Postgres's own functions about databases, which others stand for. */
+  readonly databaseFunctions: readonly number[]
 }
 
 /** struct HASHHDR: entries of the first free list, the only one of a table in private memory. */

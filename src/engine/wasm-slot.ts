@@ -18,6 +18,7 @@ import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
 import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
+import { answerForDatabases } from './database-functions.ts'
 import { DatabaseScans } from './database-scan.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
@@ -103,9 +104,10 @@ export class WasmSlot implements Slot {
       commandReadAt,
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { signals, statements, scans } = options.assets.sessionAnchors
+    const { signals, statements, scans, databaseFunctions } = options.assets.sessionAnchors
     this.#databaseScans = new DatabaseScans(instance, scans)
     this.#databaseStatements = new DatabaseStatements(instance, statements, this.#databaseScans)
+    answerForDatabases(instance, databaseFunctions, this.#databaseScans)
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
