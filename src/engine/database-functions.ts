@@ -13,7 +13,7 @@ interface AskedFunction {
   readonly builtin: BuiltinFunction
   /** Which argument is the database. */
   readonly argument: number
-  readonly by: 'name' | 'id'
+  readonly by: 'name' | 'text' | 'id'
   readonly answer: 'bytes' | 'allowed'
 }
 
@@ -25,7 +25,7 @@ export const DATABASE_FUNCTIONS: readonly AskedFunction[] = [
     (kinds, index): AskedFunction => ({
       builtin: [2250 + index, `has_database_privilege_${kinds}`],
       argument: kinds.includes('_') ? 1 : 0,
-      by: kinds.endsWith('name') ? 'name' : 'id',
+      by: kinds.endsWith('name') ? 'text' : 'id',
       answer: 'allowed',
     }),
   ),
@@ -47,12 +47,15 @@ export function answerForDatabases(
   originals: readonly number[],
   scans: Pick<DatabaseScans, 'sight'>,
 ): void {
+  /** As C has it. */
+  const text = (value: number): number => Number(instance.functionOf('text_to_cstring')(value))
   const bytesOf = ({ argument, by }: AskedFunction, callAt: number): number | undefined => {
     const { sight } = scans
     if (!sight) return undefined
     const heap = instance.module.HEAPU8
     const value = new DataView(heap.buffer).getUint32(argumentAt(callAt, argument), true)
-    const name = by === 'name' ? textAt(heap, value) : sight.nameOf(value)
+    const name =
+      by === 'id' ? sight.nameOf(value) : textAt(heap, by === 'name' ? value : text(value))
     return name === undefined ? undefined : sight.bytesOf(name)
   }
   instance.lent.onDatabaseFunction = (index, callAt) => {

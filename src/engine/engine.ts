@@ -56,8 +56,9 @@ export interface Slot {
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
    * @param client by which number a watcher knows for whom this is; default 0: nobody's
+   * @param others databases that are seen in `pg_database` beside the tenant's own; default: none
    */
-  run(messages: Uint8Array, client?: number): Uint8Array
+  run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array
   /** Goes up whenever a `run` has an error in its answer. */
   readonly errorsRaised: number
   /** Of the backend, after the last `run`. */
@@ -68,11 +69,6 @@ export interface Slot {
    */
   signalReceiver: SignalReceiver | undefined
   /**
-   * The databases that whoever runs next sees beside its own in `pg_database`. Undefined: none.
-   * Forgotten when the tenant leaves.
-   */
-  otherDatabases: OtherDatabases | undefined
-  /**
    * CREATE DATABASE and DROP DATABASE that have been read since the last time, and answered as if
    * they were done: they are the caller's to carry out, before the answer leaves.
    */
@@ -82,7 +78,7 @@ export interface Slot {
   /**
    * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
    * ALTER SYSTEM, whose settings count from the next start; nor while a cursor reads databases that
-   * are in no file ({@link otherDatabases}).
+   * are no tenant's own (`run`).
    */
   readonly canNap: boolean
   /**

@@ -77,7 +77,6 @@ export class WasmSlot implements Slot {
   readonly #signals: BackendSignals
   readonly #databaseStatements: DatabaseStatements
   readonly #databaseScans: DatabaseScans
-  otherDatabases: OtherDatabases | undefined = undefined
   readonly #walTail: WalTail
   readonly #writeWatch: WriteWatch
   /** Entries of the function table that every slot has. */
@@ -253,12 +252,12 @@ export class WasmSlot implements Slot {
     return this.#driver.errorsRaised
   }
 
-  run(messages: Uint8Array): Uint8Array {
+  run(messages: Uint8Array, _client?: number, others?: OtherDatabases): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
-      if (this.otherDatabases) this.#databaseScans.show(this.otherDatabases)
+      if (others) this.#databaseScans.show(others)
       const answer = this.#driver.run(messages)
-      if (this.otherDatabases) this.#databaseScans.hide()
+      if (others) this.#databaseScans.hide()
       this.#walTail.flush()
       this.#instance.files.throwFault()
       this.#status = statusOf(answer) ?? this.#statusFromModule()
@@ -352,7 +351,6 @@ export class WasmSlot implements Slot {
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
     this.#signals.receiver = undefined
-    this.otherDatabases = undefined
     this.#databaseStatements.take()
     this.#status = 'idle'
     this.#state = 'empty'

@@ -60,7 +60,6 @@ class Tenant {
     errorsRaised: 0,
     transactionStatus: 'idle',
     signalReceiver: undefined,
-    otherDatabases: undefined,
     takeDatabaseStatements: () => [],
     session: undefined as unknown as Slot['session'],
     unload: () => {},

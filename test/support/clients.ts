@@ -19,10 +19,11 @@ export interface RunOptions {
 }
 
 /** A client of Debian's packages, where it is installed. */
-export type ClientProgram = 'psql' | 'pgbench'
+export type ClientProgram = 'psql' | 'pgbench' | 'pg_dump'
 
 const PACKAGE_OF: Readonly<Record<ClientProgram, string>> = {
   psql: 'postgresql-client',
+  pg_dump: 'postgresql-client',
   pgbench: 'postgresql-contrib',
 }
 

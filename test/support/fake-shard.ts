@@ -12,7 +12,6 @@ import { type BackendSession, EMPTY_FRAME } from '../../src/engine/session-memor
 import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
 import type { SignalReceiver } from '../../src/engine/backend-signals.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
-import type { OtherDatabases } from '../../src/engine/database-sight.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
 import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
 import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenant-source.ts'
@@ -134,7 +133,6 @@ export class FakeSlot implements Slot {
   }
   readonly takeDatabaseStatements = (): [] => []
   signalReceiver: SignalReceiver | undefined = undefined
-  otherDatabases: OtherDatabases | undefined = undefined
   memoryBytes = 1_000
   reusable = true
   canNap = false
