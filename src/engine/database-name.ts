@@ -84,6 +84,7 @@ export class DatabaseName {
     return this.#knowledge.name
   }
 
+  /** Whether pages of `file` say the name. Throws what the store throws. */
   isSaidIn(file: FileNode): boolean {
     if (file.parent !== this.#folder?.ino) return false
     const { rows, index } = this.#knowledge

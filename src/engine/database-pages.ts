@@ -48,7 +48,7 @@ const KEY_SIZE_MASK = 0x1fff
 const KEY_IS_LIST = 0x2000
 const KEY_ALIGNMENT = 8
 
-/** Whether a row is that of the one database: its block, its line from 1 on, its key in the index. */
+/** Whether a row is that of the one database: its block, its line from 1 on, its key. */
 export type RowPlace = (block: number, line: number, key: string) => boolean
 
 interface Line {
@@ -144,7 +144,7 @@ export function keysOf(page: Uint8Array): readonly Key[] | undefined {
   return keys?.every(({ line }) => line !== 0) ? keys : undefined
 }
 
-/** Keys of any page of the index; undefined if it is damaged. Those that are no rows' have no line. */
+/** Keys of any page of the index; undefined if it is damaged. Line 0: it is no row's. */
 function allKeys(page: Uint8Array): readonly Key[] | undefined {
   const view = viewOf(page)
   const keys: Key[] = []

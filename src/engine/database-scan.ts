@@ -1,23 +1,22 @@
 /**
  * Lets a session see databases in `pg_database` that are not in its cluster: each of the others is
- * a tenant of its own, in files of its own. Nothing is written: whoever scans the table gets their
- * rows behind those that are there, made as they are asked for, and whatever filters, joins or sorts
- * them is Postgres's own executor.
+ * a tenant of its own, in files of its own. Nothing is written. Whoever scans the table gets their
+ * rows behind those that are there, made as they are asked for; what filters, joins or sorts them
+ * is Postgres's own executor.
  *
- * Postgres scans a table through its access method, which is a table of functions that a relation
- * points at. While a session that may see them has the backend, `pg_database` points at a copy in
- * which a few functions are ours; all other tables, and `pg_database` for anybody else, are as they
- * were. So nobody else pays for it, and no image knows of it.
+ * Postgres scans a table through its access method, a table of functions that a relation points at.
+ * While a session that may see the others has the backend, `pg_database` points at a copy in which
+ * a few functions are ours. All other tables, and `pg_database` for anybody else, are as they were:
+ * nobody else pays for it, and no image knows of it.
  *
- * Rows are made up for reading only. Where the table is locked for more than that, it has only its
- * own rows: a row that was made up cannot be changed, and none must be copied to where it would be
- * kept. Scans with keys of their own are those of Postgres itself, which looks for its own database,
- * and the indexes hold only what is there: the planner never takes them for a table of one page.
+ * Rows are made up for reading only. Where the transaction has locked the table for more, it has
+ * only its own rows: what is made up cannot be changed, and must not be copied to where it would be
+ * kept. Scans with keys are Postgres's own, which look for its own database. The indexes hold only
+ * what is there; the planner does not take them for a table of one page, unless it is made to.
  *
  * Source: Postgres 18, tableam.h (TableAmRoutine, TableScanDescData), rel.h, relcache.c
  * (RelIdCacheEnt), tuptable.h (TupleTableSlot, BufferHeapTupleTableSlot), htup.h (HeapTupleData),
- * htup_details.h (HeapTupleHeaderData), pg_database.h, lock.h (LOCKTAG), fmgr.h; pointers of 32
- * bits.
+ * htup_details.h (HeapTupleHeaderData), pg_database.h, lock.h (LOCKTAG); pointers of 32 bits.
  */
 import { assert } from '../base/assert.ts'
 import { textAt } from '../base/bytes.ts'
@@ -131,6 +130,7 @@ export function findScanAnchors(
   return { relations, methodAt, method, copy, originals: eachCall(original) }
 }
 
+/** A scan that the rows of others follow. */
 interface Scan {
   /** The row of the database itself, as a model for the others. */
   model: Uint8Array | undefined
@@ -145,7 +145,7 @@ export class DatabaseScans {
   readonly #instance: Instance
   readonly #anchors: ScanAnchors
   readonly #originals: Readonly<Record<ScanCall, ExportedFunction>>
-  /** Of the sessions in the backend, by their address. */
+  /** By their address. */
   readonly #scans = new Map<number, Scan>()
   /** Statements that must see only what is there, by the tags of their trees. */
   readonly #shy = new Map<number, boolean>()
@@ -186,13 +186,12 @@ export class DatabaseScans {
     this.#pointAt(this.#anchors.method)
   }
 
-  /** A cursor stands among rows that were made up, which no other slot would know. */
+  /** A cursor reads `pg_database`: where it stands is known here and not in memory. */
   get areOpen(): boolean {
-    for (const { names } of this.#scans.values()) if (names) return true
-    return false
+    return this.#scans.size > 0
   }
 
-  /** No scan goes on that has begun until now. */
+  /** No scan goes on that has begun until now: an error ends them without a word. */
   settle(): void {
     if (this.#scans.size > 0) this.#scans.clear()
   }

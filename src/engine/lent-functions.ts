@@ -30,7 +30,7 @@ export class LentFunctions {
   onScan: ((call: ScanCall, values: readonly number[]) => number) | undefined
   /** Entries that call {@link onScan}. */
   readonly scans: ScanFunctions
-  /** Stands for functions about databases, by their place in a list; see `database-functions.ts`. */
+  /** Stands for functions about databases, by their index; see `database-functions.ts`. */
   onDatabaseFunction: ((index: number, callAt: number) => number) | undefined
   /** Entries that call {@link onDatabaseFunction}. */
   readonly databaseFunctions: readonly number[]

@@ -170,9 +170,10 @@ export class WasmSlot implements Slot {
       endPostgres(this.#instance, this.#driver)
       this.#instance.files.removeCounters()
     } catch (error) {
-      // It ended in good order then: it only did not find its database.
+      // Then it ended in good order, and only did not find its database.
+      const ended = error instanceof PgnapError && error.code === 'STORE_CORRUPT'
       const { fault, databaseName } = this.#instance.files
-      if (fault !== undefined || !names.haveComeBack(databaseName)) throw error
+      if (!ended || fault !== undefined || !names.haveComeBack(databaseName)) throw error
     }
     this.#delta.revert(this.#scanEnd)
     this.#startOnce(files, database)

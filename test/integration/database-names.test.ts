@@ -95,9 +95,10 @@ const WRITES: Readonly<Record<string, readonly string[]>> = {
     `alter database NAME set work_mem = '1MB'`,
     `comment on database NAME is 'mine'`,
   ],
-  'its row, often': [
-    ...Array.from({ length: 120 }, (_, n) => `alter database NAME connection limit ${n}`),
-  ],
+  'its row, often': Array.from(
+    { length: 120 },
+    (_, n) => `alter database NAME connection limit ${n}`,
+  ),
   'its row, often, in one transaction': [
     `do $$ begin for n in 1..300 loop
        execute format('alter database %I connection limit %s', current_database(), n);
