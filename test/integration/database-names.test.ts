@@ -142,7 +142,8 @@ describe('whatever was written to the catalog', () => {
         ['zeta', 'shutdown'],
         [LONGEST, 'crash'],
         ['0', 'shutdown'],
-        ['postgres', 'shutdown'],
+        ['postgres', 'crash'],
+        ['acme', 'shutdown'],
       ]) {
         assert.ok(name)
         const again = open()
