@@ -7,14 +7,7 @@ import { copyFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import postgres from 'postgres'
-import {
-  connectPg,
-  majorVersionOf,
-  missing,
-  type PgConnection,
-  psql,
-  runClient,
-} from '../support/clients.ts'
+import { connectPg, majorVersionOf, missing, type PgConnection, psql } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
@@ -215,22 +208,5 @@ describe('other tenants', () => {
       assert.equal(stdout.match(new RegExp(`^${name}\\|postgres\\|UTF8`, 'gm'))?.length, 2, name)
     }
     assert.match(stdout, /^east$/m)
-  })
-
-  const old = (majorVersionOf('pg_dump') ?? 0) < 18 && 'pg_dump 18 is not installed'
-  test('pg_dump of a tenant, with its own name and without', { skip: old }, async () => {
-    await one.client.query('create table kept as select 7 as n')
-    const dump = async (flags: readonly string[]): Promise<string> => {
-      const { stdout, stderr, status } = await runClient('pg_dump', flags, server, 'home')
-      assert.deepEqual([stderr, status], ['', 0])
-      return stdout
-    }
-    assert.match(await dump(['--create']), /^CREATE DATABASE home .*\n[\s\S]*^\\connect home$/m)
-    const text = await dump([])
-    assert.doesNotMatch(text, /home|DATABASE/)
-    await one.client.query('create database restored')
-    const restored = await psql(server, 'restored', `${text}\nselect n from public.kept;`)
-    assert.deepEqual([restored.stderr, restored.status], ['', 0])
-    assert.match(restored.stdout, /^7$/m)
   })
 })

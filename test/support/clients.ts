@@ -19,11 +19,10 @@ export interface RunOptions {
 }
 
 /** A client of Debian's packages, where it is installed. */
-export type ClientProgram = 'psql' | 'pgbench' | 'pg_dump'
+export type ClientProgram = 'psql' | 'pgbench'
 
 const PACKAGE_OF: Readonly<Record<ClientProgram, string>> = {
   psql: 'postgresql-client',
-  pg_dump: 'postgresql-client',
   pgbench: 'postgresql-contrib',
 }
 
