@@ -13,6 +13,7 @@
  *
  * Source: Postgres 18, relmapper.c (RelMapFile), checksum_impl.h; pg_database.h (object ids).
  */
+import { assert } from '../base/assert.ts'
 import { equalBytes } from '../base/bytes.ts'
 import { PAGE_BYTES } from '../store/file-node.ts'
 import type { FileNode, TenantFiles } from '../store/tenant-files.ts'
@@ -56,8 +57,8 @@ export interface ReadBytes {
 
 /** Where the memory of an idle Postgres says its name, in a build of the engine. */
 export interface NameAnchors {
-  /** Pages of `pg_database` and of its index, in buffers. */
-  readonly rowPages: readonly number[]
+  /** The page of `pg_database`, and pages of its index, in buffers. */
+  readonly rowPage: number
   readonly indexPages: readonly number[]
   /** Rows that were read from there: where their names begin. */
   readonly copies: readonly number[]
@@ -215,7 +216,10 @@ export function findNames(
     .filter((at) => at % 4 === 0 && memory.word(at - 4) === DATABASE_ID)
     .filter((at) => equalBytes(heap.slice(at, at + NAME_BYTES), paddedName(BUILT_NAME)))
     .filter((at) => at < buffers.at || at >= end)
-  return { rowPages: buffersOf(ROWS_ID), indexPages: buffersOf(INDEX_ID), copies }
+  const [rowPage, ...more] = buffersOf(ROWS_ID)
+  assert(rowPage !== undefined && more.length === 0, 'pg_database is one page, and was read')
+  assert(copies.length > 0, 'Postgres has looked its database up')
+  return { rowPage, indexPages: buffersOf(INDEX_ID), copies }
 }
 
 /** It is computed when a page is written, in what is written only. */
@@ -226,14 +230,13 @@ function withoutChecksum(page: Uint8Array): Uint8Array {
 /** Gives the idle Postgres of a build another name than {@link BUILT_NAME}, in its memory. */
 export function renameIdle(
   memory: Uint8Array,
-  { rowPages, indexPages, copies }: NameAnchors,
+  { rowPage, indexPages, copies }: NameAnchors,
   name: string,
 ): void {
   if (name === BUILT_NAME) return
   const pageAt = (at: number): Uint8Array => memory.subarray(at, at + PAGE_BYTES)
-  const [rows] = rowPages
-  const lines = rows === undefined ? undefined : linesToOwnRow(pageAt(rows))
-  for (const at of indexPages) nameKeys(pageAt(at), name, (_, line) => lines?.get(line) === true)
-  for (const at of rowPages) nameRows(pageAt(at), name)
+  const lines = linesToOwnRow(pageAt(rowPage))
+  for (const at of indexPages) nameKeys(pageAt(at), name, (_, line) => lines.get(line) === true)
+  nameRows(pageAt(rowPage), name)
   for (const at of copies) memory.set(paddedName(name), at)
 }

@@ -49,13 +49,21 @@ const RELATION_BYTES = 400
 /** struct TableAmRoutine: its tag, then functions; the first ones are required. */
 const METHOD_BYTES = 256
 const METHOD_CALLS_MIN = 20
-const CALLS_AT: Readonly<Record<ScanCall, number>> = { begin: 8, end: 12, rescan: 16, next: 20 }
+const CALLS_AT: Readonly<Record<ScanCall, number>> = {
+  begin: 8,
+  end: 12,
+  rescan: 16,
+  next: 20,
+  // index_build_range_scan
+  build: 140,
+}
 const CALLS = Object.keys(CALLS_AT) as ScanCall[]
 const eachCall = <Value>(make: (call: ScanCall) => Value): Record<ScanCall, Value> => ({
   begin: make('begin'),
   end: make('end'),
   rescan: make('rescan'),
   next: make('next'),
+  build: make('build'),
 })
 /** Of `scan_begin`: how many keys there are. */
 const KEY_COUNT_ARGUMENT = 2
@@ -82,7 +90,9 @@ const LOCK_TAG = [0, PG_DATABASE, 0, 0x0100_0000] as const
 const ROW_SHARE_LOCK = 2
 
 /** Statements that read or copy the table by themselves. */
-const SHY: ReadonlySet<string> = new Set(['ANALYZE', 'CLUSTER', 'REINDEX', 'VACUUM'])
+const SHY: ReadonlySet<string> = new Set(['ANALYZE', 'CLUSTER', 'VACUUM'])
+/** Of `index_build_range_scan`: a scan that it ends. */
+const BUILD_SCAN_ARGUMENT = 10
 const WORDS_ROOM = 16
 
 /** Room for {@link ScanAnchors.copy}: to be made where Postgres has not started. */
@@ -196,15 +206,20 @@ export class DatabaseScans {
     if (this.#scans.size > 0) this.#scans.clear()
   }
 
-  /**
-   * Carries a utility statement out. VACUUM and REINDEX read `pg_database` past its access method,
-   * and refuse to if it is another one than that of all tables.
-   */
+  /** Carries a utility statement out. */
   utility(statement: number, process: () => void): void {
     if (!this.#others || !this.#isShy(statement)) return process()
+    this.#aside(process)
+  }
+
+  /**
+   * Does what reads `pg_database` past its access method, and refuses to if that is another one
+   * than that of all tables.
+   */
+  #aside<Result>(work: () => Result): Result {
     this.#pointAt(this.#anchors.method)
     try {
-      process()
+      return work()
     } finally {
       this.#pointAt(this.#anchors.copy)
     }
@@ -232,6 +247,10 @@ export class DatabaseScans {
   /** Postgres calls. Throws what wasm throws. */
   #called(call: ScanCall, values: readonly number[]): number {
     if (call === 'next') return this.#next(values)
+    if (call === 'build') {
+      this.#scans.delete(values[BUILD_SCAN_ARGUMENT] ?? 0)
+      return Number(this.#aside(() => this.#originals.build(...values)))
+    }
     const result = Number(this.#originals[call](...values) ?? 0)
     const scan = call === 'begin' ? result : (values[0] ?? 0)
     const follows =

@@ -10,7 +10,7 @@ import type { ExportedFunction } from './wal-tail.ts'
 export type Signal = 'cancel' | 'terminate'
 
 /** What is called in a scan of `pg_database`, in the place of Postgres's own functions. */
-export type ScanCall = 'begin' | 'end' | 'rescan' | 'next'
+export type ScanCall = 'begin' | 'end' | 'rescan' | 'next' | 'build'
 
 /** Entries of the function table. */
 export type ScanFunctions = Readonly<Record<ScanCall, number>>
@@ -57,6 +57,7 @@ export class LentFunctions {
       end: lendScan('end', 'vp'),
       rescan: lendScan('rescan', 'vpppppp'),
       next: lendScan('next', 'pppp'),
+      build: lendScan('build', 'dppppppppppp'),
     }
     this.databaseFunctions = DATABASE_FUNCTIONS.map((_, index) =>
       module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),

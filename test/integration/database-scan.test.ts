@@ -102,6 +102,16 @@ test('nothing of them is in the table: not after it was rewritten, nor in anothe
   assert.equal(result.rows[0]?.[1], '8192')
 })
 
+test('amcheck finds every row of the table in its indexes, and no other', () => {
+  for (const sql of ['create extension amcheck', 'vacuum pg_database', 'reindex table pg_database'])
+    seen(sql)
+  const indexes = `(values ('pg_database_datname_index'), ('pg_database_oid_index')) i(name)`
+  seen(`begin; select bt_index_parent_check(name::regclass, true, true, true) from ${indexes}`)
+  assert.equal(seen('select count(*) from verify_heapam(1262)')[0], '0')
+  assert.deepEqual(seen('select datname from pg_database').toSorted(), ALL.toSorted())
+  seen('commit')
+})
+
 test('a host that cannot tell who is there fails the statement, and costs the slot', () => {
   const error = new PgnapError('STORE_IO', 'the folder cannot be read')
   const broken: OtherDatabases = {
