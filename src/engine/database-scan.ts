@@ -12,7 +12,8 @@
  * Rows are made up for reading only. Where the transaction has locked the table for more, it has
  * only its own rows: what is made up cannot be changed, and must not be copied to where it would be
  * kept. Scans with keys are Postgres's own, which look for its own database. The indexes hold only
- * what is there; the planner does not take them for a table of one page, unless it is made to.
+ * what is there; the planner does not take them for a table of one page, unless it is made to. What
+ * insists on the access method that tables have (VACUUM, REINDEX, amcheck) gets it.
  *
  * Source: Postgres 18, tableam.h (TableAmRoutine, TableScanDescData), rel.h, relcache.c
  * (RelIdCacheEnt), tuptable.h (TupleTableSlot, BufferHeapTupleTableSlot), htup.h (HeapTupleData),

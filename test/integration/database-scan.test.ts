@@ -108,7 +108,7 @@ test('amcheck finds every row of the table in its indexes, and no other', () => 
   const indexes = `(values ('pg_database_datname_index'), ('pg_database_oid_index')) i(name)`
   seen(`begin; select bt_index_parent_check(name::regclass, true, true, true) from ${indexes}`)
   assert.equal(seen('select count(*) from verify_heapam(1262)')[0], '0')
-  assert.deepEqual(seen('select datname from pg_database').toSorted(), ALL.toSorted())
+  assert.deepEqual(new Set(seen('select datname from pg_database')), new Set(ALL))
   seen('commit')
 })
 
