@@ -74,6 +74,10 @@ async function main() {
   section('dump with data')
   const whole = await dump([])
   console.log(comparable(whole))
+  section('dump that makes its database')
+  process.stdout.write(psql(ABOUT))
+  const making = await dump(['--create', '--schema-only'])
+  console.log(aboutDatabase(making).replaceAll(PGDATABASE, 'NAME'))
   section('restored and dumped again')
   const file = join(COMPAT_FOLDER, 'dump.sql')
   writeFileSync(file, whole)
@@ -108,6 +112,19 @@ function comparable(text) {
     .filter((line) => !/^--|^$|^\\(?:un)?restrict/.test(line))
     .join('\n')
 }
+
+/** Without the locale, which is another one. */
+function aboutDatabase(text) {
+  const lines = text.split('\n').filter((line) => /\bDATABASE\b|^.connect/.test(line))
+  return lines.map((line) => line.replace(/ LOCALE.*/, '')).join('\n')
+}
+
+const ABOUT = `do $$ begin
+  execute format('comment on database %I is %L', current_database(), 'a shop of many');
+  execute format('grant temporary on database %I to pg_monitor', current_database());
+  execute format('alter database %I set work_mem = %L', current_database(), '7MB');
+  execute format('alter database %I connection limit 9', current_database());
+end $$`
 
 const UNDO = `set client_min_messages = error; drop publication changes; drop schema shop cascade;
   drop extension hstore, pgcrypto cascade; select lo_unlink(70000);`

@@ -12,10 +12,11 @@
  * Source: Postgres 18, fmgr.h and fmgrtab.h (FunctionCallInfoBaseData, FmgrBuiltin), signalfuncs.c;
  * on a machine with pointers of 32 bits, where an int8 argument is a pointer.
  */
+import { argumentAt, type BuiltinFunction, replaceBuiltin } from './builtin-functions.ts'
 import type { Instance } from './instance.ts'
 import { requestCancel, withdrawCancel } from './interrupts.ts'
 import type { Signal, SignalFunctions } from './lent-functions.ts'
-import { type MemorySearch, onlyPlace } from './memory-search.ts'
+import type { MemorySearch } from './memory-search.ts'
 import type { BackendSession } from './session-memory.ts'
 
 /** The clients of a tenant, as those that can be signalled. */
@@ -26,21 +27,13 @@ export interface SignalReceiver {
   send(processId: number, signal: Signal): void
 }
 
-/** Ids and names in the catalogs. */
-const FUNCTIONS: Readonly<Record<Signal, readonly [id: number, name: string]>> = {
+const FUNCTIONS: Readonly<Record<Signal, BuiltinFunction>> = {
   cancel: [2171, 'pg_cancel_backend'],
   terminate: [2096, 'pg_terminate_backend'],
 }
-/** struct FmgrBuiltin: id of the function, two words on, its name and what to call. */
-const BUILTIN_NAME_AT = 8
-const BUILTIN_CALL_AT = 12
-/** struct FunctionCallInfoBaseData: the arguments, each a value and whether it is null. */
-const ARGUMENTS_AT = 20
-const ARGUMENT_BYTES = 8
 
 /**
- * Puts other functions in the place of Postgres's. To be done where Postgres has not started; the
- * images of an engine keep it.
+ * Puts other functions in the place of Postgres's. To be done where Postgres has not started.
  * @param own entries of the function table that are to be called
  * @returns those that were called before
  */
@@ -48,20 +41,7 @@ export function replaceSignalFunctions(
   memory: MemorySearch,
   own: SignalFunctions,
 ): SignalFunctions {
-  const replace = (signal: Signal): number => {
-    const [id, name] = FUNCTIONS[signal]
-    const at = onlyPlace(
-      `the entry of ${name}`,
-      memory
-        .textsEqualTo(name)
-        .flatMap((text) => memory.wordsEqualTo(text))
-        .map((place) => place - BUILTIN_NAME_AT)
-        .filter((entry) => memory.word(entry) === id),
-    )
-    const before = memory.word(at + BUILTIN_CALL_AT)
-    memory.setWord(at + BUILTIN_CALL_AT, own[signal])
-    return before
-  }
+  const replace = (signal: Signal): number => replaceBuiltin(memory, FUNCTIONS[signal], own[signal])
   return { cancel: replace('cancel'), terminate: replace('terminate') }
 }
 
@@ -97,11 +77,11 @@ export class BackendSignals {
   #called(signal: Signal, callAt: number): number {
     const { receiver } = this
     const view = new DataView(this.#instance.module.HEAPU8.buffer)
-    const processId = view.getInt32(callAt + ARGUMENTS_AT, true)
+    const processId = view.getInt32(argumentAt(callAt, 0), true)
     const original = (): number =>
       Number(this.#instance.functionAt(this.#originals[signal])(callAt))
     if (signal === 'terminate') {
-      const timeoutAt = view.getUint32(callAt + ARGUMENTS_AT + ARGUMENT_BYTES, true)
+      const timeoutAt = view.getUint32(argumentAt(callAt, 1), true)
       // Refused, whoever it is for.
       if (view.getBigInt64(timeoutAt, true) < 0n) return original()
     }

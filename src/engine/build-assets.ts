@@ -25,7 +25,10 @@ import { TenantFiles } from '../store/tenant-files.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import { replaceSignalFunctions } from './backend-signals.ts'
 import { dropComments, keepLastSegment } from './cluster-files.ts'
+import { replaceDatabaseFunctions } from './database-functions.ts'
+import { copyMethod, findScanAnchors, makeRoomForMethod } from './database-scan.ts'
 import { findStatementAnchors, hookUtility } from './database-statements.ts'
+import { BUILT_NAME, findNames } from './database-name.ts'
 import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
@@ -45,14 +48,13 @@ import {
 } from './instance.ts'
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
-import type { SignalFunctions } from './lent-functions.ts'
 import { findCommandRead } from './command-read.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
-import { START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
+import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
 import {
@@ -61,6 +63,7 @@ import {
   probeQuestions,
   probeStatements,
 } from './session-anchors.ts'
+import type { SessionAnchors } from './session-memory.ts'
 import { readTar } from './tar.ts'
 import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
 import { slotMemory } from './wasm-engine.ts'
@@ -216,11 +219,11 @@ async function buildImages(
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
-  const start = async (template: Template, reportingAt?: number): Promise<Run> => {
+  const start = async (template: Template, anchors?: SessionAnchors): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
     const instance = await Instance.begin(parts, files)
     instance.complete(libraries)
-    return startRun(instance, files, reportingAt)
+    return startRun(instance, files, anchors)
   }
   const first = await start(cluster)
   first.run('checkpoint')
@@ -229,10 +232,7 @@ async function buildImages(
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
   const sessionAnchors = probeSession(first)
 
-  const { instance, files, run, preMain, tableLength } = await start(
-    started,
-    sessionAnchors.reporting,
-  )
+  const { instance, files, run, preMain, tableLength } = await start(started, sessionAnchors)
   for (const statement of WARMING) run(statement)
   // Half a megabyte of WAL lies in segments that the checkpoint then removes.
   run('select pg_switch_wal()')
@@ -247,6 +247,7 @@ async function buildImages(
     base,
     idle: {
       stackPointer: Number(instance.module.___stack_pointer.value),
+      names: findNames(instance.module.HEAPU8, files, buffersOf(instance)),
       libraryHandles: instance.libraryHandles,
       descriptors: descriptors.map((descriptor) => {
         const ino = inodes.get(descriptor.ino)
@@ -264,7 +265,18 @@ async function buildImages(
   }
 }
 
-function probeSession({ instance, signals, run, send }: Run): EngineAssets['sessionAnchors'] {
+function buffersOf(instance: Instance): { readonly at: number; readonly bytes: number } {
+  const pointer = instance.addressOf('BufferBlocks')
+  return { at: new MemorySearch(instance.module.HEAPU8).word(pointer), bytes: SHARED_BUFFERS_BYTES }
+}
+
+function probeSession({
+  instance,
+  replaced,
+  methodRoom,
+  run,
+  send,
+}: Run): EngineAssets['sessionAnchors'] {
   const statements = findStatementAnchors(instance, run)
   for (const statement of probeStatements) run(statement)
   const ids = {
@@ -288,7 +300,8 @@ function probeSession({ instance, signals, run, send }: Run): EngineAssets['sess
     run,
     send,
   })
-  return { ...anchors, reporting, signals, statements, commandRead }
+  const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
+  return { ...anchors, reporting, ...replaced, statements, commandRead, scans }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -303,7 +316,9 @@ interface Run {
   readonly files: TenantFiles
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
-  readonly signals: SignalFunctions
+  /** What was called before. */
+  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions'>
+  readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
   readonly send: (messages: Uint8Array) => void
@@ -311,28 +326,35 @@ interface Run {
 
 /**
  * Starts Postgres in a new instance, whose memory before that is kept.
- * @param reportingAt as for {@link startPostgres}, once it is known
+ * @param anchors once they are known
  */
-function startRun(instance: Instance, files: TenantFiles, reportingAt?: number): Run {
+function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAnchors): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
-  const signals = replaceSignalFunctions(new MemorySearch(module.HEAPU8), instance.lent.signals)
-  hookUtility(new MemorySearch(module.HEAPU8), instance)
+  const memory = new MemorySearch(module.HEAPU8)
+  const { lent } = instance
+  const replaced = {
+    signals: replaceSignalFunctions(memory, lent.signals),
+    databaseFunctions: replaceDatabaseFunctions(memory, lent.databaseFunctions),
+  }
+  hookUtility(memory, instance)
+  const methodRoom = makeRoomForMethod(instance)
+  if (anchors) copyMethod(instance, anchors.scans)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
     stackPointer: Number(module.___stack_pointer.value),
   }
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
-  instance.files.switchTo(files)
-  startPostgres(instance, START_PARAMETERS, reportingAt)
+  instance.files.switchTo(files, BUILT_NAME)
+  startPostgres(instance, START_PARAMETERS, anchors?.reporting)
   const run = (statement: string): string => {
     const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())
     assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, signals, run, send }
+  return { instance, files, preMain, tableLength, replaced, methodRoom, run, send }
 }
 
 /** One memory against another, both as images. */

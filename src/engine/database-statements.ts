@@ -10,6 +10,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { textAt, utf8 } from '../base/bytes.ts'
+import type { DatabaseScans } from './database-scan.ts'
 import type { Instance } from './instance.ts'
 import type { MemorySearch } from './memory-search.ts'
 import { LIST_ELEMENTS_AT } from './session-memory.ts'
@@ -87,9 +88,16 @@ export function findStatementAnchors(
 export class DatabaseStatements {
   readonly #instance: Instance
   readonly #anchors: StatementAnchors
+  readonly #scans: Pick<DatabaseScans, 'utility'>
   #noted: DatabaseStatement[] = []
 
-  constructor(instance: Instance, anchors: StatementAnchors) {
+  /** @param scans in whose hands are those statements that are no business of this */
+  constructor(
+    instance: Instance,
+    anchors: StatementAnchors,
+    scans: Pick<DatabaseScans, 'utility'>,
+  ) {
+    this.#scans = scans
     this.#instance = instance
     this.#anchors = anchors
     instance.lent.onUtility = (plan, context, process) => this.#utility(plan, context, process)
@@ -105,7 +113,7 @@ export class DatabaseStatements {
     const { utilityAt, createTag, dropTag } = this.#anchors
     const statement = this.#word(plan + utilityAt)
     const tag = this.#word(statement)
-    if (tag !== createTag && tag !== dropTag) return process()
+    if (tag !== createTag && tag !== dropTag) return this.#scans.utility(statement, process)
     const kind = tag === createTag ? 'create' : 'drop'
     this.#preventInTransaction(kind, context)
     const optionsAt = kind === 'create' ? CREATE_OPTIONS_AT : DROP_OPTIONS_AT

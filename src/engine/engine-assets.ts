@@ -19,6 +19,7 @@ import type { LibraryExports } from './instance.ts'
 import type { BaseImage } from './base-memory.ts'
 import type { PackedDelta } from './memory-delta.ts'
 import type { SessionAnchors } from './session-memory.ts'
+import type { NameAnchors } from './database-name.ts'
 import type { RunState } from './slot-image.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
@@ -57,7 +58,7 @@ export interface EngineAssets {
   /** The memory of a Postgres that is started on the template and idle. */
   readonly base: BaseImage
   /** What else there is to know of that Postgres. */
-  readonly idle: RunState
+  readonly idle: IdleState
   /** An instance in which Postgres has not started: what differs from the base. */
   readonly preMain: PreMainImage
   /** Entries of the function table of every instance. */
@@ -68,6 +69,10 @@ export interface EngineAssets {
   readonly sessionAnchors: SessionAnchors
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
+}
+
+export interface IdleState extends RunState {
+  readonly names: NameAnchors
 }
 
 export interface PreMainImage {
@@ -89,7 +94,7 @@ interface Header {
   readonly fingerprint: string
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
-  readonly idle: RunState
+  readonly idle: IdleState
   readonly preMain: Omit<PreMainImage, 'delta'> & { readonly endBytes: number }
   readonly tableLength: number
   readonly randomStateAt: number

@@ -9,6 +9,7 @@
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import type { SignalReceiver } from './backend-signals.ts'
+import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
 import type { BackendSession } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
@@ -30,18 +31,20 @@ export interface Slot {
    * Loads a cold tenant: Postgres is started on the tenant's files, which recovers after a crash.
    * About 8 ms. This and the two other ways in need a slot that holds no tenant. A throw leaves the
    * slot unusable: `discard` it.
+   * @param database what the tenant's database is to be called. Default: `postgres`
    */
-  boot(files: TenantFiles): void
+  boot(files: TenantFiles, database?: string): void
   /**
    * Loads a tenant that has never written anything: Postgres is there at once, as the engine's
    * build left it. Under a millisecond. The files must be the template as it is
    * (`OpenTenant.pristine`).
+   * @param database as for {@link boot}
    */
-  begin(files: TenantFiles): void
+  begin(files: TenantFiles, database?: string): void
   /**
    * Loads a tenant from its image: the session that it left goes on, in the middle of a transaction
    * if that was so. Under a millisecond. The files must be of the version at which the image was
-   * taken: **the caller checks that**, nothing here can.
+   * taken: **the caller checks that**, nothing here can. The database keeps the name that it had.
    * @throws PgnapError IMAGE_INVALID if the image is of another build or has files open that are
    *   not there; the slot is as it was then
    */
@@ -53,8 +56,9 @@ export interface Slot {
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
    * @param client by which number a watcher knows for whom this is; default 0: nobody's
+   * @param others databases that are seen in `pg_database` beside the tenant's own; default: none
    */
-  run(messages: Uint8Array, client?: number): Uint8Array
+  run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array
   /** Goes up whenever a `run` has an error in its answer. */
   readonly errorsRaised: number
   /** Of the backend, after the last `run`. */
@@ -73,7 +77,8 @@ export interface Slot {
   readonly session: BackendSession
   /**
    * Whether `nap` is possible: not after a library was loaded that is not in every slot, nor after
-   * ALTER SYSTEM, whose settings count from the next start.
+   * ALTER SYSTEM, whose settings count from the next start; nor while a cursor reads databases that
+   * are no tenant's own (`run`).
    */
   readonly canNap: boolean
   /**

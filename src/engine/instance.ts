@@ -112,7 +112,9 @@ export class Instance {
       maximum: parts.memory.maximumPages,
       shared: parts.memory.shared,
     })
-    this.files = new SlotFiles(parts.dirtyBytesMax)
+    this.files = new SlotFiles(parts.dirtyBytesMax, (at, block) =>
+      Number(this.functionOf('pg_checksum_page')(at, block)),
+    )
   }
 
   /**

@@ -2,11 +2,18 @@
  * Functions of ours that Postgres calls. Lending one adds an entry to the module's function table,
  * which memory images refer to: each instance must lend the same ones in the same order.
  */
+import { DATABASE_FUNCTIONS } from './database-functions.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 /** What a client can send another one of its tenant. */
 export type Signal = 'cancel' | 'terminate'
+
+/** What is called in a scan of `pg_database`, in the place of Postgres's own functions. */
+export type ScanCall = 'begin' | 'end' | 'rescan' | 'next' | 'build'
+
+/** Entries of the function table. */
+export type ScanFunctions = Readonly<Record<ScanCall, number>>
 
 /** Entries of the function table. */
 export type SignalFunctions = Readonly<Record<Signal, number>>
@@ -19,6 +26,14 @@ export class LentFunctions {
    * `database-statements.ts`.
    */
   onUtility: ((plan: number, context: number, process: () => void) => void) | undefined
+  /** See `database-scan.ts`. */
+  onScan: ((call: ScanCall, values: readonly number[]) => number) | undefined
+  /** Entries that call {@link onScan}. */
+  readonly scans: ScanFunctions
+  /** Stands for functions about databases, by their index; see `database-functions.ts`. */
+  onDatabaseFunction: ((index: number, callAt: number) => number) | undefined
+  /** Entries that call {@link onDatabaseFunction}. */
+  readonly databaseFunctions: readonly number[]
   /** Entries that call {@link onSignal}. */
   readonly signals: SignalFunctions
   /** That which calls {@link onUtility}. */
@@ -35,6 +50,18 @@ export class LentFunctions {
     const lend = (signal: Signal): number =>
       module.addFunction((callAt = 0) => this.onSignal?.(signal, callAt) ?? 0, 'pp')
     this.signals = { cancel: lend('cancel'), terminate: lend('terminate') }
+    const lendScan = (call: ScanCall, signature: string): number =>
+      module.addFunction((...values) => this.onScan?.(call, values) ?? 0, signature)
+    this.scans = {
+      begin: lendScan('begin', 'ppppppp'),
+      end: lendScan('end', 'vp'),
+      rescan: lendScan('rescan', 'vpppppp'),
+      next: lendScan('next', 'pppp'),
+      build: lendScan('build', 'dppppppppppp'),
+    }
+    this.databaseFunctions = DATABASE_FUNCTIONS.map((_, index) =>
+      module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),
+    )
     this.utility = module.addFunction((...values) => {
       const [plan = 0, , , context = 0] = values
       if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))

@@ -5,6 +5,9 @@
 import { assert } from '../base/assert.ts'
 import { textAt, utf8 } from '../base/bytes.ts'
 
+/** struct HTAB: the table's header, and its name. */
+const TABLE_NAME_AT = 28
+
 /** Words and texts of a memory as C sees them. */
 export class MemorySearch {
   readonly #heap: Uint8Array
@@ -37,6 +40,13 @@ export class MemorySearch {
   }
 
   /** Addresses of whole texts. */
+  /** Variables that point at a hash table of that name, wherever they lie. */
+  tablesNamed(name: string): number[] {
+    return this.textsEqualTo(name)
+      .flatMap((text) => this.wordsEqualTo(text))
+      .flatMap((at) => this.wordsEqualTo(at - TABLE_NAME_AT))
+  }
+
   textsEqualTo(text: string): number[] {
     const bytes = utf8(`${text}\0`)
     const heap = this.#heap

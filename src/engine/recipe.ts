@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the steps of `build-assets.ts` or the layout of an instance change. */
-export const RECIPE_VERSION = 21
+export const RECIPE_VERSION = 23
 
 export const POSTGRES_MAJOR = 18
 /** What the module says of itself; a test compares the two. */
@@ -22,6 +22,8 @@ export const SLOT_MEMORY_BYTES_MIN: number = 28 * MIB
 /** Size of a WAL segment. The default of 16 MB would be most of an empty database. */
 export const WAL_SEGMENT_BYTES: number = MIB
 
+export const SHARED_BUFFERS_BYTES: number = 4 * MIB
+
 /** Command line of Postgres, without the data folder and the database. */
 export const START_PARAMETERS: readonly string[] = [
   '--single',
@@ -38,7 +40,7 @@ export const START_PARAMETERS: readonly string[] = [
     max_parallel_workers_per_gather: '0',
     max_parallel_maintenance_workers: '0',
     io_method: 'sync',
-    shared_buffers: '4MB',
+    shared_buffers: `${SHARED_BUFFERS_BYTES / MIB}MB`,
     // At start Postgres duplicates a descriptor this often to learn how many it may have (1000 by
     // default: 1.5 ms of every wake). More files than this are opened by turns.
     max_files_per_process: '200',

@@ -15,7 +15,6 @@ import {
   SETTING_LINK_AT,
   SETTING_SOURCE_AT,
   SOURCE_SESSION,
-  TABLE_NAME_AT,
 } from './session-memory.ts'
 import {
   TIMEOUT_BYTES,
@@ -78,16 +77,15 @@ export interface SessionProbe {
 export function findSessionAnchors(
   heap: Uint8Array,
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
-): Omit<SessionAnchors, 'reporting' | 'signals' | 'statements' | 'commandRead'> {
+): Omit<
+  SessionAnchors,
+  'reporting' | 'signals' | 'statements' | 'commandRead' | 'scans' | 'databaseFunctions'
+> {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
     memory.wordsEqualTo(value).filter((at) => at < staticEnd)
   /** Static pointers to hash tables of a name. */
-  const tables = (name: string): number[] =>
-    memory
-      .textsEqualTo(name)
-      .flatMap((text) => memory.wordsEqualTo(text))
-      .flatMap((at) => inStatic(at - TABLE_NAME_AT))
+  const tables = (name: string): number[] => memory.tablesNamed(name).filter((at) => at < staticEnd)
   const lockTables = tables('PROCLOCK hash')
   const sequences = onlyPlace('the table of sequences', tables('Sequence values'))
   return {

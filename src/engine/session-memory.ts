@@ -12,6 +12,7 @@
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import type { ScanAnchors } from './database-scan.ts'
 import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import type { Instance } from './instance.ts'
@@ -56,10 +57,11 @@ export interface SessionAnchors {
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
   readonly statements: StatementAnchors
+  readonly scans: ScanAnchors
+  /** Postgres's own functions about databases, which others stand for. */
+  readonly databaseFunctions: readonly number[]
 }
 
-/** struct HTAB: the table's header, and its name. */
-export const TABLE_NAME_AT = 28
 /** struct HASHHDR: entries of the first free list, the only one of a table in private memory. */
 const TABLE_COUNT_AT = 4
 /** struct List: tag, length, room, elements. */

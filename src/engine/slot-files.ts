@@ -16,6 +16,7 @@ import {
   type FileNode,
   type TenantFiles,
 } from '../store/tenant-files.ts'
+import { DatabaseName, type PageChecksum } from './database-name.ts'
 import type {
   EmscriptenFs,
   EmscriptenModule,
@@ -106,6 +107,8 @@ export class SlotFiles {
   /** Files made, renamed or removed since the instance was made, temporary ones and WAL aside. */
   namesChanged = 0
   readonly #dirtyBytesMax: number
+  readonly #checksum: PageChecksum
+  #database: DatabaseName | undefined
   #tenant: TenantFiles | undefined
   #module: EmscriptenModule | undefined
   #root: PgdataNode | undefined
@@ -113,8 +116,9 @@ export class SlotFiles {
   readonly #listings = new WeakMap<EmscriptenStream, readonly DirectoryEntry[]>()
 
   /** @param dirtyBytesMax pages written and not committed; beyond, they are committed at once */
-  constructor(dirtyBytesMax: number) {
+  constructor(dirtyBytesMax: number, checksum: PageChecksum) {
     this.#dirtyBytesMax = dirtyBytesMax
+    this.#checksum = checksum
   }
 
   /** Mounts PGDATA. Called once, before the runtime of the module starts. */
@@ -127,9 +131,10 @@ export class SlotFiles {
   }
 
   /**
-   * Points PGDATA at another tenant. Open descriptors and cached names of the last one are gone.
+   * Points PGDATA at another tenant, whose database is to go by that name. Open descriptors and
+   * cached names of the last one are gone.
    */
-  switchTo(tenant: TenantFiles): void {
+  switchTo(tenant: TenantFiles, database: string): void {
     const fs = this.#fs
     const root = this.#root
     assert(root, 'PGDATA is mounted before a tenant is loaded')
@@ -139,10 +144,17 @@ export class SlotFiles {
     for (const node of this.#nodes) fs.hashRemoveNode(node)
     this.#nodes = []
     this.#tenant = tenant
+    this.#database = new DatabaseName(tenant, database)
     this.fault = undefined
     this.settingsChanged = false
     this.forked = false
     root.file = tenant.root
+  }
+
+  /** By which name Postgres finds its database. Throws what the store throws. */
+  get databaseName(): string {
+    assert(this.#database, 'a tenant is loaded')
+    return this.#database.text
   }
 
   /**
@@ -384,7 +396,15 @@ export class SlotFiles {
     // A store commit is atomic as a whole, so there is nothing for fsync to order.
     fsync: () => 0,
     read: (s: PgdataStream, into: ArrayBufferView, offset: number, length: number, at: number) =>
-      this.#guard(() => this.#files.read(s.node.file, this.#bytes(into), offset, length, at)),
+      this.#guard(() => {
+        const { file } = s.node
+        const memory = this.#bytes(into)
+        const bytes = this.#files.read(file, memory, offset, length, at)
+        if (this.#database?.isSaidIn(file)) {
+          this.#database.putInto(file, memory, { at: offset, bytes, position: at }, this.#checksum)
+        }
+        return bytes
+      }),
     write: (s: PgdataStream, from: ArrayBufferView, offset: number, length: number, at: number) =>
       this.#guard(() => {
         const files = this.#files

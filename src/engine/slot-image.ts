@@ -24,7 +24,13 @@ export interface RunState {
   readonly libraryHandles: readonly number[]
 }
 
-export interface SlotImage extends RunState {
+/** With what is in memory. */
+export interface NamedRunState extends RunState {
+  /** What its database is called: memory and files must agree on that. */
+  readonly database: string
+}
+
+export interface SlotImage extends NamedRunState {
   /** Of the engine's assets: what the delta is a difference from. */
   readonly memoryId: Fingerprint
   readonly delta: PackedDelta

@@ -17,6 +17,10 @@ import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
+import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
+import { answerForDatabases } from './database-functions.ts'
+import { DatabaseScans } from './database-scan.ts'
+import type { OtherDatabases } from './database-sight.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
@@ -30,7 +34,7 @@ import { PGDATA } from './slot-files.ts'
 import { SessionMemory } from './session-memory.ts'
 import { reportSettings } from './setting-reports.ts'
 import { nameSessionUser } from './session-user.ts'
-import type { RunState, SlotImage } from './slot-image.ts'
+import type { NamedRunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 import { WriteWatch } from './write-watch.ts'
 
@@ -72,12 +76,15 @@ export class WasmSlot implements Slot {
   readonly #driver: Driver
   readonly #signals: BackendSignals
   readonly #databaseStatements: DatabaseStatements
+  readonly #databaseScans: DatabaseScans
   readonly #walTail: WalTail
   readonly #writeWatch: WriteWatch
   /** Entries of the function table that every slot has. */
   readonly #tableLength: number
   readonly interruptFlags: InterruptFlags
   readonly session: SessionMemory
+  /** What the database of the tenant that is loaded is called. */
+  #database = BUILT_NAME
   #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
@@ -96,8 +103,10 @@ export class WasmSlot implements Slot {
       commandReadAt,
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { signals, statements } = options.assets.sessionAnchors
-    this.#databaseStatements = new DatabaseStatements(instance, statements)
+    const { signals, statements, scans, databaseFunctions } = options.assets.sessionAnchors
+    this.#databaseScans = new DatabaseScans(instance, scans)
+    this.#databaseStatements = new DatabaseStatements(instance, statements, this.#databaseScans)
+    answerForDatabases(instance, databaseFunctions, this.#databaseScans)
     this.#signals = new BackendSignals(instance, signals, this.session)
     this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
@@ -132,7 +141,8 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
-    return this.#state === 'loaded' && !this.#changed && !this.#instance.files.settingsChanged
+    if (this.#instance.files.settingsChanged || this.#databaseScans.areOpen) return false
+    return this.#state === 'loaded' && !this.#changed
   }
 
   /** The instance has functions or libraries that others have not: its memory fits only itself. */
@@ -140,30 +150,52 @@ export class WasmSlot implements Slot {
     return this.#instance.extraLibraries || this.#instance.tableLength !== this.#tableLength
   }
 
-  boot(files: TenantFiles): void {
+  boot(files: TenantFiles, database: string = BUILT_NAME): void {
     this.#begin()
-    const instance = this.#instance
-    const { preMain } = this.#options.assets
-    instance.forgetRun()
-    this.#delta.clear(preMain.emptyRuns)
-    this.#delta.apply(preMain.delta)
-    instance.module.___stack_pointer.value = preMain.stackPointer
-    instance.files.switchTo(files)
-    this.#driver.bind()
+    const names = new FormerNames(files)
     try {
-      const { reporting } = this.#options.assets.sessionAnchors
       // Relcache files of another build would be of another Postgres, perhaps.
-      instance.files.starting = files.templateId === this.#options.assets.template.id
-      startPostgres(instance, this.#options.startParameters, reporting)
-      instance.files.throwFault()
+      this.#instance.files.starting = files.templateId === this.#options.assets.template.id
+      this.#start(files, database, names)
     } catch (error) {
       throw this.#explainStart(error, files)
     } finally {
-      instance.files.starting = false
+      this.#instance.files.starting = false
     }
     this.#hearSettings()
     files.noteStart()
     this.#loaded('idle')
+  }
+
+  /** Twice, if recovery has brought a former name of the database back (`database-name.ts`). */
+  #start(files: TenantFiles, database: string, names: FormerNames): void {
+    try {
+      this.#startOnce(files, database)
+      if (!names.haveComeBack(this.#instance.files.databaseName)) return
+      endPostgres(this.#instance, this.#driver)
+      this.#instance.files.removeCounters()
+    } catch (error) {
+      // Then it ended in good order, and only did not find its database.
+      const ended = error instanceof PgnapError && error.code === 'STORE_CORRUPT'
+      const { fault, databaseName } = this.#instance.files
+      if (!ended || fault !== undefined || !names.haveComeBack(databaseName)) throw error
+    }
+    this.#delta.revert(this.#scanEnd)
+    this.#startOnce(files, database)
+  }
+
+  #startOnce(files: TenantFiles, database: string): void {
+    const instance = this.#instance
+    const { preMain, sessionAnchors } = this.#options.assets
+    instance.forgetRun()
+    this.#delta.clear(preMain.emptyRuns)
+    this.#delta.apply(preMain.delta)
+    instance.module.___stack_pointer.value = preMain.stackPointer
+    instance.files.switchTo(files, database)
+    this.#database = database
+    this.#driver.bind()
+    startPostgres(instance, this.#options.startParameters, sessionAnchors.reporting)
+    instance.files.throwFault()
   }
 
   /** What a server says in its greeting Postgres now says at its first chance: to nobody. */
@@ -172,9 +204,11 @@ export class WasmSlot implements Slot {
     this.#instance.files.throwFault()
   }
 
-  begin(files: TenantFiles): void {
+  begin(files: TenantFiles, database: string = BUILT_NAME): void {
     this.#begin()
-    this.#goOn(files, this.#options.assets.idle, true)
+    const { idle } = this.#options.assets
+    renameIdle(this.#instance.module.HEAPU8, idle.names, database)
+    this.#goOn(files, { ...idle, database }, true)
     this.#loaded('idle')
   }
 
@@ -225,13 +259,16 @@ export class WasmSlot implements Slot {
     return this.#driver.errorsRaised
   }
 
-  run(messages: Uint8Array): Uint8Array {
+  run(messages: Uint8Array, _client?: number, others?: OtherDatabases): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
+      if (others) this.#databaseScans.show(others)
       const answer = this.#driver.run(messages)
+      if (others) this.#databaseScans.hide()
       this.#walTail.flush()
       this.#instance.files.throwFault()
       this.#status = statusOf(answer) ?? this.#statusFromModule()
+      if (this.#status === 'idle') this.#databaseScans.settle()
       return answer
     } catch (error) {
       this.#state = 'broken'
@@ -282,6 +319,7 @@ export class WasmSlot implements Slot {
     assert(descriptors, 'a backend between two batches has only files of its tenant open')
     return {
       memoryId: this.#options.assets.memoryId,
+      database: this.#database,
       stackPointer: Number(instance.module.___stack_pointer.value),
       descriptors,
       libraryHandles: instance.libraryHandles,
@@ -294,11 +332,12 @@ export class WasmSlot implements Slot {
   }
 
   /** Memory is in place: connects what is outside of it. */
-  #goOn(files: TenantFiles, state: RunState, copied: boolean): void {
+  #goOn(files: TenantFiles, state: NamedRunState, copied: boolean): void {
     const instance = this.#instance
     const { random, assets } = this.#options
     instance.module.___stack_pointer.value = state.stackPointer
-    instance.files.switchTo(files)
+    instance.files.switchTo(files, state.database)
+    this.#database = state.database
     instance.resumeRun(state.libraryHandles)
     instance.files.reopen(state.descriptors)
     instance.renewRandom(random, copied ? assets.randomStateAt : undefined)
@@ -307,6 +346,7 @@ export class WasmSlot implements Slot {
 
   #loaded(status: TransactionStatus): void {
     this.#walTail.begin()
+    this.#databaseScans.forget()
     this.#status = status
     this.#state = 'loaded'
   }
@@ -377,7 +417,7 @@ export function startPostgres(
 ): void {
   const { module } = instance
   module._pgl_setPGliteActive(1)
-  const status = module.callMain([...parameters, '-D', PGDATA, 'postgres'])
+  const status = module.callMain([...parameters, '-D', PGDATA, instance.files.databaseName])
   instance.files.throwFault()
   if (status !== STATUS_ALIVE) throw didNotStart(instance, status)
   try {

@@ -1,6 +1,8 @@
 /** Who makes and removes databases for sessions that say so in SQL: here they are tenants. */
 import type { TenantName } from '../base/ids.ts'
 
+export type { OtherDatabases } from '../engine/database-sight.ts'
+
 export interface DatabaseService {
   /**
    * @param template whose copy it is to be; undefined: it is empty

@@ -107,6 +107,7 @@ function napping(name: string, parts: TenantParts = {}): LiveTenant {
     sessionCount: 0,
     image: {
       memoryId: 'x' as Fingerprint,
+      database: name,
       stackPointer: 0,
       descriptors: [],
       libraryHandles: [],

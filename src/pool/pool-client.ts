@@ -6,6 +6,7 @@ import type { PgnapError } from '../base/errors.ts'
 import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
 import type { AskedDatabases } from './database-commands.ts'
+import type { OtherDatabases } from './database-service.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
@@ -110,6 +111,8 @@ export interface Rights {
   readonly number?: number
   /** Whether its CREATE DATABASE and DROP DATABASE reach beyond its tenant. Default: false. */
   readonly mayMakeDatabases?: boolean
+  /** What it sees in `pg_database` beside the database of its tenant. Default: nothing. */
+  readonly otherDatabases?: OtherDatabases
 }
 
 /** How the pool reaches a client that did not ask. */
@@ -197,6 +200,7 @@ export class LiveClient implements PoolClient {
   readonly listener: PoolClientListener | undefined
   readonly number: number
   readonly mayMakeDatabases: boolean
+  readonly otherDatabases: OtherDatabases | undefined
   transactionStatus: TransactionStatus = 'idle'
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
@@ -228,6 +232,7 @@ export class LiveClient implements PoolClient {
     this.tenant = parts.tenant
     this.listener = parts.listener
     this.number = parts.rights.number ?? 0
+    this.otherDatabases = parts.rights.otherDatabases
     this.mayMakeDatabases = parts.rights.mayMakeDatabases ?? false
   }
 

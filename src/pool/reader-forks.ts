@@ -314,7 +314,7 @@ function runIn(
   const before = slot.session.settings
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
-  const answer = slot.run(whole, client.number)
+  const answer = slot.run(whole, client.number, client.otherDatabases)
   const done = watch.seen ?? whatIsLeft(slot)
   if (done !== undefined) return done
   // Whoever has not said all of it would have to be left in the middle of an error.

@@ -12,6 +12,7 @@
 import { assert } from '../base/assert.ts'
 import { concatBytes, textAt } from '../base/bytes.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
+import type { OtherDatabases } from '../engine/database-sight.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import { ListenWatch } from './listen-watch.ts'
@@ -23,9 +24,12 @@ const CHANNEL_AT = 9
 /** ReadyForQuery outside of a transaction. */
 const IDLE = [0x5a, 0, 0, 0, 5, 0x49]
 
-/** A client, and by which number its batches can be cancelled. */
+/** A client. */
 export interface SessionOwner {
+  /** By which its batches can be cancelled. */
   readonly number: number
+  /** What it sees in `pg_database` beside its own. */
+  readonly otherDatabases?: OtherDatabases | undefined
 }
 
 export class TenantChannels<Owner extends SessionOwner> {
@@ -42,7 +46,7 @@ export class TenantChannels<Owner extends SessionOwner> {
    */
   run(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
     if (this.#isOnlyOne(owner)) {
-      const answer = slot.run(messages, owner.number)
+      const answer = slot.run(messages, owner.number, owner.otherDatabases)
       const { channels } = slot.session
       if (channels.length + this.#listed.size > 0) this.#note(owner, new Set(channels))
       this.#watches.delete(owner)
@@ -90,7 +94,7 @@ export class TenantChannels<Owner extends SessionOwner> {
 
   /** Runs what has one end at most, where the backend listens for others as well. */
   #runPiece(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
-    const answer = slot.run(messages, owner.number)
+    const answer = slot.run(messages, owner.number, owner.otherDatabases)
     const now = new Set(slot.session.channels)
     const hides = this.#hides(owner)
     this.#note(owner, now)

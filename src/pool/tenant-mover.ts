@@ -137,8 +137,8 @@ export class TenantMover {
     }
     tenant.sessions.clear()
     const tier = open.pristine ? 'new' : 'cold'
-    if (open.pristine) slot.begin(open.files)
-    else slot.boot(open.files)
+    if (open.pristine) slot.begin(open.files, name)
+    else slot.boot(open.files, name)
     tenant.sessions.bringBack(slot)
     tenant.progress = upkeep.begin(name, open)
     return tier
@@ -146,7 +146,8 @@ export class TenantMover {
 
   /** False: the image cannot be used, and the slot is as it was. */
   #resume(name: TenantName, slot: Slot, open: OpenTenant, image: TenantImage): boolean {
-    if (image.stamp !== open.stamp()) return false
+    // Whoever renames the file of a tenant, or copies it, may have done so with its image.
+    if (image.stamp !== open.stamp() || image.image.database !== name) return false
     try {
       slot.resume(open.files, image.image)
       return true

@@ -3,6 +3,7 @@
  * The pool never asks: it opens what it is told to open.
  */
 import type { TenantName } from '../base/ids.ts'
+import type { OtherDatabases } from '../pool/database-service.ts'
 
 /** What is known of a tenant without waking it. */
 export interface TenantFacts {
@@ -22,6 +23,8 @@ export interface TenantPage {
 
 export interface TenantDirectory {
   exists(tenant: TenantName): Promise<boolean>
+  /** All tenants but one, for sessions of that one which may make others. */
+  beside(tenant: TenantName): OtherDatabases
   /** Makes an empty tenant. Rejects with TENANT_EXISTS, STORE_IO, STORE_FULL. */
   create(tenant: TenantName): Promise<void>
   /**

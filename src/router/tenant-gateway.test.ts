@@ -7,6 +7,8 @@ import type { Fingerprint, TenantName } from '../base/ids.ts'
 import { silentLog } from '../base/log.ts'
 import { SeededRandom } from '../base/random.ts'
 import type { Engine, Slot } from '../engine/engine.ts'
+import type { OtherDatabases } from '../pool/database-service.ts'
+import { LiveClient } from '../pool/pool-client.ts'
 import { Pool } from '../pool/pool.ts'
 import { Credentials } from './credentials.ts'
 import type { ConnectRequest } from './gateway.ts'
@@ -27,6 +29,10 @@ class Names {
 
   async exists(tenant: TenantName): Promise<boolean> {
     return this.names.has(tenant)
+  }
+
+  beside(tenant: TenantName): OtherDatabases {
+    return { names: () => [...this.names].filter((name) => name !== tenant), bytesOf: () => 1 }
   }
 }
 
@@ -119,4 +125,19 @@ test('passwords come from the users; without them everybody is trusted', async (
   assert.equal(gateway.authentication, 'scram')
   assert.equal(await gateway.passwordFor('ann', 'acme'), verifier)
   assert.equal(await gateway.passwordFor('eve', 'acme'), undefined)
+})
+
+test('whoever may make databases sees the others, and nobody else does', async () => {
+  const seen = async (options: Partial<TenantGatewayOptions>): Promise<unknown> => {
+    const { gateway, directory } = setUp(options)
+    directory.names.add('beta')
+    const client = await gateway.connect(request('beta'))
+    assert.ok(client instanceof LiveClient)
+    return client.otherDatabases?.names()
+  }
+  const users = { verifierOf: () => undefined }
+  assert.deepEqual(await seen({}), ['acme'])
+  assert.deepEqual(await seen({ users: { ...users, isAdministrator: () => true } }), ['acme'])
+  assert.equal(await seen({ users: { ...users, isAdministrator: () => false } }), undefined)
+  assert.equal(await seen({ createOnConnect: false }), undefined)
 })

@@ -19,7 +19,7 @@ import { parseTenantAddress, unknownTenant } from './tenant-name.ts'
 
 export interface TenantGatewayOptions {
   readonly pool: Pool
-  readonly directory: Pick<TenantDirectory, 'exists'>
+  readonly directory: Pick<TenantDirectory, 'exists' | 'beside'>
   /** Connecting to a tenant that does not exist makes it; the pool's source must then do so. */
   readonly createOnConnect: boolean
   /** Which tenants are here. Default: all. */
@@ -35,7 +35,7 @@ export interface TenantGatewayOptions {
 export class TenantGateway implements Gateway {
   readonly authentication: 'trust' | 'scram'
   readonly #pool: Pool
-  readonly #directory: Pick<TenantDirectory, 'exists'>
+  readonly #directory: Pick<TenantDirectory, 'exists' | 'beside'>
   readonly #createOnConnect: boolean
   readonly #ownership: Pick<Ownership, 'check'> | undefined
   readonly #users: Pick<Users, 'verifierOf' | 'isAdministrator'> | undefined
@@ -68,9 +68,11 @@ export class TenantGateway implements Gateway {
       throw unknownTenant(tenant)
     this.#ownership?.check(tenant)
     this.#checkLimits(tenant)
+    const mayMakeDatabases = this.#mayMakeDatabases(request.user)
     return this.#pool.connect(tenant, request.events, {
       number: request.processId,
-      mayMakeDatabases: this.#mayMakeDatabases(request.user),
+      mayMakeDatabases,
+      ...(mayMakeDatabases ? { otherDatabases: this.#directory.beside(tenant) } : {}),
     })
   }
 

@@ -109,6 +109,15 @@ describe('over HTTP', () => {
     }
     assert.equal(await answerOf(changed(connectionString, 'password', 'wrong')), '28P01')
     assert.equal(await answerOf(changed(connectionString, 'username', 'mine2')), '28P01')
+    const names = async (url: string): Promise<unknown[]> => {
+      await using client = await connect(url)
+      const { rows } = await client.query('select datname from pg_database where not datistemplate')
+      return rows.map(({ datname }: { datname: string }) => datname)
+    }
+    assert.deepEqual(await names(connectionString), ['mine'])
+    const administrator = `postgres://admin:admin-password@127.0.0.1:${server.port}/mine`
+    assert.ok((await names(administrator)).includes('theirs'), 'who may make it sees it')
+    assert.deepEqual(await names(connectionString), ['mine'])
   })
 
   test('administrators are let in everywhere, and not into /v1 without the token', async () => {

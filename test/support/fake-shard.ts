@@ -104,7 +104,7 @@ export class FakeFiles {
   }
 }
 
-const FAKE_IMAGE: SlotImage = {
+const FAKE_IMAGE: Omit<SlotImage, 'database'> = {
   memoryId: 'fake' as Fingerprint,
   stackPointer: 0,
   descriptors: [],
@@ -160,7 +160,7 @@ export class FakeSlot implements Slot {
   }
 
   copy(): SlotImage {
-    return { ...FAKE_IMAGE, status: this.transactionStatus, copied: true }
+    return { ...this.#image, copied: true }
   }
 
   readonly transaction: number = 0
@@ -174,9 +174,14 @@ export class FakeSlot implements Slot {
   nap(): SlotImage {
     assert.ok(this.files && this.canNap, 'naps only when it can')
     this.log.push(`nap ${this.files.tenant}`)
-    const status = this.transactionStatus
+    const image = this.#image
     this.unload()
-    return { ...FAKE_IMAGE, status }
+    return image
+  }
+
+  get #image(): SlotImage {
+    const database = this.files?.tenant ?? ''
+    return { ...FAKE_IMAGE, database, status: this.transactionStatus }
   }
 
   #load(files: TenantFiles, how: string): void {

@@ -44,6 +44,7 @@ function imageOf(bytes: Uint8Array, stamp = 's.0.1.o.7'): StoredImage {
     notes: '{}',
     image: {
       memoryId: 'build' as Fingerprint,
+      database: 'acme',
       stackPointer: 66_000,
       descriptors: [{ fd: 5, ino: 12, flags: 2, position: 8192 }],
       libraryHandles: [4096],
@@ -72,6 +73,7 @@ test('an image comes back as it was, marked as a copy, once', async () => {
     notes: fc.string({ unit: 'grapheme' }),
     image: fc.record({
       memoryId: fc.constant('build' as Fingerprint),
+      database: fc.string(),
       stackPointer: number,
       descriptors: fc.array(descriptor),
       libraryHandles: fc.array(number),

@@ -48,7 +48,7 @@ export async function verifyTenant(config: Config, tenant: string): Promise<Tena
     const slot = await engine.createSlot()
     const open = stores.open(name)
     try {
-      slot.boot(open.files)
+      slot.boot(open.files, name)
       return { tenant, ...checkWithAmcheck(slot) }
     } finally {
       // Not committed: what recovery and CREATE EXTENSION wrote is thrown away.

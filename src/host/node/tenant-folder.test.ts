@@ -17,6 +17,18 @@ test('files that no tenant can have made are passed over, a reserved name too', 
   assert.equal(folder.find('a' as TenantName)?.storedBytes, 4)
   assert.equal(folder.find('b' as TenantName)?.storedBytes, 8)
   assert.equal(folder.find('nobody' as TenantName), undefined)
+  const beside = folder.beside('a' as TenantName)
+  assert.deepEqual(beside.names(), ['b'])
+  for (const name of ['a', 'pgnap', 'Acme', '../b', 'nobody', '']) {
+    assert.equal(beside.bytesOf(name), undefined)
+  }
+  assert.equal(beside.bytesOf('b'), 8)
+})
+
+test('a folder that cannot be read is told of as such', () => {
+  using temporary = temporaryFolder()
+  const beside = new TenantFolder(join(temporary.path, 'gone')).beside('a' as TenantName)
+  assert.throws(() => beside.names(), { code: 'STORE_IO' })
 })
 
 test('a folder of more names than are read in one go is read some at a time', async () => {

@@ -2,11 +2,14 @@
  * The tenants of a data folder as anybody may look at them: one file each, and the file is the
  * whole truth about whether a tenant exists. Their list in order is `listed-tenants.ts`.
  */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { opendir } from 'node:fs/promises'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
+import type { OtherDatabases } from '../../pool/database-service.ts'
 import type { TenantFacts } from '../../router/directory.ts'
+import { isTenantName } from '../../router/tenant-name.ts'
+import { explainFolderError } from './data-folder.ts'
 import { storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
 
 /** Read in another thread, and looked at in this one in a millisecond. */
@@ -25,6 +28,28 @@ export class TenantFolder {
 
   has(tenant: TenantName): boolean {
     return existsSync(storePath(this.#tenantsPath, tenant))
+  }
+
+  /**
+   * All tenants but one, read from the folder while the thread waits: 100,000 names in a tenth of a
+   * second. Both throw STORE_IO.
+   */
+  beside(own: TenantName): OtherDatabases {
+    const read = <Result>(body: () => Result): Result => {
+      try {
+        return body()
+      } catch (error) {
+        throw explainFolderError(this.#tenantsPath, error)
+      }
+    }
+    return {
+      names: () =>
+        read(() => readdirSync(this.#tenantsPath))
+          .map(tenantOfFile)
+          .filter((name) => name !== undefined && name !== own) as TenantName[],
+      bytesOf: (name) =>
+        isTenantName(name) && name !== own ? read(() => this.find(name)?.storedBytes) : undefined,
+    }
   }
 
   async facts(tenant: TenantName): Promise<TenantFacts> {

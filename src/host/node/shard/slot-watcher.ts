@@ -38,10 +38,10 @@ export function watchEngine(
       watcher.slotCreated(own, slot.interruptFlags)
       const { sign } = watcher
       const run = slot.run.bind(slot)
-      slot.run = (messages, client = 0) => {
+      slot.run = (messages, client = 0, others) => {
         sign.begin(own, client)
         try {
-          return sign.answered(run(messages))
+          return sign.answered(run(messages, client, others))
         } finally {
           sign.end(slot.interruptFlags)
         }
