@@ -88,6 +88,33 @@ describe('a cancel request', () => {
     assert.equal((await running).code, '57014')
   })
 
+  test('reaches what its thread reads later, and what then has to wait', async () => {
+    await using one = await connectPg(server, 'cancel-held-one')
+    await one.value('select 1')
+    const other = await Promise.all([1, 2, 3].map((n) => connectPg(server, `cancel-new-${n}`)))
+    const before = one.value('select pg_sleep(0.7)::text')
+    await delay(100)
+    // Their tenants have yet to be made.
+    const running = other.map((each) => failureOf(each.client.query('select pg_sleep(1000)')))
+    await Promise.all(other.map((each) => cancelPg(server, each)))
+    assert.equal(await before, '')
+    for (const each of running) assert.equal((await each).code, '57014')
+    for (const each of other) await each[Symbol.asyncDispose]()
+  })
+
+  test('does not reach what is sent after it, however late both are heard', async () => {
+    await using one = await connectPg(server, 'cancel-later-one')
+    await using warm = await connectPg(server, 'cancel-later-warm')
+    await using fresh = await connectPg(server, 'cancel-later-fresh')
+    await Promise.all([one.value('select 1'), warm.value('select 1')])
+    const before = one.value('select pg_sleep(0.7)::text')
+    await delay(100)
+    await Promise.all([warm, fresh].map((each) => cancelPg(server, each)))
+    const later = [warm, fresh].map((each) => each.value('select pg_sleep(0.3)::text'))
+    assert.equal(await before, '')
+    assert.deepEqual(await Promise.all(later), ['', ''])
+  })
+
   test('is what a client of HTTP means that goes away', async () => {
     const leaving = new AbortController()
     const body = JSON.stringify({ sql: ENDLESS['a plpgsql loop'] })

@@ -6,6 +6,8 @@
  * what a PgnapError says to its user.
  */
 import { messageOfFields } from '../../base/error-message.ts'
+import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { TransactionStatus } from '../../router/gateway.ts'
 import { BodyReader } from './body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES } from './frame.ts'
@@ -100,6 +102,13 @@ export function asFatal(message: Uint8Array): Uint8Array {
     fields.push([name, name === 'S' || name === 'V' ? 'FATAL' : value])
   }
   return messageOfFields('E', fields)
+}
+
+/** Whoever takes its answers too slowly is sent away with this. */
+export function answerUnread(unreadBytes: number): PgnapError {
+  return new PgnapError('ANSWER_TOO_LARGE', `${unreadBytes} bytes of answers wait to be read`, {
+    hint: `read faster or ask for less: the limit answerBytesMax is ${LIMITS.answerBytesMax}`,
+  })
 }
 
 function authentication(kind: number): Uint8Array {

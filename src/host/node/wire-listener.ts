@@ -193,7 +193,10 @@ function handVisit(arrival: Arrival, visit: Visit, options: WireListenerOptions)
 function hand(arrival: Arrival, index: number, { shards, handover }: WireListenerOptions): void {
   const { socket, peer, initialBytes } = arrival
   shards.want(index)
-  const processId = newProcessId(systemRandom, index, shards.count)
+  let processId: number
+  // Who wants to cancel names a client by it.
+  do processId = newProcessId(systemRandom, index, shards.count)
+  while (handover.knows(index, processId))
   const newcomer: Newcomer = { peer, processId }
   // Else the shard's thread is being replaced, and the client is told to come again.
   if (handover.hand(socket, index, newcomer, initialBytes, processId)) return

@@ -47,7 +47,8 @@ import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from './call.ts'
 import { ownedSource } from './owned-source.ts'
 import { type EngineSettings, openEngine, type PreparedEngine } from './shard-engine.ts'
-import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
+import { type ClientWishes, type SlotWatcher, watchEngine } from './slot-watcher.ts'
+import type { ClientWish } from './thread-watch.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
 /** Of the event loop, until it has looked at all sockets. */
@@ -106,7 +107,8 @@ export class Shard implements ShardApi {
   readonly #administrators: Credentials | undefined
   readonly #limiter: LoginLimiter | undefined
   readonly #newcomers: Newcomers
-  readonly #connections = new Set<WireConnection>()
+  /** By the numbers of their clients. */
+  readonly #connections: Map<number, WireConnection>
   readonly #cancelKeys: CancelKeys
   readonly #domain: string | undefined
   /** Of {@link query} and {@link transaction}, by their numbers. */
@@ -117,6 +119,7 @@ export class Shard implements ShardApi {
     dependencies: ShardDependencies,
     parts: {
       pool: Pool
+      connections: Map<number, WireConnection>
       directory: NodeTenantDirectory
       gateway: TenantGateway
       ownership: Ownership
@@ -127,6 +130,7 @@ export class Shard implements ShardApi {
   ) {
     this.#dependencies = dependencies
     this.#pool = parts.pool
+    this.#connections = parts.connections
     this.#directory = parts.directory
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
@@ -181,8 +185,10 @@ export class Shard implements ShardApi {
       createStore: stores.create,
       onRemoved: (tenant) => tenantWatcher?.removed(tenant),
     })
+    const connections = new Map<number, WireConnection>()
+    const wishesOf = (client: number): ClientWishes | undefined => connections.get(client)?.wish
     const pool = new Pool({
-      engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
+      engine: watchEngine(engine, dependencies.slotWatcher, wishesOf, prepared?.slot),
       source: ownedSource(stores, ownership),
       clock,
       log,
@@ -217,13 +223,13 @@ export class Shard implements ShardApi {
         ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
         : {}),
     })
-    const parts = { pool, directory, gateway, ownership, images, saltSecret, administrators }
-    return new Shard(settings, dependencies, parts)
+    const parts = { pool, connections, directory, gateway, ownership, images }
+    return new Shard(settings, dependencies, { ...parts, saltSecret, administrators })
   }
 
   /** Serves one client. The caller passes on what its link receives. */
   connect(link: Link, { peer, processId }: Newcomer): WireConnection {
-    const { clock, random, log } = this.#dependencies
+    const { clock, random, log, slotWatcher } = this.#dependencies
     const connection: WireConnection = new WireConnection({
       link,
       gateway: this.#gateway,
@@ -236,30 +242,31 @@ export class Shard implements ShardApi {
       domain: this.#domain,
       limiter: this.#limiter,
       ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
+      mayBeCanceled: () => slotWatcher?.sign.hasWishes ?? false,
       secretFor: (id, byteLength) => this.#cancelKeys.keyFor(id, byteLength),
       onLetIn: () => letIn(),
       onClosed: () => {
         letIn()
-        this.#connections.delete(connection)
+        if (this.#connections.get(processId) !== connection) return
+        this.#connections.delete(processId)
       },
     })
     const letIn = this.#newcomers.enter(() => connection.shutdown(tooManyLogins()))
-    this.#connections.add(connection)
+    this.#connections.set(processId, connection)
     return connection
   }
 
-  async cancel(client: number, wishedMs: number): Promise<void> {
-    const { clock } = this.#dependencies
+  async cancel({ client, number, beforeByte }: ClientWish): Promise<void> {
+    const connection = this.#connections.get(client)
+    if (connection && beforeByte !== undefined) {
+      return connection.cancelFor({ number, beforeByte })
+    }
     // What the client had sent by then has perhaps not been read yet.
+    const { clock } = this.#dependencies
     for (let count = 0; count < TURNS_TO_READ; count++) {
       await new Promise<void>((resolve) => clock.nextTurn(resolve))
     }
-    const agoMs = clock.nowMs() - wishedMs
-    for (const connection of this.#connections) {
-      if (connection.processId !== client) continue
-      const { state, waitMs } = connection.facts()
-      if (state === 'waiting' && waitMs >= agoMs) connection.cancel()
-    }
+    connection?.cancel()
     this.#calls.get(client)?.cancel()
   }
 
@@ -373,7 +380,8 @@ export class Shard implements ShardApi {
 
   async load(): Promise<PoolLoad> {
     // A connection stays in this thread, and its tenant with it.
-    const connected = new Set(Array.from(this.#connections, (each) => each.facts().database))
+    const clients = Array.from(this.#connections.values(), (each) => each.facts())
+    const connected = new Set(clients.map(({ database }) => database))
     return this.#pool.resting.load((tenant) => !connected.has(tenant))
   }
 
@@ -408,7 +416,7 @@ export class Shard implements ShardApi {
         awakeSinceMs: slot.phase === 'awake' ? nowMs - awakeMs : 0,
         lastUsedMs: slot.phase === 'awake' ? nowMs - restMs : 0,
       })),
-      clients: Array.from(this.#connections, (connection) => connection.facts()),
+      clients: Array.from(this.#connections.values(), (connection) => connection.facts()),
     }
   }
 
@@ -417,7 +425,7 @@ export class Shard implements ShardApi {
     const goodbye = new PgnapError('SHUTTING_DOWN', TERMINATED, {
       hint: 'connect again when the server is back',
     })
-    for (const connection of this.#connections) connection.shutdown(goodbye)
+    for (const connection of this.#connections.values()) connection.shutdown(goodbye)
     await drained
   }
 
@@ -425,7 +433,7 @@ export class Shard implements ShardApi {
 
   /** After the batch that runs; who waits for a turn does not have to wait for that. */
   #sendAway(goodbye: PgnapError, whom: (client: ClientFacts) => boolean): void {
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.values()) {
       if (!whom(connection.facts())) continue
       connection.shutdown(goodbye)
       connection.cancel()

@@ -141,14 +141,15 @@ export class WorkerShard {
     return last ? eventLoopUtilization(now, last).utilization : undefined
   }
 
-  /** Cancels what a client of this shard runs, or waits for. */
+  /** Cancels what a client of this shard runs, or waits for, or has sent. */
   cancel(client: number): void {
     const watch = this.#threadWatch
     if (this.#state !== 'running' || !watch) return
-    if (watch.cancel(client)) return
-    const heard = (): void => watch.forget(client)
+    const wish = watch.cancel(client)
+    if (!wish) return
+    const over = (): void => watch.forget(wish)
     // A call that fails belongs to a thread that has died, and its clients with it.
-    this.#caller.remote.cancel(client, this.#options.clock.nowMs()).then(heard, heard)
+    this.#caller.remote.cancel(wish).then(over, over)
   }
 
   get api(): Remote<ShardApi> {
@@ -214,6 +215,7 @@ export class WorkerShard {
       slots,
       neighbourWaitMs,
       clock,
+      sentBytes: (client) => handover.sentBytes(index, client),
       hasGone: (client) => handover.hasGone(index, client, HARMLESS_REPORT),
       onKeptOthers,
     })
