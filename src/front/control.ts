@@ -223,6 +223,11 @@ export interface Peer {
   readonly webSocket?: boolean
   /** Version and cipher of its TLS; absent without. */
   readonly tls?: string
+  /**
+   * What its TLS can bind a password to: the certificate it was shown, as `tls-server-end-point`
+   * (RFC 5929). Absent without TLS, or where the certificate has no such binding.
+   */
+  readonly tlsEndPoint?: Uint8Array
   /** What it calls the server, in its TLS handshake or its HTTP request; absent if it does not. */
   readonly serverName?: string
 }

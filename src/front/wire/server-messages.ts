@@ -26,15 +26,13 @@ export const AUTHENTICATION_OK: Uint8Array = authentication(0)
 /** Asks for the password itself. */
 export const AUTHENTICATION_CLEARTEXT: Uint8Array = authentication(3)
 
-/** Offers SCRAM-SHA-256 and nothing else. */
-export const AUTHENTICATION_SASL: Uint8Array = writer
-  .reset()
-  .begin(BACKEND.authentication)
-  .int32(10)
-  .string('SCRAM-SHA-256')
-  .int8(0)
-  .end()
-  .copy()
+/** The mechanisms that may be offered; the one with channel binding only inside TLS. */
+export const SCRAM = 'SCRAM-SHA-256'
+export const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS'
+
+export const AUTHENTICATION_SASL: Uint8Array = saslOffer([SCRAM])
+/** The better one first. */
+export const AUTHENTICATION_SASL_PLUS: Uint8Array = saslOffer([SCRAM_PLUS, SCRAM])
 
 const READY: Readonly<Record<TransactionStatus, Uint8Array>> = {
   idle: readyForQueryMessage('I'),
@@ -113,6 +111,12 @@ export function answerUnread(unreadBytes: number): PgnapError {
 
 function authentication(kind: number): Uint8Array {
   return writer.reset().begin(BACKEND.authentication).int32(kind).end().copy()
+}
+
+function saslOffer(mechanisms: readonly string[]): Uint8Array {
+  writer.reset().begin(BACKEND.authentication).int32(10)
+  for (const mechanism of mechanisms) writer.string(mechanism)
+  return writer.int8(0).end().copy()
 }
 
 function sasl(kind: number, data: string): Uint8Array {

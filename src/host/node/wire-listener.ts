@@ -28,6 +28,7 @@ import { systemRandom } from './random.ts'
 import { newProcessId } from './shard/process-id.ts'
 import type { Newcomer } from './shard/shard.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import { endPointBinding } from './tls/end-point-binding.ts'
 import type { WireTls } from './tls/wire-tls.ts'
 
 export interface WireListenerOptions {
@@ -217,12 +218,19 @@ export function peerOf(socket: Socket): Peer {
   }
 }
 
-function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'serverName'> {
+function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'tlsEndPoint' | 'serverName'> {
   // As PgBouncer shows it, without the key exchange.
   const tls = `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
   // Of a server's side: false if the client has named none.
   const { servername } = inside as { readonly servername?: string | false | null }
-  return { tls, ...(servername ? { serverName: servername } : {}) }
+  // Of this connection: others may have been shown another one before, or since.
+  const certificate = inside.getX509Certificate()
+  const tlsEndPoint = certificate && endPointBinding(certificate.raw)
+  return {
+    tls,
+    ...(tlsEndPoint ? { tlsEndPoint } : {}),
+    ...(servername ? { serverName: servername } : {}),
+  }
 }
 
 /** The first byte of every TLS record that begins a handshake; no startup packet is so long. */
