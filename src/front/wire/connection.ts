@@ -39,6 +39,7 @@ import {
 import { Session } from './session.ts'
 import { settingsSql } from './startup-options.ts'
 import { MINOR_VERSION_MAX, type StartupPacket, parseStartup } from './startup.ts'
+import { ToldSettings } from './told-settings.ts'
 
 export interface WireConnectionOptions {
   readonly link: Link
@@ -364,16 +365,19 @@ export class WireConnection implements LinkReceiver {
       secret: this.#secret,
       settingsAnswer,
     })
-    this.#link.write(concatBytes([...messages, readyForQuery(client.transactionStatus)]))
-    this.#startSession(client)
+    const whole = concatBytes([...messages, readyForQuery(client.transactionStatus)])
+    const told = new ToldSettings()
+    told.tell(whole)
+    this.#link.write(whole)
+    this.#startSession(client, told)
   }
 
-  #startSession(client: BackendClient): void {
+  #startSession(client: BackendClient, told: ToldSettings): void {
     if (this.#isClosed()) return
     const { link, clock, log } = this.#options
     const onClosed = (): void => this.#closed()
     const wish = this.#wish
-    const session = new Session({ link, client, clock, log, wish, onClosed })
+    const session = new Session({ link, client, clock, log, wish, told, onClosed })
     this.#session = session
     this.#state = 'session'
     const early = copyBytes(this.#inbox.view())

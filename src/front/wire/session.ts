@@ -33,6 +33,7 @@ import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
 import { answerUnread, copyInResponse, readyForQuery } from './server-messages.ts'
+import { ToldSettings } from './told-settings.ts'
 
 export interface SessionOptions {
   readonly link: Link
@@ -41,6 +42,8 @@ export interface SessionOptions {
   readonly log: Log
   /** Knows what of the client's bytes has been taken up before. Default: nothing. */
   readonly wish?: CancelWish
+  /** Of its settings. Default: what all clients are told. */
+  readonly told?: ToldSettings
   /** Called once, when the session has ended and given its client up. */
   readonly onClosed: () => void
 }
@@ -85,6 +88,7 @@ export class Session {
   /** Ends the patience with a pipeline that goes on without Sync or Flush. */
   #patience: Timer | undefined
   readonly #wish: CancelWish
+  readonly #told: ToldSettings
   /** What waits, if it is more than a wish could be about; then: the wish has ended the wait. */
   #several: Uint8Array | undefined
   #isWished = false
@@ -96,6 +100,7 @@ export class Session {
     this.#log = options.log
     this.#onClosed = options.onClosed
     this.#wish = options.wish ?? new CancelWish()
+    this.#told = options.told ?? new ToldSettings()
     this.#early = new EarlyParse({ ...options, send: (answer) => this.#send(answer) })
   }
 
@@ -377,8 +382,7 @@ export class Session {
     try {
       answer = this.#client.run(this.#early.before(messages), complete)
     } catch (error) {
-      this.#failed(error)
-      return
+      return this.#failed(error)
     }
     if (answer instanceof Uint8Array) return this.#answered(answer)
     this.#running = true
@@ -403,14 +407,12 @@ export class Session {
     const answer = this.#early.behind(all)
     this.#open = !this.#complete
     if (this.#early.answered(answer)) return
-    if (this.#purpose === 'trial') {
-      this.#triedCopy(answer)
-      return
-    }
+    if (this.#purpose === 'trial') return this.#triedCopy(answer)
     this.#aborted = this.#open && endsAborted(answer, this.#aborted)
-    if (this.#purpose === 'client') this.#send(answer)
+    const news = this.#told.news(answer, this.#readyCount > 1)
+    if (this.#purpose === 'client') this.#send(news)
     // The client has had its CopyInResponse from us, when we asked for the data.
-    else writeWithoutFrames(answer, BACKEND.copyInResponse, (part) => this.#send(part))
+    else writeWithoutFrames(news, BACKEND.copyInResponse, (part) => this.#send(part))
   }
 
   /**
