@@ -74,6 +74,8 @@ export interface TenantFacts {
   readonly clients: number
   /** Its image is kept in memory, whether it is used or not. */
   readonly pinned: boolean
+  /** An administrator keeps it at rest, by its name or with all others. */
+  readonly paused: boolean
   /** Bytes of its store on disk. */
   readonly storeBytes: number
   /** When its store was made, in milliseconds since 1970. */
@@ -142,6 +144,8 @@ export interface PoolFacts {
   /** Tenants that this process has met, by state. */
   readonly tenants: Readonly<Record<TenantState, number>>
   readonly tenantsWaitingForSlot: number
+  /** What an administrator keeps at rest: all tenants, or those by their names. */
+  readonly paused: { readonly all: boolean; readonly tenants: readonly string[] }
   readonly clients: number
   readonly clientsWaiting: number
   /** Requests that were served, by where they found their tenant. */
@@ -264,6 +268,7 @@ export interface TenantActivity {
   readonly state: TenantState
   readonly shard: number
   readonly pinned: boolean
+  readonly paused: boolean
   /** Who has its backend: a client, the pool for upkeep, nobody. */
   readonly use: 'client' | 'upkeep' | 'nobody'
   readonly clients: number
@@ -301,6 +306,11 @@ export interface ShardFacts {
   readonly state: 'starting' | 'running' | 'dead' | 'closed'
   /** How long it has owed a sign of life; 0 if it owes none. */
   readonly silentMs: number
+  /** How long its last sign of life took: what else came to its thread waited as long. */
+  readonly lagMs: number
+  /** What its thread has been doing since it began, as its event loop counts it. */
+  readonly activeMs: number
+  readonly idleMs: number
   /** Tenants that have left it for an idle shard since the start, and that would not. */
   readonly movedOut: number
   readonly moveRefusals: number

@@ -93,7 +93,7 @@ export function consoleSources(): FakeSources {
 
 function tenant(name: string, state: 'awake' | 'napping') {
   const nothing = { use: 'nobody', clients: 0, waiting: 0, longestWaitMs: 0 } as const
-  return { name, state, shard: 0, pinned: name === 'acme', ...nothing }
+  return { name, state, shard: 0, pinned: name === 'acme', paused: name === 'napper', ...nothing }
 }
 
 function slot(id: number) {
