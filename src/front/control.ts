@@ -240,17 +240,20 @@ export interface ClientFacts {
   /** As the client typed it; empty before its startup packet. */
   readonly database: string
   readonly user: string
-  /** As given at startup. */
+  /** As it calls itself now. */
   readonly applicationName: string
   /**
    * `login`: not greeted yet; `waiting`: for its turn or for a slot; `active`: in a statement or a
    * transaction.
    */
   readonly state: 'login' | 'idle' | 'waiting' | 'active'
+  readonly transaction: 'idle' | 'transaction' | 'failed'
   /** How long its request has waited; 0 if it does not wait. */
   readonly waitMs: number
   /** When it connected, in milliseconds since 1970. */
   readonly connectedMs: number
+  /** When its last request was begun, or began to wait, in the same way; 0 if it has sent none. */
+  readonly requestMs: number
   /** What it knows as the process id of its backend. */
   readonly processId: number
   readonly peer: Peer | undefined

@@ -209,6 +209,7 @@ export class ReaderForks {
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
     client.transactionStatus = 'idle'
+    client.ranMs = startMs
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)

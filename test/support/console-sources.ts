@@ -55,8 +55,10 @@ const CLIENT: ClientFacts = {
   user: 'ann',
   applicationName: 'psql',
   state: 'waiting',
+  transaction: 'idle',
   waitMs: 1_250.5,
   connectedMs: 1_000,
+  requestMs: 2_000,
   processId: 77,
   peer: { address: '127.0.0.1', port: 4000, localAddress: '127.0.0.1', localPort: 6432 },
 }

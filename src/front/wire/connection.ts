@@ -106,6 +106,8 @@ export class WireConnection implements LinkReceiver {
   #readingPaused = false
   #clientIsDone = false
   readonly #wish: CancelWish
+  /** Undefined before its greeting. */
+  #told: ToldSettings | undefined
 
   constructor(options: WireConnectionOptions) {
     this.#options = options
@@ -136,12 +138,17 @@ export class WireConnection implements LinkReceiver {
     // A client may have to wait in its greeting too, for its settings.
     const waitingSinceMs = (this.#session ?? this.#client)?.waitingSinceMs
     const { clock, peer } = this.#options
+    const monotonicMs = clock.monotonicMs()
+    const requestedMs = waitingSinceMs ?? this.#client?.ranMs
+    const named = this.#packet?.parameters.get('application_name')
     return {
       database: this.#packet?.database ?? '',
       user: this.#packet?.user ?? '',
-      applicationName: this.#packet?.parameters.get('application_name') ?? '',
+      applicationName: this.#told?.valueOf('application_name') ?? named ?? '',
+      transaction: this.#client?.transactionStatus ?? 'idle',
+      requestMs: requestedMs === undefined ? 0 : clock.nowMs() - (monotonicMs - requestedMs),
       state: this.#session?.state ?? (waitingSinceMs === undefined ? 'login' : 'waiting'),
-      waitMs: waitingSinceMs === undefined ? 0 : clock.monotonicMs() - waitingSinceMs,
+      waitMs: waitingSinceMs === undefined ? 0 : monotonicMs - waitingSinceMs,
       connectedMs: this.#connectedMs,
       processId: this.#processId,
       peer,
@@ -366,7 +373,7 @@ export class WireConnection implements LinkReceiver {
       settingsAnswer,
     })
     const whole = concatBytes([...messages, readyForQuery(client.transactionStatus)])
-    const told = new ToldSettings()
+    const told = (this.#told = new ToldSettings())
     told.tell(whole)
     this.#link.write(whole)
     this.#startSession(client, told)

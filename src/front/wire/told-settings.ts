@@ -21,6 +21,11 @@ export class ToldSettings {
   /** Those of which it was told something else than all are. */
   #own: Map<string, string> | undefined
 
+  /** Undefined if it has no such setting. */
+  valueOf(name: string): string | undefined {
+    return this.#own?.get(name) ?? REPORTED_SETTINGS[name]
+  }
+
   /** `messages` go to the client as they are. */
   tell(messages: Uint8Array): void {
     this.#walk(messages, () => {})
@@ -56,7 +61,7 @@ export class ToldSettings {
   }
 
   #isNews(name: string, value: string): boolean {
-    if ((this.#own?.get(name) ?? REPORTED_SETTINGS[name]) === value) return false
+    if (this.valueOf(name) === value) return false
     this.#own ??= new Map()
     this.#own.set(name, value)
     return true
