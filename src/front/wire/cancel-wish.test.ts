@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
 import { FakeClient, FakeLink } from '../../../test/support/fake-gateway.ts'
 import { say } from '../../../test/support/messages.ts'
@@ -15,8 +16,8 @@ function world({ mayCome = false } = {}) {
   const link = new FakeLink()
   const client = new FakeClient(true)
   Object.defineProperty(client, 'waitingSinceMs', { get: () => (client.waiting ? 1 : undefined) })
-  const wish = new CancelWish(() => mayCome)
   const clock = new ManualClock()
+  const wish = new CancelWish(clock, () => mayCome)
   const session = new Session({ link, client, clock, log: silentLog, wish, onClosed: () => {} })
   const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
   const state = { over: false }
@@ -33,7 +34,7 @@ function world({ mayCome = false } = {}) {
     return client.release()
   }
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-  return { link, client, session, wish, send, cancel, endWait, turn, state }
+  return { link, client, session, wish, clock, send, cancel, endWait, turn, state }
 }
 
 test('a batch that waits is ended, and none behind it', async () => {
@@ -71,6 +72,48 @@ test('what is read later is ended if it was sent before', async () => {
   send(SQL.subarray(3))
   await turn()
   assert.deepEqual([client.cancelled, state.over], [1, true])
+})
+
+test('the rest of what has come in part is not waited for without end', async () => {
+  const { client, clock, send, cancel, turn, state } = world()
+  send(SQL.subarray(0, 3))
+  cancel(3)
+  clock.advance(LIMITS.cancelPartMs - 1)
+  send(SQL.subarray(3, 5))
+  clock.advance(LIMITS.cancelPartMs - 1)
+  await turn()
+  assert.equal(state.over, false, 'it has gone on coming')
+  clock.advance(1)
+  await turn()
+  assert.equal(state.over, true)
+  send(SQL.subarray(5))
+  assert.equal(client.cancelled, 0)
+})
+
+test('but what it is about may wait for its turn for longer', async () => {
+  const { client, clock, send, cancel, turn, state } = world()
+  client.transactionStatus = 'transaction'
+  send(SQL.subarray(0, 3))
+  cancel(SQL.length)
+  send(SQL.subarray(3))
+  clock.advance(2 * LIMITS.cancelPartMs)
+  await turn()
+  assert.equal(state.over, false)
+})
+
+test('what was answered early is not what is ended, but what was sent behind it', async () => {
+  const { client, link, clock, send, cancel, endWait, turn, state } = world()
+  const prepare = Buffer.concat([say.parse('a', 'select a'), say.sync()])
+  send(prepare)
+  clock.advance(LIMITS.earlyParseMs)
+  assert.equal(link.summary(), '1 ZI')
+  send(SQL)
+  cancel(prepare.length + SQL.length)
+  assert.equal(client.cancelled, 1, 'the way is free for it')
+  await endWait()
+  await turn()
+  assert.equal(state.over, true)
+  assert.equal(link.summary(), '1 ZI ERROR:57014 ZI')
 })
 
 test('what is sent later is not', async () => {

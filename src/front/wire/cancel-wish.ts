@@ -16,9 +16,13 @@
  *
  * Two threads can only tell one batch from another. So as long as a wish may be on its way, what a
  * client has sent ahead is taken up one by one, not as one batch that is older and younger than it.
+ * That is slower, for all clients of the thread; so what has come in part is not waited for longer
+ * than `cancelPartMs`.
  *
  * It must never end two batches for one wish, nor one that was sent after it.
  */
+import type { Clock, Timer } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { isCountedBefore } from '../../base/serial-number.ts'
 
 export interface Wish {
@@ -38,18 +42,22 @@ export class CancelWish {
   takenBytes = 0
   /** Whether the other thread has heard a wish, of this client or another. */
   readonly mayCome: () => boolean
+  readonly #clock: Pick<Clock, 'setTimer'>
+  #patience: Timer | undefined
   #begunByte = 0
   #wish: Wish | undefined
   #settle: (() => void) | undefined
   #spentWish = 0
 
-  constructor(mayCome: () => boolean = () => false) {
+  constructor(clock: Pick<Clock, 'setTimer'>, mayCome: () => boolean = () => false) {
+    this.#clock = clock
     this.mayCome = mayCome
   }
 
   /** What is taken next is a batch, or the beginning of one. */
   begin(): void {
     this.#begunByte = this.takenBytes
+    this.#stopWaiting()
   }
 
   /** The first bytes of the batch were one of its own, and have been answered. */
@@ -80,9 +88,14 @@ export class CancelWish {
     return this.#wish !== undefined && this.#begunByte < this.#wish.beforeByte
   }
 
-  /** Nothing is in flight: if nothing from before it is still to be taken up, it is over. */
-  rest(): void {
-    if (this.#wish && this.takenBytes >= this.#wish.beforeByte) this.end()
+  /**
+   * Nothing is in flight: if nothing from before it is still to be taken up, it is over.
+   * @param isCopying what was begun has yet to get its data
+   */
+  rest(isCopying: boolean): void {
+    if (!this.#wish) return
+    if (!isCopying && this.takenBytes >= this.#wish.beforeByte) this.end()
+    else this.#patience ??= this.#clock.setTimer(LIMITS.cancelPartMs, () => this.end())
   }
 
   /** It has ended something in this thread. */
@@ -96,7 +109,13 @@ export class CancelWish {
     if (this.#wish && isSpent(this.#wish.number, number)) this.end()
   }
 
+  #stopWaiting(): void {
+    this.#patience?.cancel()
+    this.#patience = undefined
+  }
+
   end(): void {
+    this.#stopWaiting()
     const settle = this.#settle
     this.#wish = undefined
     this.#settle = undefined

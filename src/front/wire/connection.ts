@@ -112,7 +112,7 @@ export class WireConnection implements LinkReceiver {
   constructor(options: WireConnectionOptions) {
     this.#options = options
     this.#link = options.link
-    this.#wish = new CancelWish(options.mayBeCanceled)
+    this.#wish = new CancelWish(options.clock, options.mayBeCanceled)
     this.#processId = options.processId ?? 1 + options.random.below(2 ** 31 - 1)
     this.#connectedMs = options.clock.nowMs()
     this.#timer = options.clock.setTimer(LIMITS.authenticationMs, () => this.#timedOut())

@@ -99,7 +99,7 @@ export class Session {
     this.#clock = options.clock
     this.#log = options.log
     this.#onClosed = options.onClosed
-    this.#wish = options.wish ?? new CancelWish()
+    this.#wish = options.wish ?? new CancelWish(options.clock)
     this.#told = options.told ?? new ToldSettings()
     this.#early = new EarlyParse({ ...options, send: (answer) => this.#send(answer) })
   }
@@ -212,7 +212,7 @@ export class Session {
   #rest(): void {
     this.#steer()
     this.#awaitMore()
-    if (!this.#copy && (!this.#running || this.#isAnsweredEarly)) this.#wish.rest()
+    if (!this.#running || this.#isAnsweredEarly) this.#wish.rest(this.#copy !== undefined)
   }
 
   /**
