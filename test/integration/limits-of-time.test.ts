@@ -115,6 +115,30 @@ describe('a cancel request', () => {
     assert.deepEqual(await Promise.all(later), ['', ''])
   })
 
+  test('ends what began as a read beside a transaction, and turned out to write', async () => {
+    await using one = await connectPg(server, 'cancel-fork')
+    await using other = await connectPg(server, 'cancel-fork')
+    await one.client.query('create table t (n int)')
+    await one.client.query(
+      `create function write_and_sleep() returns void language plpgsql as
+       'begin insert into t values (1); perform pg_sleep(1000); end'`,
+    )
+    const withheld = async (): Promise<number> => {
+      const answer = await server.request('/v1/pool')
+      return ((await answer.json()) as { forks: { withheld: number } }).forks.withheld
+    }
+    const before = await withheld()
+    await one.client.query('begin')
+    const running = failureOf(other.client.query('select write_and_sleep()'))
+    await delay(200)
+    await cancelPg(server, other)
+    const { code, message } = await running
+    assert.deepEqual([code, message], ['57014', 'canceling statement due to user request'])
+    assert.equal(await withheld(), before + 1, 'it ran in a copy')
+    await one.client.query('commit')
+    assert.equal(await other.value('select count(*)::int from t'), 0)
+  })
+
   test('is what a client of HTTP means that goes away', async () => {
     const leaving = new AbortController()
     const body = JSON.stringify({ sql: ENDLESS['a plpgsql loop'] })
