@@ -17,6 +17,7 @@
  * Back pressure: while a batch runs or answers wait to be read, the link is paused when there is
  * enough to do. Never: borrowed bytes that are kept, two batches at a time, answers out of order.
  */
+import { concatBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { errorResponse } from '../../base/error-message.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
@@ -453,8 +454,7 @@ export class Session {
   /** As a signal would, a wish ends one of those that were sent ahead. */
   #refuseFirst(message: Uint8Array, batch: Uint8Array): void {
     const rest = behindFirst(batch)
-    this.#send(message)
-    this.#send(readyForQuery('idle'))
+    this.#send(concatBytes([message, readyForQuery('idle')]))
     this.#wish.beginBehind(batch.length - rest.length)
     this.#run(rest, this.#complete, this.#readyCount - 1, 'client')
   }
@@ -462,10 +462,8 @@ export class Session {
   /** Nothing of the batch has run, or will. */
   #refuse(message: Uint8Array): void {
     this.#copy = undefined
-    for (let count = 0; count < this.#readyCount; count++) {
-      this.#send(message)
-      this.#send(readyForQuery('idle'))
-    }
+    const told = concatBytes([message, readyForQuery('idle')])
+    for (let count = 0; count < this.#readyCount; count++) this.#send(told)
     if (this.#complete) return
     this.#send(message)
     this.#skipping = true

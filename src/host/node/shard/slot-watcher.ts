@@ -48,6 +48,7 @@ export function watchEngine(
       const run = slot.run.bind(slot)
       slot.run = (messages, client = 0) => {
         const wishes = client > 0 ? wishesOf(client) : undefined
+        slot.expectCommand()
         sign.begin(own, client, wishes)
         try {
           return sign.answered(run(messages))
