@@ -30,6 +30,7 @@ export const ERRORS = {
   ROLE_UNKNOWN: { sqlState: '42704', kind: 'fix', httpStatus: 404 },
   ROLE_REVOKED: { sqlState: '57P01', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_FAILED: { sqlState: '28P01', kind: 'fix', httpStatus: 401 },
+  CHANNEL_BINDING_FAILED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
   AUTHENTICATION_UNSUPPORTED: { sqlState: '28000', kind: 'fix', httpStatus: 401 },
   LOGIN_LIMITED: { sqlState: '53400', kind: 'wait', httpStatus: 429 },
   TLS_REQUIRED: { sqlState: '28000', kind: 'fix', httpStatus: 403 },

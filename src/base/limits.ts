@@ -72,6 +72,8 @@ export const LIMITS = {
   pipelineBytesMax: 16_777_216, // 16 MiB
   /** Rest of a client in a pipeline without Sync or Flush, before what it has sent is run. */
   pipelineQuietMs: 50,
+  /** A cancel request waits so long for the rest of what had come in part when it came. */
+  cancelPartMs: 10_000,
   /** Wait of a batch that only prepares, before it is answered ahead of its turn. */
   earlyParseMs: 20,
   /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */

@@ -69,8 +69,7 @@ export class Driver {
     this.#overflowed = false
     do {
       const stackTop = stackPointer.value
-      // As Postgres has it, and already before it has come so far.
-      if (this.#commandReadAt !== undefined) module.HEAPU8[this.#commandReadAt] = 1
+      this.expectCommand()
       try {
         module._PostgresMainLoopOnce()
       } catch (error) {
@@ -84,6 +83,11 @@ export class Driver {
     module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
     return this.answer
+  }
+
+  /** As Postgres has it when it reads a command, and already before it has come so far. */
+  expectCommand(): void {
+    if (this.#commandReadAt !== undefined) this.#module.HEAPU8[this.#commandReadAt] = 1
   }
 
   /** How often an error has ended a message, since the slot was made. */

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FineWallClock, interruptibleClock } from './module-clock.ts'
 
+/** What a sleep may take: an int of milliseconds. */
+const LONGEST_NS = 2n ** 31n * 1_000_000n
 const START_MS = 1_800_000_000_000
 
 /** The time `microseconds` after the start, in microseconds, as the clock has it. */
@@ -32,7 +34,8 @@ test('wall time follows when the time of the machine is set, to either side', ()
   }
 })
 
-test('a pending interrupt moves the monotonic clock alone', () => {
+/** The clock, and the flag that makes it jump. */
+function interruptible() {
   const memory = new WebAssembly.Memory({ initial: 1 })
   const view = new DataView(memory.buffer)
   let interruptPending = false
@@ -45,7 +48,37 @@ test('a pending interrupt moves the monotonic clock alone', () => {
     assert.equal(clock(id, 1n, 8), 0)
     return view.getBigInt64(8, true)
   }
+  return { read, raise: (pending: boolean) => (interruptPending = pending) }
+}
+
+test('a pending interrupt moves the monotonic clock alone, and only while it is pending', () => {
+  const { read, raise } = interruptible()
   assert.deepEqual([read(0), read(1)], [5_000_000n, 1_234n])
-  interruptPending = true
-  assert.deepEqual([read(0), read(1)], [5_000_000n, 10n ** 18n + 1_234n])
+  raise(true)
+  assert.equal(read(0), 5_000_000n)
+  assert.ok(read(1) > LONGEST_NS)
+  raise(false)
+  assert.deepEqual([read(0), read(1)], [5_000_000n, 1_234n])
+})
+
+test('it ends a sleep, also one that begins when it is pending already', () => {
+  const { read, raise } = interruptible()
+  const fromNs = read(1)
+  raise(true)
+  assert.ok(read(1) >= fromNs + LONGEST_NS)
+  for (let count = 0; count < 100; count++) {
+    const beganNs = read(1)
+    assert.ok(read(1) >= beganNs + LONGEST_NS, 'as if it had taken so long')
+  }
+})
+
+test('however long it is pending, the time fits its 63 bits and does not go back', () => {
+  const { read, raise } = interruptible()
+  raise(true)
+  let last = 0n
+  for (let count = 0; count < 10_000; count++) {
+    const now = read(1)
+    assert.ok(now >= last)
+    last = now
+  }
 })

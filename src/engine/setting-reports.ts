@@ -9,8 +9,9 @@
  *
  * Postgres reports what was set since it last said that it is ready. A change of hands says the
  * settings of the next client again, to nobody, so whatever comes after that is news to that
- * client. A setting that is set to what it was, if only inside of a statement (an index is made
- * under a search path of its own), is reported as well, which a server would not do.
+ * client. PGlite does not keep what it has reported last, so a setting that is set to what it was,
+ * if only inside of a statement, is reported as well; the front holds that back
+ * (`told-settings.ts`).
  *
  * Source: Postgres 18, guc.c, `reporting_enabled`, `ReportChangedGUCOptions`.
  */

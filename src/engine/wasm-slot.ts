@@ -259,6 +259,14 @@ export class WasmSlot implements Slot {
     return this.#driver.errorsRaised
   }
 
+  /**
+   * A `run` comes next: from now on a cancel would be forgotten, until its first command has been
+   * read. To be called before another thread is told that something runs.
+   */
+  expectCommand(): void {
+    this.#driver.expectCommand()
+  }
+
   run(messages: Uint8Array, _client?: number, others?: OtherDatabases): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {

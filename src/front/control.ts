@@ -74,6 +74,8 @@ export interface TenantFacts {
   readonly clients: number
   /** Its image is kept in memory, whether it is used or not. */
   readonly pinned: boolean
+  /** An administrator keeps it at rest, by its name or with all others. */
+  readonly paused: boolean
   /** Bytes of its store on disk. */
   readonly storeBytes: number
   /** When its store was made, in milliseconds since 1970. */
@@ -142,6 +144,8 @@ export interface PoolFacts {
   /** Tenants that this process has met, by state. */
   readonly tenants: Readonly<Record<TenantState, number>>
   readonly tenantsWaitingForSlot: number
+  /** What an administrator keeps at rest: all tenants, or those by their names. */
+  readonly paused: { readonly all: boolean; readonly tenants: readonly string[] }
   readonly clients: number
   readonly clientsWaiting: number
   /** Requests that were served, by where they found their tenant. */
@@ -223,6 +227,11 @@ export interface Peer {
   readonly webSocket?: boolean
   /** Version and cipher of its TLS; absent without. */
   readonly tls?: string
+  /**
+   * What its TLS can bind a password to: the certificate it was shown, as `tls-server-end-point`
+   * (RFC 5929). Absent without TLS, or where the certificate has no such binding.
+   */
+  readonly tlsEndPoint?: Uint8Array
   /** What it calls the server, in its TLS handshake or its HTTP request; absent if it does not. */
   readonly serverName?: string
 }
@@ -231,17 +240,20 @@ export interface ClientFacts {
   /** As the client typed it; empty before its startup packet. */
   readonly database: string
   readonly user: string
-  /** As given at startup. */
+  /** As it calls itself now. */
   readonly applicationName: string
   /**
    * `login`: not greeted yet; `waiting`: for its turn or for a slot; `active`: in a statement or a
    * transaction.
    */
   readonly state: 'login' | 'idle' | 'waiting' | 'active'
+  readonly transaction: 'idle' | 'transaction' | 'failed'
   /** How long its request has waited; 0 if it does not wait. */
   readonly waitMs: number
   /** When it connected, in milliseconds since 1970. */
   readonly connectedMs: number
+  /** When its last request was begun, or began to wait, in the same way; 0 if it has sent none. */
+  readonly requestMs: number
   /** What it knows as the process id of its backend. */
   readonly processId: number
   readonly peer: Peer | undefined
@@ -259,6 +271,7 @@ export interface TenantActivity {
   readonly state: TenantState
   readonly shard: number
   readonly pinned: boolean
+  readonly paused: boolean
   /** Who has its backend: a client, the pool for upkeep, nobody. */
   readonly use: 'client' | 'upkeep' | 'nobody'
   readonly clients: number
@@ -296,6 +309,11 @@ export interface ShardFacts {
   readonly state: 'starting' | 'running' | 'dead' | 'closed'
   /** How long it has owed a sign of life; 0 if it owes none. */
   readonly silentMs: number
+  /** How long its last sign of life took: what else came to its thread waited as long. */
+  readonly lagMs: number
+  /** What its thread has been doing since it began, as its event loop counts it. */
+  readonly activeMs: number
+  readonly idleMs: number
   /** Tenants that have left it for an idle shard since the start, and that would not. */
   readonly movedOut: number
   readonly moveRefusals: number

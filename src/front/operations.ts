@@ -1,12 +1,14 @@
 /**
- * What an administrator may do to a running server, as the admin console asks for it. Names of
- * databases are as typed; undefined stands for all.
+ * What an administrator may do to a running server, as the admin console asks for it.
  *
  * Interfaces only; this file must never hold code.
  */
+import type { PoolFacts } from './control.ts'
+
+/** Names of databases are as typed; undefined stands for all. */
 export interface Operations {
   /** What is paused now: all, and one by one. Asks no shard. */
-  paused(): { readonly all: boolean; readonly tenants: readonly string[] }
+  paused(): PoolFacts['paused']
   /**
    * Lets what is running in a tenant end, and keeps whatever comes waiting. Settles when the
    * tenant is at rest: out of its slot, its store closed. When `signal` is aborted before, it is

@@ -75,10 +75,30 @@ function rowOf(view: DataView, answer: Uint8Array, start: number): Row {
   return row
 }
 
+export interface BackendError {
+  readonly message: string
+  readonly sqlState: string
+}
+
+/** The first error in an answer. */
+export function firstError(answer: Uint8Array): BackendError | undefined {
+  let error: BackendError | undefined
+  eachMessage(answer, (type, at, end) => {
+    if (type === 0x45) error ??= errorOf(answer.subarray(at + 5, end))
+  })
+  return error
+}
+
 function refusalOf(body: Uint8Array): string {
+  const { message, sqlState } = errorOf(body)
+  return `${message} (${sqlState})`
+}
+
+function errorOf(body: Uint8Array): BackendError {
   const fields = new Map<string, string>()
   for (const field of fromUtf8(body).split('\0')) {
     if (field !== '') fields.set(field.charAt(0), field.slice(1))
   }
-  return `${fields.get('M') ?? 'unknown error'} (${fields.get('C') ?? 'no SQLSTATE'})`
+  const { M: message = 'unknown error', C: sqlState = 'no SQLSTATE' } = Object.fromEntries(fields)
+  return { message, sqlState }
 }

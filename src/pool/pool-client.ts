@@ -89,6 +89,8 @@ export interface PoolClient {
   readonly transactionStatus: TransactionStatus
   /** Monotonic time since which its batch waits for its turn; undefined if it does not wait. */
   readonly waitingSinceMs: number | undefined
+  /** Monotonic time at which its last batch began; undefined before the first. */
+  readonly ranMs: number | undefined
   /** Timings of the last batch, once {@link measure} has been called. */
   readonly timings: BatchTimings | undefined
   /** Begins to keep timings for this client. */
@@ -202,6 +204,7 @@ export class LiveClient implements PoolClient {
   readonly mayMakeDatabases: boolean
   readonly otherDatabases: OtherDatabases | undefined
   transactionStatus: TransactionStatus = 'idle'
+  ranMs: number | undefined = undefined
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   /** Undefined until its session has set itself a limit. */

@@ -316,7 +316,7 @@ export class Pool implements ClientHost {
     const { channels } = tenant.sessions
     const result = this.#result
     const said = this.#slowLog?.read(client, messages) ?? NOTHING_SAID
-    const startMs = this.#clock.monotonicMs()
+    const startMs = (client.ranMs = this.#clock.monotonicMs())
     let answer: Uint8Array
     let ranMs: number
     let endMs: number

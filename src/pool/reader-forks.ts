@@ -14,10 +14,10 @@
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { concatBytes } from '../base/bytes.ts'
-import { toPgnapError } from '../base/errors.ts'
+import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ABORT, ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import { type LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
@@ -110,7 +110,8 @@ export class ReaderForks {
 
   /**
    * Answers a batch that cannot have the backend, if there is a fork for it. Undefined: nothing has
-   * happened, and it has to wait. Throws why its client is being sent away, if it has ended itself.
+   * happened, and it has to wait. Throws why its client is being sent away, if it has ended itself,
+   * and QUERY_CANCELED if that is what became of a batch that is not for forks.
    */
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
@@ -118,9 +119,13 @@ export class ReaderForks {
     if (!this.mayRead(client, messages, complete)) return undefined
     if (client.timings) resetTimings(client.timings)
     const startMs = clock.monotonicMs()
-    const answer = this.#answer(client, { messages, complete, startMs })
-    const nowMs = clock.monotonicMs()
-    noteRead(state, client.entry, nowMs - startMs, nowMs)
+    let answer: Uint8Array | undefined
+    try {
+      answer = this.#answer(client, { messages, complete, startMs })
+    } finally {
+      const nowMs = clock.monotonicMs()
+      noteRead(state, client.entry, nowMs - startMs, nowMs)
+    }
     if (answer) this.#options.counters.found.awake++
     return answer
   }
@@ -178,7 +183,7 @@ export class ReaderForks {
   }
 
   /**
-   * Throws why its client is being sent away.
+   * Throws as {@link readNow}.
    * @returns undefined: it is not for forks; the fork, if it has seen anything, is gone then
    */
   #answer(
@@ -191,7 +196,7 @@ export class ReaderForks {
     const { counters, clock, log, slowLog, onRead } = this.#options
     const said = slowLog?.read(client, messages)
     const { errorsRaised } = fork.slot
-    let answer: Uint8Array | string | undefined
+    let answer: Uint8Array | PgnapError | string | undefined
     try {
       answer = runIn(fork, client, { messages, complete })
     } catch (error) {
@@ -199,9 +204,11 @@ export class ReaderForks {
       counters.slotsLost++
       answer = 'a crash'
     }
-    if (typeof answer !== 'object') {
+    if (!(answer instanceof Uint8Array)) {
       counters.forks.withheld++
       if (answer !== undefined) this.#giveUp(client, messages)
+      // Nothing of it is left. To run it again would be to forget that it was to end.
+      if (answer instanceof PgnapError) throw answer
       return undefined
     }
     const endMs = clock.monotonicMs()
@@ -209,6 +216,7 @@ export class ReaderForks {
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
     client.transactionStatus = 'idle'
+    client.ranMs = startMs
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)
@@ -301,30 +309,33 @@ interface Started {
 /**
  * Runs a batch in a fork, and takes in what that did to its client's session. Throws what the slot
  * throws.
- * @returns its answer; a text: what else was done than reading; undefined: nothing was, but it
- *   cannot be answered here
+ * @returns its answer; a text: what else was done than reading; an error: it was cancelled in the
+ *   middle of that; undefined: nothing was done, but it cannot be answered here
  */
 function runIn(
   fork: Fork,
   client: LiveClient,
   { messages, complete }: Pick<PendingBatch, 'messages' | 'complete'>,
-): Uint8Array | string | undefined {
+): Uint8Array | PgnapError | string | undefined {
   const { slot, sessions, watch, tenant, vetted } = fork
   if (sessions.enter(client, slot) !== undefined) return undefined
   const before = slot.session.settings
+  const { errorsRaised } = slot
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
   const answer = slot.run(whole, client.number, client.otherDatabases)
+  const canceled = slot.errorsRaised === errorsRaised ? undefined : cancelIn(answer)
   const done = watch.seen ?? whatIsLeft(slot)
-  if (done !== undefined) return done
+  if (done !== undefined) return canceled ?? done
   // Whoever has not said all of it would have to be left in the middle of an error.
-  if (!complete && hasFailed(answer)) return 'a pipeline that failed'
+  if (!complete && hasFailed(answer)) return canceled ?? 'a pipeline that failed'
   let kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
-  if (kept !== answer && !vet(fork)) return 'a function by another name'
+  if (kept !== answer && !vet(fork)) return canceled ?? 'a function by another name'
   const said = saidIn(whole, kept)
-  if (!said) return 'statements out of sight'
+  if (!said) return canceled ?? 'statements out of sight'
   if (client.begins) kept = sessions.begun(client, slot, kept)
-  if (!tenant.sessions.takeBack(client, { slot, before, said })) return 'too many statements'
+  const isBack = tenant.sessions.takeBack(client, { slot, before, said })
+  if (!isBack) return canceled ?? 'too many statements'
   return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }
 
@@ -374,6 +385,13 @@ function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | unde
   if (!canNap) return 'a library'
   if (transactionStatus !== 'idle') return 'a transaction'
   return session.holdsOn ? 'locks or cursors' : undefined
+}
+
+/** What a batch was told that was cancelled, in Postgres's words or ours. */
+function cancelIn(answer: Uint8Array): PgnapError | undefined {
+  const error = firstError(answer)
+  if (error?.sqlState !== ERRORS.QUERY_CANCELED.sqlState) return undefined
+  return new PgnapError('QUERY_CANCELED', error.message)
 }
 
 function hasFailed(answer: Uint8Array): boolean {

@@ -105,6 +105,8 @@ export interface BackendClient {
    * Monotonic time since which the run in flight waits for its turn; undefined if it does not wait.
    */
   readonly waitingSinceMs?: number | undefined
+  /** Monotonic time at which its last run began; undefined if there was none, or if not known. */
+  readonly ranMs?: number | undefined
   /**
    * Ends the wait of the run in flight, which then rejects with SQLSTATE 57014 and has not begun.
    * One that has begun goes on to its end: it has the thread that this call would have to come to.

@@ -35,6 +35,11 @@ export class PauseBook {
     return this.#pauses.delete(tenant)
   }
 
+  /** Whether it is, be it by its name or with all. */
+  isPaused(tenant: TenantName): boolean {
+    return this.#pauses.has(undefined) || this.#pauses.has(tenant)
+  }
+
   list(): PauseList {
     const tenants = [...this.#pauses.keys()].filter((name) => name !== undefined)
     return { all: this.#pauses.has(undefined), tenants }

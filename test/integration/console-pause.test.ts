@@ -34,6 +34,24 @@ async function stateOf(name: string, at: ServerProcess = server): Promise<unknow
   return facts.state
 }
 
+/** What the facts about tenants say. */
+function pausedOf(names: readonly string[]): Promise<unknown[]> {
+  return Promise.all(
+    names.map(async (name) => {
+      const answer = await server.request(`/v1/tenants/${name}`)
+      return ((await answer.json()) as { paused: boolean }).paused
+    }),
+  )
+}
+
+/** What the pool says, and which rows of SHOW TENANTS. */
+async function shownPaused() {
+  const answer = await server.request('/v1/pool')
+  const { paused } = (await answer.json()) as { paused: { all: boolean; tenants: string[] } }
+  const tenants = (await say('show tenants')) as { name: string; paused: string }[]
+  return { ...paused, rows: tenants.filter((row) => row.paused === 'yes').map(({ name }) => name) }
+}
+
 /** A newcomer, whose settings are the first to wait: it is let in when the tenant is resumed. */
 async function askNew(name: string, sql: string): Promise<unknown> {
   await using connection = await connectPg(server, name)
@@ -85,6 +103,8 @@ describe('PAUSE', () => {
     await holder.client.query('commit')
     await pause
     assert.equal(await stateOf('acme'), 'napping')
+    assert.deepEqual(await pausedOf(['acme', 'globex']), [true, false])
+    assert.deepEqual(await shownPaused(), { all: false, tenants: ['acme'], rows: ['acme'] })
     assert.equal(await neighbour.value('select 2'), 2)
     const third = askNew('acme', 'select 3')
     await say('resume acme')
@@ -99,6 +119,8 @@ describe('PAUSE', () => {
     await using two = await filled('all-2')
     await say('pause')
     assert.deepEqual((await say('show state'))[1], { key: 'paused', value: 'yes' })
+    assert.deepEqual(await pausedOf(['all-1', 'all-2']), [true, true])
+    assert.equal((await shownPaused()).all, true)
     const answers = [one, two].map((each) => each.value('select 5'))
     answers.push(askNew('all-new', 'select 5'))
     await until(() => isWaiting('all-new'))

@@ -87,6 +87,15 @@ describe('what it shows', () => {
       clients.some(({ database }) => database === 'pgnap'),
       'the console shows itself',
     )
+    const open = clients.filter(({ database }) => database === 'acme')
+    const transactions = open.map((row) => [row['application_name'], row['transaction']])
+    assert.deepEqual(transactions.toSorted(byText), [
+      ['holder', 'transaction'],
+      ['waiter', 'idle'],
+    ])
+    for (const row of open) {
+      assert.ok(Date.parse(String(row['request_time'])) >= Date.parse(String(row['connect_time'])))
+    }
     const servers = await show('SERVERS')
     assert.ok(servers.some(({ database, state }) => database === 'acme' && state === 'active'))
     const [tenant] = await show("TENANTS AFTER 'acmd' LIMIT 1")
@@ -97,6 +106,21 @@ describe('what it shows', () => {
     assert.ok(Number(tenant?.['store_bytes']) > 10_000)
     await holder.client.query('commit')
     assert.deepEqual((await waiting).rows, [{ n: 2 }])
+  })
+
+  test('a client by the name that it has given itself since', async () => {
+    await using one = await connectPg(server, 'renamed', { application_name: 'before' })
+    const namesOf = async (): Promise<unknown[]> => {
+      const clients = (await show('CLIENTS')).filter(({ database }) => database === 'renamed')
+      return clients.map(({ application_name: name, request_time: at }) => [name, at === null])
+    }
+    assert.deepEqual(await namesOf(), [['before', false]], 'its settings were a request')
+    await one.client.query(`set application_name = 'after'`)
+    assert.deepEqual(await namesOf(), [['after', false]])
+    await one.client.query('begin')
+    await failureOf(one.client.query('select nonsense'))
+    const [row] = (await show('CLIENTS')).filter(({ database }) => database === 'renamed')
+    assert.deepEqual([row?.['state'], row?.['transaction']], ['active', 'failed'])
   })
 
   test('sums: stats, lists, slots, metrics, shards, settings, version', async () => {

@@ -88,6 +88,57 @@ describe('a cancel request', () => {
     assert.equal((await running).code, '57014')
   })
 
+  test('reaches what its thread reads later, and what then has to wait', async () => {
+    await using one = await connectPg(server, 'cancel-held-one')
+    await one.value('select 1')
+    const other = await Promise.all([1, 2, 3].map((n) => connectPg(server, `cancel-new-${n}`)))
+    const before = one.value('select pg_sleep(0.7)::text')
+    await delay(100)
+    // Their tenants have yet to be made.
+    const running = other.map((each) => failureOf(each.client.query('select pg_sleep(1000)')))
+    await Promise.all(other.map((each) => cancelPg(server, each)))
+    assert.equal(await before, '')
+    for (const each of running) assert.equal((await each).code, '57014')
+    for (const each of other) await each[Symbol.asyncDispose]()
+  })
+
+  test('does not reach what is sent after it, however late both are heard', async () => {
+    await using one = await connectPg(server, 'cancel-later-one')
+    await using warm = await connectPg(server, 'cancel-later-warm')
+    await using fresh = await connectPg(server, 'cancel-later-fresh')
+    await Promise.all([one.value('select 1'), warm.value('select 1')])
+    const before = one.value('select pg_sleep(0.7)::text')
+    await delay(100)
+    await Promise.all([warm, fresh].map((each) => cancelPg(server, each)))
+    const later = [warm, fresh].map((each) => each.value('select pg_sleep(0.3)::text'))
+    assert.equal(await before, '')
+    assert.deepEqual(await Promise.all(later), ['', ''])
+  })
+
+  test('ends what began as a read beside a transaction, and turned out to write', async () => {
+    await using one = await connectPg(server, 'cancel-fork')
+    await using other = await connectPg(server, 'cancel-fork')
+    await one.client.query('create table t (n int)')
+    await one.client.query(
+      `create function write_and_sleep() returns void language plpgsql as
+       'begin insert into t values (1); perform pg_sleep(1000); end'`,
+    )
+    const withheld = async (): Promise<number> => {
+      const answer = await server.request('/v1/pool')
+      return ((await answer.json()) as { forks: { withheld: number } }).forks.withheld
+    }
+    const before = await withheld()
+    await one.client.query('begin')
+    const running = failureOf(other.client.query('select write_and_sleep()'))
+    await delay(200)
+    await cancelPg(server, other)
+    const { code, message } = await running
+    assert.deepEqual([code, message], ['57014', 'canceling statement due to user request'])
+    assert.equal(await withheld(), before + 1, 'it ran in a copy')
+    await one.client.query('commit')
+    assert.equal(await other.value('select count(*)::int from t'), 0)
+  })
+
   test('is what a client of HTTP means that goes away', async () => {
     const leaving = new AbortController()
     const body = JSON.stringify({ sql: ENDLESS['a plpgsql loop'] })

@@ -50,6 +50,24 @@ test('counters rise by what clients do, and nothing that they say is shown', asy
   assert.doesNotMatch(text, /secret|4711|pg_sleep|ZQ123|postgres@/)
 })
 
+test('a thread that computes is seen at work, and the others at rest', async () => {
+  await using one = await connectPg(server, 'metered')
+  const shard = ((await (await server.request('/v1/tenants/metered')).json()) as { shard: number })
+    .shard
+  const active = (which: number | string): string =>
+    `pgnap_event_loop_active_seconds_total{thread="${which}"}`
+  const before = await scrape()
+  await one.client.query('select pg_sleep(1.5)')
+  const { value } = await scrape()
+  const rise = (series: string): number => value(series) - before.value(series)
+  assert.ok(rise(active(`shard ${shard}`)) >= 1.5)
+  assert.ok(rise(active(`shard ${1 - shard}`)) < 1)
+  assert.ok(rise('pgnap_event_loop_idle_seconds_total{thread="main"}') > 0)
+  assert.ok(rise(active('main')) >= 0)
+  assert.ok(value(`pgnap_shard_lag_seconds{shard="${shard}"}`) > 0)
+  assert.equal(value('pgnap_paused'), 0)
+})
+
 test('with passwords the metrics are for those who have one for the server', async () => {
   const answer = await server.request('/metrics', { method: 'POST' })
   assert.equal(answer.status, 405)

@@ -251,4 +251,8 @@ test('that a command is being read shows until it runs, and not at rest', () => 
   slot.run(watched(query, look))
   assert.deepEqual(seen, [true])
   assert.equal(isReadingCommand(slot.interruptFlags), false)
+  slot.expectCommand()
+  assert.equal(isReadingCommand(slot.interruptFlags), true, 'before it has begun')
+  slot.run(say.query('select 1'))
+  assert.equal(isReadingCommand(slot.interruptFlags), false)
 })

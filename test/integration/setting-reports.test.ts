@@ -48,6 +48,38 @@ test('what a statement changes is told before it is ready', async () => {
   ])
 })
 
+test('what is set to what it was is no news, from the first statement on', async () => {
+  for (const tenant of ['same', 'same-cold']) {
+    await using first = await connect(tenant)
+    await first.told('create table t(n int)')
+    if (tenant === 'same-cold') {
+      // Without an image it boots from its store.
+      await first.told('create unlogged table u(n int)')
+      await server.request(`/v1/tenants/${tenant}/nap`, { method: 'POST' })
+    }
+    for (const sql of [
+      `set datestyle = 'ISO, MDY'; set timezone = 'UTC'; set client_encoding = 'UTF8'`,
+      `set application_name = ''; set search_path = "$user", public`,
+      `set standard_conforming_strings = on; set intervalstyle = postgres`,
+      `set default_transaction_read_only = off; set scram_iterations = 4096`,
+      'set role postgres; reset role; set session authorization default',
+      'create index on t(n)',
+      `begin; set local datestyle = 'german'; rollback`,
+      'reset all',
+      'discard all',
+    ]) {
+      assert.deepEqual(await first.told(sql), [], sql)
+    }
+    await using other = await connect(tenant)
+    assert.deepEqual(await first.told(`set timezone = 'Europe/Rome'`), ['TimeZone=Europe/Rome'])
+    // It is no news to the one who has said it, and it is to the other.
+    assert.deepEqual(await first.told(`set timezone = 'Europe/Rome'`), [])
+    assert.deepEqual(await other.told(`set timezone = 'Europe/Rome'`), ['TimeZone=Europe/Rome'])
+    assert.deepEqual(await first.told('reset timezone'), ['TimeZone=UTC'])
+    assert.deepEqual(await other.told('reset timezone'), ['TimeZone=UTC'])
+  }
+})
+
 test('a transaction that is rolled back, and a setting that is local to one', async () => {
   await using one = await connect('undone')
   assert.deepEqual(await one.told(`begin; set local timezone = 'Europe/Rome'`), [

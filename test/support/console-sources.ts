@@ -55,8 +55,10 @@ const CLIENT: ClientFacts = {
   user: 'ann',
   applicationName: 'psql',
   state: 'waiting',
+  transaction: 'idle',
   waitMs: 1_250.5,
   connectedMs: 1_000,
+  requestMs: 2_000,
   processId: 77,
   peer: { address: '127.0.0.1', port: 4000, localAddress: '127.0.0.1', localPort: 6432 },
 }
@@ -93,7 +95,7 @@ export function consoleSources(): FakeSources {
 
 function tenant(name: string, state: 'awake' | 'napping') {
   const nothing = { use: 'nobody', clients: 0, waiting: 0, longestWaitMs: 0 } as const
-  return { name, state, shard: 0, pinned: name === 'acme', ...nothing }
+  return { name, state, shard: 0, pinned: name === 'acme', paused: name === 'napper', ...nothing }
 }
 
 function slot(id: number) {

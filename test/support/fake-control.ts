@@ -29,6 +29,7 @@ const POOL: PoolFacts = {
   forks: { now: 0, made: 0, refused: 0, reads: 0, withheld: 0 },
   tenants: { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 },
   tenantsWaitingForSlot: 0,
+  paused: { all: false, tenants: [] },
   clients: 0,
   clientsWaiting: 0,
   found: { awake: 0, napping: 0, asleep: 0, cold: 0, new: 0 },
@@ -140,7 +141,8 @@ export class FakeControl implements Control {
   async showTenant(name: string): Promise<TenantFacts> {
     if (!this.names.has(name)) throw new PgnapError('TENANT_UNKNOWN', `no tenant ${name}`)
     const pinned = this.pinned.has(name)
-    return { name, state: 'cold', shard: 0, clients: 0, pinned, storeBytes: 1, createdMs: 1 }
+    const facts = { state: 'cold', shard: 0, clients: 0, pinned, paused: false } as const
+    return { name, ...facts, storeBytes: 1, createdMs: 1 }
   }
 
   async deleteTenant(name: string): Promise<void> {
@@ -190,8 +192,9 @@ export class FakeControl implements Control {
   }
 
   shards(): readonly ShardFacts[] {
+    const loop = { lagMs: 0, activeMs: 0, idleMs: 0 }
     const moves = { movedOut: 0, moveRefusals: 0, guests: 0 }
-    return [{ shard: 0, state: 'running', silentMs: 0, ...moves }]
+    return [{ shard: 0, state: 'running', silentMs: 0, ...loop, ...moves }]
   }
 
   ready(): boolean {

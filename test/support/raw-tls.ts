@@ -96,7 +96,7 @@ async function handshake(options: ConnectionOptions): Promise<TLSSocket> {
 }
 
 /** Says who it is and reads the greeting, of a server without passwords. */
-export async function greet(inside: Socket, database: string): Promise<void> {
+export async function greet(inside: Socket, database: string): Promise<Buffer> {
   inside.write(startupPacket(database))
   let greeting = await readBytes(inside, 1)
   while (!greeting.includes('Z\0\0\0\x05I')) {
@@ -104,4 +104,15 @@ export async function greet(inside: Socket, database: string): Promise<void> {
     assert.ok(more.length > 0, `the greeting ends early: ${String(greeting)}`)
     greeting = Buffer.concat([greeting, more])
   }
+  return greeting
+}
+
+/** The request that cancels what the client runs that was greeted so. */
+export function cancelRequestIn(greeting: Buffer): Buffer {
+  const at = greeting.indexOf('K\0\0\0\x0c')
+  assert.ok(at >= 0, 'a greeting has a key for cancel requests')
+  const head = Buffer.alloc(8)
+  head.writeInt32BE(16, 0)
+  head.writeInt32BE(80_877_102, 4)
+  return Buffer.concat([head, greeting.subarray(at + 5, at + 13)])
 }

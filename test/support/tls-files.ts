@@ -2,8 +2,8 @@
  * Certificates for tests, and for nothing else: their private keys are public. Valid until 2126,
  * for localhost and loopback.
  *
- *     root ---- middle ---- server           other: signed by itself
- *                 \-- one file --/
+ *     root ---- middle ---- server           other, pss, ed25519: signed by themselves;
+ *                 \-- one file --/            pss: RSASSA-PSS with SHA-384
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,14 @@ export const SERVER_FILES: TlsFiles = {
   tlsKey: path('server.key'),
 }
 
-export const OTHER_FILES: TlsFiles = { tlsCert: path('other.crt'), tlsKey: path('other.key') }
+const pairOf = (name: string): TlsFiles => ({
+  tlsCert: path(`${name}.crt`),
+  tlsKey: path(`${name}.key`),
+})
+
+export const OTHER_FILES: TlsFiles = pairOf('other')
+export const PSS_FILES: TlsFiles = pairOf('pss')
+export const ED25519_FILES: TlsFiles = pairOf('ed25519')
 
 /** What clients of a server with `SERVER_FILES` are told to trust. */
 export const ROOT_PATH: string = path('root.crt')

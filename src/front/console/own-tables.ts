@@ -27,6 +27,7 @@ const TENANT_COLUMNS = [
   column<TenantRow>('store_bytes', 'int8', ({ storeBytes = null }) => storeBytes),
   column<TenantRow>('created', 'text', ({ createdMs = 0 }) => timeText(createdMs)),
   column<TenantRow>('pinned', 'text', ({ pinned }) => (pinned ? 'yes' : 'no')),
+  column<TenantRow>('paused', 'text', ({ paused }) => (paused ? 'yes' : 'no')),
 ]
 
 /** A page has a limit because each of its rows looks at a file. */
@@ -118,7 +119,7 @@ function tiersOf({ found, wakes }: PoolFacts): TierFacts[] {
 }
 
 const SHARDS = table<ShardFacts>(
-  'threads, and how long each has been silent; asks none of them',
+  'threads, how busy they have been and how soon they answer; asks none of them',
   async ({ control }) => control.shards(),
   [
     column('shard', 'int4', ({ shard }) => shard),
@@ -127,6 +128,9 @@ const SHARDS = table<ShardFacts>(
     column('moved_out', 'int8', ({ movedOut }) => movedOut),
     column('move_refusals', 'int8', ({ moveRefusals }) => moveRefusals),
     column('guests', 'int4', ({ guests }) => guests),
+    column('lag_ms', 'float8', ({ lagMs }) => rounded(lagMs)),
+    column('active_ms', 'float8', ({ activeMs }) => rounded(activeMs)),
+    column('idle_ms', 'float8', ({ idleMs }) => rounded(idleMs)),
   ],
 )
 

@@ -127,6 +127,11 @@ interface SocketRow {
   readonly id: number
 }
 
+/** PgBouncer has no word for a client that sits in its transaction. */
+interface ClientRow extends SocketRow {
+  readonly transaction: ClientFacts['transaction']
+}
+
 /** Numbers of slots begin anew in each shard: these do not. */
 function serverId({ shard, id }: SlotFacts, shardCount: number): number {
   return id * shardCount + shard
@@ -156,9 +161,9 @@ const SOCKET_COLUMNS: readonly ColumnOf<SocketRow>[] = [
   column('id', 'int4', ({ id }) => id),
 ]
 
-function clientRow(client: ClientFacts): SocketRow {
+function clientRow(client: ClientFacts): ClientRow {
   const { processId, ...rest } = client
-  return { ...rest, type: 'C', requestMs: 0, place: '', id: processId }
+  return { ...rest, type: 'C', place: '', id: processId }
 }
 
 function slotRow(slot: SlotFacts, shardCount: number): SocketRow {
@@ -188,13 +193,13 @@ function serverState({ tenant, state, use }: SlotFacts): string {
 const byDatabase = (a: SocketRow, b: SocketRow): number =>
   a.database === b.database ? a.id - b.id : a.database < b.database ? -1 : 1
 
-const CLIENTS = table<SocketRow>(
+const CLIENTS = table<ClientRow>(
   'connections of clients',
   async (sources) => {
     const { clients } = await sources.control.activity()
     return [...clients, ...sources.clients()].map(clientRow).toSorted(byDatabase)
   },
-  SOCKET_COLUMNS,
+  [...SOCKET_COLUMNS, column<ClientRow>('transaction', 'text', ({ transaction }) => transaction)],
 )
 
 const SERVERS = table<SocketRow>(

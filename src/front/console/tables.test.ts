@@ -42,7 +42,7 @@ test('the columns of PgBouncer 1.24 and 1.25, in its order', () => {
     'type user database replication state addr port local_addr local_port connect_time ' +
     'request_time wait wait_us close_needed ptr link remote_pid tls application_name ' +
     'prepared_statements id'
-  assert.equal(namesOf('clients'), sockets)
+  assert.equal(namesOf('clients'), `${sockets} transaction`)
   assert.equal(namesOf('servers'), sockets)
   assert.equal(
     namesOf('databases'),

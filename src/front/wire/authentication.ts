@@ -1,7 +1,8 @@
 /**
- * The password part of a connection: SCRAM-SHA-256 carried in SASL messages, or the password in
- * clear for clients inside of a WebSocket. Everything that goes wrong is a PgnapError, and a wrong
- * password, an unknown user and an unknown tenant are one and the same.
+ * The password part of a connection: SCRAM-SHA-256 carried in SASL messages, inside TLS bound to
+ * the server's certificate if the client can, or the password in clear for clients inside of a
+ * WebSocket. Everything that goes wrong is a PgnapError, and a wrong password, an unknown user and
+ * an unknown tenant are one and the same.
  */
 import { PgnapError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
@@ -14,6 +15,9 @@ import { ScramExchange, equalInConstantTime, fitsVerifier, mockVerifier } from '
 import {
   AUTHENTICATION_CLEARTEXT,
   AUTHENTICATION_SASL,
+  AUTHENTICATION_SASL_PLUS,
+  SCRAM,
+  SCRAM_PLUS,
   saslContinue,
   saslFinal,
 } from './server-messages.ts'
@@ -25,18 +29,17 @@ export interface AuthenticationOptions {
   readonly random: Random
   readonly mockSecret?: Uint8Array<ArrayBuffer>
   readonly limiter?: LoginLimiter | undefined
-  readonly peer?: Pick<Peer, 'address'>
+  readonly peer?: Pick<Peer, 'address' | 'tlsEndPoint'>
 }
 
 const MOCK_SECRET_BYTES = 32
-/** As long as the name of a mechanism may be (RFC 4422); the rest is not repeated to anybody. */
-const MECHANISM_CHARS = 20
 /** One secret per gateway, so that an unknown user has the same salt on all its connections. */
 const mockSecrets = new WeakMap<Gateway, Uint8Array<ArrayBuffer>>()
 
 /**
  * Returns when the client has proven to know the password of its user, and after the server's own
- * proof was sent. Throws AUTHENTICATION_FAILED, AUTHENTICATION_UNSUPPORTED or PROTOCOL_VIOLATION.
+ * proof was sent. Throws AUTHENTICATION_FAILED, AUTHENTICATION_UNSUPPORTED, CHANNEL_BINDING_FAILED
+ * or PROTOCOL_VIOLATION.
  * @param ask sends a message and gives the body of the client's next password message
  */
 export async function authenticate(
@@ -46,18 +49,23 @@ export async function authenticate(
 ): Promise<void> {
   options.limiter?.check(attemptOf(packet, options))
   const verifier = await verifierFor(packet, options)
-  const initial = new BodyReader(await ask(AUTHENTICATION_SASL))
+  const endPoint = options.peer?.tlsEndPoint
+  const initial = new BodyReader(
+    await ask(endPoint ? AUTHENTICATION_SASL_PLUS : AUTHENTICATION_SASL),
+  )
   const mechanism = initial.string()
-  if (mechanism !== 'SCRAM-SHA-256') {
+  const isChosen = endPoint !== undefined && mechanism === SCRAM_PLUS
+  if (!isChosen && mechanism !== SCRAM) {
     throw new PgnapError(
-      'AUTHENTICATION_UNSUPPORTED',
-      `the client asked for ${mechanism.slice(0, MECHANISM_CHARS)}, which was not offered`,
-      { hint: 'use a client that knows SCRAM-SHA-256 without channel binding' },
+      'PROTOCOL_VIOLATION',
+      'client selected an invalid SASL authentication mechanism',
+      { hint: 'use a client that knows SCRAM-SHA-256; SCRAM-SHA-256-PLUS wants TLS' },
     )
   }
   // Length -1 stands for no data, which SCRAM does not allow; reading it reports that.
   const clientFirst = initial.bytes(initial.int32())
-  const exchange = new ScramExchange(verifier, options.random)
+  const binding = { isChosen, endPoint }
+  const exchange = new ScramExchange({ verifier, random: options.random, binding })
   const clientFinal = await ask(saslContinue(exchange.first(clientFirst)))
   const serverFinal = await exchange.final(clientFinal)
   if (serverFinal === undefined) throw failed(packet, options)

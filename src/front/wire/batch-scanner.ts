@@ -10,7 +10,7 @@
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { CopyPlan, CopyWatch } from './copy-plan.ts'
-import { FRAME_HEAD_BYTES, FRONTEND, int32At } from './frame.ts'
+import { FRAME_HEAD_BYTES, FRONTEND, frameEnd, int32At } from './frame.ts'
 
 /**
  * Why the scan ended:
@@ -66,8 +66,11 @@ export class BatchScanner {
     this.#watch = watch
   }
 
-  /** Looks on in `bytes`, whose untaken messages begin at `start`. Never throws. */
-  scan(bytes: Uint8Array, start: number, end: number): void {
+  /**
+   * Looks on in `bytes`, whose untaken messages begin at `start`. Never throws.
+   * @param one whether the batch is to end with the first message that makes a backend answer
+   */
+  scan(bytes: Uint8Array, start: number, end: number, one = false): void {
     this.stop = 'more'
     let at = start + this.scannedBytes
     while (end - at >= FRAME_HEAD_BYTES) {
@@ -92,8 +95,9 @@ export class BatchScanner {
       if (role === Role.within) continue
       this.batchBytes = at - start
       this.batchComplete = !this.#unsynced
+      if (role === Role.ready) this.readyCount++
       // A pipeline is not run as one piece: others may want the thread in between.
-      if (role === Role.ready && ++this.readyCount >= LIMITS.batchQueriesMax) break
+      if (one || this.readyCount >= LIMITS.batchQueriesMax) break
     }
     this.scannedBytes = at - start
   }
@@ -137,4 +141,37 @@ export function checkHead(type: number, length: number): PgnapError | undefined 
   return new PgnapError('MESSAGE_TOO_LARGE', `a message of ${length} bytes is too large`, {
     hint: `send less at once: the limit of this message is ${bytesMax} bytes`,
   })
+}
+
+/** The part of a batch behind its first message that is answered with ReadyForQuery. */
+export function behindFirst(batch: Uint8Array): Uint8Array {
+  let at = 0
+  while (at < batch.length) {
+    const role = ROLES[batch[at] as number]
+    at = frameEnd(batch, at, batch.length)
+    if (role === Role.ready) break
+  }
+  return batch.subarray(at)
+}
+
+/**
+ * Passes over a client's messages from `start` to the next Sync, and that too.
+ * @returns where what has not been passed over begins, and what was met, if not only messages
+ */
+export function passToSync(
+  bytes: Uint8Array,
+  start: number,
+): { readonly end: number; readonly met?: 'sync' | 'terminate' | PgnapError } {
+  let at = start
+  while (bytes.length - at >= FRAME_HEAD_BYTES) {
+    const type = bytes[at] as number
+    const error = checkHead(type, int32At(bytes, at + 1))
+    if (error) return { end: at, met: error }
+    const next = frameEnd(bytes, at, bytes.length)
+    if (next < 0) break
+    if (type === FRONTEND.terminate) return { end: next, met: 'terminate' }
+    at = next
+    if (type === FRONTEND.sync) return { end: at, met: 'sync' }
+  }
+  return { end: at }
 }

@@ -23,6 +23,7 @@ import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import type { ClientFacts, Peer } from '../control.ts'
 import { authenticate, authenticateInClear } from './authentication.ts'
+import { CancelWish, type Wish } from './cancel-wish.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, frameEnd, int32At } from './frame.ts'
 import { errorIn, greeting } from './greeting.ts'
 import { Inbox } from './inbox.ts'
@@ -38,6 +39,7 @@ import {
 import { Session } from './session.ts'
 import { settingsSql } from './startup-options.ts'
 import { MINOR_VERSION_MAX, type StartupPacket, parseStartup } from './startup.ts'
+import { ToldSettings } from './told-settings.ts'
 
 export interface WireConnectionOptions {
   readonly link: Link
@@ -68,6 +70,8 @@ export interface WireConnectionOptions {
   readonly mockSecret?: Uint8Array<ArrayBuffer>
   /** Who has to wait because of failed logins. Default: nobody. */
   readonly limiter?: LoginLimiter | undefined
+  /** Whether somebody's cancel request may be on its way. Default: never. */
+  readonly mayBeCanceled?: () => boolean
   /** Called once, when the client is let in: has proven who it is, if that is asked. */
   readonly onLetIn?: () => void
   /** The ends of the connection, as they are shown to an administrator. */
@@ -101,10 +105,14 @@ export class WireConnection implements LinkReceiver {
   readonly #encryptionRefused = { ssl: false, gssenc: false }
   #readingPaused = false
   #clientIsDone = false
+  readonly #wish: CancelWish
+  /** Undefined before its greeting. */
+  #told: ToldSettings | undefined
 
   constructor(options: WireConnectionOptions) {
     this.#options = options
     this.#link = options.link
+    this.#wish = new CancelWish(options.clock, options.mayBeCanceled)
     this.#processId = options.processId ?? 1 + options.random.below(2 ** 31 - 1)
     this.#connectedMs = options.clock.nowMs()
     this.#timer = options.clock.setTimer(LIMITS.authenticationMs, () => this.#timedOut())
@@ -130,12 +138,17 @@ export class WireConnection implements LinkReceiver {
     // A client may have to wait in its greeting too, for its settings.
     const waitingSinceMs = (this.#session ?? this.#client)?.waitingSinceMs
     const { clock, peer } = this.#options
+    const monotonicMs = clock.monotonicMs()
+    const requestedMs = waitingSinceMs ?? this.#client?.ranMs
+    const named = this.#packet?.parameters.get('application_name')
     return {
       database: this.#packet?.database ?? '',
       user: this.#packet?.user ?? '',
-      applicationName: this.#packet?.parameters.get('application_name') ?? '',
+      applicationName: this.#told?.valueOf('application_name') ?? named ?? '',
+      transaction: this.#client?.transactionStatus ?? 'idle',
+      requestMs: requestedMs === undefined ? 0 : clock.nowMs() - (monotonicMs - requestedMs),
       state: this.#session?.state ?? (waitingSinceMs === undefined ? 'login' : 'waiting'),
-      waitMs: waitingSinceMs === undefined ? 0 : clock.monotonicMs() - waitingSinceMs,
+      waitMs: waitingSinceMs === undefined ? 0 : monotonicMs - waitingSinceMs,
       connectedMs: this.#connectedMs,
       processId: this.#processId,
       peer,
@@ -149,6 +162,7 @@ export class WireConnection implements LinkReceiver {
     }
     if (this.#state === 'closed') return
     this.#inbox.append(bytes)
+    this.#wish.takenBytes += bytes.length
     this.#work()
   }
 
@@ -177,6 +191,22 @@ export class WireConnection implements LinkReceiver {
   /** Ends what this client waits for. Called for a cancel request whose key was right. */
   cancel(): void {
     this.#session?.cancel()
+  }
+
+  /**
+   * Ends what this client waits for, now or when it is read, if it was sent before the wish.
+   * Settles when there is nothing left that the wish could be about.
+   */
+  cancelFor(wish: Wish): Promise<void> {
+    if (!this.#session || this.#isClosed()) return Promise.resolve()
+    const over = this.#wish.make(wish)
+    this.#session.cancelForWish()
+    return over
+  }
+
+  /** Which of the client's batches was begun last, and what has become of its wishes. */
+  get wish(): Pick<CancelWish, 'begunByte' | 'spentWish' | 'fulfilled'> {
+    return this.#wish
   }
 
   /** Goes on with the bytes at hand, until a whole message or an answer of somebody is missing. */
@@ -342,18 +372,23 @@ export class WireConnection implements LinkReceiver {
       secret: this.#secret,
       settingsAnswer,
     })
-    this.#link.write(concatBytes([...messages, readyForQuery(client.transactionStatus)]))
-    this.#startSession(client)
+    const whole = concatBytes([...messages, readyForQuery(client.transactionStatus)])
+    const told = (this.#told = new ToldSettings())
+    told.tell(whole)
+    this.#link.write(whole)
+    this.#startSession(client, told)
   }
 
-  #startSession(client: BackendClient): void {
+  #startSession(client: BackendClient, told: ToldSettings): void {
     if (this.#isClosed()) return
     const { link, clock, log } = this.#options
     const onClosed = (): void => this.#closed()
-    const session = new Session({ link, client, clock, log, onClosed })
+    const wish = this.#wish
+    const session = new Session({ link, client, clock, log, wish, told, onClosed })
     this.#session = session
     this.#state = 'session'
     const early = copyBytes(this.#inbox.view())
+    wish.takenBytes -= early.length
     this.#inbox.clear()
     this.#pause(false)
     if (early.length > 0) session.receive(early)

@@ -99,3 +99,22 @@ export function findFrame(messages: Uint8Array, type: number): number {
     at = next
   }
 }
+
+/** Whether the backend skips till Sync after `answer`: an error without ReadyForQuery behind it. */
+export function endsAborted(answer: Uint8Array, before: boolean): boolean {
+  let aborted = before
+  let at = 0
+  for (;;) {
+    const next = frameEnd(answer, at, answer.length)
+    if (next < 0) return aborted
+    const type = answer[at]
+    if (type === BACKEND.errorResponse) aborted = true
+    else if (type === BACKEND.readyForQuery) aborted = false
+    at = next
+  }
+}
+
+/** The part [start, end) of `bytes`; `bytes` itself when that is all of it. */
+export function partOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end)
+}

@@ -1,8 +1,13 @@
 /**
- * SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677), without channel binding.
+ * SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677).
  *
  *   client-first   n,,n=,r=<nonce>          server-first   r=<nonce+ours>,s=<salt>,i=<iterations>
  *   client-final   c=biws,r=<nonce>,p=<proof>   server-final   v=<signature>
+ *
+ * With channel binding the client begins with `p=tls-server-end-point,,`, and says in `c=` that and
+ * the hash of the certificate that it has been shown. Whoever stands in between has shown it
+ * another one, and cannot change the proof that covers it. Nor can it hide that there is channel
+ * binding: a client that would have it says `y,,` then, which is refused where it was offered.
  *
  * The server keeps a verifier, never a password, and proves in its last message that it had one.
  * For a user that does not exist the exchange is played to its end with a verifier made up from the
@@ -42,28 +47,51 @@ export async function mockVerifier(
   }
 }
 
-/** One exchange. `first`, then `final`, each once. Malformed messages throw PROTOCOL_VIOLATION. */
+export interface ChannelBinding {
+  /** The client has chosen the mechanism that has it. */
+  readonly isChosen: boolean
+  /** What it is to be bound to; undefined where it was not offered. */
+  readonly endPoint: Uint8Array | undefined
+}
+
+export interface ScramOptions {
+  readonly verifier: Verifier
+  readonly random: Random
+  /** Printable text without commas. Default: 24 characters of `random`. */
+  readonly serverNonce?: string
+  /** Default: not offered. */
+  readonly binding?: ChannelBinding
+}
+
+const END_POINT_FLAG = 'p=tls-server-end-point'
+const NOT_OFFERED: ChannelBinding = { isChosen: false, endPoint: undefined }
+
+/**
+ * One exchange. `first`, then `final`, each once. Malformed messages throw PROTOCOL_VIOLATION, what
+ * somebody in between may have done CHANNEL_BINDING_FAILED.
+ */
 export class ScramExchange {
   readonly #verifier: Verifier
   readonly #serverNonce: string
+  readonly #binding: ChannelBinding
   #header = ''
   #clientFirstBare = ''
   #nonce = ''
   #serverFirst = ''
 
-  /** @param serverNonce printable text without commas; default: 24 characters of `random` */
-  constructor(verifier: Verifier, random: Random, serverNonce?: string) {
+  constructor({ verifier, random, serverNonce, binding = NOT_OFFERED }: ScramOptions) {
     this.#verifier = verifier
     this.#serverNonce = serverNonce ?? toBase64(random.bytes(NONCE_BYTES))
+    this.#binding = binding
   }
 
   /** The client's first message in, the server's first message out. */
   first(clientFirst: Uint8Array): string {
     const text = fromUtf8(clientFirst)
-    if (text.startsWith('p=')) throw malformed('channel binding is not offered')
-    const parts = /^([ny],([^,]*),)((m=)?.*)$/s.exec(text)
+    const parts = /^((n|y|p=[^,]*),([^,]*),)((m=)?.*)$/s.exec(text)
     if (!parts) throw malformed('no GS2 header')
-    const [, header, authorizationId, bare, extension] = parts
+    const [, header, flag = '', authorizationId, bare, extension] = parts
+    this.#checkFlag(flag)
     if (authorizationId !== '') {
       throw new PgnapError(
         'AUTHENTICATION_UNSUPPORTED',
@@ -88,7 +116,7 @@ export class ScramExchange {
     const parts = /^(c=([A-Za-z0-9+/=]+),r=([^,]*)(?:,.*)?),p=([A-Za-z0-9+/=]+)$/s.exec(text)
     if (!parts) throw malformed('the final message is not one')
     const [, withoutProof, binding, nonce, proofText] = parts
-    if (binding !== toBase64(utf8(this.#header))) throw malformed('channel binding check failed')
+    this.#checkBinding(binding)
     if (nonce !== this.#nonce) throw malformed('nonce does not match')
     const proof = fromBase64(proofText ?? '')
     if (proof?.length !== KEY_BYTES) throw malformed('the proof has a wrong length')
@@ -100,6 +128,35 @@ export class ScramExchange {
     const serverSignature = await hmac(this.#verifier.serverKey, message)
     if (!equalInConstantTime(storedKey, this.#verifier.storedKey)) return undefined
     return `v=${toBase64(serverSignature)}`
+  }
+
+  /** As Postgres does. @param flag what the client says of channel binding */
+  #checkFlag(flag: string): void {
+    const { isChosen, endPoint } = this.#binding
+    const isBound = flag.startsWith('p=')
+    if (isChosen && !isBound) throw malformed('SCRAM-SHA-256-PLUS without channel binding')
+    if (isBound && !isChosen) throw malformed('SCRAM-SHA-256 with channel binding')
+    if (isBound && flag !== END_POINT_FLAG) {
+      throw new PgnapError('PROTOCOL_VIOLATION', 'unsupported SCRAM channel-binding type', {
+        hint: 'use a client that knows tls-server-end-point',
+      })
+    }
+    if (flag !== 'y' || !endPoint) return
+    throw new PgnapError('CHANNEL_BINDING_FAILED', 'SCRAM channel binding negotiation error', {
+      detail: 'the client has not been told that this server offers SCRAM-SHA-256-PLUS',
+      hint: 'somebody may stand between client and server: check its certificate',
+    })
+  }
+
+  #checkBinding(binding: string | undefined): void {
+    const { isChosen, endPoint } = this.#binding
+    const bound = isChosen && endPoint ? [endPoint] : []
+    if (binding === toBase64(concatBytes([utf8(this.#header), ...bound]))) return
+    if (!isChosen) throw malformed('unexpected channel binding')
+    throw new PgnapError('CHANNEL_BINDING_FAILED', 'SCRAM channel binding check failed', {
+      detail: 'the client was shown a certificate that is not the one of this connection',
+      hint: 'somebody may stand between client and server, or ends TLS in front of it',
+    })
   }
 }
 

@@ -6,6 +6,8 @@
  * what a PgnapError says to its user.
  */
 import { messageOfFields } from '../../base/error-message.ts'
+import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { TransactionStatus } from '../../router/gateway.ts'
 import { BodyReader } from './body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES } from './frame.ts'
@@ -24,15 +26,13 @@ export const AUTHENTICATION_OK: Uint8Array = authentication(0)
 /** Asks for the password itself. */
 export const AUTHENTICATION_CLEARTEXT: Uint8Array = authentication(3)
 
-/** Offers SCRAM-SHA-256 and nothing else. */
-export const AUTHENTICATION_SASL: Uint8Array = writer
-  .reset()
-  .begin(BACKEND.authentication)
-  .int32(10)
-  .string('SCRAM-SHA-256')
-  .int8(0)
-  .end()
-  .copy()
+/** The mechanisms that may be offered; the one with channel binding only inside TLS. */
+export const SCRAM = 'SCRAM-SHA-256'
+export const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS'
+
+export const AUTHENTICATION_SASL: Uint8Array = saslOffer([SCRAM])
+/** The better one first. */
+export const AUTHENTICATION_SASL_PLUS: Uint8Array = saslOffer([SCRAM_PLUS, SCRAM])
 
 const READY: Readonly<Record<TransactionStatus, Uint8Array>> = {
   idle: readyForQueryMessage('I'),
@@ -102,8 +102,21 @@ export function asFatal(message: Uint8Array): Uint8Array {
   return messageOfFields('E', fields)
 }
 
+/** Whoever takes its answers too slowly is sent away with this. */
+export function answerUnread(unreadBytes: number): PgnapError {
+  return new PgnapError('ANSWER_TOO_LARGE', `${unreadBytes} bytes of answers wait to be read`, {
+    hint: `read faster or ask for less: the limit answerBytesMax is ${LIMITS.answerBytesMax}`,
+  })
+}
+
 function authentication(kind: number): Uint8Array {
   return writer.reset().begin(BACKEND.authentication).int32(kind).end().copy()
+}
+
+function saslOffer(mechanisms: readonly string[]): Uint8Array {
+  writer.reset().begin(BACKEND.authentication).int32(10)
+  for (const mechanism of mechanisms) writer.string(mechanism)
+  return writer.int8(0).end().copy()
 }
 
 function sasl(kind: number, data: string): Uint8Array {

@@ -17,35 +17,34 @@
  * Back pressure: while a batch runs or answers wait to be read, the link is paused when there is
  * enough to do. Never: borrowed bytes that are kept, two batches at a time, answers out of order.
  */
+import { concatBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { errorResponse } from '../../base/error-message.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { BackendClient } from '../../router/gateway.ts'
-import { BatchScanner, checkHead } from './batch-scanner.ts'
+import { BatchScanner, behindFirst, passToSync } from './batch-scanner.ts'
+import { CancelWish } from './cancel-wish.ts'
 import { CopyCollector } from './copy-collector.ts'
 import { CopyWatch } from './copy-plan.ts'
 import { copyTrial, trialAlone, writeWithoutFrames, writeAsynchronous } from './copy-trial.ts'
-import {
-  BACKEND,
-  FRAME_HEAD_BYTES,
-  FRONTEND,
-  copyBytes,
-  findFrame,
-  frameEnd,
-  int32At,
-} from './frame.ts'
+import { BACKEND, copyBytes, endsAborted, findFrame, frameEnd, partOf } from './frame.ts'
 import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
-import { copyInResponse, readyForQuery } from './server-messages.ts'
+import { answerUnread, copyInResponse, readyForQuery } from './server-messages.ts'
+import { ToldSettings } from './told-settings.ts'
 
 export interface SessionOptions {
   readonly link: Link
   readonly client: BackendClient
   readonly clock: Pick<Clock, 'setTimer'>
   readonly log: Log
+  /** Knows what of the client's bytes has been taken up before. Default: nothing. */
+  readonly wish?: CancelWish
+  /** Of its settings. Default: what all clients are told. */
+  readonly told?: ToldSettings
   /** Called once, when the session has ended and given its client up. */
   readonly onClosed: () => void
 }
@@ -89,6 +88,11 @@ export class Session {
   #closed = false
   /** Ends the patience with a pipeline that goes on without Sync or Flush. */
   #patience: Timer | undefined
+  readonly #wish: CancelWish
+  readonly #told: ToldSettings
+  /** What waits, if it is more than a wish could be about; then: the wish has ended the wait. */
+  #several: Uint8Array | undefined
+  #isWished = false
 
   constructor(options: SessionOptions) {
     this.#link = options.link
@@ -96,6 +100,8 @@ export class Session {
     this.#clock = options.clock
     this.#log = options.log
     this.#onClosed = options.onClosed
+    this.#wish = options.wish ?? new CancelWish(options.clock)
+    this.#told = options.told ?? new ToldSettings()
     this.#early = new EarlyParse({ ...options, send: (answer) => this.#send(answer) })
   }
 
@@ -124,8 +130,7 @@ export class Session {
     }
     const used = this.#process(bytes)
     if (used < bytes.length && !this.#closed) this.#inbox.append(bytes.subarray(used))
-    this.#steer()
-    this.#awaitMore()
+    this.#rest()
   }
 
   linkDrained(): void {
@@ -149,8 +154,7 @@ export class Session {
 
   #endIfDone(): void {
     if (!this.#clientIsDone || this.#closed || this.#running || this.#clogged) return
-    this.#link.end()
-    this.#close()
+    this.#leave()
   }
 
   /** Ends the session with a FATAL `error`: now, or after the batch that its client waits for. */
@@ -173,9 +177,26 @@ export class Session {
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
   cancel(): void {
-    // Who has been answered, and has said nothing since, waits for nothing.
-    const isIdle = this.#early.pending && this.#inbox.length === 0
-    if (!this.#closed && !isIdle) this.#client.cancel()
+    if (!this.#closed && !this.#isAnsweredEarly) this.#client.cancel()
+  }
+
+  /** Who has been answered, and has said nothing since, waits for nothing. */
+  get #isAnsweredEarly(): boolean {
+    return this.#early.pending && this.#inbox.length === 0
+  }
+
+  /** There is a wish: if what it is about waits, it ends now, else when it is read and waits. */
+  cancelForWish(): void {
+    const isWaiting = this.waitingSinceMs !== undefined && this.#wish.isAboutBegun
+    // In a transaction it waits for its slot alone. It has to fail there, and so it has to run.
+    const isIdle = this.#client.transactionStatus === 'idle' && !this.#open
+    if (isWaiting && isIdle && !this.#isAnsweredEarly) {
+      // What has been answered is not what its client wants to end.
+      this.#isWished = !this.#early.pending
+      if (this.#isWished) this.#wish.spend()
+      this.#client.cancel()
+    }
+    this.#rest()
   }
 
   /** Works on what has been kept, as far as the backend and the client let us. */
@@ -184,9 +205,15 @@ export class Session {
       const used = this.#process(this.#inbox.view())
       if (!this.#closed) this.#inbox.consume(used)
     }
+    this.#rest()
+    this.#endIfDone()
+  }
+
+  /** Nothing more can be done now. */
+  #rest(): void {
     this.#steer()
     this.#awaitMore()
-    this.#endIfDone()
+    if (!this.#running || this.#isAnsweredEarly) this.#wish.rest(this.#copy !== undefined)
   }
 
   /**
@@ -201,6 +228,7 @@ export class Session {
     if (this.#skipping || this.#copy || stop !== 'more' || scannedBytes === 0) return
     this.#patience = this.#clock.setTimer(LIMITS.pipelineQuietMs, () => {
       const used = this.#takeScanned(this.#inbox.view(), 0)
+      this.#wish.takenBytes += used
       if (this.#closed) return
       this.#inbox.consume(used)
       this.#work()
@@ -224,6 +252,7 @@ export class Session {
     while (at < bytes.length && !this.#running && !this.#clogged && !this.#closed) {
       const next = this.#step(bytes, at)
       if (next === at && !this.#moved) break
+      this.#wish.takenBytes += next - at
       at = next
     }
     return at
@@ -236,8 +265,9 @@ export class Session {
     this.#moved = false
     if (this.#skipping) return this.#skipToSync(bytes, at)
     if (this.#copy) return this.#collect(this.#copy, bytes, at)
+    this.#wish.begin()
     const scanner = this.#scanner
-    scanner.scan(bytes, at, bytes.length)
+    scanner.scan(bytes, at, bytes.length, this.#wish.mayCome())
     if (scanner.batchBytes > 0 && scanner.stop !== 'copy') return this.#takeBatch(bytes, at)
     switch (scanner.stop) {
       case 'more':
@@ -251,8 +281,7 @@ export class Session {
         if (scanner.scannedBytes > 0) return this.#takeScanned(bytes, at)
         return frameEnd(bytes, at, bytes.length)
       case 'terminate':
-        this.#link.end()
-        this.#close()
+        this.#leave()
         return at
       case 'violation':
         this.end(scanner.error ?? toPgnapError('a violation without an error'))
@@ -265,7 +294,7 @@ export class Session {
     const end = at + scanner.batchBytes
     const { batchComplete, readyCount } = scanner
     scanner.take(scanner.batchBytes)
-    this.#run(slice(bytes, at, end), batchComplete, readyCount, 'client')
+    this.#run(partOf(bytes, at, end), batchComplete, readyCount, 'client')
     return end
   }
 
@@ -276,34 +305,19 @@ export class Session {
     const complete = scanner.batchComplete && scanner.batchBytes === scanner.scannedBytes
     const { readyCount } = scanner
     scanner.take(scanner.scannedBytes)
-    this.#run(slice(bytes, at, end), complete, readyCount, 'client')
+    this.#run(partOf(bytes, at, end), complete, readyCount, 'client')
     return end
   }
 
   #skipToSync(bytes: Uint8Array, start: number): number {
-    let at = start
-    while (bytes.length - at >= FRAME_HEAD_BYTES) {
-      const type = bytes[at] as number
-      const error = checkHead(type, int32At(bytes, at + 1))
-      if (error) {
-        this.end(error)
-        return at
-      }
-      const next = frameEnd(bytes, at, bytes.length)
-      if (next < 0) break
-      if (type === FRONTEND.terminate) {
-        this.#link.end()
-        this.#close()
-        return next
-      }
-      at = next
-      if (type !== FRONTEND.sync) continue
+    const { end, met } = passToSync(bytes, start)
+    if (met === 'sync') {
       this.#skipping = false
       this.#scanner.synced()
       this.#send(readyForQuery(this.#client.transactionStatus))
-      break
-    }
-    return at
+    } else if (met === 'terminate') this.#leave()
+    else if (met) this.end(met)
+    return end
   }
 
   #beginCopy(bytes: Uint8Array, at: number): number {
@@ -348,8 +362,7 @@ export class Session {
         this.#run(copy.messages(), copy.simple, copy.simple ? 1 : 0, 'copy')
         break
       case 'terminate':
-        this.#link.end()
-        this.#close()
+        this.#leave()
         break
       case 'violation':
         this.end(copy.error ?? toPgnapError('a violation without an error'))
@@ -370,16 +383,15 @@ export class Session {
     try {
       answer = this.#client.run(this.#early.before(messages), complete)
     } catch (error) {
-      this.#failed(error)
-      return
+      return this.#failed(error)
     }
-    if (answer instanceof Uint8Array) {
-      this.#answered(answer)
-      return
-    }
+    if (answer instanceof Uint8Array) return this.#answered(answer)
     this.#running = true
     if (complete && !this.#open && purpose === 'client') this.#early.promise(messages)
+    this.#isWished = false
+    this.#several = readyCount > 1 ? copyBytes(messages) : undefined
     answer.then(this.#settle, this.#settleError)
+    if (this.#wish.isAboutBegun) this.cancelForWish()
   }
 
   #settled(answer: Uint8Array | undefined, error: unknown): void {
@@ -396,14 +408,12 @@ export class Session {
     const answer = this.#early.behind(all)
     this.#open = !this.#complete
     if (this.#early.answered(answer)) return
-    if (this.#purpose === 'trial') {
-      this.#triedCopy(answer)
-      return
-    }
+    if (this.#purpose === 'trial') return this.#triedCopy(answer)
     this.#aborted = this.#open && endsAborted(answer, this.#aborted)
-    if (this.#purpose === 'client') this.#send(answer)
+    const news = this.#told.news(answer, this.#readyCount > 1)
+    if (this.#purpose === 'client') this.#send(news)
     // The client has had its CopyInResponse from us, when we asked for the data.
-    else writeWithoutFrames(answer, BACKEND.copyInResponse, (part) => this.#send(part))
+    else writeWithoutFrames(news, BACKEND.copyInResponse, (part) => this.#send(part))
   }
 
   /**
@@ -436,16 +446,24 @@ export class Session {
       return
     }
     const message = errorResponse(error, 'ERROR')
-    if (!this.#early.failed(message)) this.#refuse(message)
+    if (this.#early.failed(message)) return
+    if (this.#isWished && this.#several) this.#refuseFirst(message, this.#several)
+    else this.#refuse(message)
+  }
+
+  /** As a signal would, a wish ends one of those that were sent ahead. */
+  #refuseFirst(message: Uint8Array, batch: Uint8Array): void {
+    const rest = behindFirst(batch)
+    this.#send(concatBytes([message, readyForQuery('idle')]))
+    this.#wish.beginBehind(batch.length - rest.length)
+    this.#run(rest, this.#complete, this.#readyCount - 1, 'client')
   }
 
   /** Nothing of the batch has run, or will. */
   #refuse(message: Uint8Array): void {
     this.#copy = undefined
-    for (let count = 0; count < this.#readyCount; count++) {
-      this.#send(message)
-      this.#send(readyForQuery('idle'))
-    }
+    const told = concatBytes([message, readyForQuery('idle')])
+    for (let count = 0; count < this.#readyCount; count++) this.#send(told)
     if (this.#complete) return
     this.#send(message)
     this.#skipping = true
@@ -455,16 +473,14 @@ export class Session {
     if (bytes.length === 0 || this.#closed) return
     const link = this.#link
     const unread = link.bufferedBytes + bytes.length
-    if (unread > LIMITS.answerBytesMax) {
-      this.end(
-        new PgnapError('ANSWER_TOO_LARGE', `${unread} bytes of answers wait to be read`, {
-          hint: `read faster or ask for less: the limit answerBytesMax is ${LIMITS.answerBytesMax}`,
-        }),
-      )
-      return
-    }
+    if (unread > LIMITS.answerBytesMax) return this.end(answerUnread(unread))
     link.write(bytes)
     if (link.bufferedBytes > LIMITS.answerPauseBytes) this.#clogged = true
+  }
+
+  #leave(): void {
+    this.#link.end()
+    this.#close()
   }
 
   #close(): void {
@@ -473,27 +489,9 @@ export class Session {
     this.#copy = undefined
     this.#patience?.cancel()
     this.#early.close()
+    this.#wish.end()
     this.#inbox.clear()
     this.#client.close()
     this.#onClosed()
   }
-}
-
-/** Whether the backend skips till Sync after `answer`: an error without ReadyForQuery behind it. */
-function endsAborted(answer: Uint8Array, before: boolean): boolean {
-  let aborted = before
-  let at = 0
-  for (;;) {
-    const next = frameEnd(answer, at, answer.length)
-    if (next < 0) return aborted
-    const type = answer[at]
-    if (type === BACKEND.errorResponse) aborted = true
-    else if (type === BACKEND.readyForQuery) aborted = false
-    at = next
-  }
-}
-
-/** The part [start, end) of `bytes`; `bytes` itself when that is all of it. */
-function slice(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end)
 }

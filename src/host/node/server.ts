@@ -222,8 +222,8 @@ async function openBackend(
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const shared = { shards, folder: tenantFolder }
-  const operations = new ServerOperations({ ...shared, pauses, users, identity })
+  const shared = { shards, folder: tenantFolder, pauses }
+  const operations = new ServerOperations({ ...shared, users, identity })
   const control: ShardedControl = new ShardedControl({ ...shared, listed, pins, roles, operations })
   let started = false
   const close = async (): Promise<void> => {

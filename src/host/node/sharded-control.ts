@@ -29,6 +29,7 @@ import type {
 import { addUpErrors } from '../../pool/error-counts.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import type { TenantList } from '../../router/directory.ts'
+import { PauseBook } from '../../router/pause-book.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { PinFile } from './pin-file.ts'
@@ -53,6 +54,8 @@ export interface ShardedControlOptions {
   readonly pins: PinFile
   /** Absent where nobody is asked for a password: then tenants have no roles. */
   readonly roles?: TenantRoles | undefined
+  /** What an administrator has paused. Default: nothing. */
+  readonly pauses?: Pick<PauseBook, 'list' | 'isPaused'>
   /** Told when a tenant is gone, so that another of its name is not paused. Default: nobody. */
   readonly operations?: Pick<ServerOperations, 'forget'> | undefined
 }
@@ -67,17 +70,19 @@ export class ShardedControl implements Control {
   readonly #folder: TenantFolder
   readonly #listed: TenantList
   readonly #pins: PinFile
+  readonly #pauses: Pick<PauseBook, 'list' | 'isPaused'>
   readonly #roles: TenantRoles | undefined
   readonly #operations: Pick<ServerOperations, 'forget'> | undefined
   #draining = false
 
-  constructor({ shards, folder, listed, pins, roles, operations }: ShardedControlOptions) {
-    this.#operations = operations
-    this.#shards = shards
-    this.#folder = folder
-    this.#listed = listed
-    this.#pins = pins
-    this.#roles = roles
+  constructor(options: ShardedControlOptions) {
+    this.#operations = options.operations
+    this.#shards = options.shards
+    this.#folder = options.folder
+    this.#listed = options.listed
+    this.#pins = options.pins
+    this.#pauses = options.pauses ?? new PauseBook()
+    this.#roles = options.roles
   }
 
   async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
@@ -149,6 +154,7 @@ export class ShardedControl implements Control {
       shard: this.#shards.indexOf(name),
       clients: states.get(name)?.clients ?? 0,
       pinned: this.#pins.has(name),
+      paused: this.#pauses.isPaused(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }))
@@ -165,6 +171,7 @@ export class ShardedControl implements Control {
       shard: this.#shards.indexOf(name),
       clients: standing?.clients ?? 0,
       pinned: this.#pins.has(name),
+      paused: this.#pauses.isPaused(name),
       storeBytes: storedBytes,
       createdMs: createdAtMs,
     }
@@ -211,14 +218,18 @@ export class ShardedControl implements Control {
   }
 
   async pool(): Promise<PoolFacts> {
-    return addUp(await this.#statistics(), this.#shards.moves())
+    return this.#facts(await this.#statistics(), this.#shards.moves())
   }
 
   async pools(): Promise<PoolFacts[]> {
     const moves = this.#shards.moves()
     return (await this.#statistics()).map((pool, shard) =>
-      addUp([pool], moves.slice(shard, shard + 1)),
+      this.#facts([pool], moves.slice(shard, shard + 1)),
     )
+  }
+
+  #facts(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): PoolFacts {
+    return { ...addUp(pools, moves), paused: this.#pauses.list() }
   }
 
   async busiest(countMax: number): Promise<TenantTime[]> {
@@ -239,6 +250,7 @@ export class ShardedControl implements Control {
           shard,
           state: STATE_OF_PHASE[phase],
           pinned: this.#pins.has(tenant.name),
+          paused: this.#pauses.isPaused(tenant.name),
         })),
       ),
       slots: shards.flatMap(({ slots }, shard) =>
@@ -291,7 +303,10 @@ export class ShardedControl implements Control {
 
 const TIERS: readonly Tier[] = ['awake', 'napping', 'asleep', 'cold', 'new']
 
-function addUp(pools: readonly PoolStatistics[], moves: readonly MoveFacts[]): PoolFacts {
+function addUp(
+  pools: readonly PoolStatistics[],
+  moves: readonly MoveFacts[],
+): Omit<PoolFacts, 'paused'> {
   const sum = (value: (pool: PoolStatistics) => number): number =>
     pools.reduce((total, pool) => total + value(pool), 0)
   const tenants = { awake: 0, waking: 0, napping: 0, asleep: 0, cold: 0 }

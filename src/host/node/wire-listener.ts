@@ -28,6 +28,7 @@ import { systemRandom } from './random.ts'
 import { newProcessId } from './shard/process-id.ts'
 import type { Newcomer } from './shard/shard.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import { endPointBinding } from './tls/end-point-binding.ts'
 import type { WireTls } from './tls/wire-tls.ts'
 
 export interface WireListenerOptions {
@@ -193,7 +194,10 @@ function handVisit(arrival: Arrival, visit: Visit, options: WireListenerOptions)
 function hand(arrival: Arrival, index: number, { shards, handover }: WireListenerOptions): void {
   const { socket, peer, initialBytes } = arrival
   shards.want(index)
-  const processId = newProcessId(systemRandom, index, shards.count)
+  let processId: number
+  // Who wants to cancel names a client by it.
+  do processId = newProcessId(systemRandom, index, shards.count)
+  while (handover.knows(index, processId))
   const newcomer: Newcomer = { peer, processId }
   // Else the shard's thread is being replaced, and the client is told to come again.
   if (handover.hand(socket, index, newcomer, initialBytes, processId)) return
@@ -214,12 +218,19 @@ export function peerOf(socket: Socket): Peer {
   }
 }
 
-function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'serverName'> {
+function tlsFacts(inside: TLSSocket): Pick<Peer, 'tls' | 'tlsEndPoint' | 'serverName'> {
   // As PgBouncer shows it, without the key exchange.
   const tls = `${inside.getProtocol() ?? ''}/${inside.getCipher().standardName}`
   // Of a server's side: false if the client has named none.
   const { servername } = inside as { readonly servername?: string | false | null }
-  return { tls, ...(servername ? { serverName: servername } : {}) }
+  // Of this connection: others may have been shown another one before, or since.
+  const certificate = inside.getX509Certificate()
+  const tlsEndPoint = certificate && endPointBinding(certificate.raw)
+  return {
+    tls,
+    ...(tlsEndPoint ? { tlsEndPoint } : {}),
+    ...(servername ? { serverName: servername } : {}),
+  }
 }
 
 /** The first byte of every TLS record that begins a handshake; no startup packet is so long. */

@@ -18,6 +18,8 @@ export interface CarriedConnectionOptions {
   readonly channel: RingChannel
   readonly clock: Clock
   readonly lingerMs: number | undefined
+  /** Bytes that have been read already, and that the shard is given with the offer. */
+  readonly givenBytes: number
   /** The socket is closed; the connection's number means nothing any more. */
   readonly onClosed: () => void
 }
@@ -42,16 +44,28 @@ export class CarriedConnection implements LinkReceiver {
   #isPartial = false
   #shardIsDead = false
   #clientHasEnded = false
+  #sentBytes: number
 
   constructor(options: CarriedConnectionOptions) {
     this.#connection = options.connection
     this.#channel = options.channel
     this.#onClosed = options.onClosed
+    this.#sentBytes = options.givenBytes
     this.#link = new SocketLink(options)
     this.#lifeQuestion = new LifeQuestion(options.clock)
   }
 
+  /**
+   * Bytes that the client has sent to the shard. What we have not read is not in it: an event loop
+   * hears of its sockets in the order in which they have got something to read, so that is younger
+   * than whatever we have read anywhere, or waits because the shard has enough to do.
+   */
+  get sentBytes(): number {
+    return this.#sentBytes
+  }
+
   receive(bytes: Uint8Array): void {
+    this.#sentBytes += bytes.length
     this.#channel.sendData(this.#connection, bytes, false)
     if (!this.#channel.isCongested) return
     this.#isPausedByRing = true

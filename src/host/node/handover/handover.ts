@@ -18,6 +18,7 @@ import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import { loadAskEnding } from './client-ending.ts'
 import { loadDuplicate } from './descriptors.ts'
+import { loadAskSentBytes } from './sent-bytes.ts'
 import type { HandoverEnds } from './protocol.ts'
 import { ShardConnections } from './shard-connections.ts'
 
@@ -58,6 +59,13 @@ export interface Handover {
    */
   hasGone(shardIndex: number, client: number, question: Uint8Array): boolean
   /**
+   * Bytes that a client has sent so far, of those that its receiver is given, whether it has got
+   * them or not. Undefined if there is no such client, or nobody can tell.
+   */
+  sentBytes(shardIndex: number, client: number): number | undefined
+  /** Whether there is such a client. */
+  knows(shardIndex: number, client: number): boolean
+  /**
    * To be called after the `exit` event of a shard's thread, not before. Its clients are sent
    * `lastBytes` (unless it died in the middle of an answer, where they would be taken for a part of
    * it) and closed. The shard may then be attached again.
@@ -85,6 +93,7 @@ export function createHandover(options: HandoverOptions): Handover {
   }
   const { clock, lingerMs } = options
   const askEnding = duplicate && loadAskEnding()
+  const askSentBytes = duplicate && loadAskSentBytes()
   const shards = new Map<number, ShardConnections>()
   /** Tables of dead shards whose clients are still taking their last bytes. */
   const dying = new Set<ShardConnections>()
@@ -97,7 +106,8 @@ export function createHandover(options: HandoverOptions): Handover {
     },
     attachShard(shardIndex) {
       assert(!shards.has(shardIndex), 'a shard is attached once')
-      const shard = new ShardConnections({ duplicate, clock, lingerMs, askEnding })
+      const questions = { askEnding, askSentBytes }
+      const shard = new ShardConnections({ duplicate, clock, lingerMs, ...questions })
       shards.set(shardIndex, shard)
       return shard.ends
     },
@@ -109,6 +119,8 @@ export function createHandover(options: HandoverOptions): Handover {
     },
     hasGone: (shardIndex, client, question) =>
       shards.get(shardIndex)?.hasGone(client, question) ?? false,
+    sentBytes: (shardIndex, client) => shards.get(shardIndex)?.sentBytes(client),
+    knows: (shardIndex, client) => shards.get(shardIndex)?.knows(client) ?? false,
     shardDied(shardIndex, lastBytes) {
       const shard = shards.get(shardIndex)
       assert(shard, 'a shard that dies was attached')

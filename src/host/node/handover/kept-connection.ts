@@ -16,7 +16,8 @@ import { type AskEnding, LifeQuestion } from './client-ending.ts'
 import { closeIfSame, identify } from './descriptors.ts'
 import type { Identity } from './descriptors.ts'
 import { CELL, NO_BYTES } from './protocol.ts'
-import { descriptorOf, unparkReading } from './socket-internals.ts'
+import { descriptorOf, readBytesOf, unparkReading } from './socket-internals.ts'
+import type { AskSentBytes } from './sent-bytes.ts'
 import { SocketLink } from './socket-link.ts'
 
 export interface KeptConnectionOptions {
@@ -30,6 +31,10 @@ export interface KeptConnectionOptions {
   readonly lingerMs: number | undefined
   /** Undefined where nobody can tell. */
   readonly askEnding: AskEnding | undefined
+  /** Undefined where nobody can tell. */
+  readonly askSentBytes: AskSentBytes | undefined
+  /** Bytes that we have read, and that the shard is given with the descriptor. */
+  readonly givenBytes: number
   /** Our socket is closed. */
   readonly onClosed: () => void
 }
@@ -40,11 +45,14 @@ export class KeptConnection {
   readonly #options: KeptConnectionOptions
   readonly #identity: Identity | undefined
   readonly #lifeQuestion: LifeQuestion
+  /** Bytes of the connection that were for us alone. */
+  readonly #ownBytes: number
 
   constructor(options: KeptConnectionOptions) {
     this.#options = options
     this.#identity = identify(options.descriptor)
     this.#lifeQuestion = new LifeQuestion(options.clock)
+    this.#ownBytes = readBytesOf(options.socket) - options.givenBytes
     options.socket.on('error', () => {})
     options.socket.once('close', options.onClosed)
   }
@@ -70,6 +78,17 @@ export class KeptConnection {
       // Who takes nothing now has unread answers, and is there.
       return !(error instanceof Error && 'code' in error && error.code === 'EAGAIN')
     }
+  }
+
+  /** Bytes that the client has sent to the shard, whether it has read them or not. */
+  get sentBytes(): number | undefined {
+    const { socket, askSentBytes, givenBytes } = this.#options
+    const own = descriptorOf(socket)
+    const allBytes = own === undefined ? undefined : askSentBytes?.(own)
+    if (allBytes === undefined) return undefined
+    const sentBytes = allBytes - this.#ownBytes
+    // A kernel that does not count says 0.
+    return sentBytes < givenBytes ? undefined : sentBytes
   }
 
   /** The shard has closed its duplicate. */

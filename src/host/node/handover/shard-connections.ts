@@ -16,6 +16,7 @@ import { KeptConnection } from './kept-connection.ts'
 import { CELL } from './protocol.ts'
 import type { HandoverEnds, ToMain, ToShard } from './protocol.ts'
 import { RingChannel } from './ring-channel.ts'
+import type { AskSentBytes } from './sent-bytes.ts'
 import { descriptorOf, parkReading } from './socket-internals.ts'
 
 export interface ShardConnectionsOptions {
@@ -24,6 +25,7 @@ export interface ShardConnectionsOptions {
   readonly clock: Clock
   readonly lingerMs: number | undefined
   readonly askEnding: AskEnding | undefined
+  readonly askSentBytes: AskSentBytes | undefined
 }
 
 interface Offer {
@@ -77,19 +79,28 @@ export class ShardConnections {
     socket.allowHalfOpen = true
     const offer = this.#duplicate(socket)
     if (!offer) {
-      this.#know(client, socket, this.#carry(connection, socket))
+      this.#know(client, socket, this.#carry(connection, socket, initialBytes.length))
       this.#post({ kind: 'open', connection, route, initialBytes })
       return
     }
     const rest = parkReading(socket)
-    this.#know(client, socket, this.#keep(connection, socket, offer))
     const bytes = rest.length === 0 ? initialBytes : concatBytes([initialBytes, ...rest])
+    this.#know(client, socket, this.#keep(connection, socket, offer, bytes.length))
     this.#post({ kind: 'adopt', connection, ...offer, route, initialBytes: bytes })
   }
 
   /** See `Handover.hasGone`. */
   hasGone(client: number, question: Uint8Array): boolean {
     return this.#clients.get(client)?.hasGone(question) ?? true
+  }
+
+  /** See `Handover.sentBytes`. */
+  sentBytes(client: number): number | undefined {
+    return this.#clients.get(client)?.sentBytes
+  }
+
+  knows(client: number): boolean {
+    return this.#clients.has(client)
   }
 
   /** After the end of the shard's thread. Its connections hear `lastBytes` and close. */
@@ -127,9 +138,15 @@ export class ShardConnections {
     })
   }
 
-  #keep(connection: number, socket: Duplex, { descriptor, cell }: Offer): KeptConnection {
+  /** @param givenBytes that have been read, and go to the shard */
+  #keep(
+    connection: number,
+    socket: Duplex,
+    { descriptor, cell }: Offer,
+    givenBytes: number,
+  ): KeptConnection {
     Atomics.store(this.#cells, cell, CELL.offered)
-    const { clock, lingerMs, askEnding } = this.#options
+    const { clock, lingerMs, askEnding, askSentBytes } = this.#options
     const onClosed = (): void => {
       this.#kept.delete(connection)
       this.#freeCells.push(cell)
@@ -143,13 +160,15 @@ export class ShardConnections {
       clock,
       lingerMs,
       askEnding,
+      askSentBytes,
+      givenBytes,
       onClosed,
     })
     this.#kept.set(connection, kept)
     return kept
   }
 
-  #carry(connection: number, socket: Duplex): CarriedConnection {
+  #carry(connection: number, socket: Duplex, givenBytes: number): CarriedConnection {
     const { clock, lingerMs } = this.#options
     const onClosed = (): void => void this.#carried.delete(connection)
     const channel = this.#channel
@@ -159,6 +178,7 @@ export class ShardConnections {
       channel,
       clock,
       lingerMs,
+      givenBytes,
       onClosed,
     })
     this.#carried.set(connection, carried)

@@ -3,6 +3,7 @@
  * without, each behind a check, in one file. If a future Node hides them, `descriptorOf` says
  * undefined, and the connection goes over the ring instead: slower, never wrong.
  */
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 /** What libuv's stream handle offers; see lib/net.js and src/stream_base.cc of Node. */
@@ -51,6 +52,11 @@ export function parkReading(socket: Duplex): Buffer[] {
 /** Undoes {@link parkReading}. */
 export function unparkReading(socket: Duplex): void {
   handleOf(socket)?.readStart()
+}
+
+/** Bytes that have been read from the connection of `socket`. */
+export function readBytesOf(socket: Duplex): number {
+  return (socket as Partial<Socket>).bytesRead ?? 0
 }
 
 /** Bytes written to `socket` that the kernel has not taken; falls while one long write proceeds. */

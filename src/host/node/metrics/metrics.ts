@@ -7,6 +7,7 @@
  * or clients there are. It must never show what a client has said: no statement, no parameter, no
  * user; the names of tenants are the only words of strangers here.
  */
+import { performance } from 'node:perf_hooks'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Clock } from '../../../base/clock.ts'
 import { LIMITS } from '../../../base/limits.ts'
@@ -84,6 +85,7 @@ export class Metrics {
       registers: [registry],
     }).set({ version, postgres: POSTGRES_VERSION }, 1)
     shardMetrics(registry, control.shards())
+    loopMetrics(registry, control.shards())
   }
 
   #pool(registry: Registry, { pool, busiest, atMs }: Heard): void {
@@ -116,8 +118,38 @@ function shardMetrics(registry: Registry, shards: readonly ShardFacts[]): void {
     help: 'How long the thread of a shard has owed a sign of life: it is in a long statement.',
     ...labelled,
   })
-  for (const { shard, state, silentMs } of shards) {
+  const lag = new Gauge({
+    name: 'pgnap_shard_lag_seconds',
+    help: 'How long the last sign of life of the thread of a shard took.',
+    ...labelled,
+  })
+  for (const { shard, state, silentMs, lagMs } of shards) {
     up.set({ shard }, state === 'running' ? 1 : 0)
     silent.set({ shard }, silentMs / MS_PER_S)
+    lag.set({ shard }, lagMs / MS_PER_S)
+  }
+}
+
+/** Node counts for every event loop anyway, so it costs a thread nothing to be looked at. */
+function loopMetrics(registry: Registry, shards: readonly ShardFacts[]): void {
+  const labelled = { labelNames: ['thread'], registers: [registry] }
+  const active = new Counter({
+    name: 'pgnap_event_loop_active_seconds_total',
+    help: 'Time in which the event loop of a thread was at work.',
+    ...labelled,
+  })
+  const idle = new Counter({
+    name: 'pgnap_event_loop_idle_seconds_total',
+    help: 'Time in which the event loop of a thread waited for something to do.',
+    ...labelled,
+  })
+  const main = performance.eventLoopUtilization()
+  const threads = [
+    { thread: 'main', activeMs: main.active, idleMs: main.idle },
+    ...shards.map(({ shard, ...loop }) => ({ thread: `shard ${shard}`, ...loop })),
+  ]
+  for (const { thread, activeMs, idleMs } of threads) {
+    active.inc({ thread }, activeMs / MS_PER_S)
+    idle.inc({ thread }, idleMs / MS_PER_S)
   }
 }

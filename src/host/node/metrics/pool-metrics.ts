@@ -73,6 +73,9 @@ function tenantMetrics(registry: Registry, pool: PoolFacts): void {
   const { known, pinned, ...warm } = pool.keepWarm
   gauge('pgnap_keep_warm_tenants', 'Tenants whose rhythm is known.', known)
   gauge('pgnap_tenants_pinned', 'Tenants whose image is kept in memory.', pinned)
+  const { all, tenants } = pool.paused
+  gauge('pgnap_paused', 'Whether an administrator has paused all tenants.', Number(all))
+  gauge('pgnap_tenants_paused', 'Tenants that are paused by their names.', tenants.length)
   counter('pgnap_keep_warm_total', 'Tenants warmed before they were asked for.', warm.warmed)
   counters('pgnap_keep_warm_outcomes_total', 'What came of warming them.', 'outcome', {
     hit: warm.hits,

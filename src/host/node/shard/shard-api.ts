@@ -18,6 +18,7 @@ import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
+import type { ClientWish } from './thread-watch.ts'
 
 /** Told by a shard, before whoever asked for it, that there is one tenant more or one less. */
 export interface TenantWatcher {
@@ -74,12 +75,11 @@ export interface ShardApi extends MoveParty {
   /** What its tenants have kept it busy with; of those that nobody is connected to, which. */
   load(): Promise<PoolLoad>
   /**
-   * Ends the wait of a client's batch that was sent before `wishedMs` (Unix time), as far as that
-   * can be told. Settles when whatever the client had sent before has been read. A batch that has
-   * begun is not reached here: its thread would hear of this only when it has ended
-   * (`thread-watch.ts`).
+   * Ends the wait of the first batch that a client had sent by then, also if it has yet to be read.
+   * Settles when there is none any more. A batch that has begun is not reached here: its
+   * thread would hear of this only when it has ended (`thread-watch.ts`).
    */
-  cancel(client: number, wishedMs: number): Promise<void>
+  cancel(wish: ClientWish): Promise<void>
   /** Lets clients finish what they are doing, then puts every tenant away. */
   drain(graceMs: number): Promise<void>
   /** Answers: the thread is alive. */

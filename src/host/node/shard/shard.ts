@@ -45,10 +45,12 @@ import { readCredentials } from '../read-credentials.ts'
 import { SpareStores } from '../spare-stores.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
+import { deleted, revoked, shuttingDown, stillUsed, terminated, tooManyLogins } from './goodbyes.ts'
 import { Call } from './call.ts'
 import { ownedSource } from './owned-source.ts'
 import { type EngineSettings, openEngine, type PreparedEngine } from './shard-engine.ts'
-import { watchEngine, type SlotWatcher } from './slot-watcher.ts'
+import { type ClientWishes, type SlotWatcher, watchEngine } from './slot-watcher.ts'
+import type { ClientWish } from './thread-watch.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
 /** Of the event loop, until it has looked at all sockets. */
@@ -108,7 +110,8 @@ export class Shard implements ShardApi {
   readonly #administrators: Credentials | undefined
   readonly #limiter: LoginLimiter | undefined
   readonly #newcomers: Newcomers
-  readonly #connections = new Set<WireConnection>()
+  /** By the numbers of their clients. */
+  readonly #connections: Map<number, WireConnection>
   readonly #cancelKeys: CancelKeys
   readonly #domain: string | undefined
   /** Of {@link query} and {@link transaction}, by their numbers. */
@@ -119,6 +122,7 @@ export class Shard implements ShardApi {
     dependencies: ShardDependencies,
     parts: {
       pool: Pool
+      connections: Map<number, WireConnection>
       directory: NodeTenantDirectory
       gateway: TenantGateway
       ownership: Ownership
@@ -130,6 +134,7 @@ export class Shard implements ShardApi {
   ) {
     this.#dependencies = dependencies
     this.#pool = parts.pool
+    this.#connections = parts.connections
     this.#directory = parts.directory
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
@@ -159,6 +164,7 @@ export class Shard implements ShardApi {
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
     const { config, dataPath, tenantsPath, index, moved = [], paused } = settings
+    const { napAfterMs, queryWaitMs, tellUnknownTenants: tellsUnknown } = config
     const ownership = new Ownership({ index, shardCount: config.shards, moved })
     const { clock, log, random, prepared, tenantWatcher } = dependencies
     const engine = prepared?.engine ?? (await openEngine(settings, dependencies))
@@ -187,8 +193,10 @@ export class Shard implements ShardApi {
       createStore: stores.create,
       onRemoved: (tenant) => tenantWatcher?.removed(tenant),
     })
+    const connections = new Map<number, WireConnection>()
+    const wishesOf = (client: number): ClientWishes | undefined => connections.get(client)?.wish
     const pool = new Pool({
-      engine: watchEngine(engine, dependencies.slotWatcher, prepared?.slot),
+      engine: watchEngine(engine, dependencies.slotWatcher, wishesOf, prepared?.slot),
       source: ownedSource(stores, ownership),
       clock,
       log,
@@ -199,11 +207,7 @@ export class Shard implements ShardApi {
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
       },
-      limits: {
-        slotsPerShard: config.slots,
-        napAfterMs: config.napAfterMs,
-        queryWaitMs: config.queryWaitMs,
-      },
+      limits: { slotsPerShard: config.slots, napAfterMs, queryWaitMs },
     })
     // All of them: a tenant may move here. Only what this shard owns is warmed.
     for (const tenant of readPins(dataPath)) pool.keepWarm.pin(tenant)
@@ -211,7 +215,6 @@ export class Shard implements ShardApi {
     for (const tenant of paused?.tenants ?? []) pool.pauses.pause(tenant)
     const saltSecret = control?.saltSecret
     const administrators = saltSecret && (await readCredentials(config, random, saltSecret))
-    const tellsUnknown = config.tellUnknownTenants
     const exists = (tenant: TenantName): boolean => directory.has(tenant)
     const gateway = new TenantGateway({
       pool,
@@ -220,16 +223,18 @@ export class Shard implements ShardApi {
       connectionsMax: config.connectionsMax,
       ownership,
       ...(control && administrators
-        ? { users: new Users({ administrators, roles: control, exists, tellsUnknown }) }
+        ? {
+            users: new Users({ administrators, roles: control, exists, tellsUnknown }),
+          }
         : {}),
     })
-    const own = { pool, directory, gateway, ownership, images, spares }
+    const own = { pool, connections, directory, gateway, ownership, images, spares }
     return new Shard(settings, dependencies, { ...own, saltSecret, administrators })
   }
 
   /** Serves one client. The caller passes on what its link receives. */
   connect(link: Link, { peer, processId }: Newcomer): WireConnection {
-    const { clock, random, log } = this.#dependencies
+    const { clock, random, log, slotWatcher } = this.#dependencies
     const connection: WireConnection = new WireConnection({
       link,
       gateway: this.#gateway,
@@ -242,30 +247,31 @@ export class Shard implements ShardApi {
       domain: this.#domain,
       limiter: this.#limiter,
       ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
+      mayBeCanceled: () => slotWatcher?.sign.hasWishes ?? false,
       secretFor: (id, byteLength) => this.#cancelKeys.keyFor(id, byteLength),
       onLetIn: () => letIn(),
       onClosed: () => {
         letIn()
-        this.#connections.delete(connection)
+        if (this.#connections.get(processId) !== connection) return
+        this.#connections.delete(processId)
       },
     })
     const letIn = this.#newcomers.enter(() => connection.shutdown(tooManyLogins()))
-    this.#connections.add(connection)
+    this.#connections.set(processId, connection)
     return connection
   }
 
-  async cancel(client: number, wishedMs: number): Promise<void> {
-    const { clock } = this.#dependencies
+  async cancel({ client, number, beforeByte }: ClientWish): Promise<void> {
+    const connection = this.#connections.get(client)
+    if (connection && beforeByte !== undefined) {
+      return connection.cancelFor({ number, beforeByte })
+    }
     // What the client had sent by then has perhaps not been read yet.
+    const { clock } = this.#dependencies
     for (let count = 0; count < TURNS_TO_READ; count++) {
       await new Promise<void>((resolve) => clock.nextTurn(resolve))
     }
-    const agoMs = clock.nowMs() - wishedMs
-    for (const connection of this.#connections) {
-      if (connection.processId !== client) continue
-      const { state, waitMs } = connection.facts()
-      if (state === 'waiting' && waitMs >= agoMs) connection.cancel()
-    }
+    connection?.cancel()
     this.#calls.get(client)?.cancel()
   }
 
@@ -306,9 +312,7 @@ export class Shard implements ShardApi {
     this.#ownership.check(name)
     const clients = this.#pool.clientCountOf(name)
     if (unlessUsed && clients > 0) throw stillUsed(name, clients)
-    const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
-      hint: 'connecting again makes a new, empty one',
-    })
+    const goodbye = deleted(name)
     await this.#pool.expel(name, goodbye)
     await this.#directory.delete(name)
     // Whoever came meanwhile was let into the old one, and would make a new one with its next word.
@@ -316,10 +320,10 @@ export class Shard implements ShardApi {
   }
 
   async dismiss(tenant: string, role: string): Promise<void> {
-    const goodbye = new PgnapError('ROLE_REVOKED', `role "${role}" has been revoked`, {
-      hint: 'ask the operator of the server for a new connection string',
-    })
-    this.#sendAway(goodbye, ({ database, user }) => user === role && isDatabaseOf(tenant, database))
+    this.#sendAway(
+      revoked(role),
+      ({ database, user }) => user === role && isDatabaseOf(tenant, database),
+    )
   }
 
   async dismissAll(tenant: string): Promise<void> {
@@ -379,7 +383,8 @@ export class Shard implements ShardApi {
 
   async load(): Promise<PoolLoad> {
     // A connection stays in this thread, and its tenant with it.
-    const connected = new Set(Array.from(this.#connections, (each) => each.facts().database))
+    const clients = Array.from(this.#connections.values(), (each) => each.facts())
+    const connected = new Set(clients.map(({ database }) => database))
     return this.#pool.resting.load((tenant) => !connected.has(tenant))
   }
 
@@ -414,16 +419,13 @@ export class Shard implements ShardApi {
         awakeSinceMs: slot.phase === 'awake' ? nowMs - awakeMs : 0,
         lastUsedMs: slot.phase === 'awake' ? nowMs - restMs : 0,
       })),
-      clients: Array.from(this.#connections, (connection) => connection.facts()),
+      clients: Array.from(this.#connections.values(), (connection) => connection.facts()),
     }
   }
 
   async drain(graceMs: number): Promise<void> {
     const drained = this.#pool.drain(graceMs)
-    const goodbye = new PgnapError('SHUTTING_DOWN', TERMINATED, {
-      hint: 'connect again when the server is back',
-    })
-    for (const connection of this.#connections) connection.shutdown(goodbye)
+    for (const connection of this.#connections.values()) connection.shutdown(shuttingDown())
     await drained
     this.#spares[Symbol.dispose]()
   }
@@ -432,7 +434,7 @@ export class Shard implements ShardApi {
 
   /** After the batch that runs; who waits for a turn does not have to wait for that. */
   #sendAway(goodbye: PgnapError, whom: (client: ClientFacts) => boolean): void {
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.values()) {
       if (!whom(connection.facts())) continue
       connection.shutdown(goodbye)
       connection.cancel()
@@ -459,35 +461,11 @@ export class Shard implements ShardApi {
 }
 
 /** In the words of Postgres. */
-const TERMINATED = 'terminating connection due to administrator command'
-
-function terminated(): PgnapError {
-  return new PgnapError('SESSION_TERMINATED', TERMINATED, {
-    hint: 'connect again; what is sent then waits until the database has been resumed',
-  })
-}
-
 function nameOf(tenant: string | undefined): TenantName | undefined {
   return tenant === undefined ? undefined : parseTenantName(tenant)
-}
-
-function tooManyLogins(): PgnapError {
-  return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients are logging in', {
-    hint: 'connect again; a login that takes longer than others gives way to them',
-  })
 }
 
 /** The tenant itself, or a branch of it. */
 function isDatabaseOf(tenant: string, database: string): boolean {
   return database === tenant || database.startsWith(`${tenant}@`)
-}
-
-/** In the words of Postgres. */
-function stillUsed(name: TenantName, clients: number): PgnapError {
-  const message = `database "${name}" is being accessed by other users`
-  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
-  return new PgnapError('TENANT_BUSY', message, {
-    detail: `There ${sessions} using the database.`,
-    hint: 'close them, or say WITH (FORCE)',
-  })
 }

@@ -6,7 +6,7 @@ import type { Engine, Slot } from '../../../engine/engine.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
-import type { ThreadSign } from './thread-sign.ts'
+import type { BatchPlace, ThreadSign } from './thread-sign.ts'
 
 export interface SlotWatcher {
   slotCreated(slotNo: number, flags: InterruptFlags): void
@@ -15,13 +15,21 @@ export interface SlotWatcher {
   readonly sign: ThreadSign
 }
 
+/** What the shard knows of a client's cancel requests. */
+export interface ClientWishes extends BatchPlace {
+  /** A wish was about the batch that has just ended. */
+  fulfilled(wish: number): void
+}
+
 /**
  * `engine`, with every slot it makes and gives up announced. The first one is `prepared`, if there
  * is such a one.
+ * @param wishesOf of a client, by its number; undefined of one that has none
  */
 export function watchEngine(
   engine: WasmEngine,
   watcher: SlotWatcher | undefined,
+  wishesOf: (client: number) => ClientWishes | undefined,
   prepared?: Promise<WasmSlot>,
 ): Engine {
   let slotNo = 0
@@ -39,11 +47,14 @@ export function watchEngine(
       const { sign } = watcher
       const run = slot.run.bind(slot)
       slot.run = (messages, client = 0, others) => {
-        sign.begin(own, client)
+        const wishes = client > 0 ? wishesOf(client) : undefined
+        slot.expectCommand()
+        sign.begin(own, client, wishes)
         try {
           return sign.answered(run(messages, client, others))
         } finally {
-          sign.end(slot.interruptFlags)
+          const wish = sign.end(slot.interruptFlags)
+          if (wish !== 0) wishes?.fulfilled(wish)
         }
       }
       const discard = slot.discard.bind(slot)

@@ -5,9 +5,12 @@
  *
  *     batches       counts up when a batch begins and when it ends: odd while one runs
  *     slot, client  in which it runs, and for whom
+ *     begunByte     where it begins in what that client has sent; modulo 2^32, as the next one
+ *     spentWish     the last cancel request of that client that the shard has made use of
+ *     wishes        1 while the main thread knows of cancel requests that are not done with
  *     shared        1 while clients of more than one tenant are connected to the shard
  *     interrupting  1 while the main thread raises the flags of the batch that it has seen
- *     canceled      that batch, and why it was cancelled
+ *     canceled      that batch, and why it was cancelled: by which cancel request, if it was one
  *
  * The main thread says `interrupting`, then looks whether its batch still runs; the shard says that
  * the batch has ended, then looks whether somebody is interrupting, waits for that, and takes
@@ -34,6 +37,10 @@ export const SIGN = {
   interrupting: 4,
   canceled: 5,
   reason: 6,
+  begunByte: 7,
+  spentWish: 8,
+  wish: 9,
+  wishes: 10,
 } as const
 
 /** Why a batch was cancelled. */
@@ -43,6 +50,14 @@ export const REASON = { known: 0, neighbours: 1, transaction: 2 } as const
 export function allocateSign(): SharedArrayBuffer {
   return new SharedArrayBuffer(Object.keys(SIGN).length * Int32Array.BYTES_PER_ELEMENT)
 }
+
+/** Of a client's batch, see above. */
+export interface BatchPlace {
+  readonly begunByte: number
+  readonly spentWish: number
+}
+
+const NO_PLACE: BatchPlace = { begunByte: 0, spentWish: 0 }
 
 /** The shard's end. */
 export class ThreadSign {
@@ -60,10 +75,18 @@ export class ThreadSign {
     Atomics.store(this.#cells, SIGN.shared, shared ? 1 : 0)
   }
 
+  /** Whether a cancel request may be about what comes next. */
+  get hasWishes(): boolean {
+    return Atomics.load(this.#cells, SIGN.wishes) === 1
+  }
+
   /** A batch begins. @param client its number, 0 if nobody can ask for it to be cancelled */
-  begin(slotNo: number, client: number): void {
+  begin(slotNo: number, client: number, place: BatchPlace = NO_PLACE): void {
     this.#cells[SIGN.slot] = slotNo
     this.#cells[SIGN.client] = client
+    this.#cells[SIGN.begunByte] = place.begunByte
+    this.#cells[SIGN.spentWish] = place.spentWish
+    this.#cells[SIGN.wish] = 0
     this.#number = Atomics.add(this.#cells, SIGN.batches, 1) + 1
   }
 
@@ -75,15 +98,19 @@ export class ThreadSign {
     return reason === REASON.transaction ? explained(answer, tookTooLong()) : answer
   }
 
-  /** It has ended, one way or the other; nothing that was meant for it stays in its slot. */
-  end(flags: InterruptFlags): void {
+  /**
+   * It has ended, one way or the other; nothing that was meant for it stays in its slot.
+   * @returns the number of the cancel request that was about it; 0 if there was none
+   */
+  end(flags: InterruptFlags): number {
     Atomics.add(this.#cells, SIGN.batches, 1)
     while (Atomics.load(this.#cells, SIGN.interrupting) === 1) {
       Atomics.wait(this.#cells, SIGN.interrupting, 1)
     }
-    if (!this.#wasCanceled) return
+    if (!this.#wasCanceled) return 0
     withdrawCancel(flags)
     noteStatementTimeout(flags, false)
+    return this.#cells[SIGN.wish] ?? 0
   }
 
   get #wasCanceled(): boolean {

@@ -50,6 +50,7 @@ function world({
   neighbourWaitMs = 0,
   clock = new ManualClock(Date.UTC(2030, 0, 1)),
   hasGone = (_client: number): boolean => false,
+  sentBytes = (_client: number): number | undefined => undefined,
 } = {}) {
   const memory = allocateSign()
   const flags = newFlags()
@@ -61,6 +62,7 @@ function world({
     neighbourWaitMs,
     clock,
     hasGone,
+    sentBytes,
     onKeptOthers: () => kept.push('kept'),
   })
   return { clock, sign, watch, flags, kept }
@@ -71,9 +73,9 @@ const messageIn = (answer: Uint8Array): string | undefined => readAnswer(answer)
 test('a wish meets what runs for that client, and nothing else', () => {
   const { sign, watch, flags } = world()
   sign.begin(5, 11)
-  assert.equal(watch.cancel(12), false)
+  assert.equal(watch.cancel(12)?.client, 12)
   assert.equal(isCanceled(flags), false)
-  assert.equal(watch.cancel(11), true)
+  assert.equal(watch.cancel(11), undefined)
   assert.equal(isCanceled(flags), true)
   assert.equal(messageIn(sign.answered(CANCEL)), 'canceling statement', 'Postgres knows why')
   sign.end(flags)
@@ -82,7 +84,7 @@ test('a wish meets what runs for that client, and nothing else', () => {
 
 test('a wish that finds its client waiting is kept until the shard has heard of it', () => {
   const { clock, sign, watch, flags } = world()
-  assert.equal(watch.cancel(11), false)
+  assert.equal(watch.cancel(11)?.client, 11)
   sign.begin(5, 11)
   clock.advance(50)
   assert.equal(isCanceled(flags), true)
@@ -92,8 +94,10 @@ test('a wish that finds its client waiting is kept until the shard has heard of 
   clock.advance(500)
   assert.equal(isCanceled(flags), false, 'one wish, one cancel')
   sign.end(flags)
-  watch.cancel(11)
-  watch.forget(11)
+  const forgotten = watch.cancel(11)
+  assert.equal(sign.hasWishes, true)
+  if (forgotten) watch.forget(forgotten)
+  assert.equal(sign.hasWishes, false)
   sign.begin(5, 11)
   clock.advance(500)
   assert.equal(isCanceled(flags), false, 'it was forgotten')
@@ -104,10 +108,59 @@ test('what Postgres has not read yet is cancelled when it has', () => {
   const reading = new Uint8Array(flags.memory.buffer, flags.commandReadAt, 1)
   sign.begin(5, 11)
   reading[0] = 1
-  assert.equal(watch.cancel(11), false)
+  assert.equal(watch.cancel(11)?.client, 11)
   clock.advance(50)
   assert.equal(isCanceled(flags), false, 'it would be forgotten')
   reading[0] = 0
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
+})
+
+test('a wish is about what was sent before it', () => {
+  const { clock, sign, watch, flags } = world({ sentBytes: () => 100 })
+  const wish = watch.cancel(11)
+  for (const begunByte of [100, 101, 2 ** 30]) {
+    sign.begin(5, 11, { begunByte, spentWish: 0 })
+    clock.advance(500)
+    assert.equal(isCanceled(flags), false, `${begunByte} is younger`)
+    assert.equal(sign.end(flags), 0)
+  }
+  sign.begin(5, 11, { begunByte: 99, spentWish: 0 })
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
+  assert.equal(sign.end(flags), wish?.number, 'the shard hears which wish it was')
+})
+
+test('so it is where counts of bytes begin anew', () => {
+  const { clock, sign, watch, flags } = world({ sentBytes: () => 2 ** 32 + 10 })
+  watch.cancel(11)
+  sign.begin(5, 11, { begunByte: 2 ** 32 + 10, spentWish: 0 })
+  clock.advance(50)
+  assert.equal(isCanceled(flags), false)
+  sign.end(flags)
+  sign.begin(5, 11, { begunByte: 2 ** 32 - 10, spentWish: 0 })
+  clock.advance(50)
+  assert.equal(isCanceled(flags), true)
+})
+
+test('a wish that the shard has made use of ends nothing more', () => {
+  const { clock, sign, watch, flags } = world({ sentBytes: () => 100 })
+  const spentWish = watch.cancel(11)?.number ?? 0
+  assert.notEqual(spentWish, 0)
+  sign.begin(5, 11, { begunByte: 50, spentWish })
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false)
+  assert.equal(watch.cancel(11), undefined, 'a second one does')
+})
+
+test('what is forgotten late takes no later wish along', () => {
+  let sentBytes = 100
+  const { clock, sign, watch, flags } = world({ sentBytes: () => sentBytes })
+  const early = watch.cancel(11)
+  sentBytes = 200
+  watch.cancel(11)
+  if (early) watch.forget(early)
+  sign.begin(5, 11, { begunByte: 150, spentWish: 0 })
   clock.advance(50)
   assert.equal(isCanceled(flags), true)
 })
@@ -166,6 +219,7 @@ test('a statement whose client has gone is cancelled, soon, and again if it goes
   const asked: number[] = []
   const gone = new Set([11])
   const { clock, sign, flags } = world({
+    sentBytes: () => undefined,
     hasGone: (client) => {
       asked.push(client)
       return gone.has(client)
@@ -204,6 +258,7 @@ test('two threads: no batch is ever cancelled that was not asked to be', async (
     neighbourWaitMs: 0,
     clock: systemClock,
     hasGone: () => false,
+    sentBytes: () => undefined,
     onKeptOthers: () => {},
   })
   const code = `

@@ -4,18 +4,30 @@
  * (Postgres's own books are read, `timeout-memory.ts`), because it keeps other tenants waiting, or
  * because the shard has to go on.
  *
- * A client's wish may come while it waits for its turn. So it is kept until the shard has
- * taken note of it: whichever of the two comes first, it is not lost.
+ * A client's wish may come while it waits for its turn, or before what it is about has been read.
+ * So it is kept until the shard knows of nothing that it could still be about; whatever begins
+ * meanwhile was sent before it or not, which shows from its place (`cancel-wish.ts`).
  */
 import type { Clock, Timer } from '../../../base/clock.ts'
 import { type InterruptFlags, isReadingCommand, requestCancel } from '../../../engine/interrupts.ts'
 import { noteStatementTimeout, overdueIn } from '../../../engine/timeout-memory.ts'
+import { isSpent } from '../../../front/wire/cancel-wish.ts'
+import { isCountedBefore } from '../../../base/serial-number.ts'
 import { REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
 /** Looks within `neighbourWaitMs`, if that is short. */
 const LOOKS_MIN = 4
+
+/** A client's wish that what it runs should end. */
+export interface ClientWish {
+  readonly client: number
+  /** As of a `Wish`. */
+  readonly number: number
+  /** So many bytes had come from the client. Undefined: not known, it is about all it runs. */
+  readonly beforeByte: number | undefined
+}
 
 export interface ThreadWatchOptions {
   /** Cells of a `ThreadSign`. */
@@ -30,6 +42,8 @@ export interface ThreadWatchOptions {
    * runs.
    */
   readonly hasGone: (client: number) => boolean
+  /** Bytes that a client has sent so far. Undefined: not known. */
+  readonly sentBytes: (client: number) => number | undefined
   /** A statement has kept others waiting and is cancelled: told once for each. */
   readonly onKeptOthers: () => void
 }
@@ -37,8 +51,8 @@ export interface ThreadWatchOptions {
 export class ThreadWatch {
   readonly #options: ThreadWatchOptions
   readonly #cells: Int32Array
-  /** Clients that want what they run to end. */
-  readonly #wishes = new Set<number>()
+  /** By clients. */
+  readonly #wishes = new Map<number, ClientWish>()
   #seen = 0
   #sinceMs = 0
   #keptOthers = 0
@@ -46,6 +60,7 @@ export class ThreadWatch {
   #looked = 0
   #overdueMs = 0
   #timer: Timer | undefined
+  #lastWish = 0
 
   constructor(options: ThreadWatchOptions) {
     this.#options = options
@@ -58,18 +73,25 @@ export class ThreadWatch {
   }
 
   /**
-   * Cancels what runs for `client` now, or begins to run before {@link forget}.
-   * @returns whether it ran now, so that there is nothing to forget
+   * Cancels what runs for a client now, or what it had sent by now and begins to run before
+   * {@link forget}.
+   * @returns what is to be forgotten; undefined if it ran now
    */
-  cancel(client: number): boolean {
-    this.#wishes.add(client)
+  cancel(client: number): ClientWish | undefined {
+    // Before the bytes are counted: what the shard takes from now on, it takes one by one.
+    Atomics.store(this.#cells, SIGN.wishes, 1)
+    this.#lastWish = (this.#lastWish + 1) | 0 || 1
+    const wish = { client, number: this.#lastWish, beforeByte: this.#options.sentBytes(client) }
+    this.#wishes.set(client, wish)
     this.#fulfil()
-    return !this.#wishes.has(client)
+    return this.#wishes.get(client)
   }
 
-  /** The shard has heard of the client's wish: if it runs nothing, there is nothing to cancel. */
-  forget(client: number): void {
-    this.#wishes.delete(client)
+  /** There is nothing left in the shard that the wish could be about. */
+  forget(wish: ClientWish): void {
+    if (this.#wishes.get(wish.client) !== wish) return
+    this.#wishes.delete(wish.client)
+    if (this.#wishes.size === 0) Atomics.store(this.#cells, SIGN.wishes, 0)
   }
 
   /** Cancels whatever runs. */
@@ -94,9 +116,15 @@ export class ThreadWatch {
   #fulfil(): void {
     if (this.#wishes.size === 0) return
     const batch = Atomics.load(this.#cells, SIGN.batches)
-    const client = this.#cells[SIGN.client] ?? 0
-    if (!this.#wishes.has(client)) return
-    if (this.#interrupt(batch, REASON.known)) this.#wishes.delete(client)
+    const wish = this.#wishes.get(this.#cells[SIGN.client] ?? 0)
+    if (!wish || !this.#isAbout(wish)) return
+    if (this.#interrupt(batch, REASON.known, { wish: wish.number })) this.forget(wish)
+  }
+
+  /** Whether a wish of the client that something runs for is about that. */
+  #isAbout({ number, beforeByte }: ClientWish): boolean {
+    if (isSpent(number, this.#cells[SIGN.spentWish] ?? 0)) return false
+    return beforeByte === undefined || isCountedBefore(this.#cells[SIGN.begunByte] ?? 0, beforeByte)
   }
 
   #checkTimeouts(batch: number): void {
@@ -105,8 +133,8 @@ export class ThreadWatch {
     // Once: what catches the cancel and goes on is let go on, as in a server.
     if (!overdue || overdue.sinceMs === this.#overdueMs) return
     const isStatement = overdue.limit === 'statement'
-    if (!this.#interrupt(batch, isStatement ? REASON.known : REASON.transaction, isStatement))
-      return
+    const reason = isStatement ? REASON.known : REASON.transaction
+    if (!this.#interrupt(batch, reason, { isTimeout: isStatement })) return
     this.#overdueMs = overdue.sinceMs
   }
 
@@ -141,7 +169,7 @@ export class ThreadWatch {
   }
 
   /** Cancels `batch` if it still runs. @returns whether it did */
-  #interrupt(batch: number, reason: number, isTimeout = false): boolean {
+  #interrupt(batch: number, reason: number, { isTimeout = false, wish = 0 } = {}): boolean {
     const cells = this.#cells
     let wasInterrupted = false
     this.#during(batch, () => {
@@ -149,6 +177,7 @@ export class ThreadWatch {
       // What it has not read yet it would not end, but at the next look.
       if (!flags || isReadingCommand(flags)) return
       Atomics.store(cells, SIGN.reason, reason)
+      if (wish !== 0) Atomics.store(cells, SIGN.wish, wish)
       Atomics.store(cells, SIGN.canceled, batch)
       if (isTimeout) noteStatementTimeout(flags, true)
       requestCancel(flags)

@@ -62,6 +62,8 @@ export interface WorkerShardOptions {
   readonly graceMs?: number
 }
 
+type MovesOfShard = Pick<ShardFacts, 'movedOut' | 'moveRefusals' | 'guests'>
+
 const PING_EVERY_MS = 1_000
 /** Pause before a dead thread is started again; doubled for each death that follows at once. */
 const RESTART_MS_MIN = 100
@@ -91,6 +93,7 @@ export class WorkerShard {
   #threadWatch: ThreadWatch | undefined
   #restartMs = RESTART_MS_MIN
   #lastUtilization: EventLoopUtilization | undefined
+  #lagMs = 0
 
   constructor(options: WorkerShardOptions) {
     this.#options = options
@@ -122,12 +125,14 @@ export class WorkerShard {
   }
 
   /** What can be known of it without asking it. */
-  facts(): Pick<ShardFacts, 'shard' | 'state' | 'silentMs'> {
+  facts(): Omit<ShardFacts, keyof MovesOfShard> {
     const { index, clock } = this.#options
     const sinceMs = this.#unansweredSinceMs
     const silentMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
     const state = this.#state === 'waiting' ? 'starting' : this.#state
-    return { shard: index, state, silentMs }
+    const loop = this.#worker?.performance.eventLoopUtilization()
+    const { active: activeMs = 0, idle: idleMs = 0 } = loop ?? {}
+    return { shard: index, state, silentMs, lagMs: this.#lagMs, activeMs, idleMs }
   }
 
   /** Share of its time that the thread was busy since this was last asked; 0 to 1. */
@@ -141,14 +146,15 @@ export class WorkerShard {
     return last ? eventLoopUtilization(now, last).utilization : undefined
   }
 
-  /** Cancels what a client of this shard runs, or waits for. */
+  /** Cancels what a client of this shard runs, or waits for, or has sent. */
   cancel(client: number): void {
     const watch = this.#threadWatch
     if (this.#state !== 'running' || !watch) return
-    if (watch.cancel(client)) return
-    const heard = (): void => watch.forget(client)
+    const wish = watch.cancel(client)
+    if (!wish) return
+    const over = (): void => watch.forget(wish)
     // A call that fails belongs to a thread that has died, and its clients with it.
-    this.#caller.remote.cancel(client, this.#options.clock.nowMs()).then(heard, heard)
+    this.#caller.remote.cancel(wish).then(over, over)
   }
 
   get api(): Remote<ShardApi> {
@@ -214,6 +220,7 @@ export class WorkerShard {
       slots,
       neighbourWaitMs,
       clock,
+      sentBytes: (client) => handover.sentBytes(index, client),
       hasGone: (client) => handover.hasGone(index, client, HARMLESS_REPORT),
       onKeptOthers,
     })
@@ -248,7 +255,8 @@ export class WorkerShard {
     const { clock, hangMs = LIMITS.shardHangMs } = this.#options
     const caller = this.#caller
     const heard = (): void => {
-      if (caller !== this.#caller) return
+      if (caller !== this.#caller || this.#unansweredSinceMs === undefined) return
+      this.#lagMs = clock.monotonicMs() - this.#unansweredSinceMs
       this.#unansweredSinceMs = undefined
       this.#cancelledAtMs = undefined
       this.#restartMs = RESTART_MS_MIN
@@ -294,6 +302,7 @@ export class WorkerShard {
     this.#slots.clear()
     this.#options.tenantWatcher?.missed()
     this.#lastUtilization = undefined
+    this.#lagMs = 0
     this.#caller.fail(LOST)
     if (this.#state === 'closed') return
     const neverRan = this.#state === 'starting'

@@ -1,0 +1,46 @@
+/** What clients of a shard are told when they are sent away, or somebody is refused for them. */
+import { PgnapError } from '../../../base/errors.ts'
+import type { TenantName } from '../../../base/ids.ts'
+
+/** Postgres's words for it, whoever the administrator is. */
+const TERMINATED = 'terminating connection due to administrator command'
+
+export function terminated(): PgnapError {
+  return new PgnapError('SESSION_TERMINATED', TERMINATED, {
+    hint: 'connect again; what is sent then waits until the database has been resumed',
+  })
+}
+
+export function shuttingDown(): PgnapError {
+  return new PgnapError('SHUTTING_DOWN', TERMINATED, {
+    hint: 'connect again when the server is back',
+  })
+}
+
+export function deleted(tenant: TenantName): PgnapError {
+  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" has been deleted`, {
+    hint: 'connecting again makes a new, empty one',
+  })
+}
+
+export function revoked(role: string): PgnapError {
+  return new PgnapError('ROLE_REVOKED', `role "${role}" has been revoked`, {
+    hint: 'ask the operator of the server for a new connection string',
+  })
+}
+
+export function tooManyLogins(): PgnapError {
+  return new PgnapError('CONNECTIONS_EXHAUSTED', 'sorry, too many clients are logging in', {
+    hint: 'connect again; a login that takes longer than others gives way to them',
+  })
+}
+
+/** In the words of Postgres. */
+export function stillUsed(name: TenantName, clients: number): PgnapError {
+  const message = `database "${name}" is being accessed by other users`
+  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
+  return new PgnapError('TENANT_BUSY', message, {
+    detail: `There ${sessions} using the database.`,
+    hint: 'close them, or say WITH (FORCE)',
+  })
+}
