@@ -70,6 +70,9 @@ export interface EngineAssets {
   readonly libraryExports: LibraryExports
 }
 
+/** What slots need once the base is laid out. */
+export type SlotAssets = Omit<EngineAssets, 'base'>
+
 export interface PreMainImage {
   readonly delta: PackedDelta
   /** Value of `__stack_pointer`. */
