@@ -7,7 +7,7 @@
  *     *.wasm      rule CompiledWasm
  *     *.bin       rule Data
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
@@ -48,10 +48,12 @@ export async function bundleWorker(options: BundleOptions): Promise<WorkerFiles>
   const { output } = await build.generate({ format: 'esm', codeSplitting: false })
   const [program] = output
   const files = new Map<string, Uint8Array>([['worker.js', Buffer.from(program.code)]])
-  for (const name of program.imports.filter((imported) => BESIDE.test(imported))) {
-    const content = engine.get(name.slice(2))
+  for (const imported of program.imports) {
+    if (PLATFORM.test(imported)) continue
+    const name = imported.replace(/^\.\//, '')
+    const content = engine.get(name)
     if (content === undefined) throw new Error(`${name} is no file of the engine`)
-    files.set(name.slice(2), content)
+    files.set(name, content)
   }
   return files
 }
@@ -90,6 +92,7 @@ function engineModules(engine: EngineFiles): Plugin {
     [GLUE]: () => fromUtf8(engine.get('pglite.js') ?? new Uint8Array(0)),
     'pgnap:engine': engineModule,
     'pgnap:modules': () => moduleTables(engine),
+    'pgnap:version': versionModule,
   }
   return {
     name: 'engine-modules',
@@ -109,6 +112,11 @@ function engineModule(): string {
     `export { default as bundle } from './files.bin'`,
     `export { default as assets } from './engine.bin'`,
   ].join('\n')
+}
+
+function versionModule(): string {
+  const text = readFileSync(join(ROOT, 'package.json'), 'utf8')
+  return `export const version = ${JSON.stringify((JSON.parse(text) as { version: string }).version)}`
 }
 
 /** Libraries by the name on their tickets; functions by their bytes, which are few. */

@@ -148,6 +148,16 @@ export class LentSlot implements Slot {
     this.#state = 'discarded'
   }
 
+  /**
+   * Puts the tenant into the real slot now, for what is run next. False: there was nothing to do,
+   * since it is in it, or is not loaded, or lost.
+   */
+  bringIn(): boolean {
+    if (this.#state !== 'loaded' || this.#share.holds(this) || !this.#image) return false
+    this.#share.enter(this)
+    return true
+  }
+
   // Called by the share, and by the session
 
   /** The real slot with this tenant in it. Throws SLOT_LOST if its memory is not there any more. */
@@ -173,7 +183,7 @@ export class LentSlot implements Slot {
     this.#status = image.status
     this.#imageVersion = files.version
     files.shrinkCache(KEPT_CACHE_BYTES_MAX)
-    this.#keptBytes = imageBytes(image) + files.cacheBytes + OPEN_STORE_BYTES
+    this.#keptBytes = imageBytes(image) + files.cacheBytes + files.dirtyBytes + OPEN_STORE_BYTES
     this.#image = image
   }
 

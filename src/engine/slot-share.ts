@@ -86,17 +86,23 @@ export class SlotShare implements SlotLender {
     return new LentSlot(this)
   }
 
+  /** Whether `lent` can be run now, or anybody if it is left out. */
+  isReady(lent?: LentSlot): boolean {
+    if (!this.#slot) return false
+    return this.#slot.reusable || (lent !== undefined && this.#holder === lent)
+  }
+
   /**
    * Sees to it that `lent` can be run, or anybody if it is left out: makes a real slot where there
    * is none, or where that which is there is of use only to the tenant in it. To be awaited right
    * before something is run, which is synchronous.
    */
   async prepare(lent?: LentSlot): Promise<void> {
-    if (this.#isReady(lent)) return
+    if (this.isReady(lent)) return
     this.#retire()
-    while (!this.#isReady(lent)) {
+    while (!this.isReady(lent)) {
       const slot = await this.#engine.createSlot()
-      if (this.#isReady(lent)) return slot.discard()
+      if (this.isReady(lent)) return slot.discard()
       this.counters.slotsMade++
       this.#slot = slot
     }
@@ -164,11 +170,6 @@ export class SlotShare implements SlotLender {
     this.#forget(lent)
     // It is given up in the middle of something: what is in the slot is not to be trusted.
     if (this.#holder === lent) this.#discard()
-  }
-
-  #isReady(lent: LentSlot | undefined): boolean {
-    if (!this.#slot) return false
-    return this.#slot.reusable || (lent !== undefined && this.#holder === lent)
   }
 
   /** The real slot, if others than who is in it can have it. */

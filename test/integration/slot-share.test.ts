@@ -41,9 +41,10 @@ class Tenant {
   constructor(share: SlotShare, name: string) {
     this.#share = share
     this.#name = name as TenantName
+    const { fingerprint, postgresMajor } = engine
     const lend = async (): Promise<LentSlot> => (this.lent = await share.lend())
     this.pool = new Pool({
-      engine: { ...engine, createSlot: lend },
+      engine: { fingerprint, postgresMajor, createSlot: lend },
       source: new StoreFactory({
         dataPath: folder,
         tenantsPath,

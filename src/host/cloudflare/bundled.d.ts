@@ -21,6 +21,11 @@ declare module 'pgnap:modules' {
   export const functions: ReadonlyMap<string, WebAssembly.Module>
 }
 
+declare module 'pgnap:version' {
+  /** Of package.json. */
+  export const version: string
+}
+
 declare module 'node:zlib' {
   export function brotliDecompressSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
 }

@@ -1,0 +1,51 @@
+/** What happens to the shipped Worker when something fails under it. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
+import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
+import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
+
+let worker: WorkerUnderTest
+before(async () => {
+  const entry = 'test/cloudflare/worker/tampering-worker.ts'
+  worker = await startPgnap({}, {}, await bundleWorker({ entry, engine: await engineFiles() }))
+})
+after(() => worker[Symbol.asyncDispose]())
+
+async function door(name: string, tenant: string): Promise<void> {
+  const answer = await fetch(new URL(`/${name}/${tenant}`, worker.url))
+  assert.ok(answer.ok, await answer.text())
+}
+
+test('who has lost its store to another owner cannot write, and starts from the store', async () => {
+  await worker.ask('fenced', 'create table t as select 1 as n')
+  await door('take-over', 'fenced')
+  const refused = await worker.query('fenced', 'update t set n = 2')
+  assert.equal(refused.status, 503)
+  assert.match(await refused.text(), /STORE_FENCED.*40001|40001.*STORE_FENCED/s)
+  assert.equal(await worker.ask('fenced', 'select n from t'), 1)
+  await worker.ask('fenced', 'update t set n = 3')
+  assert.equal(await worker.ask('fenced', 'select n from t'), 3)
+})
+
+test('what cannot be stored is an error to its client, and never seen again', async () => {
+  await worker.ask('broken', 'create table t as select 1 as n')
+  await door('break', 'broken')
+  const failed = await worker.query('broken', 'update t set n = 2')
+  assert.equal(failed.status, 503)
+  assert.match(await failed.text(), /STORE_IO/)
+  assert.equal(await worker.ask('bystander', 'select 1'), 1)
+  await door('mend', 'broken')
+  assert.equal(await worker.ask('broken', 'select n from t'), 1)
+  await worker.ask('broken', 'update t set n = 3')
+  assert.equal(await worker.ask('broken', 'select n from t'), 3)
+})
+
+test('an object that ends and is made anew has everything that was acknowledged', async () => {
+  await worker.ask('ended', 'create table t(n int)')
+  for (let n = 1; n <= 5; n++) {
+    await worker.ask('ended', 'insert into t values ($1)', n)
+    await door('end', 'ended')
+    assert.equal(await worker.ask('ended', 'select count(*)::int from t'), n)
+  }
+})

@@ -1,0 +1,47 @@
+/** The shipped Worker, with doors through which a test does what nobody may do. */
+import worker, { DirectoryObject, TenantObject as ShippedObject } from '../../../src/cloudflare.ts'
+import type { Environment } from '../../../src/host/cloudflare/environment.ts'
+
+export { DirectoryObject }
+
+interface Doors extends Environment {
+  readonly TENANTS: DurableObjectNamespace<TenantObject>
+}
+
+export class TenantObject extends ShippedObject {
+  /** Leaves the store as another owner would that has written to it. */
+  async takeOver(): Promise<void> {
+    const { sql } = this.ctx.storage
+    sql.exec("UPDATE meta SET v = v + 1 WHERE k = 'epoch'")
+  }
+
+  /** The storage fails from now on, or works again. */
+  async breakStorage(isBroken: boolean): Promise<void> {
+    const { storage } = this.ctx
+    const fail = (): never => {
+      throw new Error('disk I/O error: SQLITE_IOERR')
+    }
+    if (isBroken)
+      Object.defineProperty(storage, 'transactionSync', { value: fail, configurable: true })
+    else Reflect.deleteProperty(storage, 'transactionSync')
+  }
+
+  /** Ends this incarnation; the next request makes another one. */
+  async end(): Promise<void> {
+    this.ctx.abort('a test ends this object')
+  }
+}
+
+const handler: ExportedHandler<Doors> = {
+  async fetch(request, environment, context) {
+    const [, door, tenant = ''] = new URL(request.url).pathname.split('/')
+    const object = environment.TENANTS.getByName(tenant)
+    if (door === 'take-over') await object.takeOver()
+    else if (door === 'break') await object.breakStorage(true)
+    else if (door === 'mend') await object.breakStorage(false)
+    else if (door === 'end') await object.end().catch(() => {})
+    else return (await worker.fetch?.(request, environment, context)) ?? new Response()
+    return new Response()
+  },
+}
+export default handler
