@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import type { Outcome } from './worker/test-runner.ts'
-import { startWorker } from './workerd.ts'
+import { startWorker } from '../../scripts/cloudflare/local.ts'
 
 // The suites of test/conformance, inside of workerd, on the storage of a Durable Object.
 

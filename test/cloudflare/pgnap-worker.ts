@@ -2,7 +2,7 @@
 import type { MiniflareOptions } from 'miniflare'
 import { bundleWorker, type WorkerFiles } from '../../scripts/cloudflare/bundle.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
-import { type RunningWorker, startWorker } from './workerd.ts'
+import { type RunningWorker, startWorker } from '../../scripts/cloudflare/local.ts'
 
 let files: Promise<WorkerFiles> | undefined
 
@@ -27,10 +27,6 @@ export async function startPgnap(
   instead?: WorkerFiles,
 ): Promise<WorkerUnderTest> {
   const worker = await startWorker(instead ?? (await workerFiles()), {
-    durableObjects: {
-      TENANTS: { className: 'TenantObject', useSQLite: true },
-      DIRECTORY: { className: 'DirectoryObject', useSQLite: true },
-    },
     bindings,
     ...options,
   } as Partial<MiniflareOptions>)
