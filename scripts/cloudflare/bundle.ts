@@ -116,7 +116,8 @@ function engineModule(): string {
 
 function versionModule(): string {
   const text = readFileSync(join(ROOT, 'package.json'), 'utf8')
-  return `export const version = ${JSON.stringify((JSON.parse(text) as { version: string }).version)}`
+  const { version } = JSON.parse(text) as { version: string }
+  return `export const version = ${JSON.stringify(version)}`
 }
 
 /** Libraries by the name on their tickets; functions by their bytes, which are few. */

@@ -19,7 +19,7 @@ import type { WriteWatch } from './write-watch.ts'
 
 /** What an open store costs beside its pages: its tree, its statements. Measured, rounded up. */
 const OPEN_STORE_BYTES = 300_000
-/** Clean pages that a tenant keeps which is not in the slot: its next writes find what was there. */
+/** Clean pages that a tenant keeps outside of the slot: its next writes find what was there. */
 const KEPT_CACHE_BYTES_MAX = 65_536
 
 /** Who has the real slot: see `SlotShare`, which explains each of these. */
@@ -28,6 +28,7 @@ export interface SlotLender {
   enter(lent: LentSlot): Slot
   fill(lent: LentSlot, load: (slot: Slot) => void): void
   leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result
+  release(lent: LentSlot): void
   giveUp(lent: LentSlot): void
 }
 
@@ -36,6 +37,7 @@ type State = 'empty' | 'loaded' | 'lost' | 'discarded'
 export class LentSlot implements Slot {
   readonly session: BackendSession = new LentSession(this)
   readonly #share: SlotLender
+  readonly #onLost: () => void
   #state: State = 'empty'
   #files: TenantFiles | undefined
   #image: SlotImage | undefined
@@ -47,8 +49,13 @@ export class LentSlot implements Slot {
   #errorsRaised = 0
   #signalReceiver: SignalReceiver | undefined
 
-  constructor(share: SlotLender) {
+  /**
+   * @param onLost told when nothing is left of the tenant's memory, in the middle of what another
+   *   tenant does: it must not touch anything but memory
+   */
+  constructor(share: SlotLender, onLost: () => void) {
     this.#share = share
+    this.#onLost = onLost
   }
 
   get lost(): boolean {
@@ -118,7 +125,11 @@ export class LentSlot implements Slot {
   }
 
   nap(): SlotImage {
-    return this.#empty((slot) => slot.nap())
+    const image = this.#share.holds(this) ? undefined : this.takeImage()
+    if (!image) return this.#empty((slot) => slot.nap())
+    this.#share.release(this)
+    this.#leave()
+    return image
   }
 
   copy(): SlotImage {
@@ -202,6 +213,7 @@ export class LentSlot implements Slot {
     this.#image = undefined
     this.#state = 'lost'
     this.#files?.close()
+    this.#onLost()
   }
 
   #load(files: TenantFiles, load: (slot: Slot) => void): void {
@@ -217,10 +229,14 @@ export class LentSlot implements Slot {
   #empty<Result>(empty: (slot: Slot) => Result): Result {
     assert(this.#state === 'loaded', `only a loaded slot is emptied, not ${this.#state}`)
     const result = this.#share.leave(this, empty)
+    this.#leave()
+    return result
+  }
+
+  #leave(): void {
     this.#files = undefined
     this.#signalReceiver = undefined
     this.#state = 'empty'
-    return result
   }
 }
 

@@ -80,10 +80,13 @@ export class SlotShare implements SlotLender {
     return this.#keptBytes
   }
 
-  /** One more slot, for one tenant. Rejects if the real one cannot be made. */
-  async lend(): Promise<LentSlot> {
+  /**
+   * One more slot, for one tenant. Rejects if the real one cannot be made.
+   * @param onLost as of {@link LentSlot}. Default: nobody is told
+   */
+  async lend(onLost: () => void = () => {}): Promise<LentSlot> {
     await this.prepare()
-    return new LentSlot(this)
+    return new LentSlot(this, onLost)
   }
 
   /** Whether `lent` can be run now, or anybody if it is left out. */
@@ -165,6 +168,11 @@ export class SlotShare implements SlotLender {
     }
   }
 
+  /** `lent` has given its image away. */
+  release(lent: LentSlot): void {
+    this.#forget(lent)
+  }
+
   /** `lent` is not used any more: whatever there is of it goes. */
   giveUp(lent: LentSlot): void {
     this.#forget(lent)
@@ -182,7 +190,7 @@ export class SlotShare implements SlotLender {
     if (this.#holder) this.#takeOut(slot, this.#holder)
   }
 
-  /** Gives up a real slot that is of no use to others; whoever is in it is taken out if possible. */
+  /** Gives up a real slot that is of no use to others; who is in it is taken out if possible. */
   #retire(): void {
     const [slot, holder] = [this.#slot, this.#holder]
     if (slot && holder) this.#takeOut(slot, holder)

@@ -17,7 +17,7 @@ async function door(name: string, tenant: string): Promise<void> {
   assert.ok(answer.ok, await answer.text())
 }
 
-test('who has lost its store to another owner cannot write, and starts from the store', async () => {
+test('who has lost its store to another owner cannot write, and starts from there', async () => {
   await worker.ask('fenced', 'create table t as select 1 as n')
   await door('take-over', 'fenced')
   const refused = await worker.query('fenced', 'update t set n = 2')
@@ -41,6 +41,13 @@ test('what cannot be stored is an error to its client, and never seen again', as
   assert.equal(await worker.ask('broken', 'select n from t'), 3)
 })
 
+/** Where a request finds its tenant. */
+async function tierOf(tenant: string): Promise<string | undefined> {
+  const answer = await worker.query(tenant, 'select 1')
+  await answer.arrayBuffer()
+  return /desc="(\w+)"/.exec(answer.headers.get('server-timing') ?? '')?.[1]
+}
+
 test('an object that ends and is made anew has everything that was acknowledged', async () => {
   await worker.ask('ended', 'create table t(n int)')
   for (let n = 1; n <= 5; n++) {
@@ -48,4 +55,24 @@ test('an object that ends and is made anew has everything that was acknowledged'
     await door('end', 'ended')
     assert.equal(await worker.ask('ended', 'select count(*)::int from t'), n)
   }
+})
+
+test('an object that is made anew takes over the image of its former life', async () => {
+  await worker.ask('heir', 'create table t as select 1 as n')
+  await door('end', 'heir')
+  assert.equal(await tierOf('heir'), 'asleep')
+  assert.equal(await tierOf('heir'), 'awake')
+  await worker.ask('other', 'select 1')
+  await door('end', 'heir')
+  assert.equal(await tierOf('heir'), 'asleep')
+  assert.equal(await worker.ask('heir', 'update t set n = 2 returning n'), 2)
+})
+
+test('an image is dropped if the store is not as it was when it was taken', async () => {
+  await worker.ask('stale', 'create table t as select 1 as n')
+  await worker.ask('stale', 'update t set n = 2')
+  await door('end', 'stale')
+  await door('take-over', 'stale')
+  assert.equal(await tierOf('stale'), 'cold')
+  assert.equal(await worker.ask('stale', 'select n from t'), 2)
 })

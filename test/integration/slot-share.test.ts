@@ -9,10 +9,14 @@ import { SeededRandom } from '../../src/base/random.ts'
 import type { LentSlot } from '../../src/engine/lent-slot.ts'
 import { SlotShare } from '../../src/engine/slot-share.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import { queryMessage } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
+import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
+import { Store } from '../../src/store/store.ts'
+import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { ask, verifyingEngine } from '../support/image-world.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
@@ -203,4 +207,28 @@ test('a backend that dies takes nobody along', async () => {
   assert.equal(await other.ask('select n from t'), '7')
   assert.equal(await one.ask('select n from t'), '1')
   assert.ok(share.counters.slotsMade <= 2)
+})
+
+test('an image is not used over files that have changed since', async () => {
+  const share = new SlotShare({ engine, imageBytesMax: 64 * MIB })
+  const { template, fingerprint, postgresMajor } = engine
+  const storeEngine = { fingerprint, postgresMajor, templateId: template.id }
+  const templates = new Map([[template.id, template]])
+  const clock = systemClock
+  using store = Store.open(NodeSqliteMedium.inMemory(), { clock, engine: storeEngine, templates })
+  const files = TenantFiles.open(store.view(), { template, clock })
+  let told = 0
+  const lent = await share.lend(() => told++)
+  lent.begin(files)
+  lent.run(queryMessage('create table t(n int)'))
+  files.commit()
+  const other = await share.lend()
+  other.begin(TenantFiles.inMemory({ template, clock }))
+  assert.equal(share.holds(lent), false)
+  files.create(files.root, 'changed', 0o100600)
+  files.commit()
+  assert.throws(() => lent.run(queryMessage('select 1')), { code: 'SLOT_LOST' })
+  assert.equal(lent.lost, true)
+  assert.equal(told, 1)
+  assert.ok(other.run(queryMessage('select 1')).length > 0, 'others go on')
 })

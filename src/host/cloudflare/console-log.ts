@@ -22,5 +22,7 @@ function write(level: Level, message: string, fields: LogFields = {}): void {
 function describe(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value
   const { name, message, stack, cause } = value
-  return { ...value, name, message, stack, ...(cause === undefined ? {} : { cause }) }
+  const code: unknown = 'code' in value ? value.code : undefined
+  const detail: unknown = 'detail' in value ? value.detail : undefined
+  return { name, code, message, detail, stack, cause }
 }

@@ -1,4 +1,4 @@
-/** How full an isolate is, as `GET /v1/tenants/NAME` tells it. docs/memory.md explains the parts. */
+/** How full an isolate is, as `GET /v1/tenants/NAME` tells it; docs/memory.md explains. */
 import type { ShareCounters } from '../../engine/slot-share.ts'
 
 /** In bytes; what grows and shrinks is the share's to tell. */

@@ -78,11 +78,17 @@ function unpack(): { readonly base: LaidOutBase; readonly slotAssets: SlotAssets
 }
 
 /** In memory of their own, so that what they were parsed from can be collected. */
-function apart({ base: _, ...whole }: EngineAssets): SlotAssets {
+function apart(whole: EngineAssets): SlotAssets {
   const { template, preMain, overlay } = whole
   const { delta } = preMain
   return {
-    ...whole,
+    fingerprint: whole.fingerprint,
+    memoryId: whole.memoryId,
+    idle: whole.idle,
+    tableLength: whole.tableLength,
+    randomStateAt: whole.randomStateAt,
+    sessionAnchors: whole.sessionAnchors,
+    libraryExports: whole.libraryExports,
     template: Template.parse(template.serialize().slice(), { checked: true }),
     preMain: { ...preMain, delta: { ...delta, bytes: delta.bytes.slice() } },
     overlay: new Map([...overlay].map(([path, bytes]) => [path, bytes.slice()])),

@@ -31,6 +31,7 @@ import { STATE_OF_PHASE } from '../pool-facts.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
+import { Incarnation } from './incarnation.ts'
 import { theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
@@ -46,6 +47,7 @@ export interface TenantStanding extends StoreFacts {
 export class TenantObject extends DurableObject<Environment> {
   readonly #storage: TenantStorage
   readonly #createOnConnect: boolean
+  readonly #incarnation: Incarnation
   #pool: Pool | undefined
   /** What the pool has for its slot. */
   #lent: LentSlot | undefined
@@ -53,7 +55,11 @@ export class TenantObject extends DurableObject<Environment> {
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
     this.#createOnConnect = environment.PGNAP_CREATE_ON_CONNECT !== 'false'
-    this.#storage = new TenantStorage(context.storage, this.#createOnConnect)
+    this.#incarnation = new Incarnation(context.id.toString(), (tenant) =>
+      this.#pool?.resting.handOver(tenant),
+    )
+    const { images } = this.#incarnation
+    this.#storage = new TenantStorage(context.storage, this.#createOnConnect, images)
   }
 
   query(tenant: string, statement: Statement): Promise<Outcome<Answer>> {
@@ -160,7 +166,11 @@ export class TenantObject extends DurableObject<Environment> {
   #makePool(): Pool {
     const { share, engine } = theIsolate()
     const { fingerprint, postgresMajor } = engine
-    const createSlot = async (): Promise<LentSlot> => (this.#lent = await share.lend())
+    const createSlot = async (): Promise<LentSlot> => {
+      this.#lent = await share.lend(() => this.#incarnation.end())
+      this.#incarnation.begin()
+      return this.#lent
+    }
     return new Pool({
       engine: { fingerprint, postgresMajor, createSlot },
       source: this.#storage,

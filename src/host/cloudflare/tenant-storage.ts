@@ -3,7 +3,7 @@ import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { StoreFacts } from '../../front/control.ts'
-import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { unknownTenant } from '../../router/tenant-name.ts'
 import { MAIN } from '../../store/keys.ts'
 import { Store } from '../../store/store.ts'
@@ -13,12 +13,15 @@ import { DurableSqliteMedium } from './durable-sqlite-medium.ts'
 import { theIsolate } from './isolate.ts'
 
 export class TenantStorage implements TenantSource {
+  readonly images: ImageStore
   readonly #storage: DurableObjectStorage
   readonly #createMissing: boolean
 
-  constructor(storage: DurableObjectStorage, createMissing: boolean) {
+  /** @param images what the object had in memory in its former life */
+  constructor(storage: DurableObjectStorage, createMissing: boolean, images: ImageStore) {
     this.#storage = storage
     this.#createMissing = createMissing
+    this.images = images
   }
 
   /** Whether there is a store. Asks the storage. */
