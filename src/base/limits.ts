@@ -213,6 +213,8 @@ export const LIMITS = {
   isolateEphemeralBytesMax: 16_777_216, // 16 MiB
   /** As `databaseBytesMax`, in a Durable Object, which may hold 10 GB with its history. */
   isolateDatabaseBytesMax: 8_589_934_592, // 8 GiB
+  /** What a client on a WebSocket may send ahead of its answers. Beyond: it is closed (1009). */
+  isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
   /** History kept by default for time travel and delta sync. */

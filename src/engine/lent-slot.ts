@@ -28,7 +28,7 @@ export interface SlotLender {
   enter(lent: LentSlot): Slot
   fill(lent: LentSlot, load: (slot: Slot) => void): void
   leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result
-  release(lent: LentSlot): void
+  drop(lent: LentSlot): void
   giveUp(lent: LentSlot): void
 }
 
@@ -125,11 +125,7 @@ export class LentSlot implements Slot {
   }
 
   nap(): SlotImage {
-    const image = this.#share.holds(this) ? undefined : this.takeImage()
-    if (!image) return this.#empty((slot) => slot.nap())
-    this.#share.release(this)
-    this.#leave()
-    return image
+    return this.#empty((slot) => slot.nap())
   }
 
   copy(): SlotImage {
@@ -167,6 +163,11 @@ export class LentSlot implements Slot {
     if (this.#state !== 'loaded' || this.#share.holds(this) || !this.#image) return false
     this.#share.enter(this)
     return true
+  }
+
+  /** Forgets the tenant, wherever its memory is, and writes nothing: whoever has it lost it. */
+  forget(): void {
+    if (this.#state === 'loaded') this.#share.drop(this)
   }
 
   // Called by the share, and by the session
@@ -229,14 +230,10 @@ export class LentSlot implements Slot {
   #empty<Result>(empty: (slot: Slot) => Result): Result {
     assert(this.#state === 'loaded', `only a loaded slot is emptied, not ${this.#state}`)
     const result = this.#share.leave(this, empty)
-    this.#leave()
-    return result
-  }
-
-  #leave(): void {
     this.#files = undefined
     this.#signalReceiver = undefined
     this.#state = 'empty'
+    return result
   }
 }
 

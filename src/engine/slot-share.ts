@@ -168,9 +168,11 @@ export class SlotShare implements SlotLender {
     }
   }
 
-  /** `lent` has given its image away. */
-  release(lent: LentSlot): void {
-    this.#forget(lent)
+  /** Nobody needs the memory of `lent`: it is lost. */
+  drop(lent: LentSlot): void {
+    if (this.#holder === lent) this.leave(lent, (slot) => slot.unload())
+    else this.#drop(lent)
+    lent.lose()
   }
 
   /** `lent` is not used any more: whatever there is of it goes. */
@@ -220,16 +222,18 @@ export class SlotShare implements SlotLender {
   #makeRoom(): void {
     for (const lent of this.#kept.keys()) {
       if (this.#keptBytes <= this.#imageBytesMax) return
-      if (lent.transactionStatus === 'idle') this.#drop(lent)
+      if (lent.transactionStatus !== 'idle') continue
+      this.counters.dropped++
+      this.#drop(lent)
     }
     for (const lent of this.#kept.keys()) {
       if (this.#keptBytes <= this.#imageBytesMax * TRANSACTION_SLACK) return
+      this.counters.dropped++
       this.#drop(lent)
     }
   }
 
   #drop(lent: LentSlot): void {
-    this.counters.dropped++
     this.#forget(lent)
     const image = lent.takeImage()
     if (image) this.#slot?.recycle(image)

@@ -13,8 +13,7 @@ import type { ImageShelf } from './image-shelf.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { Pool } from './pool.ts'
-import { isIdle } from './pool-policy.ts'
-import type { StoredImage, TenantSource } from './tenant-source.ts'
+import type { TenantSource } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
 /** Tenants that are reported: many more than would move at once. */
@@ -55,26 +54,6 @@ export class RestingTenants {
       .filter(({ tenant, busyMs }) => busyMs >= 1 && isWanted(tenant))
       .toSorted((a, b) => b.busyMs - a.busyMs)
     return { totalMs: counters.busy.recentMs(nowMs), tenants: busiest.slice(0, REPORTED_MAX) }
-  }
-
-  /**
-   * The memory of a tenant that rests in a slot here, for the pool that takes this one's place: the
-   * object that this one belongs to has ended, and another one of the same store has begun. Writes
-   * nothing, and reads nothing of the store. Undefined if the tenant does not rest; whatever comes
-   * of it, **this pool must not be used again.**
-   */
-  handOver(name: TenantName): StoredImage | undefined {
-    const { tenants, upkeep } = this.#options
-    const tenant = tenants.get(name)
-    if (!tenant || !isIdle(tenant.entry) || tenant.clients.size > 0) return undefined
-    const { slot, open, progress, sessions } = tenant
-    if (!slot || slot.lost || !open || !progress) return undefined
-    if (!slot.canNap || open.files.dirty || open.files.hasUnlogged) return undefined
-    sessions.beforeNap(slot)
-    upkeep.pause(progress, open)
-    const sessionCount = tenant.entry.sessionUsed ? Math.max(1, sessions.countInImage) : 0
-    const [stamp, notes] = [open.stamp(), upkeep.notesOf(progress)]
-    return { image: slot.nap(), stamp, sessionCount, notes }
   }
 
   /** False: it has clients, or something only its open files have; then it stays. */

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
 
 const TENANTS = ['one', 'two', 'three']
-const ROUNDS = 3
+const ROUNDS = 2
 
 /** Processes of this one that are called workerd. */
 function runtimes(): number[] {

@@ -7,8 +7,8 @@
  * and nothing of it leaves. So a commit costs no wait here, and an answer is still never seen
  * before what it answers for is safe (promise 1). There is nothing to put off in `commitAhead`.
  *
- * Statements that return after the object has been evicted would fail: a medium belongs to one
- * incarnation of its object, and never to another object, whose storage the platform refuses.
+ * A medium belongs to one object, since the platform refuses the storage of any other, and to one
+ * life of it: when the object is made anew, it goes on with the new one's (`rebind`).
  */
 import { assert, AssertionError } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
@@ -22,11 +22,17 @@ export type SqlStorageHost = Pick<DurableObjectStorage, 'sql' | 'transactionSync
 const RESULT_NAME = /\b(SQLITE_[A-Z_]+)/
 
 export class DurableSqliteMedium implements Medium {
-  readonly #storage: SqlStorageHost
+  #storage: SqlStorageHost
   #inTransaction = false
   #closed = false
 
   constructor(storage: SqlStorageHost) {
+    this.#storage = storage
+  }
+
+  /** The same database, as the object's new life reaches it. */
+  rebind(storage: SqlStorageHost): void {
+    assert(!this.#inTransaction, 'nothing is under way in an object that has ended')
     this.#storage = storage
   }
 

@@ -19,6 +19,8 @@ export interface Environment {
   readonly PGNAP_HOSTS?: string
   /** Origins of web pages that may ask, with commas. */
   readonly PGNAP_ORIGINS?: string
+  /** What the Worker calls itself: names in front of it are tenants, `acme.db.example.com`. */
+  readonly PGNAP_DOMAIN?: string
   /** `false`: tenants are made by POST /v1/tenants alone. Default: by being asked something. */
   readonly PGNAP_CREATE_ON_CONNECT?: string
 }

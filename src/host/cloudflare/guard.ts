@@ -18,19 +18,30 @@ const TOKEN_CHARS_MIN = 16
  * @throws PgnapError CONFIG_INVALID
  */
 export async function guardOf(environment: Environment): Promise<GuardOptions> {
-  const { PGNAP_USERS, PGNAP_ADMIN_TOKEN, PGNAP_HOSTS, PGNAP_ORIGINS } = environment
+  const { PGNAP_USERS, PGNAP_ADMIN_TOKEN, PGNAP_HOSTS, PGNAP_ORIGINS, PGNAP_DOMAIN } = environment
   const authenticate = await passwordCheck(await usersOf(PGNAP_USERS), workerRandom)
   return {
     allowedHosts: listed(PGNAP_HOSTS),
     allowedOrigins: listed(PGNAP_ORIGINS),
+    domain: PGNAP_DOMAIN,
     addressOf: ({ req }: Context) => req.header('CF-Connecting-IP') ?? '',
     ...(authenticate ? { authenticate } : {}),
     ...(PGNAP_ADMIN_TOKEN === undefined ? {} : { isAdminToken: tokenCheck(PGNAP_ADMIN_TOKEN) }),
   }
 }
 
-async function usersOf(text: string | undefined): Promise<Users | undefined> {
+/** By the text that they were read from: each of them costs some milliseconds of hashing. */
+const known = new Map<string, Users>()
+
+/** Undefined if nobody is asked for a password. Errors: as of {@link guardOf}. */
+export async function usersOf(text: string | undefined): Promise<Users | undefined> {
   if (text === undefined) return undefined
+  const users = known.get(text) ?? (await readUsers(text))
+  known.set(text, users)
+  return users
+}
+
+async function readUsers(text: string): Promise<Users> {
   const administrators = await Credentials.parse(text, (password) =>
     makeVerifier(password, workerRandom),
   )

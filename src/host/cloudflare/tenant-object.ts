@@ -14,29 +14,30 @@ import { DurableObject } from 'cloudflare:workers'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { LentSlot } from '../../engine/lent-slot.ts'
+import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type {
   Answer,
   Batch,
   BatchAnswer,
+  Peer,
   Statement,
   StoreFacts,
   TenantState,
 } from '../../front/control.ts'
-import type { PoolClient } from '../../pool/pool-client.ts'
-import { Pool } from '../../pool/pool.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
+import type { Users } from '../../router/users.ts'
 import { Call } from '../call.ts'
 import { STATE_OF_PHASE } from '../pool-facts.ts'
-import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
-import { Incarnation } from './incarnation.ts'
+import { usersOf } from './guard.ts'
 import { theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
+import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
-import { PreparedClient } from './prepared-client.ts'
-import { TenantStorage } from './tenant-storage.ts'
+import { workerRandom } from './random.ts'
+import { endOrphan, SleepingConnection, type SocketTag } from './sleeping-connection.ts'
+import { TenantRuntime } from './tenant-runtime.ts'
 
 /** What is known of one tenant. */
 export interface TenantStanding extends StoreFacts {
@@ -44,22 +45,16 @@ export interface TenantStanding extends StoreFacts {
   readonly clients: number
 }
 
+/** How an object knows the tenant of a WebSocket that it is handed. */
+export const TENANT_HEADER = 'x-pgnap-tenant'
+
 export class TenantObject extends DurableObject<Environment> {
-  readonly #storage: TenantStorage
   readonly #createOnConnect: boolean
-  readonly #incarnation: Incarnation
-  #pool: Pool | undefined
-  /** What the pool has for its slot. */
-  #lent: LentSlot | undefined
+  #runtime: TenantRuntime | undefined
 
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
     this.#createOnConnect = environment.PGNAP_CREATE_ON_CONNECT !== 'false'
-    this.#incarnation = new Incarnation(context.id.toString(), (tenant) =>
-      this.#pool?.resting.handOver(tenant),
-    )
-    const { images } = this.#incarnation
-    this.#storage = new TenantStorage(context.storage, this.#createOnConnect, images)
   }
 
   query(tenant: string, statement: Statement): Promise<Outcome<Answer>> {
@@ -73,8 +68,8 @@ export class TenantObject extends DurableObject<Environment> {
   create(tenant: string): Promise<Outcome<TenantStanding>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
-      await this.#enter(name)
-      this.#storage.create(name)
+      await this.#list(name)
+      this.#here.storage.create(name)
       return this.#standing(name)
     })
   }
@@ -83,15 +78,16 @@ export class TenantObject extends DurableObject<Environment> {
   remove(tenant: string): Promise<Outcome<void>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
-      this.#storage.facts(name)
-      await this.#pool?.expel(
-        name,
-        new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
-          hint: 'connecting again makes a new, empty one',
-        }),
-      )
-      this.#pool = undefined
-      await this.#storage.remove()
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
+        hint: 'connecting again makes a new, empty one',
+      })
+      for (const connection of runtime.connections.values()) connection.shutdown(goodbye)
+      await runtime.pool.expel(name, goodbye)
+      await runtime.storage.remove()
+      runtime.forget()
+      this.#runtime = undefined
       await this.#directory.remove(name)
     })
   }
@@ -100,19 +96,21 @@ export class TenantObject extends DurableObject<Environment> {
   nap(tenant: string): Promise<Outcome<TenantStanding>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
-      const standing = this.#standing(name)
-      await theIsolate().share.prepare(this.#lent)
-      this.#pool?.nap(name)
-      return { ...standing, ...this.#phase(name) }
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      await runtime.prepare()
+      runtime.pool.nap(name)
+      return this.#standing(name)
     })
   }
 
   wake(tenant: string): Promise<Outcome<TenantStanding>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
-      this.#storage.facts(name)
-      await theIsolate().share.prepare(this.#lent)
-      await this.#poolOf().wake(name)
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      await runtime.prepare()
+      await runtime.pool.wake(name)
       return this.#standing(name)
     })
   }
@@ -129,11 +127,70 @@ export class TenantObject extends DurableObject<Environment> {
     }))
   }
 
+  /** A request to become a WebSocket that the Worker has let pass. */
+  override async fetch(request: Request): Promise<Response> {
+    const tenant = parseTenantName(request.headers.get(TENANT_HEADER) ?? '')
+    const users = await usersOf(this.env.PGNAP_USERS)
+    const { 0: client, 1: socket } = new WebSocketPair()
+    // The platform keeps the socket while the object is put away.
+    this.ctx.acceptWebSocket(socket)
+    this.#accept(socket, { tenant, users, peer: peerOf(request) })
+    return new Response(null, { status: 101, webSocket: client })
+  }
+
+  override webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): void {
+    const connection = this.#connectionOf(socket)
+    if (connection) connection.receive(socket, message)
+    else endOrphan(socket)
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#connectionOf(socket)?.closed()
+    // Its Close frame is ours to answer.
+    if (socket.readyState === WebSocket.CLOSING) socket.close()
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#connectionOf(socket)?.closed()
+  }
+
+  #accept(
+    socket: WebSocket,
+    { tenant, users, peer }: { tenant: TenantName; users: Users | undefined; peer: Peer },
+  ): void {
+    const runtime = this.#here
+    const { epoch, clock, connections } = runtime
+    const processId = 1 + workerRandom.below(2 ** 31 - 1)
+    socket.serializeAttachment({ processId, epoch } satisfies SocketTag)
+    const enter = (): Promise<void> => this.#enter(tenant)
+    const connection = new SleepingConnection(socket, {
+      gateway: new ObjectGateway({ tenant, runtime, users, enter }),
+      clock,
+      random: workerRandom,
+      log: consoleLog,
+      serverVersion: POSTGRES_VERSION,
+      processId,
+      peer,
+      domain: this.env.PGNAP_DOMAIN,
+      onClosed: () => connections.delete(processId),
+    })
+    connections.set(processId, connection)
+  }
+
+  /** Undefined if it has gone with the memory that it was in. */
+  #connectionOf(socket: WebSocket): SleepingConnection | undefined {
+    const { processId, epoch } = socket.deserializeAttachment() as SocketTag
+    const runtime = this.#here
+    return epoch === runtime.epoch ? runtime.connections.get(processId) : undefined
+  }
+
   #called<Result>(tenant: string, ask: (call: Call) => Promise<Result>): Promise<Outcome<Result>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
-      if (this.#createOnConnect && !this.#pool) await this.#enter(name)
-      const call = new Call(this.#connect(name), 0)
+      await this.#enter(name)
+      const runtime = this.#here
+      checkRoom(runtime, name)
+      const call = new Call(runtime.connect(name), 0)
       try {
         return await ask(call)
       } finally {
@@ -142,63 +199,46 @@ export class TenantObject extends DurableObject<Environment> {
     })
   }
 
-  /** Listed before it exists, so that nothing exists that is not listed. */
+  /** What there is in memory, from a former life if that is as good as before. */
+  get #here(): TenantRuntime {
+    return (this.#runtime ??= TenantRuntime.of({
+      id: this.ctx.id.toString(),
+      storage: this.ctx.storage,
+      createMissing: this.#createOnConnect,
+    }))
+  }
+
+  /** For a client that may be the first one ever. */
   async #enter(tenant: TenantName): Promise<void> {
-    if (!this.#storage.exists()) await this.#directory.add(tenant)
+    const isKnown = this.#here.pool.phaseOf(tenant) === 'awake'
+    if (this.#createOnConnect && !isKnown) await this.#list(tenant)
   }
 
-  #connect(tenant: TenantName): PoolClient {
-    const pool = this.#poolOf()
-    if (pool.clientCount >= LIMITS.connectionsPerTenantMax) {
-      throw new PgnapError('CONNECTIONS_EXHAUSTED', `too many connections for "${tenant}"`, {
-        detail: `at most ${LIMITS.connectionsPerTenantMax} connections to one database`,
-        hint: 'close idle connections, or ask again',
-      })
-    }
-    const { share } = theIsolate()
-    return new PreparedClient(pool.connect(tenant), share, () => this.#lent, workerClock)
-  }
-
-  #poolOf(): Pool {
-    return (this.#pool ??= this.#makePool())
-  }
-
-  #makePool(): Pool {
-    const { share, engine } = theIsolate()
-    const { fingerprint, postgresMajor } = engine
-    const createSlot = async (): Promise<LentSlot> => {
-      this.#lent = await share.lend(() => this.#incarnation.end())
-      this.#incarnation.begin()
-      return this.#lent
-    }
-    return new Pool({
-      engine: { fingerprint, postgresMajor, createSlot },
-      source: this.#storage,
-      clock: workerClock,
-      log: consoleLog,
-      keepWarm: false,
-      // Images are the share's: what leaves by itself leaves for its store.
-      imageCacheBytes: 0,
-      limits: {
-        slotsPerShard: 1,
-        spareSlots: 0,
-        // A timer would keep the object from being put away by the platform.
-        napAfterMs: Number.POSITIVE_INFINITY,
-      },
-    })
+  /** Listed before it exists, so that nothing exists that is not listed. */
+  async #list(tenant: TenantName): Promise<void> {
+    if (!this.#here.storage.exists()) await this.#directory.add(tenant)
   }
 
   #standing(tenant: TenantName): TenantStanding {
-    return { ...this.#storage.facts(tenant), ...this.#phase(tenant) }
-  }
-
-  #phase(tenant: TenantName): Pick<TenantStanding, 'state' | 'clients'> {
-    const phase = this.#pool?.phaseOf(tenant) ?? 'cold'
-    return { state: STATE_OF_PHASE[phase], clients: this.#pool?.clientCount ?? 0 }
+    const { storage, pool } = this.#here
+    const state = STATE_OF_PHASE[pool.phaseOf(tenant)]
+    return { ...storage.facts(tenant), state, clients: pool.clientCount }
   }
 
   get #directory(): ReturnType<Environment['DIRECTORY']['getByName']> {
     return this.env.DIRECTORY.getByName(DIRECTORY_NAME)
+  }
+}
+
+/** As far as the platform tells: it has no ports. */
+function peerOf({ headers, url }: Request): Peer {
+  return {
+    address: headers.get('CF-Connecting-IP') ?? '',
+    port: 0,
+    localAddress: '',
+    localPort: 0,
+    webSocket: true,
+    serverName: new URL(url).hostname,
   }
 }
 

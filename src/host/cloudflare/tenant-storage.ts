@@ -3,7 +3,7 @@ import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { StoreFacts } from '../../front/control.ts'
-import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { unknownTenant } from '../../router/tenant-name.ts'
 import { MAIN } from '../../store/keys.ts'
 import { Store } from '../../store/store.ts'
@@ -13,30 +13,39 @@ import { DurableSqliteMedium } from './durable-sqlite-medium.ts'
 import { theIsolate } from './isolate.ts'
 
 export class TenantStorage implements TenantSource {
-  readonly images: ImageStore
-  readonly #storage: DurableObjectStorage
+  #storage: DurableObjectStorage
   readonly #createMissing: boolean
+  /** What the pool has opened, which may be closed by now. */
+  #opened: { readonly store: Store; readonly medium: DurableSqliteMedium } | undefined
 
-  /** @param images what the object had in memory in its former life */
-  constructor(storage: DurableObjectStorage, createMissing: boolean, images: ImageStore) {
+  /** @param createMissing whether opening a store that does not exist makes it */
+  constructor(storage: DurableObjectStorage, createMissing: boolean) {
     this.#storage = storage
     this.#createMissing = createMissing
-    this.images = images
+  }
+
+  /**
+   * Goes on with the storage of the object's new life, if it is as what is open has left it: then
+   * the memory over it is as good as before. Else false, and nothing has changed.
+   */
+  rebind(storage: DurableObjectStorage): boolean {
+    if (this.#opened && !this.#isAsLeft(this.#opened.store, storage)) return false
+    this.#storage = storage
+    this.#opened?.medium.rebind(storage)
+    return true
   }
 
   /** Whether there is a store. Asks the storage. */
   exists(): boolean {
-    const { sql } = this.#storage
-    const found = sql.exec("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'")
-    return found.toArray().length > 0
+    return existsIn(this.#storage)
   }
 
   open(tenant: TenantName): OpenTenant {
     if (!this.#createMissing && !this.exists()) throw unknownTenant(tenant)
-    const { clock, templateId, store } = this.#openStore()
-    return openTenant(store, {
-      clock,
-      templateId,
+    this.#opened = openStore(this.#storage)
+    return openTenant(this.#opened.store, {
+      clock: workerClock,
+      templateId: theIsolate().engine.template.id,
       retentionMs: LIMITS.retentionMs,
       limits: {
         cacheBytesMax: LIMITS.isolatePageCacheBytesMax,
@@ -53,7 +62,7 @@ export class TenantStorage implements TenantSource {
         hint: 'connect to it, or choose another name',
       })
     }
-    this.#openStore().store.close()
+    openStore(this.#storage).store.close()
   }
 
   /** @throws PgnapError TENANT_UNKNOWN */
@@ -66,18 +75,34 @@ export class TenantStorage implements TenantSource {
 
   /** Removes all that there is. */
   async remove(): Promise<void> {
+    this.#opened = undefined
     await this.#storage.deleteAll()
   }
 
-  #openStore(): { store: Store; clock: typeof workerClock; templateId: string } {
-    const { engine } = theIsolate()
-    const { fingerprint, postgresMajor, template } = engine
-    const options = {
-      clock: workerClock,
-      engine: { fingerprint, postgresMajor, templateId: template.id },
-      templates: new Map([[template.id, template]]),
-    }
-    const store = Store.open(new DurableSqliteMedium(this.#storage), options)
-    return { store, clock: workerClock, templateId: template.id }
+  /** A store that is closed has nothing over it that could be wrong. */
+  #isAsLeft(left: Store, storage: DurableObjectStorage): boolean {
+    if (left.closed) return true
+    if (!existsIn(storage)) return false
+    using found = openStore(storage).store
+    return found.stamp() === left.stamp()
   }
+}
+
+function existsIn({ sql }: DurableObjectStorage): boolean {
+  const found = sql.exec("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'")
+  return found.toArray().length > 0
+}
+
+function openStore(storage: DurableObjectStorage): {
+  readonly store: Store
+  readonly medium: DurableSqliteMedium
+} {
+  const { fingerprint, postgresMajor, template } = theIsolate().engine
+  const medium = new DurableSqliteMedium(storage)
+  const store = Store.open(medium, {
+    clock: workerClock,
+    engine: { fingerprint, postgresMajor, templateId: template.id },
+    templates: new Map([[template.id, template]]),
+  })
+  return { store, medium }
 }

@@ -8,7 +8,16 @@ interface Doors extends Environment {
   readonly TENANTS: DurableObjectNamespace<TenantObject>
 }
 
+/** How often each object was made, by its id. */
+const lives = new Map<string, number>()
+
 export class TenantObject extends ShippedObject {
+  constructor(context: DurableObjectState, environment: Environment) {
+    super(context, environment)
+    const id = context.id.toString()
+    lives.set(id, (lives.get(id) ?? 0) + 1)
+  }
+
   /** Leaves the store as another owner would that has written to it. */
   async takeOver(): Promise<void> {
     const { sql } = this.ctx.storage
@@ -36,6 +45,7 @@ const handler: ExportedHandler<Doors> = {
   async fetch(request, environment, context) {
     const [, door, tenant = ''] = new URL(request.url).pathname.split('/')
     const object = environment.TENANTS.getByName(tenant)
+    if (door === 'lives') return Response.json(lives.get(object.id.toString()) ?? 0)
     if (door === 'take-over') await object.takeOver()
     else if (door === 'break') await object.breakStorage(true)
     else if (door === 'mend') await object.breakStorage(false)
