@@ -127,7 +127,7 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
     }),
   )
   const random = new SeededRandom(2)
-  for (let step = 0; step < 300; step++) {
+  for (let step = 0; step < 150; step++) {
     const name = names[random.below(names.length)] ?? ''
     const count = rows.get(name) ?? 0
     if (random.below(2) === 0) {
