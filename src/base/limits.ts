@@ -205,6 +205,11 @@ export const LIMITS = {
   isolateSlotMemoryBytesMax: 67_108_864, // 64 MiB
   /** A slot of an isolate that grew past this is replaced when another tenant comes. */
   isolateSlotRetireBytes: 41_943_040, // 40 MiB
+  /**
+   * Templates of earlier builds in the memory of an isolate, 10 MB each. Beyond: fetched again for
+   * the next tenant that stands on one.
+   */
+  isolateTemplatesMax: 1,
   /** As `pageCacheBytesMax`, in an isolate. */
   isolatePageCacheBytesMax: 2_097_152, // 2 MiB
   /** As `dirtyBytesMax`, in an isolate. */

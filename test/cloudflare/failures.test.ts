@@ -75,3 +75,22 @@ test('memory is dropped if the store is not as it was left', async () => {
   assert.equal(await tierOf('stale'), 'cold')
   assert.equal(await worker.ask('stale', 'select n from t'), 2)
 })
+
+test('a store of an earlier build is opened on its own template, which was kept', async () => {
+  await door('earlier-build', 'earlier')
+  const has = "select count(*)::int from pg_ls_dir('.') f where f = 'earlier'"
+  assert.equal(await worker.ask('earlier', has), 1)
+  assert.equal(await worker.ask('later', has), 0)
+  await worker.ask('earlier', 'create table t as select 1 as n')
+  await door('end', 'earlier')
+  assert.equal(await worker.ask('earlier', 'select n from t'), 1)
+})
+
+test('a store whose template nobody has is refused, and says what it needs', async () => {
+  await worker.ask('orphan', 'create table t as select 1 as n')
+  await door('lose-template', 'orphan')
+  await door('end', 'orphan')
+  const refused = await worker.query('orphan', 'select 1')
+  assert.equal(refused.status, 500)
+  assert.match(await refused.text(), /STORE_ENGINE_MISMATCH.*template ffff0000/s)
+})

@@ -27,5 +27,7 @@ declare module 'pgnap:version' {
 }
 
 declare module 'node:zlib' {
+  export function gzipSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
+  export function gunzipSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   export function brotliDecompressSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
 }

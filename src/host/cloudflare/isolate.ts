@@ -28,6 +28,8 @@ import { workerRandom } from './random.ts'
 export interface Isolate {
   readonly engine: WasmEngine
   readonly share: SlotShare
+  /** Of stores that were made by an earlier build, at most `isolateTemplatesMax` of them. */
+  readonly earlierTemplates: Map<string, Template>
   /** Bytes of what is in memory for as long as the isolate lives; see docs/memory.md. */
   readonly memory: IsolateMemory
 }
@@ -60,6 +62,7 @@ function makeIsolate(): Isolate {
   return {
     engine,
     share: new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes }),
+    earlierTemplates: new Map(),
     memory: {
       bundle: bundle.byteLength,
       template: slotAssets.template.serialize().length,

@@ -1,9 +1,11 @@
 /**
  * The clock of one object, whose timers outlive its lives: the platform forgets the timers of an
- * object that it puts away, so they are set again when it is made anew (`rearm`).
+ * object that it puts away, so they are set again when it is made anew (`rearm`). Before one of
+ * them does anything, it is seen to that there is a slot to do it in.
  */
 import type { Clock, Timer } from '../../base/clock.ts'
 import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
 
 interface Pending {
   readonly atMs: number
@@ -13,6 +15,12 @@ interface Pending {
 
 export class ObjectClock implements Clock {
   readonly #pending = new Set<Pending>()
+  readonly #prepare: () => Promise<void>
+
+  /** @param prepare awaited before each action */
+  constructor(prepare: () => Promise<void>) {
+    this.#prepare = prepare
+  }
 
   nowMs(): number {
     return workerClock.nowMs()
@@ -46,8 +54,16 @@ export class ObjectClock implements Clock {
 
   #arm(pending: Pending): void {
     const delayMs = Math.max(0, pending.atMs - workerClock.monotonicMs())
-    pending.timer = workerClock.setTimer(delayMs, () => {
-      if (this.#pending.delete(pending)) pending.action()
-    })
+    pending.timer = workerClock.setTimer(delayMs, () => void this.#fire(pending))
+  }
+
+  async #fire(pending: Pending): Promise<void> {
+    try {
+      await this.#prepare()
+    } catch (error) {
+      // Whatever the action does in the slot fails as well, and tells whoever it concerns.
+      consoleLog.error('there is no slot for what is due', { error })
+    }
+    if (this.#pending.delete(pending)) pending.action()
   }
 }

@@ -33,6 +33,7 @@ import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
 import { theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
+import { fetchTemplate, keepTemplate } from './kept-templates.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 import { workerRandom } from './random.ts'
@@ -109,6 +110,7 @@ export class TenantObject extends DurableObject<Environment> {
       const name = parseTenantName(tenant)
       const runtime = this.#here
       runtime.storage.facts(name)
+      await this.#enter(name)
       await runtime.prepare()
       await runtime.pool.wake(name)
       return this.#standing(name)
@@ -208,15 +210,20 @@ export class TenantObject extends DurableObject<Environment> {
     }))
   }
 
-  /** For a client that may be the first one ever. */
+  /** For a client that may be the first one ever, or the first one after another build. */
   async #enter(tenant: TenantName): Promise<void> {
-    const isKnown = this.#here.pool.phaseOf(tenant) === 'awake'
-    if (this.#createOnConnect && !isKnown) await this.#list(tenant)
+    const { pool, storage } = this.#here
+    if (pool.phaseOf(tenant) === 'awake') return
+    const templateId = storage.templateId()
+    if (templateId !== undefined) await fetchTemplate(templateId, this.#directory)
+    else if (this.#createOnConnect) await this.#list(tenant)
   }
 
   /** Listed before it exists, so that nothing exists that is not listed. */
   async #list(tenant: TenantName): Promise<void> {
-    if (!this.#here.storage.exists()) await this.#directory.add(tenant)
+    if (this.#here.storage.exists()) return
+    await keepTemplate(this.#directory)
+    await this.#directory.add(tenant)
   }
 
   #standing(tenant: TenantName): TenantStanding {

@@ -31,7 +31,7 @@ export interface RuntimeOptions {
 
 export class TenantRuntime {
   readonly storage: TenantStorage
-  readonly clock: ObjectClock = new ObjectClock()
+  readonly clock: ObjectClock = new ObjectClock(() => this.prepare())
   readonly pool: Pool
   /** By the number that its client knows as its process id. */
   readonly connections: Map<number, SleepingConnection> = new Map()

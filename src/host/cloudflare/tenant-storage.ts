@@ -6,7 +6,9 @@ import type { StoreFacts } from '../../front/control.ts'
 import type { OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { unknownTenant } from '../../router/tenant-name.ts'
 import { MAIN } from '../../store/keys.ts'
+import { readMeta } from '../../store/schema.ts'
 import { Store } from '../../store/store.ts'
+import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
 import { workerClock } from './clock.ts'
 import { DurableSqliteMedium } from './durable-sqlite-medium.ts'
@@ -38,6 +40,12 @@ export class TenantStorage implements TenantSource {
   /** Whether there is a store. Asks the storage. */
   exists(): boolean {
     return existsIn(this.#storage)
+  }
+
+  /** Which template the store stands on; undefined if there is none. Asks the storage. */
+  templateId(): string | undefined {
+    if (!this.exists()) return undefined
+    return readMeta(new DurableSqliteMedium(this.#storage))?.templateId
   }
 
   open(tenant: TenantName): OpenTenant {
@@ -83,7 +91,7 @@ export class TenantStorage implements TenantSource {
   #isAsLeft(left: Store, storage: DurableObjectStorage): boolean {
     if (left.closed) return true
     if (!existsIn(storage)) return false
-    using found = openStore(storage).store
+    using found = openStore(storage, left.template).store
     return found.stamp() === left.stamp()
   }
 }
@@ -93,16 +101,22 @@ function existsIn({ sql }: DurableObjectStorage): boolean {
   return found.toArray().length > 0
 }
 
-function openStore(storage: DurableObjectStorage): {
+/** @param known a template beside those of the isolate. Default: none */
+function openStore(
+  storage: DurableObjectStorage,
+  known?: Template,
+): {
   readonly store: Store
   readonly medium: DurableSqliteMedium
 } {
-  const { fingerprint, postgresMajor, template } = theIsolate().engine
+  const { engine, earlierTemplates } = theIsolate()
+  const { fingerprint, postgresMajor, template } = engine
+  const ours = [template, ...(known ? [known] : [])].map((each) => [each.id, each] as const)
   const medium = new DurableSqliteMedium(storage)
   const store = Store.open(medium, {
     clock: workerClock,
     engine: { fingerprint, postgresMajor, templateId: template.id },
-    templates: new Map([[template.id, template]]),
+    templates: new Map([...earlierTemplates, ...ours]),
   })
   return { store, medium }
 }
