@@ -13,7 +13,7 @@ import { queryMessage } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { StoreFactory } from '../../src/host/node/store-factory.ts'
-import type { PoolClient } from '../../src/pool/pool-client.ts'
+import type { PoolClient, PoolClientListener } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { Store } from '../../src/store/store.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
@@ -66,8 +66,12 @@ class Tenant {
     worlds.push({ close: () => this.pool.drain(0) })
   }
 
-  connect(): PoolClient {
-    return this.pool.connect(this.#name)
+  connect(listener?: PoolClientListener): PoolClient {
+    return this.pool.connect(this.#name, listener)
+  }
+
+  nap(): void {
+    this.pool.nap(this.#name)
   }
 
   async run(client: PoolClient, sql: string): Promise<string | null | undefined> {
@@ -232,3 +236,87 @@ test('an image is not used over files that have changed since', async () => {
   assert.equal(told, 1)
   assert.ok(other.run(queryMessage('select 1')).length > 0, 'others go on')
 })
+
+test('a session that went with an image is ended, and not silently begun anew', async () => {
+  const [, one, other] = world(0, ['session-one', 'session-other'])
+  assert.ok(one && other)
+  const told: string[] = []
+  const client = one.connect({ lost: ({ code, message }) => told.push(`${code}: ${message}`) })
+  await one.run(client, "set application_name = 'mine'")
+  await other.ask('select 1')
+  await assert.rejects(one.run(client, 'show application_name'), { code: 'SLOT_LOST' })
+  assert.deepEqual(told, ['SLOT_LOST: the session of this connection could not be kept'])
+  assert.equal(await one.ask('select 1'), '1')
+})
+
+/** A tenant with one client that may be in a transaction, and what its table must hold. */
+interface Modelled {
+  readonly tenant: Tenant
+  client: PoolClient
+  committed: number
+  /** Rows of the open transaction; undefined: none is open. */
+  open: number | undefined
+}
+
+test('whatever is swapped, dropped and booted, every tenant has what it was told', async () => {
+  const [share, ...tenants] = world(3 * MIB, [
+    'model-0',
+    'model-1',
+    'model-2',
+    'model-3',
+    'model-4',
+  ])
+  const random = new SeededRandom(7)
+  const all: Modelled[] = tenants.map((tenant) => {
+    return { tenant, client: tenant.connect(), committed: 0, open: undefined }
+  })
+  for (const { tenant } of all) {
+    await tenant.ask('create table t(n int)')
+    // What boots from its store weighs two to five times as much.
+    tenant.nap()
+  }
+  let losses = 0
+  for (let step = 0; step < 400; step++) {
+    const one = all[random.below(all.length)]
+    assert.ok(one)
+    try {
+      await takeStep(one, random.below(6))
+    } catch (error) {
+      assert.equal((error as { code?: string }).code, 'SLOT_LOST', String(error))
+      losses++
+      // What was not committed is gone; the next client finds what was.
+      one.client.close()
+      one.client = one.tenant.connect()
+      one.open = undefined
+    }
+  }
+  for (const { tenant, client, committed } of all) {
+    client.close()
+    assert.equal(await tenant.ask('select count(*) from t'), String(committed))
+  }
+  const { dropped, resumed } = share.counters
+  assert.ok(losses > 0 && dropped > losses && resumed > 50, `${losses} ${dropped} ${resumed}`)
+})
+
+async function takeStep(one: Modelled, choice: number): Promise<void> {
+  const { tenant, client } = one
+  const run = (sql: string): Promise<string | null | undefined> => tenant.run(client, sql)
+  if (choice === 0 && one.open === undefined) {
+    await run('begin')
+    one.open = 0
+  } else if (choice === 1 && one.open !== undefined) {
+    await run('commit')
+    one.committed += one.open
+    one.open = undefined
+  } else if (choice === 2 && one.open !== undefined) {
+    await run('rollback')
+    one.open = undefined
+  } else if (choice < 5) {
+    await run('insert into t values (1)')
+    if (one.open === undefined) one.committed++
+    else one.open++
+  } else {
+    const expected = one.committed + (one.open ?? 0)
+    assert.equal(await run('select count(*) from t'), String(expected))
+  }
+}
