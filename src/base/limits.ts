@@ -201,6 +201,8 @@ export const LIMITS = {
    * them. Beyond: the least recently used are dropped, their tenants boot from their stores.
    */
   isolateImageBytes: 16_777_216, // 16 MiB
+  /** Memory of images that were used up, kept for those that come, in an isolate. */
+  isolateSpareBytesMax: 4_194_304, // 4 MiB
   /** Linear memory of the slot of an isolate. Beyond: 53200 for the query. */
   isolateSlotMemoryBytesMax: 67_108_864, // 64 MiB
   /** A slot of an isolate that grew past this is replaced when another tenant comes. */

@@ -51,6 +51,8 @@ export interface WasmEngineOptions extends InstanceOptions {
   /** Heap beyond which a slot is not reused for another tenant, in bytes. */
   readonly slotRetireBytes?: number
   readonly answerBytesMax?: number
+  /** Of {@link WasmEngine.spareBytes}. Default: as a server can afford. */
+  readonly spareBytesMax?: number
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean
 }
@@ -95,7 +97,7 @@ export class WasmEngine implements Engine {
   readonly template: Template
   readonly #options: WasmEngineOptions
   readonly #scratch: WebAssembly.Memory
-  readonly #buffers = new DeltaBuffers()
+  readonly #buffers: DeltaBuffers
   #begun: Promise<Instance> | undefined
 
   constructor(options: WasmEngineOptions) {
@@ -105,6 +107,12 @@ export class WasmEngine implements Engine {
     this.#options = options
     this.#scratch = newScratch((options.memory ?? slotMemory).shared)
     this.#begun = options.begun
+    this.#buffers = new DeltaBuffers(options.spareBytesMax)
+  }
+
+  /** Memory of images that were used up, for those that come, in bytes. */
+  get spareBytes(): number {
+    return this.#buffers.keptBytes
   }
 
   async createSlot(): Promise<WasmSlot> {

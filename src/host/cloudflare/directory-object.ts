@@ -41,7 +41,7 @@ export class DirectoryObject extends DurableObject<Environment> {
 
   /** @param packed 1.5 MB under gzip; the platform allows 2 in a row. Idempotent. */
   async keepTemplate(id: string, packed: Uint8Array<ArrayBuffer>): Promise<void> {
-    const bytes = packed.slice().buffer
+    const bytes = new Uint8Array(packed).buffer
     this.ctx.storage.sql.exec('INSERT OR IGNORE INTO template VALUES (?, ?)', id, bytes)
   }
 

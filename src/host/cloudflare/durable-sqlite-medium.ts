@@ -129,7 +129,7 @@ function sent(value: SqlValue): string | number | ArrayBuffer | null {
   if (!(value instanceof Uint8Array)) return value
   const { buffer } = value
   const isWhole = buffer instanceof ArrayBuffer && buffer.byteLength === value.byteLength
-  return isWhole ? buffer : value.slice().buffer
+  return isWhole ? buffer : new Uint8Array(value).buffer
 }
 
 function received(value: SqlStorageValue): SqlValue {

@@ -20,6 +20,8 @@ export interface IsolateMemory {
 export interface IsolateFacts {
   readonly memory: IsolateMemory
   readonly slotBytes: number
+  /** Memory of images that were used up, for those that come. */
+  readonly spareBytes: number
   readonly imageCount: number
   readonly imageBytes: number
   readonly counters: ShareCounters

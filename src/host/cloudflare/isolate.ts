@@ -57,6 +57,7 @@ function makeIsolate(): Isolate {
     slotRetireBytes: LIMITS.isolateSlotRetireBytes,
     dirtyBytesMax: LIMITS.isolateDirtyBytesMax,
     answerBytesMax: LIMITS.isolateAnswerBytesMax,
+    spareBytesMax: LIMITS.isolateSpareBytesMax,
     serverLog: (line) => consoleLog.debug('postgres', { line }),
   })
   return {
@@ -76,8 +77,13 @@ function makeIsolate(): Isolate {
 
 /** The hashes of the assets were checked when the Worker was built. */
 function unpack(): { readonly base: LaidOutBase; readonly slotAssets: SlotAssets } {
-  const whole = parseVerifiedAssets(brotliDecompressSync(new Uint8Array(assets)))
-  return { base: layOut(whole.base, unsharedSlotMemory), slotAssets: apart(whole) }
+  const { buffer, byteOffset, length } = brotliDecompressSync(new Uint8Array(assets))
+  // Of a Buffer a slice would be a view, and everything would stay for the sake of a part.
+  const whole = parseVerifiedAssets(new Uint8Array(buffer, byteOffset, length))
+  const { runs, pages } = whole.base
+  // What is laid out keeps its runs: as a view they would keep all that was unpacked.
+  const base = layOut({ runs: runs.slice(), pages }, unsharedSlotMemory)
+  return { base, slotAssets: apart(whole) }
 }
 
 /** In memory of their own, so that what they were parsed from can be collected. */

@@ -99,7 +99,7 @@ class SocketLink implements Link {
 
   write(bytes: Uint8Array): void {
     // The bytes are lent, and the platform keeps a message until it is sent.
-    if (bytes.length > 0) this.#attempt((socket) => socket.send(bytes.slice()))
+    if (bytes.length > 0) this.#attempt((socket) => socket.send(new Uint8Array(bytes)))
   }
 
   end(lastBytes?: Uint8Array): void {

@@ -207,6 +207,7 @@ export class TenantObject extends DurableObject<Environment> {
       id: this.ctx.id.toString(),
       storage: this.ctx.storage,
       createMissing: this.#createOnConnect,
+      onSpent: () => (this.#runtime = undefined),
     }))
   }
 
@@ -250,9 +251,16 @@ function peerOf({ headers, url }: Request): Peer {
 }
 
 function isolateFacts(): IsolateFacts {
-  const { share, memory } = theIsolate()
+  const { engine, share, memory } = theIsolate()
   const { slotBytes, imageCount, imageBytes, counters } = share
-  return { memory, slotBytes, imageCount, imageBytes, counters: { ...counters } }
+  return {
+    memory,
+    slotBytes,
+    spareBytes: engine.spareBytes,
+    imageCount,
+    imageBytes,
+    counters: { ...counters },
+  }
 }
 
 /** With a limit of its answer that fits a call between objects. */

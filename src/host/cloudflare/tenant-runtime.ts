@@ -27,6 +27,11 @@ export interface RuntimeOptions {
   readonly id: string
   readonly storage: DurableObjectStorage
   readonly createMissing: boolean
+  /**
+   * Told when nothing is left that is worth keeping, so that the object lets go of this, too. In
+   * the middle of what another object does: memory and nothing else.
+   */
+  readonly onSpent: () => void
 }
 
 export class TenantRuntime {
@@ -38,11 +43,13 @@ export class TenantRuntime {
   /** Names this memory: what a client has set up lives in here and nowhere else. */
   readonly epoch: string = crypto.randomUUID()
   readonly #id: string
+  #onSpent: () => void
   /** What the pool has for its slot. */
   #lent: LentSlot | undefined
 
-  private constructor({ id, storage, createMissing }: RuntimeOptions) {
+  private constructor({ id, storage, createMissing, onSpent }: RuntimeOptions) {
     this.#id = id
+    this.#onSpent = onSpent
     this.storage = new TenantStorage(storage, createMissing)
     this.pool = this.#makePool()
   }
@@ -53,6 +60,7 @@ export class TenantRuntime {
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
       known.clock.rearm()
+      known.#onSpent = options.onSpent
       return known
     }
     known?.forget()
@@ -83,9 +91,11 @@ export class TenantRuntime {
     if (runtimes.get(this.#id) === this) runtimes.delete(this.#id)
   }
 
-  /** In the middle of what another object does: memory and nothing else. */
+  /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */
   #lost(): void {
-    if (this.connections.size === 0) this.#leave()
+    if (this.connections.size > 0 || this.pool.clientCount > 0) return
+    this.#leave()
+    this.#onSpent()
   }
 
   #makePool(): Pool {
