@@ -42,10 +42,11 @@ export class DurableSqliteMedium implements Medium {
 
   run(sql: string, ...parameters: readonly SqlValue[]): number {
     return this.#guard(() => {
-      // Counted by SQLite itself: the platform's own count is of rows billed, those of indexes too.
-      this.#execute(sql, parameters).toArray()
-      const [row] = this.#execute('SELECT changes()', []).raw()
-      return Number(row?.[0])
+      const cursor = this.#execute(sql, parameters)
+      cursor.toArray()
+      // Rows of indexes count as well, but no table of a store has one beside its key; to ask SQLite
+      // itself (`changes()`) would be a second statement for each.
+      return cursor.rowsWritten
     })
   }
 
