@@ -122,6 +122,19 @@ test('clients of a tenant that is removed are told', async () => {
   assert.match((await told).message, /deleted|terminated/)
 })
 
+test('who is cut off in a transaction keeps nobody waiting', async () => {
+  const client = await connect('cut', true)
+  await client.query('create table t as select 1 as n')
+  await client.query('begin')
+  await client.query('update t set n = 2')
+  const ended = new Promise<void>((resolve) => void client.once('end', resolve))
+  await fetch(new URL('/end/cut', worker.url))
+  await ended
+  const other = await connect('cut', true)
+  assert.equal((await other.query('update t set n = n + 2 returning n')).rows[0].n, 3)
+  await other.end()
+})
+
 test('a session sleeps with its object, and wakes as it was', async () => {
   const { client, lives, sinceMs } = sleeper
   await sleep(Math.max(0, HIBERNATES_MS - (performance.now() - sinceMs)))

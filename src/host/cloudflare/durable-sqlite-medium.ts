@@ -44,8 +44,8 @@ export class DurableSqliteMedium implements Medium {
     return this.#guard(() => {
       const cursor = this.#execute(sql, parameters)
       cursor.toArray()
-      // Rows of indexes count as well, but no table of a store has one beside its key; to ask SQLite
-      // itself (`changes()`) would be a second statement for each.
+      // Rows of indexes count as well, but no table of a store has one beside its key. To ask
+      // SQLite itself (`changes()`) would be a second statement each time.
       return cursor.rowsWritten
     })
   }

@@ -21,6 +21,11 @@ export interface SocketTag {
   readonly epoch: string
 }
 
+/** What was kept with a socket; undefined for one that has only just come. */
+export function tagOf(socket: WebSocket): SocketTag | undefined {
+  return (socket.deserializeAttachment() as SocketTag | null) ?? undefined
+}
+
 export class SleepingConnection {
   readonly #connection: WireConnection
   readonly #link: SocketLink

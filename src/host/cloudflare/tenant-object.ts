@@ -37,7 +37,7 @@ import { fetchTemplate, keepTemplate } from './kept-templates.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 import { workerRandom } from './random.ts'
-import { endOrphan, SleepingConnection, type SocketTag } from './sleeping-connection.ts'
+import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
 import { TenantRuntime } from './tenant-runtime.ts'
 
 /** What is known of one tenant. */
@@ -181,9 +181,9 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** Undefined if it has gone with the memory that it was in. */
   #connectionOf(socket: WebSocket): SleepingConnection | undefined {
-    const { processId, epoch } = socket.deserializeAttachment() as SocketTag
+    const tag = tagOf(socket)
     const runtime = this.#here
-    return epoch === runtime.epoch ? runtime.connections.get(processId) : undefined
+    return tag?.epoch === runtime.epoch ? runtime.connections.get(tag.processId) : undefined
   }
 
   #called<Result>(tenant: string, ask: (call: Call) => Promise<Result>): Promise<Outcome<Result>> {
@@ -192,11 +192,11 @@ export class TenantObject extends DurableObject<Environment> {
       await this.#enter(name)
       const runtime = this.#here
       checkRoom(runtime, name)
-      const call = new Call(runtime.connect(name), 0)
+      const client = runtime.call(name)
       try {
-        return await ask(call)
+        return await ask(new Call(client, 0))
       } finally {
-        call.close()
+        runtime.endCall(client)
       }
     })
   }
@@ -207,6 +207,7 @@ export class TenantObject extends DurableObject<Environment> {
       id: this.ctx.id.toString(),
       storage: this.ctx.storage,
       createMissing: this.#createOnConnect,
+      sockets: this.ctx.getWebSockets(),
       onSpent: () => (this.#runtime = undefined),
     }))
   }

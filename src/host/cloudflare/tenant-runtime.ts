@@ -16,7 +16,7 @@ import { consoleLog } from './console-log.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
-import type { SleepingConnection } from './sleeping-connection.ts'
+import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
 import { TenantStorage } from './tenant-storage.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
@@ -27,6 +27,8 @@ export interface RuntimeOptions {
   readonly id: string
   readonly storage: DurableObjectStorage
   readonly createMissing: boolean
+  /** What the platform has kept open for the object's clients. */
+  readonly sockets: readonly WebSocket[]
   /**
    * Told when nothing is left that is worth keeping, so that the object lets go of this, too. In
    * the middle of what another object does: memory and nothing else.
@@ -42,6 +44,8 @@ export class TenantRuntime {
   readonly connections: Map<number, SleepingConnection> = new Map()
   /** Names this memory: what a client has set up lives in here and nowhere else. */
   readonly epoch: string = crypto.randomUUID()
+  /** Clients of this object's requests, which end with it. */
+  readonly #callers = new Set<PoolClient>()
   readonly #id: string
   #onSpent: () => void
   /** What the pool has for its slot. */
@@ -59,14 +63,26 @@ export class TenantRuntime {
     const { id, storage } = options
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
-      known.clock.rearm()
       known.#onSpent = options.onSpent
+      known.#goOn(options.sockets)
       return known
     }
     known?.forget()
     const made = new TenantRuntime(options)
     runtimes.set(id, made)
     return made
+  }
+
+  /** A client for one request of the object. The caller ends it, or else the object's end does. */
+  call(tenant: TenantName): PoolClient {
+    const client = this.connect(tenant)
+    this.#callers.add(client)
+    return client
+  }
+
+  endCall(client: PoolClient): void {
+    this.#callers.delete(client)
+    client.close()
   }
 
   /** One more client of the tenant; see {@link Pool.connect}. */
@@ -85,6 +101,20 @@ export class TenantRuntime {
     this.#leave()
     this.connections.clear()
     this.#lent?.forget()
+  }
+
+  /**
+   * The object is made anew. If it was not put away but has failed, then requests have ended in the
+   * middle, and sockets without a word: what they had open is rolled back, so that nobody waits for
+   * it.
+   */
+  #goOn(sockets: readonly WebSocket[]): void {
+    this.clock.rearm()
+    for (const client of this.#callers) this.endCall(client)
+    const open = new Set(sockets.map((socket) => tagOf(socket)?.processId))
+    for (const [processId, connection] of this.connections) {
+      if (!open.has(processId)) connection.closed()
+    }
   }
 
   #leave(): void {
