@@ -18,7 +18,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSy
 import { rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { brotliCompressSync, constants } from 'node:zlib'
 import { assert } from '../../src/base/assert.ts'
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
@@ -42,6 +42,9 @@ import { adaptGlue } from './glue.ts'
 
 /** Raise it when what is made here changes and the engine itself does not. */
 const RECIPE_VERSION = 1
+
+/** As for the engine itself in a checkout. */
+const CACHE = fileURLToPath(new URL('../../.pgnap-cache', import.meta.url))
 
 /** Left out unless they are asked for: more than a sixth of what a Worker may weigh. */
 export const LARGE_EXTENSIONS: readonly string[] = ['pgcrypto']
@@ -67,7 +70,7 @@ export async function engineFiles(options: EngineFilesOptions = {}): Promise<Eng
   const key = createHash('sha256')
     .update(bytes)
     .update(JSON.stringify([RECIPE_VERSION, without]))
-  const folder = join('.pgnap-cache', `cloudflare-${key.digest('hex').slice(0, 32)}`)
+  const folder = join(CACHE, `cloudflare-${key.digest('hex').slice(0, 32)}`)
   if (existsSync(folder)) return readFolder(folder)
   progress('engine for Workers')
   const files = await makeFiles(parseVerifiedAssets(bytes), without)
