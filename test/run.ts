@@ -1,9 +1,10 @@
 /**
- * Runs every test: `npm test`, or `npm test -- unit` / `npm test -- integration` for one part, or
- * `npm test -- FILE...` for single files.
+ * Runs every test: `npm test`, or `npm test -- PART` for one part (unit, integration, cloudflare),
+ * or `npm test -- FILE...` for single files.
  *
  * Pure tests share one process, because to start one takes longer than most of them run;
- * integration tests start the shipped program and get a process each.
+ * integration tests start the shipped program, and those of Cloudflare the Worker in workerd, and
+ * get a process each.
  */
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -28,6 +29,11 @@ const PARTS: Readonly<Record<string, Part>> = {
   integration: {
     files: ['test/integration/*.test.ts', 'test/torture/*.test.ts'],
     flags: ['--test-concurrency=1'],
+  },
+  cloudflare: {
+    files: ['test/cloudflare/*.test.ts'],
+    // One of them waits for most of its time.
+    flags: ['--test-concurrency=2'],
   },
 }
 

@@ -23,7 +23,17 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   engine: ['@electric-sql/pglite'],
   router: ['jose'],
   front: ['hono'],
-  host: ['hono', '@hono/node-server', 'pino', 'prom-client', 'valibot', 'ws'],
+  host: [
+    'hono',
+    '@hono/node-server',
+    'pino',
+    'prom-client',
+    'valibot',
+    'ws',
+    // What scripts/cloudflare/bundle.ts makes.
+    'pgnap:engine',
+    'pgnap:modules',
+  ],
   cli: ['commander'],
 }
 

@@ -198,6 +198,34 @@ export const LIMITS = {
    * The same, without waiting for the tenant to become idle. Bounds recovery time and file size.
    */
   checkpointBusyBytes: 16_777_216, // 16 MiB
+  /**
+   * Images of the tenants of one isolate (Workers) that are not in its slot, with what is open for
+   * them. Beyond: the least recently used are dropped, their tenants boot from their stores.
+   */
+  isolateImageBytes: 16_777_216, // 16 MiB
+  /** Memory of images that were used up, kept for those that come, in an isolate. */
+  isolateSpareBytesMax: 4_194_304, // 4 MiB
+  /** Linear memory of the slot of an isolate. Beyond: 53200 for the query. */
+  isolateSlotMemoryBytesMax: 67_108_864, // 64 MiB
+  /** A slot of an isolate that grew past this is replaced when another tenant comes. */
+  isolateSlotRetireBytes: 41_943_040, // 40 MiB
+  /**
+   * Templates of earlier builds in the memory of an isolate, 10 MB each. Beyond: fetched again for
+   * the next tenant that stands on one.
+   */
+  isolateTemplatesMax: 1,
+  /** As `pageCacheBytesMax`, in an isolate. */
+  isolatePageCacheBytesMax: 2_097_152, // 2 MiB
+  /** As `dirtyBytesMax`, in an isolate. */
+  isolateDirtyBytesMax: 8_388_608, // 8 MiB
+  /** As `ephemeralBytesMax`, in an isolate. */
+  isolateEphemeralBytesMax: 16_777_216, // 16 MiB
+  /** As `databaseBytesMax`, in a Durable Object, which may hold 10 GB with its history. */
+  isolateDatabaseBytesMax: 8_589_934_592, // 8 GiB
+  /** What a client on a WebSocket may send ahead of its answers. Beyond: it is closed (1009). */
+  isolateAheadBytesMax: 8_388_608, // 8 MiB
+  /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
+  isolateAnswerBytesMax: 16_777_216, // 16 MiB
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
@@ -296,3 +324,7 @@ assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alon
 assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
+assert(
+  LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
+  'a slot of an isolate retires before its ceiling',
+)

@@ -20,6 +20,12 @@ export class DeltaBuffers {
   #keptBytes = 0
   /** In use. A delta that was read from a file may lie in a buffer that others share. */
   readonly #lent = new WeakSet<ArrayBufferLike>()
+  readonly #keptBytesMax: number
+
+  /** @param keptBytesMax bytes that wait to be used again, at most */
+  constructor(keptBytesMax: number = KEPT_BYTES_MAX) {
+    this.#keptBytesMax = keptBytesMax
+  }
 
   /** Bytes that wait to be used again. */
   get keptBytes(): number {
@@ -40,7 +46,7 @@ export class DeltaBuffers {
     if (!(buffer instanceof ArrayBuffer) || !this.#lent.delete(buffer)) return
     const freed = buffer.transfer()
     const isFull = this.#kept.length >= KEPT_MAX
-    if (isFull || this.#keptBytes + freed.byteLength > KEPT_BYTES_MAX) return
+    if (isFull || this.#keptBytes + freed.byteLength > this.#keptBytesMax) return
     this.#kept.push(freed)
     this.#keptBytes += freed.byteLength
   }

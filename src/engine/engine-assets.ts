@@ -75,6 +75,9 @@ export interface IdleState extends RunState {
   readonly names: NameAnchors
 }
 
+/** What slots need once the base is laid out. */
+export type SlotAssets = Omit<EngineAssets, 'base'>
+
 export interface PreMainImage {
   /** Pages that are empty in it and not in the base, as runs: first page, number of pages, ... */
   readonly emptyRuns: readonly number[]

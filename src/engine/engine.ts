@@ -119,6 +119,12 @@ export interface Slot {
    * trapped.
    */
   readonly reusable: boolean
+  /**
+   * Whoever has lent this slot has given its memory to others, and has kept no image: whatever is
+   * run in it throws SLOT_LOST, and the tenant is to be loaded anew, into another slot. Default:
+   * false; slots that are nobody else's never are.
+   */
+  readonly lost?: boolean
   /** Gives the memory up. The slot cannot be used afterwards. */
   discard(): void
 }

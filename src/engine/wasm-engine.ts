@@ -13,7 +13,7 @@ import { DeltaBuffers } from './delta-buffers.ts'
 import { type LaidOutBase, layBeyond } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
-import type { EngineAssets } from './engine-assets.ts'
+import type { SlotAssets } from './engine-assets.ts'
 import { type CodeParts, Instance, wasmPages } from './instance.ts'
 import { bindMemoryDelta, DELTA_PAGE_BYTES, newScratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
@@ -29,6 +29,8 @@ export interface InstanceOptions {
   /** `pglite.data`. */
   readonly bundle: ArrayBuffer
   readonly clock: Clock
+  /** What `module` declares. Default: {@link slotMemory}. */
+  readonly memory?: SlotMemory
   /** Ceiling of one slot's memory in bytes; beyond it a query gets SQLSTATE 53200. */
   readonly slotMemoryBytesMax?: number
   /** Bytes that one statement may dirty before they are committed in the middle of it. */
@@ -38,7 +40,7 @@ export interface InstanceOptions {
 }
 
 export interface WasmEngineOptions extends InstanceOptions {
-  readonly assets: EngineAssets
+  readonly assets: SlotAssets
   /** {@link memoryDeltaCode} for the same limits, compiled; absent where that is impossible. */
   readonly deltaCode?: WebAssembly.Module
   /** The base of `assets`, laid out; one per process. */
@@ -49,17 +51,25 @@ export interface WasmEngineOptions extends InstanceOptions {
   /** Heap beyond which a slot is not reused for another tenant, in bytes. */
   readonly slotRetireBytes?: number
   readonly answerBytesMax?: number
+  /** Of {@link WasmEngine.spareBytes}. Default: as a server can afford. */
+  readonly spareBytesMax?: number
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean
 }
 
-/** Size of the memory that the compiled module declares and that each slot gets. */
-export const slotMemory: CodeParts['memory'] = {
+/** Size and kind of the memory that a compiled module declares and that each slot gets. */
+export type SlotMemory = CodeParts['memory']
+
+/** With a memory that other threads can reach into, to interrupt what runs. */
+export const slotMemory: SlotMemory = {
   minimumPages: wasmPages(SLOT_MEMORY_BYTES_MIN),
   // What the module itself allows; the ceiling of one slot is set on its memory, not on the module.
   maximumPages: 32_768,
   shared: true,
 }
+
+/** The same where there are no threads. Images of the two kinds of slot are not interchangeable. */
+export const unsharedSlotMemory: SlotMemory = { ...slotMemory, shared: false }
 
 /** Of this thread, so that a tenant that moves to another slot does not see time go back. */
 const wallClock = new FineWallClock()
@@ -71,7 +81,7 @@ export function beginInstance({ clock, ...options }: InstanceOptions): Promise<I
     module: options.module,
     bundle: options.bundle,
     memory: {
-      ...slotMemory,
+      ...(options.memory ?? slotMemory),
       maximumPages: wasmPages(options.slotMemoryBytesMax ?? LIMITS.slotMemoryBytesMax),
     },
     dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
@@ -87,7 +97,7 @@ export class WasmEngine implements Engine {
   readonly template: Template
   readonly #options: WasmEngineOptions
   readonly #scratch: WebAssembly.Memory
-  readonly #buffers = new DeltaBuffers()
+  readonly #buffers: DeltaBuffers
   #begun: Promise<Instance> | undefined
 
   constructor(options: WasmEngineOptions) {
@@ -95,8 +105,14 @@ export class WasmEngine implements Engine {
     this.fingerprint = assets.fingerprint
     this.template = assets.template
     this.#options = options
-    this.#scratch = newScratch(slotMemory.shared)
+    this.#scratch = newScratch((options.memory ?? slotMemory).shared)
     this.#begun = options.begun
+    this.#buffers = new DeltaBuffers(options.spareBytesMax)
+  }
+
+  /** Memory of images that were used up, for those that come, in bytes. */
+  get spareBytes(): number {
+    return this.#buffers.keptBytes
   }
 
   async createSlot(): Promise<WasmSlot> {

@@ -1,6 +1,6 @@
 /**
- * The one thing pgnap must do to a WebAssembly binary as bytes: find its imported memories and
- * declare other limits for them.
+ * What pgnap must do to WebAssembly binaries as bytes: find their imported memories and declare
+ * other limits for them, and make the stand-ins of side modules (`library-ticket.ts`).
  *
  * Stock PGlite imports a memory of at least 128 MiB. A slot needs a fifth of that, and the memory
  * has to be *shared* so that another thread can raise Postgres's interrupt flags. Both are
@@ -12,8 +12,9 @@
  * (import section); the threads proposal for the shared flag (limits flag 0x03).
  */
 import { assert } from '../base/assert.ts'
-import { concatBytes, fromUtf8 } from '../base/bytes.ts'
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 
+const SECTION_CUSTOM = 0
 const SECTION_IMPORT = 2
 const IMPORT_FUNCTION = 0
 const IMPORT_TABLE = 1
@@ -23,6 +24,8 @@ const IMPORT_TAG = 4
 const LIMITS_HAS_MAXIMUM = 1
 const LIMITS_SHARED_WITH_MAXIMUM = 3
 const HEADER_BYTES = 8
+/** The first section of a side module, as the tool conventions have it. */
+const DYNAMIC_LINKING = 'dylink.0'
 
 /** The unit in which memories are made and grow. */
 export const WASM_PAGE_BYTES = 65_536
@@ -119,6 +122,45 @@ export function withMemoryLimits(
 /** Pages that the first memory which the module imports must have at least. */
 export function memoryMinimumPages(module: Uint8Array): number | undefined {
   return findImports(module).memories[0]?.minimumPages
+}
+
+/**
+ * The header of a side module and its first section, `dylink.0`: all that a loader reads of it
+ * before it is compiled.
+ */
+export function dynamicLinkingPart(module: Uint8Array): Uint8Array {
+  const cursor = new Cursor(module, HEADER_BYTES)
+  assert(cursor.byte() === SECTION_CUSTOM, 'a side module begins with a custom section')
+  const contentBytes = cursor.unsigned()
+  const contentEnd = cursor.at + contentBytes
+  assert(cursor.name() === DYNAMIC_LINKING, 'a side module begins with how it is to be linked')
+  return module.subarray(0, contentEnd)
+}
+
+/** `module` with one more custom section, which no loader knows. */
+export function withCustomSection(
+  module: Uint8Array,
+  name: string,
+  content: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const nameBytes = utf8(name)
+  const section = concatBytes([leb128(nameBytes.length), nameBytes, content])
+  return concatBytes([module, Uint8Array.of(SECTION_CUSTOM), leb128(section.length), section])
+}
+
+/** Content of the custom section of that name; undefined without one. */
+export function customSection(module: Uint8Array, name: string): Uint8Array | undefined {
+  const cursor = new Cursor(module, HEADER_BYTES)
+  while (cursor.at < module.length) {
+    const id = cursor.byte()
+    const contentBytes = cursor.unsigned()
+    const contentEnd = cursor.at + contentBytes
+    if (id === SECTION_CUSTOM && cursor.name() === name) {
+      return module.subarray(cursor.at, contentEnd)
+    }
+    cursor.at = contentEnd
+  }
+  return undefined
 }
 
 function findImports(module: Uint8Array): ImportSection {

@@ -25,7 +25,7 @@ import { type DatabaseStatement, DatabaseStatements } from './database-statement
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
-import type { EngineAssets } from './engine-assets.ts'
+import type { SlotAssets } from './engine-assets.ts'
 import { FIRST_FILE_DESCRIPTOR, type Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
@@ -56,7 +56,7 @@ export interface WasmSlotOptions {
   readonly instance: Instance
   /** The memory of `instance` against the base of `assets`, which it equals. */
   readonly delta: MemoryDelta
-  readonly assets: EngineAssets
+  readonly assets: SlotAssets
   /** End of the base. */
   readonly baseEndBytes: number
   readonly random: Random

@@ -264,8 +264,9 @@ export class LiveClient implements PoolClient {
     this.#host.closeClient(this)
   }
 
-  /** Sends it away. */
+  /** Sends it away; a batch of its that waits is told why. */
   dismiss(error: PgnapError): void {
+    this.ending ??= error
     this.listener?.lost(error)
     this.close()
   }

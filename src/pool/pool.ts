@@ -275,6 +275,7 @@ export class Pool implements ClientHost {
     if (client.ending) throw client.ending
     assert(!client.closed && !client.pending, 'one batch at a time, none after close')
     this.#counters.requests++
+    if (client.tenant.slot?.lost) this.#work.lose(client.tenant, undefined)
     if (!acquire(this.#state, client.entry)) {
       const answer = this.#forks.readNow(client, messages, complete)
       return answer ?? this.#wait(client, messages, complete)

@@ -14,7 +14,7 @@ import type { KeepWarm } from './keep-warm.ts'
 import { dismissUsers } from './pool-client.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
-import { batchFailure, sessionEnded } from './pool-rejection.ts'
+import { batchFailure, sessionEnded, sessionLost } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
@@ -173,26 +173,31 @@ export class SlotWork {
     event({ type: 'maintained', tenant: tenant.entry, more })
   }
 
-  /** Something threw for a slot: neither its memory nor the open files are to be trusted. */
+  /**
+   * Something threw for a slot, or it was taken: neither its memory nor the open files are to be
+   * trusted.
+   */
   lose(tenant: LiveTenant, error: unknown): PgnapError {
     const { log, counters, upkeep, onLost } = this.#options
     const failure = batchFailure(error)
-    log.warn('a slot was lost', {
-      tenant: tenant.entry.name,
-      code: failure.code,
-      error,
-    })
-    counters.slotsLost++
-    counters.errors.record(failure.sqlState)
     const slot = tenant.entry.slot
     assert(slot, 'only a tenant in a slot can lose it')
+    // It was lent, and others needed the room: nothing has gone wrong.
+    const isTaken = tenant.slot?.lost === true
+    if (isTaken) counters.imagesMoved.cold++
+    else {
+      log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
+      counters.slotsLost++
+      counters.errors.record(failure.sqlState)
+    }
     if (tenant.progress) upkeep.lose(tenant.progress)
     const { holder } = tenant.entry
     const told = [...tenant.clients].find((client) => client.entry === holder)
     const others = tenant.sessions.lose(told)
     this.#unload(tenant)
     queueMicrotask(() => {
-      for (const client of others) client.dismiss(sessionEnded())
+      const why = isTaken ? sessionLost() : sessionEnded()
+      for (const client of others) client.dismiss(why)
     })
     onLost(slot, failure)
     return failure

@@ -189,7 +189,7 @@ test('a deleted tenant is closed when the disk has answered', async () => {
   await world.turn()
   assert.ok(world.stores.openTenants.has('acme'))
   world.sync()
-  assert.equal(await world.now(answer), 'QUERY_CANCELED')
+  assert.equal(await world.now(answer), 'TENANT_UNKNOWN')
   await expelled
   assert.ok(!world.stores.openTenants.has('acme'))
 })

@@ -107,6 +107,10 @@ export class Store implements Disposable {
     return this.#state.storeId
   }
 
+  get closed(): boolean {
+    return this.#state.closed
+  }
+
   get templateId(): string {
     return this.template.id
   }

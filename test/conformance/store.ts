@@ -260,7 +260,19 @@ class Model {
 
 const order = (a: number, b: number): number => a - b
 
-export function storeConformance(name: string, make: () => StoreUnderTest): void {
+/** How much of the suite is run; all of it takes 2 s on `node:sqlite` in memory. */
+export interface StoreEffort {
+  /** Random histories. Default: 25. */
+  readonly histories?: number
+  /** Every so many operations of the workload a fault is injected. Default: 1, then more. */
+  readonly faultEvery?: number
+}
+
+export function storeConformance(
+  name: string,
+  make: () => StoreUnderTest,
+  { histories = 25, faultEvery = 1 }: StoreEffort = {},
+): void {
   describe(`store: ${name}`, () => {
     test('every retained version of every layer reads as the model says', () => {
       fc.assert(
@@ -273,7 +285,7 @@ export function storeConformance(name: string, make: () => StoreUnderTest): void
           model.check()
           model.store.close()
         }),
-        { numRuns: 25 },
+        { numRuns: histories },
       )
     })
 
@@ -281,7 +293,8 @@ export function storeConformance(name: string, make: () => StoreUnderTest): void
       for (const moment of ['before', 'after'] as const) {
         test(`faults all along a workload (${effect} ${moment}) tears nothing`, () => {
           let nth = 1
-          while (faultAt(make(), { operation: 'any', nth, moment, effect })) nth += 1 + (nth >> 4)
+          while (faultAt(make(), { operation: 'any', nth, moment, effect }))
+            nth += faultEvery + (nth >> 4)
           assert.ok(nth > 50, 'the workload is long enough to be hit')
         })
       }

@@ -9,11 +9,9 @@ import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
 import type { Medium } from '../../medium/medium.ts'
 import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
-import { MAIN } from '../../store/keys.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
-import { TenantFiles } from '../../store/tenant-files.ts'
-import type { StoreView } from '../../store/view.ts'
+import { openTenant } from '../open-tenant.ts'
 import { explainFolderError } from './data-folder.ts'
 import { syncFolder } from './durable-file.ts'
 import { systemRandom } from './random.ts'
@@ -49,9 +47,6 @@ export interface StoreFactoryOptions {
   /** Stores that lie ready for new tenants. Default: each is made when it is asked for. */
   readonly spares?: SpareStores
 }
-
-/** Bytes given back to the file system per slice of housekeeping. */
-const COMPACT_SLICE_BYTES = 1_048_576
 
 export class StoreFactory implements TenantSource {
   readonly images?: ImageStore
@@ -152,45 +147,10 @@ export class StoreFactory implements TenantSource {
   }
 
   open(tenant: TenantName): OpenTenant {
-    const store = this.openStore(tenant)
-    const files = this.#openFiles(store)
-    const { templateId } = this.#storeOptions.engine
-    return {
-      files,
-      stamp: () => store.stamp(),
-      // Asked at each wake: a store that stayed open over a nap may have been written since.
-      get pristine() {
-        return store.head() === 0 && store.templateId === templateId
-      },
-      tidy: () => {
-        const pruned = store.prune(this.#retentionMs)
-        if (pruned.more) return true
-        if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
-        store.checkpoint()
-        return false
-      },
-      readNotes: () => store.readNotes(),
-      writeNotes: (notes) => store.writeNotes(notes),
-      commitAhead: (work) => store.commitAhead(work),
-      asCommitted: () => this.#filesOf(store, store.view(MAIN, store.head())),
-      close: () => {
-        files.close()
-        store.close()
-      },
-    }
-  }
-
-  /** A store whose files cannot be read is closed: its lock would keep the tenant out for good. */
-  #openFiles(store: Store): TenantFiles {
-    try {
-      return this.#filesOf(store, store.view())
-    } catch (error) {
-      store.close()
-      throw error
-    }
-  }
-
-  #filesOf({ template }: Store, view: StoreView): TenantFiles {
-    return TenantFiles.open(view, { template, clock: this.#clock })
+    return openTenant(this.openStore(tenant), {
+      clock: this.#clock,
+      templateId: this.#storeOptions.engine.templateId,
+      retentionMs: this.#retentionMs,
+    })
   }
 }

@@ -7,8 +7,8 @@
  * results are structured clones. Errors of pgnap and of Postgres arrive as what they were.
  */
 import type { MessagePort } from 'node:worker_threads'
-import { type ErrorCode, PgnapError, toPgnapError } from '../../../base/errors.ts'
-import { PostgresError } from '../../../front/wire/result.ts'
+import type { PgnapError } from '../../../base/errors.ts'
+import { fromRemote, type RemoteError, toRemote } from '../../remote-error.ts'
 
 /** The remote view of an API: the same methods, all of them async. */
 export type Remote<Api> = {
@@ -26,17 +26,7 @@ interface Call {
 
 type Reply =
   | { readonly kind: 'reply'; readonly id: number; readonly result: unknown }
-  | { readonly kind: 'failure'; readonly id: number; readonly error: WireError }
-
-type WireError =
-  | { readonly from: 'postgres'; readonly fields: ConstructorParameters<typeof PostgresError>[0] }
-  | {
-      readonly from: 'pgnap'
-      readonly code: ErrorCode
-      readonly message: string
-      readonly hint: string | undefined
-      readonly detail: string | undefined
-    }
+  | { readonly kind: 'failure'; readonly id: number; readonly error: RemoteError }
 
 /**
  * Answers calls that arrive on `port` with the methods of `api`, one per turn of the event loop. A
@@ -67,7 +57,7 @@ async function answer<Api extends object>(port: MessagePort, api: Api, call: Cal
     const result = await method.apply(api, [...call.values])
     port.postMessage({ kind: 'reply', id: call.id, result } satisfies Reply)
   } catch (error) {
-    port.postMessage({ kind: 'failure', id: call.id, error: toWire(error) } satisfies Reply)
+    port.postMessage({ kind: 'failure', id: call.id, error: toRemote(error) } satisfies Reply)
   }
 }
 
@@ -111,21 +101,6 @@ export class ApiCaller<Api extends object> {
     if (!waiting) return
     this.#waiting.delete(reply.id)
     if (reply.kind === 'reply') waiting.resolve(reply.result)
-    else waiting.reject(fromWire(reply.error))
+    else waiting.reject(fromRemote(reply.error))
   }
-}
-
-function toWire(error: unknown): WireError {
-  if (error instanceof PostgresError) return { from: 'postgres', fields: error.fields }
-  const { code, message, hint, detail } = toPgnapError(error)
-  return { from: 'pgnap', code, message, hint, detail }
-}
-
-function fromWire(error: WireError): Error {
-  if (error.from === 'postgres') return new PostgresError(error.fields)
-  const { code, message, hint, detail } = error
-  return new PgnapError(code, message, {
-    ...(hint === undefined ? {} : { hint }),
-    ...(detail === undefined ? {} : { detail }),
-  })
 }

@@ -3,10 +3,10 @@
  * client of its own, so nothing of its session is left behind it, and what a failed one has open is
  * rolled back when its client is closed.
  */
-import { PgnapError } from '../../../base/errors.ts'
-import type { Answer, Batch, BatchAnswer, Statement, Timings } from '../../../front/control.ts'
-import { type ResultSet, queryMessages, readAnswer } from '../../../front/wire/result.ts'
-import type { PoolClient } from '../../../pool/pool-client.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Answer, Batch, BatchAnswer, Statement, Timings } from '../front/control.ts'
+import { type ResultSet, queryMessages, readAnswer } from '../front/wire/result.ts'
+import type { PoolClient } from '../pool/pool-client.ts'
 
 const LEVELS = {
   serializable: 'serializable',

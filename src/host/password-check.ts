@@ -1,9 +1,9 @@
 /** Checks a password that came in clear (HTTP), against the same users as the wire's SCRAM. */
-import type { Random } from '../../base/random.ts'
-import { fitsVerifier } from '../../front/wire/scram.ts'
-import type { Authenticate } from '../../front/http/guard.ts'
-import { makeVerifier } from '../../router/scram-verifier.ts'
-import type { Users } from '../../router/users.ts'
+import type { Random } from '../base/random.ts'
+import { fitsVerifier } from '../front/wire/scram.ts'
+import type { Authenticate } from '../front/http/guard.ts'
+import { makeVerifier } from '../router/scram-verifier.ts'
+import type { Users } from '../router/users.ts'
 
 /** Undefined under `trust`: nobody is asked. */
 export async function passwordCheck(

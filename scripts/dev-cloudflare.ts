@@ -1,0 +1,33 @@
+/**
+ * Runs the Worker on this machine, as it would be deployed: `npm run dev:cloudflare`. Data stay in
+ * `pgnap-data/cloudflare`. Ends with Ctrl-C.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { bundleWorker } from './cloudflare/bundle.ts'
+import { engineFiles, LARGE_EXTENSIONS } from './cloudflare/engine-files.ts'
+import { startWorker } from './cloudflare/local.ts'
+
+const PORT = '6480'
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: PORT },
+    data: { type: 'string', default: join('pgnap-data', 'cloudflare') },
+  },
+})
+const engine = await engineFiles({ with: LARGE_EXTENSIONS, progress: (step) => say(`  ${step}`) })
+const files = await bundleWorker({ entry: 'src/cloudflare.ts', engine })
+mkdirSync(values.data, { recursive: true })
+const { url, miniflare } = await startWorker(files, {
+  host: '127.0.0.1',
+  port: Number(values.port),
+  durableObjectsPersist: values.data,
+})
+say(`listening on ${url.href}`)
+say(`  curl ${url.href}v1/tenants/acme/query --json '{"sql": "select version()"}'`)
+process.once('SIGINT', () => void miniflare.dispose())
+process.once('SIGTERM', () => void miniflare.dispose())

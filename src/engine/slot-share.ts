@@ -1,0 +1,261 @@
+/**
+ * One slot for many tenants that each believe to have one of their own: a host whose tenants share
+ * memory and nothing else (Durable Objects of one isolate) gives each of them a pool over a *lent*
+ * slot. Whoever runs something finds its own memory in the real slot, because whoever was there
+ * before has been taken out as an image on the spot.
+ *
+ *                       run                         somebody else runs
+ *     lent, image kept ------> in the real slot ---------------------> lent, image kept
+ *           |                        | cannot be imaged                      |
+ *           +-- images need room --> lost: its pool boots it from its store <+
+ *
+ * Taking another tenant out touches memory alone: not its store (the platform refuses to read or
+ * write that of another object), not a promise or a timer of its. So no request ever waits for
+ * another tenant's, and there is nothing to go wrong in somebody else's name.
+ *
+ * Images are kept within a budget of bytes. Beyond it the least recently used are dropped: first
+ * those of tenants that are at rest, then those that hold a transaction, once there is twice too
+ * much. It must never use an image over other files than it was taken with: the version of the
+ * files is kept with it and compared.
+ */
+import { assert } from '../base/assert.ts'
+import { PgnapError } from '../base/errors.ts'
+import type { Engine, Slot } from './engine.ts'
+import { LentSlot, lost, type SlotLender } from './lent-slot.ts'
+
+export interface SlotShareOptions {
+  readonly engine: Engine
+  /** Bytes of the images of tenants that are not in the slot, with what is open for them. */
+  readonly imageBytesMax: number
+}
+
+/** How far beyond the budget images may be if they all hold a transaction. */
+const TRANSACTION_SLACK = 2
+
+/** What has happened since the start. */
+export interface ShareCounters {
+  /** Tenants put back into the slot. */
+  resumed: number
+  /** Tenants taken out of it, for another one. */
+  takenOut: number
+  /** Images dropped for want of room. */
+  dropped: number
+  /** Tenants that no image could be taken of, for another one. */
+  displaced: number
+  slotsMade: number
+}
+
+export class SlotShare implements SlotLender {
+  readonly counters: ShareCounters = {
+    resumed: 0,
+    takenOut: 0,
+    dropped: 0,
+    displaced: 0,
+    slotsMade: 0,
+  }
+  readonly #engine: Engine
+  readonly #imageBytesMax: number
+  #slot: Slot | undefined
+  #holder: LentSlot | undefined
+  /** Those that have an image, least recently used first, and what it weighs. */
+  readonly #kept = new Map<LentSlot, number>()
+  #keptBytes = 0
+
+  constructor({ engine, imageBytesMax }: SlotShareOptions) {
+    assert(imageBytesMax >= 0, 'a budget is not negative')
+    this.#engine = engine
+    this.#imageBytesMax = imageBytesMax
+  }
+
+  /** Linear memory of the real slot in bytes; 0 if there is none. */
+  get slotBytes(): number {
+    return this.#slot?.memoryBytes ?? 0
+  }
+
+  get imageCount(): number {
+    return this.#kept.size
+  }
+
+  get imageBytes(): number {
+    return this.#keptBytes
+  }
+
+  /**
+   * One more slot, for one tenant. Rejects if the real one cannot be made.
+   * @param onLost as of {@link LentSlot}. Default: nobody is told
+   */
+  async lend(onLost: () => void = () => {}): Promise<LentSlot> {
+    await this.prepare()
+    return new LentSlot(this, onLost)
+  }
+
+  /** Whether `lent` can be run now, or anybody if it is left out. */
+  isReady(lent?: LentSlot): boolean {
+    if (!this.#slot) return false
+    return this.#slot.reusable || (lent !== undefined && this.#holder === lent)
+  }
+
+  /**
+   * Sees to it that `lent` can be run, or anybody if it is left out: makes a real slot where there
+   * is none, or where that which is there is of use only to the tenant in it. To be awaited right
+   * before something is run, which is synchronous.
+   */
+  async prepare(lent?: LentSlot): Promise<void> {
+    if (this.isReady(lent)) return
+    this.#retire()
+    while (!this.isReady(lent)) {
+      const slot = await this.#engine.createSlot()
+      if (this.isReady(lent)) return slot.discard()
+      this.counters.slotsMade++
+      this.#slot = slot
+    }
+  }
+
+  // Called by lent slots
+
+  /** Whether the memory of `lent` is in the real slot now. */
+  holds(lent: LentSlot): boolean {
+    return this.#holder === lent
+  }
+
+  /** The real slot with the memory of `lent` in it, which has to have some. */
+  enter(lent: LentSlot): Slot {
+    if (this.#holder === lent && this.#slot) return this.#slot
+    const slot = this.#usable()
+    // Before anybody is taken out: what that one's image needs room for is not this one's.
+    this.#forget(lent)
+    const image = lent.takeImage()
+    if (!image) throw lost()
+    try {
+      this.#vacate(slot)
+      slot.signalReceiver = lent.signalReceiver
+      slot.resume(lent.files, image)
+    } catch (error) {
+      lent.lose()
+      // What does not fit has left the slot as it was.
+      if (!(error instanceof PgnapError && error.code === 'IMAGE_INVALID')) this.#discard()
+      throw error
+    }
+    slot.recycle(image)
+    this.#holder = lent
+    this.counters.resumed++
+    return slot
+  }
+
+  /** The real slot, empty, for `load`, which puts the memory of `lent` into it. */
+  fill(lent: LentSlot, load: (slot: Slot) => void): void {
+    const slot = this.#usable()
+    try {
+      this.#vacate(slot)
+      load(slot)
+    } catch (error) {
+      this.#discard()
+      throw error
+    }
+    this.#holder = lent
+  }
+
+  /** `empty` takes the memory of `lent` out of the real slot, for good. */
+  leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result {
+    const slot = this.enter(lent)
+    try {
+      const result = empty(slot)
+      this.#holder = undefined
+      return result
+    } catch (error) {
+      this.#discard()
+      throw error
+    }
+  }
+
+  /** Nobody needs the memory of `lent`: it is lost. */
+  drop(lent: LentSlot): void {
+    if (this.#holder === lent) this.leave(lent, (slot) => slot.unload())
+    else this.#drop(lent)
+    lent.lose()
+  }
+
+  /** `lent` is not used any more: whatever there is of it goes. */
+  giveUp(lent: LentSlot): void {
+    this.#forget(lent)
+    // It is given up in the middle of something: what is in the slot is not to be trusted.
+    if (this.#holder === lent) this.#discard()
+  }
+
+  /** The real slot, if others than who is in it can have it. */
+  #usable(): Slot {
+    if (this.#slot?.reusable) return this.#slot
+    throw unprepared()
+  }
+
+  #vacate(slot: Slot): void {
+    if (this.#holder) this.#takeOut(slot, this.#holder)
+  }
+
+  /** Gives up a real slot that is of no use to others; who is in it is taken out if possible. */
+  #retire(): void {
+    const [slot, holder] = [this.#slot, this.#holder]
+    if (slot && holder) this.#takeOut(slot, holder)
+    this.#discard()
+  }
+
+  #takeOut(slot: Slot, holder: LentSlot): void {
+    this.#holder = undefined
+    try {
+      if (!slot.canNap) {
+        this.counters.displaced++
+        holder.lose()
+        return slot.unload()
+      }
+      holder.keepImage(slot.nap())
+    } catch (error) {
+      holder.lose()
+      this.#discard()
+      throw error
+    }
+    this.counters.takenOut++
+    this.#kept.set(holder, holder.keptBytes)
+    this.#keptBytes += holder.keptBytes
+    this.#makeRoom()
+  }
+
+  #makeRoom(): void {
+    for (const lent of this.#kept.keys()) {
+      if (this.#keptBytes <= this.#imageBytesMax) return
+      if (lent.transactionStatus !== 'idle') continue
+      this.counters.dropped++
+      this.#drop(lent)
+    }
+    for (const lent of this.#kept.keys()) {
+      if (this.#keptBytes <= this.#imageBytesMax * TRANSACTION_SLACK) return
+      this.counters.dropped++
+      this.#drop(lent)
+    }
+  }
+
+  #drop(lent: LentSlot): void {
+    this.#forget(lent)
+    const image = lent.takeImage()
+    if (image) this.#slot?.recycle(image)
+    lent.lose()
+  }
+
+  #forget(lent: LentSlot): void {
+    this.#keptBytes -= this.#kept.get(lent) ?? 0
+    this.#kept.delete(lent)
+  }
+
+  #discard(): void {
+    this.#holder?.lose()
+    this.#holder = undefined
+    this.#slot?.discard()
+    this.#slot = undefined
+  }
+}
+
+function unprepared(): PgnapError {
+  return new PgnapError('SLOT_LOST', 'there is no backend at the moment', {
+    detail: 'the one that all tenants of this isolate share is being replaced',
+    hint: 'try again',
+  })
+}

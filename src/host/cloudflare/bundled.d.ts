@@ -1,0 +1,33 @@
+/**
+ * What `scripts/cloudflare/bundle.ts` puts beside the program, as modules, and what of Node's API
+ * the flag `nodejs_compat` gives a Worker.
+ */
+declare module 'pgnap:engine' {
+  import type { EmscriptenFactory } from '../../engine/emscripten.ts'
+  /** PGlite's glue, adapted. */
+  export const factory: EmscriptenFactory
+  export const module: WebAssembly.Module
+  export const deltaCode: WebAssembly.Module
+  /** `files.bin`. */
+  export const bundle: ArrayBuffer
+  /** `engine.bin`: under brotli. */
+  export const assets: ArrayBuffer
+}
+
+declare module 'pgnap:modules' {
+  /** By the name on its ticket. */
+  export const libraries: ReadonlyMap<string, WebAssembly.Module>
+  /** By its bytes, as numbers with commas. */
+  export const functions: ReadonlyMap<string, WebAssembly.Module>
+}
+
+declare module 'pgnap:version' {
+  /** Of package.json. */
+  export const version: string
+}
+
+declare module 'node:zlib' {
+  export function gzipSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
+  export function gunzipSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
+  export function brotliDecompressSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
+}

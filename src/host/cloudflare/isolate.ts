@@ -1,0 +1,109 @@
+/**
+ * What all objects of an isolate share, in module scope: the engine, one slot, and the images of
+ * the tenants that are not in it. Made when the first tenant is asked for something, synchronously
+ * but for the slot (about 50 ms of processor time, most of it for unpacking).
+ *
+ * An isolate has 128 MB for everything; docs/memory.md accounts for them. What is unpacked here is
+ * therefore kept only as far as slots need it: the base goes into its memory, and the large buffer
+ * that all of it came from is let go.
+ */
+import { assets, bundle, deltaCode, factory, module } from 'pgnap:engine'
+import { brotliDecompressSync } from 'node:zlib'
+import { LIMITS } from '../../base/limits.ts'
+import { layOut, type LaidOutBase } from '../../engine/base-memory.ts'
+import {
+  type EngineAssets,
+  parseVerifiedAssets,
+  type SlotAssets,
+} from '../../engine/engine-assets.ts'
+import type { FilePack } from '../../engine/file-pack.ts'
+import { SlotShare } from '../../engine/slot-share.ts'
+import { unsharedSlotMemory, WasmEngine } from '../../engine/wasm-engine.ts'
+import { Template } from '../../store/template.ts'
+import type { IsolateMemory } from './isolate-facts.ts'
+import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
+import { workerRandom } from './random.ts'
+
+export interface Isolate {
+  readonly engine: WasmEngine
+  readonly share: SlotShare
+  /** Of stores that were made by an earlier build, at most `isolateTemplatesMax` of them. */
+  readonly earlierTemplates: Map<string, Template>
+  /** Bytes of what is in memory for as long as the isolate lives; see docs/memory.md. */
+  readonly memory: IsolateMemory
+}
+
+let isolate: Isolate | undefined
+
+/** The one of this isolate. */
+export function theIsolate(): Isolate {
+  return (isolate ??= makeIsolate())
+}
+
+function makeIsolate(): Isolate {
+  const { base, slotAssets } = unpack()
+  const engine = new WasmEngine({
+    factory,
+    module,
+    deltaCode,
+    bundle,
+    memory: unsharedSlotMemory,
+    base,
+    assets: slotAssets,
+    clock: workerClock,
+    random: workerRandom,
+    slotMemoryBytesMax: LIMITS.isolateSlotMemoryBytesMax,
+    slotRetireBytes: LIMITS.isolateSlotRetireBytes,
+    dirtyBytesMax: LIMITS.isolateDirtyBytesMax,
+    answerBytesMax: LIMITS.isolateAnswerBytesMax,
+    spareBytesMax: LIMITS.isolateSpareBytesMax,
+    serverLog: (line) => consoleLog.debug('postgres', { line }),
+  })
+  return {
+    engine,
+    share: new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes }),
+    earlierTemplates: new Map(),
+    memory: {
+      bundle: bundle.byteLength,
+      template: slotAssets.template.serialize().length,
+      compressed: assets.byteLength,
+      base: base.memory.buffer.byteLength,
+      preMain: slotAssets.preMain.delta.bytes.length,
+      extensions: sizeOf(slotAssets.overlay),
+    },
+  }
+}
+
+/** The hashes of the assets were checked when the Worker was built. */
+function unpack(): { readonly base: LaidOutBase; readonly slotAssets: SlotAssets } {
+  const { buffer, byteOffset, length } = brotliDecompressSync(new Uint8Array(assets))
+  // Of a Buffer a slice would be a view, and everything would stay for the sake of a part.
+  const whole = parseVerifiedAssets(new Uint8Array(buffer, byteOffset, length))
+  const { runs, pages } = whole.base
+  // What is laid out keeps its runs: as a view they would keep all that was unpacked.
+  const base = layOut({ runs: runs.slice(), pages }, unsharedSlotMemory)
+  return { base, slotAssets: apart(whole) }
+}
+
+/** In memory of their own, so that what they were parsed from can be collected. */
+function apart(whole: EngineAssets): SlotAssets {
+  const { template, preMain, overlay } = whole
+  const { delta } = preMain
+  return {
+    fingerprint: whole.fingerprint,
+    memoryId: whole.memoryId,
+    idle: whole.idle,
+    tableLength: whole.tableLength,
+    randomStateAt: whole.randomStateAt,
+    sessionAnchors: whole.sessionAnchors,
+    libraryExports: whole.libraryExports,
+    template: Template.parse(template.serialize().slice(), { checked: true }),
+    preMain: { ...preMain, delta: { ...delta, bytes: delta.bytes.slice() } },
+    overlay: new Map([...overlay].map(([path, bytes]) => [path, bytes.slice()])),
+  }
+}
+
+function sizeOf(files: FilePack): number {
+  return [...files.values()].reduce((sum, bytes) => sum + bytes.length, 0)
+}

@@ -1,0 +1,94 @@
+/**
+ * A client of a pool over a lent slot: before each batch it is seen to that there is a real slot to
+ * be had, which may have to be made, and that its tenant is in it. From then on everything happens
+ * at once. To its pool the tenant was awake all the time; whoever asks how long it took is told
+ * what it was.
+ */
+import type { Clock } from '../../base/clock.ts'
+import type { TransactionStatus } from '../../engine/engine.ts'
+import type { LentSlot } from '../../engine/lent-slot.ts'
+import type { SlotShare } from '../../engine/slot-share.ts'
+import type { BatchTimings, PoolClient } from '../../pool/pool-client.ts'
+
+export class PreparedClient implements PoolClient {
+  readonly #client: PoolClient
+  readonly #share: Pick<SlotShare, 'isReady' | 'prepare'>
+  readonly #lent: () => LentSlot | undefined
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
+  #swapMs: number | undefined
+
+  /** @param lent the slot of the client's pool, once it has one */
+  constructor(
+    client: PoolClient,
+    share: Pick<SlotShare, 'isReady' | 'prepare'>,
+    lent: () => LentSlot | undefined,
+    clock: Pick<Clock, 'monotonicMs'>,
+  ) {
+    this.#clock = clock
+    this.#client = client
+    this.#share = share
+    this.#lent = lent
+  }
+
+  run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
+    return this.#prepared(() => this.#client.run(messages, complete))
+  }
+
+  begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    return this.#prepared(() => this.#client.begin(messages))
+  }
+
+  get mayGoOn(): boolean {
+    return this.#client.mayGoOn
+  }
+
+  get transactionStatus(): TransactionStatus {
+    return this.#client.transactionStatus
+  }
+
+  get ranMs(): number | undefined {
+    return this.#client.ranMs
+  }
+
+  get waitingSinceMs(): number | undefined {
+    return this.#client.waitingSinceMs
+  }
+
+  get timings(): BatchTimings | undefined {
+    const { timings } = this.#client
+    if (!timings || this.#swapMs === undefined || timings.wokenFrom !== 'awake') return timings
+    return { ...timings, wakeMs: this.#swapMs, wokenFrom: 'napping' }
+  }
+
+  measure(): void {
+    this.#client.measure()
+  }
+
+  cancel(): void {
+    this.#client.cancel()
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  #prepared(run: () => Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
+    if (!this.#share.isReady(this.#lent())) return this.#later(run)
+    this.#bringIn()
+    return run()
+  }
+
+  #bringIn(): void {
+    const startMs = this.#clock.monotonicMs()
+    const isSwapped = this.#lent()?.bringIn() ?? false
+    this.#swapMs = isSwapped ? this.#clock.monotonicMs() - startMs : undefined
+  }
+
+  async #later(run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
+    await this.#share.prepare(this.#lent())
+    this.#bringIn()
+    // A view would be good only until the next call, which may come before whoever awaits this.
+    return new Uint8Array(await run())
+  }
+}

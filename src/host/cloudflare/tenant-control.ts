@@ -1,0 +1,185 @@
+/**
+ * What programs ask of a Worker, answered by the objects of the tenants: each call goes to one
+ * object, named after its tenant. What belongs to a whole server (its pools, who is connected
+ * where) has no place here: objects are many, and nobody can see them all.
+ */
+import { PgnapError } from '../../base/errors.ts'
+import type { TenantName } from '../../base/ids.ts'
+import type {
+  Activity,
+  Answer,
+  Batch,
+  BatchAnswer,
+  Control,
+  NewTenant,
+  PoolFacts,
+  RoleFacts,
+  RoleGrant,
+  ShardFacts,
+  Statement,
+  StoreFacts,
+  TenantFacts,
+  TenantPage,
+  TenantTime,
+} from '../../front/control.ts'
+import { isTenantName, parseTenantName } from '../../router/tenant-name.ts'
+import { workerClock } from './clock.ts'
+import { DIRECTORY_NAME, type Environment } from './environment.ts'
+import { type Outcome, resultOf } from './outcome.ts'
+import type { TenantObject, TenantStanding } from './tenant-object.ts'
+
+type TenantStub = DurableObjectStub<TenantObject>
+
+/** Objects asked at the same time for a page of the list. */
+const ASKED_AT_ONCE = 20
+
+export class TenantControl implements Control {
+  readonly #environment: Environment
+
+  constructor(environment: Environment) {
+    this.#environment = environment
+  }
+
+  async query(tenant: string, statement: Statement, signal?: AbortSignal): Promise<Answer> {
+    signal?.throwIfAborted()
+    return this.#timed(tenant, (object, name) => object.query(name, statement))
+  }
+
+  async transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer> {
+    signal?.throwIfAborted()
+    return this.#timed(tenant, (object, name) => object.transaction(name, batch))
+  }
+
+  async createTenant(tenant: string): Promise<NewTenant> {
+    return this.#facts(tenant, (object, name) => object.create(name))
+  }
+
+  async listTenants({
+    after = '',
+    limit,
+  }: {
+    readonly after?: string
+    readonly limit: number
+  }): Promise<TenantPage> {
+    const names = await this.#directory.page(after, limit)
+    const tenants: TenantFacts[] = []
+    for (let from = 0; from < names.length; from += ASKED_AT_ONCE) {
+      const asked = names.slice(from, from + ASKED_AT_ONCE).map((name) => this.#find(name))
+      tenants.push(...(await Promise.all(asked)).filter((facts) => facts !== undefined))
+    }
+    return { tenants, next: names.length < limit ? undefined : names.at(-1) }
+  }
+
+  showTenant(tenant: string): Promise<TenantFacts> {
+    return this.#facts(tenant, (object, name) => object.show(name))
+  }
+
+  async deleteTenant(tenant: string): Promise<void> {
+    const name = parseTenantName(tenant)
+    resultOf(await this.#object(name).remove(name))
+  }
+
+  napTenant(tenant: string): Promise<TenantFacts> {
+    return this.#facts(tenant, (object, name) => object.nap(name))
+  }
+
+  wakeTenant(tenant: string): Promise<TenantFacts> {
+    return this.#facts(tenant, (object, name) => object.wake(name))
+  }
+
+  async storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>> {
+    const found = await Promise.all(tenants.map((name) => this.#find(parseTenantName(name))))
+    const known = found.filter((facts) => facts !== undefined)
+    return new Map(known.map(({ name, ...facts }) => [name, facts]))
+  }
+
+  pinTenant(): Promise<TenantFacts> {
+    return unsupported('a tenant cannot be pinned', 'the memory of an isolate is for whoever asks')
+  }
+
+  unpinTenant(): Promise<TenantFacts> {
+    return this.pinTenant()
+  }
+
+  rolesOf(): Promise<readonly RoleFacts[]> {
+    return unsupported('tenants have no roles of their own', 'use the users of PGNAP_USERS')
+  }
+
+  rotateRole(): Promise<RoleGrant> {
+    return unsupported('tenants have no roles of their own', 'use the users of PGNAP_USERS')
+  }
+
+  revokeRole(): Promise<void> {
+    return unsupported('tenants have no roles of their own', 'use the users of PGNAP_USERS')
+  }
+
+  pool(): Promise<PoolFacts> {
+    return unsupported('there is no pool of all tenants', 'ask for one: GET /v1/tenants/NAME')
+  }
+
+  async pools(): Promise<PoolFacts[]> {
+    return [await this.pool()]
+  }
+
+  activity(): Promise<Activity> {
+    return unsupported('objects cannot be listed', 'ask for one tenant: GET /v1/tenants/NAME')
+  }
+
+  busiest(): Promise<readonly TenantTime[]> {
+    return unsupported('objects cannot be listed', 'the platform counts the time of each object')
+  }
+
+  shards(): readonly ShardFacts[] {
+    return []
+  }
+
+  ready(): boolean {
+    return true
+  }
+
+  /** With the way to the object and back as routing, less what the object itself has taken. */
+  async #timed<Result extends Answer | BatchAnswer>(
+    tenant: string,
+    ask: (object: TenantStub, name: TenantName) => Promise<Outcome<Result>>,
+  ): Promise<Result> {
+    const name = parseTenantName(tenant)
+    const startMs = workerClock.monotonicMs()
+    const result = resultOf(await ask(this.#object(name), name))
+    const { queueMs, wakeMs, executeMs, persistMs } = result.timings
+    const tookMs = workerClock.monotonicMs() - startMs
+    const routeMs = Math.max(0, tookMs - queueMs - wakeMs - executeMs - persistMs)
+    return { ...result, timings: { ...result.timings, routeMs } }
+  }
+
+  async #facts(
+    tenant: string,
+    ask: (object: TenantStub, name: TenantName) => Promise<Outcome<TenantStanding>>,
+  ): Promise<TenantFacts> {
+    const name = parseTenantName(tenant)
+    const standing = resultOf(await ask(this.#object(name), name))
+    return { name, shard: 0, pinned: false, paused: false, ...standing }
+  }
+
+  /** Undefined if there is a name and no tenant, which a failure may leave behind. */
+  async #find(name: string): Promise<TenantFacts | undefined> {
+    if (!isTenantName(name)) return undefined
+    try {
+      return await this.#facts(name, (object, tenant) => object.standing(tenant))
+    } catch (error) {
+      if (error instanceof PgnapError && error.code === 'TENANT_UNKNOWN') return undefined
+      throw error
+    }
+  }
+
+  #object(name: TenantName): TenantStub {
+    return this.#environment.TENANTS.getByName(name)
+  }
+
+  get #directory(): ReturnType<Environment['DIRECTORY']['getByName']> {
+    return this.#environment.DIRECTORY.getByName(DIRECTORY_NAME)
+  }
+}
+
+async function unsupported(what: string, hint: string): Promise<never> {
+  throw new PgnapError('NOT_SUPPORTED', `${what} on Workers`, { hint })
+}

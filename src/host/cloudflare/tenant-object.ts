@@ -1,0 +1,271 @@
+/**
+ * One tenant: a Durable Object that has its store in its own storage, and a pool of its own over
+ * the slot that all objects of the isolate share (`isolate.ts`).
+ *
+ * What an object does for a request, from taking the slot to the commit, is synchronous, so that no
+ * other object comes in between; only then it answers, and the platform holds the answer back until
+ * the commit is durable. Timers, waiting requests and upkeep are the pool's, and so this object's:
+ * nothing here ever happens in another object's name.
+ *
+ * Losing the object loses nothing that was acknowledged. Losing the isolate loses images, which are
+ * a cache.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import { PgnapError } from '../../base/errors.ts'
+import type { TenantName } from '../../base/ids.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { POSTGRES_VERSION } from '../../engine/recipe.ts'
+import type {
+  Answer,
+  Batch,
+  BatchAnswer,
+  Peer,
+  Statement,
+  StoreFacts,
+  TenantState,
+} from '../../front/control.ts'
+import { parseTenantName } from '../../router/tenant-name.ts'
+import type { Users } from '../../router/users.ts'
+import { Call } from '../call.ts'
+import { STATE_OF_PHASE } from '../pool-facts.ts'
+import { consoleLog } from './console-log.ts'
+import { DIRECTORY_NAME, type Environment } from './environment.ts'
+import { usersOf } from './guard.ts'
+import { theIsolate } from './isolate.ts'
+import type { IsolateFacts } from './isolate-facts.ts'
+import { fetchTemplate, keepTemplate } from './kept-templates.ts'
+import { checkRoom, ObjectGateway } from './object-gateway.ts'
+import { type Outcome, outcomeOf } from './outcome.ts'
+import { workerRandom } from './random.ts'
+import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
+import { TenantRuntime } from './tenant-runtime.ts'
+
+/** What is known of one tenant. */
+export interface TenantStanding extends StoreFacts {
+  readonly state: TenantState
+  readonly clients: number
+}
+
+/** How an object knows the tenant of a WebSocket that it is handed. */
+export const TENANT_HEADER = 'x-pgnap-tenant'
+
+export class TenantObject extends DurableObject<Environment> {
+  readonly #createOnConnect: boolean
+  #runtime: TenantRuntime | undefined
+
+  constructor(context: DurableObjectState, environment: Environment) {
+    super(context, environment)
+    this.#createOnConnect = environment.PGNAP_CREATE_ON_CONNECT !== 'false'
+  }
+
+  query(tenant: string, statement: Statement): Promise<Outcome<Answer>> {
+    return this.#called(tenant, (call) => call.statement(within(statement)))
+  }
+
+  transaction(tenant: string, batch: Batch): Promise<Outcome<BatchAnswer>> {
+    return this.#called(tenant, (call) => call.transaction(within(batch)))
+  }
+
+  create(tenant: string): Promise<Outcome<TenantStanding>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      await this.#list(name)
+      this.#here.storage.create(name)
+      return this.#standing(name)
+    })
+  }
+
+  /** Sends its clients away, and removes it with all its data. */
+  remove(tenant: string): Promise<Outcome<void>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
+        hint: 'connecting again makes a new, empty one',
+      })
+      for (const connection of runtime.connections.values()) connection.shutdown(goodbye)
+      await runtime.pool.expel(name, goodbye)
+      await runtime.storage.remove()
+      runtime.forget()
+      this.#runtime = undefined
+      await this.#directory.remove(name)
+    })
+  }
+
+  /** Writes a checkpoint and lets go of the slot: the next request finds nothing to recover. */
+  nap(tenant: string): Promise<Outcome<TenantStanding>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      await runtime.prepare()
+      runtime.pool.nap(name)
+      return this.#standing(name)
+    })
+  }
+
+  wake(tenant: string): Promise<Outcome<TenantStanding>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      const runtime = this.#here
+      runtime.storage.facts(name)
+      await this.#enter(name)
+      await runtime.prepare()
+      await runtime.pool.wake(name)
+      return this.#standing(name)
+    })
+  }
+
+  standing(tenant: string): Promise<Outcome<TenantStanding>> {
+    return outcomeOf(async () => this.#standing(parseTenantName(tenant)))
+  }
+
+  /** With how full the isolate is in which this object lives. */
+  show(tenant: string): Promise<Outcome<TenantStanding & { readonly isolate: IsolateFacts }>> {
+    return outcomeOf(async () => ({
+      ...this.#standing(parseTenantName(tenant)),
+      isolate: isolateFacts(),
+    }))
+  }
+
+  /** A request to become a WebSocket that the Worker has let pass. */
+  override async fetch(request: Request): Promise<Response> {
+    const tenant = parseTenantName(request.headers.get(TENANT_HEADER) ?? '')
+    const users = await usersOf(this.env.PGNAP_USERS)
+    const { 0: client, 1: socket } = new WebSocketPair()
+    // The platform keeps the socket while the object is put away.
+    this.ctx.acceptWebSocket(socket)
+    this.#accept(socket, { tenant, users, peer: peerOf(request) })
+    return new Response(null, { status: 101, webSocket: client })
+  }
+
+  override webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): void {
+    const connection = this.#connectionOf(socket)
+    if (connection) connection.receive(socket, message)
+    else endOrphan(socket)
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#connectionOf(socket)?.closed()
+    // Its Close frame is ours to answer.
+    if (socket.readyState === WebSocket.CLOSING) socket.close()
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#connectionOf(socket)?.closed()
+  }
+
+  #accept(
+    socket: WebSocket,
+    { tenant, users, peer }: { tenant: TenantName; users: Users | undefined; peer: Peer },
+  ): void {
+    const runtime = this.#here
+    const { epoch, clock, connections } = runtime
+    const processId = 1 + workerRandom.below(2 ** 31 - 1)
+    socket.serializeAttachment({ processId, epoch } satisfies SocketTag)
+    const enter = (): Promise<void> => this.#enter(tenant)
+    const connection = new SleepingConnection(socket, {
+      gateway: new ObjectGateway({ tenant, runtime, users, enter }),
+      clock,
+      random: workerRandom,
+      log: consoleLog,
+      serverVersion: POSTGRES_VERSION,
+      processId,
+      peer,
+      domain: this.env.PGNAP_DOMAIN,
+      onClosed: () => connections.delete(processId),
+    })
+    connections.set(processId, connection)
+  }
+
+  /** Undefined if it has gone with the memory that it was in. */
+  #connectionOf(socket: WebSocket): SleepingConnection | undefined {
+    const tag = tagOf(socket)
+    const runtime = this.#here
+    return tag?.epoch === runtime.epoch ? runtime.connections.get(tag.processId) : undefined
+  }
+
+  #called<Result>(tenant: string, ask: (call: Call) => Promise<Result>): Promise<Outcome<Result>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      await this.#enter(name)
+      const runtime = this.#here
+      checkRoom(runtime, name)
+      const client = runtime.call(name)
+      try {
+        return await ask(new Call(client, 0))
+      } finally {
+        runtime.endCall(client)
+      }
+    })
+  }
+
+  /** What there is in memory, from a former life if that is as good as before. */
+  get #here(): TenantRuntime {
+    return (this.#runtime ??= TenantRuntime.of({
+      id: this.ctx.id.toString(),
+      storage: this.ctx.storage,
+      createMissing: this.#createOnConnect,
+      sockets: this.ctx.getWebSockets(),
+      onSpent: () => (this.#runtime = undefined),
+    }))
+  }
+
+  /** For a client that may be the first one ever, or the first one after another build. */
+  async #enter(tenant: TenantName): Promise<void> {
+    const { pool, storage } = this.#here
+    if (pool.phaseOf(tenant) === 'awake') return
+    const templateId = storage.templateId()
+    if (templateId !== undefined) await fetchTemplate(templateId, this.#directory)
+    else if (this.#createOnConnect) await this.#list(tenant)
+  }
+
+  /** Listed before it exists, so that nothing exists that is not listed. */
+  async #list(tenant: TenantName): Promise<void> {
+    if (this.#here.storage.exists()) return
+    await keepTemplate(this.#directory)
+    await this.#directory.add(tenant)
+  }
+
+  #standing(tenant: TenantName): TenantStanding {
+    const { storage, pool } = this.#here
+    const state = STATE_OF_PHASE[pool.phaseOf(tenant)]
+    return { ...storage.facts(tenant), state, clients: pool.clientCount }
+  }
+
+  get #directory(): ReturnType<Environment['DIRECTORY']['getByName']> {
+    return this.env.DIRECTORY.getByName(DIRECTORY_NAME)
+  }
+}
+
+/** As far as the platform tells: it has no ports. */
+function peerOf({ headers, url }: Request): Peer {
+  return {
+    address: headers.get('CF-Connecting-IP') ?? '',
+    port: 0,
+    localAddress: '',
+    localPort: 0,
+    webSocket: true,
+    serverName: new URL(url).hostname,
+  }
+}
+
+function isolateFacts(): IsolateFacts {
+  const { engine, share, memory } = theIsolate()
+  const { slotBytes, imageCount, imageBytes, counters } = share
+  return {
+    memory,
+    slotBytes,
+    spareBytes: engine.spareBytes,
+    imageCount,
+    imageBytes,
+    counters: { ...counters },
+  }
+}
+
+/** With a limit of its answer that fits a call between objects. */
+function within<Asked extends { readonly answerBytesMax?: number }>(asked: Asked): Asked {
+  const { answerBytesMax = Number.POSITIVE_INFINITY } = asked
+  return { ...asked, answerBytesMax: Math.min(answerBytesMax, LIMITS.isolateAnswerBytesMax) }
+}

@@ -1,0 +1,154 @@
+/**
+ * What an object keeps in memory of its tenant: its pool, its place in the shared slot, and the
+ * connections of its clients. It outlives the object. The platform puts an object away that has
+ * nothing to do, be it that nobody asks or that its clients' WebSockets sleep, and makes another
+ * one of it when somebody does; the isolate, and with it all this, usually lives on.
+ *
+ * The new object goes on with it if the store is at the very stamp that it was left at: whatever
+ * has written in between has changed that, and then memory is worth nothing (promise 2). It must
+ * never be used by two lives at once: whoever adopts it gives it its own storage.
+ */
+import type { TenantName } from '../../base/ids.ts'
+import type { LentSlot } from '../../engine/lent-slot.ts'
+import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
+import { Pool } from '../../pool/pool.ts'
+import { consoleLog } from './console-log.ts'
+import { theIsolate } from './isolate.ts'
+import { ObjectClock } from './object-clock.ts'
+import { PreparedClient } from './prepared-client.ts'
+import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
+import { TenantStorage } from './tenant-storage.ts'
+
+/** By the id of the object. Those that have nothing in memory any more are not in here. */
+const runtimes = new Map<string, TenantRuntime>()
+
+export interface RuntimeOptions {
+  /** Of the object. */
+  readonly id: string
+  readonly storage: DurableObjectStorage
+  readonly createMissing: boolean
+  /** What the platform has kept open for the object's clients. */
+  readonly sockets: readonly WebSocket[]
+  /**
+   * Told when nothing is left that is worth keeping, so that the object lets go of this, too. In
+   * the middle of what another object does: memory and nothing else.
+   */
+  readonly onSpent: () => void
+}
+
+export class TenantRuntime {
+  readonly storage: TenantStorage
+  readonly clock: ObjectClock = new ObjectClock(() => this.prepare())
+  readonly pool: Pool
+  /** By the number that its client knows as its process id. */
+  readonly connections: Map<number, SleepingConnection> = new Map()
+  /** Names this memory: what a client has set up lives in here and nowhere else. */
+  readonly epoch: string = crypto.randomUUID()
+  /** Clients of this object's requests, which end with it. */
+  readonly #callers = new Set<PoolClient>()
+  readonly #id: string
+  #onSpent: () => void
+  /** What the pool has for its slot. */
+  #lent: LentSlot | undefined
+
+  private constructor({ id, storage, createMissing, onSpent }: RuntimeOptions) {
+    this.#id = id
+    this.#onSpent = onSpent
+    this.storage = new TenantStorage(storage, createMissing)
+    this.pool = this.#makePool()
+  }
+
+  /** That of the object's former life, if there is one and its store is as it left it; or one. */
+  static of(options: RuntimeOptions): TenantRuntime {
+    const { id, storage } = options
+    const known = runtimes.get(id)
+    if (known?.storage.rebind(storage)) {
+      known.#onSpent = options.onSpent
+      known.#goOn(options.sockets)
+      return known
+    }
+    known?.forget()
+    const made = new TenantRuntime(options)
+    runtimes.set(id, made)
+    return made
+  }
+
+  /** A client for one request of the object. The caller ends it, or else the object's end does. */
+  call(tenant: TenantName): PoolClient {
+    const client = this.connect(tenant)
+    this.#callers.add(client)
+    return client
+  }
+
+  endCall(client: PoolClient): void {
+    this.#callers.delete(client)
+    client.close()
+  }
+
+  /** One more client of the tenant; see {@link Pool.connect}. */
+  connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
+    const client = this.pool.connect(tenant, listener, rights)
+    return new PreparedClient(client, theIsolate().share, () => this.#lent, this.clock)
+  }
+
+  /** To be awaited before the pool is asked to do something in the slot by itself. */
+  prepare(): Promise<void> {
+    return theIsolate().share.prepare(this.#lent)
+  }
+
+  /** Nothing of this is used any more. Writes nothing. */
+  forget(): void {
+    this.#leave()
+    this.connections.clear()
+    this.#lent?.forget()
+  }
+
+  /**
+   * The object is made anew. If it was not put away but has failed, then requests have ended in the
+   * middle, and sockets without a word: what they had open is rolled back, so that nobody waits for
+   * it.
+   */
+  #goOn(sockets: readonly WebSocket[]): void {
+    this.clock.rearm()
+    for (const client of this.#callers) this.endCall(client)
+    const open = new Set(sockets.map((socket) => tagOf(socket)?.processId))
+    for (const [processId, connection] of this.connections) {
+      if (!open.has(processId)) connection.closed()
+    }
+  }
+
+  #leave(): void {
+    if (runtimes.get(this.#id) === this) runtimes.delete(this.#id)
+  }
+
+  /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */
+  #lost(): void {
+    if (this.connections.size > 0 || this.pool.clientCount > 0) return
+    this.#leave()
+    this.#onSpent()
+  }
+
+  #makePool(): Pool {
+    const { share, engine } = theIsolate()
+    const { fingerprint, postgresMajor } = engine
+    const createSlot = async (): Promise<LentSlot> => {
+      this.#lent = await share.lend(() => this.#lost())
+      return this.#lent
+    }
+    return new Pool({
+      engine: { fingerprint, postgresMajor, createSlot },
+      source: this.storage,
+      clock: this.clock,
+      log: consoleLog,
+      keepWarm: false,
+      // Images are the share's: what leaves by itself leaves for its store.
+      imageCacheBytes: 0,
+      limits: {
+        slotsPerShard: 1,
+        spareSlots: 0,
+        // A timer would keep the platform from putting the object away.
+        napAfterMs: Number.POSITIVE_INFINITY,
+      },
+    })
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * The Worker in front of the objects: takes requests, looks who asks, and hands each on to the
+ * object of its tenant. It keeps nothing but what it has made of its settings.
+ */
+import type { Hono } from 'hono'
+import { POSTGRES_VERSION } from '../../engine/recipe.ts'
+import { createHttp, WEB_SOCKET_PATH } from '../../front/http/app.ts'
+import { type Asker, checkAsker } from '../../front/http/guard.ts'
+import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
+import type { Environment } from './environment.ts'
+import { guardOf } from './guard.ts'
+import { TenantControl } from './tenant-control.ts'
+import { openWebSocket } from './web-socket-door.ts'
+
+interface Application {
+  readonly http: Hono
+  /** Throws REQUEST_REFUSED. */
+  readonly check: (asker: Asker) => void
+}
+
+/** By environment: the platform gives one for as long as an isolate lives. */
+const applications = new WeakMap<Environment, Application>()
+
+/** @param version of pgnap */
+export function createWorker(version: string): ExportedHandler<Environment> {
+  return {
+    async fetch(request, environment, context): Promise<Response> {
+      const known = applications.get(environment)
+      const application = known ?? (await makeApplication(environment, version))
+      applications.set(environment, application)
+      if (isUpgrade(request) && isAllowed(request, application)) {
+        return openWebSocket(request, environment)
+      }
+      return application.http.fetch(request, environment, context)
+    },
+  }
+}
+
+function isUpgrade({ url, headers }: Request): boolean {
+  const isWebSocket = headers.get('Upgrade')?.toLowerCase() === 'websocket'
+  return isWebSocket && new URL(url).pathname === WEB_SOCKET_PATH
+}
+
+/** Whoever is not is told so by the application, as for any request. */
+function isAllowed({ url, headers }: Request, { check }: Application): boolean {
+  const { host, pathname } = new URL(url)
+  const origin = headers.get('Origin') ?? undefined
+  try {
+    check({ host: headers.get('Host') ?? host, origin, path: pathname })
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function makeApplication(environment: Environment, version: string): Promise<Application> {
+  const guard = await guardOf(environment)
+  const http = createHttp({
+    ...guard,
+    control: new TenantControl(environment),
+    clock: workerClock,
+    log: consoleLog,
+    version,
+    serverVersion: POSTGRES_VERSION,
+  })
+  return { http, check: checkAsker(guard) }
+}

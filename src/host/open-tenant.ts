@@ -1,0 +1,67 @@
+/** A store as the pool takes it: with the files that it holds, and its housekeeping. */
+import type { Clock } from '../base/clock.ts'
+import type { OpenTenant } from '../pool/tenant-source.ts'
+import { MAIN } from '../store/keys.ts'
+import type { Store } from '../store/store.ts'
+import { TenantFiles, type TenantFilesOptions } from '../store/tenant-files.ts'
+import type { StoreView } from '../store/view.ts'
+
+/** Bytes given back to the file system per slice of housekeeping. */
+const COMPACT_SLICE_BYTES = 1_048_576
+
+export interface OpenTenantOptions {
+  readonly clock: Clock
+  /** Of the engine: a store on another one is not pristine, however empty it is. */
+  readonly templateId: string
+  /** How much history is kept. */
+  readonly retentionMs: number
+  /** Default: those of `TenantFiles`. */
+  readonly limits?: Omit<TenantFilesOptions, 'template' | 'clock'>
+}
+
+/** What the pool makes of a store, which is closed with it, or by a throw of this. */
+export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant {
+  const { templateId, retentionMs } = options
+  const files = openFiles(store, options)
+  return {
+    files,
+    stamp: () => store.stamp(),
+    // Asked at each wake: a store that stayed open over a nap may have been written since.
+    get pristine() {
+      return store.head() === 0 && store.templateId === templateId
+    },
+    tidy: () => {
+      const pruned = store.prune(retentionMs)
+      if (pruned.more) return true
+      if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
+      store.checkpoint()
+      return false
+    },
+    readNotes: () => store.readNotes(),
+    writeNotes: (notes) => store.writeNotes(notes),
+    commitAhead: (work) => store.commitAhead(work),
+    asCommitted: () => filesOf(store, store.view(MAIN, store.head()), options),
+    close: () => {
+      files.close()
+      store.close()
+    },
+  }
+}
+
+/** A store whose files cannot be read is closed: its lock would keep the tenant out for good. */
+function openFiles(store: Store, options: OpenTenantOptions): TenantFiles {
+  try {
+    return filesOf(store, store.view(), options)
+  } catch (error) {
+    store.close()
+    throw error
+  }
+}
+
+function filesOf(
+  { template }: Store,
+  view: StoreView,
+  { clock, limits }: OpenTenantOptions,
+): TenantFiles {
+  return TenantFiles.open(view, { ...limits, template, clock })
+}

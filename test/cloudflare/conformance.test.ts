@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
+import type { Outcome } from './worker/test-runner.ts'
+import { startWorker } from '../../scripts/cloudflare/local.ts'
+
+// The suites of test/conformance, inside of workerd, on the storage of a Durable Object.
+
+const files = await bundleWorker({
+  entry: 'test/cloudflare/worker/conformance-worker.ts',
+  engine: new Map(),
+  instead: { 'node:test': 'test/cloudflare/worker/test-runner.ts' },
+})
+await using worker = await startWorker(files, {
+  durableObjects: { SUITE: { className: 'SuiteObject', useSQLite: true } },
+})
+
+for (const suite of ['medium', 'store']) {
+  const answer = await fetch(new URL(`/${suite}`, worker.url))
+  assert.equal(answer.status, 200, await answer.clone().text())
+  const outcomes = (await answer.json()) as Outcome[]
+  assert.ok(outcomes.length > 4, 'a suite has tests')
+  for (const { name, failure, skipped } of outcomes) {
+    test(name, (context) => {
+      if (skipped !== undefined) context.skip(skipped)
+      assert.equal(failure, undefined)
+    })
+  }
+}

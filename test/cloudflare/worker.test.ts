@@ -1,0 +1,151 @@
+/** The shipped Worker in workerd, asked over HTTP. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { neon, neonConfig } from '@neondatabase/serverless'
+import { SeededRandom } from '../../src/base/random.ts'
+import { LIMITS } from '../../src/base/limits.ts'
+import type { IsolateFacts } from '../../src/host/cloudflare/isolate-facts.ts'
+import { sizeOf } from '../../scripts/cloudflare/bundle.ts'
+import { startPgnap, workerFiles, type WorkerUnderTest } from './pgnap-worker.ts'
+
+const MB = 1_000_000
+
+let worker: WorkerUnderTest
+before(async () => {
+  worker = await startPgnap()
+})
+after(() => worker[Symbol.asyncDispose]())
+
+const get = (path: string, init?: RequestInit): Promise<Response> =>
+  fetch(new URL(path, worker.url), init)
+
+async function isolateOf(tenant: string): Promise<IsolateFacts> {
+  const answer = await get(`/v1/tenants/${tenant}`)
+  return ((await answer.json()) as { isolate: IsolateFacts }).isolate
+}
+
+test('the Worker is within the limits of the platform', async () => {
+  const { gzipBytes } = sizeOf(await workerFiles())
+  assert.ok(gzipBytes < 7 * MB, `${gzipBytes} bytes under gzip, of 10 MB`)
+})
+
+test('a statement is answered as on Node, with where its time went', async () => {
+  const answer = await worker.query('basics', 'select $1::int + 1 as n, $2::text as t', 41, 'ü€')
+  assert.equal(answer.status, 200)
+  assert.match(
+    answer.headers.get('server-timing') ?? '',
+    /^route;dur=[\d.]+, queue;dur=[\d.]+, wake;dur=[\d.]+;desc="new", exec;dur=[\d.]+, persist/,
+  )
+  assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 42, t: 'ü€' }])
+})
+
+test('what goes wrong has a SQLSTATE, and what pgnap refuses a hint', async () => {
+  const wrong = await worker.query('basics', 'select 1/0')
+  assert.equal(wrong.status, 400)
+  assert.match(await wrong.text(), /"22012"/)
+  const refused = await worker.query('Not-A-Name', 'select 1')
+  assert.equal(refused.status, 400)
+  assert.match(await refused.text(), /TENANT_NAME_INVALID.*"hint"/s)
+  const missing = await get('/v1/tenants/nobody')
+  assert.equal(missing.status, 404)
+  const pool = await get('/v1/pool')
+  assert.equal(pool.status, 501)
+})
+
+test('tenants are made, listed, put to sleep, woken and removed', async () => {
+  const post = (path: string, body: unknown = {}): Promise<Response> =>
+    get(path, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json' },
+    })
+  assert.equal((await post('/v1/tenants', { name: 'made' })).status, 201)
+  assert.equal((await post('/v1/tenants', { name: 'made' })).status, 409)
+  await worker.ask('made', 'create table t as select 1 as n')
+  const listed = (await (await get('/v1/tenants')).json()) as { tenants: { name: string }[] }
+  assert.ok(listed.tenants.some(({ name }) => name === 'made'))
+  const napped = (await (await post('/v1/tenants/made/nap')).json()) as { state: string }
+  assert.equal(napped.state, 'cold')
+  const woken = (await (await post('/v1/tenants/made/wake')).json()) as { state: string }
+  assert.equal(woken.state, 'awake')
+  assert.equal(await worker.ask('made', 'select n from t'), 1)
+  assert.equal((await get('/v1/tenants/made', { method: 'DELETE' })).status, 204)
+  assert.equal((await get('/v1/tenants/made')).status, 404)
+  const again = (await (await get('/v1/tenants')).json()) as { tenants: { name: string }[] }
+  assert.ok(!again.tenants.some(({ name }) => name === 'made'))
+  // A new one of the same name has nothing of the old one.
+  assert.equal(await worker.ask('made', "select to_regclass('t')"), null)
+})
+
+test("Neon's driver works over HTTP, transactions included", async () => {
+  neonConfig.fetchEndpoint = new URL('/sql', worker.url).href
+  const sql = neon('postgres://postgres:secret@localhost/neon')
+  await sql`create table t(id int primary key, name text)`
+  const [first, second] = await sql.transaction([
+    sql`insert into t values (${1}, ${'one'}) returning id`,
+    sql`select count(*)::int as n from t`,
+  ])
+  assert.deepEqual([first, second], [[{ id: 1 }], [{ n: 1 }]])
+  await assert.rejects(
+    sql.transaction([sql`insert into t values (2, 'two')`, sql`insert into t values (1, 'again')`]),
+    { code: '23505' },
+  )
+  assert.deepEqual(await sql`select id, name from t`, [{ id: 1, name: 'one' }])
+})
+
+test('side modules work that were compiled ahead', async () => {
+  await worker.ask('modules', "do $$ begin perform set_config('a.b', 'c', false); end $$")
+  assert.equal(
+    await worker.ask('modules', "select to_tsvector('english', 'sleeping cats')::text"),
+    "'cat':2 'sleep':1",
+  )
+  await worker.ask('modules', 'create extension hstore')
+  await worker.ask('modules', 'create extension vector')
+  assert.equal(await worker.ask('modules', "select 'a=>1'::hstore -> 'a'"), '1')
+  assert.equal(await worker.ask('modules', "select '[1,2]'::vector <-> '[1,3]'::vector"), 1)
+  // Others had to find another slot meanwhile.
+  assert.equal(await worker.ask('basics', 'select 1'), 1)
+  assert.equal(await worker.ask('modules', "select 'a=>2'::hstore -> 'a'"), '2')
+})
+
+test('requests at the same time run one after the other, and none is lost', async () => {
+  await worker.ask('counter', 'create table t(n int)')
+  await worker.ask('counter', 'insert into t values (0)')
+  await Promise.all(
+    Array.from({ length: 40 }, () => worker.ask('counter', 'update t set n = n + 1')),
+  )
+  assert.equal(await worker.ask('counter', 'select n from t'), 40)
+})
+
+test('fifty tenants share an isolate within its budget, and none sees another', async () => {
+  const names = Array.from({ length: 50 }, (_, index) => `many-${index}`)
+  const rows = new Map<string, number>()
+  await Promise.all(
+    names.map(async (name) => {
+      await worker.ask(name, 'create table t(id int primary key, owner text)')
+      rows.set(name, 0)
+    }),
+  )
+  const random = new SeededRandom(2)
+  for (let step = 0; step < 150; step++) {
+    const name = names[random.below(names.length)] ?? ''
+    const count = rows.get(name) ?? 0
+    if (random.below(2) === 0) {
+      await worker.ask(name, 'insert into t values ($1, $2)', count, name)
+      rows.set(name, count + 1)
+    } else {
+      const found = await worker.ask(name, 'select count(*)::int from t where owner = $1', name)
+      assert.equal(found, count)
+    }
+  }
+  for (const name of names) {
+    assert.equal(await worker.ask(name, 'select count(*)::int from t'), rows.get(name))
+  }
+  const { memory, slotBytes, spareBytes, imageBytes, counters } = await isolateOf('many-0')
+  assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
+  assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
+  assert.ok(counters.resumed > 50 && counters.dropped > 0, JSON.stringify(counters))
+  const total = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
+  const used = total + slotBytes + spareBytes + imageBytes
+  assert.ok(used <= 100 * MB, `${used} bytes are accounted for`)
+})
