@@ -1,6 +1,6 @@
 /**
- * Runs every test: `npm test`, or `npm test -- PART` for one part (unit, integration, cloudflare),
- * or `npm test -- FILE...` for single files.
+ * Runs every test: `npm test`, or `npm test -- PART` for one part (unit, integration, alone,
+ * cloudflare), or `npm test -- FILE...` for single files.
  *
  * Pure tests share one process, because to start one takes longer than most of them run;
  * integration tests start the shipped program, and those of Cloudflare the Worker in workerd, and
@@ -12,7 +12,22 @@ import { globSync } from 'node:fs'
 interface Part {
   readonly files: readonly string[]
   readonly flags: readonly string[]
+  /** Files that are another part's. */
+  readonly not?: readonly string[]
 }
+
+/** They look at the time that something takes, or need `dist` for themselves. */
+const ALONE: readonly string[] = [
+  'bench',
+  'cancel-order',
+  'fairness',
+  'limits-of-time',
+  'package',
+  'pgbench',
+  'rebalance',
+  'start',
+  'vanished-clients',
+].map((name) => `test/integration/${name}.test.ts`)
 
 const PARTS: Readonly<Record<string, Part>> = {
   unit: {
@@ -28,8 +43,11 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
   integration: {
     files: ['test/integration/*.test.ts', 'test/torture/*.test.ts'],
-    flags: ['--test-concurrency=1'],
+    // Most of them wait for a server most of the time.
+    flags: ['--test-concurrency=2'],
+    not: ALONE,
   },
+  alone: { files: ALONE, flags: ['--test-concurrency=1'] },
   cloudflare: {
     files: ['test/cloudflare/*.test.ts'],
     // One of them waits for most of its time.
@@ -52,11 +70,14 @@ const parts: [string, Part][] = single.length
   : Object.entries(PARTS).filter(([name]) => chosen.length === 0 || chosen.includes(name))
 
 let failed = false
-for (const [name, { files, flags }] of parts) {
+for (const [name, { files, flags, not = [] }] of parts) {
   const find = (pattern: string): string[] => globSync(pattern, { exclude: ['**/node_modules/**'] })
   const missing = files.filter((pattern) => find(pattern).length === 0)
   for (const pattern of missing) process.stderr.write(`no files: ${pattern}\n`)
-  const found = files.flatMap(find).toSorted()
+  const found = files
+    .flatMap(find)
+    .filter((file) => !not.includes(file))
+    .toSorted()
   process.stdout.write(`\n# ${name}: ${found.length} files\n`)
   failed ||= missing.length > 0
   // Without files node would look for some of its own choice.

@@ -347,7 +347,10 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
   // Made here, as in a slot: it adds functions to the table.
   const driver = new Driver({ module, answerBytesMax: 2 ** 20, cancel: () => {} })
   instance.files.switchTo(files, BUILT_NAME)
+  // The base is to be as like a tenant that was booted as can be: it keeps its relcache files.
+  instance.files.starting = anchors !== undefined
   startPostgres(instance, START_PARAMETERS, anchors?.reporting)
+  instance.files.starting = false
   const run = (statement: string): string => {
     const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())
     assert(!answer.startsWith('E'), `the engine's build runs "${statement}"`)

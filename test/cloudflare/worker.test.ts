@@ -126,6 +126,7 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
       rows.set(name, 0)
     }),
   )
+  const before = (await isolateOf('many-0')).counters
   const random = new SeededRandom(2)
   for (let step = 0; step < 150; step++) {
     const name = names[random.below(names.length)] ?? ''
@@ -144,7 +145,10 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   const { memory, slotBytes, spareBytes, imageBytes, counters } = await isolateOf('many-0')
   assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
   assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
-  assert.ok(counters.resumed > 50 && counters.dropped > 0, JSON.stringify(counters))
+  // Seven of the fifty fit: of 200 visits some thirty find their tenant's image.
+  const resumed = counters.resumed - before.resumed
+  const dropped = counters.dropped - before.dropped
+  assert.ok(resumed > 10 && dropped > 10, `${resumed} resumed, ${dropped} dropped`)
   const total = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
   const used = total + slotBytes + spareBytes + imageBytes
   assert.ok(used <= 100 * MB, `${used} bytes are accounted for`)
