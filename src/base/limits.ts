@@ -276,6 +276,11 @@ export const LIMITS = {
    * next new tenant waits for an fsync.
    */
   spareStoresMax: 16,
+  /**
+   * Age of an empty store that a new tenant still gets: lists tell when its file was made. Older:
+   * made anew.
+   */
+  spareStoreAgeMaxMs: 600_000, // 10 min
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */

@@ -98,6 +98,11 @@ export interface Slot {
    */
   fork(files: TenantFiles, image: SlotImage): WriteWatch
   /**
+   * Whether a transaction has got an id since the tenant was loaded, though nothing of it may have
+   * reached a file.
+   */
+  readonly hasTransacted: boolean
+  /**
    * Which transaction is open, by a number that its backend gives to no other; 0: none. After a
    * batch that was answered in the same transaction as the one before, nothing was committed.
    */

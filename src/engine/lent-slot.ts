@@ -48,6 +48,8 @@ export class LentSlot implements Slot {
   /** As it was when the tenant was last in the real slot. */
   #status: TransactionStatus = 'idle'
   #errorsRaised = 0
+  /** What transactions it has had in the real slot is not known any more. */
+  #hasBeenOut = false
   #signalReceiver: SignalReceiver | undefined
 
   /**
@@ -82,6 +84,10 @@ export class LentSlot implements Slot {
 
   get canNap(): boolean {
     return this.#state === 'loaded' && (!this.#share.holds(this) || this.slot.canNap)
+  }
+
+  get hasTransacted(): boolean {
+    return this.#hasBeenOut || this.slot.hasTransacted
   }
 
   get transaction(): number {
@@ -195,6 +201,7 @@ export class LentSlot implements Slot {
     const { files } = this
     this.#status = image.status
     this.#imageVersion = files.version
+    this.#hasBeenOut = true
     files.shrinkCache(KEPT_CACHE_BYTES_MAX)
     this.#keptBytes = imageBytes(image) + files.cacheBytes + files.dirtyBytes + OPEN_STORE_BYTES
     this.#image = image

@@ -57,6 +57,8 @@ export class WalTail {
   #view: DataView = new DataView(new ArrayBuffer(0))
   /** How many WAL records this backend had written when nothing was left to flush. */
   #records = Number.NaN
+  /** The first transaction id that nobody had got when this run of Postgres began here. */
+  #nextAtBegin = Number.NaN
   /** The first transaction id that no transaction had that had ended by then. */
   #transaction = Number.NaN
 
@@ -77,6 +79,7 @@ export class WalTail {
   begin(): void {
     const view = this.#currentView()
     const open = this.#openTransaction(view)
+    this.#nextAtBegin = this.#nextTransaction(view)
     this.#records = open === 0 ? view.getUint32(this.#recordsAt, true) : Number.NaN
     this.#transaction = open || this.#nextTransaction(view)
   }
@@ -94,6 +97,11 @@ export class WalTail {
     if (records !== this.#records + 1) this.#flushAll()
     this.#records = records
     this.#transaction = transaction
+  }
+
+  /** Whether a transaction has got an id since {@link begin}, be it in memory only. */
+  get hasTransacted(): boolean {
+    return this.nextTransaction !== this.#nextAtBegin
   }
 
   /** The first transaction id that nobody has got yet. */

@@ -247,6 +247,10 @@ export class WasmSlot implements Slot {
     return this.#writeWatch
   }
 
+  get hasTransacted(): boolean {
+    return this.#walTail.hasTransacted
+  }
+
   get transaction(): number {
     return this.#walTail.localTransaction
   }

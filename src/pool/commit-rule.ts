@@ -17,7 +17,9 @@ import type { TenantFiles } from './tenant-source.ts'
  * @throws PgnapError STORE_*: nothing was committed, the slot is not to be trusted any more
  */
 export function commitIfDue(files: TenantFiles, status: TransactionStatus): boolean {
-  if (!files.dirty || files.onlyStarted) return false
+  if (!files.dirty) return false
+  // What is not logged may be in memory alone: then a crash must be seen to have been one.
+  if (files.onlyStarted && !files.hasUnlogged) return false
   const deferrable = status !== 'idle' && !files.walDirty
   if (deferrable && files.dirtyBytes <= LIMITS.dirtyBytesMax) return false
   files.commit()
@@ -26,12 +28,14 @@ export function commitIfDue(files: TenantFiles, status: TransactionStatus): bool
 
 /**
  * Takes a tenant out of its slot. Postgres is shut down, and what that wrote is committed, unless
- * the store is as it was when the tenant woke. What it has recovered from a crash is kept, or each
- * start would recover it again.
+ * nothing has changed since the tenant woke: neither its store, nor anything that only memory knows
+ * (an UNLOGGED table, a transaction id that was given out). What it has recovered from a crash is
+ * kept, or each start would recover it again.
  * @throws what {@link commitIfDue} throws, and whatever the slot throws: it is lost then
  */
 export function takeOut(slot: Slot, files: TenantFiles, wokenAt: TenantFiles['version']): void {
-  if (files.version === wokenAt && !files.walDirty) return slot.unload()
+  const unchanged = files.version === wokenAt && !files.walDirty
+  if (unchanged && !files.hasUnlogged && !slot.hasTransacted) return slot.unload()
   slot.shutDown()
   files.commit()
 }

@@ -331,7 +331,7 @@ export class Pool implements ClientHost {
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
       result.status = slot.transactionStatus
-      result.wrote = open.files.walDirty
+      result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
       answer = noteAsked(client, slot, { answer, complete })

@@ -54,6 +54,7 @@ class Tenant {
     copy: () => assert.fail('upkeep forks nobody'),
     fork: () => assert.fail('upkeep forks nobody'),
     transaction: 0,
+    hasTransacted: false,
     nap: () => assert.fail('upkeep puts nobody to sleep'),
     recycle: () => {},
     run: (bytes) => this.#answer(bytes),

@@ -18,7 +18,7 @@ import { FileError, withPermissions } from './file-node.ts'
 import type { FileNode } from './file-node.ts'
 import { changesOf } from './file-changes.ts'
 import { FilePages } from './file-pages.ts'
-import { FileTree } from './file-tree.ts'
+import { FileTree, RELCACHE_FILE } from './file-tree.ts'
 import { CHUNKS_PER_INODE } from './keys.ts'
 import type { Template } from './template.ts'
 import type { StoreView } from './view.ts'
@@ -193,6 +193,7 @@ export class TenantFiles implements Disposable {
     if (this.#tree.lookup(fromDirectory, fromName) !== node) throw new FileError('ENOENT')
     const target = this.#tree.lookup(toDirectory, toName)
     if (target === node) return
+    this.#count(node)
     this.#tree.checkRename(node, toDirectory, target)
     const ephemeral = this.#tree.isEphemeralName(toDirectory, toName)
     if (node.isDirectory && ephemeral !== node.ephemeral) throw new FileError('EXDEV')
@@ -255,6 +256,7 @@ export class TenantFiles implements Disposable {
     position: number,
   ): number {
     this.#check()
+    this.#disown(node)
     const grown = position + length - node.size
     if (grown > 0) this.#checkRoom(node, grown)
     this.#pages.write(node, source, sourceOffset, length, position)
@@ -269,6 +271,7 @@ export class TenantFiles implements Disposable {
     this.#check()
     assert(Number.isSafeInteger(size) && size >= 0, 'a size is an unsigned integer')
     if (size === node.size) return
+    this.#disown(node)
     if (size > CHUNKS_PER_INODE * node.chunkBytes) throw new FileError('EFBIG')
     if (size < node.size) this.#pages.cut(node, size)
     else this.#checkRoom(node, size - node.size)
@@ -417,6 +420,7 @@ export class TenantFiles implements Disposable {
   #letGo(node: FileNode): void {
     assert(node.unlinked, 'what has a name stays')
     this.#pages.forget(node)
+    this.#count(node)
     if (this.#inStore(node)) this.#dirtyNodes.add(node)
     else {
       this.#dirtyNodes.delete(node)
@@ -428,6 +432,13 @@ export class TenantFiles implements Disposable {
   #inStore(node: FileNode): boolean {
     if (node.ephemeral) return false
     return node.recorded || node.lower.length > 0 || node.template !== undefined
+  }
+
+  /** A relcache file that somebody has written to is not the template's any more. */
+  #disown(node: FileNode): void {
+    if (node.name !== RELCACHE_FILE || node.ephemeral || node.unlinked) return
+    this.#count(node)
+    this.#leaveStore(node)
   }
 
   #leaveStore(node: FileNode): void {

@@ -124,6 +124,30 @@ test('a nap is a shutdown: sequences go on, unlogged rows stay', async () => {
   await pool.drain()
 })
 
+test('what no page of the files says is not lost by leaving', async () => {
+  const name = newTenant()
+  const client = pool.connect(name)
+  await ask(client, 'create unlogged table u(n int); create unlogged sequence s')
+  await ask(client, 'insert into u values (1)')
+  for (const n of [2, 3]) {
+    pool.nap(name)
+    await ask(client, `insert into u values (${n})`)
+    pool.nap(name)
+    assert.equal(await ask(client, 'select count(*) from u'), String(n))
+    pool.nap(name)
+    await ask(client, `select nextval('s')`)
+  }
+  pool.nap(name)
+  assert.equal(await ask(client, `select nextval('s')`), '3')
+  await ask(client, 'drop table u; drop sequence s')
+  pool.nap(name)
+  const told = Number(await ask(client, 'select pg_current_xact_id()'))
+  pool.nap(name)
+  assert.ok(Number(await ask(client, 'select pg_current_xact_id()')) > told)
+  client.close()
+  await pool.drain()
+})
+
 test('idle time brings vacuum and analyze, and dead rows are remembered across naps', async () => {
   const name = newTenant()
   const client = pool.connect(name)

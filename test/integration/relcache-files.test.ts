@@ -107,6 +107,23 @@ test('what changes the catalogs themselves removes them for good', () => {
   }
 })
 
+test('what somebody has written there is not kept', () => {
+  const store = newStore()
+  visit(store, () => useCatalogs(slot))
+  visit(store, () => {
+    for (const folder of ['global', 'base/5']) {
+      const copy = `copy (select 'no relcache') to '/pglite/data/${folder}/${RELCACHE_FILE}'`
+      assert.equal(runSql(slot, copy).error, undefined)
+    }
+  })
+  for (let round = 0; round < 2; round++) {
+    assert.deepEqual(
+      visit(store, () => useCatalogs(slot)),
+      ['own', 'own'],
+    )
+  }
+})
+
 test('after a crash they are as true as all other files', () => {
   const store = newStore()
   visit(store, () => runSql(slot, 'create table t(n int)'))

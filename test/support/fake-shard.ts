@@ -164,6 +164,7 @@ export class FakeSlot implements Slot {
   }
 
   readonly transaction: number = 0
+  readonly hasTransacted: boolean = false
 
   fork(): never {
     return assert.fail('these tenants have no files to read in beside')

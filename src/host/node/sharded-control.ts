@@ -97,6 +97,8 @@ export class ShardedControl implements Control {
 
   async rotateRole(tenant: string, role: string): Promise<RoleGrant> {
     const { name, roles } = await this.#withRoles(tenant)
+    // A tenant that nobody has written to may not outlive the machine yet; its role would.
+    this.#folder.settle()
     return roles.grant(name, role)
   }
 

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Log, LogFields } from '../../base/log.ts'
 import { SeededRandom } from '../../base/random.ts'
 import { Store } from '../../store/store.ts'
@@ -107,6 +108,17 @@ test('whatever is being made at the end is gone, too', async () => {
   w.spares[Symbol.dispose]()
   await w.spares.settled()
   assert.deepEqual(readdirSync(w.path), [])
+})
+
+test('an old one is made anew, for its file tells how old a tenant is', async () => {
+  using w = world(2)
+  w.take('a.db')
+  await w.refill()
+  w.clock.advance(LIMITS.spareStoreAgeMaxMs + 1)
+  assert.equal(w.take('a.db'), false)
+  await w.refill()
+  assert.equal(w.spares.count, 2)
+  assert.equal(w.take('a.db'), true)
 })
 
 test('a store is not made over another one', async () => {

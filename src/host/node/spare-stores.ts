@@ -4,7 +4,7 @@
  * They are made some at a time, beside everything else, by the threads that Node has for files.
  *
  * They lie in the folder of the tenants, under names that no tenant can have and that are the same
- * in every life of the server: what a crash leaves behind is written over.
+ * in every life of the server: what a crash leaves behind is replaced.
  */
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -25,6 +25,14 @@ export interface SpareStoresOptions {
   readonly countMax?: number
 }
 
+interface Spare {
+  readonly path: string
+  /** Of its name. */
+  readonly number: number
+  /** On the clock that never goes back. */
+  readonly madeMs: number
+}
+
 const FILE_MODE = 0o600
 /** Not at once: the client that took the last one is still being served. */
 const REFILL_AFTER_MS = 5
@@ -33,11 +41,10 @@ export class SpareStores implements Disposable {
   readonly #options: SpareStoresOptions
   readonly #countMax: number
   #blueprint: StoreBlueprint | undefined
-  /** Whole, and on the disk. */
-  readonly #ready: string[] = []
+  /** Whole, and on the disk; the newest last. */
+  #ready: Spare[] = []
   /** Numbers whose files are not in use. */
   readonly #free: number[]
-  readonly #numbers = new Map<string, number>()
   #timer: Timer | undefined
   #filling: Promise<void> | undefined
   #closed = false
@@ -61,20 +68,21 @@ export class SpareStores implements Disposable {
   take(path: string, blueprint: StoreBlueprint): boolean {
     assert(!existsSync(path), 'a store is made once')
     this.#blueprint = blueprint
+    this.#dropOld()
     const spare = this.#ready.pop()
     this.#refillSoon()
     if (spare === undefined) return false
     try {
-      blueprint.renew(spare)
-      renameSync(spare, path)
+      blueprint.renew(spare.path)
+      renameSync(spare.path, path)
       return true
     } catch (error) {
       // Somebody has tidied the folder up, for example.
       this.#options.log.warn('a spare store cannot be used', { error })
-      rmSync(spare, { force: true })
+      this.#remove(spare.path)
       return false
     } finally {
-      this.#release(spare)
+      this.#free.push(spare.number)
     }
   }
 
@@ -87,7 +95,18 @@ export class SpareStores implements Disposable {
   [Symbol.dispose](): void {
     this.#closed = true
     this.#timer?.cancel()
-    for (const spare of this.#ready.splice(0)) rmSync(spare, { force: true })
+    for (const { path } of this.#ready.splice(0)) this.#remove(path)
+  }
+
+  /** A file says when it was made, which is when its tenant is said to have been made. */
+  #dropOld(): void {
+    const sinceMs = this.#options.clock.monotonicMs() - LIMITS.spareStoreAgeMaxMs
+    for (const { path, number, madeMs } of this.#ready) {
+      if (madeMs >= sinceMs) continue
+      this.#remove(path)
+      this.#free.push(number)
+    }
+    this.#ready = this.#ready.filter(({ madeMs }) => madeMs >= sinceMs)
   }
 
   #refillSoon(): void {
@@ -108,28 +127,30 @@ export class SpareStores implements Disposable {
   }
 
   async #make(number: number): Promise<void> {
-    const { tenantsPath, index } = this.#options
+    const { tenantsPath, index, clock } = this.#options
     const path = join(tenantsPath, `${index}-${number}.spare`)
-    this.#numbers.set(path, number)
     try {
       assert(this.#blueprint, 'somebody has asked for a store')
-      await using file = await open(path, 'w', FILE_MODE)
-      await file.writeFile(this.#blueprint.copy(path))
+      const bytes = this.#blueprint.copy(path)
+      // What a crash has left is not written over: it would have the time of a former life.
+      rmSync(path, { force: true })
+      await using file = await open(path, 'wx', FILE_MODE)
+      await file.writeFile(bytes)
       await file.sync()
     } catch (error) {
-      rmSync(path, { force: true })
-      this.#release(path)
+      this.#remove(path)
+      this.#free.push(number)
       throw error
     }
-    if (this.#closed) rmSync(path, { force: true })
-    else this.#ready.push(path)
+    if (this.#closed) this.#remove(path)
+    else this.#ready.push({ path, number, madeMs: clock.monotonicMs() })
   }
 
-  /** Its file is gone from its place: another may have the name. */
-  #release(path: string): void {
-    const number = this.#numbers.get(path)
-    assert(number !== undefined, 'a spare store has a number')
-    this.#numbers.delete(path)
-    this.#free.push(number)
+  #remove(path: string): void {
+    try {
+      rmSync(path, { force: true })
+    } catch (error) {
+      this.#options.log.warn('a spare store cannot be removed', { error })
+    }
   }
 }

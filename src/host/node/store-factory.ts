@@ -2,7 +2,7 @@
  * Opens and makes the stores of one data folder for one engine: the place where medium, store,
  * files and template come together on Node.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
@@ -18,7 +18,7 @@ import { systemRandom } from './random.ts'
 import type { SpareStores } from './spare-stores.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
-import { storePath } from './tenant-files-on-disk.ts'
+import { remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TemplateShelf } from './templates.ts'
 
 export interface StoreFactoryOptions {
@@ -100,6 +100,8 @@ export class StoreFactory implements TenantSource {
   #bring(tenant: TenantName): void {
     const path = storePath(this.#tenantsPath, tenant)
     this.#beforeMade(tenant)
+    // A log that a deletion has left behind would be taken for the new store's.
+    for (const file of remainsOf(this.#tenantsPath, tenant)) rmSync(file, { force: true })
     if (!this.#spares?.take(path, this.#blueprint)) this.#blueprint.write(path)
     this.#onMade(tenant)
   }

@@ -7,7 +7,8 @@ import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { TenantDirectory } from '../../router/directory.ts'
 import { explainFolderError } from './data-folder.ts'
-import { storeFiles } from './tenant-files-on-disk.ts'
+import { syncFolder } from './durable-file.ts'
+import { deletedPath, remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TenantFolder, unknownTenant } from './tenant-folder.ts'
 
 export interface NodeTenantDirectoryOptions {
@@ -40,13 +41,14 @@ export class NodeTenantDirectory extends TenantFolder implements TenantDirectory
   }
 
   async delete(tenant: TenantName): Promise<void> {
-    const [path = '', ...companions] = storeFiles(this.#tenantsPath, tenant)
+    const path = storePath(this.#tenantsPath, tenant)
     if (!existsSync(path)) throw unknownTenant(tenant)
     try {
       // The rename is the deletion: after it nobody finds the tenant, whatever happens to the rest.
-      renameSync(path, `${path}.deleted`)
+      renameSync(path, deletedPath(this.#tenantsPath, tenant))
       this.#onRemoved(tenant)
-      for (const file of [`${path}.deleted`, ...companions]) rmSync(file, { force: true })
+      for (const file of remainsOf(this.#tenantsPath, tenant)) rmSync(file, { force: true })
+      syncFolder(this.#tenantsPath)
     } catch (error) {
       throw explainFolderError(path, error)
     }

@@ -4,6 +4,7 @@ import type { TenantName } from '../../base/ids.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
 
 const SUFFIX = '.db'
+const DELETED = '.deleted'
 
 /** Files that SQLite keeps beside a database while it is open, or after a crash. */
 const COMPANIONS = ['-wal', '-shm', '-journal'] as const
@@ -16,6 +17,17 @@ export function storePath(tenantsPath: string, tenant: TenantName): string {
 export function storeFiles(tenantsPath: string, tenant: TenantName): readonly string[] {
   const path = storePath(tenantsPath, tenant)
   return [path, ...COMPANIONS.map((suffix) => path + suffix)]
+}
+
+/** What a deletion removes last: the database under its last name, and what lies beside it. */
+export function remainsOf(tenantsPath: string, tenant: TenantName): readonly string[] {
+  const [path = '', ...companions] = storeFiles(tenantsPath, tenant)
+  return [...companions, path + DELETED]
+}
+
+/** The name that the database of a deleted tenant has while it is being removed. */
+export function deletedPath(tenantsPath: string, tenant: TenantName): string {
+  return storePath(tenantsPath, tenant) + DELETED
 }
 
 /**

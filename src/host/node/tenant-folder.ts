@@ -10,6 +10,7 @@ import type { OtherDatabases } from '../../pool/database-service.ts'
 import type { TenantFacts } from '../../router/directory.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
 import { explainFolderError } from './data-folder.ts'
+import { syncFolder } from './durable-file.ts'
 import { storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
 
 /** Read in another thread, and looked at in this one in a millisecond. */
@@ -49,6 +50,15 @@ export class TenantFolder {
           .filter((name) => name !== undefined && name !== own) as TenantName[],
       bytesOf: (name) =>
         isTenantName(name) && name !== own ? read(() => this.find(name)?.storedBytes) : undefined,
+    }
+  }
+
+  /** Makes all names durable. Throws STORE_IO. */
+  settle(): void {
+    try {
+      syncFolder(this.#tenantsPath)
+    } catch (error) {
+      throw explainFolderError(this.#tenantsPath, error)
     }
   }
 

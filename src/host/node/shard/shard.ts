@@ -428,6 +428,7 @@ export class Shard implements ShardApi {
     for (const connection of this.#connections.values()) connection.shutdown(shuttingDown())
     await drained
     this.#spares[Symbol.dispose]()
+    await this.#spares.settled()
   }
 
   async ping(): Promise<void> {}
