@@ -6,7 +6,8 @@
  * integration tests start the shipped program, and those of Cloudflare the Worker in workerd, and
  * get a process each.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync } from 'node:fs'
 
 interface Part {
@@ -18,13 +19,10 @@ interface Part {
 
 /** They look at the time that something takes, or need `dist` for themselves. */
 const ALONE: readonly string[] = [
-  'bench',
   'cancel-order',
   'fairness',
   'limits-of-time',
   'package',
-  'pgbench',
-  'rebalance',
   'start',
   'vanished-clients',
 ].map((name) => `test/integration/${name}.test.ts`)
@@ -50,10 +48,12 @@ const PARTS: Readonly<Record<string, Part>> = {
   alone: { files: ALONE, flags: ['--test-concurrency=1'] },
   cloudflare: {
     files: ['test/cloudflare/*.test.ts'],
-    // One of them waits for most of its time.
-    flags: ['--test-concurrency=2'],
+    flags: ['--test-concurrency=1'],
   },
 }
+
+/** In a run of everything, one part is run beside another. */
+const BESIDE = { part: 'cloudflare', of: 'unit' } as const
 
 const chosen = process.argv.slice(2)
 const single = chosen.filter((argument) => argument.endsWith('.ts'))
@@ -69,8 +69,9 @@ const parts: [string, Part][] = single.length
   ? [['chosen', { files: single, flags: [] }]]
   : Object.entries(PARTS).filter(([name]) => chosen.length === 0 || chosen.includes(name))
 
-let failed = false
-for (const [name, { files, flags, not = [] }] of parts) {
+/** Runs a part to its end; whether all went well. @param isShown as it runs; else when it has run */
+async function run(name: string, part: Part, isShown: boolean): Promise<boolean> {
+  const { files, flags, not = [] } = part
   const find = (pattern: string): string[] => globSync(pattern, { exclude: ['**/node_modules/**'] })
   const missing = files.filter((pattern) => find(pattern).length === 0)
   for (const pattern of missing) process.stderr.write(`no files: ${pattern}\n`)
@@ -78,13 +79,31 @@ for (const [name, { files, flags, not = [] }] of parts) {
     .flatMap(find)
     .filter((file) => !not.includes(file))
     .toSorted()
-  process.stdout.write(`\n# ${name}: ${found.length} files\n`)
-  failed ||= missing.length > 0
+  const title = `\n# ${name}: ${found.length} files\n`
+  if (isShown) process.stdout.write(title)
   // Without files node would look for some of its own choice.
-  if (found.length === 0) continue
-  const { status } = spawnSync(process.execPath, ['--test', ...flags, ...found], {
-    stdio: 'inherit',
-  })
-  failed ||= status !== 0
+  if (found.length === 0) return missing.length === 0
+  const words = ['--test', ...flags, ...found]
+  const output = isShown ? 'inherit' : 'pipe'
+  const child = spawn(process.execPath, words, { stdio: ['ignore', output, output] })
+  const said: Uint8Array[] = []
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (bytes: Uint8Array) => said.push(bytes))
+  }
+  const [status] = (await once(child, 'close')) as [number | null]
+  if (!isShown) process.stdout.write(Buffer.concat([Buffer.from(title), ...said]))
+  return status === 0 && missing.length === 0
+}
+
+let failed = false
+for (const [name, part] of parts) {
+  if (name === BESIDE.part && chosen.length === 0) continue
+  const beside = PARTS[BESIDE.part]
+  const runs = [run(name, part, true)]
+  // One keeps one processor busy and looks at no clock.
+  if (name === BESIDE.of && chosen.length === 0 && beside) {
+    runs.push(run(BESIDE.part, beside, false))
+  }
+  for (const isGood of await Promise.all(runs)) failed ||= !isGood
 }
 process.exit(failed ? 1 : 0)
