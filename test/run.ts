@@ -69,7 +69,10 @@ const parts: [string, Part][] = single.length
   ? [['chosen', { files: single, flags: [] }]]
   : Object.entries(PARTS).filter(([name]) => chosen.length === 0 || chosen.includes(name))
 
-/** Runs a part to its end; whether all went well. @param isShown as it runs; else when it has run */
+/**
+ * Runs a part to its end; tells whether all went well.
+ * @param isShown what it says, while it says it; else when it has ended
+ */
 async function run(name: string, part: Part, isShown: boolean): Promise<boolean> {
   const { files, flags, not = [] } = part
   const find = (pattern: string): string[] => globSync(pattern, { exclude: ['**/node_modules/**'] })
