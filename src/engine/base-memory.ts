@@ -7,7 +7,7 @@
  * asset file that carries it is bound to them by the fingerprint.
  */
 import { trimmedLength } from '../base/bytes.ts'
-import { type BaseMemory, DELTA_PAGE_BYTES } from './memory-delta.ts'
+import { type BaseMemory, DELTA_PAGE_BYTES, eachPair } from './memory-delta.ts'
 import { type MemoryLimits, WASM_PAGE_BYTES } from './wasm-module.ts'
 
 export interface BaseImage {
@@ -27,16 +27,11 @@ export function imageOf(heap: Uint8Array, endBytes: number): BaseImage {
   const pageCount = Math.ceil(endBytes / DELTA_PAGE_BYTES)
   const runs: number[] = []
   const pages: Uint8Array[] = []
-  let open = false
   for (let page = 0; page < pageCount; page++) {
     const bytes = heap.subarray(page * DELTA_PAGE_BYTES, (page + 1) * DELTA_PAGE_BYTES)
-    const empty = trimmedLength(bytes) === 0
-    if (!empty) {
-      if (open) runs[runs.length - 1] = (runs.at(-1) ?? 0) + 1
-      else runs.push(page, 1)
-      pages.push(bytes)
-    }
-    open = !empty
+    if (trimmedLength(bytes) === 0) continue
+    addPage(runs, page)
+    pages.push(bytes)
   }
   const contents = new Uint8Array(pages.length * DELTA_PAGE_BYTES)
   pages.forEach((bytes, index) => contents.set(bytes, index * DELTA_PAGE_BYTES))
@@ -83,18 +78,21 @@ export function emptyRuns(memory: WebAssembly.Memory, base: LaidOutBase): readon
   for (const { startBytes, length } of eachRun(base.runs)) {
     for (let at = startBytes; at < startBytes + length; at += DELTA_PAGE_BYTES) {
       if (trimmedLength(heap.subarray(at, at + DELTA_PAGE_BYTES)) > 0) continue
-      const page = at / DELTA_PAGE_BYTES
-      const [start = 0, count = 0] = runs.slice(-2)
-      if (count > 0 && start + count === page) runs[runs.length - 1] = count + 1
-      else runs.push(page, 1)
+      addPage(runs, at / DELTA_PAGE_BYTES)
     }
   }
   return runs
 }
 
+/** One more page behind all others: of the last run, if it continues that. */
+function addPage(runs: number[], page: number): void {
+  const [start = 0, count = 0] = runs.slice(-2)
+  if (count > 0 && start + count === page) runs[runs.length - 1] = count + 1
+  else runs.push(page, 1)
+}
+
 function* eachRun(runs: Uint32Array): Generator<{ startBytes: number; length: number }> {
-  for (let index = 0; index < runs.length; index += 2) {
-    const [page = 0, count = 0] = runs.subarray(index, index + 2)
+  for (const [page, count] of eachPair(runs)) {
     yield { startBytes: page * DELTA_PAGE_BYTES, length: count * DELTA_PAGE_BYTES }
   }
 }

@@ -135,7 +135,7 @@ class WasmMemoryDelta implements MemoryDelta {
 
   clear(runs: readonly number[]): void {
     // `fill` of a shared array is five times as slow.
-    for (const [page, count] of pairsOf(runs)) this.#exports.clear(page, page + count)
+    for (const [page, count] of eachPair(runs)) this.#exports.clear(page, page + count)
   }
 
   revert(endBytes: number): number {
@@ -201,7 +201,7 @@ class PortableMemoryDelta implements MemoryDelta {
 
   clear(runs: readonly number[]): void {
     const heap = this.#heap
-    for (const [page, count] of pairsOf(runs)) {
+    for (const [page, count] of eachPair(runs)) {
       heap.fill(0, page * DELTA_PAGE_BYTES, (page + count) * DELTA_PAGE_BYTES)
     }
   }
@@ -267,9 +267,13 @@ class PortableMemoryDelta implements MemoryDelta {
   }
 }
 
-function* pairsOf(runs: readonly number[]): Generator<readonly [page: number, count: number]> {
-  for (let index = 0; index < runs.length; index += 2)
+/** Runs of pages one by one: first page, number of pages, ... */
+export function* eachPair(
+  runs: ArrayLike<number>,
+): Generator<readonly [page: number, count: number]> {
+  for (let index = 0; index < runs.length; index += 2) {
     yield [runs[index] ?? 0, runs[index + 1] ?? 0]
+  }
 }
 
 function pages(bytes: number): number {

@@ -21,8 +21,8 @@ export function storeFiles(tenantsPath: string, tenant: TenantName): readonly st
 
 /** What a deletion removes last: the database under its last name, and what lies beside it. */
 export function remainsOf(tenantsPath: string, tenant: TenantName): readonly string[] {
-  const [path = '', ...companions] = storeFiles(tenantsPath, tenant)
-  return [...companions, path + DELETED]
+  const [, ...companions] = storeFiles(tenantsPath, tenant)
+  return [...companions, deletedPath(tenantsPath, tenant)]
 }
 
 /** The name that the database of a deleted tenant has while it is being removed. */
