@@ -5,8 +5,8 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fingerprintOf } from '../src/engine/engine-assets.ts'
-import { buildAssetFile } from '../src/host/node/engine/load-engine.ts'
+import { digestsOf, fingerprintOf } from '../src/engine/engine-assets.ts'
+import { buildAssetFile } from '../src/host/node/engine/asset-cache.ts'
 import { readStock } from '../src/host/node/engine/stock.ts'
 import { bundle, licenceText } from './bundle.ts'
 
@@ -27,7 +27,6 @@ const packages = await bundle('dist')
 writeFileSync(join('dist', 'THIRD-PARTY-LICENSES.txt'), licenceText(packages))
 chmodSync(join('dist', 'cli', 'main.js'), 0o755)
 say('building the engine')
-await buildAssetFile(join('dist', 'assets'), await fingerprintOf(readStock()), (step) =>
-  say(`  ${step}`),
-)
+const fingerprint = await fingerprintOf(await digestsOf(readStock()))
+await buildAssetFile(join('dist', 'assets'), fingerprint, (step) => say(`  ${step}`))
 say('done')

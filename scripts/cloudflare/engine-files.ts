@@ -23,6 +23,7 @@ import { brotliCompressSync, constants } from 'node:zlib'
 import { assert } from '../../src/base/assert.ts'
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
 import { message } from '../../src/base/protocol-message.ts'
+import { wholeBytes } from '../../src/base/sparse-bytes.ts'
 import { layOut } from '../../src/engine/base-memory.ts'
 import type { EmscriptenFactory } from '../../src/engine/emscripten.ts'
 import { type EngineAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
@@ -30,12 +31,14 @@ import { serializeAssets } from '../../src/engine/engine-assets.ts'
 import { libraryTicket, nameOnTicket } from '../../src/engine/library-ticket.ts'
 import { memoryDeltaCode } from '../../src/engine/memory-delta-code.ts'
 import { EXTENSIONS } from '../../src/engine/recipe.ts'
-import { unsharedSlotMemory, WasmEngine } from '../../src/engine/wasm-engine.ts'
-import { withMemoryLimits } from '../../src/engine/wasm-module.ts'
+import { unsharedSlotMemory } from '../../src/engine/slot-memory.ts'
+import { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import { lendPatched, withMemoryLimits } from '../../src/engine/wasm-module.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { assetsIn } from '../../src/host/node/engine/sparse-file.ts'
 import { readStock } from '../../src/host/node/engine/stock.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { adaptGlue } from './glue.ts'
@@ -66,14 +69,15 @@ export async function engineFiles(options: EngineFilesOptions = {}): Promise<Eng
   if (unknown.length > 0)
     throw new Error(`not one of ${LARGE_EXTENSIONS.join()}: ${unknown.join()}`)
   const without = LARGE_EXTENSIONS.filter((name) => !wanted.includes(name))
-  const { assets: bytes } = await loadEngineParts({ progress })
+  const source = assetsIn((await loadEngineParts({ progress })).assets)
+  source.fill(source.bytes)
   const key = createHash('sha256')
-    .update(bytes)
+    .update(source.bytes)
     .update(JSON.stringify([RECIPE_VERSION, without]))
   const folder = join(CACHE, `cloudflare-${key.digest('hex').slice(0, 32)}`)
   if (existsSync(folder)) return readFolder(folder)
   progress('engine for Workers')
-  const files = await makeFiles(parseVerifiedAssets(bytes), without)
+  const files = await makeFiles(parseVerifiedAssets(source), without)
   const partial = `${folder}.${process.pid}`
   mkdirSync(partial, { recursive: true })
   for (const [name, content] of files) writeFileSync(join(partial, name), content)
@@ -90,7 +94,10 @@ function readFolder(folder: string): EngineFiles {
 async function makeFiles(assets: EngineAssets, without: readonly string[]): Promise<EngineFiles> {
   const stock = readStock()
   const files = new Map<string, Uint8Array>()
-  files.set('pglite.wasm', withMemoryLimits(stock.wasm, unsharedSlotMemory))
+  const wasm = lendPatched(stock.wasm.slice(), assets.codePatches, (patched) =>
+    withMemoryLimits(patched, unsharedSlotMemory),
+  )
+  files.set('pglite.wasm', wasm)
   files.set('memory-delta.wasm', memoryDeltaCode(unsharedSlotMemory))
   const overlay = new Map<string, Uint8Array>()
   for (const [path, bytes] of assets.overlay) {
@@ -106,7 +113,7 @@ async function makeFiles(assets: EngineAssets, without: readonly string[]): Prom
   files.set('pglite.js', utf8(code))
   files.set('files.bin', bundle)
   files.set('engine.bin', compress(packed))
-  const lent = await trial(files, parseVerifiedAssets(packed))
+  const lent = await trial(files, parseVerifiedAssets(wholeBytes(packed)))
   for (const [index, bytes] of lent.entries()) files.set(`function-${index}.wasm`, bytes)
   return files
 }
@@ -146,12 +153,13 @@ async function trial(files: EngineFiles, assets: EngineAssets): Promise<readonly
     factory: await importGlue(files, compiled),
     module: compile('pglite.wasm'),
     deltaCode: compile('memory-delta.wasm'),
-    bundle: (files.get('files.bin') ?? new Uint8Array(0)).slice().buffer,
+    bundle: wholeBytes((files.get('files.bin') ?? new Uint8Array(0)).slice()),
     memory: unsharedSlotMemory,
     base: layOut(assets.base, unsharedSlotMemory),
     assets,
     clock: systemClock,
     random: systemRandom,
+    verifySwaps: true,
   }).createSlot()
   const tenant = TenantFiles.inMemory({ template: assets.template, clock: systemClock })
   slot.boot(tenant)

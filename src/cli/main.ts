@@ -6,7 +6,7 @@
  * there.
  */
 import { enableCompileCache } from 'node:module'
-import type { EarlyThread } from '../host/node/shard/shard-thread.ts'
+import type { HeadStart } from '../host/node/head-start.ts'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 2
@@ -21,16 +21,16 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   // Parsed code is kept between starts: a quarter of a second of a start from source.
   enableCompileCache()
   const words = process.argv.slice(2)
-  const thread = words[0] === 'serve' ? await earlyThread() : undefined
+  const head = words[0] === 'serve' ? await begin() : undefined
   const [{ run }, { processTerminal }] = await Promise.all([
     import('./program.ts'),
     import('./terminal.ts'),
   ])
-  process.exitCode = await run(words, processTerminal, thread)
+  process.exitCode = await run(words, processTerminal, head)
 }
 
-/** First of all: a server's thread loads its code while this one loads everything else. */
-async function earlyThread(): Promise<EarlyThread> {
-  const { EarlyThread } = await import('../host/node/shard/shard-thread.ts')
-  return new EarlyThread()
+/** First of all: what a server waits for goes on while this thread loads everything else. */
+async function begin(): Promise<HeadStart> {
+  const { headStart } = await import('../host/node/head-start.ts')
+  return headStart()
 }

@@ -8,7 +8,7 @@ import { addServe } from './serve.ts'
 import { StatementFailure, addSql } from './sql.ts'
 import { addBench } from './bench.ts'
 import { addInspect } from './inspect.ts'
-import type { EarlyThread } from '../host/node/shard/shard-thread.ts'
+import type { HeadStart } from '../host/node/head-start.ts'
 import { addTenant } from './tenant.ts'
 import { addVerify } from './verify.ts'
 import type { Terminal } from './terminal.ts'
@@ -25,8 +25,8 @@ Exit codes:
   0 done   1 failed   2 wrong usage or configuration   69 server not available
 `
 
-/** Every verb, ready to parse. @param thread as for {@link run} */
-export function createProgram(terminal: Terminal, thread?: EarlyThread): Command {
+/** Every verb, ready to parse. @param head as for {@link run} */
+export function createProgram(terminal: Terminal, head?: HeadStart): Command {
   const program = new Command('pgnap')
     .description('A Postgres for every tenant.')
     .version(packageVersion(), '--version')
@@ -37,7 +37,7 @@ export function createProgram(terminal: Terminal, thread?: EarlyThread): Command
       writeOut: (text) => terminal.out(text),
       writeErr: (text) => terminal.complain(text),
     })
-  addServe(program, terminal, thread)
+  addServe(program, terminal, head)
   addTenant(program, terminal)
   addSql(program, terminal)
   addInspect(program, terminal)
@@ -48,15 +48,15 @@ export function createProgram(terminal: Terminal, thread?: EarlyThread): Command
 
 /**
  * Runs the verb that `words` name, without `node` and the script; the exit code.
- * @param thread for a server, if one was started already
+ * @param head of a server, if it was begun already
  */
 export async function run(
   words: readonly string[],
   terminal: Terminal,
-  thread?: EarlyThread,
+  head?: HeadStart,
 ): Promise<number> {
   try {
-    await createProgram(terminal, thread).parseAsync(words, { from: 'user' })
+    await createProgram(terminal, head).parseAsync(words, { from: 'user' })
     return EXIT.done
   } catch (error) {
     // It has said what was wrong, or printed the help that was asked for.

@@ -10,7 +10,7 @@ import type { Command } from 'commander'
 import type { Log } from '../base/log.ts'
 import { type Config, SETTINGS } from '../host/node/config.ts'
 import type { EarlyStart } from '../host/node/early-start.ts'
-import { EarlyThread } from '../host/node/shard/shard-thread.ts'
+import { headStart, type HeadStart } from '../host/node/head-start.ts'
 import { EXIT } from './failure.ts'
 import { type SettingName, addSettings, configOf } from './settings.ts'
 import type { Terminal } from './terminal.ts'
@@ -27,8 +27,8 @@ Then:
   psql postgres://127.0.0.1:6432/acme
 `
 
-/** Adds the verb. @param early the server's first thread. Default: it is started by the verb */
-export function addServe(program: Command, terminal: Terminal, early?: EarlyThread): void {
+/** Adds the verb. @param head what was begun already. Default: the verb begins it */
+export function addServe(program: Command, terminal: Terminal, head?: HeadStart): void {
   const command = program
     .command('serve')
     .description('run a server: Postgres wire, HTTP, and every tenant of a data folder')
@@ -36,12 +36,12 @@ export function addServe(program: Command, terminal: Terminal, early?: EarlyThre
     .addHelpText('after', EXAMPLES)
   addSettings(command, Object.keys(SETTINGS) as SettingName[])
   command.action(async () => {
-    const thread = early ?? new EarlyThread()
+    const begun = head ?? headStart()
     const config = configOf(command, terminal)
     const { startEarly } = await import('../host/node/early-start.ts')
     const say = (step: string): void => terminal.complain(`pgnap: ${step}\n`)
-    const begun = await startEarly(config, say, thread)
-    await serve(config, { json: command.getOptionValue('json') === true, terminal, early: begun })
+    const early = await startEarly(config, say, begun)
+    await serve(config, { json: command.getOptionValue('json') === true, terminal, early })
   })
 }
 

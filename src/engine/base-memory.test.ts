@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { emptyRuns, imageOf, layBeyond, layOut } from './base-memory.ts'
+import { emptyRuns, imageOf, layOver, layOut } from './base-memory.ts'
 import { DELTA_PAGE_BYTES } from './memory-delta.ts'
 
 const PAGES = 64
@@ -27,17 +27,22 @@ test('a base that is laid out equals the memory it was made of', () => {
   )
 })
 
-test('a fresh memory gets what the base holds beyond its heap, and keeps what is below', () => {
+test('a memory gets what the base holds, and keeps what lies where the base is empty', () => {
   fc.assert(
-    fc.property(fc.array(fc.nat(PAGES - 1), { maxLength: 40 }), fc.nat(PAGES), (written, from) => {
-      const heap = new Uint8Array(PAGES * DELTA_PAGE_BYTES)
-      scribble(heap, written)
-      const base = layOut(imageOf(heap, heap.length), limits)
-      const fresh = new WebAssembly.Memory({ initial: PAGES / 16, maximum: 16, shared: true })
-      layBeyond(base, from * DELTA_PAGE_BYTES, fresh)
-      heap.fill(0, 0, from * DELTA_PAGE_BYTES)
-      assert.deepEqual(new Uint8Array(fresh.buffer).slice(), heap)
-    }),
+    fc.property(
+      fc.array(fc.nat(PAGES - 1), { maxLength: 40 }),
+      fc.nat(PAGES - 1),
+      (written, own) => {
+        const heap = new Uint8Array(PAGES * DELTA_PAGE_BYTES)
+        scribble(heap, written)
+        const base = layOut(imageOf(heap, heap.length), limits)
+        const fresh = new WebAssembly.Memory({ initial: PAGES / 16, maximum: 16, shared: true })
+        new Uint8Array(fresh.buffer)[own * DELTA_PAGE_BYTES] = 99
+        layOver(base, fresh)
+        if (!written.includes(own)) heap[own * DELTA_PAGE_BYTES] = 99
+        assert.deepEqual(new Uint8Array(fresh.buffer).slice(), heap)
+      },
+    ),
   )
 })
 

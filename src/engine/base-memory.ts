@@ -7,6 +7,7 @@
  * asset file that carries it is bound to them by the fingerprint.
  */
 import { trimmedLength } from '../base/bytes.ts'
+import { copyPieces, type SparseBytes } from '../base/sparse-bytes.ts'
 import { type BaseMemory, DELTA_PAGE_BYTES, eachPair } from './memory-delta.ts'
 import { type MemoryLimits, WASM_PAGE_BYTES } from './wasm-module.ts'
 
@@ -38,36 +39,38 @@ export function imageOf(heap: Uint8Array, endBytes: number): BaseImage {
   return { runs: Uint32Array.from(runs), pages: contents }
 }
 
-/** Lays the image out in a memory of its own, of the kind that slots have. */
+/**
+ * Lays the image out in a memory of its own, of the kind that slots have.
+ * @param copy of what the pages are part of. Default: they are in memory
+ */
 export function layOut(
   { runs, pages }: BaseImage,
   { maximumPages, shared }: MemoryLimits,
+  copy: SparseBytes['copy'] = copyPieces,
 ): LaidOutBase {
   const endPage = (runs.at(-2) ?? 0) + (runs.at(-1) ?? 0)
   const endBytes = endPage * DELTA_PAGE_BYTES
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
   const bytes = new Uint8Array(memory.buffer)
-  let from = 0
-  for (const { startBytes, length } of eachRun(runs)) {
-    bytes.set(pages.subarray(from, from + length), startBytes)
-    from += length
-  }
+  const places = [...eachRun(runs)]
+  copy(
+    pages,
+    places.map(({ startBytes, length }) => bytes.subarray(startBytes, startBytes + length)),
+  )
   return { memory, endBytes, runs }
 }
 
 /**
- * Copies what the base holds from `fromBytes` on, a page boundary, into a memory that is zero there
- * and reaches as far. Pages that the base leaves empty are not even read: in a fresh memory each
- * would cost a page fault, of which there are some four thousand.
+ * Copies what the base holds into a memory that reaches as far. Pages that the base leaves empty
+ * are not even looked at: in a fresh memory each would cost a page fault, of which there are some
+ * four thousand.
  */
-export function layBeyond(base: LaidOutBase, fromBytes: number, memory: WebAssembly.Memory): void {
+export function layOver(base: LaidOutBase, memory: WebAssembly.Memory): void {
   const source = new Uint8Array(base.memory.buffer)
   const target = new Uint8Array(memory.buffer)
   for (const { startBytes, length } of eachRun(base.runs)) {
-    const start = Math.max(startBytes, fromBytes)
-    const end = startBytes + length
-    if (start < end) target.set(source.subarray(start, end), start)
+    target.set(source.subarray(startBytes, startBytes + length), startBytes)
   }
 }
 

@@ -18,6 +18,7 @@
 import { PGlite } from '@electric-sql/pglite'
 import { assert } from '../base/assert.ts'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { isFilled, wholeBytes } from '../base/sparse-bytes.ts'
 import { message } from '../base/protocol-message.ts'
 import type { Clock } from '../base/clock.ts'
 import { Template } from '../store/template.ts'
@@ -33,6 +34,7 @@ import { makeCommitsDurable } from './durable-commit.ts'
 import {
   type BuiltAssets,
   type EngineAssets,
+  digestsOf,
   fingerprintOf,
   type StockFiles,
 } from './engine-assets.ts'
@@ -57,6 +59,7 @@ import { findReporting } from './setting-reports.ts'
 import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { startPostgres } from './wasm-slot.ts'
+import { neededExports } from './needed-exports.ts'
 import {
   findSessionAnchors,
   probeParse,
@@ -65,8 +68,15 @@ import {
 } from './session-anchors.ts'
 import type { SessionAnchors } from './session-memory.ts'
 import { readTar } from './tar.ts'
-import { WASM_PAGE_BYTES, withMemoryLimits } from './wasm-module.ts'
-import { slotMemory } from './wasm-engine.ts'
+import { slotMemory } from './slot-memory.ts'
+import {
+  type BytePatch,
+  fewerExports,
+  lendPatched,
+  limitsPatches,
+  WASM_PAGE_BYTES,
+  withMemoryLimits,
+} from './wasm-module.ts'
 
 const MIB = 1024 * 1024
 
@@ -89,8 +99,9 @@ export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const overlay = buildOverlay(stock, libraries)
   const libraryExports = exportsOf(libraries, options.compile)
   progress('memory images')
-  const fingerprint = await fingerprintOf(stock)
-  const parts = { overlay, libraryExports }
+  const fingerprint = await fingerprintOf(await digestsOf(stock))
+  const codePatches = patchesFor(options, overlay)
+  const parts = { overlay, libraryExports, codePatches, fill: isFilled }
   return { fingerprint, ...parts, ...(await buildImages(options, cluster, parts)) }
 }
 
@@ -181,6 +192,19 @@ function exportsOf(libraries: FilePack, compile: BuildOptions['compile']): Libra
   return exports
 }
 
+/** What makes of PGlite's module the one of this engine. */
+function patchesFor({ stock, compile }: BuildOptions, overlay: FilePack): readonly BytePatch[] {
+  const { wasm, glue } = stock
+  const libraries = [...overlay].filter(([path]) => path.endsWith('.so'))
+  const needed = neededExports({
+    wasm,
+    main: compile(wasm.slice()),
+    glue: fromUtf8(glue),
+    libraries: libraries.map(([, bytes]) => compile(bytes.slice())),
+  })
+  return [...limitsPatches(wasm, slotMemory), fewerExports(wasm, (name) => needed.has(name))]
+}
+
 /** What a new backend reads of the catalogs before it can answer what clients usually ask first. */
 const WARMING: readonly string[] = [
   'select 1',
@@ -209,12 +233,12 @@ type Images = Pick<
 async function buildImages(
   { stock, factory, compile, clock }: BuildOptions,
   cluster: Template,
-  libraries: LibraryParts,
+  libraries: LibraryParts & Pick<EngineAssets, 'codePatches'>,
 ): Promise<Images> {
   const parts: CodeParts = {
     factory,
-    module: compile(withMemoryLimits(stock.wasm, slotMemory)),
-    bundle: stock.bundle.slice().buffer as ArrayBuffer,
+    module: lendPatched(stock.wasm.slice(), libraries.codePatches, compile),
+    bundle: wholeBytes(stock.bundle.slice()),
     memory: slotMemory,
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
@@ -365,13 +389,15 @@ function differenceOf(
   image: BaseImage,
   base: BaseImage,
   compile: BuildOptions['compile'],
-): Pick<EngineAssets['preMain'], 'emptyRuns' | 'delta'> {
+): Omit<EngineAssets['preMain'], 'stackPointer'> {
   const slot = layOut(image, slotMemory)
   const laidOut = layOut(base, slotMemory)
   // All of the base must be comparable, however short the other one is.
   const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
   if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
+  if (missing < 0) laidOut.memory.grow(-missing / WASM_PAGE_BYTES)
   const runs = emptyRuns(slot.memory, laidOut)
+  const fullRuns = emptyRuns(laidOut.memory, slot)
   const parts = {
     base: laidOut,
     code: compile(memoryDeltaCode(slotMemory)),
@@ -379,7 +405,8 @@ function differenceOf(
   }
   bindMemoryDelta({ slot: laidOut.memory, ...parts }).clear(runs)
   const delta = bindMemoryDelta({ slot: slot.memory, ...parts })
-  return { emptyRuns: runs, delta: delta.capture(Math.max(slot.endBytes, laidOut.endBytes)) }
+  const endBytes = Math.max(slot.endBytes, laidOut.endBytes)
+  return { emptyRuns: runs, fullRuns, delta: delta.capture(endBytes) }
 }
 
 /** Inode numbers of the files of one tree, by those of another tree with the same names. */

@@ -13,6 +13,7 @@
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint } from '../base/ids.ts'
+import type { SparseBytes } from '../base/sparse-bytes.ts'
 import { Template } from '../store/template.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import type { LibraryExports } from './instance.ts'
@@ -21,14 +22,24 @@ import type { PackedDelta } from './memory-delta.ts'
 import type { SessionAnchors } from './session-memory.ts'
 import type { NameAnchors } from './database-name.ts'
 import type { RunState } from './slot-image.ts'
+import type { BytePatch } from './wasm-module.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 3
+const FORMAT_VERSION = 4
 const ALIGNMENT = 4096
 const PREFIX_BYTES = 16
 /** Of each hash, in the name of a memory: chance is ruled out, and nobody attacks it. */
 const MEMORY_ID_DIGITS = 16
+
+/** What names the stock files that a build starts from: SHA-256 of each, as lower-case hex. */
+export interface StockDigests {
+  readonly wasm: string
+  readonly bundle: string
+  readonly glue: string
+  /** Of the gzipped tar file of each extension, by name. */
+  readonly extensions: ReadonlyMap<string, string>
+}
 
 /** The stock files that a build starts from. */
 export interface StockFiles {
@@ -69,6 +80,10 @@ export interface EngineAssets {
   readonly sessionAnchors: SessionAnchors
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
+  /** What makes of PGlite's module the one that all this is for. */
+  readonly codePatches: readonly BytePatch[]
+  /** Of what `overlay` and the pages of `base` are views of. */
+  readonly fill: SparseBytes['fill']
 }
 
 export interface IdleState extends RunState {
@@ -76,11 +91,13 @@ export interface IdleState extends RunState {
 }
 
 /** What slots need once the base is laid out. */
-export type SlotAssets = Omit<EngineAssets, 'base'>
+export type SlotAssets = Omit<EngineAssets, 'base' | 'codePatches'>
 
 export interface PreMainImage {
   /** Pages that are empty in it and not in the base, as runs: first page, number of pages, ... */
   readonly emptyRuns: readonly number[]
+  /** Pages that hold something in it and are empty in the base, likewise. */
+  readonly fullRuns: readonly number[]
   /** Against a base in which these pages are empty. */
   readonly delta: PackedDelta
   /** Value of `__stack_pointer`. */
@@ -102,16 +119,21 @@ interface Header {
   readonly tableLength: number
   readonly randomStateAt: number
   readonly sessionAnchors: SessionAnchors
+  /** Parts of the section `code`, in their order. */
+  readonly codePatches: readonly { readonly at: number; readonly length: number }[]
 }
 
 /** A file whose header has been read. */
 interface AssetFile {
+  readonly source: SparseBytes
   readonly header: Header
+  /** As a view; it need not be filled. */
   readonly section: (name: SectionName) => Uint8Array
 }
 
-type SectionName = 'template' | 'overlay' | 'baseRuns' | 'basePages' | 'preMain'
+type SectionName = 'code' | 'template' | 'overlay' | 'baseRuns' | 'basePages' | 'preMain'
 const SECTION_NAMES: readonly SectionName[] = [
+  'code',
   'template',
   'overlay',
   'baseRuns',
@@ -120,12 +142,13 @@ const SECTION_NAMES: readonly SectionName[] = [
 ]
 
 /**
- * SHA-256 as lower-case hex; a host may have a faster one than Web Crypto, which copies its input.
+ * SHA-256 of what a view of the file should hold, as lower-case hex. A host may have a faster one
+ * than Web Crypto, which copies its input, and need not fill the view for it.
  */
-export type Hash = (bytes: Uint8Array) => string | Promise<string>
+export type Hash = (part: Uint8Array) => string | Promise<string>
 
 /** Names one exact build: the stock files, and every constant of the recipe. */
-export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Promise<Fingerprint> {
+export async function fingerprintOf(stock: StockDigests): Promise<Fingerprint> {
   const recipe = JSON.stringify([
     FORMAT_VERSION,
     RECIPE_VERSION,
@@ -133,16 +156,29 @@ export async function fingerprintOf(stock: StockFiles, hash: Hash = sha256): Pro
     START_PARAMETERS,
     EXTENSIONS,
   ])
-  const parts = [utf8(recipe), stock.wasm, stock.bundle, stock.glue]
-  for (const [, bytes] of [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1)))
-    parts.push(bytes)
-  const hashes = await Promise.all(parts.map(async (part) => hash(part)))
-  return (await hash(utf8(hashes.join()))).slice(0, 32) as Fingerprint
+  const extensions = [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  const hashes = [await sha256(utf8(recipe)), stock.wasm, stock.bundle, stock.glue]
+  for (const [, digest] of extensions) hashes.push(digest)
+  return (await sha256(utf8(hashes.join()))).slice(0, 32) as Fingerprint
+}
+
+/** Of stock files that are in memory. */
+export async function digestsOf(stock: StockFiles): Promise<StockDigests> {
+  const extensions = [...stock.extensions].map(
+    async ([name, bytes]) => [name, await sha256(bytes)] as const,
+  )
+  return {
+    wasm: await sha256(stock.wasm),
+    bundle: await sha256(stock.bundle),
+    glue: await sha256(stock.glue),
+    extensions: new Map(await Promise.all(extensions)),
+  }
 }
 
 export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<ArrayBuffer>> {
   const { base, preMain } = assets
   const contents: Record<SectionName, Uint8Array> = {
+    code: concatBytes(assets.codePatches.map(({ bytes }) => bytes)),
     template: assets.template.serialize(),
     overlay: serializePack(assets.overlay),
     baseRuns: new Uint8Array(base.runs.buffer, base.runs.byteOffset, base.runs.byteLength),
@@ -164,12 +200,14 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
       idle: assets.idle,
       preMain: {
         emptyRuns: preMain.emptyRuns,
+        fullRuns: preMain.fullRuns,
         stackPointer: preMain.stackPointer,
         endBytes: preMain.delta.endBytes,
       },
       tableLength: assets.tableLength,
       randomStateAt: assets.randomStateAt,
       sessionAnchors: assets.sessionAnchors,
+      codePatches: assets.codePatches.map(({ at, bytes }) => ({ at, length: bytes.length })),
     }),
   )
   const start = new Uint8Array(padded(PREFIX_BYTES + header.length))
@@ -182,16 +220,17 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
 }
 
 /**
- * Reads and verifies an asset file. Nothing is copied: the assets look into `bytes`, which may be
- * shared between threads.
+ * Reads and verifies an asset file. Nothing is copied: the assets look into its bytes, which may be
+ * shared between threads, and of which only what is used is filled.
  * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match or the build is another one.
  */
 export async function parseAssets(
-  bytes: Uint8Array,
+  source: SparseBytes,
   expected: Fingerprint,
   hash: Hash = sha256,
 ): Promise<EngineAssets> {
-  const { header, section } = openFile(bytes)
+  const file = openFile(source)
+  const { header, section } = file
   if (header.fingerprint !== expected) {
     throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
   }
@@ -201,21 +240,37 @@ export async function parseAssets(
       if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
     }),
   )
-  return assemble({ header, section })
+  return assemble(file)
 }
 
-/** Like {@link parseAssets}, for bytes that another thread of this process has verified. */
-export function parseVerifiedAssets(bytes: Uint8Array): EngineAssets {
-  return assemble(openFile(bytes))
+/** Like {@link parseAssets}, for a file that another thread of this process has verified. */
+export function parseVerifiedAssets(source: SparseBytes): EngineAssets {
+  return assemble(openFile(source))
 }
 
-/** The base alone, of bytes as for {@link parseVerifiedAssets}. */
-export function parseBase(bytes: Uint8Array): BaseImage {
-  return baseOf(openFile(bytes))
+/** What to make of PGlite's module, of a file as for {@link parseVerifiedAssets}. */
+export function parseCodePatches(source: SparseBytes): readonly BytePatch[] {
+  return patchesOf(openFile(source))
 }
 
-function baseOf({ section }: AssetFile): BaseImage {
+function patchesOf({ source, header, section }: AssetFile): readonly BytePatch[] {
+  const code = section('code')
+  source.fill(code)
+  let from = 0
+  return header.codePatches.map(({ at, length }) => ({
+    at,
+    bytes: code.subarray(from, (from += length)),
+  }))
+}
+
+/** The base alone, of a file as for {@link parseVerifiedAssets}. */
+export function parseBase(source: SparseBytes): BaseImage {
+  return baseOf(openFile(source))
+}
+
+function baseOf({ source, section }: AssetFile): BaseImage {
   const runs = section('baseRuns')
+  source.fill(runs)
   return {
     runs: new Uint32Array(runs.buffer, runs.byteOffset, runs.length / 4),
     pages: section('basePages'),
@@ -223,7 +278,10 @@ function baseOf({ section }: AssetFile): BaseImage {
 }
 
 function assemble(file: AssetFile): EngineAssets {
-  const { header, section } = file
+  const { source, header, section } = file
+  const { fill } = source
+  const preMainBytes = section('preMain')
+  fill(preMainBytes)
   const { endBytes, ...preMain } = header.preMain
   const contents = [header.sections.overlay, header.sections.baseRuns, header.sections.basePages]
   const hashes = contents.map((part) => part.sha256.slice(0, MEMORY_ID_DIGITS))
@@ -231,19 +289,23 @@ function assemble(file: AssetFile): EngineAssets {
     fingerprint: header.fingerprint as Fingerprint,
     memoryId: [header.fingerprint, ...hashes].join('-') as Fingerprint,
     // Its own checksum is inside what the hash of the section has proven.
-    template: Template.parse(section('template'), { checked: true }),
+    template: Template.parse(section('template'), { checked: true, fill }),
     base: baseOf(file),
     idle: header.idle,
-    preMain: { ...preMain, delta: { bytes: section('preMain'), endBytes } },
+    preMain: { ...preMain, delta: { bytes: preMainBytes, endBytes } },
     tableLength: header.tableLength,
     randomStateAt: header.randomStateAt,
     sessionAnchors: header.sessionAnchors,
-    overlay: parsePack(section('overlay')),
+    overlay: parsePack(section('overlay'), fill),
     libraryExports: header.libraryExports,
+    codePatches: patchesOf(file),
+    fill,
   }
 }
 
-function openFile(bytes: Uint8Array): AssetFile {
+function openFile(source: SparseBytes): AssetFile {
+  const { bytes, fill } = source
+  fill(bytes.subarray(0, PREFIX_BYTES))
   if (bytes.length < PREFIX_BYTES || fromUtf8(bytes.slice(0, 8)) !== MAGIC) {
     throw invalid('not an engine asset file')
   }
@@ -252,7 +314,9 @@ function openFile(bytes: Uint8Array): AssetFile {
   if (version !== FORMAT_VERSION) throw invalid(`format ${version}, expected ${FORMAT_VERSION}`)
   const headerBytes = view.getUint32(12, true)
   if (PREFIX_BYTES + headerBytes > bytes.length) throw invalid('cut short')
-  const text = fromUtf8(bytes.slice(PREFIX_BYTES, PREFIX_BYTES + headerBytes))
+  const headerPart = bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes)
+  fill(headerPart)
+  const text = fromUtf8(headerPart.slice())
   const sectionsAt = padded(PREFIX_BYTES + headerBytes)
   try {
     const header = JSON.parse(text) as Header
@@ -260,7 +324,7 @@ function openFile(bytes: Uint8Array): AssetFile {
       const { offset, length } = header.sections[name]
       return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
     }
-    return { header, section }
+    return { source, header, section }
   } catch (cause) {
     throw invalid('its header is damaged', cause)
   }

@@ -7,6 +7,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { isFilled, type SparseBytes } from '../base/sparse-bytes.ts'
 
 /** Contents by absolute path. */
 export type FilePack = ReadonlyMap<string, Uint8Array>
@@ -19,11 +20,15 @@ export function serializePack(files: FilePack): Uint8Array<ArrayBuffer> {
   return concatBytes([length, index, ...entries.map(([, bytes]) => bytes)])
 }
 
-export function parsePack(bytes: Uint8Array): FilePack {
+/** @param fill of what `bytes` are part of; the contents are left as they are */
+export function parsePack(bytes: Uint8Array, fill: SparseBytes['fill'] = isFilled): FilePack {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  fill(bytes.subarray(0, 4))
   const indexBytes = view.getUint32(0, true)
+  const indexPart = bytes.subarray(4, 4 + indexBytes)
+  fill(indexPart)
   // A TextDecoder refuses shared memory, so the index is copied.
-  const index: unknown = JSON.parse(fromUtf8(bytes.slice(4, 4 + indexBytes)))
+  const index: unknown = JSON.parse(fromUtf8(indexPart.slice()))
   assert(Array.isArray(index), 'the index of a file pack is a list')
   const files = new Map<string, Uint8Array>()
   let at = 4 + indexBytes

@@ -1,8 +1,10 @@
 /**
  * Puts files that are in memory already into Emscripten's own file system, without a copy and
  * without its ways of opening, growing, writing and closing, which take 40 ms for the 800 files of
- * an instance. The nodes are what its own functions would have made.
+ * an instance. The nodes are what its own functions would have made, but that a file is filled only
+ * when somebody asks for its contents: most of them nobody ever opens.
  */
+import type { SparseBytes } from '../base/sparse-bytes.ts'
 import type { EmscriptenFs, EmscriptenNode } from './emscripten.ts'
 
 interface FolderNode extends EmscriptenNode {
@@ -20,10 +22,13 @@ interface FolderOperations {
 
 export class FilePlacer {
   readonly #fs: EmscriptenFs
+  readonly #fill: SparseBytes['fill']
   readonly #folders = new Map<string, FolderNode>()
 
-  constructor(fs: EmscriptenFs) {
+  /** @param fill of what the files are made of */
+  constructor(fs: EmscriptenFs, fill: SparseBytes['fill']) {
     this.#fs = fs
+    this.#fill = fill
   }
 
   /** Makes the file `path`, or gives it another content. Its folder is made if it is missing. */
@@ -34,7 +39,18 @@ export class FilePlacer {
     const operations = folder.node_ops as FolderOperations
     const node = folder.contents[name] ?? operations.mknod(folder, name, mode, 0)
     node.mode = mode
-    node.contents = bytes
+    const fill = this.#fill
+    Object.defineProperty(node, 'contents', {
+      configurable: true,
+      enumerable: true,
+      get: () => {
+        fill(bytes)
+        return (node.contents = bytes)
+      },
+      set: (value: Uint8Array) => {
+        Object.defineProperty(node, 'contents', { value, writable: true })
+      },
+    })
     node.usedBytes = bytes.length
   }
 

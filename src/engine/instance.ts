@@ -8,6 +8,7 @@ import { assert } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import type { SparseBytes } from '../base/sparse-bytes.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import type {
   EmscriptenFactory,
@@ -17,6 +18,7 @@ import type {
   WasmFunction,
   WasmImport,
 } from './emscripten.ts'
+import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
@@ -24,8 +26,8 @@ import { LentFunctions } from './lent-functions.ts'
 import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
+import type { SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
-import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
 const WASM_PREFIX = '/pglite'
 export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
@@ -60,13 +62,9 @@ export type LibraryExports = Readonly<Record<string, readonly string[]>>
 export interface CodeParts {
   readonly factory: EmscriptenFactory
   readonly module: WebAssembly.Module
-  /** The stock file bundle, `pglite.data`. */
-  readonly bundle: ArrayBuffer
-  readonly memory: {
-    readonly minimumPages: number
-    readonly maximumPages: number
-    readonly shared: boolean
-  }
+  /** The stock file bundle, `pglite.data`, alone in its buffer. */
+  readonly bundle: SparseBytes
+  readonly memory: SlotMemory
   /** Bytes that a tenant may have dirtied and not committed. */
   readonly dirtyBytesMax: number
   /** Lines that Postgres writes to its log. */
@@ -79,6 +77,8 @@ export interface CodeParts {
 export interface LibraryParts {
   /** Files laid over the bundle: patched side modules, extensions. */
   readonly overlay: FilePack
+  /** Of the bytes that `overlay` is made of. */
+  readonly fill: SparseBytes['fill']
   /** Functions that each base library exports, by library name. */
   readonly libraryExports: LibraryExports
 }
@@ -128,8 +128,8 @@ export class Instance {
   }
 
   /** Lays files over those of the bundle and loads the base libraries. Once. About 10 ms. */
-  complete({ overlay, libraryExports }: LibraryParts): void {
-    const placer = new FilePlacer(this.module.FS)
+  complete({ overlay, libraryExports, fill }: LibraryParts): void {
+    const placer = new FilePlacer(this.module.FS, fill)
     for (const [path, bytes] of overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
     this.#lent = new LentFunctions(this.module, this.functionOf('standard_ProcessUtility'))
     this.#loadBaseLibraries(libraryExports)
@@ -169,14 +169,14 @@ export class Instance {
   }
 
   /** Where a variable of Postgres lies. */
-  addressOf(variable: string): number {
+  addressOf(variable: EngineVariable): number {
     const symbol = this.#exports[variable]
     assert(symbol instanceof WebAssembly.Global, `the module exports ${variable}`)
     return Number(symbol.value)
   }
 
   /** A function of Postgres, as wasm has it: 64-bit numbers are BigInts. */
-  functionOf(name: string): ExportedFunction {
+  functionOf(name: EngineFunction): ExportedFunction {
     const symbol = this.#exports[name]
     assert(typeof symbol === 'function', `the module exports ${name}`)
     return symbol as ExportedFunction
@@ -289,7 +289,8 @@ export class Instance {
       stdin: () => null,
       print: log,
       printErr: log,
-      getPreloadedPackage: () => parts.bundle,
+      // Made for this alone: a loader that knows only an ArrayBuffer gets one.
+      getPreloadedPackage: () => parts.bundle.bytes.buffer as ArrayBuffer,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }
         this.#adjustImports(imports['env'] ?? {}, parts.wall)
@@ -307,7 +308,7 @@ export class Instance {
         (module) => {
           this.#module = module
           Object.assign(module.ENV, ENVIRONMENT)
-          const placer = new FilePlacer(module.FS)
+          const placer = new FilePlacer(module.FS, parts.bundle.fill)
           // What unpacks the bundle calls it for each file, after this.
           module.FS_createDataFile = (path, _name, bytes) =>
             placer.place(path, bytes, BUNDLE_FILE_MODE)
@@ -482,8 +483,3 @@ const ENVIRONMENT = {
   PGCLIENTENCODING: 'UTF8',
   ICU_DATA: `${WASM_PREFIX}/icu`,
 } as const
-
-/** Pages of 64 KiB that hold `bytes`. */
-export function wasmPages(bytes: number): number {
-  return Math.ceil(bytes / WASM_PAGE_BYTES)
-}

@@ -19,6 +19,7 @@
  * Source: Postgres 18, xact.c (RecordTransactionCommit, RecordTransactionAbort), sequence.c
  * (nextval_internal), xlog.c (XLogInsertRecord, XLogFlush), transam.h, proc.h.
  */
+import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import { WAL_SEGMENT_BYTES } from './recipe.ts'
 
@@ -42,8 +43,8 @@ export type ExportedFunction = (...values: (number | bigint)[]) => unknown
 export interface WalModule {
   readonly module: Pick<EmscriptenModule, 'HEAPU8'>
   /** Where a variable of Postgres lies. */
-  addressOf(variable: string): number
-  functionOf(name: string): ExportedFunction
+  addressOf(variable: EngineVariable): number
+  functionOf(name: EngineFunction): ExportedFunction
 }
 
 export class WalTail {

@@ -10,14 +10,16 @@ import type { Random } from '../base/random.ts'
 import { Template } from '../store/template.ts'
 import { TenantFiles } from '../store/tenant-files.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
-import { type LaidOutBase, layBeyond } from './base-memory.ts'
+import { type LaidOutBase, layOver } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { SlotAssets } from './engine-assets.ts'
-import { type CodeParts, Instance, wasmPages } from './instance.ts'
-import { bindMemoryDelta, DELTA_PAGE_BYTES, newScratch } from './memory-delta.ts'
+import { type CodeParts, Instance } from './instance.ts'
+import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
-import { POSTGRES_MAJOR, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
+import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
+import { type SlotMemory, slotMemory } from './slot-memory.ts'
+import { wasmPages } from './wasm-module.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
 /** What a slot can be begun with, before the assets are there. */
@@ -26,8 +28,8 @@ export interface InstanceOptions {
   readonly factory: EmscriptenFactory
   /** `pglite.wasm` with the limits of {@link slotMemory}, compiled. */
   readonly module: WebAssembly.Module
-  /** `pglite.data`. */
-  readonly bundle: ArrayBuffer
+  /** `pglite.data`, alone in its buffer. */
+  readonly bundle: CodeParts['bundle']
   readonly clock: Clock
   /** What `module` declares. Default: {@link slotMemory}. */
   readonly memory?: SlotMemory
@@ -56,20 +58,6 @@ export interface WasmEngineOptions extends InstanceOptions {
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean
 }
-
-/** Size and kind of the memory that a compiled module declares and that each slot gets. */
-export type SlotMemory = CodeParts['memory']
-
-/** With a memory that other threads can reach into, to interrupt what runs. */
-export const slotMemory: SlotMemory = {
-  minimumPages: wasmPages(SLOT_MEMORY_BYTES_MIN),
-  // What the module itself allows; the ceiling of one slot is set on its memory, not on the module.
-  maximumPages: 32_768,
-  shared: true,
-}
-
-/** The same where there are no threads. Images of the two kinds of slot are not interchangeable. */
-export const unsharedSlotMemory: SlotMemory = { ...slotMemory, shared: false }
 
 /** Of this thread, so that a tenant that moves to another slot does not see time go back. */
 const wallClock = new FineWallClock()
@@ -132,10 +120,12 @@ export class WasmEngine implements Engine {
       scratch: this.#scratch,
       buffers: this.#buffers,
     })
-    // A fresh memory is zero beyond its heap.
-    const usedBytes = Math.ceil(instance.heapEnd / DELTA_PAGE_BYTES) * DELTA_PAGE_BYTES
-    delta.revert(usedBytes)
-    layBeyond(base, usedBytes, instance.memory)
+    // To look for what differs would touch every page of a fresh memory, most of them for nothing.
+    delta.clear(assets.preMain.fullRuns)
+    layOver(base, instance.memory)
+    const verifySwaps = this.#options.verifySwaps ?? false
+    const wholeBytes = instance.memory.buffer.byteLength
+    assert(!verifySwaps || delta.countDifferent(wholeBytes) === 0, 'a fresh slot equals the base')
     return new WasmSlot({
       instance,
       delta,
@@ -145,7 +135,7 @@ export class WasmEngine implements Engine {
       startParameters: START_PARAMETERS,
       retireBytes: this.#options.slotRetireBytes ?? LIMITS.slotRetireBytes,
       answerBytesMax: this.#options.answerBytesMax ?? LIMITS.answerBytesMax,
-      verifySwaps: this.#options.verifySwaps ?? false,
+      verifySwaps,
     })
   }
 }

@@ -16,6 +16,7 @@ import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 
 const SECTION_CUSTOM = 0
 const SECTION_IMPORT = 2
+const SECTION_EXPORT = 7
 const IMPORT_FUNCTION = 0
 const IMPORT_TABLE = 1
 const IMPORT_MEMORY = 2
@@ -24,6 +25,10 @@ const IMPORT_TAG = 4
 const LIMITS_HAS_MAXIMUM = 1
 const LIMITS_SHARED_WITH_MAXIMUM = 3
 const HEADER_BYTES = 8
+/** Of a number of 32 bits. */
+const LEB128_BYTES_MAX = 5
+/** Its id, its length as a number of full size, and the length of its empty name. */
+const EMPTY_SECTION_BYTES: number = 1 + LEB128_BYTES_MAX + 1
 /** The first section of a side module, as the tool conventions have it. */
 const DYNAMIC_LINKING = 'dylink.0'
 
@@ -35,6 +40,11 @@ export interface MemoryLimits {
   readonly minimumPages: number
   readonly maximumPages: number
   readonly shared: boolean
+}
+
+/** Pages that hold `bytes`. */
+export function wasmPages(bytes: number): number {
+  return Math.ceil(bytes / WASM_PAGE_BYTES)
 }
 
 interface ImportSection {
@@ -98,11 +108,7 @@ export function withMemoryLimits(
 ): Uint8Array<ArrayBuffer> {
   assert(limits.minimumPages <= limits.maximumPages, 'minimum memory is at most the maximum')
   const { sectionAt, contentAt, contentEnd, memories } = findImports(module)
-  const encoded = Uint8Array.from([
-    limits.shared ? LIMITS_SHARED_WITH_MAXIMUM : LIMITS_HAS_MAXIMUM,
-    ...leb128(limits.minimumPages),
-    ...leb128(limits.maximumPages),
-  ])
+  const encoded = encodeLimits(limits)
   const content: Uint8Array[] = []
   let from = contentAt
   for (const { limitsAt, limitsEnd } of memories) {
@@ -113,10 +119,77 @@ export function withMemoryLimits(
   const contentBytes = content.reduce((sum, part) => sum + part.length, 0)
   return concatBytes([
     module.subarray(0, sectionAt + 1),
-    leb128(contentBytes),
+    Uint8Array.from(leb128(contentBytes)),
     ...content,
     module.subarray(contentEnd),
   ])
+}
+
+/** Other bytes for a part of a module, as many as there were. */
+export interface BytePatch {
+  /** Where the part starts. */
+  readonly at: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Calls `use` with `module` while these parts of it are others, and puts back what was there: a
+ * large module need not be copied for the sake of a few bytes.
+ */
+export function lendPatched<Result>(
+  module: Uint8Array<ArrayBuffer>,
+  patches: readonly BytePatch[],
+  use: (patched: Uint8Array<ArrayBuffer>) => Result,
+): Result {
+  // A Buffer's own slice would be a view.
+  const former = patches.map(({ at, bytes }) =>
+    Uint8Array.from(module.subarray(at, at + bytes.length)),
+  )
+  for (const { at, bytes } of patches) module.set(bytes, at)
+  try {
+    return use(module)
+  } finally {
+    for (const [index, { at }] of patches.entries()) module.set(former[index] ?? [], at)
+  }
+}
+
+/** What gives `module` other limits for the memory that it imports. */
+export function limitsPatches(module: Uint8Array, limits: MemoryLimits): readonly BytePatch[] {
+  return findImports(module).memories.map(({ limitsAt, limitsEnd }) => {
+    const bytes = encodeLimits(limits, limitsEnd - limitsAt)
+    assert(bytes.length === limitsEnd - limitsAt, 'the limits fit where the former ones were')
+    return { at: limitsAt, bytes }
+  })
+}
+
+/** Names of what `module` exports. */
+export function exportNames(module: Uint8Array): readonly string[] {
+  return findExports(module).entries.map(({ name }) => name)
+}
+
+/**
+ * What leaves `module` with fewer exports: in the place of the former section there is a shorter
+ * one, and behind it a custom section as long as the rest.
+ */
+export function fewerExports(module: Uint8Array, keep: (name: string) => boolean): BytePatch {
+  const { sectionAt, contentEnd, entries } = findExports(module)
+  const kept = entries.filter(({ name }) => keep(name))
+  const content = concatBytes([
+    Uint8Array.from(leb128(kept.length)),
+    ...kept.map(({ at, end }) => module.subarray(at, end)),
+  ])
+  const bytes = new Uint8Array(contentEnd - sectionAt)
+  const section = Uint8Array.of(SECTION_EXPORT, ...leb128(content.length), ...content)
+  const restBytes = bytes.length - section.length
+  assert(restBytes >= EMPTY_SECTION_BYTES, 'there is room for a custom section')
+  bytes.set(section)
+  const restHead = [
+    SECTION_CUSTOM,
+    ...leb128(restBytes - EMPTY_SECTION_BYTES + 1, LEB128_BYTES_MAX),
+  ]
+  // What follows is its name, which is empty, and zeros.
+  bytes.set(restHead, section.length)
+  return { at: sectionAt, bytes }
 }
 
 /** Pages that the first memory which the module imports must have at least. */
@@ -144,8 +217,9 @@ export function withCustomSection(
   content: Uint8Array,
 ): Uint8Array<ArrayBuffer> {
   const nameBytes = utf8(name)
-  const section = concatBytes([leb128(nameBytes.length), nameBytes, content])
-  return concatBytes([module, Uint8Array.of(SECTION_CUSTOM), leb128(section.length), section])
+  const section = concatBytes([Uint8Array.from(leb128(nameBytes.length)), nameBytes, content])
+  const head = Uint8Array.of(SECTION_CUSTOM, ...leb128(section.length))
+  return concatBytes([module, head, section])
 }
 
 /** Content of the custom section of that name; undefined without one. */
@@ -220,13 +294,59 @@ function skipImportDescription(cursor: Cursor, kind: number): void {
   }
 }
 
-function leb128(value: number): Uint8Array {
+/** @param bytes how long it should be, if its numbers may be as long as that */
+function encodeLimits(limits: MemoryLimits, bytes = 0): Uint8Array {
+  const flags = limits.shared ? LIMITS_SHARED_WITH_MAXIMUM : LIMITS_HAS_MAXIMUM
+  const minimum = leb128(limits.minimumPages)
+  const maximumBytes = Math.min(bytes - 1 - minimum.length, LEB128_BYTES_MAX)
+  return Uint8Array.of(flags, ...minimum, ...leb128(limits.maximumPages, maximumBytes))
+}
+
+interface ExportSection {
+  /** Where the section starts (its id byte) and ends. */
+  readonly sectionAt: number
+  readonly contentEnd: number
+  readonly entries: readonly ExportEntry[]
+}
+
+interface ExportEntry {
+  readonly name: string
+  readonly at: number
+  readonly end: number
+}
+
+function findExports(module: Uint8Array): ExportSection {
+  const cursor = new Cursor(module, HEADER_BYTES)
+  for (;;) {
+    const sectionAt = cursor.at
+    const id = cursor.byte()
+    const contentBytes = cursor.unsigned()
+    const contentEnd = cursor.at + contentBytes
+    if (id === SECTION_EXPORT) {
+      const count = cursor.unsigned()
+      const entries = Array.from({ length: count }, () => readExport(cursor))
+      return { sectionAt, contentEnd, entries }
+    }
+    cursor.at = contentEnd
+  }
+}
+
+function readExport(cursor: Cursor): ExportEntry {
+  const { at } = cursor
+  const name = cursor.name()
+  cursor.byte()
+  cursor.unsigned()
+  return { name, at, end: cursor.at }
+}
+
+/** @param bytesMin at least so long, with zeros, which stand at the end */
+function leb128(value: number, bytesMin = 1): number[] {
   const bytes: number[] = []
   let rest = value
   do {
     const low = rest & 0x7f
     rest >>>= 7
-    bytes.push(rest ? low | 0x80 : low)
-  } while (rest)
-  return Uint8Array.from(bytes)
+    bytes.push(rest || bytes.length + 1 < bytesMin ? low | 0x80 : low)
+  } while (rest || bytes.length < bytesMin)
+  return bytes
 }

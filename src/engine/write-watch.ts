@@ -22,6 +22,7 @@
  * of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
 import { NOT_OF_THE_SESSION } from './session-memory.ts'
@@ -122,8 +123,8 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
 export interface WatchedInstance {
   readonly module: Pick<EmscriptenModule, 'HEAPU8' | 'addFunction'>
   readonly files: Pick<SlotFiles, 'namesChanged'>
-  addressOf(variable: string): number
-  functionOf(name: string): ExportedFunction
+  addressOf(variable: EngineVariable): number
+  functionOf(name: EngineFunction): ExportedFunction
 }
 
 /** Of one slot. */

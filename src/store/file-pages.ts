@@ -287,9 +287,9 @@ export class FilePages {
 
   #fromTemplate(node: FileNode, chunk: number, visibleBytes: number): Uint8Array {
     const at = chunk * node.chunkBytes
-    const data = node.template?.data
-    if (data === undefined || at >= visibleBytes || at >= data.length) return EMPTY
-    return data.subarray(at, Math.min(at + node.chunkBytes, visibleBytes, data.length))
+    const { template } = node
+    if (!template || at >= visibleBytes || at >= template.dataBytes) return EMPTY
+    return template.content(at, Math.min(at + node.chunkBytes, visibleBytes, template.dataBytes))
   }
 
   #checked(node: FileNode, content: Uint8Array): Uint8Array {

@@ -19,8 +19,9 @@ import { assert } from '../base/assert.ts'
 import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { InodeNo } from '../base/ids.ts'
+import type { SparseBytes } from '../base/sparse-bytes.ts'
 import { isDirectoryMode } from './file-node.ts'
-import type { TemplateNode } from './template.ts'
+import type { NewNode, TemplateNode } from './template.ts'
 
 const MAGIC = 'pgnapTPL'
 const VERSION = 1
@@ -32,7 +33,7 @@ const NODE_BYTES = 40
 /** Longest template that is read, so that a damaged length cannot ask for the moon. */
 const DATA_BYTES_MAX = 2 ** 30
 
-export function serializeTemplate(nodes: readonly TemplateNode[]): Uint8Array<ArrayBuffer> {
+export function serializeTemplate(nodes: readonly NewNode[]): Uint8Array<ArrayBuffer> {
   const names = nodes.map((node) => utf8(node.name))
   const placed = placeData(nodes)
   let treeBytes = 0
@@ -70,9 +71,17 @@ export interface ParsedTemplate {
   readonly nodes: readonly TemplateNode[]
 }
 
-/** Throws ENGINE_ASSETS_INVALID unless `bytes` are a whole template of this version. */
-export function parseTemplate(bytes: Uint8Array, checked: boolean): ParsedTemplate {
+/**
+ * Throws ENGINE_ASSETS_INVALID unless `bytes` are a whole template of this version.
+ * @param fill of what `bytes` are part of, where they are `checked`
+ */
+export function parseTemplate(
+  bytes: Uint8Array,
+  checked: boolean,
+  fill: SparseBytes['fill'],
+): ParsedTemplate {
   if (bytes.length < HEADER_BYTES) throw invalid('it is too short')
+  fill(bytes.subarray(0, HEADER_BYTES))
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   // A TextDecoder refuses shared memory, hence the copies of what holds text.
   if (fromUtf8(bytes.slice(0, 8)) !== MAGIC) throw invalid('it is not a template')
@@ -86,12 +95,15 @@ export function parseTemplate(bytes: Uint8Array, checked: boolean): ParsedTempla
   }
   const stored = bytes.slice(CHECKSUM_AT, CHECKSUM_AT + CHECKSUM_BYTES)
   if (!checked && hex(checksum(bytes)) !== hex(stored)) throw invalid('its checksum is wrong')
-  const tree = bytes.slice(HEADER_BYTES, HEADER_BYTES + treeBytes)
-  const data = bytes.subarray(HEADER_BYTES + treeBytes)
-  return { id: hex(stored), nodes: parseTree(tree, data, view.getUint32(12, true)) }
+  const tree = bytes.subarray(HEADER_BYTES, HEADER_BYTES + treeBytes)
+  fill(tree)
+  const contents: Contents = { bytes: bytes.subarray(HEADER_BYTES + treeBytes), fill }
+  return { id: hex(stored), nodes: parseTree(tree.slice(), contents, view.getUint32(12, true)) }
 }
 
-function parseTree(tree: Uint8Array, data: Uint8Array, count: number): readonly TemplateNode[] {
+type Contents = Pick<SparseBytes, 'bytes' | 'fill'>
+
+function parseTree(tree: Uint8Array, data: Contents, count: number): readonly TemplateNode[] {
   const view = new DataView(tree.buffer, tree.byteOffset, tree.length)
   const nodes: TemplateNode[] = []
   const childrenOf: (Map<string, InodeNo> | undefined)[] = []
@@ -106,7 +118,7 @@ function parseTree(tree: Uint8Array, data: Uint8Array, count: number): readonly 
     const name = fromUtf8(tree.subarray(at + NODE_BYTES, at + NODE_BYTES + nameLength))
     const inode = (index + 1) as InodeNo
     if (parent > index || (parent === 0) !== (index === 0)) throw invalid('its tree is no tree')
-    if (offset + length > data.length) throw invalid('a file lies outside of it')
+    if (offset + length > data.bytes.length) throw invalid('a file lies outside of it')
     childrenOf[parent - 1]?.set(name, inode)
     const children = isDirectoryMode(mode) ? new Map<string, InodeNo>() : undefined
     childrenOf.push(children)
@@ -117,7 +129,13 @@ function parseTree(tree: Uint8Array, data: Uint8Array, count: number): readonly 
       mode,
       sizeBytes: view.getFloat64(at + 8, true),
       modifiedMs: view.getFloat64(at + 16, true),
-      data: data.subarray(offset, offset + length),
+      dataBytes: length,
+      content: (start, end) => {
+        assert(start <= end && end <= length, 'what is read lies inside of the file')
+        const part = data.bytes.subarray(offset + start, offset + end)
+        data.fill(part)
+        return part
+      },
       children,
     })
     at += NODE_BYTES + align(nameLength, 4)
@@ -134,7 +152,7 @@ interface PlacedData {
   readonly totalBytes: number
 }
 
-function placeData(nodes: readonly TemplateNode[]): PlacedData {
+function placeData(nodes: readonly NewNode[]): PlacedData {
   const offsets: number[] = []
   const contents: [number, Uint8Array][] = []
   const byHash = new Map<string, number>()

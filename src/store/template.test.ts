@@ -43,7 +43,9 @@ test('the id follows from the content, and reading again gives the same template
   assert.equal(Template.fromFiles(sample()).id, template.id)
   const again = Template.parse(template.serialize())
   assert.equal(again.id, template.id)
-  assert.deepEqual(again.nodes(), template.nodes())
+  const contents = (tree: Template): unknown[] =>
+    tree.nodes().map(({ content, ...node }) => [node, content(0, node.dataBytes)])
+  assert.deepEqual(contents(again), contents(template))
   const files = sample()
   files.create(files.root, 'more', 0o100600)
   assert.notEqual(Template.fromFiles(files).id, template.id)
@@ -54,6 +56,24 @@ test('a template may lie in shared memory and at an odd place', () => {
   const shared = new Uint8Array(new SharedArrayBuffer(bytes.length + 3), 3)
   shared.set(bytes)
   assert.equal(Template.parse(shared).fileCount, 6)
+})
+
+test('of a template that has not been read, a file is read when it is looked at', () => {
+  const bytes = Template.fromFiles(sample()).serialize()
+  const sparse = new Uint8Array(bytes.length)
+  let filledBytes = 0
+  const fill = (part: Uint8Array): void => {
+    const at = part.byteOffset
+    part.set(bytes.subarray(at, at + part.length))
+    filledBytes += part.length
+  }
+  const template = Template.parse(sparse, { checked: true, fill })
+  const node = template.nodes().find(({ name }) => name === 'ä')
+  assert.ok(node)
+  assert.ok(filledBytes <= bytes.length - node.dataBytes)
+  assert.deepEqual([...node.content(19_999, 20_000)], [7])
+  assert.throws(() => node.content(0, node.dataBytes + 1), /inside of the file/)
+  assert.deepEqual(template.serialize(), bytes)
 })
 
 test('damage anywhere is found', () => {

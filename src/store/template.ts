@@ -11,6 +11,7 @@
 import { assert } from '../base/assert.ts'
 import { trimmedLength } from '../base/bytes.ts'
 import type { InodeNo } from '../base/ids.ts'
+import { isFilled, type SparseBytes } from '../base/sparse-bytes.ts'
 import { FIRST_TENANT_INODE } from './keys.ts'
 import { DIRECTORY_MODE, ROOT_INODE, WAL_DIRECTORY } from './file-node.ts'
 import { RELCACHE_FILE } from './file-tree.ts'
@@ -28,15 +29,25 @@ export interface TemplateNode {
   readonly mode: number
   readonly sizeBytes: number
   readonly modifiedMs: number
-  /** Content without its trailing zeros. */
-  readonly data: Uint8Array
+  /** Length of the content without its trailing zeros. */
+  readonly dataBytes: number
+  /** The content between two places below `dataBytes`, as a view that stays as it is. */
+  readonly content: (start: number, end: number) => Uint8Array
   /** Of a directory: names to inodes. */
   readonly children: ReadonlyMap<string, InodeNo> | undefined
+}
+
+/** A node of a tree that is to become a template. */
+export type NewNode = Omit<TemplateNode, 'dataBytes' | 'content'> & {
+  /** Content without its trailing zeros. */
+  readonly data: Uint8Array
 }
 
 export interface TemplateParseOptions {
   /** True when these very bytes were checked before in this process; skips the checksum (2 ms). */
   readonly checked?: boolean
+  /** Of what the bytes are part of, if they are not all there. Only with `checked`. */
+  readonly fill?: SparseBytes['fill']
 }
 
 export class Template {
@@ -44,12 +55,15 @@ export class Template {
   readonly id: string
   readonly #nodes: readonly TemplateNode[]
   readonly #serialized: Uint8Array
+  readonly #fill: SparseBytes['fill']
   readonly #databaseBytes: number
 
-  private constructor(id: string, nodes: readonly TemplateNode[], serialized: Uint8Array) {
+  private constructor(serialized: Uint8Array, checked: boolean, fill: SparseBytes['fill']) {
+    const { id, nodes } = parseTemplate(serialized, checked, fill)
     this.id = id
     this.#nodes = nodes
     this.#serialized = serialized
+    this.#fill = fill
     let bytes = 0
     for (const node of nodes) if (!this.isWal(node)) bytes += node.sizeBytes
     this.#databaseBytes = bytes
@@ -73,7 +87,7 @@ export class Template {
 
   /** Freezes the present tree of `files`, without what is ephemeral but for the relcache files. */
   static fromFiles(files: TenantFiles): Template {
-    const nodes: TemplateNode[] = []
+    const nodes: NewNode[] = []
     const walk = (node: TenantFiles['root'], parent: InodeNo | 0, name: string): InodeNo => {
       const inode = (nodes.length + 1) as InodeNo
       const children = new Map<string, InodeNo>()
@@ -108,16 +122,16 @@ export class Template {
    * ENGINE_ASSETS_INVALID when they are not a whole template of a known version.
    */
   static parse(bytes: Uint8Array, options: TemplateParseOptions = {}): Template {
-    const { id, nodes } = parseTemplate(bytes, options.checked ?? false)
-    return new Template(id, nodes, bytes)
+    return new Template(bytes, options.checked ?? false, options.fill ?? isFilled)
   }
 
-  static #of(nodes: readonly TemplateNode[]): Template {
+  static #of(nodes: readonly NewNode[]): Template {
     assert(nodes.length < FIRST_TENANT_INODE, 'a template leaves numbers for its tenants')
     return Template.parse(serializeTemplate(nodes), { checked: true })
   }
 
   serialize(): Uint8Array {
+    this.#fill(this.#serialized)
     return this.#serialized
   }
 

@@ -5,18 +5,24 @@ import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint } from '../../src/base/ids.ts'
-import { fingerprintOf, parseAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
+import { wholeBytes } from '../../src/base/sparse-bytes.ts'
+import {
+  digestsOf,
+  fingerprintOf,
+  parseAssets,
+  parseVerifiedAssets,
+} from '../../src/engine/engine-assets.ts'
 import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
+import { assetFileName, buildAssetFile } from '../../src/host/node/engine/asset-cache.ts'
 import {
-  assetFileName,
-  buildAssetFile,
   createEngine,
   type EngineParts,
   loadEngineParts,
   type Preparer,
 } from '../../src/host/node/engine/load-engine.ts'
+import { assetsIn } from '../../src/host/node/engine/sparse-file.ts'
 import { readStock } from '../../src/host/node/engine/stock.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { valueOf } from '../support/messages.ts'
@@ -26,9 +32,14 @@ const folder = testFolder()
 
 let fingerprint: Fingerprint
 let parts: EngineParts
+/** All of the asset file. */
+let bytes: Uint8Array<ArrayBuffer>
 before(async () => {
-  fingerprint = await fingerprintOf(readStock())
+  fingerprint = await fingerprintOf(await digestsOf(readStock()))
   parts = await loadEngineParts()
+  const source = assetsIn(parts.assets)
+  source.fill(source.bytes)
+  bytes = new Uint8Array(source.bytes)
 })
 
 const isInvalid = (error: unknown): boolean =>
@@ -36,37 +47,39 @@ const isInvalid = (error: unknown): boolean =>
 
 test('two builds of one engine are the same bytes', async () => {
   const path = await buildAssetFile(folder, fingerprint, () => {})
-  assert.ok(readFileSync(path).equals(parts.assets))
+  assert.ok(readFileSync(path).equals(bytes))
 })
 
 test('a flipped bit anywhere is found', async () => {
   // Inside the header, in each section, and at the very end of the last one.
-  const { overlay, base } = parseVerifiedAssets(parts.assets)
+  const { overlay, base } = parseVerifiedAssets(wholeBytes(bytes))
   const places = [17, base.pages.byteOffset, (overlay.values().next().value?.byteOffset ?? 0) + 9]
   for (const place of places) {
-    const damaged = new Uint8Array(parts.assets)
+    const damaged = new Uint8Array(bytes)
     damaged[place] = (damaged[place] ?? 0) ^ 1
-    await assert.rejects(parseAssets(damaged, fingerprint), isInvalid, `byte ${place}`)
+    await assert.rejects(parseAssets(wholeBytes(damaged), fingerprint), isInvalid, `byte ${place}`)
   }
 })
 
 test('a file that is cut short, of another build, or no asset file at all is refused', async () => {
   const other = '0'.repeat(32) as Fingerprint
-  await assert.rejects(parseAssets(parts.assets.slice(0, 1000), fingerprint), isInvalid)
-  await assert.rejects(parseAssets(parts.assets.slice(0, -5000), fingerprint), isInvalid)
-  await assert.rejects(parseAssets(parts.assets, other), isInvalid)
-  await assert.rejects(parseAssets(new Uint8Array(100), fingerprint), isInvalid)
+  const parse = (file: Uint8Array, build: Fingerprint): Promise<unknown> =>
+    parseAssets(wholeBytes(file), build)
+  await assert.rejects(parse(bytes.subarray(0, 1000), fingerprint), isInvalid)
+  await assert.rejects(parse(bytes.subarray(0, -5000), fingerprint), isInvalid)
+  await assert.rejects(parse(bytes, other), isInvalid)
+  await assert.rejects(parse(new Uint8Array(100), fingerprint), isInvalid)
 })
 
 test('a damaged cache is built anew and then used', async () => {
   const path = join(folder, assetFileName(fingerprint))
-  const bytes = readFileSync(path)
-  bytes[bytes.length - 5000] = (bytes[bytes.length - 5000] ?? 0) ^ 1
-  writeFileSync(path, bytes)
+  const damaged = readFileSync(path)
+  damaged[damaged.length - 5000] = (damaged[damaged.length - 5000] ?? 0) ^ 1
+  writeFileSync(path, damaged)
   const steps: string[] = []
   await loadEngineParts({ cacheFolder: folder, progress: (step) => steps.push(step) })
   assert.match(steps.join(), /damaged/)
-  assert.ok(readFileSync(path).equals(parts.assets))
+  assert.ok(readFileSync(path).equals(bytes))
   // Nothing half-written stays behind.
   assert.deepEqual(readdirSync(folder), [assetFileName(fingerprint)])
 })

@@ -12,6 +12,7 @@ import { readAnswer } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { loadFactory } from '../../src/host/node/engine/stock.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { assetsIn, SparseFile } from '../../src/host/node/engine/sparse-file.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
@@ -357,11 +358,11 @@ test('a pipeline without Sync goes on in another slot', async () => {
 async function portableEngine(): Promise<WasmEngine> {
   const { module, base, assets, bundle } = await loadEngineParts()
   return new Engine({
-    assets: parseVerifiedAssets(assets),
+    assets: parseVerifiedAssets(assetsIn(assets)),
     factory: await loadFactory(),
     module,
     base,
-    bundle: new Uint8Array(bundle).slice().buffer,
+    bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),
     clock: systemClock,
     random: systemRandom,
     verifySwaps: true,

@@ -9,6 +9,7 @@ import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { POSTGRES_MAJOR } from '../../src/engine/recipe.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
+import { assetsIn } from '../../src/host/node/engine/sparse-file.ts'
 import { StoreFactory, type StoreFactoryOptions } from '../../src/host/node/store-factory.ts'
 import { tenantOfFile } from '../../src/host/node/tenant-files-on-disk.ts'
 
@@ -18,7 +19,7 @@ export type StoreEngine = StoreFactoryOptions['engine']
 /** The engine of this checkout, without the part that runs. */
 export async function storeEngine(): Promise<StoreEngine> {
   const { assets } = await loadEngineParts()
-  const { fingerprint, template } = parseVerifiedAssets(assets)
+  const { fingerprint, template } = parseVerifiedAssets(assetsIn(assets))
   return { fingerprint, postgresMajor: POSTGRES_MAJOR, template }
 }
 

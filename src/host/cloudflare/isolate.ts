@@ -10,6 +10,7 @@
 import { assets, bundle, deltaCode, factory, module } from 'pgnap:engine'
 import { brotliDecompressSync } from 'node:zlib'
 import { LIMITS } from '../../base/limits.ts'
+import { isFilled, wholeBytes } from '../../base/sparse-bytes.ts'
 import { layOut, type LaidOutBase } from '../../engine/base-memory.ts'
 import {
   type EngineAssets,
@@ -18,7 +19,8 @@ import {
 } from '../../engine/engine-assets.ts'
 import type { FilePack } from '../../engine/file-pack.ts'
 import { SlotShare } from '../../engine/slot-share.ts'
-import { unsharedSlotMemory, WasmEngine } from '../../engine/wasm-engine.ts'
+import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
+import { WasmEngine } from '../../engine/wasm-engine.ts'
 import { Template } from '../../store/template.ts'
 import type { IsolateMemory } from './isolate-facts.ts'
 import { workerClock } from './clock.ts'
@@ -47,7 +49,7 @@ function makeIsolate(): Isolate {
     factory,
     module,
     deltaCode,
-    bundle,
+    bundle: wholeBytes(new Uint8Array(bundle)),
     memory: unsharedSlotMemory,
     base,
     assets: slotAssets,
@@ -79,7 +81,7 @@ function makeIsolate(): Isolate {
 function unpack(): { readonly base: LaidOutBase; readonly slotAssets: SlotAssets } {
   const { buffer, byteOffset, length } = brotliDecompressSync(new Uint8Array(assets))
   // Of a Buffer a slice would be a view, and everything would stay for the sake of a part.
-  const whole = parseVerifiedAssets(new Uint8Array(buffer, byteOffset, length))
+  const whole = parseVerifiedAssets(wholeBytes(new Uint8Array(buffer, byteOffset, length)))
   const { runs, pages } = whole.base
   // What is laid out keeps its runs: as a view they would keep all that was unpacked.
   const base = layOut({ runs: runs.slice(), pages }, unsharedSlotMemory)
@@ -101,6 +103,7 @@ function apart(whole: EngineAssets): SlotAssets {
     template: Template.parse(template.serialize().slice(), { checked: true }),
     preMain: { ...preMain, delta: { ...delta, bytes: delta.bytes.slice() } },
     overlay: new Map([...overlay].map(([path, bytes]) => [path, bytes.slice()])),
+    fill: isFilled,
   }
 }
 

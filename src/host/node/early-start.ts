@@ -4,7 +4,8 @@
  */
 import type { Config } from './config.ts'
 import { beginEngineParts, type EngineParts } from './engine/load-engine.ts'
-import { EarlyThread } from './shard/shard-thread.ts'
+import { headStart, type HeadStart } from './head-start.ts'
+import type { EarlyThread } from './shard/shard-thread.ts'
 
 export interface EarlyStart {
   readonly thread: EarlyThread
@@ -16,10 +17,10 @@ export interface EarlyStart {
 export async function startEarly(
   config: Config,
   progress?: (step: string) => void,
-  thread: EarlyThread = new EarlyThread(),
+  { thread, guess }: HeadStart = headStart(),
 ): Promise<EarlyStart> {
   thread.config = config
-  const options = { early: thread, ...(progress ? { progress } : {}) }
+  const options = { early: thread, guess, ...(progress ? { progress } : {}) }
   const { verified: engine } = await beginEngineParts(options)
   // Whoever composes the server waits for it, and may not have come that far when it fails.
   engine.catch(() => thread.discard())

@@ -15,14 +15,13 @@ import { hash } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { constants, zstdCompress, zstdDecompress, zstdDecompressSync } from 'node:zlib'
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Log } from '../../base/log.ts'
 import type { SlotImage } from '../../engine/slot-image.ts'
 import type { ImageAhead, ImageStore, StoredImage } from '../../pool/tenant-source.ts'
+import { compress, decompress, decompressNow } from './zstd.ts'
 
 const MAGIC = 'PGNAPIMG'
 const FORMAT_VERSION = 1
@@ -47,10 +46,6 @@ type Header = Omit<StoredImage, 'image'> & {
   readonly image: Omit<SlotImage, 'delta' | 'copied'>
   readonly delta: { readonly endBytes: number; readonly length: number }
 }
-
-const compress = promisify(zstdCompress)
-const decompress = promisify(zstdDecompress)
-const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
 export class ImageFolder implements ImageStore {
   readonly #options: ImageFolderOptions
@@ -93,7 +88,7 @@ export class ImageFolder implements ImageStore {
     this.#ahead.set(tenant, turn)
     try {
       const packed = split(await readFile(this.#pathOf(tenant)))
-      const stored = imageOf(packed, await decompress(packed.delta, packed.options))
+      const stored = imageOf(packed, await decompress(packed.delta, packed.lengthMax))
       return { stored, claim: () => this.#claim(tenant, turn) }
     } catch (error) {
       if (this.#ahead.get(tenant) === turn) this.#ahead.delete(tenant)
@@ -264,7 +259,7 @@ async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {
     delta: { endBytes: delta.endBytes, length: delta.bytes.length },
   }
   const text = utf8(JSON.stringify(header))
-  const packed = await compress(delta.bytes, COMPRESSION)
+  const packed = await compress(delta.bytes)
   const bytes = new Uint8Array(HEADER_AT + text.length + packed.length)
   bytes.set(utf8(MAGIC))
   const view = new DataView(bytes.buffer)
@@ -279,13 +274,13 @@ async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {
 /** Throws whatever is wrong with it. */
 function parse(bytes: Uint8Array): StoredImage {
   const packed = split(bytes)
-  return imageOf(packed, zstdDecompressSync(packed.delta, packed.options))
+  return imageOf(packed, decompressNow(packed.delta, packed.lengthMax))
 }
 
 interface PackedImage {
   readonly header: Header
   readonly delta: Uint8Array
-  readonly options: { readonly maxOutputLength: number }
+  readonly lengthMax: number
 }
 
 /** Checks a file as a whole, and takes it apart. */
@@ -298,8 +293,8 @@ function split(bytes: Uint8Array): PackedImage {
   const deltaAt = HEADER_AT + view.getUint32(12, true)
   const header = JSON.parse(fromUtf8(bytes.subarray(HEADER_AT, deltaAt))) as Header
   // Node refuses to be told that nothing will come out.
-  const options = { maxOutputLength: Math.max(1, header.delta.length) }
-  return { header, delta: bytes.subarray(deltaAt), options }
+  const lengthMax = Math.max(1, header.delta.length)
+  return { header, delta: bytes.subarray(deltaAt), lengthMax }
 }
 
 function imageOf({ header }: PackedImage, unpacked: Uint8Array): StoredImage {

@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { parseVerifiedAssets } from '../../engine/engine-assets.ts'
 import { Template } from '../../store/template.ts'
 import type { EngineParts } from './engine/load-engine.ts'
+import { assetsIn } from './engine/sparse-file.ts'
 import { explainFolderError } from './data-folder.ts'
 
 const TEMPLATES_FOLDER = 'templates'
@@ -43,7 +44,7 @@ export class TemplateShelf {
 export async function keepTemplate(dataPath: string, engine: EngineParts): Promise<void> {
   const folder = join(dataPath, TEMPLATES_FOLDER)
   try {
-    const { template } = parseVerifiedAssets(engine.assets)
+    const { template } = parseVerifiedAssets(assetsIn(engine.assets))
     const path = join(folder, `${template.id}.bin`)
     if (existsSync(path)) return
     await mkdir(folder, { recursive: true })

@@ -1,0 +1,130 @@
+/**
+ * Where the engine's assets are, and their build if they are nowhere. Looked for in this order:
+ *   1. `assets/` beside the published code (a package from npm brings them along)
+ *   2. the cache: $PGNAP_CACHE, or `.pgnap-cache` in a checkout, or the user's cache folder
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { PgnapError } from '../../../base/errors.ts'
+import type { Fingerprint } from '../../../base/ids.ts'
+import { parseAssets } from '../../../engine/engine-assets.ts'
+import { besideModule } from '../module-url.ts'
+import { packageRoot } from '../package-root.ts'
+import { openForever, type SharedFile, shared, SparseFile } from './sparse-file.ts'
+
+export interface CacheOptions {
+  /** Told about each step of a build, the only part that takes seconds. */
+  readonly progress?: (step: string) => void
+  /** The one folder where assets are looked for and built. Default: as above. */
+  readonly cacheFolder?: string
+}
+
+export interface AssetFile {
+  readonly path: string
+  readonly file: SharedFile
+}
+
+/**
+ * The asset file that is most likely the right one, before the hash of the stock files has named
+ * it: a package has one, a cache is used for its newest one.
+ */
+export function guessAssets(options: CacheOptions): AssetFile | undefined {
+  for (const folder of assetFolders(options)) {
+    if (!existsSync(folder)) continue
+    const [path] = readdirSync(folder)
+      .filter((name) => /^engine-[0-9a-f]+\.bin$/.test(name))
+      .map((name) => join(folder, name))
+      .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+    if (path !== undefined) return { path, file: shared(openForever(path)) }
+  }
+  return undefined
+}
+
+/**
+ * The verified assets of a build; they are built if they are not there or damaged.
+ * @param guess what {@link guessAssets} found: if it is right, it is what is returned
+ * @throws PgnapError ENGINE_ASSETS_INVALID
+ */
+export async function ensureAssets(
+  fingerprint: Fingerprint,
+  options: CacheOptions,
+  guess?: AssetFile,
+): Promise<SharedFile> {
+  const name = assetFileName(fingerprint)
+  const { progress = () => {}, cacheFolder = defaultCacheFolder() } = options
+  const paths = assetFolders(options).map((folder) => join(folder, name))
+  const found = paths.find((path) => existsSync(path))
+  if (found !== undefined) {
+    const file = found === guess?.path ? guess.file : shared(openForever(found))
+    if (await isIntact(file, fingerprint)) return file
+    progress('the cached engine is damaged, building it anew')
+  }
+  const built = await buildAssetFile(cacheFolder, fingerprint, progress)
+  const file = shared(openForever(built))
+  await verify(file, fingerprint)
+  return file
+}
+
+/** File name of the assets of one build. */
+export function assetFileName(fingerprint: Fingerprint): string {
+  return `engine-${fingerprint}.bin`
+}
+
+/** Builds the assets of this checkout or package into `folder`; returns the file's path. */
+export async function buildAssetFile(
+  folder: string,
+  fingerprint: Fingerprint,
+  progress: (step: string) => void,
+): Promise<string> {
+  mkdirSync(folder, { recursive: true })
+  const output = join(folder, assetFileName(fingerprint))
+  const program = fileURLToPath(besideModule(import.meta.url, './build-main'))
+  const child = spawn(process.execPath, [program, output], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const complaints: string[] = []
+  child.stderr.setEncoding('utf8').on('data', (text: string) => complaints.push(text))
+  createInterface(child.stdout).on('line', progress)
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  if (status !== 0) {
+    throw new PgnapError('ENGINE_ASSETS_INVALID', 'the engine could not be built', {
+      detail: complaints.join('').slice(-2000),
+      hint: `check that ${folder} is writable and has 40 MB to spare`,
+    })
+  }
+  return output
+}
+
+/** Where assets may be, in the order in which they are looked for. */
+function assetFolders({ cacheFolder }: CacheOptions): readonly string[] {
+  if (cacheFolder !== undefined) return [cacheFolder]
+  return [join(packageRoot(), 'dist', 'assets'), defaultCacheFolder()]
+}
+
+async function isIntact(file: SharedFile, fingerprint: Fingerprint): Promise<boolean> {
+  try {
+    await verify(file, fingerprint)
+    return true
+  } catch (error) {
+    if (error instanceof PgnapError && error.code === 'ENGINE_ASSETS_INVALID') return false
+    throw error
+  }
+}
+
+async function verify(file: SharedFile, fingerprint: Fingerprint): Promise<void> {
+  const source = new SparseFile(file, file.buffer)
+  await parseAssets(source, fingerprint, (part) => source.sha256(part))
+}
+
+function defaultCacheFolder(): string {
+  const chosen = process.env['PGNAP_CACHE']
+  if (chosen !== undefined && chosen !== '') return chosen
+  const root = packageRoot()
+  if (existsSync(join(root, 'src'))) return join(root, '.pgnap-cache')
+  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pgnap')
+}
