@@ -281,6 +281,11 @@ export const LIMITS = {
    * made anew.
    */
   spareStoreAgeMaxMs: 600_000, // 10 min
+  /**
+   * DROP DATABASE, and a copy, wait so long for other sessions to leave, and a copy once more for
+   * what they have open; as in Postgres (CountOtherDBBackends). Beyond: 55006.
+   */
+  othersLeaveMs: 5_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */

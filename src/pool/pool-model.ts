@@ -104,7 +104,7 @@ export class TenantEntry {
   usageAtMs = 0
   /** Thread time of the batch that ended its last turn. */
   lastBatchMs = 0
-  /** An administrator keeps it at rest: whoever holds the backend goes on, nobody else gets it. */
+  /** It is kept at rest: whoever holds the backend goes on, nobody else gets it. */
   paused = false
   /** Its memory is to be made anew from its store as soon as nobody holds the backend. */
   renewalDue = false
@@ -207,14 +207,17 @@ export type PoolEvent =
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
-/** Of one tenant, known or not, or of all: see `pause-desk.ts`. */
-export interface PauseEvent {
-  readonly type: 'paused' | 'resumed'
-  readonly name: TenantName | undefined
-}
+/** What keeps tenants at rest, known or not: see `pause-desk.ts`. */
+export type PauseEvent =
+  /** An administrator; one tenant, or all. */
+  | { readonly type: 'paused' | 'resumed'; readonly name: TenantName | undefined }
+  /** Somebody who needs its store for a moment; each for himself. */
+  | { readonly type: 'held' | 'letGo'; readonly name: TenantName }
+
+const PAUSE_EVENTS: ReadonlySet<PoolEvent['type']> = new Set(['paused', 'resumed', 'held', 'letGo'])
 
 export function isPauseEvent(event: PoolEvent): event is PauseEvent {
-  return event.type === 'paused' || event.type === 'resumed'
+  return PAUSE_EVENTS.has(event.type)
 }
 
 /** What comes of forks: see `fork-desk.ts`. */

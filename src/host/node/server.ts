@@ -8,6 +8,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
 import { systemClock } from './clock.ts'
+import { CopyFolder } from './copy-folder.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
@@ -222,7 +223,8 @@ async function openBackend(
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const shared = { shards, folder: tenantFolder, pauses }
+  const copies = new CopyFolder(folder.tenantsPath)
+  const shared = { shards, folder: tenantFolder, copies, pauses }
   const operations = new ServerOperations({ ...shared, users, identity })
   const control: ShardedControl = new ShardedControl({ ...shared, listed, pins, roles, operations })
   let started = false
