@@ -143,6 +143,11 @@ export const LIMITS = {
    * a client in an open transaction has said nothing when others begin to read in a fork.
    */
   slotThinkMs: 1,
+  /**
+   * Wait of a client that begins a transaction beside another's before a fork is made for it: most
+   * transactions write, and one fork takes the thread 2 ms.
+   */
+  beginPatienceMs: 20,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */

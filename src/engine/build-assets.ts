@@ -56,6 +56,7 @@ import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
 import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
+import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './wasm-slot.ts'
 import {
   findSessionAnchors,
@@ -294,14 +295,12 @@ function probeSession({
   }
   const anchors = findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
   const reporting = findReporting(heap, anchors.settings, run)
-  const commandRead = findCommandRead({
-    heap: () => instance.module.HEAPU8,
-    staticEnd: instance.heapStart,
-    run,
-    send,
-  })
+  const probe = { heap: () => instance.module.HEAPU8, staticEnd: instance.heapStart, run }
+  const commandRead = findCommandRead({ ...probe, send })
+  const transactionStart = findTransactionStart(probe)
   const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
-  return { ...anchors, reporting, ...replaced, statements, commandRead, scans }
+  const found = { reporting, statements, commandRead, transactionStart, scans }
+  return { ...anchors, ...replaced, ...found }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */

@@ -297,6 +297,14 @@ class LentSession implements BackendSession {
     return this.#session.timeouts
   }
 
+  get transactionStart(): bigint {
+    return this.#session.transactionStart
+  }
+
+  set transactionStart(at: bigint) {
+    this.#session.transactionStart = at
+  }
+
   get userIds(): string {
     return this.#session.userIds
   }

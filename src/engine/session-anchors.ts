@@ -79,7 +79,13 @@ export function findSessionAnchors(
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
 ): Omit<
   SessionAnchors,
-  'reporting' | 'signals' | 'statements' | 'commandRead' | 'scans' | 'databaseFunctions'
+  | 'reporting'
+  | 'signals'
+  | 'statements'
+  | 'commandRead'
+  | 'transactionStart'
+  | 'scans'
+  | 'databaseFunctions'
 > {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>

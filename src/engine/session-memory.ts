@@ -53,6 +53,8 @@ export interface SessionAnchors {
   readonly timeoutTable: number
   /** Whether a command is being read: a byte; see `command-read.ts`. */
   readonly commandRead: number
+  /** When the open transaction began: 8 bytes; see `transaction-start.ts`. */
+  readonly transactionStart: number
   readonly process: ProcessAnchors
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
@@ -176,6 +178,14 @@ export class SessionMemory implements BackendSession {
     return Object.fromEntries(values) as SessionTimeouts
   }
 
+  get transactionStart(): bigint {
+    return this.#current.getBigInt64(this.#anchors.transactionStart, true)
+  }
+
+  set transactionStart(at: bigint) {
+    this.#current.setBigInt64(this.#anchors.transactionStart, at, true)
+  }
+
   get userIds(): string {
     return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
   }
@@ -220,6 +230,8 @@ export interface BackendSession {
   readonly settings: ReadonlyMap<string, string>
   /** The time limits in force, wherever they were set; NO_TIMEOUTS itself if there are none. */
   readonly timeouts: SessionTimeouts
+  /** When the open transaction began, as `now()` says it: microseconds since 2000. */
+  transactionStart: bigint
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
 }

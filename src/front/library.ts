@@ -76,8 +76,8 @@ export interface Tenant {
 
 export interface Tenants {
   /**
-   * With all that is committed in `template` by now, or empty. TENANT_EXISTS if it is there already;
-   * TENANT_UNKNOWN, and TENANT_BUSY if somebody is in the middle of something there.
+   * With all that is committed in `template` by now, or empty. TENANT_EXISTS if it is there
+   * already; TENANT_UNKNOWN, and TENANT_BUSY if somebody is in the middle of something there.
    */
   create(name: string, options?: { readonly template?: string }): Promise<TenantFacts>
   /**

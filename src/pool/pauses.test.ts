@@ -75,7 +75,7 @@ test('a resume ends the waits for rest; what is paused by name outlasts that of 
   assert.equal(await one, false)
 })
 
-test('what is held rests until all let it go, whatever an administrator does meanwhile', async () => {
+test('what is held rests until all let it go, whatever an administrator does', async () => {
   const { pool } = open()
   const client = pool.connect(ACME)
   await ask(client, 'mine')

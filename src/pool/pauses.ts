@@ -1,6 +1,7 @@
 /**
- * What is asked of the tenants of one pool from outside: to be at rest, until further notice or for
- * as long as somebody needs the store, or to be loaded anew. The rules are the state machine's (`pause-desk.ts`); here is who waits for them.
+ * What is asked of the tenants of one pool from outside: to be at rest, until further notice or
+ * for as long as somebody needs the store, or to be loaded anew. The rules are the state machine's
+ * (`pause-desk.ts`); here is who waits for them.
  *
  * At rest means: out of the slot, all of it durable, the store closed, so that its file is
  * complete.

@@ -9,6 +9,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
+import type { Reading } from './reading-batch.ts'
 
 /**
  * Where a tenant is. `draining` is the moment of leaving a slot; `napping`: its image is in RAM,
@@ -63,6 +64,8 @@ export class ClientEntry {
   used = false
   /** The batch that it waits with may be one that only reads; see `fork-desk.ts`. */
   reads = false
+  /** Monotonic time from which it is worth a fork that does; meaningful only while `reads`. */
+  readsAtMs = 0
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -154,8 +157,8 @@ export type PoolEvent =
   | {
       readonly type: 'batchRequested'
       readonly client: ClientEntry
-      /** It may be one that only reads. Default: it may not. */
-      readonly reads?: boolean
+      /** Default: it is one that writes. */
+      readonly reading?: Reading
     }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
   | {
@@ -358,6 +361,7 @@ export interface PoolLimits {
   readonly napAfterMs: number
   readonly slotQuantumMs: number
   readonly slotThinkMs: number
+  readonly beginPatienceMs: number
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number

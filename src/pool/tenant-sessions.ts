@@ -287,7 +287,11 @@ export class TenantSessions<Owner extends SessionOwner> {
   }
 }
 
-function isSame(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
+/** Whether settings are the same. */
+export function isSame(
+  one: ReadonlyMap<string, string>,
+  other: ReadonlyMap<string, string>,
+): boolean {
   return one.size === other.size && [...one].every(([name, value]) => other.get(name) === value)
 }
 

@@ -102,6 +102,11 @@ export interface BackendClient {
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
   /**
+   * Its transaction is open nowhere: a run may fail by waiting, as if the client was idle, and its
+   * transaction has failed then. Default: false.
+   */
+  readonly isFloating?: boolean
+  /**
    * Monotonic time since which the run in flight waits for its turn; undefined if it does not wait.
    */
   readonly waitingSinceMs?: number | undefined

@@ -16,7 +16,7 @@ import { current, write } from './state.ts'
  * `prune(0)` until there is no more. It stays as old as the other one, whose commits it has.
  */
 export function makeOwn(state: StoreState): void {
-  // Who stands on others is younger than they; when it goes, so do those that were only kept for it.
+  // Who stands on others is younger than they; those that were only kept for it go with it.
   const youngestFirst = [...current(state).layers.keys()].toSorted((a, b) => b - a)
   for (const id of youngestFirst) if (id !== MAIN && state.layers.has(id)) drop(state, id)
   write(state, () => drawStoreId(state.medium))

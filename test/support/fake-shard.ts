@@ -129,6 +129,7 @@ export class FakeSlot implements Slot {
     channels: [],
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
+    transactionStart: 0n,
     userIds: '10 10',
   }
   readonly takeDatabaseStatements = (): [] => []

@@ -1,7 +1,7 @@
 /**
  * Where copies of stores are made, until they are whole and get the name of their tenant: a folder
- * of its own inside that of the tenants, so that the last step is a rename(2). What a crash has left
- * there is nobody's, and goes at the next start.
+ * of its own inside that of the tenants, so that the last step is a rename(2). What a crash has
+ * left there is nobody's, and goes at the next start.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'

@@ -88,8 +88,8 @@ export class StoreFactory implements TenantSource {
   }
 
   /**
-   * Makes a store where nothing is, an empty one or one of a file that {@link openCopy} has seen to;
-   * it is there for good when this returns. Throws STORE_FULL, STORE_IO, CONFIG_INVALID.
+   * Makes a store where nothing is, an empty one or one of a file that {@link openCopy} has seen
+   * to; it is there for good when this returns. Throws STORE_FULL, STORE_IO, CONFIG_INVALID.
    */
   readonly create = (tenant: TenantName, copy?: string): void => {
     this.#bring(tenant, copy)

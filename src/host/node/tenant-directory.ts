@@ -14,7 +14,8 @@ import { TenantFolder, unknownTenant } from './tenant-folder.ts'
 export interface NodeTenantDirectoryOptions {
   readonly tenantsPath: string
   /**
-   * Makes the store of a tenant, an empty one or of the file `copy`; it appears whole or not at all.
+   * Makes the store of a tenant, an empty one or of the file `copy`; it appears whole or not at
+   * all.
    */
   readonly createStore: (tenant: TenantName, copy?: string) => void
   /** Told of each tenant that has been removed. */
