@@ -297,6 +297,10 @@ class LentSession implements BackendSession {
     return this.#session.timeouts
   }
 
+  get mayHaveStoredSettings(): boolean {
+    return this.#session.mayHaveStoredSettings
+  }
+
   get transactionStart(): bigint {
     return this.#session.transactionStart
   }

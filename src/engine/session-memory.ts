@@ -92,14 +92,19 @@ export const EMPTY_FRAME: SessionFrame = {
   lastSequence: 0,
 }
 
+/** What of an instance is needed here. */
+interface SessionInstance extends Pick<Instance, 'module' | 'functionOf'> {
+  readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
+}
+
 /** The session's variables of one backend, while it is between two batches. */
 export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
-  readonly #instance: Pick<Instance, 'module' | 'functionOf'>
+  readonly #instance: SessionInstance
   readonly #module: EmscriptenModule
   #view: DataView
 
-  constructor(anchors: SessionAnchors, instance: Pick<Instance, 'module' | 'functionOf'>) {
+  constructor(anchors: SessionAnchors, instance: SessionInstance) {
     this.#anchors = anchors
     this.#instance = instance
     this.#module = instance.module
@@ -178,6 +183,10 @@ export class SessionMemory implements BackendSession {
     return Object.fromEntries(values) as SessionTimeouts
   }
 
+  get mayHaveStoredSettings(): boolean {
+    return this.#instance.files.mayHaveStoredSettings
+  }
+
   get transactionStart(): bigint {
     return this.#current.getBigInt64(this.#anchors.transactionStart, true)
   }
@@ -220,6 +229,8 @@ export interface BackendSession {
    * has not set itself. Outside of a transaction.
    */
   setDefaults(defaults: ReadonlyMap<string, string>): void
+  /** Whether a session that begins is to be given settings; false: there are none. */
+  readonly mayHaveStoredSettings: boolean
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
   /** False: there are none. True: ask. */

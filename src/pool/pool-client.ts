@@ -10,6 +10,7 @@ import type { OtherDatabases } from './database-service.ts'
 import { type FloatingTransaction, goOn } from './floating-transaction.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import { mayHaveStoredSettings } from '../engine/stored-settings.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Fork } from './reader-forks.ts'
 import { TenantSessions } from './tenant-sessions.ts'
@@ -86,6 +87,11 @@ export interface PoolClient {
    * client's session is in the image as before.
    */
   readonly mayGoOn: boolean
+  /**
+   * Settings may be stored in its tenant that it is to be greeted with. False while that is not
+   * known: whoever says nothing wakes nobody.
+   */
+  readonly mayHaveStoredSettings?: boolean
   /** As the last answer said; idle after an error, unless its transaction floats: then failed. */
   readonly transactionStatus: TransactionStatus
   /** Its transaction is open nowhere: a run that waits may be refused, and only fails it. */
@@ -251,6 +257,15 @@ export class LiveClient implements PoolClient {
   begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
     this.begins = true
     return this.run(messages, true)
+  }
+
+  told(messages: Uint8Array): void {
+    if (messages.length > 0) this.listener?.messages?.(messages)
+  }
+
+  get mayHaveStoredSettings(): boolean {
+    const { open } = this.tenant
+    return open !== undefined && mayHaveStoredSettings(open.files)
   }
 
   get isFloating(): boolean {

@@ -32,7 +32,8 @@ import { forkAnswers } from './thread-turns.ts'
 import { boundStatements, type Reading, readingOf, saidIn } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { SlowLog } from './slow-log.ts'
-import { isSame, type TenantSessions } from './tenant-sessions.ts'
+import { isSame } from './session-defaults.ts'
+import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
 /** Object id of a language. */

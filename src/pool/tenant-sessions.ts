@@ -20,7 +20,7 @@ import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
-import { SessionDefaults } from './session-defaults.ts'
+import { isSame, SessionDefaults } from './session-defaults.ts'
 import {
   captureSession,
   type CarriedSession,
@@ -102,6 +102,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = owner
     slot.session.frame = to.frame
     slot.session.processId = processIdOf(owner)
+    const told = this.#defaults.begin(owner, slot)
+    if (told) owner.told?.(told)
     this.#defaults.apply(owner, slot)
     let refusal = runAll(slot, changes(from, to.settings))
     // What cannot be prepared any more is missing: whoever uses it is told.
@@ -285,14 +287,6 @@ export class TenantSessions<Owner extends SessionOwner> {
     const { frame } = slot.session
     if (frame.preparedStatements) this.#spare.push(frame)
   }
-}
-
-/** Whether settings are the same. */
-export function isSame(
-  one: ReadonlyMap<string, string>,
-  other: ReadonlyMap<string, string>,
-): boolean {
-  return one.size === other.size && [...one].every(([name, value]) => other.get(name) === value)
 }
 
 /** Whoever cannot be asked has some. */

@@ -95,6 +95,8 @@ export interface BackendClient {
    * nothing is to be gone back to.
    */
   begin?(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
+  /** It is worth a {@link begin} of nothing, to be greeted with what is set in its database. */
+  readonly mayHaveStoredSettings?: boolean
   /**
    * Of a run that has just failed: nothing of it has run, and the client's session is not lost.
    */

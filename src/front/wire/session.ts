@@ -172,7 +172,7 @@ export class Session {
 
   /** Messages of the backend for a client that did not ask. */
   deliver(messages: Uint8Array): void {
-    if (!this.#closed) this.#send(messages)
+    if (!this.#closed) this.#send(this.#told.news(messages, true))
   }
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
