@@ -49,6 +49,7 @@ import {
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { findCommandRead } from './command-read.ts'
+import { replaceActivity } from './session-activity.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
@@ -316,7 +317,7 @@ interface Run {
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
   /** What was called before. */
-  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions'>
+  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions' | 'activityFunction'>
   readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
@@ -332,9 +333,10 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
   makeCommitsDurable(module.HEAPU8)
   const memory = new MemorySearch(module.HEAPU8)
   const { lent } = instance
-  const replaced = {
+  const replaced: Run['replaced'] = {
     signals: replaceSignalFunctions(memory, lent.signals),
     databaseFunctions: replaceDatabaseFunctions(memory, lent.databaseFunctions),
+    activityFunction: replaceActivity(memory, lent.activity),
   }
   hookUtility(memory, instance)
   const methodRoom = makeRoomForMethod(instance)

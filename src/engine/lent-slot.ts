@@ -273,6 +273,10 @@ class LentSession implements BackendSession {
     this.#session.processId = processId
   }
 
+  get query(): string {
+    return this.#session.query
+  }
+
   setDefaults(defaults: ReadonlyMap<string, string>): void {
     this.#session.setDefaults(defaults)
   }

@@ -18,6 +18,7 @@ import type { EmscriptenModule } from './emscripten.ts'
 import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
+import type { ActivityAnchors } from './session-activity.ts'
 import { setDefaults } from './session-defaults.ts'
 import {
   NO_TIMEOUTS,
@@ -56,10 +57,13 @@ export interface SessionAnchors {
   /** When the open transaction began: 8 bytes; see `transaction-start.ts`. */
   readonly transactionStart: number
   readonly process: ProcessAnchors
+  readonly activity: Omit<ActivityAnchors, 'original'>
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
   readonly statements: StatementAnchors
   readonly scans: ScanAnchors
+  /** Postgres's own function for `pg_stat_activity`, which another one stands for. */
+  readonly activityFunction: number
   /** Postgres's own functions about databases, which others stand for. */
   readonly databaseFunctions: readonly number[]
 }
@@ -133,6 +137,11 @@ export class SessionMemory implements BackendSession {
   set processId(id: number) {
     const { process } = this.#anchors
     setProcessId(this.#current, process, id === 0 ? process.own : id)
+  }
+
+  get query(): string {
+    const { status, nameAt } = this.#anchors.activity
+    return textAt(this.#module.HEAPU8, this.#word(this.#word(status) + nameAt + 4))
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
@@ -224,6 +233,8 @@ export interface BackendSession {
   frame: SessionFrame
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
+  /** What was run last in the backend, or the first thousand bytes of it. */
+  readonly query: string
   /**
    * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
    * has not set itself. Outside of a transaction.

@@ -56,6 +56,8 @@ export type Holder = ClientEntry | 'maintenance' | 'cleaning'
 export class ClientEntry {
   readonly tenant: TenantEntry
   phase: ClientPhase = 'idle'
+  /** Monotonic time at which it came. */
+  arrivedMs = 0
   /** Monotonic time at which it began to wait; meaningful only while `waiting`. */
   waitSinceMs = 0
   /** It went away while its batch was running: clean up when that batch has ended. */

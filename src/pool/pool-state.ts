@@ -117,6 +117,7 @@ export class PoolState implements ForkHost {
     if (isPauseEvent(event)) return this.#review(this.pauses.take(event), nowMs)
     switch (event.type) {
       case 'clientArrived':
+        event.client.arrivedMs = nowMs
         return this.turns.arrive(event.client.tenant)
       case 'batchRequested':
         return this.#request(event.client, event.reading ?? 'no', nowMs)

@@ -35,6 +35,11 @@ export class SessionDefaults<Owner extends object> {
     return this.#inForce !== NONE
   }
 
+  /** Those of an owner; undefined: it has none. */
+  of(owner: Owner): Settings | undefined {
+    return this.#ofOwners.get(owner)
+  }
+
   /**
    * The session of an owner begins, unless it has before: it has what is stored for it. Throws what
    * the slot throws. @returns what its client is to be told of that

@@ -50,6 +50,7 @@ export interface ForkedSession {
   readonly said: SaidStatements
 }
 
+const APPLICATION_NAME = 'application_name'
 /** Whoever says nothing else is who the backend began as, under whatever name. */
 const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
@@ -150,6 +151,14 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** The session that the backend is in has written something. */
   wrote(): void {
     this.#hasWritten = true
+  }
+
+  /** What the client of an owner calls itself. @param slot the backend, if it is in one */
+  applicationNameOf(owner: Owner, slot: Slot | undefined): string {
+    const isIn = owner === this.#current
+    const settings = isIn ? slot?.session.settings : this.#aside.get(owner)?.settings
+    const own = settings?.get(APPLICATION_NAME) ?? this.#defaults.of(owner)?.get(APPLICATION_NAME)
+    return own ?? ''
   }
 
   /** The same sessions in a fork of the backend, where they go on by themselves. */

@@ -393,6 +393,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     },
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
+    query: '',
     mayHaveStoredSettings: false,
     get userIds() {
       return `${slot.settings.get(USER) ?? SUPERUSER} ${slot.currentUser}`

@@ -130,6 +130,7 @@ export class FakeSlot implements Slot {
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
+    query: '',
     mayHaveStoredSettings: false,
     userIds: '10 10',
   }
