@@ -143,6 +143,11 @@ export const LIMITS = {
    * a client in an open transaction has said nothing when others begin to read in a fork.
    */
   slotThinkMs: 1,
+  /**
+   * Wait of a client that begins a transaction beside another's before a fork is made for it: most
+   * transactions write, and one fork takes the thread 2 ms.
+   */
+  beginPatienceMs: 20,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */
@@ -281,6 +286,11 @@ export const LIMITS = {
    * made anew.
    */
   spareStoreAgeMaxMs: 600_000, // 10 min
+  /**
+   * DROP DATABASE, and a copy, wait so long for other sessions to leave, and a copy once more for
+   * what they have open; as in Postgres (CountOtherDBBackends). Beyond: 55006.
+   */
+  othersLeaveMs: 5_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */

@@ -67,7 +67,7 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
       const body = { sql, arrayMode: true, rawText: true }
       return (await ask('POST', path(tenant, 'query'), body)) as Body & TextResult
     },
-    createTenant: async (name) => ask('POST', 'v1/tenants', { name }),
+    createTenant: async (name, template) => ask('POST', 'v1/tenants', { name, template }),
     listTenants: async ({ after, limit }) => {
       const cursor = after === undefined ? '' : `&after=${encodeURIComponent(after)}`
       const { tenants, next } = await ask('GET', `v1/tenants?limit=${limit}${cursor}`)

@@ -42,7 +42,8 @@ export interface FactsPage {
 /** What verbs ask of a server, near or far. */
 export interface TenantServer extends AsyncDisposable {
   query(tenant: string, sql: string): Promise<TextResult>
-  createTenant(name: string): Promise<Facts>
+  /** @param template whose copy it is to be; undefined: it is empty */
+  createTenant(name: string, template?: string): Promise<Facts>
   listTenants(page: { readonly after?: string; readonly limit: number }): Promise<FactsPage>
   showTenant(name: string): Promise<Facts>
   deleteTenant(name: string): Promise<void>
@@ -129,7 +130,7 @@ function ofBackend(backend: Backend): TenantServer {
       const fields = result.fields.map(({ name, typeOid }) => ({ name, dataTypeID: typeOid }))
       return { ...result, fields }
     },
-    createTenant: (name) => control.createTenant(name),
+    createTenant: (name, template) => control.createTenant(name, template),
     listTenants: (page) => control.listTenants(page),
     showTenant: (name) => control.showTenant(name),
     deleteTenant: (name) => control.deleteTenant(name),

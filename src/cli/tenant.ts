@@ -11,6 +11,7 @@ import type { Terminal } from './terminal.ts'
 const EXAMPLES = `
 Examples:
   pgnap tenant create acme
+  pgnap tenant create acme-staging --template acme
   pgnap tenant list --json
   pgnap tenant nap acme --url http://127.0.0.1:6480
   pgnap tenant delete acme
@@ -19,14 +20,21 @@ Examples:
 interface OneTenantVerb {
   readonly name: string
   readonly description: string
-  readonly run: (target: TenantServer, tenant: string) => Promise<Facts | undefined>
+  /** Its own option, which takes a name. */
+  readonly option?: { readonly name: string; readonly text: string }
+  readonly run: (
+    target: TenantServer,
+    tenant: string,
+    option?: string,
+  ) => Promise<Facts | undefined>
 }
 
 const ONE_TENANT_VERBS: readonly OneTenantVerb[] = [
   {
     name: 'create',
     description: 'make a tenant and its first role, whose password is shown this once',
-    run: (target, tenant) => target.createTenant(tenant),
+    option: { name: 'template', text: 'the tenant whose copy it is to be; default: it is empty' },
+    run: (target, tenant, template) => target.createTenant(tenant, template),
   },
   {
     name: 'show',
@@ -96,9 +104,12 @@ function addOneTenantVerb(tenant: Command, verb: OneTenantVerb, terminal: Termin
       .option('--json', 'print one JSON object')
       .addHelpText('after', `\nExample:\n  pgnap tenant ${verb.name} acme\n`),
   )
+  const { option } = verb
+  if (option) command.option(`--${option.name} <tenant>`, option.text)
   command.action(async (name: string) => {
     await using target = await openTarget(command, terminal)
-    const facts = await verb.run(target, name)
+    const value = option && (command.getOptionValue(option.name) as string | undefined)
+    const facts = await verb.run(target, name, value)
     if (command.getOptionValue('json') === true) {
       terminal.out(`${JSON.stringify(facts ?? { name, deleted: true })}\n`)
     } else {

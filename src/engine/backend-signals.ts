@@ -17,10 +17,13 @@ import type { Instance } from './instance.ts'
 import { requestCancel, withdrawCancel } from './interrupts.ts'
 import type { Signal, SignalFunctions } from './lent-functions.ts'
 import type { MemorySearch } from './memory-search.ts'
+import type { SessionFacts } from './session-activity.ts'
 import type { BackendSession } from './session-memory.ts'
 
-/** The clients of a tenant, as those that can be signalled. */
+/** The clients of a tenant, as those that can be signalled and seen by each other. */
 export interface SignalReceiver {
+  /** All of them. */
+  sessions(): readonly SessionFacts[]
   /** Whether a client goes by that process id. */
   has(processId: number): boolean
   /** In the middle of a run: nothing may be done to any slot before the run has ended. */

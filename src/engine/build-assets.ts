@@ -51,6 +51,7 @@ import {
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { findCommandRead } from './command-read.ts'
+import { replaceActivity } from './session-activity.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
@@ -58,6 +59,7 @@ import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
 import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
+import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './wasm-slot.ts'
 import { neededExports } from './needed-exports.ts'
 import {
@@ -318,14 +320,12 @@ function probeSession({
   }
   const anchors = findSessionAnchors(heap, { ids, process, staticEnd: instance.heapStart })
   const reporting = findReporting(heap, anchors.settings, run)
-  const commandRead = findCommandRead({
-    heap: () => instance.module.HEAPU8,
-    staticEnd: instance.heapStart,
-    run,
-    send,
-  })
+  const probe = { heap: () => instance.module.HEAPU8, staticEnd: instance.heapStart, run }
+  const commandRead = findCommandRead({ ...probe, send })
+  const transactionStart = findTransactionStart(probe)
   const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
-  return { ...anchors, reporting, ...replaced, statements, commandRead, scans }
+  const found = { reporting, statements, commandRead, transactionStart, scans }
+  return { ...anchors, ...replaced, ...found }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */
@@ -341,7 +341,7 @@ interface Run {
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
   /** What was called before. */
-  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions'>
+  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions' | 'activityFunction'>
   readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
@@ -357,9 +357,10 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
   makeCommitsDurable(module.HEAPU8)
   const memory = new MemorySearch(module.HEAPU8)
   const { lent } = instance
-  const replaced = {
+  const replaced: Run['replaced'] = {
     signals: replaceSignalFunctions(memory, lent.signals),
     databaseFunctions: replaceDatabaseFunctions(memory, lent.databaseFunctions),
+    activityFunction: replaceActivity(memory, lent.activity),
   }
   hookUtility(memory, instance)
   const methodRoom = makeRoomForMethod(instance)

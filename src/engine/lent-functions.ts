@@ -34,6 +34,10 @@ export class LentFunctions {
   onDatabaseFunction: ((index: number, callAt: number) => number) | undefined
   /** Entries that call {@link onDatabaseFunction}. */
   readonly databaseFunctions: readonly number[]
+  /** Stands for what `pg_stat_activity` is made of; see `session-activity.ts`. */
+  onActivity: ((callAt: number) => number) | undefined
+  /** That which calls it. */
+  readonly activity: number
   /** Entries that call {@link onSignal}. */
   readonly signals: SignalFunctions
   /** That which calls {@link onUtility}. */
@@ -62,6 +66,7 @@ export class LentFunctions {
     this.databaseFunctions = DATABASE_FUNCTIONS.map((_, index) =>
       module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),
     )
+    this.activity = module.addFunction((callAt = 0) => this.onActivity?.(callAt) ?? 0, 'pp')
     this.utility = module.addFunction((...values) => {
       const [plan = 0, , , context = 0] = values
       if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))

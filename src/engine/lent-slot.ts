@@ -273,6 +273,10 @@ class LentSession implements BackendSession {
     this.#session.processId = processId
   }
 
+  get query(): string {
+    return this.#session.query
+  }
+
   setDefaults(defaults: ReadonlyMap<string, string>): void {
     this.#session.setDefaults(defaults)
   }
@@ -295,6 +299,18 @@ class LentSession implements BackendSession {
 
   get timeouts(): SessionTimeouts {
     return this.#session.timeouts
+  }
+
+  get mayHaveStoredSettings(): boolean {
+    return this.#session.mayHaveStoredSettings
+  }
+
+  get transactionStart(): bigint {
+    return this.#session.transactionStart
+  }
+
+  set transactionStart(at: bigint) {
+    this.#session.transactionStart = at
   }
 
   get userIds(): string {

@@ -8,6 +8,7 @@ import { concatBytes, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
 import { MemorySearch, onlyPlace } from './memory-search.ts'
 import { findProcessAnchors, type ProcessProbe } from './process-memory.ts'
+import { findActivity } from './session-activity.ts'
 import {
   LINK_NEXT_AT,
   LIST_ELEMENTS_AT,
@@ -79,7 +80,14 @@ export function findSessionAnchors(
   { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
 ): Omit<
   SessionAnchors,
-  'reporting' | 'signals' | 'statements' | 'commandRead' | 'scans' | 'databaseFunctions'
+  | 'reporting'
+  | 'signals'
+  | 'statements'
+  | 'commandRead'
+  | 'transactionStart'
+  | 'scans'
+  | 'databaseFunctions'
+  | 'activityFunction'
 > {
   const memory = new MemorySearch(heap)
   const inStatic = (value: number): number[] =>
@@ -87,6 +95,7 @@ export function findSessionAnchors(
   /** Static pointers to hash tables of a name. */
   const tables = (name: string): number[] => memory.tablesNamed(name).filter((at) => at < staticEnd)
   const lockTables = tables('PROCLOCK hash')
+  const processAnchors = findProcessAnchors(memory, process, staticEnd)
   const sequences = onlyPlace('the table of sequences', tables('Sequence values'))
   return {
     preparedStatements: onlyPlace('the table of statements', tables('Prepared Queries')),
@@ -125,7 +134,8 @@ export function findSessionAnchors(
     settings: findSettings(memory, staticEnd),
     timeouts: findTimeouts(memory, staticEnd),
     timeoutTable: onlyPlace('the table of timeouts', findTimeoutTables(memory, staticEnd)),
-    process: findProcessAnchors(memory, process, staticEnd),
+    process: processAnchors,
+    activity: findActivity(memory, { ...processAnchors, ...process, probe: PROBE }),
   }
 }
 

@@ -18,6 +18,7 @@ import type { EmscriptenModule } from './emscripten.ts'
 import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
+import type { ActivityAnchors } from './session-activity.ts'
 import { setDefaults } from './session-defaults.ts'
 import {
   NO_TIMEOUTS,
@@ -53,11 +54,16 @@ export interface SessionAnchors {
   readonly timeoutTable: number
   /** Whether a command is being read: a byte; see `command-read.ts`. */
   readonly commandRead: number
+  /** When the open transaction began: 8 bytes; see `transaction-start.ts`. */
+  readonly transactionStart: number
   readonly process: ProcessAnchors
+  readonly activity: Omit<ActivityAnchors, 'original'>
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
   readonly statements: StatementAnchors
   readonly scans: ScanAnchors
+  /** Postgres's own function for `pg_stat_activity`, which another one stands for. */
+  readonly activityFunction: number
   /** Postgres's own functions about databases, which others stand for. */
   readonly databaseFunctions: readonly number[]
 }
@@ -90,14 +96,19 @@ export const EMPTY_FRAME: SessionFrame = {
   lastSequence: 0,
 }
 
+/** What of an instance is needed here. */
+interface SessionInstance extends Pick<Instance, 'module' | 'functionOf'> {
+  readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
+}
+
 /** The session's variables of one backend, while it is between two batches. */
 export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
-  readonly #instance: Pick<Instance, 'module' | 'functionOf'>
+  readonly #instance: SessionInstance
   readonly #module: EmscriptenModule
   #view: DataView
 
-  constructor(anchors: SessionAnchors, instance: Pick<Instance, 'module' | 'functionOf'>) {
+  constructor(anchors: SessionAnchors, instance: SessionInstance) {
     this.#anchors = anchors
     this.#instance = instance
     this.#module = instance.module
@@ -126,6 +137,11 @@ export class SessionMemory implements BackendSession {
   set processId(id: number) {
     const { process } = this.#anchors
     setProcessId(this.#current, process, id === 0 ? process.own : id)
+  }
+
+  get query(): string {
+    const { status, nameAt } = this.#anchors.activity
+    return textAt(this.#module.HEAPU8, this.#word(this.#word(status) + nameAt + 4))
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
@@ -176,6 +192,18 @@ export class SessionMemory implements BackendSession {
     return Object.fromEntries(values) as SessionTimeouts
   }
 
+  get mayHaveStoredSettings(): boolean {
+    return this.#instance.files.mayHaveStoredSettings
+  }
+
+  get transactionStart(): bigint {
+    return this.#current.getBigInt64(this.#anchors.transactionStart, true)
+  }
+
+  set transactionStart(at: bigint) {
+    this.#current.setBigInt64(this.#anchors.transactionStart, at, true)
+  }
+
   get userIds(): string {
     return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
   }
@@ -205,11 +233,15 @@ export interface BackendSession {
   frame: SessionFrame
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
+  /** What was run last in the backend, or the first thousand bytes of it. */
+  readonly query: string
   /**
    * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
    * has not set itself. Outside of a transaction.
    */
   setDefaults(defaults: ReadonlyMap<string, string>): void
+  /** Whether a session that begins is to be given settings; false: there are none. */
+  readonly mayHaveStoredSettings: boolean
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
   /** False: there are none. True: ask. */
@@ -220,6 +252,8 @@ export interface BackendSession {
   readonly settings: ReadonlyMap<string, string>
   /** The time limits in force, wherever they were set; NO_TIMEOUTS itself if there are none. */
   readonly timeouts: SessionTimeouts
+  /** When the open transaction began, as `now()` says it: microseconds since 2000. */
+  transactionStart: bigint
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
 }

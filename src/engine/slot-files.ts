@@ -23,6 +23,7 @@ import type {
   EmscriptenNode,
   EmscriptenStream,
 } from './emscripten.ts'
+import { mayHaveStoredSettings } from './stored-settings.ts'
 
 export const PGDATA = '/pglite/data'
 const COUNTERS_FILE = 'pgstat.stat'
@@ -250,6 +251,11 @@ export class SlotFiles {
       if (file) entries.push({ name, ino: file.ino, isDirectory: file.isDirectory })
     }
     return entries
+  }
+
+  /** See `stored-settings.ts`. */
+  get mayHaveStoredSettings(): boolean {
+    return mayHaveStoredSettings(this.#files)
   }
 
   get #fs(): EmscriptenFs {

@@ -31,6 +31,7 @@ import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import { PGDATA } from './slot-files.ts'
+import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
 import { reportSettings } from './setting-reports.ts'
 import { nameSessionUser } from './session-user.ts'
@@ -103,11 +104,15 @@ export class WasmSlot implements Slot {
       commandReadAt,
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { signals, statements, scans, databaseFunctions } = options.assets.sessionAnchors
+    const { sessionAnchors } = options.assets
+    const { signals, statements, scans, databaseFunctions } = sessionAnchors
     this.#databaseScans = new DatabaseScans(instance, scans)
     this.#databaseStatements = new DatabaseStatements(instance, statements, this.#databaseScans)
     answerForDatabases(instance, databaseFunctions, this.#databaseScans)
     this.#signals = new BackendSignals(instance, signals, this.session)
+    const activity = { ...sessionAnchors.activity, original: sessionAnchors.activityFunction }
+    const sessions = (): readonly SessionFacts[] | undefined => this.signalReceiver?.sessions()
+    showActivity(instance, activity, sessions, () => this.session.processId)
     this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
     this.#tableLength = instance.tableLength

@@ -63,6 +63,18 @@ const READING: ReadonlySet<string> = new Set([
   'START TRANSACTION',
 ])
 
+/** Those of them of which nothing is left in the transaction that they are part of. */
+const PASSING: ReadonlySet<string> = new Set([
+  'BEGIN',
+  'COMMIT',
+  'COPY',
+  'EXECUTE',
+  'EXPLAIN',
+  'ROLLBACK',
+  'SHOW',
+  'START TRANSACTION',
+])
+
 /**
  * Functions of Postgres that take no transaction id, and whose effect would be lost, or whose
  * answer is another one beside an open transaction, by object id.
@@ -141,6 +153,7 @@ export class WriteWatch {
   /** Where a utility statement hangs in its plan. */
   readonly #utilityAt: number
   #seen: string | undefined
+  #lasting = false
   #transaction = 0
   #names = 0
 
@@ -182,6 +195,7 @@ export class WriteWatch {
   /** What has happened until now does not count. */
   begin(): void {
     this.#seen = undefined
+    this.#lasting = false
     this.#transaction = this.#wal.nextTransaction
     this.#names = this.#instance.files.namesChanged
   }
@@ -191,6 +205,11 @@ export class WriteWatch {
     if (this.#seen !== undefined) return this.#seen
     if (this.#wal.nextTransaction !== this.#transaction) return 'a transaction id'
     return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
+  }
+
+  /** Whether a statement may have left something in its transaction: a setting, a cursor. */
+  get lasting(): boolean {
+    return this.#lasting
   }
 
   /** Some settings are the backend's, so that nobody could take them back from here. */
@@ -207,6 +226,7 @@ export class WriteWatch {
     const view = new DataView(heap.buffer)
     const statement = view.getUint32(planned + this.#utilityAt, true)
     const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
+    this.#lasting ||= !PASSING.has(tag)
     if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0
     const isToClient =

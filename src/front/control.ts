@@ -332,8 +332,12 @@ export interface Control {
    * none. When `signal` is aborted, what is left of it is not begun, or cancelled.
    */
   transaction(tenant: string, batch: Batch, signal?: AbortSignal): Promise<BatchAnswer>
-  /** TENANT_EXISTS if it is there already. */
-  createTenant(tenant: string): Promise<NewTenant>
+  /**
+   * Makes a tenant: an empty one, or one with all that is committed in `template` by now, whose
+   * clients wait meanwhile. TENANT_EXISTS if it is there already; TENANT_UNKNOWN if the template is
+   * not, TENANT_BUSY if a client of it keeps what it has open.
+   */
+  createTenant(tenant: string, template?: string): Promise<NewTenant>
   /** NOT_SUPPORTED where nobody is asked for a password, as of the two below. */
   rolesOf(tenant: string): Promise<readonly RoleFacts[]>
   /**

@@ -75,8 +75,11 @@ export interface Tenant {
 }
 
 export interface Tenants {
-  /** TENANT_EXISTS if it is there already. */
-  create(name: string): Promise<TenantFacts>
+  /**
+   * With all that is committed in `template` by now, or empty. TENANT_EXISTS if it is there
+   * already; TENANT_UNKNOWN, and TENANT_BUSY if somebody is in the middle of something there.
+   */
+  create(name: string, options?: { readonly template?: string }): Promise<TenantFacts>
   /**
    * In order of names, after `after`, at most `limit` (default 100, at most 1000). There is more as
    * long as the answer has a `next`.
@@ -117,7 +120,7 @@ export function createPgnap(control: Control, close: () => Promise<void>): Pgnap
   return {
     tenant: (name) => createTenant(name, open),
     tenants: {
-      create: async (name) => open().createTenant(name),
+      create: async (name, { template } = {}) => open().createTenant(name, template),
       list: async (page = {}) => {
         const limit = Math.min(page.limit ?? PAGE_TENANTS, LIMITS.tenantsPerPageMax)
         return open().listTenants({ ...page, limit })

@@ -25,6 +25,8 @@ export function ownQuery(statement: string): Uint8Array {
     message('B', utf8(`${OWN_NAME}\0${OWN_NAME}\0\0\0\0\0\0\0`)),
     message('E', utf8(`${OWN_NAME}\0\0\0\0\0`)),
     message('C', utf8(`S${OWN_NAME}\0`)),
+    // In a transaction it would last until its end.
+    message('C', utf8(`P${OWN_NAME}\0`)),
     SYNC,
   ])
 }

@@ -55,11 +55,11 @@ export class ClientLimits {
     this.#send(leftMs, 'TRANSACTION_TIMEOUT', 'transaction')
   }
 
-  /** Its batch waits. */
-  waits(): void {
+  /** Its batch waits. @param isFloating its transaction is open nowhere */
+  waits(isFloating: boolean): void {
     this.works()
-    // In a transaction it waits for a slot only, and an error would end what it has done.
-    if (this.#transactionSinceMs !== undefined) return
+    // In any other transaction it waits for a slot only, and an error would end what it has done.
+    if (this.#transactionSinceMs !== undefined && !isFloating) return
     const { giveUp } = this.#options
     const { lock_timeout: lockMs, statement_timeout: statementMs } = this.#timeouts
     this.#after(lockMs, () => giveUp('LOCK_TIMEOUT'))

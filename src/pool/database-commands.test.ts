@@ -101,7 +101,7 @@ test('a refusal stands in the place of its answer, and ends its pipeline', async
 })
 
 test('templates that are empty are none', async () => {
-  for (const template of ['template0', 'postgres', undefined, 'other']) {
+  for (const template of ['template0', 'template1', undefined, 'other']) {
     const options = new Map([['template', template]])
     await answerTo([statement({ options })], [done('CREATE DATABASE'), READY])
   }
@@ -110,6 +110,17 @@ test('templates that are empty are none', async () => {
     log,
     templates.map((template) => `create new from home, template ${template}`),
   )
+})
+
+test('only a superuser copies what is not empty', async () => {
+  const ask = (template: string): Promise<string> => {
+    const options = new Map([['template', template]])
+    const statements = [statement({ options, bySuperuser: false })]
+    return answerTo(statements, [done('CREATE DATABASE'), READY], { mayCreate: true })
+  }
+  assert.equal(await ask('other'), 'E42501 Z')
+  assert.equal(await ask('template1'), 'C Z')
+  assert.deepEqual(log, ['create new from home, template undefined'])
 })
 
 test('options that are none, and encodings that are not there', async () => {

@@ -4,7 +4,8 @@
  * answer waits here until they are, and says so if they were refused.
  *
  * Who may: a superuser, or a role with CREATEDB, as in a server, if the server lets this client
- * reach beyond its tenant. That a database has an owner, who alone may drop it, is not known here.
+ * reach beyond its tenant. That a database has an owner, who alone may drop it, is not known here;
+ * so only a superuser may copy one.
  */
 import { concatBytes, textAt } from '../base/bytes.ts'
 import { errorResponse, noticeResponse } from '../base/error-message.ts'
@@ -56,7 +57,7 @@ const CREATE_OPTIONS: ReadonlySet<string> = new Set([
   'strategy',
 ])
 /** What every database begins as. */
-const EMPTY_TEMPLATES: ReadonlySet<string> = new Set(['template0', 'template1', 'postgres'])
+const EMPTY_TEMPLATES: ReadonlySet<string> = new Set(['template0', 'template1'])
 const MAY_CREATE_SQL = `SELECT 1 FROM pg_catalog.pg_roles
   WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER AND rolcreatedb`
 
@@ -150,7 +151,9 @@ async function carryOutOne(
   if (!isAllowed) throw notAllowed(statement)
   if (!service) throw new PgnapError('NOT_SUPPORTED', 'databases cannot be made here')
   if (kind === 'create') {
-    await service.create(name, from, templateIn(options))
+    const template = templateIn(options)
+    if (template !== undefined && !statement.bySuperuser) throw notCopied(template)
+    await service.create(name, from, template)
     return []
   }
   for (const option of options.keys()) {
@@ -182,6 +185,13 @@ function templateIn(options: DatabaseStatement['options']): string | undefined {
 
 function unknownOption(text: string): PgnapError {
   return new PgnapError('COMMAND_INVALID', text)
+}
+
+/** Who is none may copy his own, and databases have no owners here. */
+function notCopied(template: string): PgnapError {
+  return new PgnapError('REQUEST_REFUSED', `permission denied to copy database "${template}"`, {
+    hint: 'only a superuser may; template1 is everybody’s',
+  })
 }
 
 function notAllowed({ kind, name }: DatabaseStatement): PgnapError {

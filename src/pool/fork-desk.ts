@@ -22,7 +22,8 @@
  * - Forks get slots that nobody waits for, or that of a tenant that rests, and are the first to
  *   leave when a tenant waits for one.
  * - One is made only beside a client that has been thinking for a while: most transactions are over
- *   before it would be of use.
+ *   before it would be of use. Who begins a transaction waits longer before one is made for it:
+ *   most of those write.
  * - Whoever turns out to be no reader waits as it would have without forks, in the place that it
  *   had. If that was so too often, there is no other fork before the backend has changed hands.
  *
@@ -33,6 +34,7 @@ import { ClientEntry } from './pool-model.ts'
 import type { ForkEvent, PoolEffect, SlotEntry, TenantEntry } from './pool-model.ts'
 import { evictableAtMs, isFreeSlot, isIdle, type PoolView, somebodyRests } from './pool-policy.ts'
 import { firstReader, forkAnswers } from './thread-turns.ts'
+import type { Reading } from './reading-batch.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
@@ -58,8 +60,9 @@ export class ForkDesk {
   }
 
   /** A batch is about to wait. With a single slot there is no room beside its tenant, ever. */
-  note(client: ClientEntry, reads: boolean): void {
-    client.reads = reads && this.#host.limits.slotsPerShard > 1
+  note(client: ClientEntry, reading: Reading, nowMs: number): void {
+    client.reads = reading !== 'no' && this.#host.limits.slotsPerShard > 1
+    client.readsAtMs = reading === 'begins' ? nowMs + this.#host.limits.beginPatienceMs : nowMs
     if (client.reads) this.#asked.add(client.tenant)
   }
 
@@ -163,8 +166,11 @@ export class ForkDesk {
     return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
   }
 
-  #dueMs({ lastUsedMs }: TenantEntry): number {
-    return lastUsedMs + this.#host.limits.slotThinkMs
+  #dueMs({ lastUsedMs, waiting }: TenantEntry): number {
+    let readsAtMs = Number.POSITIVE_INFINITY
+    for (const client of waiting)
+      if (client.reads) readsAtMs = Math.min(readsAtMs, client.readsAtMs)
+    return Math.max(lastUsedMs + this.#host.limits.slotThinkMs, readsAtMs)
   }
 
   /** False: there is no slot for it. */
@@ -219,7 +225,7 @@ export class ForkDesk {
     noteRead(this.#host, client, threadMs, nowMs)
     if (client.phase !== 'waiting') return
     if (outcome === 'served') return this.#host.waiting.remove(client)
-    this.note(client, outcome === 'missed')
+    this.note(client, outcome === 'missed' ? 'reads' : 'no', nowMs)
     // Its tenant may have left its slot meanwhile.
     this.#host.waiting.review(client.tenant)
   }

@@ -1,5 +1,7 @@
 /**
- * Which tenants an administrator has paused, one by one or all, as a part of `pool-state.ts`.
+ * Which tenants are kept at rest, as a part of `pool-state.ts`: those that an administrator has
+ * paused, one by one or all, and those that somebody holds because he needs their stores for a
+ * moment. The two know nothing of each other, and each ends his own.
  *
  *                      paused                      nobody holds the backend
  *     as it comes ----------------> comes to rest ---------------------------> rests
@@ -29,6 +31,8 @@ export class PauseDesk {
   #all = false
   #ended = false
   readonly #names = new Set<TenantName>()
+  /** How many hold a tenant. */
+  readonly #holds = new Map<TenantName, number>()
   /** Paused, and not at rest yet. */
   readonly #coming = new Set<TenantEntry>()
 
@@ -45,7 +49,12 @@ export class PauseDesk {
   }
 
   isPaused(name: TenantName): boolean {
-    return this.#all || this.#names.has(name)
+    return this.#all || this.#names.has(name) || this.#holds.has(name)
+  }
+
+  /** Whether somebody needs its store, whoever else has paused it. */
+  isHeld(name: TenantName): boolean {
+    return this.#holds.has(name)
   }
 
   /** Whether what is paused is at rest: one tenant, or all that are. */
@@ -55,12 +64,9 @@ export class PauseDesk {
   }
 
   /** @returns the tenants for which something has changed */
-  take({ type, name }: PauseEvent): TenantEntry[] {
+  take(event: PauseEvent): TenantEntry[] {
     if (this.#ended) return []
-    const pauses = type === 'paused'
-    if (name === undefined) this.#all = pauses
-    else if (pauses) this.#names.add(name)
-    else this.#names.delete(name)
+    this.#note(event)
     const changed: TenantEntry[] = []
     for (const tenant of this.#host.tenants.values()) {
       const paused = this.isPaused(tenant.name)
@@ -78,8 +84,20 @@ export class PauseDesk {
     this.#ended = true
     this.#all = false
     this.#names.clear()
+    this.#holds.clear()
     this.#coming.clear()
     for (const tenant of this.#host.tenants.values()) tenant.paused = false
+  }
+
+  #note(event: PauseEvent): void {
+    const { type, name } = event
+    if (type === 'held' || type === 'letGo') {
+      const count = (this.#holds.get(event.name) ?? 0) + (type === 'held' ? 1 : -1)
+      if (count > 0) this.#holds.set(event.name, count)
+      else this.#holds.delete(event.name)
+    } else if (name === undefined) this.#all = type === 'paused'
+    else if (type === 'paused') this.#names.add(name)
+    else this.#names.delete(name)
   }
 
   /** Tells of those that have come to rest with this event. */

@@ -75,6 +75,25 @@ test('a resume ends the waits for rest; what is paused by name outlasts that of 
   assert.equal(await one, false)
 })
 
+test('what is held rests until all let it go, whatever an administrator does', async () => {
+  const { pool } = open()
+  const client = pool.connect(ACME)
+  await ask(client, 'mine')
+  pool.pauses.hold(ACME)
+  pool.pauses.hold(ACME)
+  assert.equal(await pool.pauses.untilRested(ACME), true)
+  const waiting = ask(client, 'again')
+  pool.pauses.pause(ACME)
+  pool.pauses.resume(ACME)
+  pool.pauses.letGo(ACME)
+  assert.equal(pool.pauses.has(ACME), true, 'one is left')
+  pool.pauses.pause(ACME)
+  pool.pauses.letGo(ACME)
+  assert.equal(pool.pauses.has(ACME), true, 'an administrator has paused it')
+  pool.pauses.resume(ACME)
+  assert.equal(await waiting, 'did again')
+})
+
 test('a drain ends every pause', async () => {
   const { pool } = open()
   const client = pool.connect(ACME)

@@ -1,6 +1,7 @@
 /**
- * What an administrator asks of the tenants of one pool: to be at rest until further notice, or to
- * be loaded anew. The rules are the state machine's (`pause-desk.ts`); here is who waits for them.
+ * What is asked of the tenants of one pool from outside: to be at rest, until further notice or
+ * for as long as somebody needs the store, or to be loaded anew. The rules are the state machine's
+ * (`pause-desk.ts`); here is who waits for them.
  *
  * At rest means: out of the slot, all of it durable, the store closed, so that its file is
  * complete.
@@ -41,9 +42,8 @@ export class Pauses {
    * keeps it. Requests wait for `queryWaitMs`. Idempotent.
    */
   pause(name: TenantName | undefined): void {
-    const { event, tenants, shelf } = this.#options
-    event({ type: 'paused', name })
-    for (const tenant of tenants.values()) if (tenant.entry.paused) shelf.closeStore(tenant)
+    this.#options.event({ type: 'paused', name })
+    this.#closeStores()
   }
 
   /** Takes {@link pause} back; what was paused by its name stays so if all are resumed. */
@@ -52,7 +52,18 @@ export class Pauses {
     this.#review()
   }
 
-  /** Whether a tenant is, be it by its name or with all. */
+  /** The same for whoever needs the store of a tenant. Each calls {@link letGo} once. */
+  hold(name: TenantName): void {
+    this.#options.event({ type: 'held', name })
+    this.#closeStores()
+  }
+
+  letGo(name: TenantName): void {
+    this.#options.event({ type: 'letGo', name })
+    this.#review()
+  }
+
+  /** Whether a tenant is kept at rest, for whatever reason. */
   has(name: TenantName): boolean {
     return this.#options.state.pauses.isPaused(name)
   }
@@ -86,6 +97,12 @@ export class Pauses {
     const known = name === undefined ? [...tenants.values()] : [tenants.get(name)]
     for (const tenant of known) if (tenant) this.#renew(tenant)
     if (name !== undefined && !this.isKnown(name)) source.images?.remove(name)
+  }
+
+  /** Those of tenants that rest already; the others' are closed when they do. */
+  #closeStores(): void {
+    const { tenants, shelf } = this.#options
+    for (const tenant of tenants.values()) if (tenant.entry.paused) shelf.closeStore(tenant)
   }
 
   /** An image that nobody has a session in is dropped; another is left when it is next loaded. */

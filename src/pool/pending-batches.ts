@@ -3,7 +3,7 @@
  * and for what, is decided by `pool-state.ts`; here is what each of them wants to run.
  */
 import type { PgnapError } from '../base/errors.ts'
-import type { LiveClient, PendingBatch } from './pool-client.ts'
+import { failFloating, type LiveClient, type PendingBatch } from './pool-client.ts'
 import type { ClientEntry } from './pool-model.ts'
 
 /** A batch as the client brought it. */
@@ -37,6 +37,8 @@ export class PendingBatches {
 
   /** Turns a batch away, unless its client has gone. */
   reject(entry: ClientEntry, error: PgnapError): void {
+    const client = this.#clients.get(entry)
+    if (client) failFloating(client)
     this.settle(entry)?.reject(error)
   }
 }

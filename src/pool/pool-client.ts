@@ -7,8 +7,10 @@ import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
 import type { AskedDatabases } from './database-commands.ts'
 import type { OtherDatabases } from './database-service.ts'
+import { type FloatingTransaction, goOn } from './floating-transaction.ts'
 import { sessionLost } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import { mayHaveStoredSettings } from '../engine/stored-settings.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
 import type { Fork } from './reader-forks.ts'
 import { TenantSessions } from './tenant-sessions.ts'
@@ -85,8 +87,15 @@ export interface PoolClient {
    * client's session is in the image as before.
    */
   readonly mayGoOn: boolean
-  /** As the last answer said; idle after an error. */
+  /**
+   * Settings may be stored in its tenant that it is to be greeted with. False while that is not
+   * known: whoever says nothing wakes nobody.
+   */
+  readonly mayHaveStoredSettings?: boolean
+  /** As the last answer said; idle after an error, unless its transaction floats: then failed. */
   readonly transactionStatus: TransactionStatus
+  /** Its transaction is open nowhere: a run that waits may be refused, and only fails it. */
+  readonly isFloating?: boolean
   /** Monotonic time since which its batch waits for its turn; undefined if it does not wait. */
   readonly waitingSinceMs: number | undefined
   /** Monotonic time at which its last batch began; undefined before the first. */
@@ -204,6 +213,8 @@ export class LiveClient implements PoolClient {
   readonly mayMakeDatabases: boolean
   readonly otherDatabases: OtherDatabases | undefined
   transactionStatus: TransactionStatus = 'idle'
+  /** Its transaction, if that is open nowhere; see `floating-transaction.ts`. */
+  floating: FloatingTransaction | undefined = undefined
   ranMs: number | undefined = undefined
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
@@ -248,6 +259,19 @@ export class LiveClient implements PoolClient {
     return this.run(messages, true)
   }
 
+  told(messages: Uint8Array): void {
+    if (messages.length > 0) this.listener?.messages?.(messages)
+  }
+
+  get mayHaveStoredSettings(): boolean {
+    const { open } = this.tenant
+    return open !== undefined && mayHaveStoredSettings(open.files)
+  }
+
+  get isFloating(): boolean {
+    return this.floating !== undefined
+  }
+
   get waitingSinceMs(): number | undefined {
     return this.entry.phase === 'waiting' ? this.entry.waitSinceMs : undefined
   }
@@ -270,6 +294,32 @@ export class LiveClient implements PoolClient {
     this.listener?.lost(error)
     this.close()
   }
+}
+
+/**
+ * Puts the backend into the session of a client, and into its transaction, if that floats: it is
+ * open there from now on. Throws what the slot throws.
+ * @returns why that is not possible: then nothing may run for this client any more
+ */
+export function enterSession(client: LiveClient, slot: Slot): string | undefined {
+  const refusal = client.tenant.sessions.enter(client, slot)
+  const { floating } = client
+  if (refusal !== undefined || !floating) return refusal
+  client.floating = undefined
+  goOn(slot, floating)
+  return undefined
+}
+
+/** What a batch in a fork has left of its client's transaction; undefined: nothing is open. */
+export function setFloating(client: LiveClient, floating: FloatingTransaction | undefined): void {
+  client.floating = floating
+  if (!floating) client.transactionStatus = 'idle'
+  else client.transactionStatus = floating.isFailed ? 'failed' : 'transaction'
+}
+
+/** A batch of it is not run. In a server that would be an error in its transaction. */
+export function failFloating(client: LiveClient): void {
+  if (client.floating) setFloating(client, { ...client.floating, isFailed: true })
 }
 
 /** Sends away whoever has had a session in a tenant that lost it; false if there was nobody. */

@@ -9,6 +9,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
+import type { Reading } from './reading-batch.ts'
 
 /**
  * Where a tenant is. `draining` is the moment of leaving a slot; `napping`: its image is in RAM,
@@ -55,6 +56,8 @@ export type Holder = ClientEntry | 'maintenance' | 'cleaning'
 export class ClientEntry {
   readonly tenant: TenantEntry
   phase: ClientPhase = 'idle'
+  /** Monotonic time at which it came. */
+  arrivedMs = 0
   /** Monotonic time at which it began to wait; meaningful only while `waiting`. */
   waitSinceMs = 0
   /** It went away while its batch was running: clean up when that batch has ended. */
@@ -63,6 +66,8 @@ export class ClientEntry {
   used = false
   /** The batch that it waits with may be one that only reads; see `fork-desk.ts`. */
   reads = false
+  /** Monotonic time from which it is worth a fork that does; meaningful only while `reads`. */
+  readsAtMs = 0
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -104,7 +109,7 @@ export class TenantEntry {
   usageAtMs = 0
   /** Thread time of the batch that ended its last turn. */
   lastBatchMs = 0
-  /** An administrator keeps it at rest: whoever holds the backend goes on, nobody else gets it. */
+  /** It is kept at rest: whoever holds the backend goes on, nobody else gets it. */
   paused = false
   /** Its memory is to be made anew from its store as soon as nobody holds the backend. */
   renewalDue = false
@@ -154,8 +159,8 @@ export type PoolEvent =
   | {
       readonly type: 'batchRequested'
       readonly client: ClientEntry
-      /** It may be one that only reads. Default: it may not. */
-      readonly reads?: boolean
+      /** Default: it is one that writes. */
+      readonly reading?: Reading
     }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
   | {
@@ -207,14 +212,17 @@ export type PoolEvent =
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
-/** Of one tenant, known or not, or of all: see `pause-desk.ts`. */
-export interface PauseEvent {
-  readonly type: 'paused' | 'resumed'
-  readonly name: TenantName | undefined
-}
+/** What keeps tenants at rest, known or not: see `pause-desk.ts`. */
+export type PauseEvent =
+  /** An administrator; one tenant, or all. */
+  | { readonly type: 'paused' | 'resumed'; readonly name: TenantName | undefined }
+  /** Somebody who needs its store for a moment; each for himself. */
+  | { readonly type: 'held' | 'letGo'; readonly name: TenantName }
+
+const PAUSE_EVENTS: ReadonlySet<PoolEvent['type']> = new Set(['paused', 'resumed', 'held', 'letGo'])
 
 export function isPauseEvent(event: PoolEvent): event is PauseEvent {
-  return event.type === 'paused' || event.type === 'resumed'
+  return PAUSE_EVENTS.has(event.type)
 }
 
 /** What comes of forks: see `fork-desk.ts`. */
@@ -355,6 +363,7 @@ export interface PoolLimits {
   readonly napAfterMs: number
   readonly slotQuantumMs: number
   readonly slotThinkMs: number
+  readonly beginPatienceMs: number
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number

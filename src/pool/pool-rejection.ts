@@ -43,8 +43,8 @@ export function rejectionError(
 function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
   if (tenant.paused) {
     return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
-      detail: `waited ${queryWaitMs} ms for the end of a pause that an administrator has asked for`,
-      hint: 'try again when it has been resumed (RESUME in the database pgnap)',
+      detail: `waited ${queryWaitMs} ms while it was kept at rest: it is paused, or being copied`,
+      hint: 'try again when it has been copied, or resumed (RESUME in the database pgnap)',
     })
   }
   const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'

@@ -49,6 +49,7 @@ import { thinkingHolders, wantsSlotMade } from './pool-policy.ts'
 import { ForkDesk, type ForkHost } from './fork-desk.ts'
 import { acquire, isFree } from './pool-fast-path.ts'
 import { PauseDesk } from './pause-desk.ts'
+import type { Reading } from './reading-batch.ts'
 import { type Reaction, REACTIONS } from './pool-reactions.ts'
 import { SlotSupply } from './slot-supply.ts'
 import { ThreadTurns } from './thread-turns.ts'
@@ -116,9 +117,10 @@ export class PoolState implements ForkHost {
     if (isPauseEvent(event)) return this.#review(this.pauses.take(event), nowMs)
     switch (event.type) {
       case 'clientArrived':
+        event.client.arrivedMs = nowMs
         return this.turns.arrive(event.client.tenant)
       case 'batchRequested':
-        return this.#request(event.client, event.reads ?? false, nowMs)
+        return this.#request(event.client, event.reading ?? 'no', nowMs)
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'waitCanceled':
@@ -151,7 +153,7 @@ export class PoolState implements ForkHost {
 
   // Clients
 
-  #request(client: ClientEntry, reads: boolean, nowMs: number): void {
+  #request(client: ClientEntry, reading: Reading, nowMs: number): void {
     const tenant = client.tenant
     if (client.phase === 'lost') {
       client.phase = 'idle'
@@ -163,7 +165,7 @@ export class PoolState implements ForkHost {
     assert(client.phase === 'idle' || goesOn, 'one batch at a time per client')
     const refusal = refusalOf(this, client, goesOn)
     if (refusal !== undefined) return this.#reject(client, refusal)
-    this.forks.note(client, reads && !goesOn)
+    this.forks.note(client, goesOn ? 'no' : reading, nowMs)
     this.waiting.add(client, nowMs)
     if (tenant.outOfTurn) this.turns.requested()
   }

@@ -27,7 +27,7 @@ import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
-import { LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
+import { enterSession, LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
 import type {
   ClientHost,
   LiveTenant,
@@ -143,7 +143,7 @@ export class Pool implements ClientHost {
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost: (tenant, error) => void this.#work.lose(tenant, error),
       onRead: (client, slot, startMs) =>
-        noteLimits(client, slot, { status: 'idle', startMs }, this.#limitsHost),
+        noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
     })
     this.#effects = new EffectQueue(
       effectsOn({
@@ -324,7 +324,7 @@ export class Pool implements ClientHost {
     let committed: boolean | Promise<void>
     let refusal: string | undefined
     try {
-      refusal = tenant.sessions.enter(client, slot)
+      refusal = enterSession(client, slot)
       const { errorsRaised } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
@@ -398,12 +398,12 @@ export class Pool implements ClientHost {
   }
 
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
-    const reads = this.#forks.mayRead(client, messages, complete)
+    const reading = this.#forks.readingOf(client, messages, complete)
     const sinceMs = this.#clock.monotonicMs()
     const answer = this.#pending.add(client, { messages, complete, sinceMs })
     this.#counters.waits++
-    client.limits?.waits()
-    this.#event({ type: 'batchRequested', client: client.entry, reads })
+    client.limits?.waits(client.isFloating)
+    this.#event({ type: 'batchRequested', client: client.entry, reading })
     return answer
   }
 

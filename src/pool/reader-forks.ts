@@ -18,9 +18,10 @@ import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { type FloatingTransaction, float, goOn, leavesPortal } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
 import type { PendingBatches } from './pending-batches.ts'
-import { type LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
+import { type LiveClient, noteRun, noteWait, resetTimings, setFloating } from './pool-client.ts'
 import type { LiveTenant, PendingBatch } from './pool-client.ts'
 import { ClientEntry } from './pool-model.ts'
 import type { PoolEvent, SlotEntry, TenantEntry } from './pool-model.ts'
@@ -28,9 +29,10 @@ import type { PoolState } from './pool-state.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import { eachMessage } from './message-frames.ts'
 import { forkAnswers } from './thread-turns.ts'
-import { boundStatements, mayOnlyRead, saidIn } from './reading-batch.ts'
+import { boundStatements, type Reading, readingOf, saidIn } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { SlowLog } from './slow-log.ts'
+import { isSame } from './session-defaults.ts'
 import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
 
@@ -83,10 +85,12 @@ export class ReaderForks {
   }
 
   /** Whether a batch that cannot have the backend may be one for a fork. */
-  mayRead(client: LiveClient, messages: Uint8Array, complete: boolean): boolean {
+  readingOf(client: LiveClient, messages: Uint8Array, complete: boolean): Reading {
     const { mayFork, clients } = client.tenant
-    if (!mayFork || clients.size < 2) return false
-    return mayOnlyRead(messages, complete, this.#writers.get(client) ?? NONE)
+    if (!mayFork || clients.size < 2 || (client.floating && !complete)) return 'no'
+    // Nothing can be written in it any more.
+    if (client.floating?.isFailed) return 'reads'
+    return readingOf(messages, complete, this.#writers.get(client) ?? NONE)
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -116,7 +120,7 @@ export class ReaderForks {
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
     if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
-    if (!this.mayRead(client, messages, complete)) return undefined
+    if (this.readingOf(client, messages, complete) === 'no') return undefined
     if (client.timings) resetTimings(client.timings)
     const startMs = clock.monotonicMs()
     let answer: Uint8Array | undefined
@@ -215,7 +219,6 @@ export class ReaderForks {
     client.used = true
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
-    client.transactionStatus = 'idle'
     client.ranMs = startMs
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
@@ -318,14 +321,24 @@ function runIn(
   { messages, complete }: Pick<PendingBatch, 'messages' | 'complete'>,
 ): Uint8Array | PgnapError | string | undefined {
   const { slot, sessions, watch, tenant, vetted } = fork
+  const { floating } = client
   if (sessions.enter(client, slot) !== undefined) return undefined
+  if (floating) goOn(slot, floating)
   const before = slot.session.settings
   const { errorsRaised } = slot
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
-  const answer = slot.run(whole, client.number, client.otherDatabases)
+  let answer = slot.run(whole, client.number, client.otherDatabases)
   const canceled = slot.errorsRaised === errorsRaised ? undefined : cancelIn(answer)
-  const done = watch.seen ?? whatIsLeft(slot)
+  const isOpen = slot.transactionStatus !== 'idle'
+  let goesOn: FloatingTransaction | undefined
+  if (isOpen) {
+    const mayFloat = complete && !watch.lasting && isSame(before, slot.session.settings)
+    answer = new Uint8Array(answer)
+    goesOn = float(slot, floating)
+    if (!mayFloat || leavesPortal(whole, answer)) goesOn = undefined
+  }
+  const done = watch.seen ?? whatIsLeft(slot) ?? (isOpen && !goesOn ? 'a transaction' : undefined)
   if (done !== undefined) return canceled ?? done
   // Whoever has not said all of it would have to be left in the middle of an error.
   if (!complete && hasFailed(answer)) return canceled ?? 'a pipeline that failed'
@@ -336,6 +349,7 @@ function runIn(
   if (client.begins) kept = sessions.begun(client, slot, kept)
   const isBack = tenant.sessions.takeBack(client, { slot, before, said })
   if (!isBack) return canceled ?? 'too many statements'
+  setFloating(client, goesOn)
   return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }
 

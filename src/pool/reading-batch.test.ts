@@ -3,9 +3,11 @@ import { test } from 'node:test'
 import { concatBytes, utf8 } from '../base/bytes.ts'
 import { say } from '../../test/support/messages.ts'
 import { message } from '../base/protocol-message.ts'
-import { boundStatements, mayOnlyRead, saidIn, sayAgain } from './reading-batch.ts'
+import { boundStatements, readingOf, saidIn, sayAgain } from './reading-batch.ts'
 
 const NONE = new Set<string>()
+const mayOnlyRead = (...batch: Parameters<typeof readingOf>): boolean =>
+  readingOf(...batch) !== 'no'
 const reads = (sql: string): boolean => mayOnlyRead(say.query(sql), true, NONE)
 const parsed = message('1', new Uint8Array(0))
 const closed = message('3', new Uint8Array(0))
@@ -16,10 +18,35 @@ test('the first word tells what is worth a try', () => {
   const yes = ['select 1', ' -- a\n/* b */ (SELECT 1)', 'with a as (select 1) table a', 'show all']
   yes.push('', ';', 'explain select 1', 'values (1)', 'set a.b = 1', 'copy t to stdout')
   for (const sql of yes) assert.ok(reads(sql), sql)
-  const no = ['begin', 'insert into t values (1)', 'selects', 'copy t from stdin', 'listen a']
+  yes.push('begin', 'START transaction read only', 'begin; select 1; show all', 'commit', 'end')
+  const no = [
+    'begin; delete from t',
+    'begin isolation level\nREPEATABLE read',
+    'insert into t values (1)',
+    'selects',
+    'copy t from stdin',
+    'listen a',
+  ]
   no.push('copy t to $$x$$', 'prepare a as select 1', 'discard all', 'do $$ $$', 'x')
   for (const sql of no) assert.ok(!reads(sql), sql)
   assert.ok(!reads(`${'/**/'.repeat(5_000)} x`), 'in a moment')
+})
+
+test('a batch in which a transaction begins is told from others', () => {
+  const tell = (sql: string): string => readingOf(say.query(sql), true, NONE)
+  assert.deepEqual(['begin', 'start transaction', 'begin; select 1'].map(tell), [
+    'begins',
+    'begins',
+    'begins',
+  ])
+  assert.deepEqual(['select 1', 'rollback', 'begins', 'insert'].map(tell), [
+    'reads',
+    'reads',
+    'no',
+    'no',
+  ])
+  const both = concatBytes([say.parse('', 'begin'), say.parse('', 'select 1'), say.sync()])
+  assert.equal(readingOf(both, true, NONE), 'begins')
 })
 
 test('batches without an end are for forks only as long as nothing was executed', () => {

@@ -32,40 +32,55 @@ const HARMLESS: ReadonlySet<number> = new Set([PARSE, DESCRIBE, CLOSE, FLUSH])
 const GAP = String.raw`(?:[\s(;]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*`
 const READS = new RegExp(
   String.raw`^${GAP}(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
-    String.raw`copy\b[\s\S]*\bto\s+stdout\b)`,
+    String.raw`copy\b[\s\S]*\bto\s+stdout\b|(?:commit|end|rollback|abort)\b)`,
+  'i',
+)
+/** A transaction that can float (`floating-transaction.ts`). */
+const BEGINS = new RegExp(
+  String.raw`^${GAP}(?:begin|start)\b(?![\s\S]*\b(?:repeatable|serializable)\b)`,
   'i',
 )
 
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>
 
+/** Whether a batch may be one that only reads, and in which it begins a transaction. */
+export type Reading = 'no' | 'reads' | 'begins'
+
 /**
- * Whether a batch may be one that only reads.
  * @param complete whether it ends with a Sync or a simple query
  * @param writers statements of its client that are known to do more
  */
-export function mayOnlyRead(
+export function readingOf(
   messages: Uint8Array,
   complete: boolean,
   writers: ReadonlySet<string>,
-): boolean {
+): Reading {
   let may = true
+  let begins = false
   const own = new Set<string>()
+  const look = (sql: string): void => {
+    const isBegin = BEGINS.test(sql)
+    begins ||= isBegin
+    // What stands behind it: a guess, since a semicolon may be part of a text.
+    may &&= isBegin ? behindBegin(sql).every((part) => READS.test(part)) : READS.test(sql)
+  }
   eachMessage(messages, (type = 0, at) => {
     if (NEVER.has(type) || (!complete && !HARMLESS.has(type))) may = false
-    if (type === QUERY) may &&= READS.test(textAt(messages, at + 5))
+    if (type === QUERY) look(textAt(messages, at + 5))
     if (type === PARSE) {
-      const name = textAt(messages, at + 5)
-      own.add(name)
-      may &&= READS.test(textAt(messages, messages.indexOf(0, at + 5) + 1))
+      own.add(textAt(messages, at + 5))
+      look(textAt(messages, messages.indexOf(0, at + 5) + 1))
     }
     if (type === BIND) {
       const name = textAt(messages, messages.indexOf(0, at + 5) + 1)
       may &&= own.has(name) || !writers.has(name)
     }
   })
-  return may
+  return may ? (begins ? 'begins' : 'reads') : 'no'
 }
+
+const behindBegin = (sql: string): string[] => sql.split(';').slice(1)
 
 /** Names of the statements that a batch binds and does not make. */
 export function boundStatements(messages: Uint8Array): string[] {

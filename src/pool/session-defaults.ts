@@ -1,10 +1,13 @@
 /**
  * What RESET goes back to in the sessions of one tenant's clients: the settings that each gave when
- * it connected. The backend has those of whoever has it; a nap has nobody's, so that an image can
- * be taken over.
+ * it connected, and those that ALTER DATABASE and ALTER ROLE had set by then. The backend has those
+ * of whoever has it; a nap has nobody's, so that an image can be taken over.
  */
+import { concatBytes } from '../base/bytes.ts'
 import type { Slot } from '../engine/engine.ts'
+import { STORED_SETTINGS_SQL } from '../engine/stored-settings.ts'
 import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { eachMessage } from './message-frames.ts'
 import { IDENTITY } from './session-carry.ts'
 
 type Settings = ReadonlyMap<string, string>
@@ -14,6 +17,7 @@ const OWN_VALUES_SQL = `SELECT name, reset_val FROM pg_catalog.pg_settings
 
 /** What most have. */
 const NONE: Settings = new Map()
+const PARAMETER_STATUS = 0x53
 
 export class SessionDefaults<Owner extends object> {
   #ofOwners = new WeakMap<Owner, Settings>()
@@ -21,25 +25,52 @@ export class SessionDefaults<Owner extends object> {
   #inForce: Settings = NONE
   /** What the backend itself has where an owner has something else. */
   #own = new Map<string, string>()
+  /** Stored ones, as they were last read; one object for all sessions that have the same. */
+  #stored: Settings = NONE
+  /** What whoever has those is told, if that is known. */
+  #reports: Uint8Array | undefined
 
   /** Whether some owner's are in force. */
   get areSomebodys(): boolean {
     return this.#inForce !== NONE
   }
 
+  /** Those of an owner; undefined: it has none. */
+  of(owner: Owner): Settings | undefined {
+    return this.#ofOwners.get(owner)
+  }
+
+  /**
+   * The session of an owner begins, unless it has before: it has what is stored for it. Throws what
+   * the slot throws. @returns what its client is to be told of that
+   */
+  begin(owner: Owner, slot: Slot): Uint8Array | undefined {
+    if (this.#ofOwners.has(owner)) return undefined
+    const stored = slot.session.mayHaveStoredSettings ? this.#read(slot) : NONE
+    this.#ofOwners.set(owner, stored)
+    if (stored === NONE) return undefined
+    // All that is not as the backend itself has it, whatever is in force now.
+    if (!this.#reports) this.apply(undefined, slot)
+    const reports = this.apply(owner, slot)
+    return (this.#reports ??= reports)
+  }
+
   /** What the session has set so far is what it came with. Throws what the slot throws. */
   keep(owner: Owner, slot: Slot): void {
     const given = [...slot.session.settings].filter(([name]) => !IDENTITY.has(name))
     if (given.length === 0) return
-    this.#ofOwners.set(owner, new Map(given))
+    this.#ofOwners.set(owner, new Map([...(this.#ofOwners.get(owner) ?? []), ...given]))
     this.apply(owner, slot)
   }
 
-  /** Puts those of `owner` in force; undefined: the backend's own. Throws what the slot throws. */
-  apply(owner: Owner | undefined, slot: Slot): void {
+  /**
+   * Puts those of `owner` in force; undefined: the backend's own. Throws what the slot throws.
+   * @returns what has been reported of that, if it was to be told to anybody
+   */
+  apply(owner: Owner | undefined, slot: Slot): Uint8Array | undefined {
     const to = (owner && this.#ofOwners.get(owner)) ?? NONE
     const from = this.#inForce
-    if (from === to) return
+    if (from === to) return undefined
     this.#learn(slot, to)
     const changed = new Map<string, string>()
     for (const name of new Set([...from.keys(), ...to.keys()])) {
@@ -50,10 +81,10 @@ export class SessionDefaults<Owner extends object> {
       if (value !== (from.get(name) ?? own)) changed.set(name, value)
     }
     this.#inForce = to
-    if (changed.size === 0) return
+    if (changed.size === 0) return undefined
     slot.session.setDefaults(changed)
-    // Whatever there is to be told of that is nobody's: the next answer has nothing of it.
-    slot.run(SYNC)
+    // The next answer is to have nothing of it: it may be somebody else's.
+    return reportsIn(slot.run(SYNC))
   }
 
   /** The same in a fork of the backend. */
@@ -62,13 +93,28 @@ export class SessionDefaults<Owner extends object> {
     copy.#ofOwners = this.#ofOwners
     copy.#inForce = this.#inForce
     copy.#own = new Map(this.#own)
+    copy.#stored = this.#stored
+    copy.#reports = this.#reports
     return copy
   }
 
   /** The backend has gone. */
   clear(): void {
-    this.#inForce = NONE
+    this.#inForce = this.#stored = NONE
+    this.#reports = undefined
     this.#own.clear()
+  }
+
+  #read(slot: Slot): Settings {
+    const { rows } = readAnswer(slot.run(ownQuery(STORED_SETTINGS_SQL)))
+    const found = new Map(rows.map(([name, value]) => [name ?? '', value ?? '']))
+    for (const name of IDENTITY) found.delete(name)
+    if (found.size === 0) return NONE
+    if (!isSame(found, this.#stored)) {
+      this.#stored = found
+      this.#reports = undefined
+    }
+    return this.#stored
   }
 
   /**
@@ -87,4 +133,17 @@ export class SessionDefaults<Owner extends object> {
     for (const name of unknown)
       if (name.includes('.') && !this.#own.has(name)) this.#own.set(name, '')
   }
+}
+
+/** Whether settings are the same. */
+export function isSame(one: Settings, other: Settings): boolean {
+  return one.size === other.size && [...one].every(([name, value]) => other.get(name) === value)
+}
+
+function reportsIn(answer: Uint8Array): Uint8Array {
+  const reports: Uint8Array[] = []
+  eachMessage(answer, (type, at, end) => {
+    if (type === PARAMETER_STATUS) reports.push(answer.subarray(at, end))
+  })
+  return concatBytes(reports)
 }

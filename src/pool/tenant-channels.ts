@@ -30,6 +30,8 @@ export interface SessionOwner {
   readonly number: number
   /** What it sees in `pg_database` beside its own. */
   readonly otherDatabases?: OtherDatabases | undefined
+  /** Tells its client what it has not asked for: whole messages, a view. */
+  told?(messages: Uint8Array): void
 }
 
 export class TenantChannels<Owner extends SessionOwner> {

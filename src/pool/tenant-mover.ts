@@ -8,6 +8,7 @@
  * dropped, and the tenant boots from its store.
  */
 import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import type { Log } from '../base/log.ts'
@@ -26,6 +27,7 @@ export interface TenantMoverOptions {
   readonly source: TenantSource
   readonly upkeep: Upkeep
   readonly shelf: ImageShelf
+  readonly clock: Clock
   readonly log: Log
 }
 
@@ -63,7 +65,7 @@ export class TenantMover {
    * the slot unusable.
    */
   load(tenant: LiveTenant, slot: Slot, { open, from }: Loading): WakeTier {
-    slot.signalReceiver = signalReceiverOf(tenant)
+    slot.signalReceiver = signalReceiverOf(tenant, this.#options.clock)
     const tier = this.#loadMemory(tenant, slot, { open, from })
     tenant.slot = slot
     tenant.mayFork = open.asCommitted !== undefined

@@ -20,7 +20,7 @@ import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
-import { SessionDefaults } from './session-defaults.ts'
+import { isSame, SessionDefaults } from './session-defaults.ts'
 import {
   captureSession,
   type CarriedSession,
@@ -50,6 +50,7 @@ export interface ForkedSession {
   readonly said: SaidStatements
 }
 
+const APPLICATION_NAME = 'application_name'
 /** Whoever says nothing else is who the backend began as, under whatever name. */
 const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
@@ -102,6 +103,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = owner
     slot.session.frame = to.frame
     slot.session.processId = processIdOf(owner)
+    const told = this.#defaults.begin(owner, slot)
+    if (told) owner.told?.(told)
     this.#defaults.apply(owner, slot)
     let refusal = runAll(slot, changes(from, to.settings))
     // What cannot be prepared any more is missing: whoever uses it is told.
@@ -148,6 +151,14 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** The session that the backend is in has written something. */
   wrote(): void {
     this.#hasWritten = true
+  }
+
+  /** What the client of an owner calls itself. @param slot the backend, if it is in one */
+  applicationNameOf(owner: Owner, slot: Slot | undefined): string {
+    const isIn = owner === this.#current
+    const settings = isIn ? slot?.session.settings : this.#aside.get(owner)?.settings
+    const own = settings?.get(APPLICATION_NAME) ?? this.#defaults.of(owner)?.get(APPLICATION_NAME)
+    return own ?? ''
   }
 
   /** The same sessions in a fork of the backend, where they go on by themselves. */
@@ -285,10 +296,6 @@ export class TenantSessions<Owner extends SessionOwner> {
     const { frame } = slot.session
     if (frame.preparedStatements) this.#spare.push(frame)
   }
-}
-
-function isSame(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
-  return one.size === other.size && [...one].every(([name, value]) => other.get(name) === value)
 }
 
 /** Whoever cannot be asked has some. */

@@ -1,20 +1,31 @@
 /**
- * What clients of a tenant send each other by `pg_cancel_backend` and `pg_terminate_backend`. While
+ * What clients of a tenant know of each other, by `pg_stat_activity`, and what they send each other
+ * by `pg_cancel_backend` and `pg_terminate_backend`. While
  * one of them runs that, nobody else runs anything, in the backend or in a fork of it: the others
  * are idle, in a transaction perhaps, or wait. To cancel who is idle means nothing, as in a server;
  * who is terminated is sent away, whatever it does.
  *
  * Signals are not part of a transaction: they are sent even if the statement fails afterwards.
  */
+import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { SignalReceiver } from '../engine/backend-signals.ts'
+import type { SessionFacts } from '../engine/session-activity.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
 import { processIdOf } from './process-id.ts'
 
-export function signalReceiverOf({ clients }: LiveTenant): SignalReceiver {
+export function signalReceiverOf(tenant: LiveTenant, clock: Clock): SignalReceiver {
+  const { clients } = tenant
   const find = (processId: number): LiveClient | undefined =>
     [...clients].find((client) => client.number !== 0 && processIdOf(client) === processId)
   return {
+    sessions: () => {
+      // Times are kept on the clock that never goes back.
+      const sinceMs = clock.nowMs() - clock.monotonicMs()
+      // The pool's own have no number.
+      const known = [...clients].filter(({ number }) => number !== 0)
+      return known.map((client) => factsOf(client, tenant, sinceMs))
+    },
     has: (processId) => find(processId) !== undefined,
     send(processId, signal) {
       const client = find(processId)
@@ -22,6 +33,23 @@ export function signalReceiverOf({ clients }: LiveTenant): SignalReceiver {
       if (signal === 'terminate') terminate(client)
       else cancelWait(client)
     },
+  }
+}
+
+function factsOf(client: LiveClient, tenant: LiveTenant, sinceMs: number): SessionFacts {
+  const { entry, ranMs, transactionStatus, waitingSinceMs, floating } = client
+  const requestMs = waitingSinceMs ?? ranMs
+  // Whoever asks is in a fork then, and the backend as its holder has left it.
+  const held = tenant.entry.holder === entry ? tenant.slot?.session : undefined
+  const isOpen = transactionStatus !== 'idle'
+  return {
+    processId: processIdOf(client),
+    applicationName: tenant.sessions.applicationNameOf(client, tenant.slot),
+    state: waitingSinceMs !== undefined ? 'active' : isOpen ? transactionStatus : 'idle',
+    connectedMs: entry.arrivedMs + sinceMs,
+    requestMs: requestMs === undefined ? 0 : requestMs + sinceMs,
+    transactionStart: floating?.startedAt ?? (isOpen && held ? held.transactionStart : 0n),
+    query: held?.query ?? '',
   }
 }
 

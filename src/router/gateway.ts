@@ -95,12 +95,19 @@ export interface BackendClient {
    * nothing is to be gone back to.
    */
   begin?(messages: Uint8Array): Uint8Array | Promise<Uint8Array>
+  /** It is worth a {@link begin} of nothing, to be greeted with what is set in its database. */
+  readonly mayHaveStoredSettings?: boolean
   /**
    * Of a run that has just failed: nothing of it has run, and the client's session is not lost.
    */
   readonly mayGoOn?: boolean
   /** As the last answer said. */
   readonly transactionStatus: TransactionStatus
+  /**
+   * Its transaction is open nowhere: a run may fail by waiting, as if the client was idle, and its
+   * transaction has failed then. Default: false.
+   */
+  readonly isFloating?: boolean
   /**
    * Monotonic time since which the run in flight waits for its turn; undefined if it does not wait.
    */

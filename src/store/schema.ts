@@ -57,7 +57,12 @@ export function createTables(medium: Medium, meta: StoreMeta): void {
   for (const [fact, key] of Object.entries(KEYS)) {
     medium.run('INSERT INTO meta VALUES (?1, ?2)', key, meta[fact as keyof StoreMeta])
   }
-  medium.run('INSERT INTO meta VALUES (?1, lower(hex(randomblob(16))))', STORE_ID_KEY)
+  drawStoreId(medium)
+}
+
+/** Gives a store another id. Call inside a transaction. */
+export function drawStoreId(medium: Medium): void {
+  drawName(medium, STORE_ID_KEY)
 }
 
 /** Undefined for a store of before there was one. */
@@ -108,10 +113,14 @@ export function readOwner(medium: Medium): string | undefined {
 
 /** Draws a new one. Call inside a transaction. */
 export function drawOwner(medium: Medium): void {
+  drawName(medium, OWNER_KEY)
+}
+
+function drawName(medium: Medium, key: string): void {
   medium.run(
     `INSERT INTO meta VALUES (?1, lower(hex(randomblob(16))))
      ON CONFLICT (k) DO UPDATE SET v = excluded.v`,
-    OWNER_KEY,
+    key,
   )
 }
 

@@ -1,7 +1,7 @@
 /**
  * The durable truth of one tenant: every version of every branch that is still retained, in one
  * medium. This file only composes; each idea has its own: commit.ts, reading.ts, layers.ts,
- * history.ts, prune.ts, restore.ts, verify.ts, inspect.ts.
+ * history.ts, prune.ts, restore.ts, copied-store.ts, verify.ts, inspect.ts.
  *
  * A store holds differences from one template, named in it for ever. It is opened with whatever
  * templates this pgnap has: an engine of another build may use the store as long as Postgres's
@@ -14,6 +14,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Medium } from '../medium/medium.ts'
 import type { StoreChanges } from './commit.ts'
 import { commit } from './commit.ts'
+import { makeOwn } from './copied-store.ts'
 import { changesSince, floorFor, versionAt } from './history.ts'
 import type { Changes } from './history.ts'
 import { inspect, layerInfo } from './inspect.ts'
@@ -179,6 +180,11 @@ export class Store implements Disposable {
   /** See {@link restore}. */
   restore(layer: LayerId, version: Version): Version {
     return restore(this.#state, layer, version)
+  }
+
+  /** See {@link makeOwn}. */
+  makeOwn(): void {
+    makeOwn(this.#state)
   }
 
   /** The version below which `retentionMs` of history, counted from now, needs nothing. */

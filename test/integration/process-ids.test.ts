@@ -38,8 +38,9 @@ function prepare({ client }: PgConnection, name: string, text: string): Promise<
 async function saidBy(one: PgConnection): Promise<unknown[]> {
   const { rows } = await one.client.query({
     text: `select pg_backend_pid(), (select array_agg(distinct pid) from pg_locks),
-             (select pid from pg_stat_activity),
-             (select pg_stat_get_backend_pid(n) from pg_stat_get_backend_idset() n)`,
+             (select pid from pg_stat_activity where pid = pg_backend_pid()),
+             (select pg_stat_get_backend_pid(n) from pg_stat_get_backend_idset() n
+               where pg_stat_get_backend_pid(n) = pg_backend_pid())`,
     rowMode: 'array',
   })
   return rows.flat(2)

@@ -1,7 +1,7 @@
 /**
  * Random games of clients that write, read, set, and hold transactions open, against what must be
- * so: whoever reads sees all that had been acknowledged before it asked, nothing that is open or
- * was rolled back, and its own session; and in the end nothing is missing.
+ * so: whoever reads, in a transaction or not, sees all that had been acknowledged before it asked,
+ * nothing that is open or was rolled back, and its own session; and in the end nothing is missing.
  */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -14,7 +14,7 @@ import { ask, ImageWorld, verifyingEngine } from '../support/image-world.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const READ = `select coalesce(string_agg(tag, ',' order by at), '') || '|'
-  || current_setting('application_name') from log`
+  || current_setting('application_name') || '|' || extract(epoch from now()) from log`
 const TENANT = 'acme' as TenantName
 
 let engine: WasmEngine
@@ -27,6 +27,8 @@ class Player {
   readonly name: string
   /** Tags that its open transaction has written. */
   open: string[] | undefined
+  /** When that began, once it has been asked. */
+  openSince: string | undefined
   setting = ''
   busy: Promise<void> | undefined
 
@@ -109,7 +111,8 @@ class Game {
   async #read(player: Player): Promise<string[]> {
     const seenBefore = [...this.acknowledged]
     const own = player.open ?? []
-    const [list = '', setting] = ((await ask(player.client, READ)) ?? '').split('|')
+    const [list = '', setting, now] = ((await ask(player.client, READ)) ?? '').split('|')
+    if (player.open) assert.equal(now, (player.openSince ??= now), 'time stands still in it')
     const tags = list === '' ? [] : list.split(',')
     assert.equal(setting, player.setting, 'its own session')
     assert.deepEqual(tags.splice(tags.length - own.length), own, 'its own transaction')
@@ -145,11 +148,12 @@ class Game {
     await ask(player.client, chains ? 'commit and chain' : 'commit')
     this.acknowledged.push(...tags)
     player.open = chains ? [] : undefined
+    player.openSince = undefined
   }
 
   async #rollBack(player: Player): Promise<void> {
     await ask(player.client, 'rollback')
-    player.open = undefined
+    player.open = player.openSince = undefined
   }
 
   #nap(): void {

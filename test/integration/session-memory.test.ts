@@ -206,6 +206,7 @@ test('signals reach the clients of the tenant, from a copy of its backend too', 
   slot.begin(files)
   const sent: unknown[] = []
   slot.signalReceiver = {
+    sessions: () => [],
     has: (id) => id === 4711,
     send: (id, signal) => sent.push([id, signal]),
   }

@@ -392,6 +392,9 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
       return new Map(slot.settings)
     },
     timeouts: NO_TIMEOUTS,
+    transactionStart: 0n,
+    query: '',
+    mayHaveStoredSettings: false,
     get userIds() {
       return `${slot.settings.get(USER) ?? SUPERUSER} ${slot.currentUser}`
     },

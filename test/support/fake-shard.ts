@@ -129,6 +129,9 @@ export class FakeSlot implements Slot {
     channels: [],
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
+    transactionStart: 0n,
+    query: '',
+    mayHaveStoredSettings: false,
     userIds: '10 10',
   }
   readonly takeDatabaseStatements = (): [] => []

@@ -10,6 +10,7 @@ export const SMALL: PoolLimits = {
   napAfterMs: 20,
   slotQuantumMs: 5,
   slotThinkMs: 1,
+  beginPatienceMs: 2,
   slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,

@@ -1,4 +1,4 @@
-/** An administrator in the pool's world: pauses, resumes, renewals, and what they promise. */
+/** Whoever keeps tenants at rest in the pool's world, or renews them, and what he is promised. */
 import assert from 'node:assert/strict'
 import { ClientEntry, isResting } from '../../src/pool/pool-model.ts'
 import type { PauseEvent, TenantEntry } from '../../src/pool/pool-model.ts'
@@ -9,14 +9,14 @@ import type { Action, World } from './pool-world.ts'
 export function pausesAndRenewals(world: World): Action[] {
   const { state } = world
   const actions: Action[] = []
-  const act = (type: PauseEvent['type'], name: PauseEvent['name']): void => {
-    const run = (): void => world.event({ type, name })
-    actions.push({ name: `${type} ${name ?? 'all'}`, run })
+  const act = (event: PauseEvent): void => {
+    actions.push({ name: `${event.type} ${event.name ?? 'all'}`, run: () => world.event(event) })
   }
-  act(state.pauses.isPausedAll ? 'resumed' : 'paused', undefined)
+  act({ type: state.pauses.isPausedAll ? 'resumed' : 'paused', name: undefined })
   for (const tenant of state.tenants.values()) {
     const { name, renewalDue } = tenant
-    act(state.pauses.isPausedByName(name) ? 'resumed' : 'paused', name)
+    act({ type: state.pauses.isPausedByName(name) ? 'resumed' : 'paused', name })
+    act({ type: state.pauses.isHeld(name) ? 'letGo' : 'held', name })
     if (renewalDue) continue
     const renew = (): void => world.event({ type: 'renewalRequested', tenant })
     actions.push({ name: `renew ${name}`, run: renew })

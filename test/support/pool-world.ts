@@ -280,7 +280,9 @@ export class World {
     const reads = this.#reads
     if (reads && this.forks.readNow(client)) return this.check()
     this.asked.add(client)
-    this.event({ type: 'batchRequested', client, reads })
+    // Some of them begin a transaction.
+    const reading = !reads ? 'no' : index % 2 === 0 ? 'reads' : 'begins'
+    this.event({ type: 'batchRequested', client, reading })
     assert.ok(client.phase === 'waiting' || !this.asked.has(client), 'asked means waiting')
   }
 

@@ -9,6 +9,7 @@ import { silentLog } from '../../src/base/log.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { type Config, validate } from '../../src/host/node/config.ts'
+import { CopyFolder } from '../../src/host/node/copy-folder.ts'
 import { openDataFolder } from '../../src/host/node/data-folder.ts'
 import { loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
 import { type Handover, createHandover } from '../../src/host/node/handover/handover.ts'
@@ -95,7 +96,9 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     tls: tls && new WireTls({ identity: new Identity(tls), clock: systemClock, log: silentLog }),
   })
   const pins = new PinFile(folder.path)
-  const control: ShardedControl = new ShardedControl({ shards, folder: tenantFolder, listed, pins })
+  const copies = new CopyFolder(folder.tenantsPath)
+  const shared = { shards, folder: tenantFolder, copies }
+  const control: ShardedControl = new ShardedControl({ ...shared, listed, pins })
   return {
     handover,
     port: listener.address.port,

@@ -13,7 +13,14 @@ import {
   textReaders,
 } from '../values.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, queryAnswer } from './answers.ts'
-import { optionalFlag, optionalList, queryNumber, readJsonObject, requiredText } from './request.ts'
+import {
+  optionalFlag,
+  optionalList,
+  optionalText,
+  queryNumber,
+  readJsonObject,
+  requiredText,
+} from './request.ts'
 
 /** Tenants of one page unless the request says otherwise. */
 const PAGE_TENANTS = 100
@@ -38,8 +45,10 @@ function addTenantRoutes(routes: Hono, control: Control): void {
     return jsonAnswer(context, { tenants, next })
   })
   routes.post('/tenants', async (context) => {
-    const name = requiredText(await readJsonObject(context), 'name', '{"name": "acme"}')
-    const tenant = await control.createTenant(name)
+    const body = await readJsonObject(context)
+    const name = requiredText(body, 'name', '{"name": "acme"}')
+    const template = optionalText(body, 'template')
+    const tenant = await control.createTenant(name, template)
     context.header('Cache-Control', 'no-store')
     context.header('Location', `/v1/tenants/${encodeURIComponent(tenant.name)}`)
     return jsonAnswer(context, tenant, 201)

@@ -73,6 +73,15 @@ export function requiredText(body: JsonObject, name: string, example: string): s
   return value
 }
 
+/** A field that is text if it is there. */
+export function optionalText(body: JsonObject, name: string): string | undefined {
+  const value = body[name] ?? undefined
+  if (value !== undefined && typeof value !== 'string') {
+    throw invalid(`"${name}" has to be text`, `leave "${name}" out for the default`)
+  }
+  return value
+}
+
 /** A field that is a list if it is there. */
 export function optionalList(body: JsonObject, name: string): readonly unknown[] {
   const value = body[name] ?? []

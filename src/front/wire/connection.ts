@@ -81,6 +81,7 @@ export interface WireConnectionOptions {
 }
 
 /** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
+const SYNC: Uint8Array = new Uint8Array([FRONTEND.sync, 0, 0, 0, 4])
 const SECRET_BYTES = 4
 const LONG_SECRET_BYTES = 32
 
@@ -108,6 +109,8 @@ export class WireConnection implements LinkReceiver {
   readonly #wish: CancelWish
   /** Undefined before its greeting. */
   #told: ToldSettings | undefined
+  /** What the backend has said before the greeting. */
+  readonly #heard: Uint8Array[] = []
 
   constructor(options: WireConnectionOptions) {
     this.#options = options
@@ -335,7 +338,7 @@ export class WireConnection implements LinkReceiver {
       applicationName: packet.parameters.get('application_name') ?? '',
       processId: this.#processId,
       events: {
-        messages: (bytes) => this.#session?.deliver(bytes),
+        messages: (bytes) => this.#hear(bytes),
         cancel: () => this.cancel(),
         lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
       },
@@ -356,8 +359,9 @@ export class WireConnection implements LinkReceiver {
     const sql = settingsSql(packet.parameters)
     const begin = (settings: Uint8Array): ReturnType<BackendClient['run']> =>
       client.begin ? client.begin(settings) : client.run(settings, true)
-    const settingsAnswer =
-      sql === '' ? new Uint8Array(0) : copyBytes(await begin(queryMessage(sql)))
+    let settingsAnswer: Uint8Array = new Uint8Array(0)
+    if (sql !== '') settingsAnswer = copyBytes(await begin(queryMessage(sql)))
+    else if (client.mayHaveStoredSettings) settingsAnswer = copyBytes(await begin(SYNC))
     if (this.#isClosed()) return
     const error = errorIn(settingsAnswer)
     if (error) {
@@ -370,13 +374,19 @@ export class WireConnection implements LinkReceiver {
       applicationName: packet.parameters.get('application_name') ?? '',
       processId: this.#processId,
       secret: this.#secret,
-      settingsAnswer,
+      settingsAnswer: concatBytes([...this.#heard.splice(0), settingsAnswer]),
     })
     const whole = concatBytes([...messages, readyForQuery(client.transactionStatus)])
     const told = (this.#told = new ToldSettings())
     told.tell(whole)
     this.#link.write(whole)
     this.#startSession(client, told)
+  }
+
+  /** Before it is greeted, these are settings of its database, which the greeting has in it. */
+  #hear(messages: Uint8Array): void {
+    if (this.#session) this.#session.deliver(messages)
+    else this.#heard.push(copyBytes(messages))
   }
 
   #startSession(client: BackendClient, told: ToldSettings): void {

@@ -23,7 +23,7 @@ const NOTHING: Uint8Array = new Uint8Array(0)
 const PARSES_MAX = 16
 
 export interface EarlyParseOptions {
-  readonly client: Pick<BackendClient, 'waitingSinceMs'>
+  readonly client: Pick<BackendClient, 'transactionStatus' | 'waitingSinceMs'>
   readonly clock: Pick<Clock, 'setTimer'>
   readonly send: (answer: Uint8Array) => void
 }
@@ -51,7 +51,7 @@ export class EarlyParse {
   promise(messages: Uint8Array): void {
     const { client, clock, send } = this.#options
     if (client.waitingSinceMs === undefined) return
-    const answer = earlyAnswer(messages)
+    const answer = earlyAnswer(messages, client.transactionStatus)
     if (!answer || this.#owed.length + messages.length > LIMITS.pipelineBytesMax) return
     this.#promised = copyBytes(messages)
     this.#timer = clock.setTimer(LIMITS.earlyParseMs, () => {
@@ -122,14 +122,19 @@ function endOfReady(answer: Uint8Array, start: number): number {
 }
 
 /** The answer to a batch that only prepares; undefined if it does anything else. */
-function earlyAnswer(messages: Uint8Array): Uint8Array | undefined {
+function earlyAnswer(
+  messages: Uint8Array,
+  status: BackendClient['transactionStatus'],
+): Uint8Array | undefined {
+  // Only the backend knows that nothing can be prepared in it.
+  if (status === 'failed') return undefined
   const answers: Uint8Array[] = []
   for (let at = 0; at < messages.length && answers.length <= PARSES_MAX;) {
     const end = frameEnd(messages, at, messages.length)
     if (end < 0) break
     const isLast = end === messages.length
     if (isLast && messages[at] === FRONTEND.sync && answers.length > 0) {
-      return concatBytes([...answers, readyForQuery('idle')])
+      return concatBytes([...answers, readyForQuery(status)])
     }
     if (messages[at] !== FRONTEND.parse) break
     answers.push(PARSE_COMPLETE)

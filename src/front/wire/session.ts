@@ -172,7 +172,7 @@ export class Session {
 
   /** Messages of the backend for a client that did not ask. */
   deliver(messages: Uint8Array): void {
-    if (!this.#closed) this.#send(messages)
+    if (!this.#closed) this.#send(this.#told.news(messages, true))
   }
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
@@ -189,8 +189,7 @@ export class Session {
   cancelForWish(): void {
     const isWaiting = this.waitingSinceMs !== undefined && this.#wish.isAboutBegun
     // In a transaction it waits for its slot alone. It has to fail there, and so it has to run.
-    const isIdle = this.#client.transactionStatus === 'idle' && !this.#open
-    if (isWaiting && isIdle && !this.#isAnsweredEarly) {
+    if (isWaiting && this.#mayBeRefused && !this.#isAnsweredEarly) {
       // What has been answered is not what its client wants to end.
       this.#isWished = !this.#early.pending
       if (this.#isWished) this.#wish.spend()
@@ -296,6 +295,12 @@ export class Session {
     scanner.take(scanner.batchBytes)
     this.#run(partOf(bytes, at, end), batchComplete, readyCount, 'client')
     return end
+  }
+
+  /** Nothing is open that an error on the way would end. */
+  get #mayBeRefused(): boolean {
+    const { transactionStatus, isFloating } = this.#client
+    return (transactionStatus === 'idle' || isFloating === true) && !this.#open
   }
 
   /** Runs every whole message, also those that no Sync has closed yet. */
@@ -416,9 +421,7 @@ export class Session {
     else writeWithoutFrames(news, BACKEND.copyInResponse, (part) => this.#send(part))
   }
 
-  /**
-   * The backend has tried a COPY and undone it: either it wants data, or it has told what is wrong.
-   */
+  /** The backend has tried a COPY and undone it: either it wants data, or it says what is wrong. */
   #triedCopy(answer: Uint8Array): void {
     const copy = this.#copy
     if (!copy) return
@@ -440,8 +443,7 @@ export class Session {
     if (this.#closed) return
     const error = toPgnapError(reason)
     if (error.kind === 'report') this.#log.error(error.message, { error })
-    const idle = this.#client.transactionStatus === 'idle' && !this.#open
-    if (!idle || !(RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn)) {
+    if (!this.#mayBeRefused || !(RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn)) {
       this.end(error)
       return
     }
@@ -454,7 +456,7 @@ export class Session {
   /** As a signal would, a wish ends one of those that were sent ahead. */
   #refuseFirst(message: Uint8Array, batch: Uint8Array): void {
     const rest = behindFirst(batch)
-    this.#send(concatBytes([message, readyForQuery('idle')]))
+    this.#send(concatBytes([message, readyForQuery(this.#client.transactionStatus)]))
     this.#wish.beginBehind(batch.length - rest.length)
     this.#run(rest, this.#complete, this.#readyCount - 1, 'client')
   }
@@ -462,7 +464,7 @@ export class Session {
   /** Nothing of the batch has run, or will. */
   #refuse(message: Uint8Array): void {
     this.#copy = undefined
-    const told = concatBytes([message, readyForQuery('idle')])
+    const told = concatBytes([message, readyForQuery(this.#client.transactionStatus)])
     for (let count = 0; count < this.#readyCount; count++) this.#send(told)
     if (this.#complete) return
     this.#send(message)

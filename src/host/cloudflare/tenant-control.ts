@@ -50,7 +50,10 @@ export class TenantControl implements Control {
     return this.#timed(tenant, (object, name) => object.transaction(name, batch))
   }
 
-  async createTenant(tenant: string): Promise<NewTenant> {
+  async createTenant(tenant: string, template?: string): Promise<NewTenant> {
+    if (template !== undefined) {
+      return unsupported('a tenant cannot be copied', 'restore a dump of it into an empty one')
+    }
     return this.#facts(tenant, (object, name) => object.create(name))
   }
 

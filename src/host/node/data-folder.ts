@@ -5,6 +5,7 @@
  *     DIR/pgnap.owner.json   who holds it: for the message that the second server prints
  *     DIR/control.db         roles of tenants, where there are any
  *     DIR/tenants/NAME.db    one store per tenant
+ *     DIR/tenants/copies/    copies of stores that are not whole yet
  *     DIR/images/NAME.img    memory images of sleeping tenants: a cache, may be removed at any time
  *
  * Why SQLite for a lock: it is the one way in Node to take an operating system lock on a file. The

@@ -8,6 +8,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../../front/control.ts'
 import { systemClock } from './clock.ts'
+import { CopyFolder } from './copy-folder.ts'
 import type { Config } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
@@ -197,7 +198,7 @@ async function openBackend(
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
   const tenantFolder = new TenantFolder(folder.tenantsPath)
-  const pins = openPins(folder)
+  const { pins, copies } = openFiles(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })
   const { roles, logins } = users ?? {}
   const handover = openHandover(config)
@@ -222,7 +223,7 @@ async function openBackend(
     tenantWatcher: listed,
   })
   const balancer = new Balancer({ shards, clock: systemClock })
-  const shared = { shards, folder: tenantFolder, pauses }
+  const shared = { shards, folder: tenantFolder, copies, pauses }
   const operations = new ServerOperations({ ...shared, users, identity })
   const control: ShardedControl = new ShardedControl({ ...shared, listed, pins, roles, operations })
   let started = false
@@ -313,10 +314,10 @@ async function openTls(config: Config, log: Log): Promise<Tls | undefined> {
   return { identity, wire: new WireTls({ identity, clock: systemClock, log }) }
 }
 
-/** A folder whose list of pins cannot be read is let go of. */
-function openPins(folder: DataFolder): PinFile {
+/** A folder whose list of pins cannot be read, or that cannot be tidied up, is let go of. */
+function openFiles(folder: DataFolder): { pins: PinFile; copies: CopyFolder } {
   try {
-    return new PinFile(folder.path)
+    return { pins: new PinFile(folder.path), copies: new CopyFolder(folder.tenantsPath) }
   } catch (error) {
     folder[Symbol.dispose]()
     throw error

@@ -27,15 +27,19 @@ import type { TenantList } from '../../router/directory.ts'
 import { PauseBook } from '../../router/pause-book.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import { addUpPools, STATE_OF_PHASE } from '../pool-facts.ts'
+import type { CopyFolder } from './copy-folder.ts'
 import type { ShardSet } from './shard/shard-set.ts'
+import type { TemplateUse } from './shard/tenant-copies.ts'
 import type { PinFile } from './pin-file.ts'
 import type { ServerOperations } from './server-operations.ts'
+import { alreadyThere } from './tenant-directory.ts'
 import type { TenantFolder } from './tenant-folder.ts'
 import type { TenantRoles } from './tenant-roles.ts'
 
 export interface ShardedControlOptions {
   readonly shards: ShardSet
   readonly folder: TenantFolder
+  readonly copies: Pick<CopyFolder, 'lend'>
   readonly listed: TenantList
   readonly pins: PinFile
   /** Absent where nobody is asked for a password: then tenants have no roles. */
@@ -54,6 +58,7 @@ export interface DeleteOptions {
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
   readonly #folder: TenantFolder
+  readonly #copies: Pick<CopyFolder, 'lend'>
   readonly #listed: TenantList
   readonly #pins: PinFile
   readonly #pauses: Pick<PauseBook, 'list' | 'isPaused'>
@@ -65,6 +70,7 @@ export class ShardedControl implements Control {
     this.#operations = options.operations
     this.#shards = options.shards
     this.#folder = options.folder
+    this.#copies = options.copies
     this.#listed = options.listed
     this.#pins = options.pins
     this.#pauses = options.pauses ?? new PauseBook()
@@ -81,13 +87,24 @@ export class ShardedControl implements Control {
     return this.#shards.transaction(this.#name(tenant), batch, signal)
   }
 
-  async createTenant(tenant: string): Promise<NewTenant> {
+  async createTenant(tenant: string, template?: string, use: TemplateUse = {}): Promise<NewTenant> {
     const name = this.#name(tenant)
-    await this.#shards.call(name, (shard) => shard.createTenant(name))
+    if (template !== undefined) await this.#copy(name, this.#name(template), use)
+    else await this.#shards.call(name, (shard) => shard.createTenant(name))
     const facts = await this.showTenant(name)
     if (!this.#roles) return facts
     const granted = await this.#roles.grant(name, await this.#roles.firstRoleOf(name))
     return { ...facts, role: granted.role, connectionString: granted.connectionString }
+  }
+
+  /** Copied by the shard of the template, and named by that of the tenant. */
+  async #copy(name: TenantName, template: TenantName, use: TemplateUse): Promise<void> {
+    await this.#folder.facts(template)
+    if (this.#folder.has(name)) throw alreadyThere(name)
+    await this.#copies.lend(async (path) => {
+      await this.#shards.call(template, (shard) => shard.copyTenant(template, path, use))
+      await this.#shards.call(name, (shard) => shard.createTenant(name, path))
+    })
   }
 
   async rolesOf(tenant: string): Promise<readonly RoleFacts[]> {

@@ -2,7 +2,7 @@
  * Opens and makes the stores of one data folder for one engine: the place where medium, store,
  * files and template come together on Node.
  */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
@@ -88,22 +88,32 @@ export class StoreFactory implements TenantSource {
   }
 
   /**
-   * Makes an empty store where nothing is; it is there for good when this returns. Throws
-   * STORE_FULL, STORE_IO, CONFIG_INVALID.
+   * Makes a store where nothing is, an empty one or one of a file that {@link openCopy} has seen
+   * to; it is there for good when this returns. Throws STORE_FULL, STORE_IO, CONFIG_INVALID.
    */
-  readonly create = (tenant: TenantName): void => {
-    this.#bring(tenant)
+  readonly create = (tenant: TenantName, copy?: string): void => {
+    this.#bring(tenant, copy)
     this.#syncNames()
   }
 
   /** The same, but the end of the machine may take it, until something is committed in it. */
-  #bring(tenant: TenantName): void {
+  #bring(tenant: TenantName, copy?: string): void {
     const path = storePath(this.#tenantsPath, tenant)
     this.#beforeMade(tenant)
     // A log that a deletion has left behind would be taken for the new store's.
     for (const file of remainsOf(this.#tenantsPath, tenant)) rmSync(file, { force: true })
-    if (!this.#spares?.take(path, this.#blueprint)) this.#blueprint.write(path)
+    if (copy !== undefined) this.#adopt(copy, path)
+    else if (!this.#spares?.take(path, this.#blueprint)) this.#blueprint.write(path)
     this.#onMade(tenant)
+  }
+
+  #adopt(copy: string, path: string): void {
+    assert(!existsSync(path), 'a store is made once')
+    try {
+      renameSync(copy, path)
+    } catch (error) {
+      throw explainFolderError(this.#tenantsPath, error)
+    }
   }
 
   #syncNames(): void {
@@ -136,7 +146,17 @@ export class StoreFactory implements TenantSource {
   }
 
   exists(tenant: TenantName): boolean {
-    return existsSync(storePath(this.#tenantsPath, tenant))
+    return existsSync(this.pathOf(tenant))
+  }
+
+  /** The file of its store. */
+  pathOf(tenant: TenantName): string {
+    return storePath(this.#tenantsPath, tenant)
+  }
+
+  /** A copy of the file of a store, to be made a store of its own. The caller syncs the file. */
+  openCopy(path: string): Store {
+    return Store.open(new NodeSqliteMedium(path, { synchronous: 'NORMAL' }), this.#storeOptions)
   }
 
   #createIfAllowed(tenant: TenantName): void {

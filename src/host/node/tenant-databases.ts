@@ -25,9 +25,10 @@ export class TenantDatabases implements DatabaseService {
   async create(name: string, from: TenantName, template: string | undefined): Promise<void> {
     if (RESERVED_NAMES.has(name)) throw alreadyExists(name)
     const tenant = parseTenantName(name)
-    if (template !== undefined) throw await this.#noTemplate(template, from)
+    const source = await this.#sourceOf(template)
+    const control = this.#options.control()
     try {
-      await this.#options.control().createTenant(tenant)
+      await control.createTenant(tenant, source, { unlessUsed: true, from })
     } catch (error) {
       throw error instanceof PgnapError && error.code === 'TENANT_EXISTS'
         ? alreadyExists(name)
@@ -51,15 +52,13 @@ export class TenantDatabases implements DatabaseService {
     }
   }
 
-  async #noTemplate(template: string, from: TenantName): Promise<PgnapError> {
-    const exists = isTenantName(template) && (await this.#options.folder.exists(template))
-    if (!exists) {
-      return new PgnapError('TENANT_UNKNOWN', `template database "${template}" does not exist`)
-    }
-    const what = template === from ? 'this database' : `"${template}"`
-    return new PgnapError('NOT_SUPPORTED', `${what} cannot be the template of another database`, {
-      hint: `pg_dump ${template} | psql copies it; without TEMPLATE the new one is empty`,
-    })
+  /** Undefined: the new one is to be empty. */
+  async #sourceOf(template: string | undefined): Promise<TenantName | undefined> {
+    if (template === undefined) return undefined
+    if (isTenantName(template) && (await this.#options.folder.exists(template))) return template
+    // Tools say it for the one that every server has. Here it is there once somebody has used it.
+    if (template === 'postgres') return undefined
+    throw new PgnapError('TENANT_UNKNOWN', `template database "${template}" does not exist`)
   }
 }
 

@@ -13,15 +13,18 @@ import { TenantFolder, unknownTenant } from './tenant-folder.ts'
 
 export interface NodeTenantDirectoryOptions {
   readonly tenantsPath: string
-  /** Makes the store of a tenant; the file appears whole or not at all. */
-  readonly createStore: (tenant: TenantName) => void
+  /**
+   * Makes the store of a tenant, an empty one or of the file `copy`; it appears whole or not at
+   * all.
+   */
+  readonly createStore: (tenant: TenantName, copy?: string) => void
   /** Told of each tenant that has been removed. */
   readonly onRemoved?: (tenant: TenantName) => void
 }
 
 export class NodeTenantDirectory extends TenantFolder implements TenantDirectory {
   readonly #tenantsPath: string
-  readonly #createStore: (tenant: TenantName) => void
+  readonly #createStore: NodeTenantDirectoryOptions['createStore']
   readonly #onRemoved: (tenant: TenantName) => void
 
   constructor({ tenantsPath, createStore, onRemoved }: NodeTenantDirectoryOptions) {
@@ -31,13 +34,9 @@ export class NodeTenantDirectory extends TenantFolder implements TenantDirectory
     this.#onRemoved = onRemoved ?? (() => {})
   }
 
-  async create(tenant: TenantName): Promise<void> {
-    if (await this.exists(tenant)) {
-      throw new PgnapError('TENANT_EXISTS', `tenant "${tenant}" already exists`, {
-        hint: 'connect to it, or choose another name',
-      })
-    }
-    this.#createStore(tenant)
+  async create(tenant: TenantName, copy?: string): Promise<void> {
+    if (await this.exists(tenant)) throw alreadyThere(tenant)
+    this.#createStore(tenant, copy)
   }
 
   async delete(tenant: TenantName): Promise<void> {
@@ -53,4 +52,10 @@ export class NodeTenantDirectory extends TenantFolder implements TenantDirectory
       throw explainFolderError(path, error)
     }
   }
+}
+
+export function alreadyThere(tenant: TenantName): PgnapError {
+  return new PgnapError('TENANT_EXISTS', `tenant "${tenant}" already exists`, {
+    hint: 'connect to it, or choose another name',
+  })
 }

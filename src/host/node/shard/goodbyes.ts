@@ -35,12 +35,23 @@ export function tooManyLogins(): PgnapError {
   })
 }
 
-/** In the words of Postgres. */
+/** In the words of Postgres, as the next one. */
 export function stillUsed(name: TenantName, clients: number): PgnapError {
-  const message = `database "${name}" is being accessed by other users`
-  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
-  return new PgnapError('TENANT_BUSY', message, {
-    detail: `There ${sessions} using the database.`,
+  return new PgnapError('TENANT_BUSY', `database "${name}" is being accessed by other users`, {
+    detail: sessionsOf(clients),
     hint: 'close them, or say WITH (FORCE)',
   })
+}
+
+export function stillUsedTemplate(name: TenantName, clients: number): PgnapError {
+  const message = `source database "${name}" is being accessed by other users`
+  return new PgnapError('TENANT_BUSY', message, {
+    detail: sessionsOf(clients),
+    hint: `close them; "pgnap tenant create NAME --template ${name}" does not mind them`,
+  })
+}
+
+function sessionsOf(clients: number): string {
+  const sessions = clients === 1 ? 'is 1 other session' : `are ${clients} other sessions`
+  return `There ${sessions} using the database.`
 }

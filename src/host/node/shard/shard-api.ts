@@ -18,6 +18,7 @@ import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
+import type { TemplateUse } from './tenant-copies.ts'
 import type { ClientWish } from './thread-watch.ts'
 
 /** Told by a shard, before whoever asked for it, that there is one tenant more or one less. */
@@ -47,7 +48,10 @@ export interface ShardApi extends MoveParty {
   query(tenant: string, statement: Statement, number: number): Promise<Answer>
   /** Runs statements in one transaction as a client of its own. */
   transaction(tenant: string, batch: Batch, number: number): Promise<BatchAnswer>
-  createTenant(tenant: string): Promise<void>
+  /** @param copy the file that becomes its store. Default: it is empty */
+  createTenant(tenant: string, copy?: string): Promise<void>
+  /** Writes a copy of the store of a tenant to `path`, which no tenant knows. */
+  copyTenant(tenant: string, path: string, use: TemplateUse): Promise<void>
   /** Sends the clients away (`unlessUsed`: refuses), closes the store and removes it. */
   deleteTenant(tenant: string, unlessUsed: boolean): Promise<void>
   /** Sends all clients of a tenant away, after the batches that run. */

@@ -46,10 +46,11 @@ import { SpareStores } from '../spare-stores.ts'
 import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from '../../call.ts'
-import { deleted, revoked, shuttingDown, stillUsed, terminated, tooManyLogins } from './goodbyes.ts'
+import { deleted, revoked, shuttingDown, terminated, tooManyLogins } from './goodbyes.ts'
 import { ownedSource } from './owned-source.ts'
 import { type EngineSettings, openEngine, type PreparedEngine } from './shard-engine.ts'
 import { type ClientWishes, type SlotWatcher, watchEngine } from './slot-watcher.ts'
+import { type TemplateUse, TenantCopies } from './tenant-copies.ts'
 import type { ClientWish } from './thread-watch.ts'
 import type { ShardActivity, ShardApi, TenantStanding, TenantWatcher } from './shard-api.ts'
 
@@ -106,6 +107,7 @@ export class Shard implements ShardApi {
   readonly #ownership: Ownership
   readonly #images: ImageFolder
   readonly #spares: SpareStores
+  readonly #copies: TenantCopies
   readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
   readonly #administrators: Credentials | undefined
   readonly #limiter: LoginLimiter | undefined
@@ -128,6 +130,7 @@ export class Shard implements ShardApi {
       ownership: Ownership
       images: ImageFolder
       spares: SpareStores
+      copies: TenantCopies
       saltSecret: Uint8Array<ArrayBuffer> | undefined
       administrators: Credentials | undefined
     },
@@ -140,6 +143,7 @@ export class Shard implements ShardApi {
     this.#ownership = parts.ownership
     this.#images = parts.images
     this.#spares = parts.spares
+    this.#copies = parts.copies
     this.#saltSecret = parts.saltSecret
     this.#administrators = parts.administrators
     const { logins, config } = settings
@@ -228,7 +232,8 @@ export class Shard implements ShardApi {
           }
         : {}),
     })
-    const own = { pool, connections, directory, gateway, ownership, images, spares }
+    const copies = new TenantCopies({ pool, stores, clock })
+    const own = { pool, connections, directory, gateway, ownership, images, spares, copies }
     return new Shard(settings, dependencies, { ...own, saltSecret, administrators })
   }
 
@@ -301,17 +306,22 @@ export class Shard implements ShardApi {
     }
   }
 
-  async createTenant(tenant: string): Promise<void> {
+  async createTenant(tenant: string, copy?: string): Promise<void> {
     const name = parseTenantName(tenant)
     this.#ownership.check(name)
-    await this.#directory.create(name)
+    await this.#directory.create(name, copy)
+  }
+
+  async copyTenant(tenant: string, path: string, use: TemplateUse): Promise<void> {
+    const name = await this.#existing(tenant)
+    this.#ownership.check(name)
+    await this.#copies.copy(name, path, use)
   }
 
   async deleteTenant(tenant: string, unlessUsed: boolean): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
-    const clients = this.#pool.clientCountOf(name)
-    if (unlessUsed && clients > 0) throw stillUsed(name, clients)
+    if (unlessUsed) await this.#copies.untilUnused(name, 0)
     const goodbye = deleted(name)
     await this.#pool.expel(name, goodbye)
     await this.#directory.delete(name)

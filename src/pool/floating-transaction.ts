@@ -1,0 +1,92 @@
+/**
+ * A transaction of several batches in which a client has only read so far, beside another client
+ * that has the backend. It is open nowhere: each of its batches begins it anew in a fork, and rolls
+ * it back there when it has been answered. So it holds nobody up, nobody can take its fork from
+ * under it, and when a batch turns out to write, it waits for the backend, is begun there and goes
+ * on.
+ *
+ * That is right where Postgres would let each statement see what is committed when it begins (READ
+ * COMMITTED), and where nothing of the transaction has to last from one batch to the next: no
+ * setting, savepoint, cursor or portal. What lasts is the time at which it began, whether it may
+ * write, and whether it has failed; those are brought along.
+ *
+ * What has been read in one cannot be read again the same way: levels above READ COMMITTED are for
+ * the backend.
+ */
+import { assert } from '../base/assert.ts'
+import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
+import { message } from '../base/protocol-message.ts'
+import type { Slot } from '../engine/engine.ts'
+import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { eachMessage } from './message-frames.ts'
+
+export interface FloatingTransaction {
+  /** In microseconds since 2000: what `now()` says. */
+  readonly startedAt: bigint
+  /** Begins another one of its kind. */
+  readonly begin: Uint8Array
+  readonly isFailed: boolean
+}
+
+const MODES = ownQuery(`SELECT pg_catalog.current_setting('transaction_isolation'),
+  pg_catalog.current_setting('transaction_read_only'),
+  pg_catalog.current_setting('transaction_deferrable')`)
+const ROLLBACK = ownQuery('ROLLBACK')
+/** What cannot be done is an error, and that is all it is for. */
+const FAIL = concatBytes([message('E', utf8('_pgnap_no_such_portal\0\0\0\0\0')), SYNC])
+const EACH_STATEMENT_ANEW: ReadonlySet<string> = new Set(['read committed', 'read uncommitted'])
+const QUERY = 0x51
+const BIND = 0x42
+const EXECUTE = 0x45
+const SYNC_TYPE = 0x53
+const PORTAL_SUSPENDED = 0x73
+
+/** Begins one anew, in a backend that is idle. Throws what the slot throws. */
+export function goOn(slot: Slot, { startedAt, begin, isFailed }: FloatingTransaction): void {
+  slot.run(begin)
+  assert(slot.transactionStatus === 'transaction', 'a transaction that floats can be begun anew')
+  slot.session.transactionStart = startedAt
+  if (isFailed) slot.run(FAIL)
+}
+
+/**
+ * Takes the transaction that is open in a fork out of it. Overwrites the slot's last answer, and
+ * throws what the slot throws.
+ * @param was what it was when the batch began
+ * @returns undefined: it cannot float; it is rolled back nevertheless
+ */
+export function float(
+  slot: Slot,
+  was: FloatingTransaction | undefined,
+): FloatingTransaction | undefined {
+  const isFailed = slot.transactionStatus === 'failed'
+  const startedAt = slot.session.transactionStart
+  // Another one may have been chained to it.
+  const isSame = was?.startedAt === startedAt
+  const begin = isSame ? was.begin : isFailed ? undefined : beginLike(slot)
+  slot.run(ROLLBACK)
+  return begin && { startedAt, begin, isFailed }
+}
+
+function beginLike(slot: Slot): Uint8Array | undefined {
+  const [isolation = '', readOnly, deferrable] = readAnswer(slot.run(MODES)).rows[0] ?? []
+  if (!EACH_STATEMENT_ANEW.has(isolation ?? '')) return undefined
+  const write = readOnly === 'on' ? 'READ ONLY' : 'READ WRITE'
+  const defer = deferrable === 'on' ? 'DEFERRABLE' : 'NOT DEFERRABLE'
+  return ownQuery(`BEGIN ISOLATION LEVEL ${isolation}, ${write}, ${defer}`)
+}
+
+/** Whether a batch leaves a portal in its transaction that a later one might go on with. */
+export function leavesPortal(messages: Uint8Array, answer: Uint8Array): boolean {
+  let leaves = false
+  let isBound = false
+  eachMessage(messages, (type, at) => {
+    if (type === BIND) {
+      leaves ||= isBound || textAt(messages, at + 5) !== ''
+      isBound = true
+    } else if (type === EXECUTE) isBound = false
+    else if (type === SYNC_TYPE || type === QUERY) leaves ||= isBound
+  })
+  eachMessage(answer, (type) => (leaves ||= type === PORTAL_SUSPENDED))
+  return leaves
+}

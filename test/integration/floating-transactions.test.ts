@@ -1,0 +1,263 @@
+/**
+ * A transaction of several batches in which a client only reads does not wait for another client's.
+ * Where it cannot be told from native Postgres, the test says nothing of it; where it waits, that
+ * is what is tested.
+ */
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
+import { type ServerProcess, startServer } from '../support/server.ts'
+
+let server: ServerProcess
+before(async () => {
+  const flags = ['--shards', '1', '--slots', '4', '--query-wait-timeout', '60s']
+  server = await startServer({ flags })
+})
+after(() => server[Symbol.asyncDispose]())
+
+const COUNT = 'select count(*)::int from t'
+
+interface Scene extends AsyncDisposable {
+  /** In a transaction that has written a row. */
+  readonly writer: PgConnection
+  readonly reader: PgConnection
+}
+
+async function scene(tenant: string): Promise<Scene> {
+  const writer = await connectPg(server, tenant)
+  await writer.client.query('create table t (n int); insert into t values (1)')
+  await writer.client.query('begin; insert into t values (2)')
+  const reader = await connectPg(server, tenant)
+  return {
+    writer,
+    reader,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([writer.client.end(), reader.client.end()])
+    },
+  }
+}
+
+/** Of SQL that has to wait for the writer: it is still there when others have been answered. */
+async function waits(
+  sql: string,
+  { writer, reader }: Scene,
+): Promise<{ readonly answer: Promise<unknown> }> {
+  let settled = false
+  const answer = reader.client.query(sql).finally(() => (settled = true))
+  answer.catch(() => {})
+  const waiting = `select count(*) from pg_class, generate_series(1, 20)`
+  for (let round = 0; round < 5; round++) await writer.client.query(waiting)
+  assert.equal(settled, false, `${sql} waits`)
+  return { answer }
+}
+
+describe('who only reads', () => {
+  test('sees what is committed when each statement begins, at one time', async () => {
+    await using both = await scene('reads')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    const now = await reader.value('select now()::text')
+    assert.equal(await reader.value(COUNT), 1)
+    await writer.client.query('commit')
+    assert.equal(await reader.value(COUNT), 2)
+    assert.equal(await reader.value('select now()::text'), now)
+    const later = await reader.value('select statement_timestamp() > now()')
+    assert.equal(later, true)
+    await reader.client.query('commit')
+    assert.notEqual(await reader.value('select now()::text'), now)
+  })
+
+  test('in a transaction that is READ ONLY, however it began', async () => {
+    await using both = await scene('read-only')
+    const { reader } = both
+    await reader.client.query('start transaction read only, deferrable')
+    const modes = `select current_setting('transaction_read_only') || ' '
+      || current_setting('transaction_deferrable')`
+    assert.equal(await reader.value(modes), 'on on')
+    assert.equal(await reader.value(modes, []), 'on on')
+    await reader.client.query('commit and chain')
+    assert.equal(await reader.value(modes), 'on on')
+    await reader.client.query('rollback')
+    assert.equal(await reader.value(modes), 'off off')
+  })
+
+  test('and fails has a transaction that has failed', async () => {
+    await using both = await scene('fails')
+    const { reader } = both
+    await reader.client.query('begin')
+    assert.equal((await failureOf(reader.value('select 1/0'))).code, '22012')
+    assert.equal((await failureOf(reader.value(COUNT))).code, '25P02')
+    assert.equal((await failureOf(reader.client.query('insert into t values (3)'))).code, '25P02')
+    const { command } = await reader.client.query('commit')
+    assert.equal(command, 'ROLLBACK')
+    assert.equal(await reader.value(COUNT), 1)
+  })
+
+  test('prepares and uses statements, which stay', async () => {
+    await using both = await scene('prepares')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    const count = { name: 'count', text: COUNT }
+    assert.equal((await reader.client.query<{ count: number }>(count)).rows[0]?.count, 1)
+    assert.equal((await reader.client.query<{ count: number }>(count)).rows[0]?.count, 1)
+    await reader.client.query('commit')
+    await writer.client.query('commit')
+    assert.equal((await reader.client.query<{ count: number }>(count)).rows[0]?.count, 2)
+  })
+
+  test('ends the one who is in its way', async () => {
+    await using both = await scene('terminates')
+    const { writer, reader } = both
+    const ended = new Promise((resolve) => writer.client.once('error', resolve))
+    const id = (writer.client as unknown as { processID: number }).processID
+    await reader.client.query('begin')
+    assert.equal(await reader.value('select pg_terminate_backend($1)', [id]), true)
+    await ended
+    await reader.client.query('insert into t values (3); commit')
+    assert.equal(await reader.value('select sum(n)::int from t'), 4)
+  })
+
+  test('over HTTP: a batch of queries', async () => {
+    await using both = await scene('by-http')
+    const { reader } = both
+    const answer = await server.request('/sql', {
+      method: 'POST',
+      headers: {
+        'Neon-Connection-String': server.url('by-http'),
+        'Neon-Batch-Read-Only': 'true',
+      },
+      body: JSON.stringify({ queries: [{ query: COUNT }, { query: 'select 1 as one' }] }),
+    })
+    assert.equal(answer.status, 200)
+    const { results } = (await answer.json()) as { results: { rows: object[] }[] }
+    assert.deepEqual(results[0]?.rows, [{ count: 1 }])
+    assert.equal(await reader.value(COUNT), 1)
+  })
+
+  test('and goes without a word leaves nothing', async () => {
+    await using both = await scene('leaves')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    await reader.value(COUNT)
+    await using other = await connectPg(server, 'leaves')
+    await other.client.query('begin')
+    await other.value(COUNT)
+    await other.client.end()
+    await writer.client.query('commit')
+    assert.equal(await reader.value(COUNT), 2)
+  })
+
+  test('for too long between two statements is sent away', async () => {
+    await using both = await scene('idle')
+    const { reader } = both
+    await reader.client.query(`set idle_in_transaction_session_timeout = '50ms'`)
+    const lost = new Promise<Error>((resolve) => reader.client.once('error', resolve))
+    await reader.client.query('begin')
+    const failure = (await lost) as Error & { code?: string }
+    assert.equal(failure.code, '25P03')
+  })
+})
+
+describe('who writes', () => {
+  test('waits, and goes on in the same transaction', async () => {
+    await using both = await scene('writes')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    const now = await reader.value('select now()::text')
+    assert.equal(await reader.value(COUNT), 1)
+    const { answer: inserted } = await waits('insert into t values (3)', both)
+    await writer.client.query('commit')
+    await inserted
+    assert.equal(await reader.value(COUNT), 3)
+    assert.equal(await reader.value('select now()::text'), now)
+    await reader.client.query('rollback')
+    assert.equal(await reader.value(COUNT), 2)
+  })
+
+  test('in a transaction that is READ ONLY is told so in the end', async () => {
+    await using both = await scene('writes-not')
+    const { writer, reader } = both
+    await reader.client.query('begin read only')
+    assert.equal(await reader.value(COUNT), 1)
+    const { answer } = await waits('insert into t values (3)', both)
+    const refused = failureOf(answer)
+    await writer.client.query('commit')
+    assert.equal((await refused).code, '25006')
+    await reader.client.query('rollback')
+  })
+
+  test('is cancelled while it waits, and only its transaction has failed', async () => {
+    await using both = await scene('canceled')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    await reader.value(COUNT)
+    const waiting = failureOf(reader.client.query('insert into t values (3)'))
+    await cancelPg(server, reader)
+    assert.equal((await waiting).code, '57014')
+    assert.equal((await failureOf(reader.value(COUNT))).code, '25P02')
+    await reader.client.query('rollback')
+    assert.equal(await reader.value(COUNT), 1)
+    await writer.client.query('commit')
+  })
+
+  test('gives up after its lock_timeout', async () => {
+    await using both = await scene('lock')
+    const { writer, reader } = both
+    await reader.client.query(`set lock_timeout = '50ms'`)
+    await reader.client.query('begin')
+    await reader.value(COUNT)
+    const failure = await failureOf(reader.client.query('insert into t values (3)'))
+    assert.equal(failure.code, '55P03')
+    assert.equal((await failureOf(reader.value(COUNT))).code, '25P02')
+    await reader.client.query('rollback')
+    await writer.client.query('commit')
+    assert.equal(await reader.value(COUNT), 2)
+  })
+})
+
+describe('what has to last until the transaction ends waits', () => {
+  const lasting: Readonly<Record<string, [sql: string, then: string, value: unknown]>> = {
+    setting: [`set local application_name = 'mine'`, 'show application_name', 'mine'],
+    'setting by a function': [
+      `select set_config('my.name', 'mine', true)`,
+      `select current_setting('my.name')`,
+      'mine',
+    ],
+    savepoint: ['savepoint s', 'rollback to s', undefined],
+    cursor: ['declare c cursor for select n from t order by n', 'fetch 1 from c', 1],
+    lock: ['select n from t for share', COUNT, 2],
+    mode: [
+      'set transaction isolation level serializable',
+      'show transaction_isolation',
+      'serializable',
+    ],
+  }
+  for (const [name, [sql, then, value]] of Object.entries(lasting)) {
+    test(name, async () => {
+      await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`)
+      const { writer, reader } = both
+      await reader.client.query('begin')
+      const { answer } = await waits(sql, both)
+      await writer.client.query('commit')
+      await answer
+      assert.equal(await reader.value(then), value)
+      await reader.client.query('commit')
+    })
+  }
+
+  test('a level above READ COMMITTED', async () => {
+    await using both = await scene('levels')
+    const { writer, reader } = both
+    const { answer: begun } = await waits('begin isolation level repeatable read', both)
+    await writer.client.query('commit')
+    await begun
+    assert.equal(await reader.value(COUNT), 2)
+    await reader.client.query('commit')
+    await reader.client.query(`set default_transaction_isolation = 'serializable'`)
+    await writer.client.query('begin; insert into t values (3)')
+    const { answer: again } = await waits('begin', both)
+    await writer.client.query('commit')
+    await again
+    assert.equal(await reader.value('show transaction_isolation'), 'serializable')
+  })
+})
