@@ -20,8 +20,12 @@ import { CHUNKS_PER_INODE, chunkKey, chunkOfChunkKey } from './keys.ts'
 import { PageCache } from './page-cache.ts'
 import type { StoreView } from './view.ts'
 
-/** Chunks of WAL fetched at once. */
-const WAL_FETCH_CHUNKS = 64
+/**
+ * Chunks of WAL fetched at once: few for a start that only looks for its checkpoint, more for a
+ * recovery, which reads on from there.
+ */
+const WAL_FETCH_CHUNKS_FIRST = 2
+const WAL_FETCH_CHUNKS_MAX = 64
 const EMPTY = new Uint8Array(0)
 
 export interface FilePagesOptions {
@@ -42,6 +46,8 @@ export class FilePages {
   /** Bytes of WAL written since the files were opened. */
   walBytesWritten = 0
   readonly #options: FilePagesOptions
+  /** The chunks of WAL that were fetched last. */
+  #lastWalRun = { ino: 0, end: 0, count: 0 }
 
   constructor(options: FilePagesOptions) {
     this.#options = options
@@ -135,10 +141,19 @@ export class FilePages {
     const cached = this.cache.get(chunkKey(node.ino, chunk))
     if (cached !== undefined) return cached
     const left = Math.ceil(node.size / node.chunkBytes) - chunk
-    const count = node.isWal ? Math.min(WAL_FETCH_CHUNKS, left) : 1
+    const count = node.isWal ? Math.min(this.#walRun(node, chunk), left) : 1
     const content = count > 1 ? this.#fetchRun(node, chunk, count) : this.#fetch(node, chunk)
     this.cache.put(chunkKey(node.ino, chunk), content)
     return content
+  }
+
+  /** How many chunks to fetch from `chunk` on: twice as many as those that it follows. */
+  #walRun(node: FileNode, chunk: number): number {
+    const { ino, end, count } = this.#lastWalRun
+    const goesOn = ino === node.ino && end === chunk
+    const next = goesOn ? Math.min(count * 2, WAL_FETCH_CHUNKS_MAX) : WAL_FETCH_CHUNKS_FIRST
+    this.#lastWalRun = { ino: node.ino, end: chunk + next, count: next }
+    return next
   }
 
   /** Takes all chunks of a node into its dirty map, for a file whose rows are about to go. */
