@@ -1,8 +1,8 @@
 /**
  * Builds the Worker into `dist/cloudflare`, and that of the comparison into
- * `dist/cloudflare-architectures`, for wrangler to deploy, and tells how they stand to the limits of
- * the platform: `npm run build:cloudflare`, or with extensions that are left out because of their
- * size: `npm run build:cloudflare -- --with pgcrypto`.
+ * `dist/cloudflare-architectures`, for wrangler to deploy, and tells how they stand to the limits
+ * of the platform: `npm run build:cloudflare`, or with extensions that are left out because of
+ * their size: `npm run build:cloudflare -- --with pgcrypto`.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

@@ -56,7 +56,7 @@ export class Phases {
     }
   }
 
-  /** Begins a phase; what it returns ends it. For where a function around it would be in the way. */
+  /** Begins a phase; what it returns ends it. For where a function would be in the way. */
   begin(name: string): () => void {
     const startMs = this.#clock.monotonicMs()
     const before = this.#sumMs
