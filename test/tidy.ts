@@ -34,6 +34,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
     // What scripts/cloudflare/bundle.ts makes.
     'pgnap:engine',
     'pgnap:modules',
+    'pgnap:version',
   ],
   cli: ['commander'],
 }

@@ -23,6 +23,10 @@ const PLATFORM = /^(?:node|cloudflare):/
 /** Beside the program. */
 const BESIDE = /^\.\/[\w-]+\.(?:wasm|bin)$/
 
+/** First modules of the two Workers, from the root of this repository. */
+export const WORKER_ENTRY = 'src/cloudflare.ts'
+export const ARCHITECTURES_ENTRY = 'src/host/cloudflare/architectures/main.ts'
+
 /** Files of a Worker by name, `worker.js` among them. */
 export type WorkerFiles = ReadonlyMap<string, Uint8Array>
 

@@ -306,6 +306,23 @@ export const LIMITS = {
    * made anew.
    */
   spareStoreAgeMaxMs: 600_000, // 10 min
+  /**
+   * What loading or saving a tenant's data may take before it counts as more than `optimal`: the
+   * user waits for it (sync-delay.ts). From here on: `acceptable`.
+   */
+  syncOptimalMs: 100,
+  /** From here on: `warning`, a line in the log. */
+  syncAcceptableMs: 300,
+  /** From here on: `slow`, and it counts for the share that raises the alarm. */
+  syncWarningMs: 500,
+  /** From here on: `critical`. */
+  syncCriticalMs: 1_000,
+  /** Loads, and saves, that are looked back on for their trend. */
+  syncWindow: 10,
+  /** Share of that window that may be slow. From here on: the alarm is raised. */
+  syncWarningRatio: 0.3,
+  /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
+  syncLogPauseMs: 1_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */
@@ -361,6 +378,12 @@ assert(
 )
 assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
 assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
+assert(
+  LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&
+    LIMITS.syncAcceptableMs < LIMITS.syncWarningMs &&
+    LIMITS.syncWarningMs < LIMITS.syncCriticalMs,
+  'each status of a delay begins where the one before ends',
+)
 assert(
   LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
   'a slot of an isolate retires before its ceiling',
