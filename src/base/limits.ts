@@ -231,8 +231,12 @@ export const LIMITS = {
    * to ask at its home.
    */
   replicaBytesMax: 16_777_216, // 16 MiB
-  /** Rows of all tenants in one compute, those of the one that runs among them. Beyond: the least recently used go. */
+  /** Rows of all tenants in one compute. Beyond: the least recently used go. */
   computeRowBytes: 25_165_824, // 24 MiB
+  /** Tenants of one compute. Beyond: those that are asked least go, with what is kept of them. */
+  computeSeatsMax: 200,
+  /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
+  computeTurnMs: 30_000,
   /** Commits of a compute that the home has not got. Beyond: 53100 for the statement. */
   undeliveredBytesMax: 12_582_912, // 12 MiB
   /** One message with commits for a home; a call between objects may have 32 MiB. */
@@ -377,6 +381,10 @@ assert(
   'what is brought home fits a call',
 )
 assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
+assert(
+  LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
+  'a turn is longer than what it waits for',
+)
 assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
 assert(
   LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&

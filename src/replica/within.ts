@@ -27,7 +27,7 @@ export function isUnheard(error: unknown): boolean {
 export function unreachable(cause?: unknown): PgnapError {
   const message = 'the place where this tenant is at home does not answer'
   return new PgnapError('SERVER_UNREACHABLE', message, {
-    hint: 'try again; for reading, what is known of it can be asked for: header X-Pgnap-Stale: allow',
+    hint: 'try again; who only reads may ask for what was known: ?stale=allow',
     ...(cause === undefined ? {} : { cause }),
   })
 }

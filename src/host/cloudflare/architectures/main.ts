@@ -12,6 +12,8 @@ import type { ArchitecturesEnvironment } from './environment.ts'
 
 export { DirectoryObject } from '../directory-object.ts'
 export { TenantObject } from '../tenant-object.ts'
+export { Compute } from './compute-worker.ts'
+export { StateObject } from './state-object.ts'
 
 type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
 
