@@ -1,6 +1,10 @@
 /** What the Worker of the comparison is given to run with; see wrangler.architectures.jsonc. */
 import type { Environment } from '../environment.ts'
+import type { ComputeObject } from './compute-object.ts'
 import type { Compute } from './compute-worker.ts'
+import type { ConsumerObject } from './consumer-object.ts'
+import type { Factory } from './factory-worker.ts'
+import type { HybridObject } from './hybrid-object.ts'
 import type { StateObject } from './state-object.ts'
 
 export interface ArchitecturesEnvironment extends Environment {
@@ -10,4 +14,12 @@ export interface ArchitecturesEnvironment extends Environment {
   readonly COMPUTE: Service<Compute>
   /** Stores without Postgres, by `ARCHITECTURE/TENANT`. */
   readonly STATES: DurableObjectNamespace<StateObject>
+  /** Of `/hybrid`, by tenant. */
+  readonly HYBRIDS: DurableObjectNamespace<HybridObject>
+  /** Of `/consumer`, by tenant. */
+  readonly CONSUMERS: DurableObjectNamespace<ConsumerObject>
+  /** Computes that are objects: those of the Worker that has this. */
+  readonly COMPUTES: DurableObjectNamespace<ComputeObject>
+  /** The Worker in front of the factory. */
+  readonly FACTORY: Service<Factory>
 }

@@ -13,6 +13,10 @@ import type { ArchitecturesEnvironment } from './environment.ts'
 export { DirectoryObject } from '../directory-object.ts'
 export { TenantObject } from '../tenant-object.ts'
 export { Compute } from './compute-worker.ts'
+export { ComputeObject } from './compute-object.ts'
+export { ConsumerObject } from './consumer-object.ts'
+export { Factory } from './factory-worker.ts'
+export { HybridObject } from './hybrid-object.ts'
 export { StateObject } from './state-object.ts'
 
 type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
