@@ -5,6 +5,7 @@ import type { Compute } from './compute-worker.ts'
 import type { ConsumerObject } from './consumer-object.ts'
 import type { Factory } from './factory-worker.ts'
 import type { HybridObject } from './hybrid-object.ts'
+import type { RouterObject } from './router-object.ts'
 import type { StateObject } from './state-object.ts'
 
 export interface ArchitecturesEnvironment extends Environment {
@@ -20,6 +21,8 @@ export interface ArchitecturesEnvironment extends Environment {
   readonly CONSUMERS: DurableObjectNamespace<ConsumerObject>
   /** Computes that are objects: those of the Worker that has this. */
   readonly COMPUTES: DurableObjectNamespace<ComputeObject>
+  /** Of `/ws`; there is one. */
+  readonly ROUTERS: DurableObjectNamespace<RouterObject>
   /** The Worker in front of the factory. */
   readonly FACTORY: Service<Factory>
 }

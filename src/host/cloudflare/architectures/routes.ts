@@ -5,11 +5,13 @@ import { factory } from './factory.ts'
 import { hybrid } from './hybrid.ts'
 import { pooled } from './pooled.ts'
 import { thin } from './thin.ts'
+import { ws } from './ws.ts'
 
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   hybrid,
   thin,
   factory,
   consumer,
+  ws,
   pooled,
 }
