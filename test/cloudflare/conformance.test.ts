@@ -15,7 +15,7 @@ await using worker = await startWorker(files, {
   durableObjects: { SUITE: { className: 'SuiteObject', useSQLite: true } },
 })
 
-for (const suite of ['medium', 'store']) {
+for (const suite of ['medium', 'store', 'replica']) {
   const answer = await fetch(new URL(`/${suite}`, worker.url))
   assert.equal(answer.status, 200, await answer.clone().text())
   const outcomes = (await answer.json()) as Outcome[]

@@ -3,6 +3,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { DurableSqliteMedium } from '../../../src/host/cloudflare/durable-sqlite-medium.ts'
 import type { Medium } from '../../../src/medium/medium.ts'
 import { mediumConformance } from '../../conformance/medium.ts'
+import { replicaConformance } from '../../conformance/replica.ts'
 import { storeConformance } from '../../conformance/store.ts'
 import { type Outcome, run } from './test-runner.ts'
 
@@ -23,6 +24,20 @@ export class SuiteObject extends DurableObject<Environment> {
     // Each statement crosses from JavaScript into the platform: ten times what it takes on Node.
     const effort = { histories: 4, faultEvery: 12 }
     return run(() => storeConformance(NAME, () => ({ open: this.#place() }), effort))
+  }
+
+  /** Homes whose stores are here; the computes are where the suite is. */
+  runReplica(): Promise<Outcome[]> {
+    const newPlace = (): { open: () => Medium } => ({ open: this.#place() })
+    const effort = { histories: 3 }
+    return run(() => {
+      for (const load of ['snapshot', 'delta', 'image'] as const) {
+        for (const write of ['sync', 'cdc', 'async'] as const) {
+          replicaConformance(NAME, newPlace, { load, write }, effort)
+        }
+      }
+      replicaConformance(NAME, newPlace, { load: 'lazy', write: 'sync' }, effort)
+    })
   }
 
   #open(): Medium {
@@ -53,7 +68,9 @@ const handler: ExportedHandler<Environment> = {
   async fetch(request: Request, { SUITE }: Environment): Promise<Response> {
     const suite = SUITE.getByName('suite')
     const { pathname } = new URL(request.url)
-    return Response.json(await (pathname === '/medium' ? suite.runMedium() : suite.runStore()))
+    if (pathname === '/medium') return Response.json(await suite.runMedium())
+    if (pathname === '/replica') return Response.json(await suite.runReplica())
+    return Response.json(await suite.runStore())
   },
 }
 export default handler
