@@ -298,6 +298,8 @@ export const LIMITS = {
   syncWarningRatio: 0.3,
   /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
   syncLogPauseMs: 1_000,
+  /** One request to a bucket over the network. Beyond: STORE_IO. */
+  bucketAnswerMs: 30_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */
