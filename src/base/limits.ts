@@ -298,6 +298,12 @@ export const LIMITS = {
   syncWarningRatio: 0.3,
   /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
   syncLogPauseMs: 1_000,
+  /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */
+  isolateSqliteKeptMax: 8,
+  /** Bytes of them, as they are stored. Beyond: the least recently used go. */
+  isolateSqliteKeptBytesMax: 16_777_216, // 16 MiB
+  /** One object that an isolate loads whole. Beyond: STORE_FULL. */
+  isolateObjectBytesMax: 33_554_432, // 32 MiB
   /** One request to a bucket over the network. Beyond: STORE_IO. */
   bucketAnswerMs: 30_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */

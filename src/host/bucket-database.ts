@@ -83,6 +83,11 @@ export class BucketDatabase {
     return new BucketDatabase(options, { database, tag: object?.tag, sizeBytes, timing })
   }
 
+  /** Of the object as it was loaded or saved last; undefined if there is none. */
+  get tag(): string | undefined {
+    return this.#tag
+  }
+
   get sizeBytes(): number {
     return this.#sizeBytes
   }

@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Bucket, StoredObject } from '../medium/bucket.ts'
-import { encodeKey, type S3Credentials, signedHeaders } from './s3-signature.ts'
+import { encodeKey, type S3Credentials, type S3Request, signedHeaders } from './s3-signature.ts'
 
 export interface S3BucketOptions {
   /** `https://HOST`, perhaps with a port and a path. */
@@ -29,6 +29,13 @@ export class S3Bucket implements Bucket {
 
   constructor(options: S3BucketOptions) {
     this.#options = options
+  }
+
+  async tagOf(key: string): Promise<string | undefined> {
+    const answer = await this.#ask('HEAD', key, {}, new Uint8Array(0))
+    if (answer.status === 404) return undefined
+    if (!answer.ok) throw await refused(answer)
+    return tagOf(answer)
   }
 
   async get(key: string): Promise<StoredObject | undefined> {
@@ -63,7 +70,7 @@ export class S3Bucket implements Bucket {
   }
 
   async #ask(
-    method: 'GET' | 'PUT',
+    method: S3Request['method'],
     key: string,
     headers: Readonly<Record<string, string>>,
     body: Uint8Array<ArrayBuffer>,

@@ -11,7 +11,7 @@ export interface S3Credentials {
 }
 
 export interface S3Request {
-  readonly method: 'GET' | 'PUT'
+  readonly method: 'GET' | 'HEAD' | 'PUT'
   readonly url: URL
   /** Further headers that are sent, all of which are signed. */
   readonly headers: Readonly<Record<string, string>>

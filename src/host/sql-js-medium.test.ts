@@ -139,6 +139,7 @@ test('loads and saves are timed and judged by what they take', async () => {
   const monitor = new SyncDelayMonitor({ clock, log: silentLog })
   const memory = new MemoryBucket()
   const bucket: Bucket = {
+    tagOf: (key) => memory.tagOf(key),
     get: async (key) => {
       clock.advance(350)
       return memory.get(key)

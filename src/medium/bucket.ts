@@ -11,6 +11,8 @@ export interface StoredObject {
 }
 
 export interface Bucket {
+  /** Its tag, to see whether it has changed; undefined if there is none. Rejects with STORE_IO. */
+  tagOf(key: string): Promise<string | undefined>
   /** Undefined if there is none. Rejects with STORE_IO. */
   get(key: string): Promise<StoredObject | undefined>
   /**

@@ -14,6 +14,8 @@ export function bucketConformance(name: string, open: () => Bucket): void {
       assert.deepEqual(await open().get('a/one'), { bytes: bytes(1, 2, 3), tag })
       assert.equal(await bucket.get('a/on'), undefined)
       assert.equal(await bucket.get('a'), undefined)
+      assert.equal(await bucket.tagOf('a'), undefined)
+      assert.equal(await open().tagOf('a/one'), tag)
     })
 
     test('an object without content is an object', async () => {

@@ -22,6 +22,10 @@ export class MemoryBucket implements Bucket {
     this.#held = undefined
   }
 
+  async tagOf(key: string): Promise<string | undefined> {
+    return this.objects.get(key)?.tag
+  }
+
   async get(key: string): Promise<StoredObject | undefined> {
     const found = this.objects.get(key)
     return found && { ...found, bytes: found.bytes.slice() }

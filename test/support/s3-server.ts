@@ -49,6 +49,7 @@ async function answer(
   if (!isSigned(request, body)) return end(403, undefined, Buffer.from('SignatureDoesNotMatch'))
   const key = decodeURIComponent(request.url ?? '')
   const found = objects.get(key)
+  if (request.method === 'HEAD') return found ? end(200, found.tag) : end(404)
   if (request.method === 'GET') return found ? end(200, found.tag, found.bytes) : end(404)
   const { 'if-match': same, 'if-none-match': none } = request.headers
   if (none === '*' && found) return end(412)

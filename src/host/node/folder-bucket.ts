@@ -26,6 +26,11 @@ export class FolderBucket implements Bucket {
     this.#folder = resolve(folder)
   }
 
+  async tagOf(key: string): Promise<string | undefined> {
+    const newest = (await numbersOf(this.#pathOf(key))).at(-1)
+    return newest === undefined ? undefined : String(newest)
+  }
+
   async get(key: string): Promise<StoredObject | undefined> {
     const path = this.#pathOf(key)
     for (let count = 0; count < READS_MAX; count++) {
