@@ -4,7 +4,10 @@ import { Miniflare, type MiniflareOptions, type SharedOptions, type WorkerOption
 import type { WorkerFiles } from './bundle.ts'
 
 /** Configurations of the Workers of the comparison: one program, deployed under several names. */
-export const ARCHITECTURES_CONFIGS: readonly string[] = ['wrangler.architectures.jsonc']
+export const ARCHITECTURES_CONFIGS: readonly string[] = [
+  'wrangler.architectures.jsonc',
+  'wrangler.compute.jsonc',
+]
 
 /** What of a wrangler.jsonc is for wherever a Worker runs, so that it is said once. */
 interface WranglerConfig {

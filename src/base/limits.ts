@@ -226,6 +226,35 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /**
+   * Rows of one tenant in a compute that is not at its home (Workers). Beyond: 53100, and the hint
+   * to ask at its home.
+   */
+  replicaBytesMax: 16_777_216, // 16 MiB
+  /** Rows of all tenants in one compute. Beyond: the least recently used go. */
+  computeRowBytes: 25_165_824, // 24 MiB
+  /** Tenants of one compute. Beyond: those that are asked least go, with what is kept of them. */
+  computeSeatsMax: 200,
+  /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
+  computeTurnMs: 30_000,
+  /** Commits of a compute that the home has not got. Beyond: 53100 for the statement. */
+  undeliveredBytesMax: 12_582_912, // 12 MiB
+  /** One message with commits for a home; a call between objects may have 32 MiB. */
+  deliveryBytesMax: 16_777_216, // 16 MiB
+  /** Rows in one message of a home, about: one read more. Beyond: the next message has the rest. */
+  sliceBytes: 4_194_304, // 4 MiB
+  /** How long a compute waits for its tenant's home. Beyond: 08001, or 08007 for a commit. */
+  homeAnswerMs: 5_000,
+  /** For so long a commit of which nothing is heard is brought home again (`cdc`, `async`). */
+  deliveryMs: 15_000,
+  /** Pause before it is brought again; twice as long each time. */
+  deliveryPauseMs: 50,
+  /** Acknowledged commits that are on their way home (`async`). Beyond: the answer waits. */
+  bufferedCommitsMax: 64,
+  /** The same in bytes. */
+  bufferedBytesMax: 2_097_152, // 2 MiB
+  /** How long they are on their way, unless the home does not answer. */
+  flushMs: 1_000,
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
@@ -298,6 +327,8 @@ export const LIMITS = {
   syncWarningRatio: 0.3,
   /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
   syncLogPauseMs: 1_000,
+  /** Tenants that a Worker holds in memory without any storage. Beyond: the oldest are gone. */
+  warmTenantsMax: 16,
   /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */
   isolateSqliteKeptMax: 8,
   /** Bytes of them, as they are stored. Beyond: the least recently used go. */
@@ -354,6 +385,17 @@ assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alon
 assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
+assert(LIMITS.replicaBytesMax <= LIMITS.computeRowBytes, 'a compute has room for one tenant')
+assert(
+  LIMITS.undeliveredBytesMax + LIMITS.isolateDirtyBytesMax <= 33_554_432,
+  'what is brought home fits a call',
+)
+assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
+assert(
+  LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
+  'a turn is longer than what it waits for',
+)
+assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
 assert(
   LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&
     LIMITS.syncAcceptableMs < LIMITS.syncWarningMs &&

@@ -54,10 +54,8 @@ export async function signedHeaders(
   for (const part of scope.split('/')) key = await hmac(key, part)
   const signature = hex(await hmac(key, toSign))
   const credential = `${credentials.accessKeyId}/${scope}`
-  return {
-    ...sent,
-    Authorization: `${ALGORITHM} Credential=${credential},SignedHeaders=${names},Signature=${signature}`,
-  }
+  const fields = [`Credential=${credential}`, `SignedHeaders=${names}`, `Signature=${signature}`]
+  return { ...sent, Authorization: `${ALGORITHM} ${fields.join(',')}` }
 }
 
 /** Each name of a path, with everything but what is unreserved as %XX (RFC 3986). */

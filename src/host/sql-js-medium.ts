@@ -168,7 +168,7 @@ export class SqlJsMedium implements Medium {
   async #save(): Promise<void> {
     try {
       // What is done in one go is saved in one go.
-      await undefined
+      await Promise.resolve()
       while (this.#savedChange < this.#change && !this.#closed) {
         const change = this.#change
         await this.#file.save()

@@ -107,12 +107,15 @@ export function readOwner(medium: Medium): string | undefined {
 }
 
 /** Draws a new one. Call inside a transaction. */
-export function drawOwner(medium: Medium): void {
+export function drawOwner(medium: Medium): string {
   medium.run(
     `INSERT INTO meta VALUES (?1, lower(hex(randomblob(16))))
      ON CONFLICT (k) DO UPDATE SET v = excluded.v`,
     OWNER_KEY,
   )
+  const owner = readOwner(medium)
+  if (owner === undefined) throw corrupt('an owner that was drawn is gone')
+  return owner
 }
 
 const NOTES_KEY = 'notes'

@@ -61,10 +61,11 @@ async function answer(
 }
 
 function isSigned({ method, url, headers }: IncomingMessage, body: Buffer): boolean {
-  const pattern =
-    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/(\w+)\/s3\/aws4_request,SignedHeaders=([^,]+),Signature=(\w+)$/
-  const [, id, day = '', region = '', names = '', signature] =
-    pattern.exec(headers.authorization ?? '') ?? []
+  const [, credential = '', names = '', signature] =
+    /^AWS4-HMAC-SHA256 Credential=([^,]+),SignedHeaders=([^,]+),Signature=(\w+)$/.exec(
+      headers.authorization ?? '',
+    ) ?? []
+  const [id, day = '', region = ''] = credential.split('/')
   const hash = createHash('sha256').update(body).digest('hex')
   if (id !== S3_CREDENTIALS.accessKeyId || headers['x-amz-content-sha256'] !== hash) return false
   const lines = names.split(';').map((name) => `${name}:${String(headers[name])}\n`)

@@ -19,20 +19,16 @@ import { PgnapError, toPgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { Phases, type PhaseTime } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
-import {
-  errorAnswer,
-  jsonAnswer,
-  jsonResult,
-  STATEMENT_ANSWER_BYTES_MAX,
-} from '../../../front/http/answers.ts'
+import { errorAnswer, jsonAnswer, STATEMENT_ANSWER_BYTES_MAX } from '../../../front/http/answers.ts'
 import { guardAdministrator, guardOrigin, type GuardOptions } from '../../../front/http/guard.ts'
 import { optionalList, readJsonObject, requiredText } from '../../../front/http/request.ts'
-import { encodeParameters, jsonReaders, readRowObjects } from '../../../front/values.ts'
+import { encodeParameters } from '../../../front/values.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
-import type { Architecture, Ask, Endpoint, JsonBody, Served } from './architecture.ts'
+import { servedBody } from './answers.ts'
+import type { Architecture, Ask, Endpoint, JsonBody } from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { ARCHITECTURES } from './routes.ts'
 
@@ -143,11 +139,6 @@ async function readStatement(context: Context): Promise<Statement> {
   const sql = requiredText(body, 'sql', QUERY_EXAMPLE)
   const parameters = encodeParameters(optionalList(body, 'params'))
   return { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
-}
-
-function servedBody(name: string, { tenant }: Ask, { result, servedBy, notes }: Served): JsonBody {
-  const rows = readRowObjects(result, jsonReaders)
-  return { architecture: name, tenant, servedBy, ...notes, ...jsonResult(result, rows) }
 }
 
 function serverTiming(phases: Phases): string {

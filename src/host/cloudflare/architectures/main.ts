@@ -12,6 +12,10 @@ import type { ArchitecturesEnvironment } from './environment.ts'
 
 export { DirectoryObject } from '../directory-object.ts'
 export { TenantObject } from '../tenant-object.ts'
+export { Compute } from './compute-worker.ts'
+export { LazyObject } from './lazy-object.ts'
+export { StateObject } from './state-object.ts'
+export { TraditionalObject } from './traditional-object.ts'
 
 type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
 
