@@ -15,7 +15,9 @@ const IS_WORKER = '!!globalThis.WorkerGlobalScope'
 export function adaptedSqlJs(): string {
   const parts = read('sql-wasm-browser.js').toString('utf8').split(IS_WORKER)
   if (parts.length !== 2) throw new Error(`sql.js has "${IS_WORKER}" ${parts.length - 1} times`)
-  return `${parts.join('false')}\nexport default initSqlJs`
+  // It is written for CommonJS, whose variables it sets.
+  const body = `${parts.join('false')}\nreturn initSqlJs`
+  return `export default ((module, exports) => {\n${body}\n})({}, {})`
 }
 
 /** Its code. */

@@ -28,13 +28,17 @@ import { parseTenantName } from '../../../router/tenant-name.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { servedBody } from './answers.ts'
-import type { Architecture, Ask, Endpoint, JsonBody } from './architecture.ts'
+import {
+  type Architecture,
+  type Ask,
+  DEFAULT_TENANT,
+  type Endpoint,
+  type JsonBody,
+} from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { ARCHITECTURES } from './routes.ts'
 
 const TENANT_HEADER = 'X-Tenant-Id'
-/** Who does not say which tenant means this one, as in the seeds. */
-const DEFAULT_TENANT = 'default'
 const QUERY_EXAMPLE = '{"sql": "select $1::int", "params": [1]}'
 
 type Bindings = { Bindings: ArchitecturesEnvironment }

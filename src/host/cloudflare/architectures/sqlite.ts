@@ -26,11 +26,11 @@ import {
 } from '../../sqlite-statements.ts'
 import { workerClock } from '../clock.ts'
 import { R2ObjectBucket } from '../r2-bucket.ts'
-import type { Architecture, Ask, JsonBody } from './architecture.ts'
+import { type Architecture, type Ask, DEFAULT_TENANT, type JsonBody } from './architecture.ts'
 import { delaysOf } from './isolate-delays.ts'
 
-/** Who names nobody, as in the seed. */
-const DEFAULT_USER = 'test'
+/** Whose database is looked at if nobody is named, as in the seed. */
+const LOOKED_AT = 'test'
 
 export const sqlite: Architecture = {
   what: 'SQLite in memory (sql.js) at Worker level, one object in R2 per user; no Postgres',
@@ -127,7 +127,7 @@ async function open(
   { environment, tenant, url, phases }: Ask,
   mayBeKept: boolean,
 ): Promise<Opened> {
-  const fallback = tenant === 'default' ? DEFAULT_USER : tenant
+  const fallback = !mayBeKept && tenant === DEFAULT_TENANT ? LOOKED_AT : tenant
   const user: string = parseTenantName(url.searchParams.get('user') ?? fallback)
   const startMs = workerClock.monotonicMs()
   const sqlJs = await phases.measure('wasm_init', theSqlJs)
