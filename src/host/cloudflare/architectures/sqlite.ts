@@ -11,8 +11,6 @@
  * the same time loads another copy, and of two that write the second one is told (STORE_FENCED).
  * It must never answer a write before R2 has it.
  */
-import initSqlJs, { code } from 'pgnap:sql-js'
-import type { SqlJsStatic } from 'sql.js'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Phases } from '../../../base/phases.ts'
 import { SYNC_ACTIONS, syncStatus } from '../../../base/sync-delay.ts'
@@ -26,6 +24,7 @@ import {
 } from '../../sqlite-statements.ts'
 import { workerClock } from '../clock.ts'
 import { R2ObjectBucket } from '../r2-bucket.ts'
+import { theSqlJs } from '../sql-js.ts'
 import { type Architecture, type Ask, DEFAULT_TENANT, type JsonBody } from './architecture.ts'
 import { delaysOf } from './isolate-delays.ts'
 
@@ -191,17 +190,6 @@ async function save(phases: Phases, { file }: Opened): Promise<SaveTiming> {
     file.close()
     throw error
   }
-}
-
-let loading: Promise<SqlJsStatic> | undefined
-
-/** Of this isolate. Nothing in it waits for anything outside, so no request waits for another. */
-function theSqlJs(): Promise<SqlJsStatic> {
-  return (loading ??= initSqlJs({
-    instantiateWasm: (imports, done) => {
-      done(new WebAssembly.Instance(code, imports))
-    },
-  }))
 }
 
 function delayOf(ms: number): JsonBody {
