@@ -7,6 +7,7 @@ import type { WorkerFiles } from './bundle.ts'
 export const ARCHITECTURES_CONFIGS: readonly string[] = [
   'wrangler.architectures.jsonc',
   'wrangler.compute.jsonc',
+  'wrangler.factory.jsonc',
 ]
 
 /** What of a wrangler.jsonc is for wherever a Worker runs, so that it is said once. */

@@ -226,6 +226,8 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /** Objects of an isolate that have a slot of their own. Beyond: the least recently used ends. */
+  isolateOwnSlotsMax: 2,
   /**
    * Rows of one tenant in a compute that is not at its home (Workers). Beyond: 53100, and the hint
    * to ask at its home.

@@ -6,6 +6,11 @@ import type { InodeNo, PageKey } from '../base/ids.ts'
 import type { StoreChanges } from '../store/commit.ts'
 import { packCommit, RowPacker, unpackCommit, unpackRows } from './packing.ts'
 
+/** Of two arrays of bytes only what is in them counts, and not what is around them. */
+const plain = <Each extends { readonly data: Uint8Array | undefined }>(row: Each): unknown => ({
+  ...row,
+  data: row.data && [...row.data],
+})
 const key = fc.maxSafeNat().map((number) => (number % 2 ** 44) as PageKey)
 const data = fc.uint8Array({ maxLength: 300 })
 
@@ -17,7 +22,7 @@ test('rows come out as they went in, absent ones too', () => {
       for (const each of rows) packer.add(each)
       const bytes = packer.bytes()
       assert.deepEqual([packer.count, packer.byteLength], [rows.length, bytes.length])
-      assert.deepEqual(unpackRows(bytes), rows)
+      assert.deepEqual(unpackRows(bytes).map(plain), rows.map(plain))
     }),
   )
 })
@@ -41,7 +46,10 @@ test('commits come out as they went in, and keep nothing of the message', () => 
       const bytes = packCommit(commit)
       const unpacked = unpackCommit(bytes)
       bytes.fill(0xff)
-      assert.deepEqual(unpacked, commit)
+      assert.deepEqual(
+        { ...unpacked, puts: unpacked.puts.map(plain) },
+        { ...commit, puts: commit.puts.map(plain) },
+      )
     }),
   )
 })

@@ -83,7 +83,8 @@ export class StoreHome {
     const stamp = this.#store.stamp()
     if (stamp === expected) return
     // Whoever has been forgotten may have brought all of it the first time.
-    if (again && !isKnown) throw outcomeUnknown(`the home is at ${stamp}`)
+    if (again && !isKnown && this.#store.forgetsWriters)
+      throw outcomeUnknown(`the home is at ${stamp}`)
     throw fenced(`the home is at ${stamp}, what was brought stands on ${base}`)
   }
 
@@ -99,8 +100,10 @@ export class StoreHome {
         this.#store.commit(MAIN, this.#store.head(), changes)
         count++
       } catch (error) {
-        if (count === 0) throw this.#refusal(origin, error)
-        break
+        const refusal = this.#refusal(origin, error)
+        // What came before it is there, and can be told apart from it.
+        if (count > done && refusal === error) break
+        throw refusal
       }
     }
     return { count, state: this.state }

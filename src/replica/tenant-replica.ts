@@ -15,6 +15,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import type { Template } from '../store/template.ts'
@@ -25,7 +26,7 @@ import type { LoadReport, LoadStrategy } from './load-strategy.ts'
 import { packCommit } from './packing.ts'
 import { Replica, type ReplicaWriter } from './replica.ts'
 import { outcomeUnknown } from './store-home.ts'
-import { answeringHome, isUnheard, pause } from './within.ts'
+import { answeringHome, isUnheard, isUnreached, pause } from './within.ts'
 import type { DeliveryDesk, Pending, WriteStrategy } from './write-back.ts'
 
 /** A load or a save that has ended well. */
@@ -314,10 +315,17 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     replica.delivered(receipt.count, receipt.state)
   }
 
-  /** What could not be brought. With `async` it stays until the next flush, if that may help. */
+  /**
+   * What could not be brought. With `async` it stays until the next flush, unless the home has
+   * refused it. What was brought before and not heard of may still get there after a refusal, unless
+   * another's commit is there first.
+   */
   #failed(error: unknown, isLost: boolean): unknown {
-    if (!isLost || !this.options.write.mayLose) this.#takeBack()
-    return isLost ? outcomeUnknown('the home did not answer', error) : error
+    const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'
+    const isUnknown = isLost || (this.#again && !isFenced)
+    const stays = this.options.write.mayLose && isUnreached(error)
+    if (!stays) this.#takeBack()
+    return isUnknown ? outcomeUnknown('the home did not answer', error) : error
   }
 
   #takeBack(): void {

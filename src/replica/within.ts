@@ -19,8 +19,13 @@ export function pause(clock: Pick<Clock, 'setTimer'>, forMs: number): Promise<vo
 
 /** Whether no answer came, or none that says what has come of a call. */
 export function isUnheard(error: unknown): boolean {
-  if (!(error instanceof PgnapError)) return false
-  return error.code === 'SERVER_UNREACHABLE' || error.code === 'OUTCOME_UNKNOWN'
+  if (isUnreached(error)) return true
+  return error instanceof PgnapError && error.code === 'OUTCOME_UNKNOWN'
+}
+
+/** Whether no answer came. */
+export function isUnreached(error: unknown): boolean {
+  return error instanceof PgnapError && error.code === 'SERVER_UNREACHABLE'
 }
 
 /** No answer came. */

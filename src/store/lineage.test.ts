@@ -104,6 +104,7 @@ test('what a writer has brought is known with the stamp that it had then', () =>
 test('so many writers are remembered, and the oldest is forgotten', () => {
   const store = newStore().open()
   for (let writer = 0; writer <= 64; writer++) {
+    assert.equal(store.forgetsWriters, writer >= 64)
     const origin = { writer: `w${writer}`, sequence: 1 }
     store.commit(MAIN, store.head(), { ...NOTHING, origin })
   }

@@ -67,6 +67,11 @@ export function lastOf(medium: Medium, writer: string): WrittenBy | undefined {
   return { writer, sequence: number(sequence), version: number(version) as Version }
 }
 
+/** Whether somebody may have brought something and not be known any more. */
+export function forgetsWriters(medium: Medium): boolean {
+  return readLines(medium, WRITERS_KEY).length >= WRITERS_MAX
+}
+
 /** Call inside the transaction of the commit. */
 export function noteWriter(medium: Medium, { writer, sequence }: Origin, version: Version): void {
   assert(WRITER_NAME.test(writer), 'a writer has a short name')

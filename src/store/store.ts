@@ -21,7 +21,7 @@ import type { LayerInfo, StoreFacts } from './inspect.ts'
 import { FIRST_TENANT_INODE, MAIN } from './keys.ts'
 import { branch, drop, findLayer } from './layers.ts'
 import type { BranchOptions } from './layers.ts'
-import { hasHad, lastOf, ownerOf, readOwners } from './lineage.ts'
+import { forgetsWriters, hasHad, lastOf, ownerOf, readOwners } from './lineage.ts'
 import { prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
@@ -164,7 +164,7 @@ export class Store implements Disposable {
 
   /**
    * What a writer has brought last ({@link StoreChanges.origin}), and the stamp that main had then.
-   * Undefined: nothing, as far as is remembered.
+   * Undefined: nothing, as far as is remembered ({@link Store.forgetsWriters}).
    */
   broughtBy(writer: string): { readonly sequence: number; readonly stamp: string } | undefined {
     const { medium } = current(this.#state)
@@ -173,6 +173,11 @@ export class Store implements Disposable {
     if (!last || !had) return undefined
     const stamp = `${this.#lineOf(MAIN)}.${had.epoch}.${had.owner}.${last.version}`
     return { sequence: last.sequence, stamp }
+  }
+
+  /** Whether somebody may have brought something and not be known any more. */
+  get forgetsWriters(): boolean {
+    return forgetsWriters(current(this.#state).medium)
   }
 
   /**

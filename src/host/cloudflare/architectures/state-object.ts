@@ -22,6 +22,7 @@ import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
 import type { Strategies } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { FlushAlarm } from './flush-alarm.ts'
 import { askRemote } from './remote.ts'
 
 export interface StateQuery extends Strategies {
@@ -37,11 +38,10 @@ export interface StateFacts {
   readonly home: HomeState | undefined
 }
 
-const FLUSH_KEY = 'flush'
-
 let engine: EngineFacts | undefined
 
 export class StateObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
+  readonly #alarm = new FlushAlarm(this.ctx.storage)
   #home: StoreHome | undefined
 
   query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
@@ -63,18 +63,14 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
     return outcomeOf(async () => (await this.#open()).deliver(delivery))
   }
 
-  async flushWithin(delayMs: number, flush: FlushOrder): Promise<void> {
-    const { storage } = this.ctx
-    const atMs = workerClock.nowMs() + delayMs
-    const dueMs = await storage.getAlarm()
-    await storage.put(FLUSH_KEY, flush)
-    if (dueMs === null || dueMs > atMs) await storage.setAlarm(atMs)
+  flushWithin(delayMs: number, order: FlushOrder): Promise<void> {
+    return this.#alarm.set(delayMs, order)
   }
 
   /** If it fails, the platform comes back with it, later each time. */
   override async alarm(): Promise<void> {
-    const flush = await this.ctx.storage.get<FlushOrder>(FLUSH_KEY)
-    if (flush) resultOf(await this.env.COMPUTE.flush(flush))
+    const order = await this.#alarm.order()
+    if (order) resultOf(await this.env.COMPUTE.flush(order))
   }
 
   facts(): Promise<Outcome<StateFacts>> {
@@ -90,12 +86,13 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
     if (this.#home) return this.#home
     engine ??= resultOf(await this.env.COMPUTE.engine())
     // Another request may have opened it while this one waited: two would fence each other.
-    this.#home ??= new StoreHome(openStore(this.ctx.storage, engine))
+    this.#home ??= new StoreHome(openStateStore(this.ctx.storage, engine))
     return this.#home
   }
 }
 
-function openStore(storage: DurableObjectStorage, engine: EngineFacts): Store {
+/** The store of an object that opens no files. */
+export function openStateStore(storage: DurableObjectStorage, engine: EngineFacts): Store {
   const { fingerprint, postgresMajor, templateId } = engine
   return Store.open(new DurableSqliteMedium(storage), {
     clock: workerClock,
