@@ -98,6 +98,21 @@ test('the tenants of /pooled are those of the default Worker, which is there too
   assert.equal((await worker.get('/healthz')).status, 200)
 })
 
+test('the scheduled event keeps compute, factory and the hottest tenants warm', async () => {
+  await using fresh = await startArchitecturesForTest()
+  const statusOf = async (path: string, tenant: string): Promise<Record<string, unknown>> =>
+    (await (await fresh.get(path, tenant)).json()) as Record<string, unknown>
+  await fresh.query('traditional', 'hot', 'select 1')
+  await fresh.query('pooled', 'hot', 'select 1')
+  const before = (await statusOf('/traditional/status', 'hot'))['requests']
+  const event = { cron: '* * * * *' }
+  assert.equal((await (await fresh.miniflare.getWorker()).scheduled(event)).outcome, 'ok')
+  const after = (await statusOf('/traditional/status', 'hot'))['requests']
+  assert.deepEqual([before, after], [1, 2])
+  const { factory } = await statusOf('/factory/status', 'any')
+  assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
+})
+
 test('who may not ask is not let in anywhere', async () => {
   await using guarded = await startArchitecturesForTest({
     PGNAP_USERS: '"ann" "correct horse"\n',

@@ -36,6 +36,7 @@ import {
   type JsonBody,
 } from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { noteAsked } from './keep-warm.ts'
 import { ARCHITECTURES } from './routes.ts'
 
 const TENANT_HEADER = 'X-Tenant-Id'
@@ -59,8 +60,9 @@ export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
     const endpoints = endpointsOf(name, architecture)
     for (const [path, endpoint] of Object.entries(endpoints)) {
       const route = path === '' ? `/${name}` : `/${name}/${path}`
-      addEndpoint(app, route, endpoint)
-      if (path === 'query') addEndpoint(app, `/multi-tenant/${name}/:tenant/query`, endpoint)
+      addEndpoint(app, name, route, endpoint)
+      if (path !== 'query') continue
+      addEndpoint(app, name, `/multi-tenant/${name}/:tenant/query`, endpoint)
     }
   }
   app.notFound((context) => failure(context, unknownRoute(context)))
@@ -115,10 +117,17 @@ function overviewOf(name: string, architecture: Architecture): JsonBody {
   return { architecture: name, what, durability, endpoints }
 }
 
-function addEndpoint(app: Hono<Bindings>, path: string, { method, answer }: Endpoint): void {
+function addEndpoint(
+  app: Hono<Bindings>,
+  name: string,
+  path: string,
+  { method, answer }: Endpoint,
+): void {
   app.on(method, path, async (context) => {
     const phases = new Phases(workerClock)
-    const body = await answer(askOf(context, phases))
+    const ask = askOf(context, phases)
+    if (method === 'POST') noteAsked(name, ask)
+    const body = await answer(ask)
     context.header('Server-Timing', serverTiming(phases))
     return jsonAnswer(context, body)
   })

@@ -9,6 +9,7 @@ import { guardOf } from '../guard.ts'
 import { createWorker } from '../worker.ts'
 import { createArchitectures, isOfArchitectures } from './app.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { keepArchitecturesWarm } from './keep-warm.ts'
 
 export { DirectoryObject } from '../directory-object.ts'
 export { TenantObject } from '../tenant-object.ts'
@@ -34,6 +35,9 @@ const worker: ExportedHandler<ArchitecturesEnvironment> = {
       return (await defaultWorker.fetch?.(request, environment, context)) ?? new Response()
     }
     return (await applicationOf(environment)).fetch(request, environment, context)
+  },
+  async scheduled(_event, environment): Promise<void> {
+    await keepArchitecturesWarm(environment)
   },
 }
 export default worker
