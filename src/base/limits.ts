@@ -239,6 +239,12 @@ export const LIMITS = {
   computeSeatsMax: 200,
   /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
   computeTurnMs: 30_000,
+  /** Answers that may not have arrived, kept by a compute for whoever asks again. */
+  rememberedAnswerBytes: 4_194_304, // 4 MiB
+  /** One message between a router and its compute. Beyond: it goes by a call. */
+  socketMessageChars: 1_000_000,
+  /** Longest wait for an answer over a WebSocket. Beyond: a call asks what has come of it. */
+  socketAnswerMs: 60_000,
   /** Commits of a compute that the home has not got. Beyond: 53100 for the statement. */
   undeliveredBytesMax: 12_582_912, // 12 MiB
   /** One message with commits for a home; a call between objects may have 32 MiB. */

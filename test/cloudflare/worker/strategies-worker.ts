@@ -1,11 +1,12 @@
 /** The shipped Workers of the comparison, with doors through which a test makes things fail. */
 import worker, {
   Compute,
-  ComputeObject,
+  ComputeObject as ShippedCompute,
   ConsumerObject,
   DirectoryObject,
   Factory,
   HybridObject,
+  RouterObject,
   StateObject as ShippedObject,
   TenantObject,
 } from '../../../src/host/cloudflare/architectures/main.ts'
@@ -16,11 +17,11 @@ import type { Delivery, FetchRequest, Receipt, Slice } from '../../../src/replic
 
 export {
   Compute,
-  ComputeObject,
   ConsumerObject,
   DirectoryObject,
   Factory,
   HybridObject,
+  RouterObject,
   TenantObject,
 }
 
@@ -82,8 +83,34 @@ export class StateObject extends ShippedObject {
   }
 }
 
+/** When the next questions over a WebSocket drop it. */
+type Drop = 'unheard' | 'unanswered'
+
+export class ComputeObject extends ShippedCompute {
+  #drop: Drop | undefined
+
+  async dropNext(drop: Drop): Promise<void> {
+    this.#drop = drop
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): Promise<void> {
+    const drop = this.#drop
+    this.#drop = undefined
+    if (drop === 'unheard') return socket.close(1012, 'a test drops it')
+    if (drop === undefined) return super.webSocketMessage(socket, message)
+    const deaf = new Proxy(socket, {
+      get: (target, key): unknown =>
+        key === 'send'
+          ? () => target.close(1012, 'a test drops it')
+          : Reflect.get(target, key, target),
+    })
+    await super.webSocketMessage(deaf, message)
+  }
+}
+
 interface Doors extends ArchitecturesEnvironment {
   readonly STATES: DurableObjectNamespace<StateObject>
+  readonly COMPUTES: DurableObjectNamespace<ComputeObject>
 }
 
 const handler: ExportedHandler<Doors> = {
@@ -94,6 +121,8 @@ const handler: ExportedHandler<Doors> = {
     if (door === 'fail') {
       const fault = url.searchParams.get('what') === null ? undefined : faultIn(url.searchParams)
       await state.fail(fault)
+    } else if (door === 'drop') {
+      await environment.COMPUTES.getByName('shared').dropNext(object as Drop)
     } else if (door === 'end') await state.end().catch(() => {})
     else if (door === 'second') return second(request, environment, { object, tenant })
     else return (await worker.fetch?.(request, environment, context)) ?? new Response()

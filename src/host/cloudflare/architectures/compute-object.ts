@@ -19,6 +19,7 @@ import type { RemoteServed } from './architecture.ts'
 import { compute, type ComputeRequest, type FlushOrder, reachHome, seatKeyOf } from './compute.ts'
 import { ComputePool, type ComputeFacts } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { RememberedAnswers } from './remembered-answers.ts'
 
 /** What is sent over a WebSocket to a compute, and what comes back. */
 export interface SocketQuestion {
@@ -27,11 +28,25 @@ export interface SocketQuestion {
   readonly request: ComputeRequest
 }
 
-export interface SocketAnswer {
-  readonly type: 'result'
+export type SocketAnswer =
+  | {
+      readonly type: 'result'
+      readonly requestId: string
+      readonly outcome: Outcome<RemoteServed>
+    }
+  /** It does not fit a message: a call has to ask for it. */
+  | { readonly type: 'too-large'; readonly requestId: string }
+
+/** A question that was asked over a socket, and of which nothing was heard. */
+export interface QuestionAgain {
   readonly requestId: string
-  readonly outcome: Outcome<RemoteServed>
+  /** Of {@link MEMORY_HEADER}, when the socket was opened. */
+  readonly memoryId: string
+  readonly request: ComputeRequest
 }
+
+/** In the answer to a request for a WebSocket: the memory that is asked over it. */
+export const MEMORY_HEADER = 'x-pgnap-memory'
 
 export interface ComputeObjectFacts extends ComputeFacts {
   /** It has a slot: whoever asks waits for none. */
@@ -44,11 +59,22 @@ const FLUSH_PREFIX = 'flush/'
 const UNSUPPORTED_DATA = 1003
 
 /** By the object's id; what an object has had in memory its next life goes on with. */
-const pools = new Map<string, ComputePool>()
+const memories = new Map<string, Memory>()
+
+interface Memory {
+  readonly pool: ComputePool
+  readonly answers: RememberedAnswers<RemoteServed>
+}
 
 export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   query(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
     return outcomeOf(() => this.#compute(request))
+  }
+
+  /** Answers what was asked before, or does it if that was not heard; never twice. */
+  queryAgain({ request, ...asked }: QuestionAgain): Promise<Outcome<RemoteServed>> {
+    const work = (): Promise<Outcome<RemoteServed>> => this.query(request)
+    return this.#memory.answers.again(asked, work)
   }
 
   /**
@@ -63,7 +89,7 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
         const { phases: theirs, ...served } = await this.#compute(request)
         return { ...served, phases: [...phases.times(), ...theirs] }
       } finally {
-        pools.delete(this.#id)
+        memories.delete(this.#id)
       }
     })
   }
@@ -84,15 +110,21 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   override async fetch(): Promise<Response> {
     const { 0: client, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)
-    return new Response(null, { status: 101, webSocket: client })
+    const headers = { [MEMORY_HEADER]: this.#memory.answers.memoryId }
+    return new Response(null, { status: 101, webSocket: client, headers })
   }
 
   override async webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): Promise<void> {
     if (typeof message !== 'string') return socket.close(UNSUPPORTED_DATA, 'send text')
     const { requestId, request } = JSON.parse(message) as SocketQuestion
-    const outcome = await outcomeOf(() => this.#compute(request))
+    const { answers } = this.#memory
+    const outcome = await answers.ask(requestId, () => this.query(request))
     const answer: SocketAnswer = { type: 'result', requestId, outcome }
-    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(answer))
+    const text = JSON.stringify(answer)
+    answers.answered(requestId, text.length)
+    if (socket.readyState !== WebSocket.OPEN) return
+    const tooLarge: SocketAnswer = { type: 'too-large', requestId }
+    socket.send(text.length > LIMITS.socketMessageChars ? JSON.stringify(tooLarge) : text)
   }
 
   override webSocketClose(socket: WebSocket): void {
@@ -122,13 +154,20 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   }
 
   get #pool(): ComputePool {
-    let pool = pools.get(this.#id)
-    if (!pool) {
-      const { engine } = theIsolate()
-      const share = new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes })
-      pools.set(this.#id, (pool = new ComputePool({ share })))
+    return this.#memory.pool
+  }
+
+  get #memory(): Memory {
+    const known = memories.get(this.#id)
+    if (known) return known
+    const { engine } = theIsolate()
+    const share = new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes })
+    const made = {
+      pool: new ComputePool({ share }),
+      answers: new RememberedAnswers<RemoteServed>(),
     }
-    return pool
+    memories.set(this.#id, made)
+    return made
   }
 
   #compute(request: ComputeRequest): Promise<RemoteServed> {

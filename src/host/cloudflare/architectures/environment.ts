@@ -6,6 +6,7 @@ import type { LazyObject } from './lazy-object.ts'
 import type { ConsumerObject } from './consumer-object.ts'
 import type { Factory } from './factory-worker.ts'
 import type { HybridObject } from './hybrid-object.ts'
+import type { RouterObject } from './router-object.ts'
 import type { StateObject } from './state-object.ts'
 import type { TraditionalObject } from './traditional-object.ts'
 
@@ -26,6 +27,8 @@ export interface ArchitecturesEnvironment extends Environment {
   readonly CONSUMERS: DurableObjectNamespace<ConsumerObject>
   /** Computes that are objects: those of the Worker that has this. */
   readonly COMPUTES: DurableObjectNamespace<ComputeObject>
+  /** Of `/ws`; there is one. */
+  readonly ROUTERS: DurableObjectNamespace<RouterObject>
   /** The Worker in front of the factory. */
   readonly FACTORY: Service<Factory>
 }

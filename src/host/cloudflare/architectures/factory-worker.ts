@@ -19,24 +19,32 @@ export class Factory extends WorkerEntrypoint<ArchitecturesEnvironment> {
   }
 
   query(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
-    return this.#object.query(request)
+    return passedOn(this.#object.query(request))
   }
 
   /** In an object that was never there before. */
   coldQuery(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
     const { COMPUTES } = this.env
-    return COMPUTES.get(COMPUTES.newUniqueId()).coldQuery(request)
+    return passedOn(COMPUTES.get(COMPUTES.newUniqueId()).coldQuery(request))
   }
 
   warmUp(): Promise<Outcome<ComputeObjectFacts>> {
-    return this.#object.warmUp()
+    return passedOn(this.#object.warmUp())
   }
 
   facts(): Promise<Outcome<ComputeObjectFacts>> {
-    return this.#object.facts()
+    return passedOn(this.#object.facts())
   }
 
   get #object(): ReturnType<ArchitecturesEnvironment['COMPUTES']['getByName']> {
     return this.env.COMPUTES.getByName(FACTORY_NAME)
   }
+}
+
+/** What one call has brought, as the result of another: a copy, since the first one is let go. */
+async function passedOn<Result>(
+  call: Promise<Outcome<Result> & Disposable>,
+): Promise<Outcome<Result>> {
+  using outcome = await call
+  return 'error' in outcome ? { error: outcome.error } : { result: outcome.result }
 }

@@ -19,6 +19,7 @@ export { ComputeObject } from './compute-object.ts'
 export { ConsumerObject } from './consumer-object.ts'
 export { Factory } from './factory-worker.ts'
 export { HybridObject } from './hybrid-object.ts'
+export { RouterObject } from './router-object.ts'
 export { StateObject } from './state-object.ts'
 export { TraditionalObject } from './traditional-object.ts'
 

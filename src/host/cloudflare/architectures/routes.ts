@@ -9,6 +9,7 @@ import { sqlite } from './sqlite.ts'
 import { thin } from './thin.ts'
 import { traditional } from './traditional.ts'
 import { warmProxy } from './warm-proxy.ts'
+import { ws } from './ws.ts'
 
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   traditional,
@@ -18,6 +19,7 @@ export const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   factory,
   consumer,
   'warm-proxy': warmProxy,
+  ws,
   pooled,
   sqlite,
 }
