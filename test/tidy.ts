@@ -34,7 +34,9 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
     // What scripts/cloudflare/bundle.ts makes.
     'pgnap:engine',
     'pgnap:modules',
+    'pgnap:sql-js',
     'pgnap:version',
+    'sql.js',
   ],
   cli: ['commander'],
 }

@@ -86,7 +86,8 @@ export function startArchitectures(
   const workers = ARCHITECTURES_CONFIGS.map((config) => {
     const deployed = deployedOptions(config)
     const bindings = { ...deployed.bindings, ...options.bindings }
-    return { ...deployed, ...options, bindings, modules: modulesOf(files) }
+    const durableObjects = { ...deployed.durableObjects, ...options.durableObjects }
+    return { ...deployed, ...options, bindings, durableObjects, modules: modulesOf(files) }
   })
   return start({ ...shared, workers } as MiniflareOptions)
 }

@@ -335,6 +335,30 @@ export const LIMITS = {
   syncWarningRatio: 0.3,
   /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
   syncLogPauseMs: 1_000,
+  /** Tenants whose heat is kept, to know the hottest. Beyond: the coldest are forgotten. */
+  hotTenantsMax: 500,
+  /** After so long the heat of a tenant that nobody asks is half of what it was. */
+  hotHalfLifeMs: 600_000, // 10 min
+  /** Below this a tenant is not hot: one request keeps it so for one half-life. */
+  hotScoreMin: 0.5,
+  /** An isolate tells no more often than this which tenants it was asked for. */
+  hotReportMs: 20_000,
+  /** Tenants that it counts between two reports. Beyond: others are not counted. */
+  hotCountedMax: 200,
+  /** Of the hottest tenants, so many are kept warm unless PGNAP_KEEP_WARM_TENANTS says more. */
+  keptWarmDefault: 8,
+  /** As many it may say: each is a call of an object, every minute. */
+  keptWarmMax: 100,
+  /** Tenants that a Worker holds in memory without any storage. Beyond: the oldest are gone. */
+  warmTenantsMax: 16,
+  /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */
+  isolateSqliteKeptMax: 8,
+  /** Bytes of them, as they are stored. Beyond: the least recently used go. */
+  isolateSqliteKeptBytesMax: 16_777_216, // 16 MiB
+  /** One object that an isolate loads whole. Beyond: STORE_FULL. */
+  isolateObjectBytesMax: 33_554_432, // 32 MiB
+  /** One request to a bucket over the network. Beyond: STORE_IO. */
+  bucketAnswerMs: 30_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */

@@ -1,7 +1,7 @@
 /**
  * The states of code that is fetched and compiled when it is first needed, while somebody else
- * answers (seed 002). Pure: `(state, event) -> state`, a total table. Whoever owns the state carries
- * out what its name says and reports how that ended (`lazy-wasm.ts`).
+ * answers (seed 002). Pure: `(state, event) -> state`, a total table. Whoever owns the state
+ * carries out what its name says and reports how that ended (`lazy-wasm.ts`).
  *
  *   not_started --start--> loading_from_cache --missed--> loading_from_r2
  *                                 |                             |

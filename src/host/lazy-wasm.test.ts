@@ -8,9 +8,8 @@ const STATES = Object.keys(LAZY_TRANSITIONS) as LazyState[]
 const EVENTS = Object.keys(LAZY_TRANSITIONS.ready) as LazyEvent[]
 
 /** `(module (func (export "answer") (result i32) i32.const 42))` */
-const CODE = Uint8Array.of(
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0],
-  ...[7, 10, 1, 6, 97, 110, 115, 119, 101, 114, 0, 0, 10, 6, 1, 4, 0, 65, 42, 11],
+const CODE = Uint8Array.fromHex(
+  '0061736d010000000105016000017f0302010' + '0070a0106616e737765720000' + '0a06010400412a0b',
 )
 
 test('every state is reached, in all ways, and each way ends in ready or failed', () => {

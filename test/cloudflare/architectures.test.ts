@@ -7,7 +7,11 @@ interface Overview {
   readonly architecture: string
   readonly what: string
   readonly durability: string
-  readonly endpoints: readonly { readonly method: string; readonly path: string }[]
+  readonly endpoints: readonly {
+    readonly method: string
+    readonly path: string
+    readonly what: string
+  }[]
 }
 
 let worker: ArchitecturesUnderTest
@@ -21,8 +25,10 @@ after(() => worker[Symbol.asyncDispose]())
 
 test('each architecture says what it is and what a write survives', async () => {
   assert.ok(all.length > 0)
-  for (const { architecture, what, durability } of all) {
+  for (const { architecture, what, durability, endpoints } of all) {
     assert.ok(what.length > 10 && durability.length > 10, architecture)
+    // One has something else to say there.
+    if (endpoints[0]?.what !== 'what this is') continue
     const one = (await (await worker.get(`/${architecture}`)).json()) as Overview
     assert.equal(one.what, what)
   }
@@ -90,6 +96,21 @@ test('the tenants of /pooled are those of the default Worker, which is there too
   const answer = await worker.post('/v1/tenants/both/query', undefined, { sql: 'select n from t' })
   assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 7 }])
   assert.equal((await worker.get('/healthz')).status, 200)
+})
+
+test('the scheduled event keeps compute, factory and the hottest tenants warm', async () => {
+  await using fresh = await startArchitecturesForTest()
+  const statusOf = async (path: string, tenant: string): Promise<Record<string, unknown>> =>
+    (await (await fresh.get(path, tenant)).json()) as Record<string, unknown>
+  await fresh.query('traditional', 'hot', 'select 1')
+  await fresh.query('pooled', 'hot', 'select 1')
+  const before = (await statusOf('/traditional/status', 'hot'))['requests']
+  const event = { cron: '* * * * *' }
+  assert.equal((await (await fresh.miniflare.getWorker()).scheduled(event)).outcome, 'ok')
+  const after = (await statusOf('/traditional/status', 'hot'))['requests']
+  assert.deepEqual([before, after], [1, 2])
+  const { factory } = await statusOf('/factory/status', 'any')
+  assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
 })
 
 test('who may not ask is not let in anywhere', async () => {

@@ -12,12 +12,12 @@ import type { TenantName } from '../../base/ids.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
-import { Pool } from '../../pool/pool.ts'
-import { consoleLog } from './console-log.ts'
+import type { Pool } from '../../pool/pool.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
+import { tenantPool } from './tenant-pool.ts'
 import { TenantStorage } from './tenant-storage.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
@@ -140,25 +140,10 @@ export class TenantRuntime {
   }
 
   #makePool(): Pool {
-    const { fingerprint, postgresMajor } = theIsolate().engine
     const createSlot = async (): Promise<LentSlot> => {
       this.#lent = await this.#share.lend(() => this.#lost())
       return this.#lent
     }
-    return new Pool({
-      engine: { fingerprint, postgresMajor, createSlot },
-      source: this.storage,
-      clock: this.clock,
-      log: consoleLog,
-      keepWarm: false,
-      // Images are the share's: what leaves by itself leaves for its store.
-      imageCacheBytes: 0,
-      limits: {
-        slotsPerShard: 1,
-        spareSlots: 0,
-        // A timer would keep the platform from putting the object away.
-        napAfterMs: Number.POSITIVE_INFINITY,
-      },
-    })
+    return tenantPool({ source: this.storage, clock: this.clock, createSlot })
   }
 }

@@ -19,26 +19,27 @@ import { PgnapError, toPgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { Phases, type PhaseTime } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
-import {
-  errorAnswer,
-  jsonAnswer,
-  jsonResult,
-  STATEMENT_ANSWER_BYTES_MAX,
-} from '../../../front/http/answers.ts'
+import { errorAnswer, jsonAnswer, STATEMENT_ANSWER_BYTES_MAX } from '../../../front/http/answers.ts'
 import { guardAdministrator, guardOrigin, type GuardOptions } from '../../../front/http/guard.ts'
 import { optionalList, readJsonObject, requiredText } from '../../../front/http/request.ts'
-import { encodeParameters, jsonReaders, readRowObjects } from '../../../front/values.ts'
+import { encodeParameters } from '../../../front/values.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
-import type { Architecture, Ask, Endpoint, JsonBody, Served } from './architecture.ts'
+import { servedBody } from './answers.ts'
+import {
+  type Architecture,
+  type Ask,
+  DEFAULT_TENANT,
+  type Endpoint,
+  type JsonBody,
+} from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { noteAsked } from './keep-warm.ts'
 import { ARCHITECTURES } from './routes.ts'
 
 const TENANT_HEADER = 'X-Tenant-Id'
-/** Who does not say which tenant means this one, as in the seeds. */
-const DEFAULT_TENANT = 'default'
 const QUERY_EXAMPLE = '{"sql": "select $1::int", "params": [1]}'
 
 type Bindings = { Bindings: ArchitecturesEnvironment }
@@ -59,8 +60,9 @@ export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
     const endpoints = endpointsOf(name, architecture)
     for (const [path, endpoint] of Object.entries(endpoints)) {
       const route = path === '' ? `/${name}` : `/${name}/${path}`
-      addEndpoint(app, route, endpoint)
-      if (path === 'query') addEndpoint(app, `/multi-tenant/${name}/:tenant/query`, endpoint)
+      addEndpoint(app, name, route, endpoint)
+      if (path !== 'query') continue
+      addEndpoint(app, name, `/multi-tenant/${name}/:tenant/query`, endpoint)
     }
   }
   app.notFound((context) => failure(context, unknownRoute(context)))
@@ -115,10 +117,17 @@ function overviewOf(name: string, architecture: Architecture): JsonBody {
   return { architecture: name, what, durability, endpoints }
 }
 
-function addEndpoint(app: Hono<Bindings>, path: string, { method, answer }: Endpoint): void {
+function addEndpoint(
+  app: Hono<Bindings>,
+  name: string,
+  path: string,
+  { method, answer }: Endpoint,
+): void {
   app.on(method, path, async (context) => {
     const phases = new Phases(workerClock)
-    const body = await answer(askOf(context, phases))
+    const ask = askOf(context, phases)
+    if (method === 'POST') noteAsked(name, ask)
+    const body = await answer(ask)
     context.header('Server-Timing', serverTiming(phases))
     return jsonAnswer(context, body)
   })
@@ -143,11 +152,6 @@ async function readStatement(context: Context): Promise<Statement> {
   const sql = requiredText(body, 'sql', QUERY_EXAMPLE)
   const parameters = encodeParameters(optionalList(body, 'params'))
   return { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
-}
-
-function servedBody(name: string, { tenant }: Ask, { result, servedBy, notes }: Served): JsonBody {
-  const rows = readRowObjects(result, jsonReaders)
-  return { architecture: name, tenant, servedBy, ...notes, ...jsonResult(result, rows) }
 }
 
 function serverTiming(phases: Phases): string {

@@ -13,6 +13,9 @@ import type { Statement } from '../../../front/control.ts'
 import type { ResultSet } from '../../../front/wire/result.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 
+/** Who does not say which tenant means this one, as in the seeds. */
+export const DEFAULT_TENANT = 'default'
+
 /** What a request asks of an architecture. */
 export interface Ask {
   readonly environment: ArchitecturesEnvironment

@@ -21,7 +21,7 @@ import type { ComputePool, SeatKey, SeatTools, Strategies } from './compute-pool
 import type { ArchitecturesEnvironment } from './environment.ts'
 
 /** Which binding leads to the homes of an architecture's tenants. */
-export type HomeKind = 'STATES' | 'HYBRIDS'
+export type HomeKind = 'STATES' | 'HYBRIDS' | 'LAZIES'
 
 /** Where a tenant is at home. */
 export interface HomeAddress {

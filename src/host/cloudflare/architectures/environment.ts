@@ -2,11 +2,13 @@
 import type { Environment } from '../environment.ts'
 import type { ComputeObject } from './compute-object.ts'
 import type { Compute } from './compute-worker.ts'
+import type { LazyObject } from './lazy-object.ts'
 import type { ConsumerObject } from './consumer-object.ts'
 import type { Factory } from './factory-worker.ts'
 import type { HybridObject } from './hybrid-object.ts'
 import type { RouterObject } from './router-object.ts'
 import type { StateObject } from './state-object.ts'
+import type { TraditionalObject } from './traditional-object.ts'
 
 export interface ArchitecturesEnvironment extends Environment {
   /** Where `/sqlite` keeps its databases, and `/lazy-wasm` looks for its code. */
@@ -15,6 +17,10 @@ export interface ArchitecturesEnvironment extends Environment {
   readonly COMPUTE: Service<Compute>
   /** Stores without Postgres, by `ARCHITECTURE/TENANT`. */
   readonly STATES: DurableObjectNamespace<StateObject>
+  /** The same, which would load Postgres if they were let. */
+  readonly LAZIES: DurableObjectNamespace<LazyObject>
+  /** An object with a slot of its own per tenant. */
+  readonly TRADITIONALS: DurableObjectNamespace<TraditionalObject>
   /** Of `/hybrid`, by tenant. */
   readonly HYBRIDS: DurableObjectNamespace<HybridObject>
   /** Of `/consumer`, by tenant. */

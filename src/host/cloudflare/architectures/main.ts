@@ -9,16 +9,19 @@ import { guardOf } from '../guard.ts'
 import { createWorker } from '../worker.ts'
 import { createArchitectures, isOfArchitectures } from './app.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { keepArchitecturesWarm } from './keep-warm.ts'
 
 export { DirectoryObject } from '../directory-object.ts'
 export { TenantObject } from '../tenant-object.ts'
 export { Compute } from './compute-worker.ts'
+export { LazyObject } from './lazy-object.ts'
 export { ComputeObject } from './compute-object.ts'
 export { ConsumerObject } from './consumer-object.ts'
 export { Factory } from './factory-worker.ts'
 export { HybridObject } from './hybrid-object.ts'
 export { RouterObject } from './router-object.ts'
 export { StateObject } from './state-object.ts'
+export { TraditionalObject } from './traditional-object.ts'
 
 type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
 
@@ -33,6 +36,9 @@ const worker: ExportedHandler<ArchitecturesEnvironment> = {
       return (await defaultWorker.fetch?.(request, environment, context)) ?? new Response()
     }
     return (await applicationOf(environment)).fetch(request, environment, context)
+  },
+  async scheduled(_event, environment): Promise<void> {
+    await keepArchitecturesWarm(environment)
   },
 }
 export default worker
