@@ -1,7 +1,8 @@
 /**
  * A compute that is an object: Postgres for many tenants in one place that is always the same one,
  * with a slot of its own, kept warm, while their stores are at home elsewhere (`state-object.ts`).
- * It is the factory of `/factory` and what `/ws` holds its WebSocket to. All that it keeps is a copy.
+ * It is the factory of `/factory` and what `/ws` holds its WebSocket to. All that it keeps is a
+ * copy.
  *
  * Unlike a Worker it has alarms, so what it has acknowledged ahead (`async`) it flushes itself. Its
  * memory outlives it in the isolate, as everywhere.

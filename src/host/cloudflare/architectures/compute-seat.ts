@@ -1,6 +1,6 @@
 /**
- * One tenant in one compute: its rows (`src/replica`), and over them, while the tenant has memory in
- * the shared slot or as an image, a pool of its own, as in the tenant's object.
+ * One tenant in one compute: its rows (`src/replica`), and over them, while the tenant has memory
+ * in the shared slot or as an image, a pool of its own, as in the tenant's object.
  *
  *     request -- turn --> freshen --> [memory of other rows, or none: a new run] --> statement
  *                                                                  answer <-- at home, as promised

@@ -1,13 +1,16 @@
 /**
  * A tenant whose object begins with the help of the compute Worker, and goes on by itself:
  *
- *     delegating -- first answer has left --> warming -- has a slot --> draining -- nobody is --> local
- *     ^                                          |                      waiting for the compute     |
- *     +------------- made anew, or its slot ended for another object's -----------------------------+
+ *     delegating -- first answer has left --> warming -- has a slot --> draining
+ *     ^                                                                    |
+ *     |                                        nothing delegated is under way
+ *     |                                                                    v
+ *     +------ made anew, or its slot has gone to another object -------- local
  *
  * While it delegates, it is the tenant's home (`src/replica/home.ts`), and the compute commits to
- * its store. When it is local, its own Postgres does. The two never overlap: it goes local only when
- * nothing that was delegated is under way, and from then on refuses whatever comes from a compute.
+ * its store. When it is local, its own Postgres does. The two never overlap: it goes local only
+ * when nothing that was delegated is under way, and from then on refuses whatever comes from a
+ * compute.
  */
 import { DurableObject } from 'cloudflare:workers'
 import { Phases } from '../../../base/phases.ts'
