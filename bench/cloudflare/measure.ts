@@ -1,8 +1,8 @@
 /**
  * Measures one architecture, from outside, in runtimes of its own, so that nobody is warmed by
- * another. First its tenants are made and measured warm; then, in every round, a fresh runtime finds
- * them in its storage: the first one finds everything cold, each further one a warm isolate that
- * does not know it.
+ * another. First its tenants are made and measured warm; then, in every round, a fresh runtime
+ * finds them in its storage: the first one finds everything cold, each further one a warm isolate
+ * that does not know it.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -20,10 +20,11 @@ const TURNS_TENANTS = 4
 const VALUE = `value of row ${ROW}`
 const SELECT = `select v from t where id = ${ROW}`
 const INSERT = "insert into log (v) values ('one more line of a log that somebody keeps')"
+const VALUES = Array.from({ length: ROWS }, (_, id) => `(${id}, 'value of row ${id}')`)
 const MAKE: readonly string[] = [
   'create table t (id integer primary key, v text)',
   'create table log (v text)',
-  `insert into t values ${Array.from({ length: ROWS }, (_, id) => `(${id}, 'value of row ${id}')`).join()}`,
+  `insert into t values ${VALUES.join()}`,
 ]
 
 export interface MeasureOptions {

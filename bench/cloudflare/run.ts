@@ -1,7 +1,7 @@
 /**
  * `npm run bench:cloudflare [-- architectures...] [--rounds N] [--tenants N] [--write] [--smoke]`:
- * every architecture of Workers in one run, through local workerd. Prints the tables; `--write` puts
- * them into docs/architectures.md and makes docs/architectures.html. Always kept as JSON in
+ * every architecture of Workers in one run, through local workerd. Prints the tables; `--write`
+ * puts them into docs/architectures.md and makes docs/architectures.html. Always kept as JSON in
  * bench/results/, with the page beside it.
  *
  * Exits 1 if an architecture failed or answered wrongly, never because an aim was missed: a

@@ -35,7 +35,7 @@ test('commits come out as they went in, and keep nothing of the message', () => 
   const inode = fc.integer({ min: 2 ** 20, max: 2 ** 26 - 257 }).map((number) => number as InodeNo)
   const changes: fc.Arbitrary<StoreChanges> = fc.record(
     {
-      puts: fc.array(fc.record({ key, data })),
+      puts: fc.uniqueArray(fc.record({ key, data }), { selector: (put) => put.key }),
       deletions: fc.array(range),
       nextInode: inode,
     },

@@ -79,7 +79,10 @@ export function unpackCommit(bytes: Uint8Array): StoreChanges {
     deletions.push({ from: from as PageKey, to: to as PageKey })
   }
   const puts: Put[] = []
+  const keys = new Set<PageKey>()
   for (const { key, data } of readRows(bytes, reader.at)) {
+    if (keys.has(key)) throw corrupt('a commit from afar puts a row twice')
+    keys.add(key)
     if (data === undefined) throw corrupt('a commit from afar puts nothing')
     // The store remembers small ones as they are: a view would keep the whole message.
     puts.push({ key, data: data.slice() })

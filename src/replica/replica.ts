@@ -69,9 +69,9 @@ export class Replica {
     this.#nextInode = base.nextInode
   }
 
-  /** In memory, about. */
+  /** In memory, about: what is not delivered is among the rows. */
   get byteLength(): number {
-    return this.#rowBytes + this.undeliveredBytes
+    return this.#rowBytes
   }
 
   get undelivered(): readonly Undelivered[] {

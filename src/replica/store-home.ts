@@ -97,6 +97,8 @@ export class StoreHome {
       const origin = { writer, sequence: sequence + index }
       try {
         const changes: StoreChanges = { ...unpackCommit(bytes), origin }
+        const { nextInode } = this.state
+        if ((changes.nextInode ?? nextInode) < nextInode) throw invalid('numbers of files go up')
         this.#store.commit(MAIN, this.#store.head(), changes)
         count++
       } catch (error) {

@@ -1,4 +1,4 @@
-/** The comparison's benchmark runs, so that it does not rot: tiny, and without a look at numbers. */
+/** The benchmark of the comparison, so that it does not rot: tiny, with no look at numbers. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

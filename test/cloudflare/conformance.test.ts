@@ -16,7 +16,7 @@ await using worker = await startWorker(files, {
   r2Buckets: { BUCKET: 'suites' },
 })
 
-for (const suite of ['medium', 'store', 'bucket', 'medium-r2', 'store-r2']) {
+for (const suite of ['medium', 'store', 'replica', 'bucket', 'medium-r2', 'store-r2']) {
   const answer = await fetch(new URL(`/${suite}`, worker.url))
   assert.equal(answer.status, 200, await answer.clone().text())
   const outcomes = (await answer.json()) as Outcome[]

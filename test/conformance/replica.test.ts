@@ -1,6 +1,7 @@
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
-import { type HomePlace, replicaConformance } from './replica.ts'
+import type { HomePlace } from '../support/replica-world.ts'
+import { replicaConformance } from './replica.ts'
 
 /** Closing would forget; what is opened again is the store, on a medium that stays. */
 class KeptMedium extends FaultyMedium {

@@ -1,7 +1,8 @@
 /**
  * What belongs to all tenants: their names, the templates that their stores stand on
- * (`kept-templates.ts`), and which of them are asked most (`keep-warm.ts`). Objects cannot be listed, so each tenant is entered here before it is
- * made. A name without a tenant may therefore be left behind by a failure; whoever lists looks.
+ * (`kept-templates.ts`), and which of them are asked most (`keep-warm.ts`). Objects cannot be
+ * listed, so each tenant is entered here before it is made. A name without a tenant may therefore
+ * be left behind by a failure; whoever lists looks.
  */
 import { DurableObject } from 'cloudflare:workers'
 import { LIMITS } from '../../base/limits.ts'

@@ -13,6 +13,7 @@ import { SqlJsMedium } from '../../../src/host/sql-js-medium.ts'
 import type { Medium } from '../../../src/medium/medium.ts'
 import { bucketConformance } from '../../conformance/bucket.ts'
 import { mediumConformance } from '../../conformance/medium.ts'
+import { replicaConformance } from '../../conformance/replica.ts'
 import { storeConformance } from '../../conformance/store.ts'
 import { type Outcome, run } from './test-runner.ts'
 
@@ -34,6 +35,20 @@ export class SuiteObject extends DurableObject<Environment> {
     // Each statement crosses from JavaScript into the platform: ten times what it takes on Node.
     const effort = { histories: 4, faultEvery: 12 }
     return run(() => storeConformance(NAME, () => ({ open: this.#place() }), effort))
+  }
+
+  /** Homes whose stores are here; the computes are where the suite is. */
+  runReplica(): Promise<Outcome[]> {
+    const newPlace = (): { open: () => Medium } => ({ open: this.#place() })
+    const effort = { histories: 3 }
+    return run(() => {
+      for (const load of ['snapshot', 'delta', 'image'] as const) {
+        for (const write of ['sync', 'cdc', 'async'] as const) {
+          replicaConformance(NAME, newPlace, { load, write }, effort)
+        }
+      }
+      replicaConformance(NAME, newPlace, { load: 'lazy', write: 'sync' }, effort)
+    })
   }
 
   #open(): Medium {
@@ -89,6 +104,7 @@ function r2Place(bucket: R2Bucket): {
 const SUITES: Readonly<Record<string, (environment: Environment) => Promise<Outcome[]>>> = {
   '/medium': ({ SUITE }) => SUITE.getByName('suite').runMedium(),
   '/store': ({ SUITE }) => SUITE.getByName('suite').runStore(),
+  '/replica': ({ SUITE }) => SUITE.getByName('suite').runReplica(),
   '/bucket': ({ BUCKET }) => run(() => bucketConformance('R2', () => new R2ObjectBucket(BUCKET))),
   '/medium-r2': ({ BUCKET }) =>
     run(() =>

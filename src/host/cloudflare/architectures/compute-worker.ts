@@ -43,7 +43,11 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
       ctx.waitUntil(asking.catch((error: unknown) => consoleLog.warn('nobody flushes', { error })))
     }
     const servedBy = 'compute-worker'
-    return outcomeOf(() => compute(theComputePool(), env, { ...request, servedBy }, flushWithin))
+    const asked = { ...request, servedBy }
+    const answer = outcomeOf(() => compute(theComputePool(), env, asked, flushWithin))
+    // Whoever asked may go away; others wait for their turn, and are not to wait in vain.
+    ctx.waitUntil(answer)
+    return answer
   }
 
   /** Brings home what this isolate has acknowledged; there may be nothing, and that is well. */

@@ -28,19 +28,23 @@ export class Turns {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#last = promise
     this.count++
+    let hasTurn = false
     try {
       await this.#within(limitMs, before, late)
+      hasTurn = true
       return await work()
     } finally {
       this.count--
-      resolve()
+      // Whoever gives up lets nobody past who is still at work.
+      if (hasTurn) resolve()
+      else void before.then(resolve)
     }
   }
 
   async #within(limitMs: number, before: Promise<void>, late: () => Error): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const timer = this.#clock.setTimer(limitMs, () => reject(late()))
-    before.then(resolve, reject)
+    void before.then(resolve)
     try {
       await promise
     } finally {
