@@ -68,7 +68,8 @@ const STYLE = `
 @media (prefers-color-scheme: dark) { :root { --bar: #6f9fd8; --own: #e08a66; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(27rem, 1fr)); gap: 1rem 2rem; }
+.charts { display: grid; gap: 1rem 2rem;
+grid-template-columns: repeat(auto-fit, minmax(27rem, 1fr)); }
 figure { margin: 0; } figcaption { font-weight: 600; }
 figcaption small, .note { font-weight: 400; opacity: .7; display: block; }
 svg { width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; fill: currentColor; }
@@ -81,7 +82,8 @@ const ROW_PX = 22
 
 export function html(result: ComparisonResult): string {
   const { at, rounds, tenants, architectures, machine, smoke } = result
-  const subtitle = `${at.slice(0, 10)}, ${rounds} rounds of ${tenants} tenants; ${machineLine(machine)}`
+  const run = `${at.slice(0, 10)}, ${rounds} rounds of ${tenants} tenants`
+  const subtitle = `${run}; ${machineLine(machine)}`
   return [
     '<!doctype html>',
     '<html lang="en"><meta charset="utf-8"><title>pgnap on Workers: the architectures</title>',
@@ -90,7 +92,8 @@ export function html(result: ComparisonResult): string {
     '<h1>pgnap on Workers: every architecture, one run</h1>',
     `<p class="note">${escape(subtitle)}</p>`,
     ...(smoke ? ['<p><strong>A smoke run: it measures nothing.</strong></p>'] : []),
-    '<p>Local workerd, measured from outside, above a bare ping of an object. Medians; shorter is better. Bars are on a logarithmic scale.</p>',
+    '<p>Local workerd, measured from outside, above a bare ping of an object.',
+    'Medians; shorter is better. Bars are on a logarithmic scale.</p>',
     '<h2>Which one when</h2>',
     table(
       ['need', 'choose', 'measured'],
@@ -113,7 +116,8 @@ export function html(result: ComparisonResult): string {
       ]),
     ),
     '<h2>What they are, and what the seeds have published of them</h2>',
-    '<p class="note">Published: in production, over the network, with stock PGlite. Beside, not against.</p>',
+    '<p class="note">Published: in production, over the network, with stock PGlite.',
+    'Beside, not against.</p>',
     table(
       ['', 'what', 'what a write survives', 'published'],
       architectures.map(({ name, what, durability }) => [
@@ -143,12 +147,17 @@ function figure(
     return [
       `<text x="${LABEL_PX - 8}" y="${y + 15}" text-anchor="end">/${escape(bar.name)}</text>`,
       `<rect x="${LABEL_PX}" y="${y + 4}" width="${width.toFixed(1)}" height="14" fill="${fill}"/>`,
-      `<text x="${(LABEL_PX + width + 6).toFixed(1)}" y="${y + 15}">${escape(label(bar.value))}</text>`,
+      `<text x="${(LABEL_PX + width + 6).toFixed(1)}" y="${y + 15}">`,
+      `${escape(label(bar.value))}</text>`,
     ].join('')
   })
-  const height = bars.length * ROW_PX
-  return `<figure><figcaption>${escape(title)}<small>${escape(note)}</small></figcaption>
-<svg viewBox="0 0 ${LABEL_PX + BAR_PX + 70} ${height}" role="img" aria-label="${escape(title)}">${rows.join('\n')}</svg></figure>`
+  const box = `0 0 ${LABEL_PX + BAR_PX + 70} ${bars.length * ROW_PX}`
+  return [
+    `<figure><figcaption>${escape(title)}<small>${escape(note)}</small></figcaption>`,
+    `<svg viewBox="${box}" role="img" aria-label="${escape(title)}">`,
+    ...rows,
+    '</svg></figure>',
+  ].join('\n')
 }
 
 /** Widths of bars on a logarithmic scale that begins a tenth below the smallest. */
@@ -165,7 +174,8 @@ function scale(values: readonly number[]): number[] {
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const row = (cells: readonly string[], tag: 'td' | 'th'): string =>
     `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`
-  return `<div class="table"><table>${row(head, 'th')}${rows.map((cells) => row(cells, 'td')).join('\n')}</table></div>`
+  const body = rows.map((cells) => row(cells, 'td')).join('\n')
+  return `<div class="table"><table>${row(head, 'th')}\n${body}</table></div>`
 }
 
 function escape(text: string): string {

@@ -13,8 +13,10 @@ export const END = '<!-- /bench:cloudflare -->'
 export function markdown(result: ComparisonResult): string {
   const { at, rounds, tenants, ping, architectures, bundles } = result
   return [
-    `Run of ${at.slice(0, 10)}, ${rounds} rounds of ${tenants} tenants; ${machineLine(result.machine)}.`,
-    `Times in milliseconds, median, above a bare ping of an object (an HTTP request with one takes ${decimal(ping.http)}, one more ${decimal(ping.rpc)}).`,
+    `Run of ${at.slice(0, 10)}, ${rounds} rounds of ${tenants} tenants;`,
+    `${machineLine(result.machine)}.`,
+    'Times in milliseconds, median, above a bare ping of an object',
+    `(an HTTP request with one takes ${decimal(ping.http)}, one more ${decimal(ping.rpc)}).`,
     '',
     '**Time**',
     '',
@@ -30,7 +32,7 @@ export function markdown(result: ComparisonResult): string {
       ]),
     ),
     '',
-    '**Memory and size** (MB; memory is resident, of all isolates of the process; sizes under gzip)',
+    '**Memory and size** (MB; memory is resident, of the whole process; sizes under gzip)',
     '',
     table(
       [
@@ -44,7 +46,7 @@ export function markdown(result: ComparisonResult): string {
       architectures.map(sizesOf),
     ),
     '',
-    `As deployed: ${bundles.map(({ name, gzipBytes, bytes }) => `\`${name}\` ${mega(gzipBytes)} MB under gzip, ${mega(bytes)} plain`).join('; ')}.`,
+    `As deployed: ${bundles.map(bundleLine).join('; ')}.`,
     '',
     '**Which one when** (read off the tables above; several names: no difference that counts)',
     '',
@@ -69,7 +71,8 @@ export function markdown(result: ComparisonResult): string {
       ]),
     ),
     '',
-    '**What the seeds have published** (in production, over the network, with stock PGlite: beside, not against)',
+    '**What the seeds have published**',
+    '(in production, over the network, with stock PGlite: beside, not against)',
     '',
     table(
       ['', 'published'],
@@ -86,6 +89,10 @@ export function insert(page: string, tables: string): string {
     throw new Error(`the page has no place between ${BEGIN} and ${END}`)
   }
   return `${head}${BEGIN}\n\n${tables}\n\n${END}${tail}`
+}
+
+function bundleLine({ name, gzipBytes, bytes }: ComparisonResult['bundles'][number]): string {
+  return `\`${name}\` ${mega(gzipBytes)} MB under gzip, ${mega(bytes)} plain`
 }
 
 function sizesOf({ name, memory, bundle }: ArchitectureResult): string[] {

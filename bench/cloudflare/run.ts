@@ -1,7 +1,7 @@
 /**
  * `npm run bench:cloudflare [-- architectures...] [--rounds N] [--tenants N] [--write] [--smoke]`:
- * every architecture of Workers in one run, through local workerd. Prints the tables; `--write` puts
- * them into docs/architectures.md and makes docs/architectures.html. Always kept as JSON in
+ * every architecture of Workers in one run, through local workerd. Prints the tables; `--write`
+ * puts them into docs/architectures.md and makes docs/architectures.html. Always kept as JSON in
  * bench/results/, with the page beside it.
  *
  * Exits 1 if an architecture failed or answered wrongly, never because an aim was missed: a
@@ -25,7 +25,7 @@ import type { ArchitectureResult, ComparisonResult } from './results.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = 'bench/cloudflare/worker/bench-worker.ts'
-const FULL = { rounds: 3, tenants: 10, statements: 200 }
+const FULL = { rounds: 3, tenants: 15, statements: 200 }
 const SMOKE = { rounds: 1, tenants: 3, statements: 5 }
 /** Their tenants are in memory alone: a cold one is a new one. */
 const KEEPS_NOTHING: ReadonlySet<string> = new Set(['warm-proxy'])

@@ -83,7 +83,7 @@ test('what objects have acknowledged is there after the runtime has ended', asyn
   }
 })
 
-test('warm-proxy: says with each answer that nothing is durable, and whose memory it is', async () => {
+test('warm-proxy: each answer says that nothing is durable, and whose memory it is', async () => {
   interface Memory {
     readonly id: string
     readonly sinceMs: number

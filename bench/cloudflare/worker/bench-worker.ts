@@ -9,7 +9,6 @@ import { Phases } from '../../../src/base/phases.ts'
 import type { TenantName } from '../../../src/base/ids.ts'
 import { workerClock } from '../../../src/host/cloudflare/clock.ts'
 import type { Architecture, Ask } from '../../../src/host/cloudflare/architectures/architecture.ts'
-import type { ArchitecturesEnvironment } from '../../../src/host/cloudflare/architectures/environment.ts'
 import worker from '../../../src/host/cloudflare/architectures/main.ts'
 import { ARCHITECTURES } from '../../../src/host/cloudflare/architectures/routes.ts'
 
@@ -20,7 +19,10 @@ export class PingObject extends DurableObject {
   async ping(): Promise<void> {}
 }
 
-interface BenchEnvironment extends ArchitecturesEnvironment {
+/** What the shipped Worker is given. */
+type Environment = Ask['environment']
+
+interface BenchEnvironment extends Environment {
   readonly PINGS: DurableObjectNamespace<PingObject>
 }
 

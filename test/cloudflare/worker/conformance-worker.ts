@@ -105,6 +105,7 @@ const SUITES: Readonly<Record<string, (environment: Environment) => Promise<Outc
   '/medium': ({ SUITE }) => SUITE.getByName('suite').runMedium(),
   '/replica': ({ SUITE }) => SUITE.getByName('suite').runReplica(),
   '/store': ({ SUITE }) => SUITE.getByName('suite').runStore(),
+  '/replica': ({ SUITE }) => SUITE.getByName('suite').runReplica(),
   '/bucket': ({ BUCKET }) => run(() => bucketConformance('R2', () => new R2ObjectBucket(BUCKET))),
   '/medium-r2': ({ BUCKET }) =>
     run(() =>
