@@ -232,9 +232,9 @@ export const LIMITS = {
    * Rows of one tenant in a compute that is not at its home (Workers). Beyond: 53100, and the hint
    * to ask at its home.
    */
-  replicaBytesMax: 16_777_216, // 16 MiB
+  replicaBytesMax: 12_582_912, // 12 MiB
   /** Rows of all tenants in one compute. Beyond: the least recently used go. */
-  computeRowBytes: 25_165_824, // 24 MiB
+  computeRowBytes: 12_582_912, // 12 MiB
   /** Tenants of one compute. Beyond: those that are asked least go, with what is kept of them. */
   computeSeatsMax: 200,
   /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */

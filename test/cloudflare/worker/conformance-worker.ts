@@ -103,7 +103,6 @@ function r2Place(bucket: R2Bucket): {
 
 const SUITES: Readonly<Record<string, (environment: Environment) => Promise<Outcome[]>>> = {
   '/medium': ({ SUITE }) => SUITE.getByName('suite').runMedium(),
-  '/replica': ({ SUITE }) => SUITE.getByName('suite').runReplica(),
   '/store': ({ SUITE }) => SUITE.getByName('suite').runStore(),
   '/replica': ({ SUITE }) => SUITE.getByName('suite').runReplica(),
   '/bucket': ({ BUCKET }) => run(() => bucketConformance('R2', () => new R2ObjectBucket(BUCKET))),
