@@ -251,6 +251,8 @@ export const LIMITS = {
   deliveryBytesMax: 16_777_216, // 16 MiB
   /** Rows in one message of a home, about: one read more. Beyond: the next message has the rest. */
   sliceBytes: 4_194_304, // 4 MiB
+  /** Commits of computes after which a home forgets history past its retention. */
+  homeTidyCommits: 200,
   /** How long a compute waits for its tenant's home. Beyond: 08001, or 08007 for a commit. */
   homeAnswerMs: 5_000,
   /** For so long a commit of which nothing is heard is brought home again (`cdc`, `async`). */

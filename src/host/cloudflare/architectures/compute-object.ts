@@ -175,7 +175,8 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     const flushWithin = (delayMs: number): void =>
       this.ctx.waitUntil(this.#flushWithin(delayMs, { home, load, write }))
     const asked = { ...request, servedBy: 'compute-object' }
-    return compute(pool, this.env, asked, flushWithin)
+    const waitUntil = (work: Promise<unknown>): void => this.ctx.waitUntil(work)
+    return compute(pool, this.env, asked, { flushWithin, waitUntil })
   }
 
   async #flushWithin(delayMs: number, order: FlushOrder): Promise<void> {

@@ -15,9 +15,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import { Phases } from '../../../base/phases.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
-import { StoreHome } from '../../../replica/store-home.ts'
 import { fenced } from '../../../store/state.ts'
-import type { Store } from '../../../store/store.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
@@ -25,9 +23,10 @@ import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { FlushAlarm } from './flush-alarm.ts'
+import { HomeStore } from './home-store.ts'
 import { OwnPostgres } from './own-postgres.ts'
 import { askRemote } from './remote.ts'
-import { openStateStore, type StateQuery } from './state-object.ts'
+import type { StateQuery } from './state-object.ts'
 
 export type HybridPhase = 'delegating' | 'warming' | 'draining' | 'local'
 
@@ -46,7 +45,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   readonly #ran = { compute: 0, local: 0 }
   readonly #postgres = new OwnPostgres(this.ctx, this.env)
   /** While it delegates. */
-  #store: Store | undefined
+  #store: HomeStore | undefined
   /** Delegated statements that are under way, and who waits for their end. */
   #underWay = 0
   #drained = Promise.withResolvers<void>()
@@ -158,10 +157,9 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   }
 
   /** @throws PgnapError STORE_FENCED when it does everything by itself */
-  async #home(): Promise<StoreHome> {
+  async #home(): Promise<HomeStore> {
     engine ??= resultOf(await this.env.COMPUTE.engine())
     if (this.#phase === 'local') throw fenced('its object runs it by itself now')
-    this.#store ??= openStateStore(this.ctx.storage, engine)
-    return new StoreHome(this.#store)
+    return (this.#store ??= new HomeStore(this.ctx.storage, engine))
   }
 }
