@@ -10,11 +10,12 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
   medium: ['base'],
   store: ['base', 'medium'],
+  replica: ['base', 'store'],
   engine: ['base', 'store'],
   pool: ['base', 'engine'],
   router: ['base', 'pool'],
   front: ['base', 'router'],
-  host: ['base', 'medium', 'store', 'engine', 'pool', 'router', 'front'],
+  host: ['base', 'medium', 'store', 'replica', 'engine', 'pool', 'router', 'front'],
   cli: ['base', 'host'],
 }
 
@@ -33,6 +34,9 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
     // What scripts/cloudflare/bundle.ts makes.
     'pgnap:engine',
     'pgnap:modules',
+    'pgnap:sql-js',
+    'pgnap:version',
+    'sql.js',
   ],
   cli: ['commander'],
 }

@@ -14,6 +14,7 @@ import { gzipSync } from 'node:zlib'
 import { rolldown, type Plugin } from 'rolldown'
 import { fromUtf8 } from '../../src/base/bytes.ts'
 import type { EngineFiles } from './engine-files.ts'
+import { adaptedSqlJs, sqlJsCode } from './sql-js.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const COMPILED_MODULES = join(ROOT, 'src/host/cloudflare/compiled-modules.ts')
@@ -22,6 +23,12 @@ const GLUE = 'pgnap:glue'
 const PLATFORM = /^(?:node|cloudflare):/
 /** Beside the program. */
 const BESIDE = /^\.\/[\w-]+\.(?:wasm|bin)$/
+
+/** First modules of the two Workers, from the root of this repository. */
+export const WORKER_ENTRY = 'src/cloudflare.ts'
+export const ARCHITECTURES_ENTRY = 'src/host/cloudflare/architectures/main.ts'
+
+const SQL_JS_CODE = 'sql-js.wasm'
 
 /** Files of a Worker by name, `worker.js` among them. */
 export type WorkerFiles = ReadonlyMap<string, Uint8Array>
@@ -51,7 +58,7 @@ export async function bundleWorker(options: BundleOptions): Promise<WorkerFiles>
   for (const imported of program.imports) {
     if (PLATFORM.test(imported)) continue
     const name = imported.replace(/^\.\//, '')
-    const content = engine.get(name)
+    const content = name === SQL_JS_CODE ? sqlJsCode() : engine.get(name)
     if (content === undefined) throw new Error(`${name} is no file of the engine`)
     files.set(name, content)
   }
@@ -92,6 +99,7 @@ function engineModules(engine: EngineFiles): Plugin {
     [GLUE]: () => fromUtf8(engine.get('pglite.js') ?? new Uint8Array(0)),
     'pgnap:engine': engineModule,
     'pgnap:modules': () => moduleTables(engine),
+    'pgnap:sql-js': sqlJsModule,
     'pgnap:version': versionModule,
   }
   return {
@@ -112,6 +120,10 @@ function engineModule(): string {
     `export { default as bundle } from './files.bin'`,
     `export { default as assets } from './engine.bin'`,
   ].join('\n')
+}
+
+function sqlJsModule(): string {
+  return `${adaptedSqlJs()}\nexport { default as code } from './${SQL_JS_CODE}'`
 }
 
 function versionModule(): string {

@@ -1,29 +1,60 @@
 /** The Worker in workerd on this machine, by Miniflare: for development and for measuring. */
 import { readFileSync } from 'node:fs'
-import { Miniflare, type MiniflareOptions } from 'miniflare'
+import { Miniflare, type MiniflareOptions, type SharedOptions, type WorkerOptions } from 'miniflare'
 import type { WorkerFiles } from './bundle.ts'
 
-/** What of wrangler.jsonc is for wherever a Worker runs, so that it is said once. */
+/** Configurations of the Workers of the comparison: one program, deployed under several names. */
+export const ARCHITECTURES_CONFIGS: readonly string[] = [
+  'wrangler.architectures.jsonc',
+  'wrangler.compute.jsonc',
+  'wrangler.factory.jsonc',
+]
+
+/** What of a wrangler.jsonc is for wherever a Worker runs, so that it is said once. */
 interface WranglerConfig {
+  readonly name: string
   readonly compatibility_date: string
   readonly compatibility_flags: string[]
-  readonly durable_objects: { readonly bindings: { name: string; class_name: string }[] }
+  readonly durable_objects?: {
+    readonly bindings: { name: string; class_name: string; script_name?: string }[]
+  }
+  readonly r2_buckets?: { readonly binding: string; readonly bucket_name: string }[]
+  readonly services?: {
+    readonly binding: string
+    readonly service: string
+    readonly entrypoint?: string
+  }[]
+  readonly vars?: Readonly<Record<string, string>>
 }
 
-/** A Worker's options, all but its code, as wrangler.jsonc has them. */
-export function deployedOptions(): Partial<MiniflareOptions> {
-  const text = readFileSync(new URL('../../wrangler.jsonc', import.meta.url), 'utf8')
+/** A Worker's options, all but its code, as its configuration has them. */
+export function deployedOptions(config = 'wrangler.jsonc'): WorkerOptions {
+  const text = readFileSync(new URL(`../../${config}`, import.meta.url), 'utf8')
   const plain = text.replaceAll(/^\s*\/\/.*$/gm, '').replaceAll(/,(\s*[}\]])/g, '$1')
-  const config = JSON.parse(plain) as WranglerConfig
-  const objects = config.durable_objects.bindings.map(({ name, class_name: className }) => [
-    name,
-    { className, useSQLite: true },
+  const worker = JSON.parse(plain) as WranglerConfig
+  const objects = (worker.durable_objects?.bindings ?? []).map(
+    ({ name, class_name: className, script_name: scriptName }) => [
+      name,
+      { className, useSQLite: true, ...(scriptName === undefined ? {} : { scriptName }) },
+    ],
+  )
+  const buckets = (worker.r2_buckets ?? []).map(({ binding, bucket_name }) => [
+    binding,
+    bucket_name,
+  ])
+  const services = (worker.services ?? []).map(({ binding, service, entrypoint }) => [
+    binding,
+    { name: service, ...(entrypoint === undefined ? {} : { entrypoint }) },
   ])
   return {
-    compatibilityDate: config.compatibility_date,
-    compatibilityFlags: config.compatibility_flags,
+    name: worker.name,
+    compatibilityDate: worker.compatibility_date,
+    compatibilityFlags: worker.compatibility_flags,
     durableObjects: Object.fromEntries(objects),
-  } as Partial<MiniflareOptions>
+    r2Buckets: Object.fromEntries(buckets),
+    serviceBindings: Object.fromEntries(services),
+    bindings: { ...worker.vars },
+  } as WorkerOptions
 }
 
 export interface RunningWorker extends AsyncDisposable {
@@ -35,15 +66,34 @@ export interface RunningWorker extends AsyncDisposable {
  * Starts the files of a Worker, with nothing from the network. Its storage is gone with it, unless
  * `options` say where it is.
  */
-export async function startWorker(
+export function startWorker(
   files: WorkerFiles,
   options: Partial<MiniflareOptions> = {},
 ): Promise<RunningWorker> {
-  const miniflare = new Miniflare({
-    ...deployedOptions(),
-    modules: Array.from(files, ([path, contents]) => moduleOf(path, contents)).toSorted(mainFirst),
-    ...options,
-  } as MiniflareOptions)
+  return start({ ...deployedOptions(), modules: modulesOf(files), ...options } as MiniflareOptions)
+}
+
+/**
+ * Starts the Workers of the comparison, which call each other, all of them with the same files; the
+ * first of {@link ARCHITECTURES_CONFIGS} is the one that is asked.
+ * @param options for each of them, over its configuration. @param shared for all together
+ */
+export function startArchitectures(
+  files: WorkerFiles,
+  options: Partial<WorkerOptions> = {},
+  shared: SharedOptions = {},
+): Promise<RunningWorker> {
+  const workers = ARCHITECTURES_CONFIGS.map((config) => {
+    const deployed = deployedOptions(config)
+    const bindings = { ...deployed.bindings, ...options.bindings }
+    const durableObjects = { ...deployed.durableObjects, ...options.durableObjects }
+    return { ...deployed, ...options, bindings, durableObjects, modules: modulesOf(files) }
+  })
+  return start({ ...shared, workers } as MiniflareOptions)
+}
+
+async function start(options: MiniflareOptions): Promise<RunningWorker> {
+  const miniflare = new Miniflare(options)
   return {
     url: await miniflare.ready,
     miniflare,
@@ -55,6 +105,10 @@ interface WorkerModule {
   readonly type: 'ESModule' | 'CompiledWasm' | 'Data'
   readonly path: string
   readonly contents: Uint8Array
+}
+
+function modulesOf(files: WorkerFiles): WorkerModule[] {
+  return Array.from(files, ([path, contents]) => moduleOf(path, contents)).toSorted(mainFirst)
 }
 
 function moduleOf(path: string, contents: Uint8Array): WorkerModule {

@@ -70,6 +70,7 @@ export const ERRORS = {
   STORE_IO: { sqlState: '58030', kind: 'retry', httpStatus: 503 },
   STORE_FULL: { sqlState: '53100', kind: 'wait', httpStatus: 507 },
   STORE_FENCED: { sqlState: '40001', kind: 'retry', httpStatus: 503 },
+  OUTCOME_UNKNOWN: { sqlState: '08007', kind: 'retry', httpStatus: 503 },
   STORE_LOCKED: { sqlState: '55006', kind: 'fix', httpStatus: 503 },
   STORE_CORRUPT: { sqlState: 'XX001', kind: 'report', httpStatus: 500 },
   STORE_FORMAT_UNKNOWN: { sqlState: '0A000', kind: 'fix', httpStatus: 500 },

@@ -231,6 +231,45 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /** Objects of an isolate that have a slot of their own. Beyond: the least recently used ends. */
+  isolateOwnSlotsMax: 2,
+  /**
+   * Rows of one tenant in a compute that is not at its home (Workers). Beyond: 53100, and the hint
+   * to ask at its home.
+   */
+  replicaBytesMax: 12_582_912, // 12 MiB
+  /** Rows of all tenants in one compute. Beyond: the least recently used go. */
+  computeRowBytes: 12_582_912, // 12 MiB
+  /** Tenants of one compute. Beyond: those that are asked least go, with what is kept of them. */
+  computeSeatsMax: 200,
+  /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
+  computeTurnMs: 30_000,
+  /** Answers that may not have arrived, kept by a compute for whoever asks again. */
+  rememberedAnswerBytes: 4_194_304, // 4 MiB
+  /** One message between a router and its compute. Beyond: it goes by a call. */
+  socketMessageChars: 1_000_000,
+  /** Longest wait for an answer over a WebSocket. Beyond: a call asks what has come of it. */
+  socketAnswerMs: 60_000,
+  /** Commits of a compute that the home has not got. Beyond: 53100 for the statement. */
+  undeliveredBytesMax: 12_582_912, // 12 MiB
+  /** One message with commits for a home; a call between objects may have 32 MiB. */
+  deliveryBytesMax: 16_777_216, // 16 MiB
+  /** Rows in one message of a home, about: one read more. Beyond: the next message has the rest. */
+  sliceBytes: 4_194_304, // 4 MiB
+  /** Commits of computes after which a home forgets history past its retention. */
+  homeTidyCommits: 200,
+  /** How long a compute waits for its tenant's home. Beyond: 08001, or 08007 for a commit. */
+  homeAnswerMs: 5_000,
+  /** For so long a commit of which nothing is heard is brought home again (`cdc`, `async`). */
+  deliveryMs: 15_000,
+  /** Pause before it is brought again; twice as long each time. */
+  deliveryPauseMs: 50,
+  /** Acknowledged commits that are on their way home (`async`). Beyond: the answer waits. */
+  bufferedCommitsMax: 64,
+  /** The same in bytes. */
+  bufferedBytesMax: 2_097_152, // 2 MiB
+  /** How long they are on their way, unless the home does not answer. */
+  flushMs: 1_000,
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
@@ -291,6 +330,47 @@ export const LIMITS = {
    * what they have open; as in Postgres (CountOtherDBBackends). Beyond: 55006.
    */
   othersLeaveMs: 5_000,
+  /**
+   * What loading or saving a tenant's data may take before it counts as more than `optimal`: the
+   * user waits for it (sync-delay.ts). From here on: `acceptable`.
+   */
+  syncOptimalMs: 100,
+  /** From here on: `warning`, a line in the log. */
+  syncAcceptableMs: 300,
+  /** From here on: `slow`, and it counts for the share that raises the alarm. */
+  syncWarningMs: 500,
+  /** From here on: `critical`. */
+  syncCriticalMs: 1_000,
+  /** Loads, and saves, that are looked back on for their trend. */
+  syncWindow: 10,
+  /** Share of that window that may be slow. From here on: the alarm is raised. */
+  syncWarningRatio: 0.3,
+  /** Lines in the log about slow loads and saves of one monitor. More often: only counted. */
+  syncLogPauseMs: 1_000,
+  /** Tenants whose heat is kept, to know the hottest. Beyond: the coldest are forgotten. */
+  hotTenantsMax: 500,
+  /** After so long the heat of a tenant that nobody asks is half of what it was. */
+  hotHalfLifeMs: 600_000, // 10 min
+  /** Below this a tenant is not hot: one request keeps it so for one half-life. */
+  hotScoreMin: 0.5,
+  /** An isolate tells no more often than this which tenants it was asked for. */
+  hotReportMs: 20_000,
+  /** Tenants that it counts between two reports. Beyond: others are not counted. */
+  hotCountedMax: 200,
+  /** Of the hottest tenants, so many are kept warm unless PGNAP_KEEP_WARM_TENANTS says more. */
+  keptWarmDefault: 8,
+  /** As many it may say: each is a call of an object, every minute. */
+  keptWarmMax: 100,
+  /** Tenants that a Worker holds in memory without any storage. Beyond: the oldest are gone. */
+  warmTenantsMax: 16,
+  /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */
+  isolateSqliteKeptMax: 8,
+  /** Bytes of them, as they are stored. Beyond: the least recently used go. */
+  isolateSqliteKeptBytesMax: 16_777_216, // 16 MiB
+  /** One object that an isolate loads whole. Beyond: STORE_FULL. */
+  isolateObjectBytesMax: 33_554_432, // 32 MiB
+  /** One request to a bucket over the network. Beyond: STORE_IO. */
+  bucketAnswerMs: 30_000,
   /** SIGTERM to exit: how long clients may finish what they are doing. */
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */
@@ -339,6 +419,23 @@ assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alon
 assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
 assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
 assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
+assert(LIMITS.replicaBytesMax <= LIMITS.computeRowBytes, 'a compute has room for one tenant')
+assert(
+  LIMITS.undeliveredBytesMax + LIMITS.isolateDirtyBytesMax <= 33_554_432,
+  'what is brought home fits a call',
+)
+assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
+assert(
+  LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
+  'a turn is longer than what it waits for',
+)
+assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
+assert(
+  LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&
+    LIMITS.syncAcceptableMs < LIMITS.syncWarningMs &&
+    LIMITS.syncWarningMs < LIMITS.syncCriticalMs,
+  'each status of a delay begins where the one before ends',
+)
 assert(
   LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
   'a slot of an isolate retires before its ceiling',

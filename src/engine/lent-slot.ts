@@ -39,6 +39,7 @@ export class LentSlot implements Slot {
   readonly session: BackendSession = new LentSession(this)
   readonly #share: SlotLender
   readonly #onLost: () => void
+  readonly keepsImage: boolean
   #state: State = 'empty'
   #files: TenantFiles | undefined
   #image: SlotImage | undefined
@@ -55,10 +56,12 @@ export class LentSlot implements Slot {
   /**
    * @param onLost told when nothing is left of the tenant's memory, in the middle of what another
    *   tenant does: it must not touch anything but memory
+   * @param keepsImage whether its memory is kept while another tenant is in the real slot
    */
-  constructor(share: SlotLender, onLost: () => void) {
+  constructor(share: SlotLender, onLost: () => void, keepsImage: boolean) {
     this.#share = share
     this.#onLost = onLost
+    this.keepsImage = keepsImage
   }
 
   get lost(): boolean {

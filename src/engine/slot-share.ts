@@ -40,7 +40,7 @@ export interface ShareCounters {
   takenOut: number
   /** Images dropped for want of room. */
   dropped: number
-  /** Tenants that no image could be taken of, for another one. */
+  /** Tenants that no image could be taken of, or was to be, for another one. */
   displaced: number
   slotsMade: number
 }
@@ -83,10 +83,11 @@ export class SlotShare implements SlotLender {
   /**
    * One more slot, for one tenant. Rejects if the real one cannot be made.
    * @param onLost as of {@link LentSlot}. Default: nobody is told
+   * @param keepsImage as of {@link LentSlot}. Default: true
    */
-  async lend(onLost: () => void = () => {}): Promise<LentSlot> {
+  async lend(onLost: () => void = () => {}, keepsImage = true): Promise<LentSlot> {
     await this.prepare()
-    return new LentSlot(this, onLost)
+    return new LentSlot(this, onLost, keepsImage)
   }
 
   /** Whether `lent` can be run now, or anybody if it is left out. */
@@ -202,7 +203,7 @@ export class SlotShare implements SlotLender {
   #takeOut(slot: Slot, holder: LentSlot): void {
     this.#holder = undefined
     try {
-      if (!slot.canNap) {
+      if (!slot.canNap || !holder.keepsImage) {
         this.counters.displaced++
         holder.lose()
         return slot.unload()

@@ -7,6 +7,7 @@
  * itself said no; a query whose signal was aborted before it was handed on rejects with the
  * signal's reason.
  */
+import type { SyncDelayFacts } from '../base/sync-delay.ts'
 import type { ResultSet } from './wire/result.ts'
 
 /** One statement with its parameters in text form; null is NULL. */
@@ -196,6 +197,8 @@ export interface PoolFacts {
   readonly wait: DurationFacts
   readonly execute: DurationFacts
   readonly commit: DurationFacts
+  /** How long users wait for loads (of tenants that are not in memory) and saves (commits). */
+  readonly syncDelay: SyncDelayFacts
 }
 
 /** Tenants that leave their shard because it is busy and another is idle. */

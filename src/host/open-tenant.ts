@@ -4,7 +4,7 @@ import type { OpenTenant } from '../pool/tenant-source.ts'
 import { MAIN } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import { TenantFiles, type TenantFilesOptions } from '../store/tenant-files.ts'
-import type { StoreView } from '../store/view.ts'
+import type { FileView } from '../store/view.ts'
 
 /** Bytes given back to the file system per slice of housekeeping. */
 const COMPACT_SLICE_BYTES = 1_048_576
@@ -60,7 +60,7 @@ function openFiles(store: Store, options: OpenTenantOptions): TenantFiles {
 
 function filesOf(
   { template }: Store,
-  view: StoreView,
+  view: FileView,
   { clock, limits }: OpenTenantOptions,
 ): TenantFiles {
   return TenantFiles.open(view, { ...limits, template, clock })

@@ -1,5 +1,6 @@
 /** The numbers of pools as HTTP and the console show them, added up over several. */
 import { Histogram, type HistogramData } from '../base/histogram.ts'
+import { addUpSyncDelays } from '../base/sync-delay.ts'
 import type { DurationFacts, MoveFacts, PoolFacts, TenantState, Tier } from '../front/control.ts'
 import { addUpErrors } from '../pool/error-counts.ts'
 import type { TenantPhase } from '../pool/pool-model.ts'
@@ -79,6 +80,7 @@ export function addUpPools(
     wait: durationFacts(pools.map((pool) => pool.wait)),
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
+    syncDelay: addUpSyncDelays(pools.map((pool) => pool.syncDelay)),
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { Histogram } from '../base/histogram.ts'
 import type { HistogramData } from '../base/histogram.ts'
+import { SyncDelayMonitor, type SyncDelayFacts, type SyncDelayOptions } from '../base/sync-delay.ts'
 import { BusyMeter } from './busy-meter.ts'
 import { ErrorCounts, type ErrorTotals } from './error-counts.ts'
 import { type LiveClient, type LiveTenant, wasWokenSince } from './pool-client.ts'
@@ -12,6 +13,14 @@ import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
 import { isFreeSlot } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
+
+/** Tenants that were anywhere but in memory had to be loaded. */
+const LOADED: Readonly<Record<WakeTier, boolean>> = {
+  napping: false,
+  asleep: true,
+  cold: true,
+  new: true,
+}
 
 /** Counters of one pool since it was made. */
 export class PoolCounters {
@@ -57,6 +66,11 @@ export class PoolCounters {
   readonly errors: ErrorCounts = new ErrorCounts()
   /** Of all tenants, those of which nothing is known any more included. */
   readonly busy: BusyMeter = new BusyMeter()
+  readonly syncDelay: SyncDelayMonitor
+
+  constructor(options: SyncDelayOptions) {
+    this.syncDelay = new SyncDelayMonitor(options)
+  }
 
   /** Numbers one by one, because an object per query would be an allocation. */
   countBatch(tenant: LiveTenant, startMs: number, ranMs: number, endMs: number): void {
@@ -65,14 +79,17 @@ export class PoolCounters {
   }
 
   /** What a batch has changed is durable, so long after it had run. */
-  countCommit({ timings }: LiveClient, ms: number): void {
+  countCommit({ timings, tenant }: LiveClient, ms: number): void {
     this.commit.record(ms)
+    this.syncDelay.record('save', ms, tenant.entry.name)
     if (timings) timings.persistMs = ms
   }
 
   /** It has just been woken. */
   countWake(tenant: LiveTenant): void {
-    this.wakes[tenant.wokenFrom].record(tenant.wakeMs)
+    const { wokenFrom, wakeMs, entry } = tenant
+    this.wakes[wokenFrom].record(wakeMs)
+    if (LOADED[wokenFrom]) this.syncDelay.record('load', wakeMs, entry.name)
     this.#countBusy(tenant, tenant.wakeMs, tenant.awakeSinceMs)
   }
 
@@ -129,6 +146,7 @@ export interface PoolStatistics {
   readonly wait: HistogramData
   readonly execution: HistogramData
   readonly commit: HistogramData
+  readonly syncDelay: SyncDelayFacts
 }
 
 type ForkCount = 'made' | 'refused' | 'reads' | 'withheld'
@@ -210,5 +228,6 @@ export function poolStatistics(
     wait: counters.wait.toData(),
     execution: counters.execution.toData(),
     commit: counters.commit.toData(),
+    syncDelay: counters.syncDelay.facts(),
   }
 }

@@ -85,7 +85,7 @@ export class Pool implements ClientHost {
   readonly #work: SlotWork
   readonly #forks: ReaderForks
   readonly keepWarm: KeepWarm
-  readonly #counters = new PoolCounters()
+  readonly #counters: PoolCounters
   readonly resting: RestingTenants
   readonly pauses: Pauses
   readonly #tenants = new LiveTenants()
@@ -106,6 +106,7 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     const { source, log, clock } = options
     this.#clock = clock
+    this.#counters = new PoolCounters(options)
     this.#databases = options.databases
     this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)

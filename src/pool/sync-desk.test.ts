@@ -20,7 +20,7 @@ class World {
   readonly syncs: PromiseWithResolvers<void>[] = []
   readonly pool: Pool
 
-  private constructor(limits: Partial<PoolLimits>) {
+  constructor(limits: Partial<PoolLimits>) {
     const { engine, stores: source, clock } = this
     const few = { slotsPerShard: 2, spareSlots: 0, ...limits }
     this.pool = new Pool({ engine, source, clock, log: silentLog, limits: few })
@@ -77,6 +77,23 @@ test('who has the thread to itself waits for the disk on the spot', async () => 
   assert.ok(acme.run(utf8('write'), true) instanceof Uint8Array)
   assert.ok(acme.run(utf8('write'), true) instanceof Uint8Array)
   assert.deepEqual(world.syncs, [])
+})
+
+test('a store that is elsewhere is waited for, however alone its tenant is', async () => {
+  const world = new World({})
+  world.stores.areElsewhere = true
+  const acme = world.connect('acme')
+  await acme.run(utf8('read'), true)
+  world.stores.syncs = world.syncs
+  world.clock.advance(2)
+  const answer = later(acme, 'write')
+  assert.equal(await world.now(answer), 'waits')
+  world.sync()
+  assert.equal(await world.now(answer), 'did write')
+  const refused = later(acme, 'write')
+  world.syncs.shift()?.reject(new PgnapError('STORE_FENCED', 'another one has written'))
+  assert.equal(await world.now(refused), 'STORE_FENCED')
+  assert.equal(world.pool.phaseOf(ACME), 'cold')
 })
 
 test('tenants that take turns wait for the disk together, each for its own sync', async () => {

@@ -34,8 +34,8 @@ export class SyncDesk {
   commit(tenant: LiveTenant, status: TransactionStatus, nowMs: number): boolean | Promise<void> {
     const { open } = tenant
     assert(open, 'a batch ran in a loaded tenant')
-    const crowded = this.#isCrowded(tenant, nowMs)
-    if (!crowded || !open.files.dirty || !open.commitAhead) return commitIfDue(open.files, status)
+    const leaves = this.#isCrowded(tenant, nowMs) || open.isElsewhere === true
+    if (!leaves || !open.files.dirty || !open.commitAhead) return commitIfDue(open.files, status)
     let committed = false
     const synced = open.commitAhead(() => {
       committed = commitIfDue(open.files, status)

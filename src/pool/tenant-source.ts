@@ -37,6 +37,12 @@ export interface OpenTenant {
    */
   commitAhead?(work: () => void): Promise<void> | undefined
   /**
+   * The store is elsewhere: what is committed is there only when the promise of `commitAhead` is
+   * kept, so every answer waits for that. What is committed otherwise (upkeep) goes there with the
+   * next commit that somebody waits for. Default: false.
+   */
+  readonly isElsewhere?: boolean
+  /**
    * The files as they are committed now, whatever is committed later: what is written to them goes
    * nowhere. The caller closes them, before or after `close`. Missing where that is not possible.
    */

@@ -14,6 +14,7 @@ import { HISTORY_BYTES_MAX, extendHistory, tailOf } from './append-history.ts'
 import { KeyRuns } from './key-runs.ts'
 import { ID, IN_RANGE, KEY_OF_ID, RECORD_KEYS, nextVersion } from './keys.ts'
 import type { KeyRange } from './keys.ts'
+import { noteWriter, type Origin } from './lineage.ts'
 import { asBytes, asNumber } from './schema.ts'
 import type { HotRow, Layer, StoreState } from './state.ts'
 import { fenced, layerOf, write } from './state.ts'
@@ -41,6 +42,8 @@ export interface StoreChanges {
   readonly deletions: readonly KeyRange[]
   /** Inode numbers from here on have never been used, if that has moved. */
   readonly nextInode?: InodeNo
+  /** Who brings this from afar; remembered with it. Default: nobody, it was made here. */
+  readonly origin?: Origin
 }
 
 /**
@@ -63,6 +66,7 @@ export function commit(
     for (const range of changes.deletions) writer.deleteRange(range)
     for (const put of puts) writer.put(put.key, put.data)
     if (changes.nextInode !== undefined) writer.reserveInodes(changes.nextInode)
+    if (changes.origin) noteWriter(state.medium, changes.origin, nextVersion(layer.head))
   })
 }
 

@@ -18,7 +18,7 @@ import { FileError } from './file-node.ts'
 import type { FileNode } from './file-node.ts'
 import { CHUNKS_PER_INODE, chunkKey, chunkOfChunkKey } from './keys.ts'
 import { PageCache } from './page-cache.ts'
-import type { StoreView } from './view.ts'
+import type { FileView } from './view.ts'
 
 /**
  * Chunks of WAL fetched at once: few for a start that only looks for its checkpoint, more for a
@@ -29,7 +29,7 @@ const WAL_FETCH_CHUNKS_MAX = 64
 const EMPTY = new Uint8Array(0)
 
 export interface FilePagesOptions {
-  readonly view: StoreView | undefined
+  readonly view: FileView | undefined
   readonly cacheBytesMax: number
   /** Bytes of files that never reach the store. Beyond: ENOSPC. */
   readonly ephemeralBytesMax: number
@@ -273,7 +273,7 @@ export class FilePages {
     const { view } = this.#options
     assert(view !== undefined, 'a file with rows has a store')
     const found = new Map<number, Uint8Array>()
-    const take = (rows: ReturnType<StoreView['readRange']>): void => {
+    const take = (rows: ReturnType<FileView['readRange']>): void => {
       for (const [key, content] of rows) {
         const chunk = chunkOfChunkKey(key)
         if (!found.has(chunk)) found.set(chunk, this.#checked(node, content))

@@ -13,7 +13,7 @@ import { WAL_DIRECTORY, isDirectoryMode } from './file-node.ts'
 import { FIRST_TENANT_INODE, INODES_MAX } from './keys.ts'
 import type { Template, TemplateNode } from './template.ts'
 import { corrupt } from './varint.ts'
-import type { LevelRecord, StoreView } from './view.ts'
+import type { LevelRecord, FileView } from './view.ts'
 
 /**
  * relcache.c: what a backend must know of the system catalogs before it can read them, written by
@@ -44,7 +44,7 @@ export class FileTree {
   /** Sizes of all files but WAL and ephemeral ones. */
   databaseBytes: number
   readonly #template: Template
-  readonly #view: StoreView | undefined
+  readonly #view: FileView | undefined
   readonly #records: ReadonlyMap<InodeNo, readonly LevelRecord[]>
   readonly #overlays = new Map<InodeNo, Map<string, InodeNo | null>>()
   readonly #nodes = new Map<InodeNo, FileNode>()
@@ -52,7 +52,7 @@ export class FileTree {
   readonly #initForks = new Set<string>()
   #nextInode: InodeNo
 
-  constructor(template: Template, view: StoreView | undefined) {
+  constructor(template: Template, view: FileView | undefined) {
     this.#template = template
     this.#view = view
     this.#records = view?.records() ?? new Map()

@@ -112,8 +112,11 @@ export function readOwner(medium: Medium): string | undefined {
 }
 
 /** Draws a new one. Call inside a transaction. */
-export function drawOwner(medium: Medium): void {
+export function drawOwner(medium: Medium): string {
   drawName(medium, OWNER_KEY)
+  const owner = readOwner(medium)
+  if (owner === undefined) throw corrupt('an owner that was drawn is gone')
+  return owner
 }
 
 function drawName(medium: Medium, key: string): void {

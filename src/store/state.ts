@@ -18,7 +18,8 @@ import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../base/id
 import type { Medium } from '../medium/medium.ts'
 import type { HistoryTail, Lineage } from './append-history.ts'
 import type { KeyRuns } from './key-runs.ts'
-import { KEY_OF_ID, IN_LAYER } from './keys.ts'
+import { KEY_OF_ID, IN_LAYER, MAIN, nextVersion } from './keys.ts'
+import { noteOwner } from './lineage.ts'
 import { asNumber, drawOwner, readEpoch, readMeta, readOwner, setMeta } from './schema.ts'
 import { corrupt } from './varint.ts'
 
@@ -181,8 +182,10 @@ function claim(state: StoreState): void {
       return known !== undefined && known.head === layer.head && known.floor === layer.floor
     })
   if (!unchanged) throw fenced('the store changed after it was opened')
-  setMeta(medium, 'epoch', state.epochFound + 1)
-  drawOwner(medium)
+  const epoch = state.epochFound + 1
+  setMeta(medium, 'epoch', epoch)
+  const owner = drawOwner(medium)
+  noteOwner(medium, { epoch, owner, first: nextVersion(layerOf(state, MAIN).head) })
   setMeta(medium, 'fingerprint', state.fingerprint)
 }
 

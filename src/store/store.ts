@@ -22,6 +22,7 @@ import type { LayerInfo, StoreFacts } from './inspect.ts'
 import { FIRST_TENANT_INODE, MAIN } from './keys.ts'
 import { branch, drop, findLayer } from './layers.ts'
 import type { BranchOptions } from './layers.ts'
+import { forgetsWriters, hasHad, lastOf, ownerOf, readOwners } from './lineage.ts'
 import { prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
@@ -39,6 +40,9 @@ import { current, layerOf, loadState } from './state.ts'
 import type { Template } from './template.ts'
 import { verify } from './verify.ts'
 import { StoreView } from './view.ts'
+
+/** Store and layer, epoch, owner, version. */
+const STAMP = /^(\w+\.\d+)\.(\d+)\.(\w*)\.(\d+)$/
 
 /** The build of the engine that is about to use a store. */
 export interface StoreEngine {
@@ -138,10 +142,43 @@ export class Store implements Disposable {
    * epochs alone would meet again, but each owner draws a name of its own when it first writes.
    */
   stamp(layer: LayerId = MAIN): string {
-    const { storeId, owner, epochFound, claimed } = current(this.#state)
-    const { head, createdMs } = layerOf(this.#state, layer)
+    const { owner = '', epochFound, claimed } = current(this.#state)
+    const { head } = layerOf(this.#state, layer)
     const epoch = epochFound + (claimed ? 1 : 0)
-    return `${storeId ?? createdMs}.${layer}.${epoch}.${owner ?? ''}.${head}`
+    return `${this.#lineOf(layer)}.${epoch}.${owner}.${head}`
+  }
+
+  /**
+   * The version of main that had this stamp, if it is of this store's past and that is known: then
+   * {@link Store.changesSince} it is all that a copy of it lacks. Else undefined.
+   */
+  versionOf(stamp: string): Version | undefined {
+    const [, line, epoch, owner, digits] = STAMP.exec(stamp) ?? []
+    if (line !== this.#lineOf(MAIN) || owner === undefined) return undefined
+    const version = Number(digits) as Version
+    // What nobody has written to is the template.
+    if (version === 0) return version
+    const { medium } = current(this.#state)
+    const had = hasHad(readOwners(medium), { epoch: Number(epoch), owner }, version)
+    return had && version <= this.head() ? version : undefined
+  }
+
+  /**
+   * What a writer has brought last ({@link StoreChanges.origin}), and the stamp that main had then.
+   * Undefined: nothing, as far as is remembered ({@link Store.forgetsWriters}).
+   */
+  broughtBy(writer: string): { readonly sequence: number; readonly stamp: string } | undefined {
+    const { medium } = current(this.#state)
+    const last = lastOf(medium, writer)
+    const had = last && ownerOf(readOwners(medium), last.version)
+    if (!last || !had) return undefined
+    const stamp = `${this.#lineOf(MAIN)}.${had.epoch}.${had.owner}.${last.version}`
+    return { sequence: last.sequence, stamp }
+  }
+
+  /** Whether somebody may have brought something and not be known any more. */
+  get forgetsWriters(): boolean {
+    return forgetsWriters(current(this.#state).medium)
   }
 
   /**
@@ -256,6 +293,11 @@ export class Store implements Disposable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** What all stamps of a layer begin with. */
+  #lineOf(layer: LayerId): string {
+    return `${this.#state.storeId ?? layerOf(this.#state, layer).createdMs}.${layer}`
   }
 }
 

@@ -69,6 +69,13 @@ export class Template {
     this.#databaseBytes = bytes
   }
 
+  /**
+   * One of which nothing is here but its name, for whoever has stores and never opens their files.
+   */
+  static named(id: string): Template {
+    return new Template(id, [], new Uint8Array(0))
+  }
+
   /** A root directory and nothing else: what initdb starts from. */
   static empty(): Template {
     return Template.#of([

@@ -21,7 +21,7 @@ import { FilePages } from './file-pages.ts'
 import { FileTree, RELCACHE_FILE } from './file-tree.ts'
 import { CHUNKS_PER_INODE } from './keys.ts'
 import type { Template } from './template.ts'
-import type { StoreView } from './view.ts'
+import type { FileView } from './view.ts'
 
 export { FileError, FileNode, type FileErrorName } from './file-node.ts'
 
@@ -38,7 +38,7 @@ export interface TenantFilesOptions {
 }
 
 export class TenantFiles implements Disposable {
-  readonly #view: StoreView | undefined
+  readonly #view: FileView | undefined
   readonly #template: Template
   readonly #clock: Clock
   readonly #databaseBytesMax: number
@@ -57,7 +57,7 @@ export class TenantFiles implements Disposable {
   #broken: unknown = undefined
   #closed = false
 
-  private constructor(view: StoreView | undefined, options: TenantFilesOptions) {
+  private constructor(view: FileView | undefined, options: TenantFilesOptions) {
     this.#view = view
     this.#template = options.template
     this.#clock = options.clock
@@ -74,7 +74,7 @@ export class TenantFiles implements Disposable {
   }
 
   /** The files that a view shows. They own the view: `close` closes it. */
-  static open(view: StoreView, options: TenantFilesOptions): TenantFiles {
+  static open(view: FileView, options: TenantFilesOptions): TenantFiles {
     return new TenantFiles(view, options)
   }
 

@@ -30,7 +30,33 @@ export interface LevelRecord {
   readonly keys: KeyRuns | undefined
 }
 
-export class StoreView implements Disposable {
+/**
+ * What the files of a tenant stand on: one state of it, and the way to make the next one. A view of
+ * a store, or of a copy of what is in one (`src/replica`).
+ */
+export interface FileView extends Disposable {
+  /** True: it shows the past, and never commits. */
+  readonly readOnly: boolean
+  /** The version that this view shows. */
+  readonly version: Version
+  /** Inode numbers from here on have never been used. */
+  readonly nextInode: InodeNo
+  /** Every file that differs from the template, with what each level says of it, topmost first. */
+  records(): Map<InodeNo, readonly LevelRecord[]>
+  /** Whether a record is of the layer itself and not of one below. */
+  owns(entry: LevelRecord): boolean
+  /** What `key` holds at one level, the view's own by default. Not to be changed. */
+  read(key: PageKey, level?: Level): Uint8Array | undefined
+  /**
+   * What the keys of a range hold at one level, the view's own by default; absent ones are left
+   * out.
+   */
+  readRange(range: KeyRange, level?: Level): readonly (readonly [PageKey, Uint8Array])[]
+  /** Makes `changes` the next version; the view then shows it. Throws STORE_*. */
+  commit(changes: StoreChanges): Version
+}
+
+export class StoreView implements FileView {
   readonly layer: LayerId
   /** The version of the past that this view shows; undefined for a view of the head. */
   readonly pastVersion: Version | undefined
@@ -54,17 +80,14 @@ export class StoreView implements Disposable {
     return this.pastVersion !== undefined
   }
 
-  /** The version that this view shows. */
   get version(): Version {
     return this.#version
   }
 
-  /** Inode numbers from here on have never been used in this layer. */
   get nextInode(): InodeNo {
     return layerOf(this.#state, this.layer).nextInode
   }
 
-  /** Every file that differs from the template, with what each level says of it, topmost first. */
   records(): Map<InodeNo, readonly LevelRecord[]> {
     this.#check()
     const found = new Map<InodeNo, LevelRecord[]>()
@@ -82,21 +105,15 @@ export class StoreView implements Disposable {
     return found
   }
 
-  /** Whether a record is of the layer itself and not of one below. */
   owns(entry: LevelRecord): boolean {
     return entry.level === this.#own
   }
 
-  /** What `key` holds at one level, the view's own by default. */
   read(key: PageKey, level: Level = this.#own): Uint8Array | undefined {
     this.#check()
     return readKey(this.#state, level, key)
   }
 
-  /**
-   * What the keys of a range hold at one level, the view's own by default; absent ones are left
-   * out.
-   */
   readRange(
     range: KeyRange,
     level: Level = this.#own,

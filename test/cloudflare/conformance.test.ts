@@ -4,7 +4,7 @@ import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import type { Outcome } from './worker/test-runner.ts'
 import { startWorker } from '../../scripts/cloudflare/local.ts'
 
-// The suites of test/conformance, inside of workerd, on the storage of a Durable Object.
+// The suites of test/conformance, inside of workerd: on the storage of a Durable Object, and on R2.
 
 const files = await bundleWorker({
   entry: 'test/cloudflare/worker/conformance-worker.ts',
@@ -13,9 +13,10 @@ const files = await bundleWorker({
 })
 await using worker = await startWorker(files, {
   durableObjects: { SUITE: { className: 'SuiteObject', useSQLite: true } },
+  r2Buckets: { BUCKET: 'suites' },
 })
 
-for (const suite of ['medium', 'store']) {
+for (const suite of ['medium', 'store', 'replica', 'bucket', 'medium-r2', 'store-r2']) {
   const answer = await fetch(new URL(`/${suite}`, worker.url))
   assert.equal(answer.status, 200, await answer.clone().text())
   const outcomes = (await answer.json()) as Outcome[]

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
 import { mediumConformance } from './medium.ts'
+import { bucketPlace } from '../support/bucket-place.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
@@ -18,3 +19,5 @@ mediumConformance('node:sqlite in memory', () => ({ open: () => NodeSqliteMedium
 mediumConformance('faulty, with an empty plan', () => ({
   open: () => new FaultyMedium(NodeSqliteMedium.inMemory()),
 }))
+
+mediumConformance('sql.js over a folder', () => bucketPlace(join(folder, `bucket-${files++}`)))

@@ -8,25 +8,30 @@ import type { Medium } from '../../src/medium/medium.ts'
 
 export interface MediumUnderTest {
   /** Opens a new, empty place. */
-  open(): Medium
+  open(): Medium | Promise<Medium>
   /** Opens again what the last `open` made; undefined for media that keep nothing. */
-  readonly reopen?: () => Medium
+  readonly reopen?: () => Medium | Promise<Medium>
+  /**
+   * Kept when what transactions have written is durable. For media that say that they promise it
+   * only then; default: it is when they return.
+   */
+  readonly settle?: (medium: Medium) => Promise<void>
   /** False: what is deleted is room for what comes, and never smaller. Default: true. */
   readonly givesBack?: boolean
 }
 
 export function mediumConformance(name: string, make: () => MediumUnderTest): void {
   const TABLE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB NOT NULL, more)'
-  const withTable = (): { medium: Medium; place: MediumUnderTest } => {
+  const withTable = async (): Promise<{ medium: Medium; place: MediumUnderTest }> => {
     const place = make()
-    const medium = place.open()
+    const medium = await place.open()
     medium.exec(TABLE)
     return { medium, place }
   }
 
   describe(`medium: ${name}`, () => {
-    test('keeps every kind of value as it was', () => {
-      using medium = withTable().medium
+    test('keeps every kind of value as it was', async () => {
+      using medium = (await withTable()).medium
       const blob = Uint8Array.of(0, 1, 255)
       const values = [null, 0, -1, 2 ** 53 - 1, 1.5, '', 'text', 'ä€😀', blob, new Uint8Array(0)]
       for (const [id, value] of values.entries()) {
@@ -41,8 +46,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       }
     })
 
-    test('computes ids of 63 bits in SQL from numbers that are bound', () => {
-      using medium = withTable().medium
+    test('computes ids of 63 bits in SQL from numbers that are bound', async () => {
+      using medium = (await withTable()).medium
       const layer = 2 ** 19 - 2
       const key = 2 ** 44 - 1
       medium.run('INSERT INTO t VALUES ((?1<<44|?2), ?3, NULL)', layer, key, Uint8Array.of(7))
@@ -56,8 +61,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.equal(medium.get('SELECT count(*) FROM t WHERE id < ((?1+1)<<44)', layer)?.[0], 1)
     })
 
-    test('gives rows in order, undefined for none, and counts what it changed', () => {
-      using medium = withTable().medium
+    test('gives rows in order, undefined for none, and counts what it changed', async () => {
+      using medium = (await withTable()).medium
       for (let id = 5; id > 0; id--) {
         assert.equal(medium.run('INSERT INTO t VALUES (?1, ?2, ?1)', id, Uint8Array.of(id)), 1)
       }
@@ -70,8 +75,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.equal(medium.run('DELETE FROM t WHERE id > ?1', 2), 3)
     })
 
-    test('a blob of a row belongs to the caller', () => {
-      using medium = withTable().medium
+    test('a blob of a row belongs to the caller', async () => {
+      using medium = (await withTable()).medium
       const source = Uint8Array.of(1, 2, 3)
       medium.run('INSERT INTO t VALUES (1, ?1, NULL)', source)
       source[0] = 9
@@ -83,16 +88,16 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.deepEqual([...read()], [1, 2, 3])
     })
 
-    test('keeps a blob of 512 KiB', () => {
-      using medium = withTable().medium
+    test('keeps a blob of 512 KiB', async () => {
+      using medium = (await withTable()).medium
       const blob = new Uint8Array(512 * 1024).map((_, index) => index * 7)
       medium.run('INSERT INTO t VALUES (1, ?1, NULL)', blob)
       const read = medium.get('SELECT data FROM t')?.[0] as Uint8Array
       assert.equal(Buffer.compare(read, blob), 0)
     })
 
-    test('a transaction returns what its body returns, and its changes are there', () => {
-      using medium = withTable().medium
+    test('a transaction returns what its body returns, and its changes are there', async () => {
+      using medium = (await withTable()).medium
       const result = medium.transaction(() => {
         medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1))
         return 'done'
@@ -101,8 +106,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 1)
     })
 
-    test('a throw takes all of a transaction back, and the medium goes on', () => {
-      using medium = withTable().medium
+    test('a throw takes all of a transaction back, and the medium goes on', async () => {
+      using medium = (await withTable()).medium
       const error = new Error('no')
       assert.throws(() => {
         medium.transaction(() => {
@@ -115,8 +120,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       medium.transaction(() => medium.exec('CREATE TABLE u (x)'))
     })
 
-    test('transactions do not nest', () => {
-      using medium = withTable().medium
+    test('transactions do not nest', async () => {
+      using medium = (await withTable()).medium
       assert.throws(() => medium.transaction(() => medium.transaction(() => 1)))
       assert.equal(
         medium.transaction(() => 1),
@@ -125,7 +130,7 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
     })
 
     test('a commit ahead is there at once and durable when its promise is kept', async () => {
-      const { medium, place } = withTable()
+      const { medium, place } = await withTable()
       const insert = (id: number) => (): void =>
         medium.transaction(() => void medium.run("INSERT INTO t VALUES (?1, x'00', NULL)", id))
       const syncs = [1, 2, 3].map((id) => medium.commitAhead(insert(id)))
@@ -135,12 +140,12 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       await medium.commitAhead(insert(5))
       medium[Symbol.dispose]()
       if (place.reopen === undefined) return
-      using again = place.reopen()
+      using again = await place.reopen()
       assert.equal(again.get('SELECT count(*) FROM t')?.[0], 5)
     })
 
     test('a throw takes a commit ahead back, and the next one is as any other', async () => {
-      using medium = withTable().medium
+      using medium = (await withTable()).medium
       const error = new Error('no')
       const insert = (): number => medium.run(`INSERT INTO t VALUES (1, x'00', NULL)`)
       const fail = (): void => {
@@ -158,8 +163,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 1)
     })
 
-    test('a wrong statement is an error with a code, and harms nothing', () => {
-      using medium = withTable().medium
+    test('a wrong statement is an error with a code, and harms nothing', async () => {
+      using medium = (await withTable()).medium
       assert.throws(() => medium.run('INSERT INTO nowhere VALUES (1)'), { name: 'PgnapError' })
       medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1))
       assert.throws(() => medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(2)), {
@@ -168,8 +173,8 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.deepEqual(medium.damage(), [])
     })
 
-    test('gives room back in slices, and checkpoints at any time', (context) => {
-      const { medium: opened, place } = withTable()
+    test('gives room back in slices, and checkpoints at any time', async (context) => {
+      const { medium: opened, place } = await withTable()
       using medium = opened
       if (place.givesBack === false) return context.skip('this medium keeps its size')
       medium.checkpoint()
@@ -194,16 +199,17 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       assert.deepEqual(medium.damage(), [])
     })
 
-    test('what was written is there after closing and opening', (context) => {
-      const { medium, place } = withTable()
+    test('what was written is there after closing and opening', async (context) => {
+      const { medium, place } = await withTable()
       if (place.reopen === undefined) {
         medium[Symbol.dispose]()
         context.skip('this medium keeps nothing')
         return
       }
       medium.transaction(() => medium.run('INSERT INTO t VALUES (1, ?1, NULL)', Uint8Array.of(1)))
+      await place.settle?.(medium)
       medium[Symbol.dispose]()
-      using again = place.reopen()
+      using again = await place.reopen()
       assert.equal(again.get('SELECT count(*) FROM t')?.[0], 1)
     })
   })

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { FaultyMedium } from '../../src/medium/faulty-medium.ts'
 import { storeConformance } from './store.ts'
+import { bucketPlace } from '../support/bucket-place.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
@@ -22,3 +23,13 @@ storeConformance('node:sqlite in memory', () => {
   const medium = NodeSqliteMedium.inMemory()
   return { open: () => new KeptMedium(medium) }
 })
+
+// Each settling writes and syncs the whole database.
+storeConformance(
+  'sql.js over a folder',
+  () => {
+    const { reopen, settle } = bucketPlace(join(folder, `bucket-${files++}`))
+    return { open: reopen, settle }
+  },
+  { histories: 10, faultEvery: 5 },
+)

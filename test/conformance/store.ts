@@ -24,7 +24,9 @@ import { storeOptions } from '../support/store-options.ts'
 
 export interface StoreUnderTest {
   /** Opens the same place each time it is called; what is open is closed before. */
-  open(): Medium
+  open(): Medium | Promise<Medium>
+  /** As of `MediumUnderTest`. */
+  readonly settle?: (medium: Medium) => Promise<void>
   /** False: a workload does not close and open it by itself. */
   readonly reopens?: boolean
 }
@@ -58,24 +60,38 @@ class Model {
   readonly layers = new Map<LayerId, ModelLayer>()
   readonly clock: ManualClock
   store: Store
+  /** Under the store. */
+  #medium: Medium
   readonly #place: StoreUnderTest
   readonly #random: Random
   /** What the commit in flight would make, while it is. */
   pending: { layer: LayerId; content: Content } | undefined
 
-  constructor(place: StoreUnderTest, random: Random) {
+  private constructor(place: StoreUnderTest, random: Random, medium: Medium) {
     this.#place = place
     this.#random = random
     this.clock = new ManualClock()
-    this.store = this.open()
+    this.#medium = medium
+    this.store = this.#openStore()
     this.layers.set(MAIN, this.#newLayer(undefined, 0 as Version, this.clock.nowMs()))
   }
 
-  open(): Store {
-    return Store.open(this.#place.open(), storeOptions(template, { clock: this.clock }))
+  static async open(place: StoreUnderTest, random: Random): Promise<Model> {
+    return new Model(place, random, await place.open())
   }
 
-  step(): void {
+  #openStore(): Store {
+    return Store.open(this.#medium, storeOptions(template, { clock: this.clock }))
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#place.settle?.(this.#medium)
+    this.store.close()
+    this.#medium = await this.#place.open()
+    this.store = this.#openStore()
+  }
+
+  async step(): Promise<void> {
     this.clock.advance(this.#random.below(3) > 0 ? this.#random.below(50) : -this.#random.below(20))
     const ids = [...this.layers.keys()]
     const id = ids[this.#random.below(ids.length)] ?? MAIN
@@ -87,8 +103,7 @@ class Model {
     else if (choice < 87) this.#drop(id)
     else if (choice < 91) this.#restore(id, layer)
     else if (choice < 94 && this.#place.reopens !== false) {
-      this.store.close()
-      this.store = this.open()
+      await this.#reopen()
     }
   }
 
@@ -274,12 +289,12 @@ export function storeConformance(
   { histories = 25, faultEvery = 1 }: StoreEffort = {},
 ): void {
   describe(`store: ${name}`, () => {
-    test('every retained version of every layer reads as the model says', () => {
-      fc.assert(
-        fc.property(fc.nat(), fc.integer({ min: 1, max: 120 }), (seed, steps) => {
-          const model = new Model(make(), new SeededRandom(seed))
+    test('every retained version of every layer reads as the model says', async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.nat(), fc.integer({ min: 1, max: 120 }), async (seed, steps) => {
+          const model = await Model.open(make(), new SeededRandom(seed))
           for (let step = 0; step < steps; step++) {
-            model.step()
+            await model.step()
             if (step % 10 === 9) model.check()
           }
           model.check()
@@ -291,9 +306,9 @@ export function storeConformance(
 
     for (const effect of ['fail', 'stop'] as const) {
       for (const moment of ['before', 'after'] as const) {
-        test(`faults all along a workload (${effect} ${moment}) tears nothing`, () => {
+        test(`faults all along a workload (${effect} ${moment}) tears nothing`, async () => {
           let nth = 1
-          while (faultAt(make(), { operation: 'any', nth, moment, effect }))
+          while (await faultAt(make(), { operation: 'any', nth, moment, effect }))
             nth += faultEvery + (nth >> 4)
           assert.ok(nth > 50, 'the workload is long enough to be hit')
         })
@@ -303,20 +318,21 @@ export function storeConformance(
 }
 
 /** Runs a workload into one fault; false when the workload ended before it. */
-function faultAt(place: StoreUnderTest, fault: MediumFault): boolean {
-  const inner = place.open()
+async function faultAt(place: StoreUnderTest, fault: MediumFault): Promise<boolean> {
+  const inner = await place.open()
   const faulty = new FaultyMedium(inner, [fault])
   let model: Model | undefined
   try {
-    model = new Model({ open: () => faulty, reopens: false }, new SeededRandom(7))
-    for (let step = 0; step < 24; step++) model.step()
+    model = await Model.open({ open: () => faulty, reopens: false }, new SeededRandom(7))
+    for (let step = 0; step < 24; step++) await model.step()
   } catch (error) {
     assert.equal((error as { code?: string }).code, 'STORE_IO', String(error))
     // A store whose medium recovers goes on by itself, loading again what it no longer believes.
     if (fault.effect === 'fail' && model !== undefined) checkAfterFault(model)
     // A process that died without a word left its medium to be opened by another.
+    await place.settle?.(inner)
     inner[Symbol.dispose]()
-    const medium = place.open()
+    const medium = await place.open()
     const clock = model?.clock ?? new ManualClock()
     const store = Store.open(medium, storeOptions(template, { clock }))
     assert.deepEqual(store.verify(), [])

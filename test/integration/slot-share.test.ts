@@ -42,11 +42,11 @@ class Tenant {
   readonly #name: TenantName
   lent: LentSlot | undefined
 
-  constructor(share: SlotShare, name: string) {
+  constructor(share: SlotShare, name: string, keepsImage = true) {
     this.#share = share
     this.#name = name as TenantName
     const { fingerprint, postgresMajor } = engine
-    const lend = async (): Promise<LentSlot> => (this.lent = await share.lend())
+    const lend = async (): Promise<LentSlot> => (this.lent = await share.lend(() => {}, keepsImage))
     this.pool = new Pool({
       engine: { fingerprint, postgresMajor, createSlot: lend },
       source: new StoreFactory({
@@ -185,6 +185,19 @@ test('who cannot be imaged loses the slot to others, and nothing that was commit
   assert.equal(await one.ask(`select h->'a' from t`), '1')
   await one.ask(`insert into t values ('b=>2')`)
   assert.equal(await one.ask('select count(*) from t'), '2')
+})
+
+test('whoever wants no image kept boots from its store when others have had the slot', async () => {
+  const [share, other] = world(64 * MIB, ['kept'])
+  assert.ok(other)
+  const one = new Tenant(share, 'unkept', false)
+  await one.ask('create table t as select 1 as n')
+  await other.ask('create table t as select 2 as n')
+  assert.deepEqual([share.imageCount, share.counters.displaced], [0, 1])
+  assert.equal(await one.ask('select n from t'), '1')
+  assert.deepEqual([share.imageCount, share.counters.resumed], [1, 0])
+  assert.equal(await other.ask('select n from t'), '2')
+  assert.equal(share.counters.resumed, 1)
 })
 
 test('a slot that has grown is replaced for the next tenant', async () => {

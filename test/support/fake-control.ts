@@ -3,6 +3,7 @@
  * to. It knows no SQL; what Postgres would say is given by the test.
  */
 import { PgnapError } from '../../src/base/errors.ts'
+import { addUpSyncDelays } from '../../src/base/sync-delay.ts'
 import type {
   Activity,
   Answer,
@@ -49,6 +50,7 @@ const POOL: PoolFacts = {
   wait: DURATION,
   execute: DURATION,
   commit: DURATION,
+  syncDelay: addUpSyncDelays([]),
 }
 
 const TIMINGS: Answer['timings'] = {

@@ -27,6 +27,8 @@ export class FakeStores implements TenantSource {
   opening: Promise<void> | undefined = undefined
   /** The disk takes its time: commits ahead wait here until they are told what came of it. */
   syncs: PromiseWithResolvers<void>[] | undefined = undefined
+  /** Stores are at home elsewhere: nothing is durable before its sync. */
+  areElsewhere = false
 
   open(tenant: TenantName): OpenTenant | Promise<OpenTenant> {
     if (this.failOpen) throw this.failOpen
@@ -62,6 +64,7 @@ export class FakeFiles {
       files: this as unknown as TenantFiles,
       stamp: () => `${this.tenant} ${this.version}`,
       pristine: false,
+      isElsewhere: this.stores.areElsewhere,
       tidy: () => false,
       readNotes: () => undefined,
       writeNotes: () => {},

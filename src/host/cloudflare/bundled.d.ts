@@ -21,6 +21,17 @@ declare module 'pgnap:modules' {
   export const functions: ReadonlyMap<string, WebAssembly.Module>
 }
 
+declare module 'pgnap:sql-js' {
+  import type { SqlJsStatic } from 'sql.js'
+  export default function initSqlJs(options: {
+    instantiateWasm(
+      imports: WebAssembly.Imports,
+      done: (instance: WebAssembly.Instance) => void,
+    ): unknown
+  }): Promise<SqlJsStatic>
+  export const code: WebAssembly.Module
+}
+
 declare module 'pgnap:version' {
   /** Of package.json. */
   export const version: string

@@ -23,6 +23,8 @@ export interface Environment {
   readonly PGNAP_DOMAIN?: string
   /** `false`: tenants are made by POST /v1/tenants alone. Default: by being asked something. */
   readonly PGNAP_CREATE_ON_CONNECT?: string
+  /** How many of the hottest tenants are kept warm; `0`: none. Default: `keptWarmDefault`. */
+  readonly PGNAP_KEEP_WARM_TENANTS?: string
 }
 
 /** The object that knows the names of all tenants. */

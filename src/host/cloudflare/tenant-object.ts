@@ -33,6 +33,7 @@ import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
 import { theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
+import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
@@ -160,6 +161,7 @@ export class TenantObject extends DurableObject<Environment> {
     socket: WebSocket,
     { tenant, users, peer }: { tenant: TenantName; users: Users | undefined; peer: Peer },
   ): void {
+    this.#noteRequest(tenant)
     const runtime = this.#here
     const { epoch, clock, connections } = runtime
     const processId = 1 + workerRandom.below(2 ** 31 - 1)
@@ -189,6 +191,7 @@ export class TenantObject extends DurableObject<Environment> {
   #called<Result>(tenant: string, ask: (call: Call) => Promise<Result>): Promise<Outcome<Result>> {
     return outcomeOf(async () => {
       const name = parseTenantName(tenant)
+      this.#noteRequest(name)
       await this.#enter(name)
       const runtime = this.#here
       checkRoom(runtime, name)
@@ -199,6 +202,10 @@ export class TenantObject extends DurableObject<Environment> {
         runtime.endCall(client)
       }
     })
+  }
+
+  #noteRequest(tenant: TenantName): void {
+    noteRequest(this.env, tenant, (work) => this.ctx.waitUntil(work))
   }
 
   /** What there is in memory, from a former life if that is as good as before. */

@@ -10,13 +10,14 @@
  */
 import type { TenantName } from '../../base/ids.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
+import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
-import { Pool } from '../../pool/pool.ts'
-import { consoleLog } from './console-log.ts'
+import type { Pool } from '../../pool/pool.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
+import { tenantPool } from './tenant-pool.ts'
 import { TenantStorage } from './tenant-storage.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
@@ -34,6 +35,8 @@ export interface RuntimeOptions {
    * the middle of what another object does: memory and nothing else.
    */
   readonly onSpent: () => void
+  /** Whose slot it takes. Default: that of all objects of the isolate. */
+  readonly share?: SlotShare
 }
 
 export class TenantRuntime {
@@ -47,12 +50,15 @@ export class TenantRuntime {
   /** Clients of this object's requests, which end with it. */
   readonly #callers = new Set<PoolClient>()
   readonly #id: string
+  readonly #share: SlotShare
   #onSpent: () => void
   /** What the pool has for its slot. */
   #lent: LentSlot | undefined
 
-  private constructor({ id, storage, createMissing, onSpent }: RuntimeOptions) {
+  private constructor(options: RuntimeOptions) {
+    const { id, storage, createMissing, onSpent, share = theIsolate().share } = options
     this.#id = id
+    this.#share = share
     this.#onSpent = onSpent
     this.storage = new TenantStorage(storage, createMissing)
     this.pool = this.#makePool()
@@ -73,6 +79,11 @@ export class TenantRuntime {
     return made
   }
 
+  /** Ends that of an object, if there is one: what it has in memory is gone. Writes nothing. */
+  static end(id: string): void {
+    runtimes.get(id)?.forget()
+  }
+
   /** A client for one request of the object. The caller ends it, or else the object's end does. */
   call(tenant: TenantName): PoolClient {
     const client = this.connect(tenant)
@@ -88,12 +99,12 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
-    return new PreparedClient(client, theIsolate().share, () => this.#lent, this.clock)
+    return new PreparedClient(client, this.#share, () => this.#lent, this.clock)
   }
 
   /** To be awaited before the pool is asked to do something in the slot by itself. */
   prepare(): Promise<void> {
-    return theIsolate().share.prepare(this.#lent)
+    return this.#share.prepare(this.#lent)
   }
 
   /** Nothing of this is used any more. Writes nothing. */
@@ -129,26 +140,10 @@ export class TenantRuntime {
   }
 
   #makePool(): Pool {
-    const { share, engine } = theIsolate()
-    const { fingerprint, postgresMajor } = engine
     const createSlot = async (): Promise<LentSlot> => {
-      this.#lent = await share.lend(() => this.#lost())
+      this.#lent = await this.#share.lend(() => this.#lost())
       return this.#lent
     }
-    return new Pool({
-      engine: { fingerprint, postgresMajor, createSlot },
-      source: this.storage,
-      clock: this.clock,
-      log: consoleLog,
-      keepWarm: false,
-      // Images are the share's: what leaves by itself leaves for its store.
-      imageCacheBytes: 0,
-      limits: {
-        slotsPerShard: 1,
-        spareSlots: 0,
-        // A timer would keep the platform from putting the object away.
-        napAfterMs: Number.POSITIVE_INFINITY,
-      },
-    })
+    return tenantPool({ source: this.storage, clock: this.clock, createSlot })
   }
 }

@@ -10,6 +10,8 @@ import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
+import { keptWarmMax, warmHottest } from './keep-warm.ts'
+import { resultOf } from './outcome.ts'
 import { TenantControl } from './tenant-control.ts'
 import { openWebSocket } from './web-socket-door.ts'
 
@@ -34,6 +36,12 @@ export function createWorker(version: string): ExportedHandler<Environment> {
       }
       return application.http.fetch(request, environment, context)
     },
+    async scheduled(_event, environment): Promise<void> {
+      const warm = async (name: string): Promise<void> => {
+        resultOf(await environment.TENANTS.getByName(name).wake(name))
+      }
+      await warmHottest(environment, warm)
+    },
   }
 }
 
@@ -56,6 +64,8 @@ function isAllowed({ url, headers }: Request, { check }: Application): boolean {
 
 async function makeApplication(environment: Environment, version: string): Promise<Application> {
   const guard = await guardOf(environment)
+  // Asked here, so that a mistake is seen at the first request and not once a minute.
+  keptWarmMax(environment)
   const http = createHttp({
     ...guard,
     control: new TenantControl(environment),

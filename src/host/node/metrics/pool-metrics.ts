@@ -10,6 +10,7 @@ export function poolMetrics(registry: Registry, pool: PoolFacts): void {
   requestMetrics(registry, pool)
   tenantMetrics(registry, pool)
   durationMetrics(registry, pool)
+  syncMetrics(registry, pool)
 }
 
 function slotMetrics(registry: Registry, { slots, memoryBytes, images }: PoolFacts): void {
@@ -93,6 +94,18 @@ function durationMetrics(registry: Registry, pool: PoolFacts): void {
   one('pgnap_wait_seconds', 'Waits of batches, for a backend or a slot.', pool.wait)
   one('pgnap_execute_seconds', 'Running a batch in its backend.', pool.execute)
   one('pgnap_commit_seconds', 'Making changes durable, the fsync included.', pool.commit)
+}
+
+/** Judged by what a user notices; see src/base/sync-delay.ts. */
+function syncMetrics(registry: Registry, { syncDelay }: PoolFacts): void {
+  const { load, save } = syncDelay
+  const { gauges, counters } = writers(registry)
+  counters('pgnap_loads_total', 'Tenants loaded, by delay.', 'status', { ...load.byStatus })
+  counters('pgnap_saves_total', 'Commits, by delay.', 'status', { ...save.byStatus })
+  gauges('pgnap_sync_alarm', 'Whether too many of the last ones were slow.', 'kind', {
+    load: Number(load.alarm),
+    save: Number(save.alarm),
+  })
 }
 
 /** Metrics of one number, or of one number per value of one label. */

@@ -1,0 +1,200 @@
+/**
+ * The routes of the comparison, over the table of `routes.ts`:
+ *
+ *   GET  /architectures                             what there is
+ *   GET  /NAME                                      the same of one
+ *   POST /NAME/query     {"sql", "params"}          one statement of the tenant of X-Tenant-Id
+ *   POST /NAME/timing    the same, with the phases of the request
+ *   GET  /NAME/status
+ *   ...  /NAME/...       what else an architecture has
+ *   POST /multi-tenant/NAME/TENANT/query            the tenant in the path (seed 002)
+ *
+ * Whoever asks has to be let in as to `/v1`. It must never let a request reach an architecture
+ * before its Host, its Origin and its password were looked at.
+ */
+import { type Context, Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { PgnapError, toPgnapError } from '../../../base/errors.ts'
+import { LIMITS } from '../../../base/limits.ts'
+import { Phases, type PhaseTime } from '../../../base/phases.ts'
+import type { Statement } from '../../../front/control.ts'
+import { errorAnswer, jsonAnswer, STATEMENT_ANSWER_BYTES_MAX } from '../../../front/http/answers.ts'
+import { guardAdministrator, guardOrigin, type GuardOptions } from '../../../front/http/guard.ts'
+import { optionalList, readJsonObject, requiredText } from '../../../front/http/request.ts'
+import { encodeParameters } from '../../../front/values.ts'
+import { PostgresError } from '../../../front/wire/result.ts'
+import { parseTenantName } from '../../../router/tenant-name.ts'
+import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
+import { servedBody } from './answers.ts'
+import {
+  type Architecture,
+  type Ask,
+  DEFAULT_TENANT,
+  type Endpoint,
+  type JsonBody,
+} from './architecture.ts'
+import type { ArchitecturesEnvironment } from './environment.ts'
+import { noteAsked } from './keep-warm.ts'
+import { ARCHITECTURES } from './routes.ts'
+
+const TENANT_HEADER = 'X-Tenant-Id'
+const QUERY_EXAMPLE = '{"sql": "select $1::int", "params": [1]}'
+
+type Bindings = { Bindings: ArchitecturesEnvironment }
+
+/** Whether {@link createArchitectures} has a route for it. */
+export function isOfArchitectures({ pathname }: URL): boolean {
+  const [, first = ''] = pathname.split('/', 2)
+  return first === 'architectures' || first === 'multi-tenant' || first in ARCHITECTURES
+}
+
+export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
+  const app = new Hono<Bindings>()
+  app.use(guardOrigin(guard))
+  app.use(bodyLimit({ maxSize: LIMITS.httpRequestBytesMax, onError: tooLarge }))
+  app.use(guardAdministrator(guard))
+  app.get('/architectures', (context) => jsonAnswer(context, { architectures: overview() }))
+  for (const [name, architecture] of Object.entries(ARCHITECTURES)) {
+    const endpoints = endpointsOf(name, architecture)
+    for (const [path, endpoint] of Object.entries(endpoints)) {
+      const route = path === '' ? `/${name}` : `/${name}/${path}`
+      addEndpoint(app, name, route, endpoint)
+      if (path !== 'query') continue
+      addEndpoint(app, name, `/multi-tenant/${name}/:tenant/query`, endpoint)
+    }
+  }
+  app.notFound((context) => failure(context, unknownRoute(context)))
+  app.onError((error, context) => failure(context, error))
+  return app
+}
+
+/** All of an architecture's, those that follow from what it can do and its own. */
+function endpointsOf(name: string, architecture: Architecture): Readonly<Record<string, Endpoint>> {
+  const { query, status } = architecture
+  const info: Endpoint = {
+    method: 'GET',
+    what: 'what this is',
+    answer: async () => overviewOf(name, architecture),
+  }
+  const statements = query && {
+    query: {
+      method: 'POST' as const,
+      what: 'runs one statement',
+      answer: async (ask: Ask) => servedBody(name, ask, await query(ask)),
+    },
+    timing: {
+      method: 'POST' as const,
+      what: 'runs one statement, and tells the phases of the request',
+      answer: async (ask: Ask) => {
+        const body = servedBody(name, ask, await query(ask))
+        return { ...body, timing: ask.phases.report() }
+      },
+    },
+  }
+  const standing = status && {
+    status: {
+      method: 'GET' as const,
+      what: 'how it stands',
+      answer: async (ask: Ask) => ({ architecture: name, ...(await status(ask)) }),
+    },
+  }
+  return { '': info, ...statements, ...standing, ...architecture.endpoints }
+}
+
+function overview(): readonly JsonBody[] {
+  return Object.entries(ARCHITECTURES).map(([name, each]) => overviewOf(name, each))
+}
+
+function overviewOf(name: string, architecture: Architecture): JsonBody {
+  const { what, durability } = architecture
+  const endpoints = Object.entries(endpointsOf(name, architecture)).map(([path, endpoint]) => ({
+    method: endpoint.method,
+    path: path === '' ? `/${name}` : `/${name}/${path}`,
+    what: endpoint.what,
+  }))
+  return { architecture: name, what, durability, endpoints }
+}
+
+function addEndpoint(
+  app: Hono<Bindings>,
+  name: string,
+  path: string,
+  { method, answer }: Endpoint,
+): void {
+  app.on(method, path, async (context) => {
+    const phases = new Phases(workerClock)
+    const ask = askOf(context, phases)
+    if (method === 'POST') noteAsked(name, ask)
+    const body = await answer(ask)
+    context.header('Server-Timing', serverTiming(phases))
+    return jsonAnswer(context, body)
+  })
+}
+
+function askOf(context: Context<Bindings>, phases: Phases): Ask {
+  const { req, env, executionCtx } = context
+  const tenant = req.param('tenant') ?? req.header(TENANT_HEADER) ?? DEFAULT_TENANT
+  let statement: Promise<Statement> | undefined
+  return {
+    environment: env,
+    waitUntil: (work) => executionCtx.waitUntil(work),
+    tenant: parseTenantName(tenant),
+    url: new URL(req.url),
+    phases,
+    statement: () => (statement ??= readStatement(context)),
+  }
+}
+
+async function readStatement(context: Context): Promise<Statement> {
+  const body = await readJsonObject(context)
+  const sql = requiredText(body, 'sql', QUERY_EXAMPLE)
+  const parameters = encodeParameters(optionalList(body, 'params'))
+  return { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
+}
+
+function serverTiming(phases: Phases): string {
+  const { phases: times } = phases.report()
+  return times.map(({ name, ms }: PhaseTime) => `${name};dur=${ms.toFixed(3)}`).join(', ')
+}
+
+/** The error for a request that no route takes; sets Allow where another method would do. */
+function unknownRoute(context: Context): PgnapError {
+  const { method, path } = context.req
+  const [, name = '', ...rest] = path.split('/')
+  const architecture = ARCHITECTURES[name]
+  if (!architecture) {
+    const names = Object.keys(ARCHITECTURES).join(', ')
+    return new PgnapError('ROUTE_UNKNOWN', `there is no architecture at ${path}`, {
+      hint: `there are ${names}; GET /architectures tells of them`,
+    })
+  }
+  const known = endpointsOf(name, architecture)
+  const endpoint = known[rest.join('/')]
+  if (endpoint) {
+    context.header('Allow', endpoint.method)
+    return new PgnapError('METHOD_NOT_ALLOWED', `${method} is not allowed on ${path}`, {
+      hint: `use ${endpoint.method}`,
+    })
+  }
+  const routes = Object.entries(known).map(([each, other]) => `${other.method} /${name}/${each}`)
+  return new PgnapError('ROUTE_UNKNOWN', `there is no route ${path}`, {
+    hint: `there are ${routes.join(', ')}`,
+  })
+}
+
+function tooLarge(): never {
+  throw new PgnapError('MESSAGE_TOO_LARGE', 'the body is too large', {
+    detail: `at most ${LIMITS.httpRequestBytesMax} bytes`,
+    hint: 'send large amounts in several statements',
+  })
+}
+
+function failure(context: Context, error: unknown): Response {
+  if (!(error instanceof PostgresError) && toPgnapError(error).kind === 'report') {
+    consoleLog.error('a request failed', { error, path: context.req.path })
+  }
+  const { status, body } = errorAnswer(error)
+  return context.json(body, status as ContentfulStatusCode)
+}

@@ -1,0 +1,79 @@
+/**
+ * The compute Worker: Postgres without a store. It is asked over a service binding by whoever has
+ * the store of a tenant, or knows who has it, loads what it lacks from there, and answers when what
+ * was written is there. All that it keeps is a copy, and can go at any time.
+ *
+ * A Worker has no alarms. Where answers leave before their commits are home (`async`), it asks the
+ * object of the home to see to it that they are flushed.
+ */
+import { WorkerEntrypoint } from 'cloudflare:workers'
+import { type Outcome, outcomeOf } from '../outcome.ts'
+import { theIsolate } from '../isolate.ts'
+import { Phases } from '../../../base/phases.ts'
+import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
+import type { RemoteServed } from './architecture.ts'
+import { ComputePool, type ComputeFacts } from './compute-pool.ts'
+import {
+  compute,
+  type ComputeRequest,
+  engineFacts,
+  type EngineFacts,
+  type FlushOrder,
+  homeCalls,
+  reachHome,
+  seatKeyOf,
+} from './compute.ts'
+import type { ArchitecturesEnvironment } from './environment.ts'
+
+let pool: ComputePool | undefined
+
+/** That of this isolate. */
+export function theComputePool(): ComputePool {
+  return (pool ??= new ComputePool({ share: theIsolate().share }))
+}
+
+export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
+  query(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
+    const { env, ctx } = this
+    const { home, load, write } = request
+    const flushWithin = (delayMs: number): void => {
+      const asking = homeCalls(env, home).flushWithin(delayMs, { home, load, write })
+      // The next commit asks again; until then the answer has said what may be lost.
+      ctx.waitUntil(asking.catch((error: unknown) => consoleLog.warn('nobody flushes', { error })))
+    }
+    const servedBy = 'compute-worker'
+    const asked = { ...request, servedBy }
+    const waitUntil = (work: Promise<unknown>): void => ctx.waitUntil(work)
+    const answer = outcomeOf(() =>
+      compute(theComputePool(), env, asked, { flushWithin, waitUntil }),
+    )
+    // Whoever asked may go away; others wait for their turn, and are not to wait in vain.
+    ctx.waitUntil(answer)
+    return answer
+  }
+
+  /** Brings home what this isolate has acknowledged; there may be nothing, and that is well. */
+  flush({ home, ...strategies }: FlushOrder): Promise<Outcome<void>> {
+    return outcomeOf(async () => {
+      const seat = theComputePool().knownSeat(seatKeyOf(home, strategies))
+      await seat?.flush(reachHome(this.env, home), new Phases(workerClock))
+    })
+  }
+
+  engine(): Promise<Outcome<EngineFacts>> {
+    return outcomeOf(() => engineFacts(this.env))
+  }
+
+  /** Has a slot ready, and says how full this isolate is. */
+  keepWarm(): Promise<Outcome<ComputeFacts>> {
+    return outcomeOf(async () => {
+      await theIsolate().share.prepare()
+      return theComputePool().facts()
+    })
+  }
+
+  facts(): Promise<Outcome<ComputeFacts>> {
+    return outcomeOf(async () => theComputePool().facts())
+  }
+}

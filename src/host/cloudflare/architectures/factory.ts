@@ -1,0 +1,68 @@
+/**
+ * `/factory`: one compute object that is kept warm, behind a Worker of its own, for tenants whose
+ * stores are elsewhere (`compute-object.ts`, `factory-worker.ts`, `state-object.ts`). Seed 001
+ * hoped that whoever is cold is served by one that is warm; so it is, at the price of a call.
+ */
+import { resultOf } from '../outcome.ts'
+import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
+import type { ComputeRequest } from './compute.ts'
+import { askRemote } from './remote.ts'
+import { strategiesIn } from './strategies.ts'
+
+export const factory: Architecture = {
+  what: 'one compute object that is kept warm, behind a Worker of its own, over a service binding',
+  durability:
+    'sync, cdc: durable in the tenant’s own object before it is answered; async: the answer tells',
+  query: askFactory,
+  status,
+  endpoints: {
+    ping: {
+      method: 'GET',
+      what: 'whether the factory Worker is there',
+      answer: async ({ environment, phases }) => ({
+        pong: (await phases.measure('rpc', () => environment.FACTORY.ping())) === 'pong',
+        phases: phases.times(),
+      }),
+    },
+    warmup: {
+      method: 'POST',
+      what: 'has a slot ready in the factory',
+      answer: async ({ environment, phases }) => {
+        const facts = await phases.measure('rpc', async () => environment.FACTORY.warmUp())
+        return { factory: resultOf(facts), timing: phases.report() }
+      },
+    },
+    'cold-start': {
+      method: 'POST',
+      what: 'runs one statement in a factory object that was never there before',
+      answer: async (ask) => {
+        const request = await factoryRequest(ask)
+        const { phases, environment } = ask
+        const { result, ...served } = await askRemote(phases, 'rpc', () =>
+          environment.FACTORY.coldQuery(request),
+        )
+        return { ...served, rowCount: result.rows.length, timing: phases.report() }
+      },
+    },
+  },
+}
+
+/** Of this architecture's tenants; used by `/consumer` too. */
+export async function factoryRequest(ask: Ask): Promise<ComputeRequest> {
+  const { tenant, url } = ask
+  const home = { kind: 'STATES', object: `factory/${tenant}`, tenant } as const
+  return { ...strategiesIn(url), home, statement: await ask.statement() }
+}
+
+export async function askFactory(ask: Ask): Promise<Served> {
+  const request = await factoryRequest(ask)
+  return askRemote(ask.phases, 'rpc', () => ask.environment.FACTORY.query(request))
+}
+
+async function status({ environment, tenant }: Ask): Promise<JsonBody> {
+  const [factoryFacts, state] = await Promise.all([
+    environment.FACTORY.facts(),
+    environment.STATES.getByName(`factory/${tenant}`).facts(),
+  ])
+  return { tenant, factory: resultOf(factoryFacts), state: resultOf(state) }
+}

@@ -1,0 +1,165 @@
+/**
+ * A tenant whose object begins with the help of the compute Worker, and goes on by itself:
+ *
+ *     delegating -- first answer has left --> warming -- has a slot --> draining
+ *     ^                                                                    |
+ *     |                                        nothing delegated is under way
+ *     |                                                                    v
+ *     +------ made anew, or its slot has gone to another object -------- local
+ *
+ * While it delegates, it is the tenant's home (`src/replica/home.ts`), and the compute commits to
+ * its store. When it is local, its own Postgres does. The two never overlap: it goes local only
+ * when nothing that was delegated is under way, and from then on refuses whatever comes from a
+ * compute.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import { Phases } from '../../../base/phases.ts'
+import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
+import { fenced } from '../../../store/state.ts'
+import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
+import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
+import type { RemoteServed } from './architecture.ts'
+import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
+import type { ArchitecturesEnvironment } from './environment.ts'
+import { FlushAlarm } from './flush-alarm.ts'
+import { HomeStore } from './home-store.ts'
+import { OwnPostgres } from './own-postgres.ts'
+import { askRemote } from './remote.ts'
+import type { StateQuery } from './state-object.ts'
+
+export type HybridPhase = 'delegating' | 'warming' | 'draining' | 'local'
+
+export interface HybridFacts {
+  readonly phase: HybridPhase
+  /** Statements of this life of the object, by who has run them. */
+  readonly ran: { readonly compute: number; readonly local: number }
+  readonly storeBytes: number
+}
+
+let engine: EngineFacts | undefined
+
+export class HybridObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
+  readonly #alarm = new FlushAlarm(this.ctx.storage)
+  #phase: HybridPhase = 'delegating'
+  readonly #ran = { compute: 0, local: 0 }
+  readonly #postgres = new OwnPostgres(this.ctx, this.env)
+  /** While it delegates. */
+  #store: HomeStore | undefined
+  /** Delegated statements that are under way, and who waits for their end. */
+  #underWay = 0
+  #drained = Promise.withResolvers<void>()
+  #turningLocal: Promise<void> | undefined
+
+  query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
+    return outcomeOf(async () => {
+      const phases = new Phases(workerClock)
+      this.#look()
+      if (this.#phase === 'draining') {
+        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal(asked.home)))
+      }
+      const served =
+        this.#phase === 'local'
+          ? await this.#runHere(asked, phases)
+          : await this.#delegate(asked, phases)
+      return { ...served, phases: phases.times() }
+    })
+  }
+
+  fetchRows(request: FetchRequest): Promise<Outcome<Slice>> {
+    return outcomeOf(async () => (await this.#home()).fetch(request))
+  }
+
+  deliver(delivery: Delivery): Promise<Outcome<Receipt>> {
+    return outcomeOf(async () => (await this.#home()).deliver(delivery))
+  }
+
+  flushWithin(delayMs: number, order: FlushOrder): Promise<void> {
+    return this.#alarm.set(delayMs, order)
+  }
+
+  override async alarm(): Promise<void> {
+    const order = await this.#alarm.order()
+    if (order) resultOf(await this.env.COMPUTE.flush(order))
+  }
+
+  facts(): Promise<Outcome<HybridFacts>> {
+    return outcomeOf(async () => {
+      this.#look()
+      const { databaseSize: storeBytes } = this.ctx.storage.sql
+      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes }
+    })
+  }
+
+  /** A slot may be there from a former life, or have ended since the last request. */
+  #look(): void {
+    const { isWarm } = this.#postgres
+    if (isWarm && this.#phase === 'delegating') this.#phase = 'draining'
+    if (!isWarm && this.#phase === 'local') this.#phase = 'delegating'
+  }
+
+  async #delegate({ home, ...asked }: StateQuery, phases: Phases): Promise<RemoteServed> {
+    this.#underWay++
+    try {
+      const { state } = await phases.measure('store', () => this.#home())
+      const served = await askRemote(phases, 'compute', () =>
+        this.env.COMPUTE.query({ ...asked, home, hint: state.stamp }),
+      )
+      this.#ran.compute++
+      return { ...served, phases: [] }
+    } finally {
+      this.#underWay--
+      if (this.#underWay === 0) this.#drained.resolve()
+      this.#warm()
+    }
+  }
+
+  /** Not before the first answer: to make a slot takes the thread that would have to write it. */
+  #warm(): void {
+    if (this.#phase !== 'delegating') return
+    this.#phase = 'warming'
+    const warming = async (): Promise<void> => {
+      await new Promise<void>((resolve) => workerClock.nextTurn(resolve))
+      await this.#postgres.prepare()
+      this.#phase = 'draining'
+    }
+    this.ctx.waitUntil(
+      warming().catch((error: unknown) => {
+        consoleLog.error('an object has no Postgres of its own', { error })
+        this.#phase = 'delegating'
+      }),
+    )
+  }
+
+  async #turnLocal(address: HomeAddress): Promise<void> {
+    try {
+      while (this.#underWay > 0) {
+        this.#drained = Promise.withResolvers()
+        await this.#drained.promise
+      }
+      const order = await this.#alarm.order()
+      // What was acknowledged elsewhere comes first.
+      if (order) resultOf(await this.env.COMPUTE.flush({ ...order, home: address }))
+      await this.#alarm.clear()
+      this.#store?.close()
+      this.#store = undefined
+      this.#phase = 'local'
+    } finally {
+      this.#turningLocal = undefined
+    }
+  }
+
+  async #runHere({ home, statement }: StateQuery, phases: Phases): Promise<RemoteServed> {
+    const { result, timings } = await this.#postgres.run(home.tenant, statement, phases)
+    this.#ran.local++
+    const notes = { wokenFrom: timings.wokenFrom }
+    return { result, servedBy: 'tenant-object', notes, phases: [] }
+  }
+
+  /** @throws PgnapError STORE_FENCED when it does everything by itself */
+  async #home(): Promise<HomeStore> {
+    engine ??= resultOf(await this.env.COMPUTE.engine())
+    if (this.#phase === 'local') throw fenced('its object runs it by itself now')
+    return (this.#store ??= new HomeStore(this.ctx.storage, engine))
+  }
+}

@@ -1,0 +1,20 @@
+/** How long loading and saving takes in this isolate, by architecture; see sync-delay.ts. */
+import { type SyncDelayFacts, SyncDelayMonitor } from '../../../base/sync-delay.ts'
+import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
+
+const monitors = new Map<string, SyncDelayMonitor>()
+
+/** That of an architecture, in this isolate. */
+export function delaysOf(architecture: string): SyncDelayMonitor {
+  const known = monitors.get(architecture)
+  if (known) return known
+  const made = new SyncDelayMonitor({ clock: workerClock, log: consoleLog })
+  monitors.set(architecture, made)
+  return made
+}
+
+/** Of all architectures that have loaded or saved something in this isolate. */
+export function allDelays(): Readonly<Record<string, SyncDelayFacts>> {
+  return Object.fromEntries(Array.from(monitors, ([name, monitor]) => [name, monitor.facts()]))
+}

@@ -1,0 +1,33 @@
+/**
+ * `/pooled`: pgnap's own architecture, as the default Worker has it. An object per tenant owns its
+ * store; one slot serves all objects of the isolate by memory images (docs/decisions/0024). Its
+ * tenants are those of `/v1` and `/sql`.
+ */
+import { resultOf } from '../outcome.ts'
+import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
+import { askRemote, poolPhases } from './remote.ts'
+
+export const pooled: Architecture = {
+  what: 'an object per tenant, one slot for all objects of the isolate; tenants are those of /v1',
+  durability: 'durable before it is answered: committed in the object, held by its output gate',
+  query,
+  status,
+}
+
+async function query({ environment, tenant, phases, statement }: Ask): Promise<Served> {
+  const asked = await statement()
+  return askRemote(phases, 'rpc', async () => {
+    const { result, timings } = resultOf(
+      await environment.TENANTS.getByName(tenant).query(tenant, asked),
+    )
+    const notes = { wokenFrom: timings.wokenFrom }
+    return {
+      result: { result, servedBy: 'tenant-object', phases: poolPhases(timings), notes },
+    }
+  })
+}
+
+async function status({ environment, tenant }: Ask): Promise<JsonBody> {
+  const shown = await environment.TENANTS.getByName(tenant).show(tenant)
+  return resultOf(shown) as JsonBody
+}

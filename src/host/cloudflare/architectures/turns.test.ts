@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ManualClock } from '../../../base/clock.ts'
+import { Turns } from './turns.ts'
+
+const late = (): Error => new Error('late')
+const tick = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+}
+
+test('whoever comes first is first, and nobody works beside another', async () => {
+  const turns = new Turns(new ManualClock())
+  const said: string[] = []
+  const work = (name: string) => async (): Promise<string> => {
+    said.push(`${name} begins`)
+    await tick()
+    said.push(`${name} ends`)
+    return name
+  }
+  const results = await Promise.all(['a', 'b', 'c'].map((name) => turns.run(100, late, work(name))))
+  assert.deepEqual(results, ['a', 'b', 'c'])
+  assert.deepEqual(
+    said,
+    ['a', 'b', 'c'].flatMap((name) => [`${name} begins`, `${name} ends`]),
+  )
+  assert.equal(turns.count, 0)
+})
+
+test('work that fails is no reason for others to fail', async () => {
+  const turns = new Turns(new ManualClock())
+  const failing = turns.run(100, late, async () => {
+    throw new Error('failed')
+  })
+  const next = turns.run(100, late, async () => 'next')
+  await assert.rejects(failing, /failed/)
+  assert.equal(await next, 'next')
+})
+
+test('whoever waits too long is told, and does nothing later', async () => {
+  const clock = new ManualClock()
+  const turns = new Turns(clock)
+  const stuck = Promise.withResolvers<void>()
+  const first = turns.run(100, late, () => stuck.promise)
+  await tick()
+  let ran = ''
+  const second = turns.run(100, late, async () => void (ran += 'second'))
+  const third = turns.run(200, late, async () => void (ran += 'third'))
+  clock.advance(101)
+  await assert.rejects(second, /late/)
+  await tick()
+  assert.equal(ran, '', 'nobody works beside whoever is still at it')
+  stuck.resolve()
+  await Promise.all([first, third])
+  assert.equal(ran, 'third')
+  assert.equal(turns.count, 0)
+})

@@ -1,0 +1,32 @@
+/** A pool for one tenant, as every object has it: one slot, and nothing that works by itself. */
+import type { Clock } from '../../base/clock.ts'
+import type { Slot } from '../../engine/engine.ts'
+import { Pool } from '../../pool/pool.ts'
+import type { TenantSource } from '../../pool/tenant-source.ts'
+import { consoleLog } from './console-log.ts'
+import { theIsolate } from './isolate.ts'
+
+export interface TenantPoolOptions {
+  readonly source: TenantSource
+  readonly clock: Clock
+  readonly createSlot: () => Promise<Slot>
+}
+
+export function tenantPool({ source, clock, createSlot }: TenantPoolOptions): Pool {
+  const { fingerprint, postgresMajor } = theIsolate().engine
+  return new Pool({
+    engine: { fingerprint, postgresMajor, createSlot },
+    source,
+    clock,
+    log: consoleLog,
+    keepWarm: false,
+    // Images are the share's, if there is one: what leaves by itself leaves for its store.
+    imageCacheBytes: 0,
+    limits: {
+      slotsPerShard: 1,
+      spareSlots: 0,
+      // A timer would keep the platform from putting the object away.
+      napAfterMs: Number.POSITIVE_INFINITY,
+    },
+  })
+}

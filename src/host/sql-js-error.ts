@@ -1,0 +1,21 @@
+/** What sql.js has said no with, as an error of pgnap: it tells a text and no code. */
+import { PgnapError } from '../base/errors.ts'
+import { sqliteFailure } from '../medium/sqlite-error.ts'
+
+/** SQLite's texts of the codes that are not somebody's mistake (sqlite3_errstr). */
+const NAMES: readonly (readonly [text: string, name: string])[] = [
+  ['file is not a database', 'SQLITE_NOTADB'],
+  ['database disk image is malformed', 'SQLITE_CORRUPT'],
+  ['malformed database schema', 'SQLITE_CORRUPT'],
+  ['database or disk is full', 'SQLITE_FULL'],
+  ['disk I/O error', 'SQLITE_IOERR'],
+  ['out of memory', 'SQLITE_NOMEM'],
+]
+
+export function sqlJsFailure(error: unknown): PgnapError {
+  if (error instanceof PgnapError) return error
+  // Of a use that it does not expect it throws a text.
+  const text = error instanceof Error ? error.message : String(error)
+  const resultName = NAMES.find(([known]) => text.startsWith(known))?.[1]
+  return sqliteFailure({ resultName, text, cause: error })
+}

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Database } from 'sql.js'
+import { sqlJs } from '../../test/support/sql-js.ts'
+import { changesOf, runStatements, tablesOf } from './sqlite-statements.ts'
+
+async function opened(): Promise<Database & Disposable> {
+  const { Database } = await sqlJs()
+  const database = new Database()
+  return Object.assign(database, { [Symbol.dispose]: () => database.close() })
+}
+
+test('an empty database has no tables, and a look changes nothing', async () => {
+  using database = await opened()
+  const before = changesOf(database)
+  assert.deepEqual(tablesOf(database), [])
+  assert.deepEqual(runStatements(database, 'select 1 as n where 0', []), {
+    fields: [{ name: 'n' }],
+    rows: [],
+    rowCount: 0,
+  })
+  assert.deepEqual(runStatements(database, '  ', []).rows, [])
+  assert.equal(changesOf(database), before)
+})
+
+test('statements run in order, and what the last one returns is the answer', async () => {
+  using database = await opened()
+  const before = changesOf(database)
+  const text = "create table t(n, b); insert into t values (1, x'00ff'), (2, null); select * from t"
+  assert.deepEqual(runStatements(database, text, []), {
+    fields: [{ name: 'n' }, { name: 'b' }],
+    rows: [
+      { n: 1, b: '00ff' },
+      { n: 2, b: null },
+    ],
+    rowCount: 2,
+  })
+  const created = changesOf(database)
+  assert.notEqual(created, before)
+  assert.equal(runStatements(database, 'update t set n = n + ?', ['10']).rowCount, 2)
+  assert.notEqual(changesOf(database), created)
+  assert.deepEqual(tablesOf(database), ['t'])
+})
+
+test('a table alone is a change', async () => {
+  using database = await opened()
+  const before = changesOf(database)
+  runStatements(database, 'create table t(n)', [])
+  assert.notEqual(changesOf(database), before)
+})
+
+test('a transaction that is left open is rolled back', async () => {
+  using database = await opened()
+  runStatements(database, 'create table t(n)', [])
+  runStatements(database, 'begin; insert into t values (1)', [])
+  assert.equal(runStatements(database, 'select count(*) as n from t', []).rows[0]?.['n'], 0)
+  runStatements(database, 'begin; insert into t values (1); commit', [])
+  assert.equal(runStatements(database, 'select count(*) as n from t', []).rows[0]?.['n'], 1)
+})
+
+test('what SQLite does not understand is an error of who asks', async () => {
+  using database = await opened()
+  for (const text of ['selekt 1', 'select * from nowhere', 'select ?1 + 1, ?2; select 1 2 3']) {
+    assert.throws(() => runStatements(database, text, []), { code: 'REQUEST_INVALID' })
+  }
+})
+
+test('no other file is opened, however it is said', async () => {
+  const { Database } = await sqlJs()
+  using database = await opened()
+  const other = new Database()
+  other.run('create table secret(n); insert into secret values (42)')
+  // Where it lies is nobody's to know, but it is a number of 32 bits.
+  const path = (other as unknown as { filename: string }).filename
+  const texts = [
+    `attach '${path}' as other`,
+    `ATTACH DATABASE '${path}' AS other`,
+    `/* a */ -- b\n aTTach '${path}' as other`,
+    `select 1; attach '${path}' as other`,
+    `explain attach '${path}' as other`,
+    `vacuum into '/copy'`,
+    `VACUUM main INTO '/copy'`,
+    `vacuum/**/main/**/into/**/'/copy'`,
+  ]
+  for (const text of texts) {
+    assert.throws(() => runStatements(database, text, []), { code: 'NOT_SUPPORTED' }, text)
+  }
+  assert.throws(() => runStatements(database, 'select * from other.secret', []), {
+    code: 'REQUEST_INVALID',
+  })
+  runStatements(database, 'vacuum', [])
+  other.close()
+})

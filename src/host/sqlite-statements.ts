@@ -1,0 +1,97 @@
+/**
+ * Statements of a stranger on a SQLite database in memory: what they return, and what they must not
+ * do. Databases of several strangers are files of one memory, so no statement may open another file
+ * (ATTACH, VACUUM INTO): SQLite itself says what a text is, comments and case aside.
+ */
+import type { Database, SqlValue, Statement } from 'sql.js'
+import { PgnapError } from '../base/errors.ts'
+import { sqlJsFailure } from './sql-js-error.ts'
+
+export interface StatementsAnswer {
+  readonly fields: readonly { readonly name: string }[]
+  /** Blobs as hexadecimal digits, since JSON has none. */
+  readonly rows: readonly Readonly<Record<string, SqlValue>>[]
+  /** Rows returned, or changed by the last statement. */
+  readonly rowCount: number
+}
+
+const OPENS_A_FILE = /^\s*(?:EXPLAIN\s+(?:QUERY\s+PLAN\s+)?)?(?:ATTACH\b|VACUUM\b.*\bINTO\b)/is
+
+/**
+ * Runs the statements of a text in order; what the last one returns. A transaction that they leave
+ * open is rolled back. If one fails, those before it stay: the caller gives the database up.
+ * @param parameters of the first statement
+ * @throws PgnapError REQUEST_INVALID, NOT_SUPPORTED, and STORE_* for what is wrong with the file
+ */
+export function runStatements(
+  database: Database,
+  sql: string,
+  parameters: readonly SqlValue[],
+): StatementsAnswer {
+  try {
+    let answer: StatementsAnswer = { fields: [], rows: [], rowCount: 0 }
+    let bound = parameters
+    for (const statement of database.iterateStatements(sql)) {
+      if (OPENS_A_FILE.test(statement.getNormalizedSQL())) throw opensAFile()
+      answer = run(database, statement, bound)
+      bound = []
+    }
+    endTransaction(database)
+    return answer
+  } catch (error) {
+    const failure = sqlJsFailure(error)
+    if (failure.code !== 'INTERNAL') throw failure
+    const text = error instanceof Error ? error.message : String(error)
+    throw new PgnapError('REQUEST_INVALID', text, {
+      hint: 'this is SQLite and not Postgres: see its SQL',
+    })
+  }
+}
+
+/** Names of its tables; none if it is empty. */
+export function tablesOf(database: Database): string[] {
+  const [found] = database.exec("SELECT name FROM sqlite_master WHERE type='table'")
+  return (found?.values ?? []).map(([name]) => String(name))
+}
+
+/** Another text after whatever was written. */
+export function changesOf(database: Database): string {
+  const results = database.exec('SELECT total_changes(); PRAGMA schema_version')
+  return results.map(({ values }) => String(values[0]?.[0])).join('.')
+}
+
+function run(
+  database: Database,
+  statement: Statement,
+  parameters: readonly SqlValue[],
+): StatementsAnswer {
+  statement.bind([...parameters])
+  const rows: Record<string, SqlValue>[] = []
+  const names = statement.getColumnNames()
+  while (statement.step()) {
+    const values = statement.get()
+    rows.push(Object.fromEntries(names.map((name, at) => [name, shown(values[at] ?? null)])))
+  }
+  const rowCount = names.length > 0 ? rows.length : database.getRowsModified()
+  return { fields: names.map((name) => ({ name })), rows, rowCount }
+}
+
+/** One that a request leaves open ends with it. */
+function endTransaction(database: Database): void {
+  try {
+    database.run('ROLLBACK')
+  } catch (error) {
+    if (!/no transaction is active/.test(String(error))) throw error
+  }
+}
+
+function shown(value: SqlValue): SqlValue {
+  if (!(value instanceof Uint8Array)) return value
+  return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function opensAFile(): PgnapError {
+  return new PgnapError('NOT_SUPPORTED', 'a statement may use its own database alone', {
+    hint: 'leave out ATTACH and VACUUM INTO',
+  })
+}

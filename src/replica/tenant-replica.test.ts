@@ -1,0 +1,140 @@
+/** What is a compute's own: its bounds, and how long it waits. The rest is test/conformance. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Compute, HomeUnderTest, settled, template } from '../../test/support/replica-world.ts'
+import { SeededRandom } from '../base/random.ts'
+import { LIMITS } from '../base/limits.ts'
+import { NodeSqliteMedium } from '../host/node/sqlite-medium.ts'
+import { checkStrategies } from './local-tenant.ts'
+import { LOAD_STRATEGIES } from './load-strategy.ts'
+import { TenantReplica } from './tenant-replica.ts'
+import { WRITE_STRATEGIES, type WriteName } from './write-back.ts'
+
+const newHome = (): HomeUnderTest => {
+  const medium = NodeSqliteMedium.inMemory()
+  return new HomeUnderTest({ open: () => medium })
+}
+
+/** Commits of so many bytes on it, one after the other. */
+function newReplica(
+  world: HomeUnderTest,
+  write: WriteName,
+): {
+  tenant: TenantReplica
+  flushes: number[]
+  commit: (bytes: number) => Promise<void> | undefined
+} {
+  const flushes: number[] = []
+  const tenant = new TenantReplica({
+    clock: world.clock,
+    random: new SeededRandom(1),
+    load: LOAD_STRATEGIES.delta,
+    write: WRITE_STRATEGIES[write],
+    template: async () => template,
+    flushWithin: (delayMs) => void flushes.push(delayMs),
+  })
+  let key = 2 ** 30
+  const commit = (bytes: number): Promise<void> | undefined =>
+    tenant.commitAhead(() => {
+      using view = tenant.view()
+      const puts = []
+      for (let left = bytes; left > 0; left -= 8192) {
+        puts.push({ key: key++ as never, data: new Uint8Array(Math.min(8192, left)).fill(1) })
+      }
+      view.commit({ puts, deletions: [] })
+    })
+  return { tenant, flushes, commit }
+}
+
+test('async answers at once within its bounds, and waits for a flush beyond them', async () => {
+  const world = newHome()
+  const { tenant, flushes, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  for (let count = 0; count < LIMITS.bufferedCommitsMax; count++) assert.equal(commit(1), undefined)
+  assert.equal(tenant.pending.commits, LIMITS.bufferedCommitsMax)
+  assert.equal(world.store.head(), 0)
+  assert.deepEqual(new Set(flushes), new Set([LIMITS.flushMs]))
+  await commit(1)
+  assert.equal(tenant.pending.commits, 0)
+  assert.equal(world.store.head(), LIMITS.bufferedCommitsMax + 1)
+  const large = commit(LIMITS.bufferedBytesMax + 1)
+  assert.ok(large instanceof Promise)
+  await large
+})
+
+test('async tells how long what it may lose has been on its way', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  assert.deepEqual(tenant.pending, { commits: 0, bytes: 0, sinceMs: undefined })
+  void commit(100)
+  const sinceMs = world.clock.nowMs()
+  world.clock.advance(500)
+  void commit(100)
+  assert.equal(tenant.pending.sinceMs, sinceMs)
+  assert.ok(tenant.pending.bytes >= 200)
+  await tenant.flush(world.calls)
+  assert.equal(tenant.pending.commits, 0)
+})
+
+test('too much in one go is refused, and what came before is taken back with it', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'sync')
+  await tenant.freshen(world.calls)
+  const tooMuch = (): unknown =>
+    tenant.commitAhead(() => {
+      using view = tenant.view()
+      for (let key = 0; ; key++) {
+        const puts = [{ key: (2 ** 31 + key) as never, data: new Uint8Array(8192).fill(1) }]
+        view.commit({ puts, deletions: [] })
+      }
+    })
+  assert.throws(tooMuch, { code: 'STORE_FULL', sqlState: '53100' })
+  assert.ok(tenant.pending.bytes <= LIMITS.undeliveredBytesMax)
+  tenant.leave()
+  assert.equal(tenant.pending.commits, 0)
+  await tenant.freshen(world.calls)
+  await commit(10)
+  assert.equal(world.store.head(), 1)
+})
+
+test('a database that has grown too large here is refused', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'sync')
+  await tenant.freshen(world.calls)
+  const grow = async (): Promise<void> => {
+    for (let count = 0; count < 10; count++) await commit(2_000_000)
+  }
+  await assert.rejects(grow, { code: 'DATABASE_TOO_LARGE', sqlState: '53100' })
+  assert.ok(tenant.byteLength <= LIMITS.replicaBytesMax)
+  assert.ok(world.store.head() >= 5)
+})
+
+test('a home that does not answer costs so long, and no longer', async () => {
+  for (const [write, limitMs] of [
+    ['sync', LIMITS.homeAnswerMs],
+    ['cdc', LIMITS.deliveryMs + LIMITS.homeAnswerMs],
+  ] as const) {
+    const world = newHome()
+    const compute = new Compute(world, 'image', write, new SeededRandom(1))
+    await compute.append('a')
+    world.calls.fault = (call) => (call === 'deliver' ? 'no answer' : undefined)
+    const startMs = world.clock.nowMs()
+    const appending = compute.append('b')
+    await settled(world.clock, appending)
+    await assert.rejects(appending, { code: 'OUTCOME_UNKNOWN', sqlState: '08007' })
+    assert.ok(world.clock.nowMs() - startMs <= limitMs + 100, write)
+  }
+})
+
+test('strategies that cannot be are refused, and told why', () => {
+  for (const write of ['sync', 'async', 'cdc'] as const) {
+    assert.throws(() => checkStrategies('lazy', write, false), {
+      code: 'NOT_SUPPORTED',
+      sqlState: '0A000',
+    })
+    for (const load of ['snapshot', 'delta', 'image'] as const) checkStrategies(load, write, false)
+  }
+  checkStrategies('lazy', 'sync', true)
+  assert.throws(() => checkStrategies('lazy', 'async', true), { code: 'NOT_SUPPORTED' })
+})

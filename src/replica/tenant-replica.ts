@@ -1,0 +1,347 @@
+/**
+ * One tenant in one compute: its replica, how it is brought up to date (`load-strategy.ts`), and
+ * how what is committed on it comes home (`write-back.ts`).
+ *
+ *     freshen --> files on `view` --> commitAhead --> (answer withheld) --> at home
+ *        ^                                |
+ *        +---- rolled back: fenced, lost, refused by the home
+ *
+ * One request uses it at a time: whoever has it sees to that. What a delivery could not bring is
+ * taken back here at once, so rows are always those of the home plus what may still get there; the
+ * views and the memory over what was taken back are refused from then on.
+ *
+ * It must never let an answer out that says more than its strategy promises: with `sync` and `cdc`
+ * the promise of `commitAhead` is kept only when the home has said that it has the commit.
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Random } from '../base/random.ts'
+import type { Template } from '../store/template.ts'
+import type { FileView } from '../store/view.ts'
+import type { Fetched } from './fetch.ts'
+import type { Home, Receipt } from './home.ts'
+import type { LoadReport, LoadStrategy } from './load-strategy.ts'
+import { packCommit } from './packing.ts'
+import { Replica, type ReplicaWriter } from './replica.ts'
+import { outcomeUnknown } from './store-home.ts'
+import { answeringHome, isUnheard, isUnreached, pause } from './within.ts'
+import type { DeliveryDesk, Pending, WriteStrategy } from './write-back.ts'
+
+/** A load or a save that has ended well. */
+export interface Transfer {
+  readonly kind: 'load' | 'save'
+  readonly tookMs: number
+  readonly byteLength: number
+}
+
+export interface TenantReplicaOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly load: LoadStrategy
+  readonly write: WriteStrategy
+  /** By its id. Rejects with STORE_ENGINE_MISMATCH if nobody has it. */
+  readonly template: (id: string) => Promise<Template>
+  /** Somebody is to call {@link TenantReplica.flush} within so many ms. For `async`. */
+  readonly flushWithin?: (delayMs: number) => void
+  /** Told of every load and save. */
+  readonly observe?: (transfer: Transfer) => void
+}
+
+/** Commits that were acknowledged and never came home. */
+export interface Loss {
+  commits: number
+  bytes: number
+}
+
+export interface FreshenOptions {
+  /** What the home has said that it has, a moment ago. Default: it is asked. */
+  readonly hint?: string
+  /** If the home does not answer, what is here will do. Default: it will not. */
+  readonly staleAllowed?: boolean
+}
+
+export interface Freshened extends LoadReport {
+  /** Set if the home did not answer: how long ago it did. Nothing may be written then. */
+  readonly staleMs?: number
+}
+
+/** A tenant as a compute has it, wherever its rows are. */
+export interface ComputeTenant {
+  readonly template: Template
+  /** Nobody has ever written anything: the files are the template. */
+  readonly pristine: boolean
+  /** Names what the files see: this store, its owner, its version, and what is on top here. */
+  readonly stamp: string
+  /** Another one: rows have moved under the views of before, and the memory over them is stale. */
+  readonly generation: string
+  readonly pending: Pending
+  /** Of all that was acknowledged, since this was made. */
+  readonly loss: Loss
+  /** Rows in memory, about. */
+  readonly byteLength: number
+  /**
+   * Has what the home has. To be awaited before something is run for a request.
+   * @throws PgnapError SERVER_UNREACHABLE, DATABASE_TOO_LARGE, STORE_*
+   */
+  freshen(home: Home, options?: FreshenOptions): Promise<Freshened>
+  view(): FileView
+  /**
+   * Runs `work`, whose commits are on the rows here when it returns. The promise is kept when they
+   * may be acknowledged; undefined: they may be now. Broken: they were taken back, and all that
+   * stands on them is to be dropped. Rejects with STORE_FENCED, STORE_FULL, STORE_IO,
+   * OUTCOME_UNKNOWN.
+   */
+  commitAhead(work: () => void): Promise<void> | undefined
+  /** Brings home what is pending: somebody was asked to do so, or it is the end. */
+  flush(home: Home): Promise<void>
+  /** Lets the rows go, unless the strategy keeps them or something is pending. */
+  leave(): void
+}
+
+export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter {
+  readonly options: TenantReplicaOptions
+  readonly loss: Loss = { commits: 0, bytes: 0 }
+  /** Names this compute to the home, among all that there ever are. */
+  readonly #writer: string
+  #replica: Replica | undefined
+  #replicasMade = 0
+  #sequence = 0
+  #home: Home | undefined
+  /** When rows were last known to be those of the home. */
+  #freshMs = 0
+  #delivering: Promise<void> | undefined
+  #deliveryCount = 0
+  /** Something was brought of which nothing was heard. */
+  #again = false
+  /** Whoever runs now has no connection home. */
+  #stale = false
+
+  constructor(options: TenantReplicaOptions) {
+    this.options = options
+    const digits = [...options.random.bytes(12)].map((byte) => byte.toString(16).padStart(2, '0'))
+    this.#writer = digits.join('')
+  }
+
+  // Called by the replica
+
+  nowMs(): number {
+    return this.options.clock.nowMs()
+  }
+
+  nextSequence(): number {
+    this.#sequence++
+    return this.#sequence
+  }
+
+  // Called by whoever has the tenant
+
+  get byteLength(): number {
+    return this.#replica?.byteLength ?? 0
+  }
+
+  get template(): Template {
+    return this.#loaded.template
+  }
+
+  get pristine(): boolean {
+    return this.#loaded.pristine
+  }
+
+  get stamp(): string {
+    return this.#loaded.stamp
+  }
+
+  get generation(): string {
+    return `${this.#replicasMade}.${this.#replica?.generation}`
+  }
+
+  /** What the home had when it was last heard of. */
+  get baseStamp(): string | undefined {
+    return this.#replica?.base.stamp
+  }
+
+  get pending(): Pending {
+    const undelivered = this.#replica?.undelivered ?? []
+    return {
+      commits: undelivered.length,
+      bytes: this.#replica?.undeliveredBytes ?? 0,
+      sinceMs: undelivered[0]?.sinceMs,
+    }
+  }
+
+  view(): FileView {
+    return this.#loaded.view()
+  }
+
+  async freshen(home: Home, options: FreshenOptions = {}): Promise<Freshened> {
+    const { load, clock } = this.options
+    this.#home = answeringHome(home, clock)
+    this.#stale = false
+    await this.#delivering?.catch(() => {})
+    const { base } = this.#replica ?? {}
+    if (base && options.hint === base.stamp) {
+      this.#freshMs = clock.nowMs()
+      return untouched(load)
+    }
+    await this.#settle()
+    const startMs = clock.monotonicMs()
+    try {
+      const fetched = await load.fetch(this.#home, this.#replica)
+      this.#observe('load', startMs, fetched.byteLength)
+      return await this.#take(fetched)
+    } catch (error) {
+      if (!options.staleAllowed || !base || !isUnheard(error)) throw error
+      this.#stale = true
+      return { ...untouched(load), staleMs: clock.nowMs() - this.#freshMs }
+    }
+  }
+
+  commitAhead(work: () => void): Promise<void> | undefined {
+    work()
+    // Without a connection home only what nobody is told of is ever committed.
+    if (this.pending.commits === 0 || this.#stale) return undefined
+    return this.options.write.committed(this)
+  }
+
+  async flush(home: Home): Promise<void> {
+    this.#home = answeringHome(home, this.options.clock)
+    await this.#delivering?.catch(() => {})
+    if (this.pending.commits > 0) await this.deliver(true)
+  }
+
+  /** What comes while one delivery is under way goes with the next; if that fails, so does this. */
+  deliver(again: boolean): Promise<void> {
+    this.#delivering = this.#deliverAfter(this.#delivering, again)
+    return this.#delivering
+  }
+
+  flushWithin(delayMs: number): void {
+    const { flushWithin } = this.options
+    assert(flushWithin, 'what is buffered has somebody to flush it')
+    flushWithin(delayMs)
+  }
+
+  leave(): void {
+    if (!this.#delivering && !this.options.write.mayLose) this.#takeBack()
+    if (!this.options.load.keepsRows && this.pending.commits === 0) this.#replica = undefined
+  }
+
+  get #loaded(): Replica {
+    assert(this.#replica, 'what is used has been loaded')
+    return this.#replica
+  }
+
+  /**
+   * The home has moved, or may have: perhaps by what is pending, of which only the answer was lost.
+   * Whatever comes of bringing it again shows in what is fetched next.
+   */
+  async #settle(): Promise<void> {
+    if (this.pending.commits > 0) await this.deliver(false).catch(() => {})
+  }
+
+  async #take({ kind, state, rows, byteLength, sliceCount }: Fetched): Promise<Freshened> {
+    const { load, template, clock } = this.options
+    const report = { strategy: load.name, how: kind, rowCount: rows.length, byteLength, sliceCount }
+    this.#freshMs = clock.nowMs()
+    if (kind === 'same') return report
+    // Others have written: what is pending here stands on what is not there any more.
+    this.#takeBack()
+    if (kind === 'whole' || !this.#replica) {
+      assert(kind === 'whole', 'whoever has nothing is sent everything')
+      this.#replicasMade++
+      this.#replica = new Replica(state, await template(state.templateId), this)
+    }
+    this.#replica.bringUpTo(state, rows)
+    return report
+  }
+
+  async #deliverAfter(before: Promise<void> | undefined, again: boolean): Promise<void> {
+    this.#deliveryCount++
+    try {
+      await before
+      await this.#deliverAll(again)
+    } finally {
+      this.#deliveryCount--
+      if (this.#deliveryCount === 0) this.#delivering = undefined
+    }
+  }
+
+  async #deliverAll(again: boolean): Promise<void> {
+    const { clock } = this.options
+    const untilMs = clock.monotonicMs() + LIMITS.deliveryMs
+    for (let pauseMs: number = LIMITS.deliveryPauseMs; this.pending.commits > 0; pauseMs *= 2) {
+      try {
+        await this.#deliverSome()
+      } catch (error) {
+        const isLost = isUnheard(error)
+        this.#again ||= isLost
+        const mayWait = again && clock.monotonicMs() + pauseMs < untilMs
+        if (isLost && mayWait) await pause(clock, pauseMs)
+        else throw this.#failed(error, isLost)
+      }
+    }
+  }
+
+  async #deliverSome(): Promise<void> {
+    const { clock } = this.options
+    const replica = this.#loaded
+    const home = this.#home
+    const [first] = replica.undelivered
+    assert(home && first, 'there is something to bring, and somewhere')
+    const commits: Uint8Array[] = []
+    let byteLength = 0
+    for (const { changes } of replica.undelivered) {
+      const packed = packCommit(changes)
+      if (commits.length > 0 && byteLength + packed.length > LIMITS.deliveryBytesMax) break
+      byteLength += packed.length
+      commits.push(packed)
+    }
+    const { sequence } = first
+    const base = replica.base.stamp
+    const startMs = clock.monotonicMs()
+    const delivering = home.deliver({
+      base,
+      writer: this.#writer,
+      sequence,
+      commits,
+      again: this.#again,
+    })
+    const receipt: Receipt = await delivering
+    this.#again = false
+    this.#freshMs = clock.nowMs()
+    this.#observe('save', startMs, byteLength)
+    replica.delivered(receipt.count, receipt.state)
+  }
+
+  /**
+   * What could not be brought. With `async` it stays until the next flush, unless the home has
+   * refused it. What was brought before and not heard of may still get there after a refusal,
+   * unless another's commit is there first.
+   */
+  #failed(error: unknown, isLost: boolean): unknown {
+    const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'
+    const isUnknown = isLost || (this.#again && !isFenced)
+    const stays = this.options.write.mayLose && isUnreached(error)
+    if (!stays) this.#takeBack()
+    return isUnknown ? outcomeUnknown('the home did not answer', error) : error
+  }
+
+  #takeBack(): void {
+    const lost = this.#replica?.rollBack() ?? []
+    this.#again = false
+    if (!this.options.write.mayLose) return
+    this.loss.commits += lost.length
+    this.loss.bytes += lost.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  }
+
+  #observe(kind: Transfer['kind'], startMs: number, byteLength: number): void {
+    const { observe, clock } = this.options
+    observe?.({ kind, tookMs: clock.monotonicMs() - startMs, byteLength })
+  }
+}
+
+function untouched({ name }: LoadStrategy): LoadReport {
+  return { strategy: name, how: 'none', rowCount: 0, byteLength: 0, sliceCount: 0 }
+}

@@ -1,0 +1,132 @@
+/** What all architectures have in common, in workerd: routes, shapes, errors, who may ask. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
+
+interface Overview {
+  readonly architecture: string
+  readonly what: string
+  readonly durability: string
+  readonly endpoints: readonly {
+    readonly method: string
+    readonly path: string
+    readonly what: string
+  }[]
+}
+
+let worker: ArchitecturesUnderTest
+let all: readonly Overview[]
+before(async () => {
+  worker = await startArchitecturesForTest()
+  const answer = await worker.get('/architectures')
+  all = ((await answer.json()) as { architectures: Overview[] }).architectures
+})
+after(() => worker[Symbol.asyncDispose]())
+
+test('each architecture says what it is and what a write survives', async () => {
+  assert.ok(all.length > 0)
+  for (const { architecture, what, durability, endpoints } of all) {
+    assert.ok(what.length > 10 && durability.length > 10, architecture)
+    // One has something else to say there.
+    if (endpoints[0]?.what !== 'what this is') continue
+    const one = (await (await worker.get(`/${architecture}`)).json()) as Overview
+    assert.equal(one.what, what)
+  }
+})
+
+test('each that runs statements runs them for the tenant that is named', async () => {
+  const running = all.filter(({ architecture, endpoints }) =>
+    endpoints.some(({ path }) => path === `/${architecture}/query`),
+  )
+  for (const { architecture: name } of running) {
+    const { rows, servedBy, tenant, ...rest } = await worker.query(
+      name,
+      'one',
+      'select 40 + 2 as n',
+    )
+    assert.deepEqual([rows, tenant, rest.architecture], [[{ n: 42 }], 'one', name])
+    assert.ok(servedBy.length > 3, name)
+    const path = `/multi-tenant/${name}/two/query`
+    const other = (await (await worker.post(path, undefined, { sql: 'select 1 as n' })).json()) as {
+      tenant: string
+    }
+    assert.equal(other.tenant, 'two', name)
+    const nobody = (await (
+      await worker.post(`/${name}/query`, undefined, { sql: 'select 1 as n' })
+    ).json()) as { tenant: string }
+    assert.equal(nobody.tenant, 'default', name)
+  }
+})
+
+test('timing tells phases that add up to the request', async () => {
+  const timed = all.filter(({ architecture, endpoints }) =>
+    endpoints.some(({ path }) => path === `/${architecture}/timing`),
+  )
+  for (const { architecture: name } of timed) {
+    const { timing, rows } = await worker.timing(name, 'one', 'select 1 as n')
+    assert.deepEqual(rows, [{ n: 1 }], name)
+    assert.ok(timing, name)
+    const sumMs = timing.phases.reduce((sum, { ms }) => sum + ms, 0)
+    assert.ok(sumMs >= timing.totalMs - 0.001, `${name}: ${JSON.stringify(timing)}`)
+    assert.ok(timing.phases.length > 1, name)
+  }
+})
+
+test('what is wrong is said as by /v1, whatever the architecture', async () => {
+  const wrong = await worker.post('/pooled/query', 'one', { sql: 'select 1/0' })
+  assert.equal(wrong.status, 400)
+  assert.match(await wrong.text(), /"22012"/)
+  const name = await worker.post('/pooled/query', 'Not-A-Name', { sql: 'select 1' })
+  assert.equal(name.status, 400)
+  assert.match(await name.text(), /TENANT_NAME_INVALID/)
+  const body = await worker.post('/pooled/query', 'one', { query: 'select 1' })
+  assert.match(await body.text(), /REQUEST_INVALID.*\\"sql\\"/s)
+  const unknown = await worker.get('/pooled/nothing')
+  assert.equal(unknown.status, 404)
+  assert.match(await unknown.text(), /POST \/pooled\/query/)
+  const method = await worker.get('/pooled/query')
+  assert.equal(method.status, 405)
+  assert.equal(method.headers.get('allow'), 'POST')
+  const none = await worker.get('/multi-tenant/none/one/query')
+  assert.equal(none.status, 404)
+})
+
+test('the tenants of /pooled are those of the default Worker, which is there too', async () => {
+  await worker.query('pooled', 'both', 'create table t as select 7 as n')
+  const answer = await worker.post('/v1/tenants/both/query', undefined, { sql: 'select n from t' })
+  assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 7 }])
+  assert.equal((await worker.get('/healthz')).status, 200)
+})
+
+test('the scheduled event keeps compute, factory and the hottest tenants warm', async () => {
+  await using fresh = await startArchitecturesForTest()
+  const statusOf = async (path: string, tenant: string): Promise<Record<string, unknown>> =>
+    (await (await fresh.get(path, tenant)).json()) as Record<string, unknown>
+  await fresh.query('traditional', 'hot', 'select 1')
+  await fresh.query('pooled', 'hot', 'select 1')
+  const before = (await statusOf('/traditional/status', 'hot'))['requests']
+  const event = { cron: '* * * * *' }
+  assert.equal((await (await fresh.miniflare.getWorker()).scheduled(event)).outcome, 'ok')
+  const after = (await statusOf('/traditional/status', 'hot'))['requests']
+  assert.deepEqual([before, after], [1, 2])
+  const { factory } = await statusOf('/factory/status', 'any')
+  assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
+})
+
+test('who may not ask is not let in anywhere', async () => {
+  await using guarded = await startArchitecturesForTest({
+    PGNAP_USERS: '"ann" "correct horse"\n',
+  })
+  for (const { endpoints } of all) {
+    for (const { method, path } of endpoints) {
+      const answer = await fetch(new URL(path, guarded.url), {
+        method,
+        ...(method === 'POST' ? { body: '{"sql": "select 1"}' } : {}),
+      })
+      assert.equal(answer.status, 401, path)
+    }
+  }
+  const password = Buffer.from('ann:correct horse').toString('base64')
+  const headers = { authorization: `Basic ${password}` }
+  assert.equal((await fetch(new URL('/architectures', guarded.url), { headers })).status, 200)
+})
