@@ -232,9 +232,9 @@ export const LIMITS = {
    * Rows of one tenant in a compute that is not at its home (Workers). Beyond: 53100, and the hint
    * to ask at its home.
    */
-  replicaBytesMax: 16_777_216, // 16 MiB
+  replicaBytesMax: 12_582_912, // 12 MiB
   /** Rows of all tenants in one compute. Beyond: the least recently used go. */
-  computeRowBytes: 25_165_824, // 24 MiB
+  computeRowBytes: 12_582_912, // 12 MiB
   /** Tenants of one compute. Beyond: those that are asked least go, with what is kept of them. */
   computeSeatsMax: 200,
   /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
@@ -251,6 +251,8 @@ export const LIMITS = {
   deliveryBytesMax: 16_777_216, // 16 MiB
   /** Rows in one message of a home, about: one read more. Beyond: the next message has the rest. */
   sliceBytes: 4_194_304, // 4 MiB
+  /** Commits of computes after which a home forgets history past its retention. */
+  homeTidyCommits: 200,
   /** How long a compute waits for its tenant's home. Beyond: 08001, or 08007 for a commit. */
   homeAnswerMs: 5_000,
   /** For so long a commit of which nothing is heard is brought home again (`cdc`, `async`). */

@@ -1,11 +1,11 @@
 /**
  * How a compute comes to have a tenant's state, when it has not got it as the home has it now:
  *
- *     strategy   keeps between requests              fetches
- *     snapshot   nothing                             everything
- *     delta      rows                                what has moved since; everything if that is not known
- *     image      rows, and the memory of Postgres    as delta; nothing if nothing has moved
- *     lazy       -                                   each page when Postgres reads it
+ *     strategy   keeps               fetches
+ *     snapshot   nothing             everything
+ *     delta      rows                what has moved since; everything if that is not known
+ *     image      rows and memory     as delta; nothing if nothing has moved
+ *     lazy       -                   each page when Postgres reads it
  *
  * The first three work over calls. `lazy` does not: Postgres reads a page in the middle of a
  * statement, and nothing can be waited for there. It is for a compute that is where the store is.

@@ -1,6 +1,6 @@
 /**
- * One tenant in one compute: its replica, how it is brought up to date (`load-strategy.ts`), and how
- * what is committed on it comes home (`write-back.ts`).
+ * One tenant in one compute: its replica, how it is brought up to date (`load-strategy.ts`), and
+ * how what is committed on it comes home (`write-back.ts`).
  *
  *     freshen --> files on `view` --> commitAhead --> (answer withheld) --> at home
  *        ^                                |
@@ -317,8 +317,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   /**
    * What could not be brought. With `async` it stays until the next flush, unless the home has
-   * refused it. What was brought before and not heard of may still get there after a refusal, unless
-   * another's commit is there first.
+   * refused it. What was brought before and not heard of may still get there after a refusal,
+   * unless another's commit is there first.
    */
   #failed(error: unknown, isLost: boolean): unknown {
     const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'

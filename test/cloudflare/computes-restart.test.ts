@@ -66,7 +66,7 @@ async function insertUntilGone(
   }
 }
 
-test('scenario 1: kill -9 during inserts loses nothing acknowledged, wherever Postgres is', async (context) => {
+test('scenario 1: kill -9 loses nothing acknowledged, wherever Postgres is', async (context) => {
   if (process.platform !== 'linux') return context.skip('finds the process in /proc')
   using folder = temporaryFolder()
   const open = (): Promise<ArchitecturesUnderTest> =>

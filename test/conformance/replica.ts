@@ -101,7 +101,7 @@ export function replicaConformance(
       assert.equal(world.text(), 'a ')
     })
 
-    test('scenario 2: what cannot be stored is an error, and what follows starts clean', async () => {
+    test('scenario 2: what cannot be stored is an error, and is gone', async () => {
       const world = newWorld()
       const one = newCompute(world)
       await one.append('a')
@@ -122,7 +122,7 @@ export function replicaConformance(
       partitions(newWorld, newCompute, writes)
       concurrency(newWorld, newCompute, { load, writes })
     }
-    test('random histories lose nothing that was acknowledged, and make nothing twice', async () => {
+    test('random histories lose nothing acknowledged, and make nothing twice', async () => {
       const property = fc.asyncProperty(fc.nat(), async (history) => {
         const world = newWorld()
         const random = new SeededRandom(history)

@@ -10,7 +10,7 @@ import worker, {
   StateObject as ShippedObject,
   TenantObject,
 } from '../../../src/host/cloudflare/architectures/main.ts'
-import type { ArchitecturesEnvironment } from '../../../src/host/cloudflare/architectures/environment.ts'
+import type * as environments from '../../../src/host/cloudflare/architectures/environment.ts'
 import type { Outcome } from '../../../src/host/cloudflare/outcome.ts'
 import type { TenantName } from '../../../src/base/ids.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../src/replica/home.ts'
@@ -108,7 +108,7 @@ export class ComputeObject extends ShippedCompute {
   }
 }
 
-interface Doors extends ArchitecturesEnvironment {
+interface Doors extends environments.ArchitecturesEnvironment {
   readonly STATES: DurableObjectNamespace<StateObject>
   readonly COMPUTES: DurableObjectNamespace<ComputeObject>
 }

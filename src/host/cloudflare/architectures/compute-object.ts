@@ -1,7 +1,8 @@
 /**
  * A compute that is an object: Postgres for many tenants in one place that is always the same one,
- * with a slot of its own, kept warm, while their stores are at home elsewhere (`state-object.ts`).
- * It is the factory of `/factory` and what `/ws` holds its WebSocket to. All that it keeps is a copy.
+ * and kept warm, while their stores are at home elsewhere (`state-object.ts`).
+ * It is the factory of `/factory` and what `/ws` holds its WebSocket to. All that it keeps is a
+ * copy.
  *
  * Unlike a Worker it has alarms, so what it has acknowledged ahead (`async`) it flushes itself. Its
  * memory outlives it in the isolate, as everywhere.
@@ -84,13 +85,14 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   coldQuery(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
     return outcomeOf(async () => {
       const phases = new Phases(workerClock)
-      await phases.measure('instantiate', () => this.#pool.share.prepare())
-      try {
-        const { phases: theirs, ...served } = await this.#compute(request)
-        return { ...served, phases: [...phases.times(), ...theirs] }
-      } finally {
-        memories.delete(this.#id)
-      }
+      const { engine } = phases.measureSync('engine', theIsolate)
+      const share = new SlotShare({ engine, imageBytesMax: 0 })
+      await phases.measure('instantiate', () => share.prepare())
+      // Nobody would be there to flush what was acknowledged ahead.
+      const write = request.write === 'async' ? 'sync' : request.write
+      const asked = { ...request, write }
+      const { phases: theirs, ...served } = await this.#compute(asked, new ComputePool({ share }))
+      return { ...served, phases: [...phases.times(), ...theirs] }
     })
   }
 
@@ -160,22 +162,21 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   get #memory(): Memory {
     const known = memories.get(this.#id)
     if (known) return known
-    const { engine } = theIsolate()
-    const share = new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes })
     const made = {
-      pool: new ComputePool({ share }),
+      pool: new ComputePool({ share: theIsolate().share }),
       answers: new RememberedAnswers<RemoteServed>(),
     }
     memories.set(this.#id, made)
     return made
   }
 
-  #compute(request: ComputeRequest): Promise<RemoteServed> {
+  #compute(request: ComputeRequest, pool: ComputePool = this.#pool): Promise<RemoteServed> {
     const { home, load, write } = request
     const flushWithin = (delayMs: number): void =>
       this.ctx.waitUntil(this.#flushWithin(delayMs, { home, load, write }))
     const asked = { ...request, servedBy: 'compute-object' }
-    return compute(this.#pool, this.env, asked, flushWithin)
+    const waitUntil = (work: Promise<unknown>): void => this.ctx.waitUntil(work)
+    return compute(pool, this.env, asked, { flushWithin, waitUntil })
   }
 
   async #flushWithin(delayMs: number, order: FlushOrder): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * All tenants of one compute: a seat for each, over one slot that they share. Rows of tenants that
- * nobody asks for are kept as long as there is room; the least recently used go first. What has been
- * acknowledged and is not at home is never let go for room.
+ * nobody asks for are kept as long as there is room; the least recently used go first. What has
+ * been acknowledged and is not at home is never let go for room.
  */
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'

@@ -1,6 +1,6 @@
 /**
- * One tenant in one compute: its rows (`src/replica`), and over them, while the tenant has memory in
- * the shared slot or as an image, a pool of its own, as in the tenant's object.
+ * One tenant in one compute: its rows (`src/replica`), and over them, while the tenant has memory
+ * in the shared slot or as an image, a pool of its own, as in the tenant's object.
  *
  *     request -- turn --> freshen --> [memory of other rows, or none: a new run] --> statement
  *                                                                  answer <-- at home, as promised
@@ -17,7 +17,7 @@ import type { Phases } from '../../../base/phases.ts'
 import type { LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
-import { Pool } from '../../../pool/pool.ts'
+import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
 import type { ComputeTenant, Freshened } from '../../../replica/tenant-replica.ts'
@@ -25,9 +25,9 @@ import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
-import { consoleLog } from '../console-log.ts'
 import { theIsolate } from '../isolate.ts'
 import { PreparedClient } from '../prepared-client.ts'
+import { tenantPool } from '../tenant-pool.ts'
 import { poolPhases } from './remote.ts'
 import { Turns } from './turns.ts'
 
@@ -56,12 +56,17 @@ export interface SeatAnswer {
   readonly freshened: Freshened
 }
 
+const CHECKPOINT: Statement = { sql: 'checkpoint', parameters: [] }
+
 /** A pool over one opening of the files. */
 interface Run {
   readonly pool: Pool
   readonly clock: RunClock
   readonly generation: string
   lent: LentSlot | undefined
+  files: TenantFiles | undefined
+  /** `files.walBytesWritten` at the last checkpoint. */
+  checkpointAtBytes: number
 }
 
 export class ComputeSeat {
@@ -83,6 +88,28 @@ export class ComputeSeat {
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
     return this.#inTurn(request.phases, () => this.#ask(request))
+  }
+
+  /** So much WAL has gathered that whoever loads this tenant next would have to recover it. */
+  get needsCheckpoint(): boolean {
+    const { files, checkpointAtBytes = 0 } = this.#run ?? {}
+    return (files?.walBytesWritten ?? 0) - checkpointAtBytes >= LIMITS.checkpointIdleBytes
+  }
+
+  /**
+   * Writes a checkpoint, if the tenant is as it was left. Here no timer of the pool can do it: a
+   * Worker's timers end with the request that has set them.
+   */
+  checkpoint(home: Home, phases: Phases): Promise<void> {
+    return this.#inTurn(phases, async () => {
+      const run = this.#run
+      if (!run?.files || !this.needsCheckpoint || run.lent?.lost) return
+      await this.options.tenant.freshen(home)
+      if (run.generation !== this.options.tenant.generation) return this.#endRun()
+      const { walBytesWritten } = run.files
+      await this.#answer(run, CHECKPOINT, { isStale: false, phases })
+      run.checkpointAtBytes = walBytesWritten
+    })
   }
 
   /** Brings home what has been acknowledged and is not there. */
@@ -169,24 +196,21 @@ export class ComputeSeat {
 
   #newRun(): Run {
     const { share, tenant, keepsMemory } = this.options
-    const { fingerprint, postgresMajor } = theIsolate().engine
     const clock = new RunClock()
     const run: { -readonly [Key in keyof Run]?: Run[Key] } = {}
     const createSlot = async (): Promise<LentSlot> => {
       run.lent = await share.lend(() => {}, keepsMemory)
       return run.lent
     }
-    const pool = new Pool({
-      engine: { fingerprint, postgresMajor, createSlot },
-      source: { open: () => openOver(tenant) },
-      clock,
-      log: consoleLog,
-      keepWarm: false,
-      imageCacheBytes: 0,
-      limits: { slotsPerShard: 1, spareSlots: 0, napAfterMs: Number.POSITIVE_INFINITY },
-    })
+    const open = (): OpenTenant => {
+      const opened = openOver(tenant)
+      run.files = opened.files
+      return opened
+    }
+    const pool = tenantPool({ source: { open }, clock, createSlot })
     const { generation } = tenant
-    return Object.assign(run, { pool, clock, generation, lent: run.lent })
+    const made = { pool, clock, generation, lent: undefined, files: undefined }
+    return Object.assign(run, { ...made, checkpointAtBytes: 0 })
   }
 }
 

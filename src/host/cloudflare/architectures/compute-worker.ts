@@ -44,7 +44,10 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
     }
     const servedBy = 'compute-worker'
     const asked = { ...request, servedBy }
-    const answer = outcomeOf(() => compute(theComputePool(), env, asked, flushWithin))
+    const waitUntil = (work: Promise<unknown>): void => ctx.waitUntil(work)
+    const answer = outcomeOf(() =>
+      compute(theComputePool(), env, asked, { flushWithin, waitUntil }),
+    )
     // Whoever asked may go away; others wait for their turn, and are not to wait in vain.
     ctx.waitUntil(answer)
     return answer

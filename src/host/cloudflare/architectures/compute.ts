@@ -12,11 +12,13 @@ import type { Freshened } from '../../../replica/tenant-replica.ts'
 import { unreachable } from '../../../replica/within.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
 import { DIRECTORY_NAME } from '../environment.ts'
 import { theIsolate } from '../isolate.ts'
 import { fetchTemplate, keepTemplate } from '../kept-templates.ts'
 import { type Outcome, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
+import type { ComputeSeat } from './compute-seat.ts'
 import type { ComputePool, SeatKey, SeatTools, Strategies } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 
@@ -60,12 +62,15 @@ export interface EngineFacts {
   readonly templateId: string
 }
 
+/** Of the platform; lets work go on after the answer. */
+type WaitUntil = (work: Promise<unknown>) => void
+
 /** Runs one request in `pool`. */
 export async function compute(
   pool: ComputePool,
   environment: ArchitecturesEnvironment,
   { servedBy, ...request }: ComputeRequest & { readonly servedBy: string },
-  flushWithin: SeatTools['flushWithin'],
+  { flushWithin, waitUntil }: Pick<SeatTools, 'flushWithin'> & { waitUntil: WaitUntil },
 ): Promise<RemoteServed> {
   const { home, hint, statement, staleAllowed = false, load, write } = request
   const phases = new Phases(workerClock)
@@ -82,6 +87,7 @@ export async function compute(
   })
   const { pending, loss } = seat.options.tenant
   pool.makeRoom()
+  if (seat.needsCheckpoint) waitUntil(checkpoint(seat, reachHome(environment, home)))
   const notes = {
     wokenFrom: answer.timings.wokenFrom,
     strategies: { load, write },
@@ -90,6 +96,15 @@ export async function compute(
     ...(seat.options.write.mayLose ? { mayLose: pending, lost: { ...loss } } : {}),
   }
   return { result: answer.result, servedBy, notes, phases: phases.times() }
+}
+
+/** After the answer: it has promised nothing of this. */
+async function checkpoint(seat: ComputeSeat, home: Home): Promise<void> {
+  try {
+    await seat.checkpoint(home, new Phases(workerClock))
+  } catch (error) {
+    consoleLog.warn('a compute wrote no checkpoint', { tenant: seat.options.name, error })
+  }
 }
 
 function loadedNote({ how, rowCount, byteLength }: Freshened): object {

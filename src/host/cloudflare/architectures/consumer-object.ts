@@ -1,4 +1,6 @@
-/** The consumer's own object: its store and a Postgres of its own, for comparing with the factory. */
+/**
+ * The consumer's own object: its store and a Postgres of its own, for comparing with the factory.
+ */
 import { DurableObject } from 'cloudflare:workers'
 import type { TenantName } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'

@@ -1,7 +1,7 @@
 /**
  * `/factory`: one compute object that is kept warm, behind a Worker of its own, for tenants whose
- * stores are elsewhere (`compute-object.ts`, `factory-worker.ts`, `state-object.ts`). Seed 001 hoped
- * that whoever is cold is served by one that is warm; so it is, at the price of a call.
+ * stores are elsewhere (`compute-object.ts`, `factory-worker.ts`, `state-object.ts`). Seed 001
+ * hoped that whoever is cold is served by one that is warm; so it is, at the price of a call.
  */
 import { resultOf } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'

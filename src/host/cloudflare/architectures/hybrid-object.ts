@@ -1,20 +1,21 @@
 /**
  * A tenant whose object begins with the help of the compute Worker, and goes on by itself:
  *
- *     delegating -- first answer has left --> warming -- has a slot --> draining -- nobody is --> local
- *     ^                                          |                      waiting for the compute     |
- *     +------------- made anew, or its slot ended for another object's -----------------------------+
+ *     delegating -- first answer has left --> warming -- has a slot --> draining
+ *     ^                                                                    |
+ *     |                                        nothing delegated is under way
+ *     |                                                                    v
+ *     +------ made anew, or its slot has gone to another object -------- local
  *
  * While it delegates, it is the tenant's home (`src/replica/home.ts`), and the compute commits to
- * its store. When it is local, its own Postgres does. The two never overlap: it goes local only when
- * nothing that was delegated is under way, and from then on refuses whatever comes from a compute.
+ * its store. When it is local, its own Postgres does. The two never overlap: it goes local only
+ * when nothing that was delegated is under way, and from then on refuses whatever comes from a
+ * compute.
  */
 import { DurableObject } from 'cloudflare:workers'
 import { Phases } from '../../../base/phases.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
-import { StoreHome } from '../../../replica/store-home.ts'
 import { fenced } from '../../../store/state.ts'
-import type { Store } from '../../../store/store.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
@@ -22,9 +23,10 @@ import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { FlushAlarm } from './flush-alarm.ts'
+import { HomeStore } from './home-store.ts'
 import { OwnPostgres } from './own-postgres.ts'
 import { askRemote } from './remote.ts'
-import { openStateStore, type StateQuery } from './state-object.ts'
+import type { StateQuery } from './state-object.ts'
 
 export type HybridPhase = 'delegating' | 'warming' | 'draining' | 'local'
 
@@ -43,7 +45,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   readonly #ran = { compute: 0, local: 0 }
   readonly #postgres = new OwnPostgres(this.ctx, this.env)
   /** While it delegates. */
-  #store: Store | undefined
+  #store: HomeStore | undefined
   /** Delegated statements that are under way, and who waits for their end. */
   #underWay = 0
   #drained = Promise.withResolvers<void>()
@@ -155,10 +157,9 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   }
 
   /** @throws PgnapError STORE_FENCED when it does everything by itself */
-  async #home(): Promise<StoreHome> {
+  async #home(): Promise<HomeStore> {
     engine ??= resultOf(await this.env.COMPUTE.engine())
     if (this.#phase === 'local') throw fenced('its object runs it by itself now')
-    this.#store ??= openStateStore(this.ctx.storage, engine)
-    return new StoreHome(this.#store)
+    return (this.#store ??= new HomeStore(this.ctx.storage, engine))
   }
 }

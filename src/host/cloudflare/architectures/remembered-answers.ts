@@ -1,7 +1,7 @@
 /**
- * Answers that may not have arrived, by the name of their question: whoever has not heard asks again
- * by another way, and is told what came of it, instead of having it done twice. The oldest go when
- * there are too many; the newest stays, however large it is.
+ * Answers that may not have arrived, by the name of their question: whoever has not heard asks
+ * again by another way, and is told what came of it, instead of having it done twice. The oldest go
+ * when there are too many; the newest stays, however large it is.
  */
 import { LIMITS } from '../../../base/limits.ts'
 import { outcomeUnknown } from '../../../replica/store-home.ts'

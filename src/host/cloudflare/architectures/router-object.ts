@@ -1,12 +1,12 @@
 /**
  * The router of `/ws`: it holds a WebSocket to the compute that everybody shares, asks over it, and
  * falls back to a call when it drops. Seed 003 has it in the module scope of the Worker; there
- * workerd refuses it to every request but the one that opened it ("Cannot perform I/O on behalf of a
- * different request"), so an object holds it. Its side of the socket keeps it awake; the other side
- * sleeps.
+ * workerd refuses it to every request but the one that opened it ("Cannot perform I/O on behalf of
+ * a different request"), so an object holds it. Its side of the socket keeps it awake; the other
+ * side sleeps.
  *
- * What was asked over a socket that dropped may have been done. So each question has a name, and the
- * call that follows asks for what came of it (`remembered-answers.ts`).
+ * What was asked over a socket that dropped may have been done. So each question has a name, and
+ * the call that follows asks for what came of it (`remembered-answers.ts`).
  */
 import { DurableObject } from 'cloudflare:workers'
 import { PgnapError } from '../../../base/errors.ts'

@@ -7,14 +7,10 @@
  * needs no call back. `/factory` and `/ws` ask their compute, which finds it here.
  */
 import { DurableObject } from 'cloudflare:workers'
-import type { Fingerprint } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, HomeState, Receipt, Slice } from '../../../replica/home.ts'
-import { StoreHome } from '../../../replica/store-home.ts'
 import { readMeta } from '../../../store/schema.ts'
-import { Store } from '../../../store/store.ts'
-import { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
 import { DurableSqliteMedium } from '../durable-sqlite-medium.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
@@ -23,6 +19,7 @@ import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.
 import type { Strategies } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { FlushAlarm } from './flush-alarm.ts'
+import { HomeStore } from './home-store.ts'
 import { askRemote } from './remote.ts'
 
 export interface StateQuery extends Strategies {
@@ -42,7 +39,7 @@ let engine: EngineFacts | undefined
 
 export class StateObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
   readonly #alarm = new FlushAlarm(this.ctx.storage)
-  #home: StoreHome | undefined
+  #home: HomeStore | undefined
 
   query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
     return outcomeOf(async () => {
@@ -82,21 +79,11 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
   }
 
   /** Of a new store the compute says what engine it is for; afterwards the store says it. */
-  async #open(): Promise<StoreHome> {
+  async #open(): Promise<HomeStore> {
     if (this.#home) return this.#home
     engine ??= resultOf(await this.env.COMPUTE.engine())
     // Another request may have opened it while this one waited: two would fence each other.
-    this.#home ??= new StoreHome(openStateStore(this.ctx.storage, engine))
+    this.#home ??= new HomeStore(this.ctx.storage, engine)
     return this.#home
   }
-}
-
-/** The store of an object that opens no files. */
-export function openStateStore(storage: DurableObjectStorage, engine: EngineFacts): Store {
-  const { fingerprint, postgresMajor, templateId } = engine
-  return Store.open(new DurableSqliteMedium(storage), {
-    clock: workerClock,
-    engine: { fingerprint: fingerprint as Fingerprint, postgresMajor, templateId },
-    templates: { get: (id) => Template.named(id) },
-  })
 }

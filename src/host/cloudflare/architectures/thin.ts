@@ -13,7 +13,7 @@ import { strategiesIn } from './strategies.ts'
 export const thin: Architecture = {
   what: 'an object with a store and no Postgres; the compute Worker runs everything',
   durability:
-    'sync, cdc: durable in the object before it is answered; async: the answer tells what may be lost',
+    'sync, cdc: durable in the object before it is answered; async: the answer tells the risk',
   query,
   status,
 }
