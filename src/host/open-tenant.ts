@@ -1,5 +1,6 @@
 /** A store as the pool takes it: with the files that it holds, and its housekeeping. */
 import type { Clock } from '../base/clock.ts'
+import { LIMITS } from '../base/limits.ts'
 import type { OpenTenant } from '../pool/tenant-source.ts'
 import { MAIN } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -13,7 +14,7 @@ export interface OpenTenantOptions {
   readonly clock: Clock
   /** Of the engine: a store on another one is not pristine, however empty it is. */
   readonly templateId: string
-  /** How much history is kept. */
+  /** How much history is kept, unless the store has grown beyond what its files may have. */
   readonly retentionMs: number
   /** Default: those of `TenantFiles`. */
   readonly limits?: Omit<TenantFilesOptions, 'template' | 'clock'>
@@ -21,7 +22,7 @@ export interface OpenTenantOptions {
 
 /** What the pool makes of a store, which is closed with it, or by a throw of this. */
 export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant {
-  const { templateId, retentionMs } = options
+  const { templateId, retentionMs, limits } = options
   const files = openFiles(store, options)
   return {
     files,
@@ -31,7 +32,9 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
       return store.head() === 0 && store.templateId === templateId
     },
     tidy: () => {
-      const pruned = store.prune(retentionMs)
+      // History is the first thing that a tenant has no room for.
+      const isFull = store.sizeBytes() > (limits?.databaseBytesMax ?? LIMITS.databaseBytesMax)
+      const pruned = store.prune(isFull ? 0 : retentionMs)
       if (pruned.more) return true
       if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
       store.checkpoint()

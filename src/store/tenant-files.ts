@@ -25,6 +25,16 @@ import type { FileView } from './view.ts'
 
 export { FileError, FileNode, type FileErrorName } from './file-node.ts'
 
+/**
+ * Beyond the ceiling, room for what it takes to get below it: an emptied table and its indexes are
+ * new files, a vacuum makes its maps, a commit notes its transaction. In files that stay small.
+ */
+const RESERVE_BYTES = 16_777_216
+/** A segment of the commit log is as large. */
+const SMALL_FILE_BYTES = 262_144
+/** Free space and visibility. */
+const MAP = /_(?:fsm|vm)$/
+
 export interface TenantFilesOptions {
   /** Of the store, or any template in memory. */
   readonly template: Template
@@ -392,17 +402,19 @@ export class TenantFiles implements Disposable {
 
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
-    if (this.#tree.databaseBytes + grownBytes > this.#databaseBytesMax)
-      throw new FileError('ENOSPC')
+    const isSmall = node.size + grownBytes <= SMALL_FILE_BYTES || MAP.test(node.name)
+    const bytesMax = this.#databaseBytesMax + (isSmall ? RESERVE_BYTES : 0)
+    if (this.#tree.databaseBytes + grownBytes > bytesMax) throw new FileError('ENOSPC')
   }
 
   /** A commit that does not grow is let through, or nobody could ever delete anything. */
   #checkDatabaseSize(): void {
     const bytes = this.#tree.databaseBytes
-    if (bytes <= this.#databaseBytesMax || bytes <= this.#committedDatabaseBytes) return
+    const bytesMax = this.#databaseBytesMax + RESERVE_BYTES
+    if (bytes <= bytesMax || bytes <= this.#committedDatabaseBytes) return
     throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
       detail: `${bytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
-      hint: 'delete data and run VACUUM FULL; databaseBytesMax is in docs/limits.md',
+      hint: 'TRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size',
     })
   }
 

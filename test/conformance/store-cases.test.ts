@@ -284,19 +284,26 @@ test('verify finds what is broken', () => {
 test('a full database refuses to grow, can be read, and can shrink', () => {
   const medium = NodeSqliteMedium.inMemory()
   const store = open(medium)
-  const options = { template, clock: new ManualClock(), databaseBytesMax: 50_000 }
+  const options = { template, clock: new ManualClock(), databaseBytesMax: 500_000 }
   let files = TenantFiles.open(store.view(), options)
-  const node = newFile(files, 'heap', 48_000, 1)
+  const node = newFile(files, 'heap', 498_000, 1)
   files.commit()
-  const grow = (): number => files.write(node, new Uint8Array(8192).fill(2), 0, 8192, 48_000)
+  const grow = (): number => files.write(node, new Uint8Array(8192).fill(2), 0, 8192, 498_000)
   assert.throws(grow, { errno: 'ENOSPC' })
-  assert.equal(node.size, 48_000)
+  assert.equal(node.size, 498_000)
+  // What it takes to shrink has room: small files and the maps of a vacuum, up to a bound.
+  newFile(files, 'emptied', 200_000, 1)
+  const map = newFile(files, 'heap_fsm', 300_000, 1)
+  assert.throws(() => newFile(files, 'large', 300_000, 1), { errno: 'ENOSPC' })
+  files.truncate(map, 16_400_000)
+  assert.throws(() => newFile(files, 'small', 200_000, 1), { errno: 'ENOSPC' })
+  for (const name of ['emptied', 'heap_fsm', 'large', 'small']) files.unlink(files.root, name)
   files.truncate(node, 10_000)
   assert.equal(files.commit(), 2)
   files.close()
   // A limit that was lowered below what is there.
   files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
-  const temporary = newFile(files, 'pgsql_tmp1', 9000, 3)
+  const temporary = newFile(files, 'pgsql_tmp1', 17_000_000, 3)
   files.rename(temporary, files.root, 'pgsql_tmp1', files.root, 'kept')
   assert.throws(() => files.commit(), { code: 'DATABASE_TOO_LARGE', sqlState: '53100' })
   assert.equal(files.broken, true)

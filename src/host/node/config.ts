@@ -64,6 +64,8 @@ export interface Config {
   readonly domain: string | undefined
   /** Ceiling of one slot's memory in bytes. */
   readonly slotMemoryBytesMax: number
+  /** Ceiling of one tenant's files in bytes. */
+  readonly databaseBytesMax: number
   /** Longest wait for a backend, in milliseconds. */
   readonly queryWaitMs: number
   /** Longest hold of a thread that other tenants have clients on, in milliseconds; 0: no limit. */
@@ -122,6 +124,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   requireTls: setting('require-tls', 'refuse clients of the Postgres port without TLS'),
   domain: setting('domain', 'name of the server: acme.DOMAIN is tenant acme (TLS SNI, HTTP host)'),
   slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
+  databaseBytesMax: setting('database-size', 'ceiling of the files of one tenant, such as 64GB'),
   queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
   neighbourWaitMs: setting(
     'neighbour-wait-timeout',
@@ -178,6 +181,8 @@ const yesOrNo: v.GenericSchema<unknown, boolean> = v.pipe(
 const DAY_MS = 86_400_000
 const SLOT_MEMORY_BYTES_MIN = 64 * 2 ** 20
 const SLOT_MEMORY_BYTES_MAX = 2 ** 31
+/** An empty database has 40 MB, of which a store holds nothing. */
+const DATABASE_BYTES_MIN = 2 ** 26
 
 const schema = v.strictObject({
   data: v.optional(v.pipe(v.string(), v.minLength(1)), './pgnap-data'),
@@ -218,6 +223,10 @@ const schema = v.strictObject({
   slotMemoryBytesMax: v.optional(
     quantity(SIZE_BYTES, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX),
     LIMITS.slotMemoryBytesMax,
+  ),
+  databaseBytesMax: v.optional(
+    quantity(SIZE_BYTES, DATABASE_BYTES_MIN, 2 ** 50),
+    LIMITS.databaseBytesMax,
   ),
   queryWaitMs: v.optional(quantity(DURATION_MS, 1, DAY_MS), LIMITS.queryWaitMs),
   neighbourWaitMs: v.optional(quantity(DURATION_MS, 0, DAY_MS), LIMITS.neighbourWaitMs),

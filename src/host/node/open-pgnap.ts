@@ -13,6 +13,7 @@ export type OpenOptions = Pick<
   | 'napAfterMs'
   | 'createOnConnect'
   | 'slotMemoryBytesMax'
+  | 'databaseBytesMax'
   | 'queryWaitMs'
   | 'retentionMs'
   | 'logLevel'

@@ -7,6 +7,7 @@ import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Medium } from '../../medium/medium.ts'
 import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
@@ -31,6 +32,8 @@ export interface StoreFactoryOptions {
     readonly template: Template
   }
   readonly retentionMs: number
+  /** Default: `LIMITS.databaseBytesMax`. */
+  readonly databaseBytesMax?: number
   /** Whether opening a tenant that does not exist makes it. */
   readonly createMissing: boolean
   /**
@@ -52,6 +55,7 @@ export class StoreFactory implements TenantSource {
   readonly images?: ImageStore
   readonly #tenantsPath: string
   readonly #retentionMs: number
+  readonly #databaseBytesMax: number
   readonly #createMissing: boolean
   readonly #openMedium: (path: string) => Medium
   readonly #beforeMade: (tenant: TenantName) => void
@@ -67,6 +71,7 @@ export class StoreFactory implements TenantSource {
     this.#tenantsPath = tenantsPath
     this.#spares = options.spares
     this.#retentionMs = retentionMs
+    this.#databaseBytesMax = options.databaseBytesMax ?? LIMITS.databaseBytesMax
     this.#createMissing = options.createMissing
     this.#openMedium = options.openMedium ?? ((file) => new NodeSqliteMedium(file))
     this.#beforeMade = options.beforeMade ?? (() => {})
@@ -173,6 +178,7 @@ export class StoreFactory implements TenantSource {
       clock: this.#clock,
       templateId: this.#storeOptions.engine.templateId,
       retentionMs: this.#retentionMs,
+      limits: { databaseBytesMax: this.#databaseBytesMax },
     })
   }
 }

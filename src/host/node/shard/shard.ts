@@ -94,6 +94,10 @@ export interface Newcomer {
   readonly processId: number
 }
 
+function storeLimitsOf({ retentionMs, databaseBytesMax }: Config) {
+  return { retentionMs, databaseBytesMax }
+}
+
 function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 'slowLog'> {
   if (logSlowMs === undefined) return {}
   return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
@@ -186,7 +190,7 @@ export class Shard implements ShardApi {
       tenantsPath,
       clock,
       engine,
-      retentionMs: config.retentionMs,
+      ...storeLimitsOf(config),
       createMissing: config.createOnConnect,
       images,
       beforeMade: (tenant) => control?.forget(tenant),
