@@ -16,7 +16,7 @@ import { FIRST_TENANT_INODE } from './keys.ts'
 import { DIRECTORY_MODE, ROOT_INODE, WAL_DIRECTORY } from './file-node.ts'
 import { RELCACHE_FILE } from './file-tree.ts'
 import type { TenantFiles } from './tenant-files.ts'
-import { parseTemplate, serializeTemplate } from './template-format.ts'
+import { type ParsedTemplate, parseTemplate, serializeTemplate } from './template-format.ts'
 
 /**
  * One file or directory of a template. Inode 1 is the root; a parent's number is below its child's.
@@ -58,8 +58,11 @@ export class Template {
   readonly #fill: SparseBytes['fill']
   readonly #databaseBytes: number
 
-  private constructor(serialized: Uint8Array, checked: boolean, fill: SparseBytes['fill']) {
-    const { id, nodes } = parseTemplate(serialized, checked, fill)
+  private constructor(
+    { id, nodes }: ParsedTemplate,
+    serialized: Uint8Array,
+    fill: SparseBytes['fill'] = isFilled,
+  ) {
     this.id = id
     this.#nodes = nodes
     this.#serialized = serialized
@@ -73,7 +76,7 @@ export class Template {
    * One of which nothing is here but its name, for whoever has stores and never opens their files.
    */
   static named(id: string): Template {
-    return new Template(id, [], new Uint8Array(0))
+    return new Template({ id, nodes: [] }, new Uint8Array(0))
   }
 
   /** A root directory and nothing else: what initdb starts from. */
@@ -129,7 +132,8 @@ export class Template {
    * ENGINE_ASSETS_INVALID when they are not a whole template of a known version.
    */
   static parse(bytes: Uint8Array, options: TemplateParseOptions = {}): Template {
-    return new Template(bytes, options.checked ?? false, options.fill ?? isFilled)
+    const { checked = false, fill = isFilled } = options
+    return new Template(parseTemplate(bytes, checked, fill), bytes, fill)
   }
 
   static #of(nodes: readonly NewNode[]): Template {

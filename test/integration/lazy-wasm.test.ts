@@ -7,12 +7,13 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
-import { slotMemory } from '../../src/engine/wasm-engine.ts'
-import { withMemoryLimits } from '../../src/engine/wasm-module.ts'
+import { parseCodePatches } from '../../src/engine/engine-assets.ts'
+import { lendPatched } from '../../src/engine/wasm-module.ts'
 import { LazyWasm } from '../../src/host/lazy-wasm.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { createEngine, loadEngineParts } from '../../src/host/node/engine/load-engine.ts'
-import { readStockCode } from '../../src/host/node/engine/stock.ts'
+import { assetsIn } from '../../src/host/node/engine/sparse-file.ts'
+import { readStockWasm } from '../../src/host/node/engine/stock-code.ts'
 import { FolderBucket } from '../../src/host/node/folder-bucket.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
@@ -25,9 +26,10 @@ test('code from a bucket becomes a Postgres that answers, and the cache has it t
   using folder = temporaryFolder()
   const bucket = new FolderBucket(join(folder.path, 'bucket'))
   const cache = new FolderBucket(join(folder.path, 'cache'))
-  const code = withMemoryLimits(readStockCode().wasm, slotMemory)
-  await bucket.put(KEY, code, undefined)
   const parts = await loadEngineParts()
+  const patches = parseCodePatches(assetsIn(parts.assets))
+  const code = lendPatched(readStockWasm(), patches, (patched) => Uint8Array.from(patched))
+  await bucket.put(KEY, code, undefined)
   const world = { clock: systemClock, random: systemRandom }
   const filled = Promise.withResolvers<void>()
   const open = (): LazyWasm<WasmSlot> =>
