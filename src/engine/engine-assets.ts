@@ -7,7 +7,8 @@
  *        0 |    8 | magic "PGNAPENG"
  *        8 |    4 | format version, u32 little endian
  *       12 |    4 | length of the header, u32 little endian
- *       16 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the images)
+ *       16 |   64 | SHA-256 of the header, as lower-case hex
+ *       80 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the images)
  *          |      | padding to a multiple of 4096, then the sections, each padded likewise
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
@@ -15,6 +16,7 @@ import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint } from '../base/ids.ts'
 import type { SparseBytes } from '../base/sparse-bytes.ts'
 import { Template } from '../store/template.ts'
+import { ENGINE_SYMBOLS } from './engine-symbols.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import type { LibraryExports } from './instance.ts'
 import type { BaseImage } from './base-memory.ts'
@@ -26,9 +28,10 @@ import type { BytePatch } from './wasm-module.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 4
+const FORMAT_VERSION = 5
 const ALIGNMENT = 4096
-const PREFIX_BYTES = 16
+const HASH_AT = 16
+const PREFIX_BYTES = 80
 /** Of each hash, in the name of a memory: chance is ruled out, and nobody attacks it. */
 const MEMORY_ID_DIGITS = 16
 
@@ -155,6 +158,8 @@ export async function fingerprintOf(stock: StockDigests): Promise<Fingerprint> {
     SLOT_MEMORY_BYTES_MIN,
     START_PARAMETERS,
     EXTENSIONS,
+    // What the module exports, and with it the function table, follows from them.
+    ENGINE_SYMBOLS,
   ])
   const extensions = [...stock.extensions].toSorted(([a], [b]) => (a < b ? -1 : 1))
   const hashes = [await sha256(utf8(recipe)), stock.wasm, stock.bundle, stock.glue]
@@ -215,6 +220,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
   const view = new DataView(start.buffer)
   view.setUint32(8, FORMAT_VERSION, true)
   view.setUint32(12, header.length, true)
+  start.set(utf8(await sha256(header)), HASH_AT)
   start.set(header, PREFIX_BYTES)
   return concatBytes([start, ...SECTION_NAMES.map((name) => pad(contents[name]))])
 }
@@ -229,6 +235,7 @@ export async function parseAssets(
   expected: Fingerprint,
   hash: Hash = sha256,
 ): Promise<EngineAssets> {
+  await checkHeader(source, hash)
   const file = openFile(source)
   const { header, section } = file
   if (header.fingerprint !== expected) {
@@ -303,8 +310,14 @@ function assemble(file: AssetFile): EngineAssets {
   }
 }
 
-function openFile(source: SparseBytes): AssetFile {
-  const { bytes, fill } = source
+async function checkHeader(source: SparseBytes, hash: Hash): Promise<void> {
+  const header = headerPart(source)
+  const stated = fromUtf8(source.bytes.slice(HASH_AT, PREFIX_BYTES))
+  if ((await hash(header)) !== stated) throw invalid('its header is damaged')
+}
+
+/** As a view, filled as the prefix before it is. */
+function headerPart({ bytes, fill }: SparseBytes): Uint8Array {
   fill(bytes.subarray(0, PREFIX_BYTES))
   if (bytes.length < PREFIX_BYTES || fromUtf8(bytes.slice(0, 8)) !== MAGIC) {
     throw invalid('not an engine asset file')
@@ -314,10 +327,16 @@ function openFile(source: SparseBytes): AssetFile {
   if (version !== FORMAT_VERSION) throw invalid(`format ${version}, expected ${FORMAT_VERSION}`)
   const headerBytes = view.getUint32(12, true)
   if (PREFIX_BYTES + headerBytes > bytes.length) throw invalid('cut short')
-  const headerPart = bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes)
-  fill(headerPart)
-  const text = fromUtf8(headerPart.slice())
-  const sectionsAt = padded(PREFIX_BYTES + headerBytes)
+  const part = bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes)
+  fill(part)
+  return part
+}
+
+function openFile(source: SparseBytes): AssetFile {
+  const { bytes } = source
+  const part = headerPart(source)
+  const text = fromUtf8(part.slice())
+  const sectionsAt = padded(PREFIX_BYTES + part.length)
   try {
     const header = JSON.parse(text) as Header
     const section = (name: SectionName): Uint8Array => {

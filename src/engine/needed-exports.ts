@@ -1,7 +1,7 @@
 /**
  * Which of its exports PGlite's module needs in an engine. For each name that a module exports,
  * Emscripten's loader makes a JavaScript function, an entry of the function table and an entry of
- * its table of symbols, in every instance; of more than two thousand, less than half are ever used.
+ * its table of symbols, in every instance; of more than two thousand, about half are ever used.
  *
  * All instances that memory images go between must have the same exports: the table decides what a
  * pointer to a function is.

@@ -19,13 +19,13 @@ export interface Guess extends AssetFile {
 
 /** Undefined if there is no asset file, or one that is so damaged that it shows. */
 export async function beginGuess(options: CacheOptions = {}): Promise<Guess | undefined> {
-  const found = guessAssets(options)
-  if (!found) return undefined
   const wasm = readStockWasm()
   try {
+    const found = guessAssets(options)
+    if (!found) return undefined
     return { ...found, wasm, module: await compileStock(wasm, found.file) }
   } catch {
-    // Whatever it is, those who verify the file find it again, and say so.
+    // Whatever it is (the file may just have gone), those who verify it find it again, and say so.
     return undefined
   }
 }
