@@ -1,13 +1,18 @@
 /** The architectures in which Postgres and the tenant's store are in different places. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import {
   type ArchitecturesUnderTest,
   type QueryBody,
   startArchitecturesForTest,
 } from './architectures-worker.ts'
+
+/** workerd puts an object away after ten seconds without an event. */
+const HIBERNATES_MS = 12_500
 
 let worker: ArchitecturesUnderTest
 before(async () => {
@@ -154,7 +159,7 @@ interface WsStatus {
       readonly bySocket: number
       readonly byCall: number
     }
-    readonly compute: { readonly sockets: number }
+    readonly compute: { readonly sockets: number; readonly lives: number }
   }
 }
 
@@ -191,6 +196,37 @@ test('ws: what does not fit a message goes by a call', async () => {
   const answered = await worker.query('ws', 'large', "select repeat('x', 1200000) as text")
   assert.equal(answered['way'], 'call')
   assert.equal(String(answered.rows[0]?.['text']).length, 1_200_000)
+})
+
+test('factory and ws: what was acknowledged ahead comes home by the alarm of the compute', async () => {
+  for (const name of ['factory', 'ws']) {
+    const ask = (sql: string): Promise<Response> =>
+      worker.post(`/${name}/query?write=async`, 'ahead', { sql })
+    await jsonOf(await ask('create table t(n int)'))
+    const { mayLose } = await jsonOf<{ mayLose: { commits: number } }>(
+      await ask('insert into t values (1)'),
+    )
+    assert.ok(mayLose.commits >= 1)
+    await sleep(LIMITS.flushMs + 500)
+    // Asked where it is at home, and not of the compute.
+    const { state } = await jsonOf<{ state: { home: { version: number } } }>(
+      await worker.get(`/${name}/status`, 'ahead'),
+    )
+    assert.ok(state.home.version >= 2, `${name}: version ${state.home.version}`)
+    const after = await jsonOf<{ mayLose: { commits: number } }>(await ask('select n from t'))
+    assert.equal(after.mayLose.commits, 0)
+  }
+})
+
+test('ws: the compute sleeps while nobody asks, and its socket wakes it as it was', async () => {
+  await worker.query('ws', 'sleepy', 'create table t as select 1 as n')
+  const before = await jsonOf<WsStatus>(await worker.get('/ws/status', 'sleepy'))
+  await sleep(HIBERNATES_MS)
+  const woken = await worker.query('ws', 'sleepy', 'update t set n = n + 1 returning n')
+  assert.deepEqual([woken['way'], woken.rows], ['socket', [{ n: 2 }]])
+  const after = await jsonOf<WsStatus>(await worker.get('/ws/status', 'sleepy'))
+  assert.equal(after.router.counters.opened, before.router.counters.opened)
+  assert.ok(after.router.compute.lives > before.router.compute.lives, 'it was put away')
 })
 
 test('errors of Postgres and of pgnap come through, whatever is in between', async () => {
