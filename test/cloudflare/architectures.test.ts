@@ -72,6 +72,20 @@ test('timing tells phases that add up to the request', async () => {
   }
 })
 
+test('each that can be asked how it stands tells how long its loads and saves take', async () => {
+  const standing = all.filter(({ architecture, endpoints }) =>
+    endpoints.some(({ path }) => path === `/${architecture}/status`),
+  )
+  for (const { architecture: name } of standing) {
+    await worker.query(name, 'delays', 'create table t (n integer)')
+    await worker.query(name, 'delays', 'insert into t values (1)')
+    const body = await (await worker.get(`/${name}/status`, 'delays')).text()
+    assert.match(body, /"syncDelay":\{"load":\{"count":\d+/, name)
+    // One keeps nothing, so it saves nothing.
+    if (name !== 'warm-proxy') assert.match(body, /"save":\{"count":[1-9]/, name)
+  }
+})
+
 test('what is wrong is said as by /v1, whatever the architecture', async () => {
   const wrong = await worker.post('/pooled/query', 'one', { sql: 'select 1/0' })
   assert.equal(wrong.status, 400)

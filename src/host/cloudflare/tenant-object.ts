@@ -14,6 +14,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
+import type { SyncDelayFacts } from '../../base/sync-delay.ts'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type {
   Answer,
@@ -45,6 +46,13 @@ import { TenantRuntime } from './tenant-runtime.ts'
 export interface TenantStanding extends StoreFacts {
   readonly state: TenantState
   readonly clients: number
+}
+
+/** The same with what `GET /v1/tenants/NAME` has besides. */
+export interface TenantShown extends TenantStanding {
+  /** Since its memory was made. */
+  readonly syncDelay: SyncDelayFacts
+  readonly isolate: IsolateFacts
 }
 
 /** How an object knows the tenant of a WebSocket that it is handed. */
@@ -122,10 +130,11 @@ export class TenantObject extends DurableObject<Environment> {
     return outcomeOf(async () => this.#standing(parseTenantName(tenant)))
   }
 
-  /** With how full the isolate is in which this object lives. */
-  show(tenant: string): Promise<Outcome<TenantStanding & { readonly isolate: IsolateFacts }>> {
+  /** With its delays, and how full the isolate is in which this object lives. */
+  show(tenant: string): Promise<Outcome<TenantShown>> {
     return outcomeOf(async () => ({
       ...this.#standing(parseTenantName(tenant)),
+      syncDelay: this.#here.pool.statistics().syncDelay,
       isolate: isolateFacts(),
     }))
   }
