@@ -476,7 +476,6 @@ export class Pool implements ClientHost {
 
   #setTimer(atMs: number): void {
     this.#timer?.cancel()
-    this.#timer = undefined
     if (atMs === Number.POSITIVE_INFINITY) return
     const delayMs = Math.max(0, atMs - this.#clock.monotonicMs())
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))

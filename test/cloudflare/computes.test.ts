@@ -198,7 +198,7 @@ test('ws: what does not fit a message goes by a call', async () => {
   assert.equal(String(answered.rows[0]?.['text']).length, 1_200_000)
 })
 
-test('factory and ws: what was acknowledged ahead comes home by the alarm of the compute', async () => {
+test('factory and ws: what was acknowledged ahead comes home by an alarm', async () => {
   for (const name of ['factory', 'ws']) {
     const ask = (sql: string): Promise<Response> =>
       worker.post(`/${name}/query?write=async`, 'ahead', { sql })
