@@ -481,10 +481,7 @@ export class Pool implements ClientHost {
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
   }
 
-  /**
-   * A slot is lost. Whoever was running is told by the caller; when the effects are carried out,
-   * that client may already wait for something else.
-   */
+  /** A slot is lost. The caller tells who was running, and may wait for something else by then. */
   #slotLost(slot: SlotEntry, error: PgnapError): void {
     const effects = this.#state.handle({ type: 'slotLost', slot, error }, this.#clock.monotonicMs())
     this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
