@@ -64,6 +64,14 @@ test('traditional: an isolate has room for a few slots, and tenants make room fo
   }
 })
 
+test('traditional: more tenants at the same time than there is room for are all answered', async () => {
+  const names = Array.from({ length: 6 }, (_, index) => `crowd-${index}`)
+  const answers = await Promise.all(
+    [...names, ...names].map((name) => worker.ask('traditional', name, 'select $1::text', name)),
+  )
+  assert.deepEqual(answers, [...names, ...names])
+})
+
 test('traditional: a cold start is in a place of its own, and leaves nothing', async () => {
   await worker.query('traditional', 'cold', 'create table kept as select 1 as n')
   for (let round = 0; round < 2; round++) {
