@@ -52,7 +52,7 @@ test('traditional: each tenant has a slot of its own, made with its first reques
   assert.ok(syncDelay.load.count >= 1 && syncDelay.save.count >= 1)
 })
 
-test('traditional: an isolate has room for a few slots, and tenants make room for others', async () => {
+test('traditional: an isolate has room for a few slots, and tenants make room', async () => {
   const names = ['first', 'second', 'third', 'fourth']
   for (const name of names) {
     await worker.query('traditional', name, 'create table t as select $1::text as n', name)
@@ -64,7 +64,7 @@ test('traditional: an isolate has room for a few slots, and tenants make room fo
   }
 })
 
-test('traditional: more tenants at the same time than there is room for are all answered', async () => {
+test('traditional: more tenants at once than there is room for are all answered', async () => {
   const names = Array.from({ length: 6 }, (_, index) => `crowd-${index}`)
   const answers = await Promise.all(
     [...names, ...names].map((name) => worker.ask('traditional', name, 'select $1::text', name)),
