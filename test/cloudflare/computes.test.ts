@@ -86,6 +86,16 @@ test('hybrid: what was acknowledged ahead is at home before it goes on by itself
   assert.equal(await worker.ask('hybrid', 'early', 'select n from t'), 1)
 })
 
+test('hybrid: an object that goes on by itself takes nothing from a compute any more', async () => {
+  await worker.query('hybrid', 'closed', 'create table t as select 1 as n')
+  await untilLocal('closed', 'select 1')
+  for (const sql of ['update t set n = 2', 'select n from t']) {
+    const answer = await worker.post('/delegated/closed', 'closed', { sql })
+    assert.match(await answer.text(), /STORE_FENCED/, sql)
+  }
+  assert.equal(await worker.ask('hybrid', 'closed', 'select n from t'), 1)
+})
+
 test('hybrid: an object that has to make room goes on by the compute Worker', async () => {
   for (const tenant of ['room-0', 'room-1', 'room-2', 'room-3']) {
     await worker.query('hybrid', tenant, 'create table t as select 1 as n')

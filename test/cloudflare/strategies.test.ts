@@ -242,6 +242,23 @@ test('what is written and deleted again and again fits, however much it was', as
   assert.ok(byteLength < 6_000_000, `${byteLength} bytes are loaded`)
 })
 
+test('a compute keeps the tenants that fit, and loads the others when they are asked', async () => {
+  const tenants = Array.from({ length: 24 }, (_, index) => `crowd-${index}`)
+  const rows = 'select n, md5(n::text) as text from generate_series(1, 6000) n'
+  for (const tenant of tenants) await rowsOf(await thin(tenant, `create table t as ${rows}`))
+  for (const [index, tenant] of tenants.entries()) {
+    await rowsOf(await thin(tenant, `update t set n = n + ${index} where n = 6000`))
+  }
+  const { compute } = (await (await worker.get('/thin/status', 'crowd-0')).json()) as {
+    compute: { tenants: number; rowBytes: number; lost: { commits: number } }
+  }
+  assert.ok(compute.rowBytes <= LIMITS.computeRowBytes, `${compute.rowBytes} bytes of rows`)
+  assert.ok(compute.tenants < tenants.length, `${compute.tenants} tenants are kept`)
+  for (const [index, tenant] of tenants.entries()) {
+    assert.equal(await valueOf(await thin(tenant, 'select max(n) from t')), 6000 + index)
+  }
+})
+
 test('requests at the same time run one after the other, and none is lost', async () => {
   await rowsOf(await thin('counter', 'create table t as select 0 as n'))
   const answers = await Promise.all(
