@@ -70,7 +70,8 @@ const NEEDS: readonly Need[] = [
   },
   {
     need: 'the least memory per tenant that is in use',
-    serves: isPostgres,
+    // The others have no more than two of them in memory, however many are in use.
+    serves: (name) => isPostgres(name) && !SLOT_PER_TENANT.has(name),
     value: ({ memory }) => Math.max(0, memory.further),
     unit: megabytes,
   },

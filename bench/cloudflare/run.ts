@@ -11,7 +11,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { inspect, parseArgs } from 'node:util'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { startArchitectures } from '../../scripts/cloudflare/local.ts'
@@ -91,7 +91,7 @@ async function main(): Promise<boolean> {
         architectures.push({ name, what, durability, ...measured, bundle: await bundles.of(name) })
       } catch (error) {
         sound = false
-        say(`  /${name} FAILED: ${String(error)}`)
+        say(`  /${name} FAILED: ${inspect(error)}`)
       }
     }
     const at = new Date().toISOString()

@@ -335,6 +335,7 @@ export type PoolEffect =
   | { readonly type: 'dropImage'; readonly tenant: TenantEntry }
   /** A tenant that is paused has come to rest. */
   | { readonly type: 'rested'; readonly tenant: TenantEntry }
+  /** In place of the one before; infinity: nothing is due any more. */
   | { readonly type: 'setTimer'; readonly atMs: number }
   /** Report `turn` once. */
   | { readonly type: 'awaitTurn' }

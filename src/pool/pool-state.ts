@@ -469,7 +469,9 @@ export class PoolState implements ForkHost {
 
   #armTimer(nowMs: number): void {
     const atMs = Math.min(nextDeadlineMs(this, nowMs), this.forks.deadlineMs(nowMs))
-    if (this.#drained || atMs >= this.#timerAtMs) return
+    // When nothing is due any more the timer goes: an object of a Worker would be kept for it.
+    const isOver = atMs === Number.POSITIVE_INFINITY && this.#timerAtMs !== atMs
+    if (this.#drained || (atMs >= this.#timerAtMs && !isOver)) return
     this.#timerAtMs = atMs
     this.effects.push({ type: 'setTimer', atMs })
   }

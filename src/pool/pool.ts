@@ -476,14 +476,12 @@ export class Pool implements ClientHost {
 
   #setTimer(atMs: number): void {
     this.#timer?.cancel()
+    if (atMs === Number.POSITIVE_INFINITY) return
     const delayMs = Math.max(0, atMs - this.#clock.monotonicMs())
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
   }
 
-  /**
-   * A slot is lost. Whoever was running is told by the caller; when the effects are carried out,
-   * that client may already wait for something else.
-   */
+  /** A slot is lost. The caller tells who was running, and may wait for something else by then. */
   #slotLost(slot: SlotEntry, error: PgnapError): void {
     const effects = this.#state.handle({ type: 'slotLost', slot, error }, this.#clock.monotonicMs())
     this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))

@@ -24,7 +24,7 @@ interface TraditionalStatus {
   readonly isWarm: boolean
   readonly slotBytes: number
   readonly storeBytes: number
-  readonly isolate: { readonly liveSlots: number }
+  readonly isolate: { readonly slots: number; readonly slotsMax: number }
   readonly requests: number
   readonly syncDelay: {
     readonly load: { readonly count: number }
@@ -48,8 +48,28 @@ test('traditional: each tenant has a slot of its own, made with its first reques
   assert.deepEqual([second['isCold'], second['wokenFrom']], [false, 'awake'])
   const { isWarm, slotBytes, isolate, syncDelay } = await traditionalStatus('own')
   assert.ok(isWarm && slotBytes > 10_000_000)
-  assert.ok(isolate.liveSlots >= 1)
+  assert.ok(isolate.slots >= 1 && isolate.slots <= isolate.slotsMax)
   assert.ok(syncDelay.load.count >= 1 && syncDelay.save.count >= 1)
+})
+
+test('traditional: an isolate has room for a few slots, and tenants make room', async () => {
+  const names = ['first', 'second', 'third', 'fourth']
+  for (const name of names) {
+    await worker.query('traditional', name, 'create table t as select $1::text as n', name)
+  }
+  const { isWarm, isolate } = await traditionalStatus('first')
+  assert.deepEqual([isWarm, isolate.slots], [false, isolate.slotsMax])
+  for (const name of names) {
+    assert.equal(await worker.ask('traditional', name, 'select n from t'), name)
+  }
+})
+
+test('traditional: more tenants at once than there is room for are all answered', async () => {
+  const names = Array.from({ length: 6 }, (_, index) => `crowd-${index}`)
+  const answers = await Promise.all(
+    [...names, ...names].map((name) => worker.ask('traditional', name, 'select $1::text', name)),
+  )
+  assert.deepEqual(answers, [...names, ...names])
 })
 
 test('traditional: a cold start is in a place of its own, and leaves nothing', async () => {

@@ -1,13 +1,18 @@
 /** The architectures in which Postgres and the tenant's store are in different places. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import {
   type ArchitecturesUnderTest,
   type QueryBody,
   startArchitecturesForTest,
 } from './architectures-worker.ts'
+
+/** workerd puts an object away after ten seconds without an event. */
+const HIBERNATES_MS = 12_500
 
 let worker: ArchitecturesUnderTest
 before(async () => {
@@ -79,6 +84,16 @@ test('hybrid: what was acknowledged ahead is at home before it goes on by itself
   await jsonOf(await asked('insert into t values (1)'))
   await untilLocal('early', 'select 1')
   assert.equal(await worker.ask('hybrid', 'early', 'select n from t'), 1)
+})
+
+test('hybrid: an object that goes on by itself takes nothing from a compute any more', async () => {
+  await worker.query('hybrid', 'closed', 'create table t as select 1 as n')
+  await untilLocal('closed', 'select 1')
+  for (const sql of ['update t set n = 2', 'select n from t']) {
+    const answer = await worker.post('/delegated/closed', 'closed', { sql })
+    assert.match(await answer.text(), /STORE_FENCED/, sql)
+  }
+  assert.equal(await worker.ask('hybrid', 'closed', 'select n from t'), 1)
 })
 
 test('hybrid: an object that has to make room goes on by the compute Worker', async () => {
@@ -154,7 +169,7 @@ interface WsStatus {
       readonly bySocket: number
       readonly byCall: number
     }
-    readonly compute: { readonly sockets: number }
+    readonly compute: { readonly sockets: number; readonly lives: number }
   }
 }
 
@@ -191,6 +206,37 @@ test('ws: what does not fit a message goes by a call', async () => {
   const answered = await worker.query('ws', 'large', "select repeat('x', 1200000) as text")
   assert.equal(answered['way'], 'call')
   assert.equal(String(answered.rows[0]?.['text']).length, 1_200_000)
+})
+
+test('factory and ws: what was acknowledged ahead comes home by an alarm', async () => {
+  for (const name of ['factory', 'ws']) {
+    const ask = (sql: string): Promise<Response> =>
+      worker.post(`/${name}/query?write=async`, 'ahead', { sql })
+    await jsonOf(await ask('create table t(n int)'))
+    const { mayLose } = await jsonOf<{ mayLose: { commits: number } }>(
+      await ask('insert into t values (1)'),
+    )
+    assert.ok(mayLose.commits >= 1)
+    await sleep(LIMITS.flushMs + 500)
+    // Asked where it is at home, and not of the compute.
+    const { state } = await jsonOf<{ state: { home: { version: number } } }>(
+      await worker.get(`/${name}/status`, 'ahead'),
+    )
+    assert.ok(state.home.version >= 2, `${name}: version ${state.home.version}`)
+    const after = await jsonOf<{ mayLose: { commits: number } }>(await ask('select n from t'))
+    assert.equal(after.mayLose.commits, 0)
+  }
+})
+
+test('ws: the compute sleeps while nobody asks, and its socket wakes it as it was', async () => {
+  await worker.query('ws', 'sleepy', 'create table t as select 1 as n')
+  const before = await jsonOf<WsStatus>(await worker.get('/ws/status', 'sleepy'))
+  await sleep(HIBERNATES_MS)
+  const woken = await worker.query('ws', 'sleepy', 'update t set n = n + 1 returning n')
+  assert.deepEqual([woken['way'], woken.rows], ['socket', [{ n: 2 }]])
+  const after = await jsonOf<WsStatus>(await worker.get('/ws/status', 'sleepy'))
+  assert.equal(after.router.counters.opened, before.router.counters.opened)
+  assert.ok(after.router.compute.lives > before.router.compute.lives, 'it was put away')
 })
 
 test('errors of Postgres and of pgnap come through, whatever is in between', async () => {

@@ -225,7 +225,7 @@ test('what is written and deleted again and again fits, however much it was', as
   await rowsOf(await thin('busy', 'create table t(n int, text text)'))
   // Each time 2 MB of write-ahead log, which computes would load: a checkpoint lets it go.
   for (let round = 0; round < 12; round++) {
-    const rows = `select n, repeat(md5(n::text), 100) from generate_series(1, 500) n`
+    const rows = 'select n, md5(n::text) from generate_series(1, 15000) n'
     await rowsOf(await thin('busy', `insert into t ${rows}`))
     await rowsOf(await thin('busy', 'truncate t'))
   }
@@ -240,6 +240,23 @@ test('what is written and deleted again and again fits, however much it was', as
     byteLength: number
   }
   assert.ok(byteLength < 6_000_000, `${byteLength} bytes are loaded`)
+})
+
+test('a compute keeps the tenants that fit, and loads the others when they are asked', async () => {
+  const tenants = Array.from({ length: 24 }, (_, index) => `crowd-${index}`)
+  const rows = 'select n, md5(n::text) as text from generate_series(1, 6000) n'
+  for (const tenant of tenants) await rowsOf(await thin(tenant, `create table t as ${rows}`))
+  for (const [index, tenant] of tenants.entries()) {
+    await rowsOf(await thin(tenant, `update t set n = n + ${index} where n = 6000`))
+  }
+  const { compute } = (await (await worker.get('/thin/status', 'crowd-0')).json()) as {
+    compute: { tenants: number; rowBytes: number; lost: { commits: number } }
+  }
+  assert.ok(compute.rowBytes <= LIMITS.computeRowBytes, `${compute.rowBytes} bytes of rows`)
+  assert.ok(compute.tenants < tenants.length, `${compute.tenants} tenants are kept`)
+  for (const [index, tenant] of tenants.entries()) {
+    assert.equal(await valueOf(await thin(tenant, 'select max(n) from t')), 6000 + index)
+  }
 })
 
 test('requests at the same time run one after the other, and none is lost', async () => {

@@ -124,6 +124,7 @@ const handler: ExportedHandler<Doors> = {
     } else if (door === 'drop') {
       await environment.COMPUTES.getByName('shared').dropNext(object as Drop)
     } else if (door === 'end') await state.end().catch(() => {})
+    else if (door === 'delegated') return delegated(request, environment, object as TenantName)
     else if (door === 'second') return second(request, environment, { object, tenant })
     else return (await worker.fetch?.(request, environment, context)) ?? new Response()
     return new Response()
@@ -134,6 +135,18 @@ export default handler
 function faultIn(asked: URLSearchParams): Fault {
   const left = Number(asked.get('times') ?? 1)
   return { call: asked.get('call'), what: asked.get('what'), left } as Fault
+}
+
+/** The compute Worker, for a tenant of `/hybrid` whose object has not asked for it. */
+async function delegated(
+  request: Request,
+  { COMPUTE }: Doors,
+  tenant: TenantName,
+): Promise<Response> {
+  const { sql } = (await request.json()) as { sql: string }
+  const home = { kind: 'HYBRIDS', object: tenant, tenant } as const
+  const statement = { sql, parameters: [] }
+  return Response.json(await COMPUTE.query({ home, load: 'image', write: 'sync', statement }))
 }
 
 /** Another compute, in an isolate of its own, for a tenant that the compute Worker may have. */

@@ -53,6 +53,8 @@ export interface ComputeObjectFacts extends ComputeFacts {
   /** It has a slot: whoever asks waits for none. */
   readonly warm: boolean
   readonly sockets: number
+  /** How often the object was made with the memory that it has. */
+  readonly lives: number
 }
 
 const FLUSH_PREFIX = 'flush/'
@@ -65,9 +67,13 @@ const memories = new Map<string, Memory>()
 interface Memory {
   readonly pool: ComputePool
   readonly answers: RememberedAnswers<RemoteServed>
+  /** Objects that have had it. */
+  lives: number
 }
 
 export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
+  #mine: Memory | undefined
+
   query(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
     return outcomeOf(() => this.#compute(request))
   }
@@ -160,14 +166,15 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   }
 
   get #memory(): Memory {
-    const known = memories.get(this.#id)
-    if (known) return known
-    const made = {
+    if (this.#mine) return this.#mine
+    this.#mine = memories.get(this.#id) ?? {
       pool: new ComputePool({ share: theIsolate().share }),
       answers: new RememberedAnswers<RemoteServed>(),
+      lives: 0,
     }
-    memories.set(this.#id, made)
-    return made
+    this.#mine.lives++
+    memories.set(this.#id, this.#mine)
+    return this.#mine
   }
 
   #compute(request: ComputeRequest, pool: ComputePool = this.#pool): Promise<RemoteServed> {
@@ -191,7 +198,8 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   #facts(): ComputeObjectFacts {
     const { share } = this.#pool
     const sockets = this.ctx.getWebSockets().length
-    return { ...this.#pool.facts(), warm: share.isReady(), sockets }
+    const { lives } = this.#memory
+    return { ...this.#pool.facts(), warm: share.isReady(), sockets, lives }
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { TenantName } from '../../../base/ids.ts'
 import type { Phases } from '../../../base/phases.ts'
+import type { SyncDelayFacts } from '../../../base/sync-delay.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
 import { Call } from '../../call.ts'
 import { DIRECTORY_NAME, type Environment } from '../environment.ts'
@@ -28,15 +29,23 @@ export class OwnPostgres {
     return ownSlot(this.#id) !== undefined
   }
 
+  /** Of what is in memory; undefined if nothing is. */
+  get syncDelay(): SyncDelayFacts | undefined {
+    return this.isWarm ? this.#here.pool.statistics().syncDelay : undefined
+  }
+
   /** Has a slot, and what the store stands on. To be awaited before something is run. */
   async prepare(): Promise<void> {
     const directory = this.#environment.DIRECTORY.getByName(DIRECTORY_NAME)
-    if (!this.isWarm) {
-      this.#runtime = undefined
-      await (this.#making ??= makeOwnSlot(this.#id).finally(() => (this.#making = undefined)))
-    }
-    const id = this.#here.storage.templateId()
-    await (id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
+    do {
+      if (!this.isWarm) {
+        this.#runtime = undefined
+        await (this.#making ??= makeOwnSlot(this.#id).finally(() => (this.#making = undefined)))
+      }
+      const id = this.#here.storage.templateId()
+      await (id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
+      // Another object may have needed the room meanwhile.
+    } while (!this.isWarm)
   }
 
   /** Runs one statement; its phases are included in `phases`. */
