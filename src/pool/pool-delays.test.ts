@@ -7,7 +7,7 @@ import type { TenantName } from '../base/ids.ts'
 import { type LogFields, silentLog } from '../base/log.ts'
 import { Pool } from './pool.ts'
 
-test('loads and commits are judged by what a client waits for them, and told in the log', async () => {
+test('loads and commits are judged by what a client waits, and told in the log', async () => {
   const [engine, stores, clock] = [new FakeEngine(), new FakeStores(), new ManualClock()]
   const lines: LogFields[] = []
   const warn = (_message: string, fields: LogFields = {}): void => void lines.push(fields)
