@@ -1,8 +1,8 @@
 /**
- * `npm run bench:cloudflare [-- architectures...] [--rounds N] [--tenants N] [--write] [--smoke]`:
- * every architecture of Workers in one run, through local workerd. Prints the tables; `--write`
- * puts them into docs/architectures.md and makes docs/architectures.html. Always kept as JSON in
- * bench/results/, with the page beside it.
+ * `npm run bench:cloudflare [-- architectures...] [--rounds N] [--tenants N] [--write] [--json]
+ * [--smoke]`: every architecture of Workers in one run, through local workerd. Prints the tables;
+ * `--write` puts them into docs/architectures.md and makes docs/architectures.html with its charts,
+ * `--json` keeps the run in bench/results/.
  *
  * Exits 1 if an architecture failed or answered wrongly, never because an aim was missed: a
  * benchmark is not a timed test.
@@ -43,6 +43,7 @@ const { values: flags, positionals } = parseArgs({
     tenants: { type: 'string' },
     folder: { type: 'string', default: tmpdir() },
     write: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     smoke: { type: 'boolean', default: false },
   },
 })
@@ -110,12 +111,13 @@ function report(result: ComparisonResult): void {
     html(result)
     return
   }
-  const folder = join(REPOSITORY, 'bench/results')
-  mkdirSync(folder, { recursive: true })
-  const name = `cloudflare-${result.at.replaceAll(/[:.]/g, '-')}`
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, undefined, 1)}\n`)
-  writeFileSync(join(folder, `${name}.html`), html(result))
-  say(`bench/results/${name}.json, .html`)
+  if (flags.json) {
+    const folder = join(REPOSITORY, 'bench/results')
+    mkdirSync(folder, { recursive: true })
+    const name = `cloudflare-${result.at.replaceAll(/[:.]/g, '-')}.json`
+    writeFileSync(join(folder, name), `${JSON.stringify(result, undefined, 1)}\n`)
+    say(`bench/results/${name}`)
+  }
   if (!flags.write) return
   const page = join(REPOSITORY, 'docs/architectures.md')
   writeFileSync(page, insert(readFileSync(page, 'utf8'), tables))
