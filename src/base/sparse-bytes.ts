@@ -1,7 +1,7 @@
 /**
  * Bytes of which only what somebody looks at is in memory. A start needs a tenth of the files that
  * an engine is made of; touching a page of memory for the first time costs more than reading it
- * from a file that the system has cached (docs/decisions/0031).
+ * from a file that the system has cached (docs/decisions/0032).
  */
 export interface SparseBytes {
   /** All of them; what has not been filled is zero. */
