@@ -1,7 +1,6 @@
 /**
  * Who may use which slot, and when: the rules of one shard's pool as a deterministic machine
- * `(state, event, nowMs) -> effects`. It does no I/O and reads no clock; `pool.ts` does what it
- * says and reports back. So it can be explored exhaustively (`pool-state.test.ts`).
+ * `(state, event, nowMs) -> effects`, carried out by `pool.ts`, explored by `pool-state.test.ts`.
  *
  * A tenant:
  *
