@@ -30,8 +30,7 @@
  * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
  * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
- * - A tenant that is paused leaves when nobody holds its backend (`pause-desk.ts`); so does one
- *   that is to be renewed, without an image, and comes back as soon as it is asked for.
+ * - A paused tenant leaves when nobody holds its backend (`pause-desk.ts`); one to be renewed, too.
  * - Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
