@@ -181,3 +181,18 @@ test('an operator in the search path of another client hides none', async () => 
   await using next = await listener(server, 'hidden')
   assert.equal(await show(next.client, 'work_mem'), '6MB')
 })
+
+test('a role of another client from which they are hidden hides none', async () => {
+  await inTenant(
+    'revoked',
+    `alter database revoked set work_mem = '6MB'; create role low;
+     revoke select on pg_db_role_setting from public`,
+  )
+  await using low = await connectPg(server, 'revoked')
+  await low.client.query('set role low')
+  await using next = await listener(server, 'revoked')
+  assert.equal(await show(next.client, 'work_mem'), '6MB')
+  await next.client.query(`set work_mem = '7MB'`)
+  assert.equal(await low.value('show work_mem'), '6MB')
+  assert.equal(await show(next.client, 'work_mem'), '7MB')
+})
