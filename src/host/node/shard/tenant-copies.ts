@@ -25,7 +25,7 @@ import { stillUsed, stillUsedTemplate } from './goodbyes.ts'
 
 export interface TenantCopiesOptions {
   readonly pool: Pick<Pool, 'clientCountOf' | 'connect' | 'pauses'>
-  readonly stores: Pick<StoreFactory, 'exists' | 'openCopy' | 'openStore' | 'pathOf'>
+  readonly stores: Pick<StoreFactory, 'exists' | 'keeping' | 'openCopy' | 'openStore' | 'pathOf'>
   readonly clock: Clock
 }
 
@@ -75,6 +75,11 @@ export class TenantCopies {
    *   tenant throws
    */
   async copy(tenant: TenantName, path: string, use: TemplateUse): Promise<void> {
+    // Whoever waits may find it deleted. Opened then, it would come back, and nothing be in it.
+    await this.#options.stores.keeping(tenant, () => this.#copy(tenant, path, use))
+  }
+
+  async #copy(tenant: TenantName, path: string, use: TemplateUse): Promise<void> {
     if (use.unlessUsed) {
       await this.untilUnused(tenant, use.from === tenant ? 1 : 0, stillUsedTemplate)
     }
