@@ -16,12 +16,17 @@ const FILE = '2964'
 /** Whoever logs in is the superuser that initdb has made: BOOTSTRAP_SUPERUSERID. */
 const USER_ID = 10
 
-/** Name and value, the more special ones last. The caller's search path may be anybody's. */
+/**
+ * Name and value, the more special ones last. It is asked under the search path of whoever had the
+ * backend before, who may have an `=` of his own there: each operator is named with its schema, and
+ * there is no IN, whose `=` cannot be.
+ */
 export const STORED_SETTINGS_SQL: string = `
   SELECT pg_catalog.split_part(setting, '=', 1),
     pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') OPERATOR(pg_catalog.+) 1)
   FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) setting
-  WHERE setdatabase IN (0, ${DATABASE_ID}) AND setrole IN (0, ${USER_ID})
+  WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0, ${DATABASE_ID}]::pg_catalog.oid[])
+    AND setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0, ${USER_ID}]::pg_catalog.oid[])
   ORDER BY setrole, setdatabase`
 
 /** False: there are none. True: ask. */

@@ -18,12 +18,17 @@ export type Row = readonly (string | null)[]
 /** Sync alone: wakes a tenant and changes nothing. */
 export const SYNC: Uint8Array = message('S', new Uint8Array(0))
 
-/** `statement` without parameters, to its end, in the extended protocol. */
+/**
+ * `statement` without parameters, to its end, in the extended protocol. Leaves nothing of its own,
+ * refused or not.
+ */
 export function ownQuery(statement: string): Uint8Array {
   return concatBytes([
     message('P', utf8(`${OWN_NAME}\0${statement}\0\0\0`)),
     message('B', utf8(`${OWN_NAME}\0${OWN_NAME}\0\0\0\0\0\0\0`)),
     message('E', utf8(`${OWN_NAME}\0\0\0\0\0`)),
+    // What stands before it is passed over after an error.
+    SYNC,
     message('C', utf8(`S${OWN_NAME}\0`)),
     // In a transaction it would last until its end.
     message('C', utf8(`P${OWN_NAME}\0`)),

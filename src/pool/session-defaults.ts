@@ -21,6 +21,8 @@ const PARAMETER_STATUS = 0x53
 
 export class SessionDefaults<Owner extends object> {
   #ofOwners = new WeakMap<Owner, Settings>()
+  /** Those whose stored settings have been read. */
+  #begun = new WeakSet<Owner>()
   /** Those that the backend has now. */
   #inForce: Settings = NONE
   /** What the backend itself has where an owner has something else. */
@@ -41,18 +43,22 @@ export class SessionDefaults<Owner extends object> {
   }
 
   /**
-   * The session of an owner begins, unless it has before: it has what is stored for it. Throws what
-   * the slot throws. @returns what its client is to be told of that
+   * The session of an owner begins, unless it has before: it has what is stored for it. If that
+   * cannot be read, under what somebody else has set, it has not begun and is to be asked for
+   * again. Throws what the slot throws. @returns what its client is to be told of that
    */
   begin(owner: Owner, slot: Slot): Uint8Array | undefined {
-    if (this.#ofOwners.has(owner)) return undefined
+    if (this.#begun.has(owner)) return undefined
     const stored = slot.session.mayHaveStoredSettings ? this.#read(slot) : NONE
-    this.#ofOwners.set(owner, stored)
+    if (stored === undefined) return undefined
+    this.#begun.add(owner)
     if (stored === NONE) return undefined
+    const given = this.#ofOwners.get(owner)
+    this.#ofOwners.set(owner, given ? new Map([...stored, ...given]) : stored)
     // All that is not as the backend itself has it, whatever is in force now.
-    if (!this.#reports) this.apply(undefined, slot)
+    if (given || !this.#reports) this.apply(undefined, slot)
     const reports = this.apply(owner, slot)
-    return (this.#reports ??= reports)
+    return given ? reports : (this.#reports ??= reports)
   }
 
   /** What the session has set so far is what it came with. Throws what the slot throws. */
@@ -91,6 +97,7 @@ export class SessionDefaults<Owner extends object> {
   forked(): SessionDefaults<Owner> {
     const copy = new SessionDefaults<Owner>()
     copy.#ofOwners = this.#ofOwners
+    copy.#begun = this.#begun
     copy.#inForce = this.#inForce
     copy.#own = new Map(this.#own)
     copy.#stored = this.#stored
@@ -105,8 +112,10 @@ export class SessionDefaults<Owner extends object> {
     this.#own.clear()
   }
 
-  #read(slot: Slot): Settings {
-    const { rows } = readAnswer(slot.run(ownQuery(STORED_SETTINGS_SQL)))
+  /** Undefined: refused. */
+  #read(slot: Slot): Settings | undefined {
+    const { rows, refusal } = readAnswer(slot.run(ownQuery(STORED_SETTINGS_SQL)))
+    if (refusal !== undefined) return undefined
     const found = new Map(rows.map(([name, value]) => [name ?? '', value ?? '']))
     for (const name of IDENTITY) found.delete(name)
     if (found.size === 0) return NONE

@@ -103,10 +103,11 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = owner
     slot.session.frame = to.frame
     slot.session.processId = processIdOf(owner)
-    const told = this.#defaults.begin(owner, slot)
-    if (told) owner.told?.(told)
+    this.#begin(owner, slot)
     this.#defaults.apply(owner, slot)
     let refusal = runAll(slot, changes(from, to.settings))
+    // What is stored may be hidden from the role that the backend had before.
+    this.#begin(owner, slot)
     // What cannot be prepared any more is missing: whoever uses it is told.
     runAll(slot, sayAgain(this.#owed.get(owner)))
     this.#owed.delete(owner)
@@ -277,6 +278,11 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#carried.clear()
     this.channels.lose()
     return others
+  }
+
+  #begin(owner: Owner, slot: Slot): void {
+    const told = this.#defaults.begin(owner, slot)
+    if (told) owner.told?.(told)
   }
 
   /** @returns the settings that the backend is left with */

@@ -106,6 +106,20 @@ describe('CREATE DATABASE ... TEMPLATE', () => {
     assert.equal(await valueIn('in_time', 'select count(*)::int from t'), 1000)
   })
 
+  test('of one that is deleted while it is waited for: it does not come back', async () => {
+    const other = await connectPg(server, 'leaving')
+    await other.client.query('create table t (n int)')
+    other.client.on('error', () => {})
+    const refusal = failureOf(home.client.query('create database left_over template leaving'))
+    await new Promise((resolve) => setTimeout(resolve, 350))
+    assert.equal((await server.request('/v1/tenants/leaving', { method: 'DELETE' })).status, 204)
+    assert.equal((await refusal).code, '3D000')
+    for (const name of ['leaving', 'left_over']) {
+      assert.equal((await server.request(`/v1/tenants/${name}`)).status, 404, name)
+    }
+    await inTenant('leaving', 'create table t (n int)')
+  })
+
   test('several at a time', async () => {
     await inTenant('popular', 'create table t as select 1 as n')
     const names = ['p1', 'p2', 'p3', 'p4', 'p5', 'p6']

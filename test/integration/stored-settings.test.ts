@@ -166,3 +166,33 @@ test('what is not possible any more is passed over', async () => {
   await using one = await listener(server, 'gone')
   assert.equal(await show(one.client, 'timezone'), 'Asia/Tokyo')
 })
+
+test('an operator in the search path of another client hides none', async () => {
+  await inTenant('hidden', `alter database hidden set work_mem = '6MB'`)
+  await using evil = await connectPg(server, 'hidden')
+  await evil.client.query(
+    `create schema evil;
+     create function evil.differs(oid, oid) returns bool language sql as 'select false';
+     create function evil.differs(text, text) returns bool language sql as 'select false';
+     create operator evil.= (leftarg = oid, rightarg = oid, function = evil.differs);
+     create operator evil.= (leftarg = text, rightarg = text, function = evil.differs);
+     set search_path = evil, pg_catalog`,
+  )
+  await using next = await listener(server, 'hidden')
+  assert.equal(await show(next.client, 'work_mem'), '6MB')
+})
+
+test('a role of another client from which they are hidden hides none', async () => {
+  await inTenant(
+    'revoked',
+    `alter database revoked set work_mem = '6MB'; create role low;
+     revoke select on pg_db_role_setting from public`,
+  )
+  await using low = await connectPg(server, 'revoked')
+  await low.client.query('set role low')
+  await using next = await listener(server, 'revoked')
+  assert.equal(await show(next.client, 'work_mem'), '6MB')
+  await next.client.query(`set work_mem = '7MB'`)
+  assert.equal(await low.value('show work_mem'), '6MB')
+  assert.equal(await show(next.client, 'work_mem'), '7MB')
+})

@@ -55,6 +55,8 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   readonly settings: Map<string, string> = new Map()
   /** What they go back to, where that is not empty. */
   readonly defaults: Map<string, string> = new Map()
+  /** By ALTER DATABASE. */
+  readonly stored: Map<string, string> = new Map()
   channels: readonly string[] = []
   #tables = new Map<number, Map<string, Statement>>()
   #nextTable = 0
@@ -225,6 +227,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     ],
     [/^DISCARD ALL$/i, () => this.#discardAll()],
     [/pg_prepared_statements/, () => this.#capture()],
+    [/pg_db_role_setting/, () => [...this.stored]],
     [/pg_settings/, () => [['work_mem', '4']]],
     [/pg_depend/, () => Array.from({ length: this.temporaryObjects }, () => ['1'])],
     [/^FAIL$/i, () => raise('it fails')],
@@ -394,7 +397,9 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
     query: '',
-    mayHaveStoredSettings: false,
+    get mayHaveStoredSettings() {
+      return slot.stored.size > 0
+    },
     get userIds() {
       return `${slot.settings.get(USER) ?? SUPERUSER} ${slot.currentUser}`
     },

@@ -5,7 +5,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
-import { PgnapError } from '../../base/errors.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Medium } from '../../medium/medium.ts'
@@ -21,6 +20,7 @@ import { NodeSqliteMedium } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
 import { remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TemplateShelf } from './templates.ts'
+import { unknownTenant } from './tenant-folder.ts'
 
 export interface StoreFactoryOptions {
   readonly dataPath: string
@@ -57,6 +57,8 @@ export class StoreFactory implements TenantSource {
   readonly #retentionMs: number
   readonly #databaseBytesMax: number
   readonly #createMissing: boolean
+  /** How many want a tenant as it is, and no other one of its name. */
+  readonly #kept = new Map<TenantName, number>()
   readonly #openMedium: (path: string) => Medium
   readonly #beforeMade: (tenant: TenantName) => void
   readonly #onMade: (tenant: TenantName) => void
@@ -129,6 +131,22 @@ export class StoreFactory implements TenantSource {
     }
   }
 
+  /**
+   * Runs `body`. Meanwhile whoever opens the tenant does not make it, should it be deleted: that
+   * throws TENANT_UNKNOWN, now or later. Throws as `body` does.
+   */
+  async keeping<Result>(tenant: TenantName, body: () => Promise<Result>): Promise<Result> {
+    if (!this.exists(tenant)) throw unknownTenant(tenant)
+    this.#kept.set(tenant, (this.#kept.get(tenant) ?? 0) + 1)
+    try {
+      return await body()
+    } finally {
+      const others = (this.#kept.get(tenant) ?? 0) - 1
+      if (others > 0) this.#kept.set(tenant, others)
+      else this.#kept.delete(tenant)
+    }
+  }
+
   /** The slow way: SQLite makes it. */
   #make(path: string): MadeStore {
     using store = Store.open(new NodeSqliteMedium(path), this.#storeOptions)
@@ -165,11 +183,7 @@ export class StoreFactory implements TenantSource {
   }
 
   #createIfAllowed(tenant: TenantName): void {
-    if (!this.#createMissing) {
-      throw new PgnapError('TENANT_UNKNOWN', `tenant "${tenant}" does not exist`, {
-        hint: `make it with: pgnap tenant create ${tenant}`,
-      })
-    }
+    if (!this.#createMissing || this.#kept.has(tenant)) throw unknownTenant(tenant)
     this.#bring(tenant)
   }
 

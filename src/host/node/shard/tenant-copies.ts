@@ -21,11 +21,12 @@ import type { Pool } from '../../../pool/pool.ts'
 import { explainFolderError } from '../data-folder.ts'
 import type { StoreFactory } from '../store-factory.ts'
 import { unknownTenant } from '../tenant-folder.ts'
+import { closeWhole } from '../whole-file.ts'
 import { stillUsed, stillUsedTemplate } from './goodbyes.ts'
 
 export interface TenantCopiesOptions {
   readonly pool: Pick<Pool, 'clientCountOf' | 'connect' | 'pauses'>
-  readonly stores: Pick<StoreFactory, 'exists' | 'openCopy' | 'openStore' | 'pathOf'>
+  readonly stores: Pick<StoreFactory, 'exists' | 'keeping' | 'openCopy' | 'openStore' | 'pathOf'>
   readonly clock: Clock
 }
 
@@ -75,6 +76,11 @@ export class TenantCopies {
    *   tenant throws
    */
   async copy(tenant: TenantName, path: string, use: TemplateUse): Promise<void> {
+    // Whoever waits may find it deleted. Opened then, it would come back, and nothing be in it.
+    await this.#options.stores.keeping(tenant, () => this.#copy(tenant, path, use))
+  }
+
+  async #copy(tenant: TenantName, path: string, use: TemplateUse): Promise<void> {
     if (use.unlessUsed) {
       await this.untilUnused(tenant, use.from === tenant ? 1 : 0, stillUsedTemplate)
     }
@@ -129,16 +135,17 @@ export class TenantCopies {
   async #copyFile(tenant: TenantName, path: string): Promise<void> {
     const { stores } = this.#options
     if (!stores.exists(tenant)) throw unknownTenant(tenant)
+    const original = stores.pathOf(tenant)
     // A log that a crash has left is in the file when it is closed, and it is a store that can be
     // read here.
     try {
-      stores.openStore(tenant).close()
+      closeWhole(stores.openStore(tenant), original)
     } catch (error) {
       // Something that only its open files have keeps it open.
       const isOpen = error instanceof PgnapError && error.code === 'STORE_LOCKED'
       throw isOpen ? heldByOthers(tenant) : error
     }
-    await copyFile(stores.pathOf(tenant), path, COPY_MODE)
+    await copyFile(original, path, COPY_MODE)
   }
 
   /** In slices: other tenants have clients here. */
@@ -148,6 +155,7 @@ export class TenantCopies {
     store.makeOwn()
     const isMore = (): boolean => store.prune(0).more || store.compact(COMPACT_BYTES) > 0
     while (isMore()) await new Promise<void>((resolve) => clock.nextTurn(resolve))
+    closeWhole(store, path)
   }
 }
 
