@@ -4,6 +4,7 @@
  * is what is tested.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
@@ -23,9 +24,9 @@ interface Scene extends AsyncDisposable {
   readonly reader: PgConnection
 }
 
-async function scene(tenant: string): Promise<Scene> {
+async function scene(tenant: string, setup = ''): Promise<Scene> {
   const writer = await connectPg(server, tenant)
-  await writer.client.query('create table t (n int); insert into t values (1)')
+  await writer.client.query(`create table t (n int); insert into t values (1); ${setup}`)
   await writer.client.query('begin; insert into t values (2)')
   const reader = await connectPg(server, tenant)
   return {
@@ -184,6 +185,29 @@ describe('who writes', () => {
     await writer.client.query('commit')
     assert.equal((await refused).code, '25006')
     await reader.client.query('rollback')
+  })
+
+  test('or notifies, also in a function, waits and is heard', async () => {
+    const setup = `create function notifies() returns void language plpgsql
+      as $$ begin perform pg_notify('c', 'of a function'); end $$`
+    await using both = await scene('notifies', setup)
+    const { writer, reader } = both
+    await using other = await connectPg(server, 'notifies')
+    await writer.client.query('commit')
+    await other.client.query('listen c')
+    for (const [sql, payload] of [
+      [`select pg_notify('c', 'x')`, 'x'],
+      ['select notifies()', 'of a function'],
+    ] as const) {
+      await writer.client.query('begin; insert into t values (2)')
+      const heard = once(other.client, 'notification', { signal: AbortSignal.timeout(10_000) })
+      await reader.client.query('begin')
+      const { answer } = await waits(sql, both)
+      await writer.client.query('commit')
+      await answer
+      await reader.client.query('commit')
+      assert.equal(((await heard)[0] as { payload?: string }).payload, payload)
+    }
   })
 
   test('is cancelled while it waits, and only its transaction has failed', async () => {
