@@ -249,6 +249,7 @@ describe('what has to last until the transaction ends waits', () => {
     ],
     savepoint: ['savepoint s', 'rollback to s', undefined],
     cursor: ['declare c cursor for select n from t order by n', 'fetch 1 from c', 1],
+    'cursor of a function': [`select opens('c')`, 'fetch 1 from c', 1],
     lock: ['select n from t for share', COUNT, 2],
     mode: [
       'set transaction isolation level serializable',
@@ -256,9 +257,11 @@ describe('what has to last until the transaction ends waits', () => {
       'serializable',
     ],
   }
+  const setup = `create function opens(c refcursor) returns refcursor language plpgsql
+    as $$ begin open c for select n from t order by n; return c; end $$`
   for (const [name, [sql, then, value]] of Object.entries(lasting)) {
     test(name, async () => {
-      await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`)
+      await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`, setup)
       const { writer, reader } = both
       await reader.client.query('begin')
       const { answer } = await waits(sql, both)
