@@ -133,6 +133,9 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   5066: 'pg_xact_status',
 }
 
+/** Opens a descriptor that lasts until the end of its transaction. */
+export const LO_OPEN = 952
+
 /** What of an instance is needed here. */
 export interface WatchedInstance {
   readonly module: Pick<EmscriptenModule, 'HEAPU8' | 'addFunction'>
@@ -180,6 +183,7 @@ export class WriteWatch {
     this.#accessHook = module.addFunction((access, _class, id = 0) => {
       if (access !== FUNCTION_EXECUTE) return 0
       this.#seen ??= NOT_FOR_FORKS[id]
+      this.#lasting ||= id === LO_OPEN
       if (id >>> 0 >= FIRST_OWN_ID) this.calledFunctions.add(id >>> 0)
       return 0
     }, 'viiiii')
@@ -209,7 +213,7 @@ export class WriteWatch {
     return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
   }
 
-  /** Whether a statement may have left something in its transaction: a setting, a cursor. */
+  /** Whether something may be left in its transaction: a setting, a cursor, a large object. */
   get lasting(): boolean {
     return this.#lasting
   }

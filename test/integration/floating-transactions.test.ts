@@ -250,6 +250,7 @@ describe('what has to last until the transaction ends waits', () => {
     savepoint: ['savepoint s', 'rollback to s', undefined],
     cursor: ['declare c cursor for select n from t order by n', 'fetch 1 from c', 1],
     'cursor of a function': [`select opens('c')`, 'fetch 1 from c', 1],
+    'large object': ['select lo_open(4711, 262144)', `select loread(0, 4)::text`, '\\x68657265'],
     lock: ['select n from t for share', COUNT, 2],
     mode: [
       'set transaction isolation level serializable',
@@ -258,7 +259,8 @@ describe('what has to last until the transaction ends waits', () => {
     ],
   }
   const setup = `create function opens(c refcursor) returns refcursor language plpgsql
-    as $$ begin open c for select n from t order by n; return c; end $$`
+    as $$ begin open c for select n from t order by n; return c; end $$;
+    select lo_from_bytea(4711, 'here')`
   for (const [name, [sql, then, value]] of Object.entries(lasting)) {
     test(name, async () => {
       await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`, setup)

@@ -5,7 +5,7 @@ import { concatBytes } from '../../src/base/bytes.ts'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { TenantName } from '../../src/base/ids.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
-import { NOT_FOR_FORKS } from '../../src/engine/write-watch.ts'
+import { LO_OPEN, NOT_FOR_FORKS } from '../../src/engine/write-watch.ts'
 import { readAnswer } from '../../src/front/wire/result.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import type { PoolLimits } from '../../src/pool/pool-model.ts'
@@ -234,6 +234,8 @@ test('the numbers of functions that are not for forks are those of Postgres', as
       where oid in (${ids.join()})`,
   )
   assert.equal(found, ids.map((id) => `${id}:${NOT_FOR_FORKS[Number(id)]}`).join(' '))
+  const opens = `select proname from pg_proc where oid = ${LO_OPEN}`
+  assert.equal(await ask(a, opens), 'lo_open')
   const families = "select count(*) from pg_proc where proname ~ 'advisory|^nextval|^setval'"
   const named = Object.values(NOT_FOR_FORKS).filter((name) =>
     /advisory|^nextval|^setval/.test(name),
