@@ -63,12 +63,12 @@ export function float(
 ): FloatingTransaction | undefined {
   const isFailed = slot.transactionStatus === 'failed'
   const startedAt = slot.session.transactionStart
-  // Another one may have been chained to it.
-  const isSame = was?.startedAt === startedAt
+  // Nobody can ask one that has failed. Another one may have been chained to what it was.
+  const failed = was?.startedAt === startedAt ? was.begin : undefined
   slot.run(CLOSE_UNNAMED)
   // A function may have opened a cursor: that is no statement of which anybody would hear.
   const keeps = slot.session.portalCount > 0
-  const begin = isSame ? was.begin : isFailed ? undefined : beginLike(slot)
+  const begin = isFailed ? failed : beginLike(slot)
   slot.run(ROLLBACK)
   return keeps ? undefined : begin && { startedAt, begin, isFailed }
 }

@@ -82,6 +82,20 @@ describe('who only reads', () => {
     assert.equal(await reader.value(modes), 'off off')
   })
 
+  test('in one that a function has made READ ONLY, and cannot write in it', async () => {
+    await using both = await scene('made-read-only')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    const mode = `select set_config('transaction_read_only', 'on', true)`
+    assert.equal(await reader.value(mode), 'on')
+    assert.equal(await reader.value('show transaction_read_only'), 'on')
+    const { answer } = await waits('insert into t values (3)', both)
+    const refused = failureOf(answer)
+    await writer.client.query('commit')
+    assert.equal((await refused).code, '25006')
+    await reader.client.query('rollback')
+  })
+
   test('and fails has a transaction that has failed', async () => {
     await using both = await scene('fails')
     const { reader } = both
