@@ -288,6 +288,10 @@ class LentSession implements BackendSession {
     return this.#session.holdsOn
   }
 
+  get portalCount(): number {
+    return this.#session.portalCount
+  }
+
   get mayHaveTemporaryTables(): boolean {
     return this.#session.mayHaveTemporaryTables
   }

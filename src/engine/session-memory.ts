@@ -149,8 +149,11 @@ export class SessionMemory implements BackendSession {
   }
 
   get holdsOn(): boolean {
-    const { localLocks, portals } = this.#anchors
-    return this.#countOf(localLocks) + this.#countOf(portals) > 0
+    return this.#countOf(this.#anchors.localLocks) + this.portalCount > 0
+  }
+
+  get portalCount(): number {
+    return this.#countOf(this.#anchors.portals)
   }
 
   get mayHaveTemporaryTables(): boolean {
@@ -244,6 +247,8 @@ export interface BackendSession {
   readonly mayHaveStoredSettings: boolean
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
+  /** Cursors and portals that are open, the unnamed one included. */
+  readonly portalCount: number
   /** False: there are none. True: ask. */
   readonly mayHaveTemporaryTables: boolean
   /** Channels that are listened to, in order of LISTEN. */

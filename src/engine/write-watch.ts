@@ -6,13 +6,14 @@
  * client can see that: a function that catches errors would catch this one, and go on as it would
  * nowhere else. So everything is done as always, and afterwards these are looked at:
  *
- * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object,
- *   locks rows, or notifies takes one.
+ * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object, or
+ *   locks rows takes one.
  * - Utility statements, at any depth, by Postgres's own hook: only those count as reading that
  *   leave nothing behind but settings and cursors.
  * - Functions, by Postgres's own hook for whoever watches objects. Some of those that come with
  *   Postgres change or tell what is not the same here: sequences whose numbers are at hand, locks
- *   that a transaction gives back, which transactions are running, where the WAL ends.
+ *   that a transaction gives back, which transactions are running, where the WAL ends. What is
+ *   notified takes an id only when it is committed, which a transaction here may never be.
  * - Names of files: what is written beside the tables.
  *
  * Pages and WAL say nothing: who reads sets hint bits and prunes pages, and makes room for what
@@ -106,6 +107,7 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   2891: 'pg_advisory_unlock_shared',
   2892: 'pg_advisory_unlock_all',
   2944: 'txid_current_snapshot',
+  3036: 'pg_notify',
   3089: 'pg_advisory_xact_lock',
   3090: 'pg_advisory_xact_lock_shared',
   3091: 'pg_try_advisory_xact_lock',
@@ -130,6 +132,9 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   5061: 'pg_current_snapshot',
   5066: 'pg_xact_status',
 }
+
+/** Opens a descriptor that lasts until the end of its transaction. */
+export const LO_OPEN = 952
 
 /** What of an instance is needed here. */
 export interface WatchedInstance {
@@ -178,6 +183,7 @@ export class WriteWatch {
     this.#accessHook = module.addFunction((access, _class, id = 0) => {
       if (access !== FUNCTION_EXECUTE) return 0
       this.#seen ??= NOT_FOR_FORKS[id]
+      this.#lasting ||= id === LO_OPEN
       if (id >>> 0 >= FIRST_OWN_ID) this.calledFunctions.add(id >>> 0)
       return 0
     }, 'viiiii')
@@ -207,7 +213,7 @@ export class WriteWatch {
     return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
   }
 
-  /** Whether a statement may have left something in its transaction: a setting, a cursor. */
+  /** Whether something may be left in its transaction: a setting, a cursor, a large object. */
   get lasting(): boolean {
     return this.#lasting
   }

@@ -32,6 +32,8 @@ const MODES = ownQuery(`SELECT pg_catalog.current_setting('transaction_isolation
   pg_catalog.current_setting('transaction_read_only'),
   pg_catalog.current_setting('transaction_deferrable')`)
 const ROLLBACK = ownQuery('ROLLBACK')
+/** Of the portal without a name: what `leavesPortal` has let pass has been read to its end. */
+const CLOSE_UNNAMED = concatBytes([message('C', utf8('P\0')), SYNC])
 /** What cannot be done is an error, and that is all it is for. */
 const FAIL = concatBytes([message('E', utf8('_pgnap_no_such_portal\0\0\0\0\0')), SYNC])
 const EACH_STATEMENT_ANEW: ReadonlySet<string> = new Set(['read committed', 'read uncommitted'])
@@ -61,11 +63,14 @@ export function float(
 ): FloatingTransaction | undefined {
   const isFailed = slot.transactionStatus === 'failed'
   const startedAt = slot.session.transactionStart
-  // Another one may have been chained to it.
-  const isSame = was?.startedAt === startedAt
-  const begin = isSame ? was.begin : isFailed ? undefined : beginLike(slot)
+  // Nobody can ask one that has failed. Another one may have been chained to what it was.
+  const failed = was?.startedAt === startedAt ? was.begin : undefined
+  slot.run(CLOSE_UNNAMED)
+  // A function may have opened a cursor: that is no statement of which anybody would hear.
+  const keeps = slot.session.portalCount > 0
+  const begin = isFailed ? failed : beginLike(slot)
   slot.run(ROLLBACK)
-  return begin && { startedAt, begin, isFailed }
+  return keeps ? undefined : begin && { startedAt, begin, isFailed }
 }
 
 function beginLike(slot: Slot): Uint8Array | undefined {

@@ -79,6 +79,8 @@ export class ReaderForks {
   readonly #forks = new Map<SlotEntry, Fork>()
   /** Statements that turned out to write. */
   readonly #writers = new WeakMap<LiveClient, Set<string>>()
+  /** Whose batch was tried in vain just now, and is about to wait. */
+  #refused: LiveClient | undefined
 
   constructor(options: ReaderForksOptions) {
     this.#options = options
@@ -87,10 +89,12 @@ export class ReaderForks {
   /** Whether a batch that cannot have the backend may be one for a fork. */
   readingOf(client: LiveClient, messages: Uint8Array, complete: boolean): Reading {
     const { mayFork, clients } = client.tenant
-    if (!mayFork || clients.size < 2 || (client.floating && !complete)) return 'no'
+    if (client === this.#refused || !mayFork || clients.size < 2 || (client.floating && !complete))
+      return 'no'
     // Nothing can be written in it any more.
     if (client.floating?.isFailed) return 'reads'
-    return readingOf(messages, complete, this.#writers.get(client) ?? NONE)
+    const writers = this.#writers.get(client) ?? NONE
+    return readingOf(messages, complete, writers, client.isFloating)
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -119,6 +123,7 @@ export class ReaderForks {
    */
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
+    this.#refused = undefined
     if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
     if (this.readingOf(client, messages, complete) === 'no') return undefined
     if (client.timings) resetTimings(client.timings)
@@ -131,6 +136,7 @@ export class ReaderForks {
       noteRead(state, client.entry, nowMs - startMs, nowMs)
     }
     if (answer) this.#options.counters.found.awake++
+    else this.#refused = client
     return answer
   }
 
@@ -188,7 +194,7 @@ export class ReaderForks {
 
   /**
    * Throws as {@link readNow}.
-   * @returns undefined: it is not for forks; the fork, if it has seen anything, is gone then
+   * @returns undefined: it is not for forks; the fork, if anything of it is left there, is gone then
    */
   #answer(
     client: LiveClient,
@@ -338,7 +344,7 @@ function runIn(
     goesOn = float(slot, floating)
     if (!mayFloat || leavesPortal(whole, answer)) goesOn = undefined
   }
-  const done = watch.seen ?? whatIsLeft(slot) ?? (isOpen && !goesOn ? 'a transaction' : undefined)
+  const done = watch.seen ?? whatIsLeft(slot)
   if (done !== undefined) return canceled ?? done
   // Whoever has not said all of it would have to be left in the middle of an error.
   if (!complete && hasFailed(answer)) return canceled ?? 'a pipeline that failed'
@@ -346,6 +352,12 @@ function runIn(
   if (kept !== answer && !vet(fork)) return canceled ?? 'a function by another name'
   const said = saidIn(whole, kept)
   if (!said) return canceled ?? 'statements out of sight'
+  if (isOpen && !goesOn) {
+    // With it all is gone, but for what is prepared, and what was committed before it began.
+    const isGone = [...said.keys()].every((name) => name === '')
+    const isAsBefore = isGone && isSame(before, slot.session.settings)
+    return canceled ?? (isAsBefore ? undefined : 'a session')
+  }
   if (client.begins) kept = sessions.begun(client, slot, kept)
   const isBack = tenant.sessions.takeBack(client, { slot, before, said })
   if (!isBack) return canceled ?? 'too many statements'

@@ -49,6 +49,15 @@ test('a batch in which a transaction begins is told from others', () => {
   assert.equal(readingOf(both, true, NONE), 'begins')
 })
 
+test('what lasts until the end of its transaction is not tried in one that floats', () => {
+  const tell = (sql: string, floats: boolean): string =>
+    readingOf(say.query(sql), true, NONE, floats)
+  for (const sql of ['set local a.b = 1', ' RESET a.b', 'fetch all in c']) {
+    assert.deepEqual([tell(sql, false), tell(sql, true)], ['reads', 'no'], sql)
+  }
+  assert.equal(tell('select 1', true), 'reads')
+})
+
 test('batches without an end are for forks only as long as nothing was executed', () => {
   const parse = say.parse('a', 'select 1')
   assert.ok(mayOnlyRead(concatBytes([parse, say.flush()]), false, NONE))

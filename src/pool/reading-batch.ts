@@ -41,6 +41,9 @@ const BEGINS = new RegExp(
   'i',
 )
 
+/** What lasts until the end of its transaction, or is to be there already, does not float. */
+const LASTS = new RegExp(String.raw`^${GAP}(?:set|reset|fetch)\b`, 'i')
+
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>
 
@@ -50,11 +53,13 @@ export type Reading = 'no' | 'reads' | 'begins'
 /**
  * @param complete whether it ends with a Sync or a simple query
  * @param writers statements of its client that are known to do more
+ * @param floats whether it is one of a transaction that floats
  */
 export function readingOf(
   messages: Uint8Array,
   complete: boolean,
   writers: ReadonlySet<string>,
+  floats = false,
 ): Reading {
   let may = true
   let begins = false
@@ -63,6 +68,7 @@ export function readingOf(
     const isBegin = BEGINS.test(sql)
     begins ||= isBegin
     // What stands behind it: a guess, since a semicolon may be part of a text.
+    may &&= !(floats && LASTS.test(sql))
     may &&= isBegin ? behindBegin(sql).every((part) => READS.test(part)) : READS.test(sql)
   }
   eachMessage(messages, (type = 0, at) => {

@@ -4,6 +4,7 @@
  * is what is tested.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
@@ -23,9 +24,9 @@ interface Scene extends AsyncDisposable {
   readonly reader: PgConnection
 }
 
-async function scene(tenant: string): Promise<Scene> {
+async function scene(tenant: string, setup = ''): Promise<Scene> {
   const writer = await connectPg(server, tenant)
-  await writer.client.query('create table t (n int); insert into t values (1)')
+  await writer.client.query(`create table t (n int); insert into t values (1); ${setup}`)
   await writer.client.query('begin; insert into t values (2)')
   const reader = await connectPg(server, tenant)
   return {
@@ -79,6 +80,20 @@ describe('who only reads', () => {
     assert.equal(await reader.value(modes), 'on on')
     await reader.client.query('rollback')
     assert.equal(await reader.value(modes), 'off off')
+  })
+
+  test('in one that a function has made READ ONLY, and cannot write in it', async () => {
+    await using both = await scene('made-read-only')
+    const { writer, reader } = both
+    await reader.client.query('begin')
+    const mode = `select set_config('transaction_read_only', 'on', true)`
+    assert.equal(await reader.value(mode), 'on')
+    assert.equal(await reader.value('show transaction_read_only'), 'on')
+    const { answer } = await waits('insert into t values (3)', both)
+    const refused = failureOf(answer)
+    await writer.client.query('commit')
+    assert.equal((await refused).code, '25006')
+    await reader.client.query('rollback')
   })
 
   test('and fails has a transaction that has failed', async () => {
@@ -186,6 +201,29 @@ describe('who writes', () => {
     await reader.client.query('rollback')
   })
 
+  test('or notifies, also in a function, waits and is heard', async () => {
+    const setup = `create function notifies() returns void language plpgsql
+      as $$ begin perform pg_notify('c', 'of a function'); end $$`
+    await using both = await scene('notifies', setup)
+    const { writer, reader } = both
+    await using other = await connectPg(server, 'notifies')
+    await writer.client.query('commit')
+    await other.client.query('listen c')
+    for (const [sql, payload] of [
+      [`select pg_notify('c', 'x')`, 'x'],
+      ['select notifies()', 'of a function'],
+    ] as const) {
+      await writer.client.query('begin; insert into t values (2)')
+      const heard = once(other.client, 'notification', { signal: AbortSignal.timeout(10_000) })
+      await reader.client.query('begin')
+      const { answer } = await waits(sql, both)
+      await writer.client.query('commit')
+      await answer
+      await reader.client.query('commit')
+      assert.equal(((await heard)[0] as { payload?: string }).payload, payload)
+    }
+  })
+
   test('is cancelled while it waits, and only its transaction has failed', async () => {
     await using both = await scene('canceled')
     const { writer, reader } = both
@@ -225,6 +263,8 @@ describe('what has to last until the transaction ends waits', () => {
     ],
     savepoint: ['savepoint s', 'rollback to s', undefined],
     cursor: ['declare c cursor for select n from t order by n', 'fetch 1 from c', 1],
+    'cursor of a function': [`select opens('c')`, 'fetch 1 from c', 1],
+    'large object': ['select lo_open(4711, 262144)', `select loread(0, 4)::text`, '\\x68657265'],
     lock: ['select n from t for share', COUNT, 2],
     mode: [
       'set transaction isolation level serializable',
@@ -232,9 +272,12 @@ describe('what has to last until the transaction ends waits', () => {
       'serializable',
     ],
   }
+  const setup = `create function opens(c refcursor) returns refcursor language plpgsql
+    as $$ begin open c for select n from t order by n; return c; end $$;
+    select lo_from_bytea(4711, 'here')`
   for (const [name, [sql, then, value]] of Object.entries(lasting)) {
     test(name, async () => {
-      await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`)
+      await using both = await scene(`lasting-${name.replaceAll(' ', '-')}`, setup)
       const { writer, reader } = both
       await reader.client.query('begin')
       const { answer } = await waits(sql, both)

@@ -5,7 +5,7 @@ import { concatBytes } from '../../src/base/bytes.ts'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { TenantName } from '../../src/base/ids.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
-import { NOT_FOR_FORKS } from '../../src/engine/write-watch.ts'
+import { LO_OPEN, NOT_FOR_FORKS } from '../../src/engine/write-watch.ts'
 import { readAnswer } from '../../src/front/wire/result.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import type { PoolLimits } from '../../src/pool/pool-model.ts'
@@ -139,6 +139,40 @@ test('whoever does not only read waits, and what it does is done once', async ()
   assert.equal(await ask(a, "select nextval('s')"), '10')
 })
 
+test('a transaction that cannot float costs other readers nothing', async () => {
+  using d = await desk()
+  const [a, reader] = [d.connect(), d.connect()]
+  await ask(
+    a,
+    `create table t(n int); create function set_to(text) returns text language sql
+    as $$ select set_config('my.id', $1, true) $$`,
+  )
+  await ask(a, 'begin; insert into t values (1)')
+  const lasting = [
+    'set local my.id = 1',
+    `select set_config('my.id', '1', true)`,
+    `select set_to('1')`,
+  ]
+  assert.equal(await d.now(reader, 'select count(*) from t'), '0')
+  const waiting = [...lasting, ...lasting].map((sql) => [d.connect(), sql] as const)
+  const answers: Promise<unknown>[] = []
+  for (const [client, sql] of waiting) {
+    await d.now(client, 'begin')
+    assert.ok(client.isFloating)
+    answers.push(ask(client, sql).then(() => ask(client, 'commit')))
+    await turns(d.world)
+    assert.equal(await d.now(reader, 'select count(*) from t'), '0', sql)
+  }
+  const { forks } = d.world.pool.statistics()
+  assert.deepEqual(
+    [forks.made, forks.withheld],
+    [1, 4],
+    'each is tried once, those that SET are not',
+  )
+  await ask(a, 'commit')
+  await Promise.all(answers)
+})
+
 test('a session goes on in a fork, and what it sets there goes on in the backend', async () => {
   using d = await desk()
   const [a, b, c] = [d.connect(), d.connect(), d.connect()]
@@ -234,6 +268,8 @@ test('the numbers of functions that are not for forks are those of Postgres', as
       where oid in (${ids.join()})`,
   )
   assert.equal(found, ids.map((id) => `${id}:${NOT_FOR_FORKS[Number(id)]}`).join(' '))
+  const opens = `select proname from pg_proc where oid = ${LO_OPEN}`
+  assert.equal(await ask(a, opens), 'lo_open')
   const families = "select count(*) from pg_proc where proname ~ 'advisory|^nextval|^setval'"
   const named = Object.values(NOT_FOR_FORKS).filter((name) =>
     /advisory|^nextval|^setval/.test(name),

@@ -394,6 +394,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     get settings() {
       return new Map(slot.settings)
     },
+    portalCount: 0,
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
     query: '',

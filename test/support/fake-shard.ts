@@ -128,6 +128,7 @@ export class FakeSlot implements Slot {
     processId: 0,
     setDefaults: () => {},
     holdsOn: false,
+    portalCount: 0,
     mayHaveTemporaryTables: false,
     channels: [],
     settings: new Map(),
