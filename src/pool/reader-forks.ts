@@ -194,7 +194,7 @@ export class ReaderForks {
 
   /**
    * Throws as {@link readNow}.
-   * @returns undefined: it is not for forks; the fork, if anything of it is left there, is gone then
+   * @returns undefined: it is not for forks; the fork, if that has seen anything, is gone then
    */
   #answer(
     client: LiveClient,
