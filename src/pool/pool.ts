@@ -385,7 +385,6 @@ export class Pool implements ClientHost {
   }
 
   #lose(client: LiveClient, error: unknown): PgnapError {
-    client.floating = undefined
     client.transactionStatus = 'idle'
     client.mayGoOn = false
     return this.#work.lose(client.tenant, error)

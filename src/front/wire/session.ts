@@ -448,13 +448,12 @@ export class Session {
     if (!this.#mayBeRefused || !mayGoOn) return this.end(error)
     const message = errorResponse(error, 'ERROR')
     if (this.#early.failed(message)) return
-    // In a transaction that has failed the COMMIT behind it is still to be done.
     const isFirst = this.#isWished || this.#client.isFloating === true
     if (isFirst && this.#several) this.#refuseFirst(message, this.#several)
     else this.#refuse(message)
   }
 
-  /** As a signal would, a wish ends one of those that were sent ahead. */
+  /** A wish ends one of those sent ahead, as a signal would. So does what fails a transaction. */
   #refuseFirst(message: Uint8Array, batch: Uint8Array): void {
     const rest = behindFirst(batch)
     this.#send(concatBytes([message, readyForQuery(this.#client.transactionStatus)]))
