@@ -201,7 +201,7 @@ export class ReaderForks {
 
   /**
    * Throws as {@link readNow}.
-   * @returns undefined: it is not for forks; the fork, if that has seen anything, is gone then
+   * @returns undefined: it is not for forks; if anything of it was left there, the fork is gone
    */
   #answer(
     client: LiveClient,
