@@ -302,10 +302,11 @@ export class LiveClient implements PoolClient {
  * @returns why that is not possible: then nothing may run for this client any more
  */
 export function enterSession(client: LiveClient, slot: Slot): string | undefined {
-  const refusal = client.tenant.sessions.enter(client, slot)
   const { floating } = client
-  if (refusal !== undefined || !floating) return refusal
+  // Whatever happens now, it is open nowhere else.
   client.floating = undefined
+  const refusal = client.tenant.sessions.enter(client, slot)
+  if (refusal !== undefined || !floating) return refusal
   goOn(slot, floating)
   return undefined
 }

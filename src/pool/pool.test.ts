@@ -8,7 +8,7 @@ import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import { silentLog } from '../base/log.ts'
 import { FakeEngine, FakeStores } from '../../test/support/fake-shard.ts'
-import type { PoolClient } from './pool-client.ts'
+import { type LiveClient, type PoolClient, setFloating } from './pool-client.ts'
 import type { PoolLimits } from './pool-model.ts'
 import { Pool } from './pool.ts'
 
@@ -213,6 +213,17 @@ test('a slot that traps costs its own client one batch, and nobody else anything
     engine.slots.map((slot) => slot.discarded),
     [true, false, false],
   )
+})
+
+test('a slot that traps when a session enters it leaves no transaction that floats', async () => {
+  const { connect, engine } = await bench()
+  const [other, victim] = [connect('acme'), connect('acme') as LiveClient]
+  await ask(other, 'write')
+  setFloating(victim, { startedAt: 0n, begin: utf8('begin'), isFailed: false })
+  const trap = (): never => assert.fail('unreachable executed')
+  Object.defineProperty(engine.slots[0]?.session, 'frame', { get: trap })
+  await assert.rejects(ask(victim, 'write'), failsWith('SLOT_LOST'))
+  assert.deepEqual([victim.transactionStatus, victim.isFloating], ['idle', false])
 })
 
 test('a commit that fails is an error for the client, and the slot goes', async () => {

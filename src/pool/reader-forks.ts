@@ -21,7 +21,14 @@ import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.t
 import { type FloatingTransaction, float, goOn, leavesPortal } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
 import type { PendingBatches } from './pending-batches.ts'
-import { type LiveClient, noteRun, noteWait, resetTimings, setFloating } from './pool-client.ts'
+import {
+  failFloating,
+  type LiveClient,
+  noteRun,
+  noteWait,
+  resetTimings,
+  setFloating,
+} from './pool-client.ts'
 import type { LiveTenant, PendingBatch } from './pool-client.ts'
 import { ClientEntry } from './pool-model.ts'
 import type { PoolEvent, SlotEntry, TenantEntry } from './pool-model.ts'
@@ -218,7 +225,10 @@ export class ReaderForks {
       counters.forks.withheld++
       if (answer !== undefined) this.#giveUp(client, messages)
       // Nothing of it is left. To run it again would be to forget that it was to end.
-      if (answer instanceof PgnapError) throw answer
+      if (answer instanceof PgnapError) {
+        failFloating(client)
+        throw answer
+      }
       return undefined
     }
     const endMs = clock.monotonicMs()

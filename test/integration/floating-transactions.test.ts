@@ -238,6 +238,18 @@ describe('who writes', () => {
     await writer.client.query('commit')
   })
 
+  test('is cancelled before that has shown, and its transaction has failed too', async () => {
+    await using both = await scene('canceled-early', 'create sequence s')
+    const { reader } = both
+    await reader.client.query(`set statement_timeout = '50ms'`)
+    await reader.client.query('begin')
+    const failure = await failureOf(reader.client.query(`select nextval('s'), pg_sleep(5)`))
+    assert.equal(failure.code, '57014')
+    assert.equal((await failureOf(reader.value(COUNT))).code, '25P02')
+    const { command } = await reader.client.query('commit')
+    assert.equal(command, 'ROLLBACK')
+  })
+
   test('gives up after its lock_timeout', async () => {
     await using both = await scene('lock')
     const { writer, reader } = both

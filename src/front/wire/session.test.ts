@@ -51,6 +51,24 @@ suite('session: batches', () => {
     assert.equal(link.summary(), 'ERROR:26000 ZI D C(select) ZI')
   })
 
+  for (const later of [true, false]) {
+    const how = later ? 'waited' : 'was tried'
+    test(`a ROLLBACK behind what ${how} in vain ends a transaction that floats`, async () => {
+      const { link, client, send } = open(later)
+      Object.defineProperty(client, 'isFloating', {
+        get: () => client.transactionStatus !== 'idle',
+      })
+      client.transactionStatus = 'failed'
+      client.nextError = new PgnapError('QUERY_CANCELED', 'it takes too long')
+      send(say.query('insert'), say.query('rollback'))
+      if (later) {
+        await client.release()
+        await client.release()
+      }
+      assert.equal(link.summary(), 'ERROR:57014 ZE C(rollback) ZI')
+    })
+  }
+
   test('a chunk of whole messages is handed on without a copy', () => {
     const { session, client } = open()
     let seen: Uint8Array | undefined

@@ -384,6 +384,8 @@ export class Session {
     this.#purpose = purpose
     const broken = this.#early.takeBroken()
     if (broken) return this.#refuse(broken)
+    this.#isWished = false
+    this.#several = readyCount > 1 ? messages : undefined
     let answer: Uint8Array | Promise<Uint8Array>
     try {
       answer = this.#client.run(this.#early.before(messages), complete)
@@ -393,8 +395,7 @@ export class Session {
     if (answer instanceof Uint8Array) return this.#answered(answer)
     this.#running = true
     if (complete && !this.#open && purpose === 'client') this.#early.promise(messages)
-    this.#isWished = false
-    this.#several = readyCount > 1 ? copyBytes(messages) : undefined
+    this.#several &&= copyBytes(messages)
     answer.then(this.#settle, this.#settleError)
     if (this.#wish.isAboutBegun) this.cancelForWish()
   }
@@ -443,17 +444,16 @@ export class Session {
     if (this.#closed) return
     const error = toPgnapError(reason)
     if (error.kind === 'report') this.#log.error(error.message, { error })
-    if (!this.#mayBeRefused || !(RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn)) {
-      this.end(error)
-      return
-    }
+    const mayGoOn = RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn
+    if (!this.#mayBeRefused || !mayGoOn) return this.end(error)
     const message = errorResponse(error, 'ERROR')
     if (this.#early.failed(message)) return
-    if (this.#isWished && this.#several) this.#refuseFirst(message, this.#several)
+    const isFirst = this.#isWished || this.#client.isFloating === true
+    if (isFirst && this.#several) this.#refuseFirst(message, this.#several)
     else this.#refuse(message)
   }
 
-  /** As a signal would, a wish ends one of those that were sent ahead. */
+  /** A wish ends one of those sent ahead, as a signal would. So does what fails a transaction. */
   #refuseFirst(message: Uint8Array, batch: Uint8Array): void {
     const rest = behindFirst(batch)
     this.#send(concatBytes([message, readyForQuery(this.#client.transactionStatus)]))
