@@ -246,6 +246,10 @@ export const LIMITS = {
   computeTurnMs: 30_000,
   /** Answers that may not have arrived, kept by a compute for whoever asks again. */
   rememberedAnswerBytes: 4_194_304, // 4 MiB
+  /** How long it is known that there was an answer that was not kept. */
+  rememberedNameMs: 180_000,
+  /** Such questions, some 150 bytes each. Beyond: 08007 for any that is asked again. */
+  rememberedNamesMax: 20_000,
   /** One message between a router and its compute. Beyond: it goes by a call. */
   socketMessageChars: 1_000_000,
   /** Longest wait for an answer over a WebSocket. Beyond: a call asks what has come of it. */
@@ -429,6 +433,7 @@ assert(
   LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
   'a turn is longer than what it waits for',
 )
+assert(LIMITS.socketAnswerMs * 2 < LIMITS.rememberedNameMs, 'who asks again is known by then')
 assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
 assert(
   LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&

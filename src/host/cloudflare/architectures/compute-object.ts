@@ -79,9 +79,11 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   }
 
   /** Answers what was asked before, or does it if that was not heard; never twice. */
-  queryAgain({ request, ...asked }: QuestionAgain): Promise<Outcome<RemoteServed>> {
-    const work = (): Promise<Outcome<RemoteServed>> => this.query(request)
-    return this.#memory.answers.again(asked, work)
+  async queryAgain({ request, ...asked }: QuestionAgain): Promise<Outcome<RemoteServed>> {
+    const { answers } = this.#memory
+    const outcome = await answers.again(asked, () => this.query(request))
+    answers.answered(asked.requestId, JSON.stringify(outcome).length)
+    return outcome
   }
 
   /**
@@ -169,7 +171,7 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     if (this.#mine) return this.#mine
     this.#mine = memories.get(this.#id) ?? {
       pool: new ComputePool({ share: theIsolate().share }),
-      answers: new RememberedAnswers<RemoteServed>(),
+      answers: new RememberedAnswers<RemoteServed>(workerClock),
       lives: 0,
     }
     this.#mine.lives++
