@@ -24,15 +24,16 @@ import type { Fetched } from './fetch.ts'
 import type { Home, Receipt } from './home.ts'
 import type { LoadReport, LoadStrategy } from './load-strategy.ts'
 import { packCommit } from './packing.ts'
-import { Replica, type ReplicaWriter } from './replica.ts'
+import { Replica, replicaTooLarge, type ReplicaWriter } from './replica.ts'
 import { outcomeUnknown } from './store-home.ts'
-import { answeringHome, isUnheard, isUnreached, pause } from './within.ts'
+import { answeringHome, isUnheard, isUnreached, pause, unreachable } from './within.ts'
 import type { DeliveryDesk, Pending, WriteStrategy } from './write-back.ts'
 
-/** A load or a save that has ended well. */
+/** A load or a save that has ended, well or not: either has kept somebody waiting. */
 export interface Transfer {
   readonly kind: 'load' | 'save'
   readonly tookMs: number
+  /** What has been brought; 0 if it failed. */
   readonly byteLength: number
 }
 
@@ -186,11 +187,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
       return untouched(load)
     }
     await this.#settle()
-    const startMs = clock.monotonicMs()
     try {
-      const fetched = await load.fetch(this.#home, this.#replica)
-      this.#observe('load', startMs, fetched.byteLength)
-      return await this.#take(fetched)
+      return await this.#take(await this.#fetch(this.#home))
     } catch (error) {
       if (!options.staleAllowed || !base || !isUnheard(error)) throw error
       this.#stale = true
@@ -241,11 +239,24 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     if (this.pending.commits > 0) await this.deliver(false).catch(() => {})
   }
 
+  async #fetch(home: Home): Promise<Fetched> {
+    const startMs = this.options.clock.monotonicMs()
+    let byteLength = 0
+    try {
+      const fetched = await this.options.load.fetch(home, this.#replica)
+      byteLength = fetched.byteLength
+      return fetched
+    } finally {
+      this.#observe('load', startMs, byteLength)
+    }
+  }
+
   async #take({ kind, state, rows, byteLength, sliceCount }: Fetched): Promise<Freshened> {
     const { load, template, clock } = this.options
     const report = { strategy: load.name, how: kind, rowCount: rows.length, byteLength, sliceCount }
     this.#freshMs = clock.nowMs()
     if (kind === 'same') return report
+    await this.#bringOnceMore()
     // Others have written: what is pending here stands on what is not there any more.
     this.#takeBack()
     if (kind === 'whole' || !this.#replica) {
@@ -254,7 +265,25 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
       this.#replica = new Replica(state, await template(state.templateId), this)
     }
     this.#replica.bringUpTo(state, rows)
+    if (this.#replica.byteLength > LIMITS.replicaBytesMax) {
+      this.#replica = undefined
+      throw replicaTooLarge()
+    }
     return report
+  }
+
+  /**
+   * The home has moved: by others, or by what is pending here, of which only the answer was lost.
+   * It tells which, since it takes nothing twice. Throws SERVER_UNREACHABLE if that is not heard.
+   */
+  async #bringOnceMore(): Promise<void> {
+    if (this.pending.commits === 0) return
+    try {
+      await this.deliver(false)
+    } catch (error) {
+      // Whoever asks has run nothing yet, so for them nothing is unknown.
+      if (this.pending.commits > 0) throw unreachable(error)
+    }
   }
 
   async #deliverAfter(before: Promise<void> | undefined, again: boolean): Promise<void> {
@@ -270,7 +299,18 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   async #deliverAll(again: boolean): Promise<void> {
     const { clock } = this.options
-    const untilMs = clock.monotonicMs() + LIMITS.deliveryMs
+    const startMs = clock.monotonicMs()
+    const { bytes } = this.pending
+    const untilMs = startMs + LIMITS.deliveryMs
+    try {
+      await this.#deliverUntil(untilMs, again)
+    } finally {
+      if (bytes > 0) this.#observe('save', startMs, Math.max(0, bytes - this.pending.bytes))
+    }
+  }
+
+  async #deliverUntil(untilMs: number, again: boolean): Promise<void> {
+    const { clock } = this.options
     for (let pauseMs: number = LIMITS.deliveryPauseMs; this.pending.commits > 0; pauseMs *= 2) {
       try {
         await this.#deliverSome()
@@ -300,32 +340,30 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     }
     const { sequence } = first
     const base = replica.base.stamp
-    const startMs = clock.monotonicMs()
-    const delivering = home.deliver({
+    const receipt: Receipt = await home.deliver({
       base,
       writer: this.#writer,
       sequence,
       commits,
       again: this.#again,
     })
-    const receipt: Receipt = await delivering
     this.#again = false
     this.#freshMs = clock.nowMs()
-    this.#observe('save', startMs, byteLength)
     replica.delivered(receipt.count, receipt.state)
   }
 
   /**
    * What could not be brought. With `async` it stays until the next flush, unless the home has
-   * refused it. What was brought before and not heard of may still get there after a refusal,
+   * refused it: a disk that failed has refused nothing. What was brought before and not heard of may still get there after a refusal,
    * unless another's commit is there first.
    */
   #failed(error: unknown, isLost: boolean): unknown {
     const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'
-    const isUnknown = isLost || (this.#again && !isFenced)
-    const stays = this.options.write.mayLose && isUnreached(error)
+    const isStorage = error instanceof PgnapError && error.code === 'STORE_IO'
+    const stays = this.options.write.mayLose && (isUnreached(error) || isStorage)
+    const isUnknown = isLost || stays || (this.#again && !isFenced)
     if (!stays) this.#takeBack()
-    return isUnknown ? outcomeUnknown('the home did not answer', error) : error
+    return isUnknown ? outcomeUnknown('the home did not say that it has it', error) : error
   }
 
   #takeBack(): void {

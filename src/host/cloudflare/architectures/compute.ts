@@ -78,15 +78,17 @@ export async function compute(
     template: (id) => templateOf(environment, id),
     flushWithin,
   })
-  const { answer, freshened } = await seat.ask({
-    home: reachHome(environment, home),
-    statement,
-    staleAllowed,
-    phases,
-    ...(hint === undefined ? {} : { hint }),
-  })
+  const { answer, freshened } = await seat
+    .ask({
+      home: reachHome(environment, home),
+      statement,
+      staleAllowed,
+      phases,
+      ...(hint === undefined ? {} : { hint }),
+    })
+    // What fails has loaded its rows nevertheless.
+    .finally(() => pool.makeRoom())
   const { pending, loss } = seat.options.tenant
-  pool.makeRoom()
   if (seat.needsCheckpoint) waitUntil(checkpoint(seat, reachHome(environment, home)))
   const notes = {
     wokenFrom: answer.timings.wokenFrom,
