@@ -87,12 +87,13 @@ test('async: what came home and was not heard of is not lost, however often that
   const { tenant, commit } = newReplica(world, 'async')
   await tenant.freshen(world.calls)
   void commit(100)
-  // The flush arrives unheard, and before the next load it is brought in vain.
-  const faults: (HomeFault | undefined)[] = ['answer lost', 'request lost', undefined]
+  // It arrives unheard, and is brought in vain before the next load.
+  const faults: (HomeFault | undefined)[] = ['answer lost', 'request lost']
   world.calls.fault = (call) => (call === 'deliver' ? faults.shift() : undefined)
   await assert.rejects(tenant.deliver(false), { code: 'OUTCOME_UNKNOWN' })
-  const { how } = await tenant.freshen(world.calls)
-  assert.equal(how, 'changes')
+  await assert.rejects(tenant.freshen(world.calls), { code: 'SERVER_UNREACHABLE' })
+  assert.equal(tenant.pending.commits, 1)
+  await tenant.freshen(world.calls)
   assert.deepEqual(tenant.loss, { commits: 0, bytes: 0 })
   assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
 })
@@ -107,6 +108,50 @@ test('async: a disk that fails at home discards nothing', async () => {
   assert.deepEqual([tenant.pending.commits, tenant.loss.commits], [1, 0])
   await tenant.flush(world.calls)
   assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+})
+
+test('whoever has queued while the home was away is told at once, and reads what is known', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  world.calls.fault = () => 'no answer'
+  const since = tenant.unreachedCount
+  const startMs = world.clock.nowMs()
+  const first = tenant.freshen(world.calls, { since })
+  await settled(world.clock, first)
+  await assert.rejects(first, { code: 'SERVER_UNREACHABLE' })
+  for (let count = 0; count < 8; count++) {
+    await assert.rejects(tenant.freshen(world.calls, { since }), { code: 'SERVER_UNREACHABLE' })
+  }
+  const { staleMs } = await tenant.freshen(world.calls, { since, staleAllowed: true })
+  assert.ok(staleMs !== undefined && staleMs >= LIMITS.homeAnswerMs)
+  assert.ok(world.clock.nowMs() - startMs <= LIMITS.homeAnswerMs + 100)
+  // Whoever comes later tries it.
+  world.calls.fault = () => undefined
+  await tenant.freshen(world.calls, { since: tenant.unreachedCount })
+  assert.deepEqual([tenant.pending.commits, tenant.loss.commits, world.store.head()], [0, 0, 1])
+})
+
+test('what was acknowledged outlives a request that never comes back', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  const view = tenant.view()
+  world.calls.fault = () => 'no answer'
+  const stuck = tenant.flush(world.calls)
+  while (world.calls.calls.deliver === 0) await Promise.resolve()
+  const next = tenant.handOver()
+  assert.deepEqual([tenant.pending.commits, next.pending.commits], [0, 1])
+  world.calls.fault = () => undefined
+  await next.flush(world.calls)
+  assert.deepEqual([next.pending.commits, world.store.head()], [0, 1])
+  assert.throws(() => view.commit({ puts: [], deletions: [] }), { code: 'STORE_FENCED' })
+  await settled(world.clock, stuck)
+  await assert.rejects(stuck)
+  await assert.rejects(tenant.freshen(world.calls), { code: 'STORE_FENCED' })
+  assert.deepEqual([tenant.loss.commits, next.loss.commits], [0, 0])
 })
 
 test('delays are told of loads and saves that fail, and with all that they took', async () => {

@@ -25,6 +25,7 @@ import type { Home, Receipt } from './home.ts'
 import type { LoadReport, LoadStrategy } from './load-strategy.ts'
 import { packCommit } from './packing.ts'
 import { Replica, replicaTooLarge, type ReplicaWriter } from './replica.ts'
+import { fenced } from '../store/state.ts'
 import { outcomeUnknown } from './store-home.ts'
 import { answeringHome, isUnheard, isUnreached, pause, unreachable } from './within.ts'
 import type { DeliveryDesk, Pending, WriteStrategy } from './write-back.ts'
@@ -61,6 +62,11 @@ export interface FreshenOptions {
   readonly hint?: string
   /** If the home does not answer, what is here will do. Default: it will not. */
   readonly staleAllowed?: boolean
+  /**
+   * {@link ComputeTenant.unreachedCount} when the request came. If the home did not answer others
+   * since then, it is not asked again: whoever has queued is told at once. Default: that of now.
+   */
+  readonly since?: number
 }
 
 export interface Freshened extends LoadReport {
@@ -80,6 +86,8 @@ export interface ComputeTenant {
   readonly pending: Pending
   /** Of all that was acknowledged, since this was made. */
   readonly loss: Loss
+  /** Calls of the home that were not answered. */
+  readonly unreachedCount: number
   /** Rows in memory, about. */
   readonly byteLength: number
   /**
@@ -105,7 +113,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   readonly options: TenantReplicaOptions
   readonly loss: Loss = { commits: 0, bytes: 0 }
   /** Names this compute to the home, among all that there ever are. */
-  readonly #writer: string
+  #writer: string
   #replica: Replica | undefined
   #replicasMade = 0
   #sequence = 0
@@ -118,6 +126,11 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   #again = false
   /** Whoever runs now has no connection home. */
   #stale = false
+  /** The home has not answered the last call. */
+  #isAway = false
+  #unreachedCount = 0
+  /** Another one goes on with all that was here. */
+  #isHandedOver = false
 
   constructor(options: TenantReplicaOptions) {
     this.options = options
@@ -132,11 +145,16 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   nextSequence(): number {
+    this.#checkMine()
     this.#sequence++
     return this.#sequence
   }
 
   // Called by whoever has the tenant
+
+  get unreachedCount(): number {
+    return this.#unreachedCount
+  }
 
   get byteLength(): number {
     return this.#replica?.byteLength ?? 0
@@ -178,16 +196,20 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   async freshen(home: Home, options: FreshenOptions = {}): Promise<Freshened> {
     const { load, clock } = this.options
-    this.#home = answeringHome(home, clock)
+    const { since = this.#unreachedCount } = options
+    this.#home = this.#reached(home)
     this.#stale = false
     await this.#delivering?.catch(() => {})
+    this.#checkMine()
     const { base } = this.#replica ?? {}
-    if (base && options.hint === base.stamp) {
-      this.#freshMs = clock.nowMs()
-      return untouched(load)
-    }
-    await this.#settle()
     try {
+      this.#checkThere(since)
+      if (base && options.hint === base.stamp) {
+        this.#freshMs = clock.nowMs()
+        return untouched(load)
+      }
+      await this.#settle()
+      this.#checkThere(since)
       return await this.#take(await this.#fetch(this.#home))
     } catch (error) {
       if (!options.staleAllowed || !base || !isUnheard(error)) throw error
@@ -204,8 +226,9 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   async flush(home: Home): Promise<void> {
-    this.#home = answeringHome(home, this.options.clock)
+    this.#home = this.#reached(home)
     await this.#delivering?.catch(() => {})
+    this.#checkMine()
     if (this.pending.commits > 0) await this.deliver(true)
   }
 
@@ -226,7 +249,59 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     if (!this.options.load.keepsRows && this.pending.commits === 0) this.#replica = undefined
   }
 
+  /**
+   * One that goes on with the rows that are here and with what was acknowledged and is not at home.
+   * For a request that has this one and never comes back: whatever it still does is refused
+   * (STORE_FENCED).
+   */
+  handOver(): TenantReplica {
+    this.#checkMine()
+    if (!this.options.write.mayLose) this.#takeBack()
+    const next = new TenantReplica(this.options)
+    this.#replica?.handOver(next)
+    next.#replica = this.#replica
+    next.#replicasMade = this.#replicasMade
+    next.#writer = this.#writer
+    next.#sequence = this.#sequence
+    next.#freshMs = this.#freshMs
+    next.#again = this.pending.commits > 0
+    Object.assign(next.loss, this.loss)
+    this.#replica = undefined
+    this.#isHandedOver = true
+    return next
+  }
+
+  #checkMine(): void {
+    if (this.#isHandedOver) throw fenced('it took too long, and others go on with the tenant')
+  }
+
+  /** `home`, whose silence is noted. */
+  #reached(home: Home): Home {
+    const answering = answeringHome(home, this.options.clock)
+    const heard = async <Result>(answer: Promise<Result>): Promise<Result> => {
+      try {
+        const result = await answer
+        this.#isAway = false
+        return result
+      } catch (error) {
+        this.#isAway = isUnreached(error)
+        if (this.#isAway) this.#unreachedCount++
+        throw error
+      }
+    }
+    return {
+      fetch: (request) => heard(answering.fetch(request)),
+      deliver: (delivery) => heard(answering.deliver(delivery)),
+    }
+  }
+
+  #checkThere(since: number): void {
+    if (this.#isAway && this.#unreachedCount > since)
+      throw unreachable('it has not answered others')
+  }
+
   get #loaded(): Replica {
+    this.#checkMine()
     assert(this.#replica, 'what is used has been loaded')
     return this.#replica
   }
@@ -253,6 +328,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   async #take({ kind, state, rows, byteLength, sliceCount }: Fetched): Promise<Freshened> {
     const { load, template, clock } = this.options
+    this.#checkMine()
     const report = { strategy: load.name, how: kind, rowCount: rows.length, byteLength, sliceCount }
     this.#freshMs = clock.nowMs()
     if (kind === 'same') return report
@@ -261,8 +337,10 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     this.#takeBack()
     if (kind === 'whole' || !this.#replica) {
       assert(kind === 'whole', 'whoever has nothing is sent everything')
+      const standsOn = await template(state.templateId)
+      this.#checkMine()
       this.#replicasMade++
-      this.#replica = new Replica(state, await template(state.templateId), this)
+      this.#replica = new Replica(state, standsOn, this)
     }
     this.#replica.bringUpTo(state, rows)
     if (this.#replica.byteLength > LIMITS.replicaBytesMax) {
@@ -322,6 +400,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
         else throw this.#failed(error, isLost)
       }
     }
+    // What was taken from it has not come home by it.
+    this.#checkMine()
   }
 
   async #deliverSome(): Promise<void> {
@@ -347,6 +427,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
       commits,
       again: this.#again,
     })
+    this.#checkMine()
     this.#again = false
     this.#freshMs = clock.nowMs()
     replica.delivered(receipt.count, receipt.state)

@@ -57,7 +57,7 @@ export interface ComputeFacts {
 }
 
 interface Seat {
-  readonly seat: ComputeSeat
+  seat: ComputeSeat
   /** Of the request that has it now. */
   tools: SeatTools
 }
@@ -81,16 +81,11 @@ export class ComputePool {
     checkStrategies(load, write, false)
     const name = `${home} ${tenant} ${load} ${write}`
     const known = this.#seats.get(name)
-    if (known?.seat.broken) this.#drop(name, known.seat)
-    else if (known) {
-      this.#seats.delete(name)
-      this.#seats.set(name, known)
-      known.tools = tools
-      return known.seat
-    }
-    const made = this.#make(key, tools)
-    this.#seats.set(name, made)
-    return made.seat
+    const seat = known?.seat.broken ? this.#replace(known) : (known ?? this.#make(key, tools))
+    seat.tools = tools
+    this.#seats.delete(name)
+    this.#seats.set(name, seat)
+    return seat.seat
   }
 
   /** The seat that there is, if there is one: for whoever only flushes. */
@@ -158,6 +153,14 @@ export class ComputePool {
     })
     const made: Seat = { seat, tools }
     return made
+  }
+
+  /** Whoever has the turn there may never come back: what is acknowledged goes on without it. */
+  #replace(broken: Seat): Seat {
+    const tenant = broken.seat.options.tenant.handOver()
+    broken.seat.end()
+    broken.seat = new ComputeSeat({ ...broken.seat.options, tenant })
+    return broken
   }
 
   #drop(name: string, seat: ComputeSeat): void {

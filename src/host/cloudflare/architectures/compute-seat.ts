@@ -20,7 +20,7 @@ import type { Answer, Statement } from '../../../front/control.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
-import type { ComputeTenant, Freshened } from '../../../replica/tenant-replica.ts'
+import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
@@ -33,7 +33,7 @@ import { Turns } from './turns.ts'
 
 export interface SeatOptions {
   readonly name: TenantName
-  readonly tenant: ComputeTenant
+  readonly tenant: TenantReplica
   readonly write: WriteStrategy
   readonly share: SlotShare
   /** Whether memory is kept while other tenants have the slot. */
@@ -75,7 +75,7 @@ export class ComputeSeat {
   #run: Run | undefined
   /** Of what has been asked last; for whoever makes room. */
   usedMs = 0
-  /** Somebody waited too long: whoever has the turn may never come back. */
+  /** Whoever has the turn has had it for too long, and may never come back. */
   broken = false
 
   constructor(options: SeatOptions) {
@@ -87,7 +87,9 @@ export class ComputeSeat {
   }
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
-    return this.#inTurn(request.phases, () => this.#ask(request))
+    // Those who queue while the home does not answer are told when that is known, all at once.
+    const { unreachedCount } = this.options.tenant
+    return this.#inTurn(request.phases, () => this.#ask(request, unreachedCount))
   }
 
   /** So much WAL has gathered that whoever loads this tenant next would have to recover it. */
@@ -130,7 +132,7 @@ export class ComputeSeat {
     const ended = phases.begin('turn')
     let waits = true
     const late = (): Error => {
-      this.broken = true
+      this.broken ||= this.#turns.heldMs >= LIMITS.computeTurnMs
       return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
         detail: `computeTurnMs is ${LIMITS.computeTurnMs} ms`,
         hint: 'try again',
@@ -148,11 +150,11 @@ export class ComputeSeat {
     }
   }
 
-  async #ask(request: SeatRequest): Promise<SeatAnswer> {
+  async #ask(request: SeatRequest, since: number): Promise<SeatAnswer> {
     const { tenant } = this.options
     const { home, hint, staleAllowed = false, phases, statement } = request
     if (this.#run?.lent?.lost) this.end()
-    const options = { staleAllowed, ...(hint === undefined ? {} : { hint }) }
+    const options = { staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
     const freshened = await phases.measure('load', () => tenant.freshen(home, options))
     if (this.#run && this.#run.generation !== tenant.generation) this.#endRun()
     const run = (this.#run ??= this.#newRun())
@@ -228,7 +230,7 @@ async function answerOf(call: Call, statement: Statement, isStale: boolean): Pro
   return { result, timings }
 }
 
-function openOver(tenant: ComputeTenant): OpenTenant {
+function openOver(tenant: TenantReplica): OpenTenant {
   const { engine } = theIsolate()
   const { template } = tenant
   const files = TenantFiles.open(tenant.view(), {
