@@ -274,6 +274,8 @@ export const LIMITS = {
   bufferedBytesMax: 2_097_152, // 2 MiB
   /** How long they are on their way, unless the home does not answer. */
   flushMs: 1_000,
+  /** So long a home asks for commits that were acknowledged. Beyond: a line in the log. */
+  flushOrderMs: 60_000,
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */

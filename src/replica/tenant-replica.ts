@@ -38,6 +38,12 @@ export interface Transfer {
   readonly byteLength: number
 }
 
+/** Commits of one compute that were acknowledged before they were at home, by the last of them. */
+export interface Ahead {
+  readonly writer: string
+  readonly sequence: number
+}
+
 export interface TenantReplicaOptions {
   readonly clock: Clock
   readonly random: Random
@@ -46,7 +52,7 @@ export interface TenantReplicaOptions {
   /** By its id. Rejects with STORE_ENGINE_MISMATCH if nobody has it. */
   readonly template: (id: string) => Promise<Template>
   /** Somebody is to call {@link TenantReplica.flush} within so many ms. For `async`. */
-  readonly flushWithin?: (delayMs: number) => void
+  readonly flushWithin?: (delayMs: number, ahead: Ahead) => void
   /** Told of every load and save. */
   readonly observe?: (transfer: Transfer) => void
 }
@@ -152,6 +158,10 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   // Called by whoever has the tenant
 
+  get writer(): string {
+    return this.#writer
+  }
+
   get unreachedCount(): number {
     return this.#unreachedCount
   }
@@ -241,7 +251,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   flushWithin(delayMs: number): void {
     const { flushWithin } = this.options
     assert(flushWithin, 'what is buffered has somebody to flush it')
-    flushWithin(delayMs)
+    flushWithin(delayMs, { writer: this.#writer, sequence: this.#sequence })
   }
 
   leave(): void {

@@ -11,7 +11,7 @@ import type { SlotShare } from '../../../engine/slot-share.ts'
 import { LOAD_STRATEGIES, type LoadName } from '../../../replica/load-strategy.ts'
 import { checkStrategies } from '../../../replica/local-tenant.ts'
 import { TenantReplica } from '../../../replica/tenant-replica.ts'
-import type { Loss } from '../../../replica/tenant-replica.ts'
+import type { Ahead, Loss } from '../../../replica/tenant-replica.ts'
 import { WRITE_STRATEGIES, type WriteName } from '../../../replica/write-back.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -41,7 +41,7 @@ export interface SeatKey extends Strategies {
 export interface SeatTools {
   readonly template: (id: string) => Promise<Template>
   /** Of `async`: somebody is to flush this seat. */
-  readonly flushWithin: (delayMs: number) => void
+  readonly flushWithin: (delayMs: number, ahead: Ahead) => void
 }
 
 export interface ComputeFacts {
@@ -141,7 +141,7 @@ export class ComputePool {
       load: strategy,
       write: WRITE_STRATEGIES[write],
       template: (id) => made.tools.template(id),
-      flushWithin: (delayMs) => made.tools.flushWithin(delayMs),
+      flushWithin: (delayMs, ahead) => made.tools.flushWithin(delayMs, ahead),
       observe: ({ kind, tookMs }) => void this.monitor.record(kind, tookMs, tenant),
     })
     const seat = new ComputeSeat({

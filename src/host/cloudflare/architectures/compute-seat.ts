@@ -13,7 +13,7 @@ import type { Clock, Timer } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
-import type { Phases } from '../../../base/phases.ts'
+import { Phases } from '../../../base/phases.ts'
 import type { LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
@@ -21,6 +21,7 @@ import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
 import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
+import { pause } from '../../../replica/within.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
@@ -73,6 +74,7 @@ export class ComputeSeat {
   readonly options: SeatOptions
   readonly #turns = new Turns(workerClock)
   #run: Run | undefined
+  #flushDueMs = -Infinity
   /** Of what has been asked last; for whoever makes room. */
   usedMs = 0
   /** Whoever has the turn has had it for too long, and may never come back. */
@@ -117,6 +119,17 @@ export class ComputeSeat {
   /** Brings home what has been acknowledged and is not there. */
   flush(home: Home, phases: Phases): Promise<void> {
     return this.#inTurn(phases, () => this.options.tenant.flush(home))
+  }
+
+  /**
+   * Flushes in so many ms, unless that will happen anyway: undefined then. The platform has to be
+   * told that the request goes on for so long.
+   */
+  flushLater(home: Home, delayMs: number): Promise<void> | undefined {
+    const nowMs = workerClock.monotonicMs()
+    if (this.#flushDueMs > nowMs) return undefined
+    this.#flushDueMs = nowMs + delayMs
+    return pause(workerClock, delayMs).then(() => this.flush(home, new Phases(workerClock)))
   }
 
   /** Memory and, unless they are kept, rows go. */

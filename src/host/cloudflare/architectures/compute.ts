@@ -8,7 +8,7 @@ import type { TenantName } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, Home, Receipt, Slice } from '../../../replica/home.ts'
-import type { Freshened } from '../../../replica/tenant-replica.ts'
+import type { Ahead, Freshened } from '../../../replica/tenant-replica.ts'
 import { unreachable } from '../../../replica/within.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -42,7 +42,7 @@ export interface HomeCalls {
 }
 
 /** Whose commits somebody has acknowledged that are not at home. */
-export interface FlushOrder extends Strategies {
+export interface FlushOrder extends Strategies, Ahead {
   readonly home: HomeAddress
 }
 

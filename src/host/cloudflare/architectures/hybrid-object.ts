@@ -20,7 +20,7 @@ import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
-import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
+import type { EngineFacts, FlushOrder, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { FlushAlarm } from './flush-alarm.ts'
 import { HomeStore } from './home-store.ts'
@@ -40,7 +40,7 @@ export interface HybridFacts {
 let engine: EngineFacts | undefined
 
 export class HybridObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
-  readonly #alarm = new FlushAlarm(this.ctx.storage)
+  readonly #alarm = new FlushAlarm(this.ctx.storage, workerClock, consoleLog)
   #phase: HybridPhase = 'delegating'
   readonly #ran = { compute: 0, local: 0 }
   readonly #postgres = new OwnPostgres(this.ctx, this.env)
@@ -56,7 +56,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
       const phases = new Phases(workerClock)
       this.#look()
       if (this.#phase === 'draining') {
-        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal(asked.home)))
+        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal()))
       }
       const served =
         this.#phase === 'local'
@@ -79,8 +79,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   }
 
   override async alarm(): Promise<void> {
-    const order = await this.#alarm.order()
-    if (order) resultOf(await this.env.COMPUTE.flush(order))
+    await this.#flush()
   }
 
   facts(): Promise<Outcome<HybridFacts>> {
@@ -131,22 +130,28 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
     )
   }
 
-  async #turnLocal(address: HomeAddress): Promise<void> {
+  async #turnLocal(): Promise<void> {
     try {
       while (this.#underWay > 0) {
         this.#drained = Promise.withResolvers()
         await this.#drained.promise
       }
-      const order = await this.#alarm.order()
-      // What was acknowledged elsewhere comes first.
-      if (order) resultOf(await this.env.COMPUTE.flush({ ...order, home: address }))
-      await this.#alarm.clear()
+      // What was acknowledged elsewhere comes first; until it has come, others go on.
+      if (!(await this.#flush())) return
       this.#store?.close()
       this.#store = undefined
       this.#phase = 'local'
     } finally {
       this.#turningLocal = undefined
     }
+  }
+
+  /** True: nothing is acknowledged that is not here, as far as can be known. */
+  #flush(): Promise<boolean> {
+    return this.#alarm.ring({
+      has: async (order) => (await this.#home()).has(order),
+      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+    })
   }
 
   async #runHere({ home, statement }: StateQuery, phases: Phases): Promise<RemoteServed> {
