@@ -244,6 +244,8 @@ export const LIMITS = {
   computeSeatsMax: 200,
   /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
   computeTurnMs: 30_000,
+  /** Times that a statement is begun whose memory was given to other tenants before it had run. */
+  computeAttemptsMax: 5,
   /** Answers that may not have arrived, kept by a compute for whoever asks again. */
   rememberedAnswerBytes: 4_194_304, // 4 MiB
   /** How long it is known that there was an answer that was not kept. */

@@ -69,8 +69,9 @@ export interface FreshenOptions {
   /** If the home does not answer, what is here will do. Default: it will not. */
   readonly staleAllowed?: boolean
   /**
-   * {@link ComputeTenant.unreachedCount} when the request came. If the home did not answer others
-   * since then, it is not asked again: whoever has queued is told at once. Default: that of now.
+   * {@link ComputeTenant.unreachedCount} when the request came. If the home did not answer two
+   * others since then, it is not asked again: whoever has queued is told at once. Default: that of
+   * now.
    */
   readonly since?: number
 }
@@ -92,7 +93,7 @@ export interface ComputeTenant {
   readonly pending: Pending
   /** Of all that was acknowledged, since this was made. */
   readonly loss: Loss
-  /** Calls of the home that were not answered. */
+  /** Requests that the home did not answer. */
   readonly unreachedCount: number
   /** Rows in memory, about. */
   readonly byteLength: number
@@ -162,6 +163,11 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     return this.#writer
   }
 
+  /** Of the last commit that was made here. */
+  get lastSequence(): number {
+    return this.#sequence
+  }
+
   get unreachedCount(): number {
     return this.#unreachedCount
   }
@@ -219,7 +225,6 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
         return untouched(load)
       }
       await this.#settle()
-      this.#checkThere(since)
       return await this.#take(await this.#fetch(this.#home))
     } catch (error) {
       if (!options.staleAllowed || !base || !isUnheard(error)) throw error
@@ -288,6 +293,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   /** `home`, whose silence is noted. */
   #reached(home: Home): Home {
     const answering = answeringHome(home, this.options.clock)
+    let isCounted = false
     const heard = async <Result>(answer: Promise<Result>): Promise<Result> => {
       try {
         const result = await answer
@@ -295,7 +301,10 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
         return result
       } catch (error) {
         this.#isAway = isUnreached(error)
-        if (this.#isAway) this.#unreachedCount++
+        if (this.#isAway && !isCounted) {
+          isCounted = true
+          this.#unreachedCount++
+        }
         throw error
       }
     }
@@ -305,9 +314,10 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     }
   }
 
+  /** One request that hears nothing may itself have ended; a second one is sure. */
   #checkThere(since: number): void {
-    if (this.#isAway && this.#unreachedCount > since)
-      throw unreachable('it has not answered others')
+    const isSure = this.#unreachedCount - since >= 2
+    if (this.#isAway && isSure) throw unreachable('it has not answered others')
   }
 
   get #loaded(): Replica {
@@ -321,7 +331,9 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
    * Whatever comes of bringing it again shows in what is fetched next.
    */
   async #settle(): Promise<void> {
-    if (this.pending.commits > 0) await this.deliver(false).catch(() => {})
+    if (this.pending.commits === 0) return
+    await this.deliver(false).catch(() => {})
+    if (this.#isAway) throw unreachable('it was silent when it was brought what is pending')
   }
 
   async #fetch(home: Home): Promise<Fetched> {
@@ -445,8 +457,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   /**
    * What could not be brought. With `async` it stays until the next flush, unless the home has
-   * refused it: a disk that failed has refused nothing. What was brought before and not heard of may still get there after a refusal,
-   * unless another's commit is there first.
+   * refused it; a disk that failed has refused nothing. After a refusal, what was brought before
+   * and not heard of may still get there, unless another's commit is there first.
    */
   #failed(error: unknown, isLost: boolean): unknown {
     const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'

@@ -101,7 +101,7 @@ export function replicaConformance(
       assert.equal(world.text(), 'a ')
     })
 
-    test('scenario 2: what cannot be stored is an error, and is gone unless told before', async () => {
+    test('scenario 2: what cannot be stored is an error, and gone unless told', async () => {
       const world = newWorld()
       const one = newCompute(world)
       await one.append('a')

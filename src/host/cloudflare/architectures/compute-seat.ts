@@ -14,12 +14,13 @@ import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { Phases } from '../../../base/phases.ts'
-import type { LentSlot } from '../../../engine/lent-slot.ts'
+import { isGivenToOthers, type LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
+import { outcomeUnknown } from '../../../replica/store-home.ts'
 import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
 import { pause } from '../../../replica/within.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
@@ -89,7 +90,7 @@ export class ComputeSeat {
   }
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
-    // Those who queue while the home does not answer are told when that is known, all at once.
+    // Those who queue while the home does not answer are told together when that is sure.
     const { unreachedCount } = this.options.tenant
     return this.#inTurn(request.phases, () => this.#ask(request, unreachedCount))
   }
@@ -163,12 +164,36 @@ export class ComputeSeat {
     }
   }
 
+  /**
+   * Others have the slot whenever something is awaited, and this tenant's memory may go then: while
+   * the home is asked, while a slot is made, before the pool has loaded it. What has committed
+   * nothing has not been, and begins anew with the rows that are here.
+   */
   async #ask(request: SeatRequest, since: number): Promise<SeatAnswer> {
+    const { tenant } = this.options
+    for (let attempt = 1; ; attempt++) {
+      const { lastSequence } = tenant
+      try {
+        return await this.#askOnce(request, since)
+      } catch (error) {
+        if (!isGivenToOthers(error)) throw error
+        if (tenant.lastSequence !== lastSequence) {
+          throw outcomeUnknown('the slot was lost when it had committed', error)
+        }
+        if (attempt === LIMITS.computeAttemptsMax) throw error
+        this.end()
+      }
+    }
+  }
+
+  async #askOnce(request: SeatRequest, since: number): Promise<SeatAnswer> {
     const { tenant } = this.options
     const { home, hint, staleAllowed = false, phases, statement } = request
     if (this.#run?.lent?.lost) this.end()
     const options = { staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
     const freshened = await phases.measure('load', () => tenant.freshen(home, options))
+    // Others may have had the slot meanwhile.
+    if (this.#run?.lent?.lost) this.#endRun()
     if (this.#run && this.#run.generation !== tenant.generation) this.#endRun()
     const run = (this.#run ??= this.#newRun())
     try {

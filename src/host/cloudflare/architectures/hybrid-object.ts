@@ -13,6 +13,7 @@
  * compute.
  */
 import { DurableObject } from 'cloudflare:workers'
+import { PgnapError } from '../../../base/errors.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
 import { fenced } from '../../../store/state.ts'
@@ -50,6 +51,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   #underWay = 0
   #drained = Promise.withResolvers<void>()
   #turningLocal: Promise<void> | undefined
+  #warming: Promise<void> | undefined
 
   query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
     return outcomeOf(async () => {
@@ -61,7 +63,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
       const served =
         this.#phase === 'local'
           ? await this.#runHere(asked, phases)
-          : await this.#delegate(asked, phases)
+          : await this.#delegateWhatFits(asked, phases)
       return { ...served, phases: phases.times() }
     })
   }
@@ -97,6 +99,21 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
     if (!isWarm && this.#phase === 'local') this.#phase = 'delegating'
   }
 
+  /** What is too large for a compute waits for its own slot, which reads pages as it needs them. */
+  async #delegateWhatFits(asked: StateQuery, phases: Phases): Promise<RemoteServed> {
+    try {
+      return await this.#delegate(asked, phases)
+    } catch (error) {
+      if (!(error instanceof PgnapError && error.code === 'DATABASE_TOO_LARGE')) throw error
+      await phases.measure('warm', async () => this.#warming)
+      if (this.#phase === 'draining') {
+        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal()))
+      }
+      if (this.#phase !== 'local') throw error
+      return this.#runHere(asked, phases)
+    }
+  }
+
   async #delegate({ home, ...asked }: StateQuery, phases: Phases): Promise<RemoteServed> {
     this.#underWay++
     try {
@@ -122,12 +139,11 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
       await this.#postgres.prepare()
       this.#phase = 'draining'
     }
-    this.ctx.waitUntil(
-      warming().catch((error: unknown) => {
-        consoleLog.error('an object has no Postgres of its own', { error })
-        this.#phase = 'delegating'
-      }),
-    )
+    this.#warming = warming().catch((error: unknown) => {
+      consoleLog.error('an object has no Postgres of its own', { error })
+      this.#phase = 'delegating'
+    })
+    this.ctx.waitUntil(this.#warming)
   }
 
   async #turnLocal(): Promise<void> {
