@@ -5,7 +5,7 @@
  *   retry   the same request may work at once (another attempt starts from the store)
  *   wait    it may work later, or after a limit was raised
  *   fix     the request or the configuration is wrong and stays wrong
- *   report  a bug, or damage that needs a person
+ *   report  a bug, damage or an unknown outcome: a person has to look, never repeat it blindly
  *
  * `docs/errors.md` lists the same codes; a test compares the two both ways.
  */
@@ -70,7 +70,7 @@ export const ERRORS = {
   STORE_IO: { sqlState: '58030', kind: 'retry', httpStatus: 503 },
   STORE_FULL: { sqlState: '53100', kind: 'wait', httpStatus: 507 },
   STORE_FENCED: { sqlState: '40001', kind: 'retry', httpStatus: 503 },
-  OUTCOME_UNKNOWN: { sqlState: '08007', kind: 'retry', httpStatus: 503 },
+  OUTCOME_UNKNOWN: { sqlState: '08007', kind: 'report', httpStatus: 500 },
   STORE_LOCKED: { sqlState: '55006', kind: 'fix', httpStatus: 503 },
   STORE_CORRUPT: { sqlState: 'XX001', kind: 'report', httpStatus: 500 },
   STORE_FORMAT_UNKNOWN: { sqlState: '0A000', kind: 'fix', httpStatus: 500 },

@@ -244,8 +244,14 @@ export const LIMITS = {
   computeSeatsMax: 200,
   /** Longest wait for others of the same tenant in one compute. Beyond: 57014. */
   computeTurnMs: 30_000,
+  /** Times that a statement is begun whose memory was given to other tenants before it had run. */
+  computeAttemptsMax: 5,
   /** Answers that may not have arrived, kept by a compute for whoever asks again. */
   rememberedAnswerBytes: 4_194_304, // 4 MiB
+  /** How long it is known that there was an answer that was not kept. */
+  rememberedNameMs: 180_000,
+  /** Such questions, some 150 bytes each. Beyond: 08007 for any that is asked again. */
+  rememberedNamesMax: 20_000,
   /** One message between a router and its compute. Beyond: it goes by a call. */
   socketMessageChars: 1_000_000,
   /** Longest wait for an answer over a WebSocket. Beyond: a call asks what has come of it. */
@@ -270,6 +276,8 @@ export const LIMITS = {
   bufferedBytesMax: 2_097_152, // 2 MiB
   /** How long they are on their way, unless the home does not answer. */
   flushMs: 1_000,
+  /** So long a home asks for commits that were acknowledged. Beyond: a line in the log. */
+  flushOrderMs: 60_000,
   /** History kept by default for time travel and delta sync. */
   retentionMs: 300_000,
   /** Commits pruned in one slice, so that pruning never holds up a client. */
@@ -429,6 +437,7 @@ assert(
   LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
   'a turn is longer than what it waits for',
 )
+assert(LIMITS.socketAnswerMs * 2 < LIMITS.rememberedNameMs, 'who asks again is known by then')
 assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
 assert(
   LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&

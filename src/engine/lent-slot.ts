@@ -325,9 +325,16 @@ class LentSession implements BackendSession {
   }
 }
 
+const GIVEN_TO_OTHERS = 'the memory of this tenant was given to others'
+
+/** Whether `error` says {@link lost}, and not that the backend has crashed by what it ran. */
+export function isGivenToOthers(error: unknown): boolean {
+  return error instanceof PgnapError && error.message === GIVEN_TO_OTHERS
+}
+
 /** What is told to whoever runs something in a slot whose memory was taken meanwhile. */
 export function lost(): PgnapError {
-  return new PgnapError('SLOT_LOST', 'the memory of this tenant was given to others', {
+  return new PgnapError('SLOT_LOST', GIVEN_TO_OTHERS, {
     hint: 'try again: the next request starts from the stored data',
   })
 }

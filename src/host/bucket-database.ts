@@ -17,7 +17,7 @@ export interface BucketDatabaseOptions {
   readonly bucket: Bucket
   readonly key: string
   readonly clock: Pick<Clock, 'monotonicMs'>
-  /** Told of each load and save. */
+  /** Told of each load and save, whether it went well or not. */
   readonly monitor: Pick<SyncDelayMonitor, 'record'>
 }
 
@@ -69,18 +69,22 @@ export class BucketDatabase {
   static async load(options: BucketDatabaseOptions): Promise<BucketDatabase> {
     const { sqlJs, bucket, key, clock, monitor } = options
     const startMs = clock.monotonicMs()
-    const object = await bucket.get(key)
-    const loadedMs = clock.monotonicMs()
-    const database = parse(sqlJs, object?.bytes)
-    const endMs = clock.monotonicMs()
-    const timing = {
-      totalMs: endMs - startMs,
-      downloadMs: loadedMs - startMs,
-      parseMs: endMs - loadedMs,
+    try {
+      const object = await bucket.get(key)
+      const loadedMs = clock.monotonicMs()
+      const database = parse(sqlJs, object?.bytes)
+      const endMs = clock.monotonicMs()
+      const timing = {
+        totalMs: endMs - startMs,
+        downloadMs: loadedMs - startMs,
+        parseMs: endMs - loadedMs,
+      }
+      const sizeBytes = object?.bytes.length ?? 0
+      return new BucketDatabase(options, { database, tag: object?.tag, sizeBytes, timing })
+    } finally {
+      // One that fails has kept its user waiting, too.
+      monitor.record('load', clock.monotonicMs() - startMs)
     }
-    monitor.record('load', timing.totalMs)
-    const sizeBytes = object?.bytes.length ?? 0
-    return new BucketDatabase(options, { database, tag: object?.tag, sizeBytes, timing })
   }
 
   /** Of the object as it was loaded or saved last; undefined if there is none. */
@@ -99,16 +103,19 @@ export class BucketDatabase {
   async save(): Promise<SaveTiming> {
     const { bucket, key, clock, monitor } = this.#options
     const startMs = clock.monotonicMs()
-    const bytes = this.#serialize()
-    const serializedMs = clock.monotonicMs()
-    this.#tag = await bucket.put(key, bytes, this.#tag)
-    this.#sizeBytes = bytes.length
-    const endMs = clock.monotonicMs()
-    monitor.record('save', endMs - startMs)
-    return {
-      totalMs: endMs - startMs,
-      serializeMs: serializedMs - startMs,
-      uploadMs: endMs - serializedMs,
+    try {
+      const bytes = this.#serialize()
+      const serializedMs = clock.monotonicMs()
+      this.#tag = await bucket.put(key, bytes, this.#tag)
+      this.#sizeBytes = bytes.length
+      const endMs = clock.monotonicMs()
+      return {
+        totalMs: endMs - startMs,
+        serializeMs: serializedMs - startMs,
+        uploadMs: endMs - serializedMs,
+      }
+    } finally {
+      monitor.record('save', clock.monotonicMs() - startMs)
     }
   }
 

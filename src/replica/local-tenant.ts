@@ -16,6 +16,7 @@ const NOTHING_PENDING: Pending = { commits: 0, bytes: 0, sinceMs: undefined }
 
 export class LocalTenant implements ComputeTenant {
   readonly pending: Pending = NOTHING_PENDING
+  readonly unreachedCount: number = 0
   readonly loss: Loss = { commits: 0, bytes: 0 }
   readonly byteLength = 0
   readonly #store: Store

@@ -51,7 +51,7 @@ export class Replica {
   readonly template: Template
   /** What the home had, with everything on top of it that it has been told to have taken. */
   base: HomeState
-  readonly #writer: ReplicaWriter
+  #writer: ReplicaWriter
   readonly #rows = new Map<PageKey, Uint8Array>()
   readonly #undelivered: Undelivered[] = []
   #version: Version
@@ -161,6 +161,12 @@ export class Replica {
     this.#generation++
     this.#version = this.base.version
     return lost
+  }
+
+  /** Another one commits on it from now on; views of before are worthless. */
+  handOver(writer: ReplicaWriter): void {
+    this.#writer = writer
+    this.#generation++
   }
 
   /** All there is, as files are built on it. */

@@ -112,6 +112,18 @@ test('a version that is forgotten while it is fetched is begun anew', async () =
   assert.equal(asked, 4)
 })
 
+test('a cursor of another history is refused, though the number of its version is known', () => {
+  const world = newHome()
+  writeFile(world, 0, 2, 1)
+  const { state } = world.home
+  const from = 0 as PageKey
+  assert.equal(world.home.fetch({ cursor: { kind: 'whole', state, from } }).kind, 'whole')
+  const strange = { ...state, stamp: `${state.stamp}0` }
+  assert.throws(() => world.home.fetch({ cursor: { kind: 'whole', state: strange, from } }), {
+    code: 'VERSION_NOT_RETAINED',
+  })
+})
+
 test('whoever brings nonsense changes nothing', () => {
   const world = newHome()
   writeFile(world, 0, 2, 1)

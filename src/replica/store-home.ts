@@ -44,6 +44,8 @@ export class StoreHome {
   /** @throws PgnapError VERSION_NOT_RETAINED, STORE_* */
   fetch({ known, cursor, whole = cursor?.kind === 'whole' }: FetchRequest): Slice {
     const state = cursor?.state ?? this.state
+    // The same number may be another's version by now: the store was taken back, or has new owners.
+    if (cursor && this.#store.versionOf(state.stamp) !== state.version) throw forgotten()
     if (!cursor && known === state.stamp) return { state, kind: 'same', rows: NO_ROWS }
     const from = cursor?.from ?? (0 as PageKey)
     const changes = whole ? undefined : this.#changesSince(known)

@@ -5,9 +5,11 @@ import { Compute, HomeUnderTest, settled, template } from '../../test/support/re
 import { SeededRandom } from '../base/random.ts'
 import { LIMITS } from '../base/limits.ts'
 import { NodeSqliteMedium } from '../host/node/sqlite-medium.ts'
+import { MAIN } from '../store/keys.ts'
+import type { HomeFault } from './faulty-home.ts'
 import { checkStrategies } from './local-tenant.ts'
 import { LOAD_STRATEGIES } from './load-strategy.ts'
-import { TenantReplica } from './tenant-replica.ts'
+import { TenantReplica, type Transfer } from './tenant-replica.ts'
 import { WRITE_STRATEGIES, type WriteName } from './write-back.ts'
 
 const newHome = (): HomeUnderTest => {
@@ -22,9 +24,11 @@ function newReplica(
 ): {
   tenant: TenantReplica
   flushes: number[]
+  transfers: Transfer[]
   commit: (bytes: number) => Promise<void> | undefined
 } {
   const flushes: number[] = []
+  const transfers: Transfer[] = []
   const tenant = new TenantReplica({
     clock: world.clock,
     random: new SeededRandom(1),
@@ -32,6 +36,7 @@ function newReplica(
     write: WRITE_STRATEGIES[write],
     template: async () => template,
     flushWithin: (delayMs) => void flushes.push(delayMs),
+    observe: (transfer) => void transfers.push(transfer),
   })
   let key = 2 ** 30
   const commit = (bytes: number): Promise<void> | undefined =>
@@ -43,7 +48,7 @@ function newReplica(
       }
       view.commit({ puts, deletions: [] })
     })
-  return { tenant, flushes, commit }
+  return { tenant, flushes, transfers, commit }
 }
 
 test('async answers at once within its bounds, and waits for a flush beyond them', async () => {
@@ -75,6 +80,116 @@ test('async tells how long what it may lose has been on its way', async () => {
   assert.ok(tenant.pending.bytes >= 200)
   await tenant.flush(world.calls)
   assert.equal(tenant.pending.commits, 0)
+})
+
+test('async: what came home unheard is not lost, however often that happens', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  // It arrives unheard, and is brought in vain before the next load.
+  const faults: (HomeFault | undefined)[] = ['answer lost', 'request lost']
+  world.calls.fault = (call) => (call === 'deliver' ? faults.shift() : undefined)
+  await assert.rejects(tenant.deliver(false), { code: 'OUTCOME_UNKNOWN' })
+  await assert.rejects(tenant.freshen(world.calls), { code: 'SERVER_UNREACHABLE' })
+  assert.equal(tenant.pending.commits, 1)
+  await tenant.freshen(world.calls)
+  assert.deepEqual(tenant.loss, { commits: 0, bytes: 0 })
+  assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+})
+
+test('async: a disk that fails at home discards nothing', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  world.failCommit('before')
+  await assert.rejects(tenant.flush(world.calls), { code: 'OUTCOME_UNKNOWN' })
+  assert.deepEqual([tenant.pending.commits, tenant.loss.commits], [1, 0])
+  await tenant.flush(world.calls)
+  assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+})
+
+test('whoever has queued while the home was away is told, and may read what is known', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  world.calls.fault = () => 'no answer'
+  const since = tenant.unreachedCount
+  const startMs = world.clock.nowMs()
+  // The first may itself have ended, the second is sure.
+  for (const asking of ['first', 'second']) {
+    const answer = tenant.freshen(world.calls, { since })
+    await settled(world.clock, answer)
+    await assert.rejects(answer, { code: 'SERVER_UNREACHABLE' }, asking)
+  }
+  for (let count = 0; count < 8; count++) {
+    await assert.rejects(tenant.freshen(world.calls, { since }), { code: 'SERVER_UNREACHABLE' })
+  }
+  const { staleMs } = await tenant.freshen(world.calls, { since, staleAllowed: true })
+  assert.ok(staleMs !== undefined && staleMs >= LIMITS.homeAnswerMs)
+  assert.ok(world.clock.nowMs() - startMs <= 2 * LIMITS.homeAnswerMs + 100)
+  // Whoever comes later tries it.
+  world.calls.fault = () => undefined
+  await tenant.freshen(world.calls, { since: tenant.unreachedCount })
+  assert.deepEqual([tenant.pending.commits, tenant.loss.commits, world.store.head()], [0, 0, 1])
+})
+
+test('what was acknowledged outlives a request that never comes back', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  const view = tenant.view()
+  world.calls.fault = () => 'no answer'
+  const stuck = tenant.flush(world.calls)
+  while (world.calls.calls.deliver === 0) await Promise.resolve()
+  const next = tenant.handOver()
+  assert.deepEqual([tenant.pending.commits, next.pending.commits], [0, 1])
+  world.calls.fault = () => undefined
+  await next.flush(world.calls)
+  assert.deepEqual([next.pending.commits, world.store.head()], [0, 1])
+  assert.throws(() => view.commit({ puts: [], deletions: [] }), { code: 'STORE_FENCED' })
+  await settled(world.clock, stuck)
+  await assert.rejects(stuck)
+  await assert.rejects(tenant.freshen(world.calls), { code: 'STORE_FENCED' })
+  assert.deepEqual([tenant.loss.commits, next.loss.commits], [0, 0])
+})
+
+test('delays are told of loads and saves that fail, and with all that they took', async () => {
+  const world = newHome()
+  const { tenant, transfers, commit } = newReplica(world, 'cdc')
+  await tenant.freshen(world.calls)
+  world.calls.fault = () => 'no answer'
+  const saving = commit(10)
+  await settled(world.clock, saving ?? Promise.resolve())
+  await assert.rejects(saving ?? Promise.resolve(), { code: 'OUTCOME_UNKNOWN' })
+  const loading = tenant.freshen(world.calls)
+  await settled(world.clock, loading)
+  await assert.rejects(loading, { code: 'SERVER_UNREACHABLE' })
+  const [, save, load] = transfers
+  assert.ok(save?.kind === 'save' && save.tookMs >= LIMITS.deliveryMs - LIMITS.homeAnswerMs)
+  assert.ok(load?.kind === 'load' && load.tookMs >= LIMITS.homeAnswerMs)
+  assert.equal(transfers.length, 3)
+})
+
+test('rows that outgrow a compute one load after the other are refused', async () => {
+  const world = newHome()
+  const { tenant } = newReplica(world, 'sync')
+  await tenant.freshen(world.calls)
+  const grow = async (): Promise<void> => {
+    for (let from = 0; from < 2 * LIMITS.replicaBytesMax; from += 2_000_000) {
+      const puts = []
+      for (let at = from; at < from + 2_000_000; at += 8192) {
+        puts.push({ key: (2 ** 32 + at) as never, data: new Uint8Array(8192).fill(1) })
+      }
+      world.store.commit(MAIN, world.store.head(), { puts, deletions: [] })
+      await tenant.freshen(world.calls)
+    }
+  }
+  await assert.rejects(grow, { code: 'DATABASE_TOO_LARGE' })
+  assert.equal(tenant.byteLength, 0)
 })
 
 test('too much in one go is refused, and what came before is taken back with it', async () => {

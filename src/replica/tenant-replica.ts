@@ -24,16 +24,24 @@ import type { Fetched } from './fetch.ts'
 import type { Home, Receipt } from './home.ts'
 import type { LoadReport, LoadStrategy } from './load-strategy.ts'
 import { packCommit } from './packing.ts'
-import { Replica, type ReplicaWriter } from './replica.ts'
+import { Replica, replicaTooLarge, type ReplicaWriter } from './replica.ts'
+import { fenced } from '../store/state.ts'
 import { outcomeUnknown } from './store-home.ts'
-import { answeringHome, isUnheard, isUnreached, pause } from './within.ts'
+import { answeringHome, isUnheard, isUnreached, pause, unreachable } from './within.ts'
 import type { DeliveryDesk, Pending, WriteStrategy } from './write-back.ts'
 
-/** A load or a save that has ended well. */
+/** A load or a save that has ended, well or not: either has kept somebody waiting. */
 export interface Transfer {
   readonly kind: 'load' | 'save'
   readonly tookMs: number
+  /** What has been brought; 0 if it failed. */
   readonly byteLength: number
+}
+
+/** Commits of one compute that were acknowledged before they were at home, by the last of them. */
+export interface Ahead {
+  readonly writer: string
+  readonly sequence: number
 }
 
 export interface TenantReplicaOptions {
@@ -44,7 +52,7 @@ export interface TenantReplicaOptions {
   /** By its id. Rejects with STORE_ENGINE_MISMATCH if nobody has it. */
   readonly template: (id: string) => Promise<Template>
   /** Somebody is to call {@link TenantReplica.flush} within so many ms. For `async`. */
-  readonly flushWithin?: (delayMs: number) => void
+  readonly flushWithin?: (delayMs: number, ahead: Ahead) => void
   /** Told of every load and save. */
   readonly observe?: (transfer: Transfer) => void
 }
@@ -60,6 +68,12 @@ export interface FreshenOptions {
   readonly hint?: string
   /** If the home does not answer, what is here will do. Default: it will not. */
   readonly staleAllowed?: boolean
+  /**
+   * {@link ComputeTenant.unreachedCount} when the request came. If the home did not answer two
+   * others since then, it is not asked again: whoever has queued is told at once. Default: that of
+   * now.
+   */
+  readonly since?: number
 }
 
 export interface Freshened extends LoadReport {
@@ -79,6 +93,8 @@ export interface ComputeTenant {
   readonly pending: Pending
   /** Of all that was acknowledged, since this was made. */
   readonly loss: Loss
+  /** Requests that the home did not answer. */
+  readonly unreachedCount: number
   /** Rows in memory, about. */
   readonly byteLength: number
   /**
@@ -104,7 +120,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   readonly options: TenantReplicaOptions
   readonly loss: Loss = { commits: 0, bytes: 0 }
   /** Names this compute to the home, among all that there ever are. */
-  readonly #writer: string
+  #writer: string
   #replica: Replica | undefined
   #replicasMade = 0
   #sequence = 0
@@ -117,6 +133,11 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   #again = false
   /** Whoever runs now has no connection home. */
   #stale = false
+  /** The home has not answered the last call. */
+  #isAway = false
+  #unreachedCount = 0
+  /** Another one goes on with all that was here. */
+  #isHandedOver = false
 
   constructor(options: TenantReplicaOptions) {
     this.options = options
@@ -131,11 +152,25 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   nextSequence(): number {
+    this.#checkMine()
     this.#sequence++
     return this.#sequence
   }
 
   // Called by whoever has the tenant
+
+  get writer(): string {
+    return this.#writer
+  }
+
+  /** Of the last commit that was made here. */
+  get lastSequence(): number {
+    return this.#sequence
+  }
+
+  get unreachedCount(): number {
+    return this.#unreachedCount
+  }
 
   get byteLength(): number {
     return this.#replica?.byteLength ?? 0
@@ -177,20 +212,20 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   async freshen(home: Home, options: FreshenOptions = {}): Promise<Freshened> {
     const { load, clock } = this.options
-    this.#home = answeringHome(home, clock)
+    const { since = this.#unreachedCount } = options
+    this.#home = this.#reached(home)
     this.#stale = false
     await this.#delivering?.catch(() => {})
+    this.#checkMine()
     const { base } = this.#replica ?? {}
-    if (base && options.hint === base.stamp) {
-      this.#freshMs = clock.nowMs()
-      return untouched(load)
-    }
-    await this.#settle()
-    const startMs = clock.monotonicMs()
     try {
-      const fetched = await load.fetch(this.#home, this.#replica)
-      this.#observe('load', startMs, fetched.byteLength)
-      return await this.#take(fetched)
+      this.#checkThere(since)
+      if (base && options.hint === base.stamp) {
+        this.#freshMs = clock.nowMs()
+        return untouched(load)
+      }
+      await this.#settle()
+      return await this.#take(await this.#fetch(this.#home))
     } catch (error) {
       if (!options.staleAllowed || !base || !isUnheard(error)) throw error
       this.#stale = true
@@ -206,8 +241,9 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   async flush(home: Home): Promise<void> {
-    this.#home = answeringHome(home, this.options.clock)
+    this.#home = this.#reached(home)
     await this.#delivering?.catch(() => {})
+    this.#checkMine()
     if (this.pending.commits > 0) await this.deliver(true)
   }
 
@@ -220,7 +256,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   flushWithin(delayMs: number): void {
     const { flushWithin } = this.options
     assert(flushWithin, 'what is buffered has somebody to flush it')
-    flushWithin(delayMs)
+    flushWithin(delayMs, { writer: this.#writer, sequence: this.#sequence })
   }
 
   leave(): void {
@@ -228,7 +264,64 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     if (!this.options.load.keepsRows && this.pending.commits === 0) this.#replica = undefined
   }
 
+  /**
+   * One that goes on with the rows that are here and with what was acknowledged and is not at home.
+   * For a request that has this one and never comes back: whatever it still does is refused
+   * (STORE_FENCED).
+   */
+  handOver(): TenantReplica {
+    this.#checkMine()
+    if (!this.options.write.mayLose) this.#takeBack()
+    const next = new TenantReplica(this.options)
+    this.#replica?.handOver(next)
+    next.#replica = this.#replica
+    next.#replicasMade = this.#replicasMade
+    next.#writer = this.#writer
+    next.#sequence = this.#sequence
+    next.#freshMs = this.#freshMs
+    next.#again = this.pending.commits > 0
+    Object.assign(next.loss, this.loss)
+    this.#replica = undefined
+    this.#isHandedOver = true
+    return next
+  }
+
+  #checkMine(): void {
+    if (this.#isHandedOver) throw fenced('it took too long, and others go on with the tenant')
+  }
+
+  /** `home`, whose silence is noted. */
+  #reached(home: Home): Home {
+    const answering = answeringHome(home, this.options.clock)
+    let isCounted = false
+    const heard = async <Result>(answer: Promise<Result>): Promise<Result> => {
+      try {
+        const result = await answer
+        this.#isAway = false
+        return result
+      } catch (error) {
+        this.#isAway = isUnreached(error)
+        if (this.#isAway && !isCounted) {
+          isCounted = true
+          this.#unreachedCount++
+        }
+        throw error
+      }
+    }
+    return {
+      fetch: (request) => heard(answering.fetch(request)),
+      deliver: (delivery) => heard(answering.deliver(delivery)),
+    }
+  }
+
+  /** One request that hears nothing may itself have ended; a second one is sure. */
+  #checkThere(since: number): void {
+    const isSure = this.#unreachedCount - since >= 2
+    if (this.#isAway && isSure) throw unreachable('it has not answered others')
+  }
+
   get #loaded(): Replica {
+    this.#checkMine()
     assert(this.#replica, 'what is used has been loaded')
     return this.#replica
   }
@@ -238,23 +331,59 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
    * Whatever comes of bringing it again shows in what is fetched next.
    */
   async #settle(): Promise<void> {
-    if (this.pending.commits > 0) await this.deliver(false).catch(() => {})
+    if (this.pending.commits === 0) return
+    await this.deliver(false).catch(() => {})
+    if (this.#isAway) throw unreachable('it was silent when it was brought what is pending')
+  }
+
+  async #fetch(home: Home): Promise<Fetched> {
+    const startMs = this.options.clock.monotonicMs()
+    let byteLength = 0
+    try {
+      const fetched = await this.options.load.fetch(home, this.#replica)
+      byteLength = fetched.byteLength
+      return fetched
+    } finally {
+      this.#observe('load', startMs, byteLength)
+    }
   }
 
   async #take({ kind, state, rows, byteLength, sliceCount }: Fetched): Promise<Freshened> {
     const { load, template, clock } = this.options
+    this.#checkMine()
     const report = { strategy: load.name, how: kind, rowCount: rows.length, byteLength, sliceCount }
     this.#freshMs = clock.nowMs()
     if (kind === 'same') return report
+    await this.#bringOnceMore()
     // Others have written: what is pending here stands on what is not there any more.
     this.#takeBack()
     if (kind === 'whole' || !this.#replica) {
       assert(kind === 'whole', 'whoever has nothing is sent everything')
+      const standsOn = await template(state.templateId)
+      this.#checkMine()
       this.#replicasMade++
-      this.#replica = new Replica(state, await template(state.templateId), this)
+      this.#replica = new Replica(state, standsOn, this)
     }
     this.#replica.bringUpTo(state, rows)
+    if (this.#replica.byteLength > LIMITS.replicaBytesMax) {
+      this.#replica = undefined
+      throw replicaTooLarge()
+    }
     return report
+  }
+
+  /**
+   * The home has moved: by others, or by what is pending here, of which only the answer was lost.
+   * It tells which, since it takes nothing twice. Throws SERVER_UNREACHABLE if that is not heard.
+   */
+  async #bringOnceMore(): Promise<void> {
+    if (this.pending.commits === 0) return
+    try {
+      await this.deliver(false)
+    } catch (error) {
+      // Whoever asks has run nothing yet, so for them nothing is unknown.
+      if (this.pending.commits > 0) throw unreachable(error)
+    }
   }
 
   async #deliverAfter(before: Promise<void> | undefined, again: boolean): Promise<void> {
@@ -270,7 +399,18 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   async #deliverAll(again: boolean): Promise<void> {
     const { clock } = this.options
-    const untilMs = clock.monotonicMs() + LIMITS.deliveryMs
+    const startMs = clock.monotonicMs()
+    const { bytes } = this.pending
+    const untilMs = startMs + LIMITS.deliveryMs
+    try {
+      await this.#deliverUntil(untilMs, again)
+    } finally {
+      if (bytes > 0) this.#observe('save', startMs, Math.max(0, bytes - this.pending.bytes))
+    }
+  }
+
+  async #deliverUntil(untilMs: number, again: boolean): Promise<void> {
+    const { clock } = this.options
     for (let pauseMs: number = LIMITS.deliveryPauseMs; this.pending.commits > 0; pauseMs *= 2) {
       try {
         await this.#deliverSome()
@@ -282,6 +422,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
         else throw this.#failed(error, isLost)
       }
     }
+    // What was taken from it has not come home by it.
+    this.#checkMine()
   }
 
   async #deliverSome(): Promise<void> {
@@ -300,32 +442,31 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     }
     const { sequence } = first
     const base = replica.base.stamp
-    const startMs = clock.monotonicMs()
-    const delivering = home.deliver({
+    const receipt: Receipt = await home.deliver({
       base,
       writer: this.#writer,
       sequence,
       commits,
       again: this.#again,
     })
-    const receipt: Receipt = await delivering
+    this.#checkMine()
     this.#again = false
     this.#freshMs = clock.nowMs()
-    this.#observe('save', startMs, byteLength)
     replica.delivered(receipt.count, receipt.state)
   }
 
   /**
    * What could not be brought. With `async` it stays until the next flush, unless the home has
-   * refused it. What was brought before and not heard of may still get there after a refusal,
-   * unless another's commit is there first.
+   * refused it; a disk that failed has refused nothing. After a refusal, what was brought before
+   * and not heard of may still get there, unless another's commit is there first.
    */
   #failed(error: unknown, isLost: boolean): unknown {
     const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'
-    const isUnknown = isLost || (this.#again && !isFenced)
-    const stays = this.options.write.mayLose && isUnreached(error)
+    const isStorage = error instanceof PgnapError && error.code === 'STORE_IO'
+    const stays = this.options.write.mayLose && (isUnreached(error) || isStorage)
+    const isUnknown = isLost || stays || (this.#again && !isFenced)
     if (!stays) this.#takeBack()
-    return isUnknown ? outcomeUnknown('the home did not answer', error) : error
+    return isUnknown ? outcomeUnknown('the home did not say that it has it', error) : error
   }
 
   #takeBack(): void {

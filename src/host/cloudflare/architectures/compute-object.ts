@@ -8,10 +8,10 @@
  * memory outlives it in the isolate, as everywhere.
  */
 import { DurableObject } from 'cloudflare:workers'
-import { toPgnapError } from '../../../base/errors.ts'
 import { Phases } from '../../../base/phases.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { SlotShare } from '../../../engine/slot-share.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
 import { workerClock } from '../clock.ts'
 import { theIsolate } from '../isolate.ts'
 import { type Outcome, outcomeOf } from '../outcome.ts'
@@ -20,6 +20,7 @@ import type { RemoteServed } from './architecture.ts'
 import { compute, type ComputeRequest, type FlushOrder, reachHome, seatKeyOf } from './compute.ts'
 import { ComputePool, type ComputeFacts } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { mayHelp } from './flush-alarm.ts'
 import { RememberedAnswers } from './remembered-answers.ts'
 
 /** What is sent over a WebSocket to a compute, and what comes back. */
@@ -79,9 +80,11 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   }
 
   /** Answers what was asked before, or does it if that was not heard; never twice. */
-  queryAgain({ request, ...asked }: QuestionAgain): Promise<Outcome<RemoteServed>> {
-    const work = (): Promise<Outcome<RemoteServed>> => this.query(request)
-    return this.#memory.answers.again(asked, work)
+  async queryAgain({ request, ...asked }: QuestionAgain): Promise<Outcome<RemoteServed>> {
+    const { answers } = this.#memory
+    const outcome = await answers.again(asked, () => this.query(request))
+    answers.answered(asked.requestId, JSON.stringify(outcome).length)
+    return outcome
   }
 
   /**
@@ -169,7 +172,7 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     if (this.#mine) return this.#mine
     this.#mine = memories.get(this.#id) ?? {
       pool: new ComputePool({ share: theIsolate().share }),
-      answers: new RememberedAnswers<RemoteServed>(),
+      answers: new RememberedAnswers<RemoteServed>(workerClock),
       lives: 0,
     }
     this.#mine.lives++
@@ -179,8 +182,8 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
 
   #compute(request: ComputeRequest, pool: ComputePool = this.#pool): Promise<RemoteServed> {
     const { home, load, write } = request
-    const flushWithin = (delayMs: number): void =>
-      this.ctx.waitUntil(this.#flushWithin(delayMs, { home, load, write }))
+    const flushWithin = (delayMs: number, ahead: Ahead): void =>
+      this.ctx.waitUntil(this.#flushWithin(delayMs, { home, load, write, ...ahead }))
     const asked = { ...request, servedBy: 'compute-object' }
     const waitUntil = (work: Promise<unknown>): void => this.ctx.waitUntil(work)
     return compute(pool, this.env, asked, { flushWithin, waitUntil })
@@ -201,10 +204,4 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     const { lives } = this.#memory
     return { ...this.#pool.facts(), warm: share.isReady(), sockets, lives }
   }
-}
-
-/** Whether to bring the same again may help: what was refused was taken back. */
-function mayHelp(error: unknown): boolean {
-  const { code } = toPgnapError(error)
-  return code === 'OUTCOME_UNKNOWN' || code === 'SERVER_UNREACHABLE'
 }

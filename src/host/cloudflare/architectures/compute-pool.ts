@@ -11,7 +11,7 @@ import type { SlotShare } from '../../../engine/slot-share.ts'
 import { LOAD_STRATEGIES, type LoadName } from '../../../replica/load-strategy.ts'
 import { checkStrategies } from '../../../replica/local-tenant.ts'
 import { TenantReplica } from '../../../replica/tenant-replica.ts'
-import type { Loss } from '../../../replica/tenant-replica.ts'
+import type { Ahead, Loss } from '../../../replica/tenant-replica.ts'
 import { WRITE_STRATEGIES, type WriteName } from '../../../replica/write-back.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -41,7 +41,7 @@ export interface SeatKey extends Strategies {
 export interface SeatTools {
   readonly template: (id: string) => Promise<Template>
   /** Of `async`: somebody is to flush this seat. */
-  readonly flushWithin: (delayMs: number) => void
+  readonly flushWithin: (delayMs: number, ahead: Ahead) => void
 }
 
 export interface ComputeFacts {
@@ -57,7 +57,7 @@ export interface ComputeFacts {
 }
 
 interface Seat {
-  readonly seat: ComputeSeat
+  seat: ComputeSeat
   /** Of the request that has it now. */
   tools: SeatTools
 }
@@ -81,16 +81,11 @@ export class ComputePool {
     checkStrategies(load, write, false)
     const name = `${home} ${tenant} ${load} ${write}`
     const known = this.#seats.get(name)
-    if (known?.seat.broken) this.#drop(name, known.seat)
-    else if (known) {
-      this.#seats.delete(name)
-      this.#seats.set(name, known)
-      known.tools = tools
-      return known.seat
-    }
-    const made = this.#make(key, tools)
-    this.#seats.set(name, made)
-    return made.seat
+    const seat = known?.seat.broken ? this.#replace(known) : (known ?? this.#make(key, tools))
+    seat.tools = tools
+    this.#seats.delete(name)
+    this.#seats.set(name, seat)
+    return seat.seat
   }
 
   /** The seat that there is, if there is one: for whoever only flushes. */
@@ -146,7 +141,7 @@ export class ComputePool {
       load: strategy,
       write: WRITE_STRATEGIES[write],
       template: (id) => made.tools.template(id),
-      flushWithin: (delayMs) => made.tools.flushWithin(delayMs),
+      flushWithin: (delayMs, ahead) => made.tools.flushWithin(delayMs, ahead),
       observe: ({ kind, tookMs }) => void this.monitor.record(kind, tookMs, tenant),
     })
     const seat = new ComputeSeat({
@@ -158,6 +153,14 @@ export class ComputePool {
     })
     const made: Seat = { seat, tools }
     return made
+  }
+
+  /** Whoever has the turn there may never come back: what is acknowledged goes on without it. */
+  #replace(broken: Seat): Seat {
+    const tenant = broken.seat.options.tenant.handOver()
+    broken.seat.end()
+    broken.seat = new ComputeSeat({ ...broken.seat.options, tenant })
+    return broken
   }
 
   #drop(name: string, seat: ComputeSeat): void {

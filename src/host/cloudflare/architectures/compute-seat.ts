@@ -13,14 +13,16 @@ import type { Clock, Timer } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
-import type { Phases } from '../../../base/phases.ts'
-import type { LentSlot } from '../../../engine/lent-slot.ts'
+import { Phases } from '../../../base/phases.ts'
+import { isGivenToOthers, type LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
-import type { ComputeTenant, Freshened } from '../../../replica/tenant-replica.ts'
+import { outcomeUnknown } from '../../../replica/store-home.ts'
+import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
+import { pause } from '../../../replica/within.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
@@ -33,7 +35,7 @@ import { Turns } from './turns.ts'
 
 export interface SeatOptions {
   readonly name: TenantName
-  readonly tenant: ComputeTenant
+  readonly tenant: TenantReplica
   readonly write: WriteStrategy
   readonly share: SlotShare
   /** Whether memory is kept while other tenants have the slot. */
@@ -73,9 +75,10 @@ export class ComputeSeat {
   readonly options: SeatOptions
   readonly #turns = new Turns(workerClock)
   #run: Run | undefined
+  #flushDueMs = -Infinity
   /** Of what has been asked last; for whoever makes room. */
   usedMs = 0
-  /** Somebody waited too long: whoever has the turn may never come back. */
+  /** Whoever has the turn has had it for too long, and may never come back. */
   broken = false
 
   constructor(options: SeatOptions) {
@@ -87,7 +90,9 @@ export class ComputeSeat {
   }
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
-    return this.#inTurn(request.phases, () => this.#ask(request))
+    // Those who queue while the home does not answer are told together when that is sure.
+    const { unreachedCount } = this.options.tenant
+    return this.#inTurn(request.phases, () => this.#ask(request, unreachedCount))
   }
 
   /** So much WAL has gathered that whoever loads this tenant next would have to recover it. */
@@ -117,6 +122,17 @@ export class ComputeSeat {
     return this.#inTurn(phases, () => this.options.tenant.flush(home))
   }
 
+  /**
+   * Flushes in so many ms, unless that will happen anyway: undefined then. The platform has to be
+   * told that the request goes on for so long.
+   */
+  flushLater(home: Home, delayMs: number): Promise<void> | undefined {
+    const nowMs = workerClock.monotonicMs()
+    if (this.#flushDueMs > nowMs) return undefined
+    this.#flushDueMs = nowMs + delayMs
+    return pause(workerClock, delayMs).then(() => this.flush(home, new Phases(workerClock)))
+  }
+
   /** Memory and, unless they are kept, rows go. */
   end(): void {
     const run = this.#run
@@ -130,7 +146,7 @@ export class ComputeSeat {
     const ended = phases.begin('turn')
     let waits = true
     const late = (): Error => {
-      this.broken = true
+      this.broken ||= this.#turns.heldMs >= LIMITS.computeTurnMs
       return new PgnapError('QUERY_WAIT_TIMEOUT', 'the request waited too long for its database', {
         detail: `computeTurnMs is ${LIMITS.computeTurnMs} ms`,
         hint: 'try again',
@@ -148,12 +164,36 @@ export class ComputeSeat {
     }
   }
 
-  async #ask(request: SeatRequest): Promise<SeatAnswer> {
+  /**
+   * Others have the slot whenever something is awaited, and this tenant's memory may go then: while
+   * the home is asked, while a slot is made, before the pool has loaded it. What has committed
+   * nothing has not been, and begins anew with the rows that are here.
+   */
+  async #ask(request: SeatRequest, since: number): Promise<SeatAnswer> {
+    const { tenant } = this.options
+    for (let attempt = 1; ; attempt++) {
+      const { lastSequence } = tenant
+      try {
+        return await this.#askOnce(request, since)
+      } catch (error) {
+        if (!isGivenToOthers(error)) throw error
+        if (tenant.lastSequence !== lastSequence) {
+          throw outcomeUnknown('the slot was lost when it had committed', error)
+        }
+        if (attempt === LIMITS.computeAttemptsMax) throw error
+        this.end()
+      }
+    }
+  }
+
+  async #askOnce(request: SeatRequest, since: number): Promise<SeatAnswer> {
     const { tenant } = this.options
     const { home, hint, staleAllowed = false, phases, statement } = request
     if (this.#run?.lent?.lost) this.end()
-    const options = { staleAllowed, ...(hint === undefined ? {} : { hint }) }
+    const options = { staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
     const freshened = await phases.measure('load', () => tenant.freshen(home, options))
+    // Others may have had the slot meanwhile.
+    if (this.#run?.lent?.lost) this.#endRun()
     if (this.#run && this.#run.generation !== tenant.generation) this.#endRun()
     const run = (this.#run ??= this.#newRun())
     try {
@@ -228,7 +268,7 @@ async function answerOf(call: Call, statement: Statement, isStale: boolean): Pro
   return { result, timings }
 }
 
-function openOver(tenant: ComputeTenant): OpenTenant {
+function openOver(tenant: TenantReplica): OpenTenant {
   const { engine } = theIsolate()
   const { template } = tenant
   const files = TenantFiles.open(tenant.view(), {

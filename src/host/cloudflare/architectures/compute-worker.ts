@@ -3,12 +3,14 @@
  * the store of a tenant, or knows who has it, loads what it lacks from there, and answers when what
  * was written is there. All that it keeps is a copy, and can go at any time.
  *
- * A Worker has no alarms. Where answers leave before their commits are home (`async`), it asks the
- * object of the home to see to it that they are flushed.
+ * Where answers leave before their commits are home (`async`), the request that has made them goes
+ * on until they are flushed: only this isolate has them, and no call is sure to reach it. A Worker
+ * has no alarms, so the object of the home is asked to see to it that they come all the same.
  */
 import { WorkerEntrypoint } from 'cloudflare:workers'
 import { type Outcome, outcomeOf } from '../outcome.ts'
 import { theIsolate } from '../isolate.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
 import { Phases } from '../../../base/phases.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
@@ -37,10 +39,19 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
   query(request: ComputeRequest): Promise<Outcome<RemoteServed>> {
     const { env, ctx } = this
     const { home, load, write } = request
-    const flushWithin = (delayMs: number): void => {
-      const asking = homeCalls(env, home).flushWithin(delayMs, { home, load, write })
+    const flushWithin = (delayMs: number, ahead: Ahead): void => {
+      const order = { home, load, write, ...ahead }
+      const asking = homeCalls(env, home).flushWithin(delayMs, order)
       // The next commit asks again; until then the answer has said what may be lost.
       ctx.waitUntil(asking.catch((error: unknown) => consoleLog.warn('nobody flushes', { error })))
+      const seat = theComputePool().knownSeat(seatKeyOf(home, request))
+      const flushing = seat?.flushLater(reachHome(env, home), delayMs)
+      if (!flushing) return
+      ctx.waitUntil(
+        flushing.catch((error: unknown) =>
+          consoleLog.warn('a flush has to be repeated', { error }),
+        ),
+      )
     }
     const servedBy = 'compute-worker'
     const asked = { ...request, servedBy }
@@ -53,11 +64,13 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
     return answer
   }
 
-  /** Brings home what this isolate has acknowledged; there may be nothing, and that is well. */
-  flush({ home, ...strategies }: FlushOrder): Promise<Outcome<void>> {
+  /** Brings home what was acknowledged. False: it was not in this isolate. */
+  flush({ home, writer, ...strategies }: FlushOrder): Promise<Outcome<boolean>> {
     return outcomeOf(async () => {
       const seat = theComputePool().knownSeat(seatKeyOf(home, strategies))
-      await seat?.flush(reachHome(this.env, home), new Phases(workerClock))
+      if (seat?.options.tenant.writer !== writer) return false
+      await seat.flush(reachHome(this.env, home), new Phases(workerClock))
+      return true
     })
   }
 

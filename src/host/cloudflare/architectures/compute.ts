@@ -8,7 +8,7 @@ import type { TenantName } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, Home, Receipt, Slice } from '../../../replica/home.ts'
-import type { Freshened } from '../../../replica/tenant-replica.ts'
+import type { Ahead, Freshened } from '../../../replica/tenant-replica.ts'
 import { unreachable } from '../../../replica/within.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -42,7 +42,7 @@ export interface HomeCalls {
 }
 
 /** Whose commits somebody has acknowledged that are not at home. */
-export interface FlushOrder extends Strategies {
+export interface FlushOrder extends Strategies, Ahead {
   readonly home: HomeAddress
 }
 
@@ -78,15 +78,17 @@ export async function compute(
     template: (id) => templateOf(environment, id),
     flushWithin,
   })
-  const { answer, freshened } = await seat.ask({
-    home: reachHome(environment, home),
-    statement,
-    staleAllowed,
-    phases,
-    ...(hint === undefined ? {} : { hint }),
-  })
+  const { answer, freshened } = await seat
+    .ask({
+      home: reachHome(environment, home),
+      statement,
+      staleAllowed,
+      phases,
+      ...(hint === undefined ? {} : { hint }),
+    })
+    // What fails has loaded its rows nevertheless.
+    .finally(() => pool.makeRoom())
   const { pending, loss } = seat.options.tenant
-  pool.makeRoom()
   if (seat.needsCheckpoint) waitUntil(checkpoint(seat, reachHome(environment, home)))
   const notes = {
     wokenFrom: answer.timings.wokenFrom,

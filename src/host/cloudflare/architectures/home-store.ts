@@ -2,6 +2,7 @@
 import type { Fingerprint } from '../../../base/ids.ts'
 import type { Delivery, FetchRequest, HomeState, Receipt, Slice } from '../../../replica/home.ts'
 import { HomeUpkeep } from '../../../replica/home-upkeep.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
 import { StoreHome } from '../../../replica/store-home.ts'
 import { Store } from '../../../store/store.ts'
 import { Template } from '../../../store/template.ts'
@@ -34,6 +35,12 @@ export class HomeStore {
 
   get state(): HomeState {
     return this.#home.state
+  }
+
+  /** Whether all that is meant has come. */
+  has({ writer, sequence }: Ahead): boolean {
+    const last = this.#store.broughtBy(writer)
+    return last !== undefined && last.sequence >= sequence
   }
 
   fetch(request: FetchRequest): Slice {

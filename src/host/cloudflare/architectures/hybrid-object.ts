@@ -13,6 +13,7 @@
  * compute.
  */
 import { DurableObject } from 'cloudflare:workers'
+import { PgnapError } from '../../../base/errors.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
 import { fenced } from '../../../store/state.ts'
@@ -20,7 +21,7 @@ import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
-import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
+import type { EngineFacts, FlushOrder, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { FlushAlarm } from './flush-alarm.ts'
 import { HomeStore } from './home-store.ts'
@@ -40,7 +41,7 @@ export interface HybridFacts {
 let engine: EngineFacts | undefined
 
 export class HybridObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
-  readonly #alarm = new FlushAlarm(this.ctx.storage)
+  readonly #alarm = new FlushAlarm(this.ctx.storage, workerClock, consoleLog)
   #phase: HybridPhase = 'delegating'
   readonly #ran = { compute: 0, local: 0 }
   readonly #postgres = new OwnPostgres(this.ctx, this.env)
@@ -50,18 +51,19 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   #underWay = 0
   #drained = Promise.withResolvers<void>()
   #turningLocal: Promise<void> | undefined
+  #warming: Promise<void> | undefined
 
   query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
     return outcomeOf(async () => {
       const phases = new Phases(workerClock)
       this.#look()
       if (this.#phase === 'draining') {
-        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal(asked.home)))
+        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal()))
       }
       const served =
         this.#phase === 'local'
           ? await this.#runHere(asked, phases)
-          : await this.#delegate(asked, phases)
+          : await this.#delegateWhatFits(asked, phases)
       return { ...served, phases: phases.times() }
     })
   }
@@ -79,8 +81,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   }
 
   override async alarm(): Promise<void> {
-    const order = await this.#alarm.order()
-    if (order) resultOf(await this.env.COMPUTE.flush(order))
+    await this.#flush()
   }
 
   facts(): Promise<Outcome<HybridFacts>> {
@@ -96,6 +97,21 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
     const { isWarm } = this.#postgres
     if (isWarm && this.#phase === 'delegating') this.#phase = 'draining'
     if (!isWarm && this.#phase === 'local') this.#phase = 'delegating'
+  }
+
+  /** What is too large for a compute waits for its own slot, which reads pages as it needs them. */
+  async #delegateWhatFits(asked: StateQuery, phases: Phases): Promise<RemoteServed> {
+    try {
+      return await this.#delegate(asked, phases)
+    } catch (error) {
+      if (!(error instanceof PgnapError && error.code === 'DATABASE_TOO_LARGE')) throw error
+      await phases.measure('warm', async () => this.#warming)
+      if (this.#phase === 'draining') {
+        await phases.measure('drain', () => (this.#turningLocal ??= this.#turnLocal()))
+      }
+      if (this.#phase !== 'local') throw error
+      return this.#runHere(asked, phases)
+    }
   }
 
   async #delegate({ home, ...asked }: StateQuery, phases: Phases): Promise<RemoteServed> {
@@ -123,30 +139,35 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
       await this.#postgres.prepare()
       this.#phase = 'draining'
     }
-    this.ctx.waitUntil(
-      warming().catch((error: unknown) => {
-        consoleLog.error('an object has no Postgres of its own', { error })
-        this.#phase = 'delegating'
-      }),
-    )
+    this.#warming = warming().catch((error: unknown) => {
+      consoleLog.error('an object has no Postgres of its own', { error })
+      this.#phase = 'delegating'
+    })
+    this.ctx.waitUntil(this.#warming)
   }
 
-  async #turnLocal(address: HomeAddress): Promise<void> {
+  async #turnLocal(): Promise<void> {
     try {
       while (this.#underWay > 0) {
         this.#drained = Promise.withResolvers()
         await this.#drained.promise
       }
-      const order = await this.#alarm.order()
-      // What was acknowledged elsewhere comes first.
-      if (order) resultOf(await this.env.COMPUTE.flush({ ...order, home: address }))
-      await this.#alarm.clear()
+      // What was acknowledged elsewhere comes first; until it has come, others go on.
+      if (!(await this.#flush())) return
       this.#store?.close()
       this.#store = undefined
       this.#phase = 'local'
     } finally {
       this.#turningLocal = undefined
     }
+  }
+
+  /** True: nothing is acknowledged that is not here, as far as can be known. */
+  #flush(): Promise<boolean> {
+    return this.#alarm.ring({
+      has: async (order) => (await this.#home()).has(order),
+      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+    })
   }
 
   async #runHere({ home, statement }: StateQuery, phases: Phases): Promise<RemoteServed> {

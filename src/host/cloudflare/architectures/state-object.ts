@@ -12,6 +12,7 @@ import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, HomeState, Receipt, Slice } from '../../../replica/home.ts'
 import { readMeta } from '../../../store/schema.ts'
 import { workerClock } from '../clock.ts'
+import { consoleLog } from '../console-log.ts'
 import { DurableSqliteMedium } from '../durable-sqlite-medium.ts'
 import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
@@ -38,7 +39,7 @@ export interface StateFacts {
 let engine: EngineFacts | undefined
 
 export class StateObject extends DurableObject<ArchitecturesEnvironment> implements HomeCalls {
-  readonly #alarm = new FlushAlarm(this.ctx.storage)
+  readonly #alarm = new FlushAlarm(this.ctx.storage, workerClock, consoleLog)
   #home: HomeStore | undefined
 
   query(asked: StateQuery): Promise<Outcome<RemoteServed>> {
@@ -64,10 +65,11 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
     return this.#alarm.set(delayMs, order)
   }
 
-  /** If it fails, the platform comes back with it, later each time. */
   override async alarm(): Promise<void> {
-    const order = await this.#alarm.order()
-    if (order) resultOf(await this.env.COMPUTE.flush(order))
+    await this.#alarm.ring({
+      has: async (order) => (await this.#open()).has(order),
+      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+    })
   }
 
   facts(): Promise<Outcome<StateFacts>> {

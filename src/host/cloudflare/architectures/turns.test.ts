@@ -54,3 +54,26 @@ test('whoever waits too long is told, and does nothing later', async () => {
   assert.equal(ran, 'third')
   assert.equal(turns.count, 0)
 })
+
+test('whoever has the turn is told from a queue that is long', async () => {
+  const clock = new ManualClock()
+  const turns = new Turns(clock)
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const running = [first, second].map(({ promise }) => turns.run(1_000, late, () => promise))
+  const heldMs: number[] = []
+  const tell = (): Error => {
+    heldMs.push(turns.heldMs)
+    return late()
+  }
+  const waiting = turns.run(100, tell, async () => {})
+  await tick()
+  clock.advance(90)
+  first.resolve()
+  await tick()
+  clock.advance(10)
+  await assert.rejects(waiting, /late/)
+  assert.deepEqual(heldMs, [10])
+  second.resolve()
+  await Promise.all(running)
+  assert.equal(turns.heldMs, 0)
+})

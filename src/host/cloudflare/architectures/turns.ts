@@ -3,19 +3,26 @@
  * other objects, and nobody else touches what it works on meanwhile.
  *
  * On Workers a request can end in the middle of what it does, without a word to those who wait for
- * it. So nobody waits for ever; whoever has waited too long is told, and what it waited for is not
- * to be used any more.
+ * it. So nobody waits for ever; whoever has waited too long is told. If all that time was one
+ * other's, what it waited for is not to be used any more; a long queue is no reason for that.
  */
 import type { Clock } from '../../../base/clock.ts'
 
 export class Turns {
-  readonly #clock: Pick<Clock, 'setTimer'>
+  readonly #clock: Pick<Clock, 'monotonicMs' | 'setTimer'>
   #last: Promise<void> = Promise.resolve()
   /** Those that wait or work. */
   count = 0
+  /** Since when whoever has the turn has it. */
+  #sinceMs: number | undefined
 
-  constructor(clock: Pick<Clock, 'setTimer'>) {
+  constructor(clock: Pick<Clock, 'monotonicMs' | 'setTimer'>) {
     this.#clock = clock
+  }
+
+  /** For how long whoever has the turn has had it; 0 if nobody has it. */
+  get heldMs(): number {
+    return this.#sinceMs === undefined ? 0 : this.#clock.monotonicMs() - this.#sinceMs
   }
 
   /** Runs `work` when its turn has come. Rejects with `late()` if it does not come in time. */
@@ -32,10 +39,12 @@ export class Turns {
     try {
       await this.#within(limitMs, before, late)
       hasTurn = true
+      this.#sinceMs = this.#clock.monotonicMs()
       return await work()
     } finally {
       this.count--
       // Whoever gives up lets nobody past who is still at work.
+      if (hasTurn) this.#sinceMs = undefined
       if (hasTurn) resolve()
       else void before.then(resolve)
     }
