@@ -91,3 +91,41 @@ test('no other file is opened, however it is said', async () => {
   runStatements(database, 'vacuum', [])
   other.close()
 })
+
+test('a number in the header alone is a change', async () => {
+  using database = await opened()
+  for (const text of ['pragma user_version = 7', 'pragma main.application_id = 7']) {
+    const before = changesOf(database)
+    runStatements(database, text, [])
+    assert.notEqual(changesOf(database), before, text)
+  }
+})
+
+test('no pragma reaches beyond its own database, however it is said', async () => {
+  using database = await opened()
+  runStatements(database, 'create table t(n)', [])
+  const texts = [
+    'pragma hard_heap_limit = 1000',
+    'PRAGMA hard_heap_limit(1000)',
+    "select ';'; pragma/**/hard_heap_limit = 1000",
+    '/* a */ -- b\n pRagma -- c\n hard_heap_limit = 1000',
+    'pragma "hard_heap_limit" = 1000',
+    'pragma[hard_heap_limit]=1000',
+    'pragma main.hard_heap_limit = 1000',
+    'pragma "main".hard_heap_limit = 1000',
+    "select $a('); pragma hard_heap_limit = 1000 --",
+    "create table a$b(')'); pragma hard_heap_limit = 1000; select ''",
+    'explain pragma hard_heap_limit = 1000',
+    'explain query plan pragma hard_heap_limit = 1000',
+    '\ufeffpragma hard_heap_limit = 1000',
+    'pragma soft_heap_limit = 1000',
+    'pragma writable_schema = 1',
+  ]
+  for (const text of texts) {
+    assert.throws(() => runStatements(database, text, []), { code: 'NOT_SUPPORTED' }, text)
+  }
+  const limit = runStatements(database, 'select * from pragma_hard_heap_limit', []).rows
+  assert.deepEqual(limit, [{ hard_heap_limit: 0 }])
+  const names = runStatements(database, "select 'a; pragma x'; pragma table_info(t)", []).rows
+  assert.equal(names[0]?.['name'], 'n')
+})
