@@ -78,6 +78,18 @@ export function runStatements(
   }
 }
 
+/**
+ * Parameters of JSON as SQLite has them: it knows no booleans, and lists and objects as text. sql.js
+ * binds whole numbers beyond 32 bits as `real`, which columns of integers make whole again.
+ */
+export function sqliteValues(values: readonly unknown[]): SqlValue[] {
+  return values.map((value) => {
+    if (value === null || typeof value === 'string') return value
+    if (typeof value === 'boolean') return value ? 1 : 0
+    return typeof value === 'number' ? value : JSON.stringify(value)
+  })
+}
+
 /** Names of its tables; none if it is empty. */
 export function tablesOf(database: Database): string[] {
   const [found] = database.exec("SELECT name FROM sqlite_master WHERE type='table'")
