@@ -157,15 +157,16 @@ function askOf(context: Context<Bindings>, phases: Phases): Ask {
   }
 }
 
-/** @throws PgnapError REQUEST_INVALID if the request names several: none of them is meant surely */
+/** @throws PgnapError REQUEST_INVALID if `?user=` names another: neither of them is meant surely */
 function tenantOf({ req }: Context<Bindings>): string {
-  const named = [req.param('tenant'), req.header(TENANT_HEADER), req.query(USER_QUERY)]
-  if (new Set(named.filter((each) => each !== undefined)).size > 1) {
-    throw new PgnapError('REQUEST_INVALID', 'the request names more than one tenant', {
-      hint: `name it in the path, in ${TENANT_HEADER} or in ?${USER_QUERY}=, once`,
+  const tenant = req.param('tenant') ?? req.header(TENANT_HEADER)
+  const user = req.query(USER_QUERY)
+  if (tenant !== undefined && user !== undefined && tenant !== user) {
+    throw new PgnapError('REQUEST_INVALID', 'the request names two tenants', {
+      hint: `name it in the path, in ${TENANT_HEADER} or in ?${USER_QUERY}=, and not in two of them`,
     })
   }
-  return req.param('tenant') ?? req.header(TENANT_HEADER) ?? DEFAULT_TENANT
+  return tenant ?? DEFAULT_TENANT
 }
 
 function statementIn(body: JsonObject): Statement {
