@@ -5,6 +5,7 @@
 import { machineLine } from '../machine.ts'
 import { choices } from './choose.ts'
 import { mega, number, publishedOf } from './markdown.ts'
+import { METHOD } from './method.ts'
 import type { ArchitectureResult, ComparisonResult } from './results.ts'
 import { targets } from './targets.ts'
 
@@ -94,6 +95,7 @@ export function html(result: ComparisonResult): string {
     ...(smoke ? ['<p><strong>A smoke run: it measures nothing.</strong></p>'] : []),
     '<p>Local workerd, measured from outside, above a bare ping of an object.',
     'Medians; shorter is better. Bars are on a logarithmic scale.</p>',
+    ...METHOD.map((sentence) => `<p class="note">${escape(sentence)}</p>`),
     '<h2>Which one when</h2>',
     table(
       ['need', 'choose', 'measured'],

@@ -3,6 +3,7 @@ import { machineLine } from '../machine.ts'
 import type { Summary } from '../statistics.ts'
 import { choices } from './choose.ts'
 import { PUBLISHED } from './published.ts'
+import { METHOD } from './method.ts'
 import type { ArchitectureResult, ComparisonResult } from './results.ts'
 import { targets } from './targets.ts'
 
@@ -17,6 +18,7 @@ export function markdown(result: ComparisonResult): string {
     `${machineLine(result.machine)}.`,
     'Times in milliseconds, median, above a bare ping of an object',
     `(an HTTP request with one takes ${decimal(ping.http)}, one more ${decimal(ping.rpc)}).`,
+    ...METHOD,
     '',
     '**Time**',
     '',

@@ -1,5 +1,5 @@
 /**
- * Measures one architecture, from outside, in runtimes of its own, so that nobody is warmed by
+ * Measures one architecture, from outside of its runtime (`method.ts` says what is in a time), in runtimes of its own, so that nobody is warmed by
  * another. First its tenants are made and measured warm; then, in every round, a fresh runtime
  * finds them in its storage: the first one finds everything cold, each further one a warm isolate
  * that does not know it.
@@ -11,6 +11,7 @@ import type { WorkerFiles } from '../../scripts/cloudflare/bundle.ts'
 import { type RunningWorker, startArchitectures } from '../../scripts/cloudflare/local.ts'
 import { median, type Summary, summarize } from '../statistics.ts'
 import type { ArchitectureMemory, ArchitectureTimes } from './results.ts'
+import { WARM_UP_SHARE } from './method.ts'
 import { runtimeBytes } from './runtime-memory.ts'
 import type { BenchRequest } from './bench-request.ts'
 
@@ -182,8 +183,6 @@ export class Comparison {
   }
 }
 
-/** Of the cold tenants, so many come first and are not counted. */
-const WARM_UP_SHARE = 0.3
 /** Of each measurement; a median of an odd number is one of them. */
 const SAMPLES = 7
 

@@ -26,7 +26,7 @@ import type { ArchitectureResult, ComparisonResult } from './results.ts'
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = 'bench/cloudflare/worker/bench-worker.ts'
 const FULL = { rounds: 3, tenants: 15, statements: 200 }
-const SMOKE = { rounds: 1, tenants: 3, statements: 5 }
+const SMOKE = { rounds: 1, tenants: 2, statements: 2 }
 /** Their tenants are in memory alone: a cold one is a new one. */
 const KEEPS_NOTHING: ReadonlySet<string> = new Set(['warm-proxy'])
 

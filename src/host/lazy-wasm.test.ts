@@ -134,7 +134,14 @@ test('a cache that cannot be filled harms nothing', async () => {
   assert.equal(lazy.facts().state, 'ready')
 })
 
-for (const step of ['fromCache', 'fromBucket', 'compile', 'initialize'] as const) {
+test('a cache that does not answer is one that misses', async () => {
+  const { lazy, calls } = open({ fromCache: 'unreachable' }, true)
+  await lazy.start()
+  assert.deepEqual([lazy.facts().state, lazy.facts().source], ['ready', 'bucket'])
+  assert.deepEqual(calls.slice(0, 2), ['fromCache', 'fromBucket'])
+})
+
+for (const step of ['fromBucket', 'compile', 'initialize'] as const) {
   test(`what fails in ${step} is told, tried again by force alone, and may work then`, async () => {
     const fails: Partial<Record<typeof step, string>> = { [step]: 'disallowed by embedder' }
     const { lazy, calls } = open(fails)

@@ -18,7 +18,7 @@ import {
 
 export interface LazyWasmOptions<Instance> {
   readonly clock: Pick<Clock, 'monotonicMs'>
-  /** Undefined if it is not there. */
+  /** Undefined if it is not there. A cache that rejects is one that misses. */
   readonly fromCache: () => Promise<Uint8Array<ArrayBuffer> | undefined>
   /** Rejects if it is not there: then it is nowhere. */
   readonly fromBucket: () => Promise<Uint8Array<ArrayBuffer>>
@@ -122,7 +122,7 @@ export class LazyWasm<Instance> {
     switch (state) {
       case 'loading_from_cache':
         this.#failure = undefined
-        return this.#take('cache', await fromCache()) ? 'done' : 'missed'
+        return this.#take('cache', await fromCache().catch(() => undefined)) ? 'done' : 'missed'
       case 'loading_from_r2': {
         const code = await fromBucket()
         this.#take('bucket', code)

@@ -54,6 +54,15 @@ test('an example of writing is signed as the reference has it', async () => {
   )
 })
 
+test('the token of temporary credentials is sent and signed', async () => {
+  const credentials = { ...EXAMPLE.credentials, sessionToken: 'a+token' }
+  const url = new URL('https://examplebucket.s3.amazonaws.com/test.txt')
+  const request = { method: 'GET', url, headers: {}, body: new Uint8Array(0) } as const
+  const headers = await signedHeaders(request, { ...EXAMPLE, credentials })
+  assert.equal(headers['x-amz-security-token'], 'a+token')
+  assert.match(headers['Authorization'] ?? '', /SignedHeaders=[^,]*;x-amz-security-token,/)
+})
+
 test('names are encoded as they are signed', () => {
   assert.equal(encodeKey("a b/ü~(1)!'*"), 'a%20b/%C3%BC~%281%29%21%27%2A')
 })
@@ -93,6 +102,18 @@ describe('over a server', () => {
     const key = "a b/ü~(1)!'*+&=?#%"
     await bucket.put(key, Uint8Array.of(7), undefined)
     assert.deepEqual((await bucket.get(key))?.bytes, Uint8Array.of(7))
+  })
+
+  test('no name leads out of the bucket', async () => {
+    await open('other').put('x', Uint8Array.of(7), undefined)
+    const bucket = open('walled')
+    for (const key of ['../other/x', 'a/../../other/x', 'a/./b', '..', '.', '']) {
+      await assert.rejects(bucket.get(key), { code: 'REQUEST_INVALID' }, key)
+      await assert.rejects(bucket.put(key, Uint8Array.of(1), undefined), {
+        code: 'REQUEST_INVALID',
+      })
+    }
+    await bucket.put('..a/b..', Uint8Array.of(1), undefined)
   })
 
   test('wrong credentials are told, with what the server says', async () => {

@@ -75,6 +75,12 @@ export class S3Bucket implements Bucket {
     headers: Readonly<Record<string, string>>,
     body: Uint8Array<ArrayBuffer>,
   ): Promise<Response> {
+    // A URL resolves them: the bucket's name would go first.
+    if (key === '' || key.split('/').some((part) => part === '.' || part === '..')) {
+      throw new PgnapError('REQUEST_INVALID', `"${key}" is no name of an object`, {
+        hint: 'use letters, digits, "-", "_", "." and "/", and no "." or ".." between "/"',
+      })
+    }
     const { endpoint, bucket, region, credentials, clock } = this.#options
     const base = endpoint.href.replace(/\/$/, '')
     const url = new URL(`${base}/${encodeKey(`${bucket}/${key}`)}`)

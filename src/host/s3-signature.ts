@@ -8,6 +8,8 @@ import { utf8 } from '../base/bytes.ts'
 export interface S3Credentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
+  /** Of temporary credentials. Default: they are not temporary */
+  readonly sessionToken?: string
 }
 
 export interface S3Request {
@@ -35,7 +37,13 @@ export async function signedHeaders(
   const at = new Date(nowMs).toISOString().replaceAll(/[:-]|\.\d{3}/g, '')
   const scope = `${at.slice(0, 8)}/${region}/s3/aws4_request`
   const contentHash = await sha256(body)
-  const sent = { ...headers, 'x-amz-content-sha256': contentHash, 'x-amz-date': at }
+  const { sessionToken } = credentials
+  const sent = {
+    ...headers,
+    ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
+    'x-amz-content-sha256': contentHash,
+    'x-amz-date': at,
+  }
   const signed = Object.entries({ ...sent, host: url.host })
     .map(([name, value]) => [name.toLowerCase(), value.trim()] as const)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Database } from 'sql.js'
+import initSqlJs, { type Database } from 'sql.js'
 import { sqlJs } from '../../test/support/sql-js.ts'
-import { changesOf, runStatements, tablesOf } from './sqlite-statements.ts'
+import { PgnapError } from '../base/errors.ts'
+import { isOutOfMemory } from './sql-js-error.ts'
+import { changesOf, runStatements, sqliteValues, tablesOf } from './sqlite-statements.ts'
 
 async function opened(): Promise<Database & Disposable> {
   const { Database } = await sqlJs()
@@ -40,6 +42,21 @@ test('statements run in order, and what the last one returns is the answer', asy
   assert.equal(runStatements(database, 'update t set n = n + ?', ['10']).rowCount, 2)
   assert.notEqual(changesOf(database), created)
   assert.deepEqual(tablesOf(database), ['t'])
+})
+
+test('values of JSON keep what they are', async () => {
+  using database = await opened()
+  const typed = (value: unknown): unknown => {
+    const values = sqliteValues([value])
+    return runStatements(database, 'select typeof(?1) as t, ?1 as v', values).rows[0]
+  }
+  assert.deepEqual(typed(7), { t: 'integer', v: 7 })
+  assert.deepEqual(typed(0.5), { t: 'real', v: 0.5 })
+  assert.deepEqual(typed(true), { t: 'integer', v: 1 })
+  assert.deepEqual(typed(false), { t: 'integer', v: 0 })
+  assert.deepEqual(typed(null), { t: 'null', v: null })
+  assert.deepEqual(typed('7'), { t: 'text', v: '7' })
+  assert.deepEqual(typed([1, { a: 2 }]), { t: 'text', v: '[1,{"a":2}]' })
 })
 
 test('a table alone is a change', async () => {
@@ -90,4 +107,59 @@ test('no other file is opened, however it is said', async () => {
   })
   runStatements(database, 'vacuum', [])
   other.close()
+})
+
+test('a number in the header alone is a change', async () => {
+  using database = await opened()
+  for (const text of ['pragma user_version = 7', 'pragma main.application_id = 7']) {
+    const before = changesOf(database)
+    runStatements(database, text, [])
+    assert.notEqual(changesOf(database), before, text)
+  }
+})
+
+test('no pragma reaches beyond its own database, however it is said', async () => {
+  using database = await opened()
+  runStatements(database, 'create table t(n)', [])
+  const texts = [
+    'pragma hard_heap_limit = 1000',
+    'PRAGMA hard_heap_limit(1000)',
+    "select ';'; pragma/**/hard_heap_limit = 1000",
+    '/* a */ -- b\n pRagma -- c\n hard_heap_limit = 1000',
+    'pragma "hard_heap_limit" = 1000',
+    'pragma[hard_heap_limit]=1000',
+    'pragma main.hard_heap_limit = 1000',
+    'pragma "main".hard_heap_limit = 1000',
+    "select $a('); pragma hard_heap_limit = 1000 --",
+    "create table a$b(')'); pragma hard_heap_limit = 1000; select ''",
+    'explain pragma hard_heap_limit = 1000',
+    'explain query plan pragma hard_heap_limit = 1000',
+    '\ufeffpragma hard_heap_limit = 1000',
+    'pragma soft_heap_limit = 1000',
+    'pragma writable_schema = 1',
+  ]
+  for (const text of texts) {
+    assert.throws(() => runStatements(database, text, []), { code: 'NOT_SUPPORTED' }, text)
+  }
+  const limit = runStatements(database, 'select * from pragma_hard_heap_limit', []).rows
+  assert.deepEqual(limit, [{ hard_heap_limit: 0 }])
+  const names = runStatements(database, "select 'a; pragma x'; pragma table_info(t)", []).rows
+  assert.equal(names[0]?.['name'], 'n')
+})
+
+test('that there is no more memory is told apart from other failures', async () => {
+  // One of its own: the limit is for everything in it.
+  const { Database } = await initSqlJs()
+  using database = Object.assign(new Database(), { [Symbol.dispose]: () => database.close() })
+  database.run('create table t(n); pragma hard_heap_limit = 1000')
+  const fails = (sql: string): unknown => {
+    try {
+      return runStatements(database, sql, [])
+    } catch (error) {
+      return error
+    }
+  }
+  assert.ok(isOutOfMemory(fails('select count(*) from t')))
+  assert.ok(!isOutOfMemory(new PgnapError('STORE_IO', 'the bucket cannot be read', { hint: 'h' })))
+  assert.ok(!isOutOfMemory(new Error('out of memory')))
 })

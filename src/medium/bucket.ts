@@ -18,7 +18,8 @@ export interface Bucket {
   /**
    * Writes an object, whole or not at all, if what is there has still this tag; undefined: if there
    * is none. It survives the end of the machine when the promise is kept; its new tag.
-   * Rejects with STORE_FENCED if it has another tag, and with STORE_IO: then it may be written.
+   * Rejects with STORE_FENCED if it has another tag, and with STORE_IO or OUTCOME_UNKNOWN:
+   * then it may be written.
    */
   put(key: string, bytes: Uint8Array, tag: string | undefined): Promise<string>
 }

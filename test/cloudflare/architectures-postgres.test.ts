@@ -183,6 +183,11 @@ test('lazy-wasm: with code in the bucket the platform refuses to compile, for ev
   assert.deepEqual([wasm.state, wasm.delegatesForEver], ['failed', true])
   // A request does not try again.
   assert.equal((await lazyStatus('refused')).wasm.attempts, 2)
+  // Nor does another object of the isolate load it to be refused again.
+  await worker.query('lazy-wasm', 'another', 'select 1 as n')
+  const { wasm: other } = await lazyStatus('another')
+  assert.deepEqual([other.state, other.codeBytes], ['failed', 0])
+  assert.match(other.failure ?? '', /disallowed by embedder/)
 })
 
 test('lazy-wasm: the tenant may stand in the path', async () => {

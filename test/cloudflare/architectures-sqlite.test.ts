@@ -157,6 +157,39 @@ test('no user reaches another one’s database', async () => {
   assert.equal(name.status, 400)
 })
 
+test('what only the header of the file shows is in the bucket, too', async () => {
+  const set = await worker.query('sqlite', 'header', 'pragma user_version = 7')
+  assert.equal(set['saved'], true)
+  assert.ok(await (await bucket()).head('header/database.sqlite'))
+})
+
+test('no user ends everybody’s databases', async () => {
+  const sql = 'pragma hard_heap_limit = 1000'
+  assert.equal((await worker.post('/sqlite/query', 'spy', { sql })).status, 501)
+  assert.equal(await worker.ask('sqlite', 'anybody', 'select 1'), 1)
+})
+
+test('parameters keep their types', async () => {
+  const sql = 'select typeof(?1) || typeof(?2) || typeof(?3) || typeof(?4)'
+  assert.equal(
+    await worker.ask('sqlite', 'typed', sql, 7, true, null, '7'),
+    'integerintegernulltext',
+  )
+})
+
+test('who names two users is told', async () => {
+  const body = { sql: 'select 1' }
+  for (const [path, tenant] of [
+    ['/multi-tenant/sqlite/alice/query?user=bob', undefined],
+    ['/sqlite/query?user=bob', 'alice'],
+  ] as const) {
+    const answer = await worker.post(path, tenant, body)
+    assert.equal(answer.status, 400, path)
+  }
+  const same = await worker.post('/multi-tenant/sqlite/alice/query?user=alice', 'alice', body)
+  assert.equal(same.status, 200)
+})
+
 test('its status tells what is in memory and how long loads and saves take', async () => {
   const answer = (await (await worker.get('/sqlite/status')).json()) as {
     keptDatabases: number

@@ -103,6 +103,9 @@ test('what is wrong is said as by /v1, whatever the architecture', async () => {
   assert.equal(method.headers.get('allow'), 'POST')
   const none = await worker.get('/multi-tenant/none/one/query')
   assert.equal(none.status, 404)
+  for (const path of ['/constructor', '/pooled/constructor']) {
+    assert.equal((await worker.get(path)).status, 404, path)
+  }
 })
 
 test('the tenants of /pooled are those of the default Worker, which is there too', async () => {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 
 test('a smoke run measures architectures of each kind, and prints its tables', async () => {
   const entry = fileURLToPath(new URL('../../bench/cloudflare/run.ts', import.meta.url))
-  const chosen = ['thin', 'warm-proxy', 'sqlite']
+  const chosen = ['thin', 'sqlite']
   const run = promisify(execFile)
   const { stdout } = await run(process.execPath, [entry, '--smoke', ...chosen])
   for (const name of chosen)

@@ -61,6 +61,7 @@ async function run(
       url: new URL('https://bench.invalid/'),
       phases: new Phases(workerClock),
       statement: async () => ({ sql, parameters: [] }),
+      values: async () => [],
     })
   }
   return value

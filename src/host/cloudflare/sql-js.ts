@@ -12,3 +12,8 @@ export function theSqlJs(): Promise<SqlJsStatic> {
     },
   }))
 }
+
+/** The next one who asks gets another, with memory of its own; databases of this one stay good. */
+export function giveUpSqlJs(): void {
+  loading = undefined
+}

@@ -7,16 +7,20 @@
  *   write beside, sync -> link as KEY.N+1 -> sync the folder -> remove what is older
  *
  * A writer who is late may find the number free because newer ones have come and the older were
- * removed: it looks again afterwards, takes its own back, and is told.
+ * removed: it looks again afterwards, and takes its own back. It cannot tell that from its own
+ * having counted until the next writer, who is quick, replaced it: so it says that it does not
+ * know, and never that nothing was written.
  */
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
+import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PgnapError } from '../../base/errors.ts'
 import type { Bucket, StoredObject } from '../../medium/bucket.ts'
 
 /** Who reads may be overtaken by a writer who removes what it reads; not so often in a row. */
 const READS_MAX = 20
+/** What a writer has left beside for so long, nobody is writing any more: its process has ended. */
+const PARTIAL_MS = 3_600_000
 
 export class FolderBucket implements Bucket {
   readonly #folder: string
@@ -51,7 +55,7 @@ export class FolderBucket implements Bucket {
     const partial = `${path}.${randomUUID()}.partial`
     const number = Number(tag ?? 0) + 1
     try {
-      await mkdir(dirname(path), { recursive: true })
+      await makeFolder(dirname(path))
       if ((await numbersOf(path)).at(-1) !== (tag === undefined ? undefined : Number(tag))) {
         throw fenced(key)
       }
@@ -61,9 +65,10 @@ export class FolderBucket implements Bucket {
       const numbers = await numbersOf(path)
       if (numbers.at(-1) !== number) {
         await rm(`${path}.${number}`, { force: true })
-        throw fenced(key)
+        throw overtaken(key)
       }
       for (const older of numbers.slice(0, -1)) await rm(`${path}.${older}`, { force: true })
+      await removeAbandoned(path)
       return String(number)
     } catch (error) {
       if (error instanceof PgnapError) throw error
@@ -101,6 +106,17 @@ async function numbersOf(path: string): Promise<number[]> {
   }
 }
 
+/** What writers of this object have begun before their process ended. */
+async function removeAbandoned(path: string): Promise<void> {
+  const folder = dirname(path)
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(`${basename(path)}.`) || !name.endsWith('.partial')) continue
+    const found = await stat(join(folder, name)).catch(() => undefined)
+    if (!found || Date.now() - found.mtimeMs < PARTIAL_MS) continue
+    await rm(join(folder, name), { force: true })
+  }
+}
+
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
   const file = await open(path, 'wx')
   try {
@@ -108,6 +124,15 @@ async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
     await file.sync()
   } finally {
     await file.close()
+  }
+}
+
+/** With those above it. A new one is there after the machine's end if the one above is synced. */
+async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    await syncFolder(dirname(made))
   }
 }
 
@@ -127,6 +152,13 @@ function isCode(error: unknown, code: string): boolean {
 function fenced(key: string): PgnapError {
   return new PgnapError('STORE_FENCED', `"${key}" has been written by somebody else`, {
     hint: 'load it again and repeat what was done',
+  })
+}
+
+function overtaken(key: string): PgnapError {
+  return new PgnapError('OUTCOME_UNKNOWN', `"${key}" was written by somebody else meanwhile`, {
+    detail: 'on top of what was put, or beside it',
+    hint: 'load it again and look whether what was done is in it',
   })
 }
 

@@ -21,7 +21,12 @@ import { Phases, type PhaseTime } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import { errorAnswer, jsonAnswer, STATEMENT_ANSWER_BYTES_MAX } from '../../../front/http/answers.ts'
 import { guardAdministrator, guardOrigin, type GuardOptions } from '../../../front/http/guard.ts'
-import { optionalList, readJsonObject, requiredText } from '../../../front/http/request.ts'
+import {
+  type JsonObject,
+  optionalList,
+  readJsonObject,
+  requiredText,
+} from '../../../front/http/request.ts'
 import { encodeParameters } from '../../../front/values.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
@@ -40,6 +45,8 @@ import { noteAsked } from './keep-warm.ts'
 import { ARCHITECTURES } from './routes.ts'
 
 const TENANT_HEADER = 'X-Tenant-Id'
+/** That of `/sqlite`. */
+const USER_QUERY = 'user'
 const QUERY_EXAMPLE = '{"sql": "select $1::int", "params": [1]}'
 
 type Bindings = { Bindings: ArchitecturesEnvironment }
@@ -47,7 +54,9 @@ type Bindings = { Bindings: ArchitecturesEnvironment }
 /** Whether {@link createArchitectures} has a route for it. */
 export function isOfArchitectures({ pathname }: URL): boolean {
   const [, first = ''] = pathname.split('/', 2)
-  return first === 'architectures' || first === 'multi-tenant' || first in ARCHITECTURES
+  return (
+    first === 'architectures' || first === 'multi-tenant' || Object.hasOwn(ARCHITECTURES, first)
+  )
 }
 
 export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
@@ -126,8 +135,8 @@ function addEndpoint(
   app.on(method, path, async (context) => {
     const phases = new Phases(workerClock)
     const ask = askOf(context, phases)
-    if (method === 'POST') noteAsked(name, ask)
     const body = await answer(ask)
+    if (method === 'POST') noteAsked(name, ask)
     context.header('Server-Timing', serverTiming(phases))
     return jsonAnswer(context, body)
   })
@@ -135,20 +144,32 @@ function addEndpoint(
 
 function askOf(context: Context<Bindings>, phases: Phases): Ask {
   const { req, env, executionCtx } = context
-  const tenant = req.param('tenant') ?? req.header(TENANT_HEADER) ?? DEFAULT_TENANT
-  let statement: Promise<Statement> | undefined
+  let body: Promise<JsonObject> | undefined
+  const read = (): Promise<JsonObject> => (body ??= readJsonObject(context))
   return {
     environment: env,
     waitUntil: (work) => executionCtx.waitUntil(work),
-    tenant: parseTenantName(tenant),
+    tenant: parseTenantName(tenantOf(context)),
     url: new URL(req.url),
     phases,
-    statement: () => (statement ??= readStatement(context)),
+    statement: async () => statementIn(await read()),
+    values: async () => optionalList(await read(), 'params'),
   }
 }
 
-async function readStatement(context: Context): Promise<Statement> {
-  const body = await readJsonObject(context)
+/** @throws PgnapError REQUEST_INVALID if `?user=` names another: neither of them is meant surely */
+function tenantOf({ req }: Context<Bindings>): string {
+  const tenant = req.param('tenant') ?? req.header(TENANT_HEADER)
+  const user = req.query(USER_QUERY)
+  if (tenant !== undefined && user !== undefined && tenant !== user) {
+    throw new PgnapError('REQUEST_INVALID', 'the request names two tenants', {
+      hint: `name it in the path, in ${TENANT_HEADER} or in ?${USER_QUERY}=, and not in two of them`,
+    })
+  }
+  return tenant ?? DEFAULT_TENANT
+}
+
+function statementIn(body: JsonObject): Statement {
   const sql = requiredText(body, 'sql', QUERY_EXAMPLE)
   const parameters = encodeParameters(optionalList(body, 'params'))
   return { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
@@ -163,7 +184,7 @@ function serverTiming(phases: Phases): string {
 function unknownRoute(context: Context): PgnapError {
   const { method, path } = context.req
   const [, name = '', ...rest] = path.split('/')
-  const architecture = ARCHITECTURES[name]
+  const architecture = Object.hasOwn(ARCHITECTURES, name) && ARCHITECTURES[name]
   if (!architecture) {
     const names = Object.keys(ARCHITECTURES).join(', ')
     return new PgnapError('ROUTE_UNKNOWN', `there is no architecture at ${path}`, {
@@ -171,7 +192,8 @@ function unknownRoute(context: Context): PgnapError {
     })
   }
   const known = endpointsOf(name, architecture)
-  const endpoint = known[rest.join('/')]
+  const route = rest.join('/')
+  const endpoint = Object.hasOwn(known, route) ? known[route] : undefined
   if (endpoint) {
     context.header('Allow', endpoint.method)
     return new PgnapError('METHOD_NOT_ALLOWED', `${method} is not allowed on ${path}`, {

@@ -28,6 +28,8 @@ export interface Ask {
   readonly phases: Phases
   /** The statement in its body. @throws PgnapError REQUEST_INVALID if there is none */
   readonly statement: () => Promise<Statement>
+  /** Its parameters as the body has them, for who takes more than text. */
+  readonly values: () => Promise<readonly unknown[]>
 }
 
 /** What a statement is answered. */

@@ -54,5 +54,6 @@ async function warm(environment: ArchitecturesEnvironment, name: string): Promis
     url: new URL('https://keep-warm.invalid/'),
     phases: new Phases(workerClock),
     statement: async () => ({ sql: 'select 1', parameters: [] }),
+    values: async () => [],
   })
 }

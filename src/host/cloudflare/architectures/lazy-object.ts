@@ -5,7 +5,8 @@
  * The platform compiles no code at run time, so loading always ends in `failed`, and the object
  * delegates for ever: it is `/thin` with an errand. The states are the same ones that reach `ready`
  * on Node (`src/host/lazy-wasm.ts`); what would come after is not here, since nothing could show
- * that it works.
+ * that it works. Nobody loads it for nothing: what one object was refused the others of its isolate
+ * do not try, unless they are forced to.
  */
 import { PgnapError } from '../../../base/errors.ts'
 import { LazyWasm, type LazyFacts } from '../../lazy-wasm.ts'
@@ -25,13 +26,25 @@ const compiler = WebAssembly as unknown as {
   compile(code: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module>
 }
 
+/** What compiling was refused with: as true for every object of this isolate. */
+let refusal: Error | undefined
+
+async function compile(code: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+  try {
+    return await compiler.compile(code)
+  } catch (error) {
+    refusal = error instanceof Error ? error : new Error(String(error))
+    throw error
+  }
+}
+
 export class LazyObject extends StateObject {
   readonly #wasm = new LazyWasm<never>({
     clock: workerClock,
     fromCache,
     fromBucket: () => this.#fromBucket(),
     toCache,
-    compile: (code) => compiler.compile(code),
+    compile,
     initialize: async () => {
       throw new PgnapError('NOT_SUPPORTED', 'this platform has never let code be compiled', {
         hint: 'use /hybrid or /pooled, whose code is compiled with the Worker',
@@ -46,6 +59,8 @@ export class LazyObject extends StateObject {
 
   forceLoad(): Promise<Outcome<LazyFacts>> {
     return outcomeOf(async () => {
+      // Somebody wants to know it now.
+      refusal = undefined
       await this.#wasm.force()
       return this.#wasm.facts()
     })
@@ -56,6 +71,7 @@ export class LazyObject extends StateObject {
   }
 
   async #fromBucket(): Promise<Uint8Array<ArrayBuffer>> {
+    if (refusal) throw refusal
     const startMs = workerClock.monotonicMs()
     const found = await new R2ObjectBucket(this.env.BUCKET).get(LAZY_CODE_KEY)
     delaysOf('lazy-wasm').record('load', workerClock.monotonicMs() - startMs)
@@ -82,6 +98,7 @@ async function outcomeWith(
 }
 
 async function fromCache(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (refusal) return undefined
   const found = await caches.default.match(CACHE_ADDRESS)
   return found && new Uint8Array(await found.arrayBuffer())
 }

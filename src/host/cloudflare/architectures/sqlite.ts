@@ -11,20 +11,23 @@
  * the same time loads another copy, and of two that write the second one is told (STORE_FENCED).
  * It must never answer a write before R2 has it.
  */
+import type { SqlValue } from 'sql.js'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Phases } from '../../../base/phases.ts'
 import { SYNC_ACTIONS, syncStatus } from '../../../base/sync-delay.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { BucketDatabase, type SaveTiming } from '../../bucket-database.ts'
+import { isOutOfMemory } from '../../sql-js-error.ts'
 import {
   changesOf,
   runStatements,
+  sqliteValues,
   type StatementsAnswer,
   tablesOf,
 } from '../../sqlite-statements.ts'
 import { workerClock } from '../clock.ts'
 import { R2ObjectBucket } from '../r2-bucket.ts'
-import { theSqlJs } from '../sql-js.ts'
+import { giveUpSqlJs, theSqlJs } from '../sql-js.ts'
 import { type Architecture, type Ask, DEFAULT_TENANT, type JsonBody } from './architecture.ts'
 import { delaysOf } from './isolate-delays.ts'
 
@@ -40,12 +43,23 @@ export const sqlite: Architecture = {
     syncDelay: delaysOf('sqlite').facts(),
   }),
   endpoints: {
-    '': { method: 'GET', what: 'how long a load, a look and a save take (?user=)', answer: look },
-    query: { method: 'POST', what: 'runs statements in SQLite (?user=)', answer: query },
+    '': {
+      method: 'GET',
+      what: 'how long a load, a look and a save take (?user=)',
+      answer: (ask) => toItsEnd(ask, look(ask)),
+    },
+    query: {
+      method: 'POST',
+      what: 'runs statements in SQLite (?user=)',
+      answer: (ask) => toItsEnd(ask, query(ask)),
+    },
     timing: {
       method: 'POST',
       what: 'the same, with the phases of the request',
-      answer: async (ask) => ({ ...(await query(ask)), timing: ask.phases.report() }),
+      answer: async (ask) => ({
+        ...(await toItsEnd(ask, query(ask))),
+        timing: ask.phases.report(),
+      }),
     },
   },
 }
@@ -65,6 +79,13 @@ interface Opened {
   readonly user: string
   readonly file: BucketDatabase
   readonly loading: Loading
+}
+
+/** Goes on when the client has gone: what is open is neither kept nor closed otherwise. */
+function toItsEnd(ask: Ask, work: Promise<JsonBody>): Promise<JsonBody> {
+  // Whoever waits for the answer is told of a failure.
+  ask.waitUntil(work.catch(() => {}))
+  return work
 }
 
 async function look(ask: Ask): Promise<JsonBody> {
@@ -98,11 +119,12 @@ async function look(ask: Ask): Promise<JsonBody> {
 }
 
 async function query(ask: Ask): Promise<JsonBody> {
-  const { sql, parameters } = await ask.statement()
+  const { sql } = await ask.statement()
+  const values = sqliteValues(await ask.values())
   const opened = await open(ask, true)
   const { user, file, loading } = opened
   const before = changesOf(file.database)
-  const answer = ask.phases.measureSync('execute', () => runIn(file, sql, parameters))
+  const answer = ask.phases.measureSync('execute', () => runIn(file, sql, values))
   let saving: SaveTiming | undefined
   if (changesOf(file.database) !== before) saving = await save(ask.phases, opened)
   rest(opened)
@@ -136,8 +158,7 @@ async function open(
   const resting = kept.get(user)
   kept.delete(user)
   if (resting) {
-    const tag = mayBeKept ? await phases.measure('check', () => bucket.tagOf(key)) : undefined
-    if (mayBeKept && tag === resting.tag) {
+    if (mayBeKept && (await isCurrent(resting, () => bucket.tagOf(key), phases))) {
       const totalMs = workerClock.monotonicMs() - startMs
       const loading = { wasmInitMs, downloadMs: 0, parseMs: 0, totalMs, isKept: true }
       return { user, file: resting, loading }
@@ -152,18 +173,35 @@ async function open(
   return { user, file, loading: { wasmInitMs, downloadMs, parseMs, totalMs, isKept: false } }
 }
 
-/** What has failed may have changed something before: nobody is to see that. */
-function runIn(
-  file: BucketDatabase,
-  sql: string,
-  parameters: readonly (string | null)[],
-): StatementsAnswer {
+/** Whether the object is still the one that it was loaded or saved as; closes it if nobody knows. */
+async function isCurrent(
+  resting: BucketDatabase,
+  tagOf: () => Promise<string | undefined>,
+  phases: Phases,
+): Promise<boolean> {
   try {
-    return runStatements(file.database, sql, parameters)
+    return (await phases.measure('check', tagOf)) === resting.tag
   } catch (error) {
-    file.close()
+    resting.close()
     throw error
   }
+}
+
+/** What has failed may have changed something before: nobody is to see that. */
+function runIn(file: BucketDatabase, sql: string, values: readonly SqlValue[]): StatementsAnswer {
+  try {
+    return runStatements(file.database, sql, values)
+  } catch (error) {
+    file.close()
+    if (isOutOfMemory(error)) giveUpMemory()
+    throw error
+  }
+}
+
+/** Its memory never shrinks, and is all databases': the next request begins with a new one. */
+function giveUpMemory(): void {
+  giveUpSqlJs()
+  kept.clear()
 }
 
 /** Back to where the next request finds it. One that has failed is not: it is loaded anew. */
@@ -188,6 +226,7 @@ async function save(phases: Phases, { file }: Opened): Promise<SaveTiming> {
     return await phases.measure('save', () => file.save())
   } catch (error) {
     file.close()
+    if (isOutOfMemory(error)) giveUpMemory()
     throw error
   }
 }
