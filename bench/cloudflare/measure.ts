@@ -1,5 +1,6 @@
 /**
- * Measures one architecture, from outside of its runtime (`method.ts` says what is in a time), in runtimes of its own, so that nobody is warmed by
+ * Measures one architecture, from outside of its runtime (`method.ts` says what is in a time), in
+ * runtimes of its own, so that nobody is warmed by
  * another. First its tenants are made and measured warm; then, in every round, a fresh runtime
  * finds them in its storage: the first one finds everything cold, each further one a warm isolate
  * that does not know it.

@@ -79,8 +79,8 @@ export function runStatements(
 }
 
 /**
- * Parameters of JSON as SQLite has them: it knows no booleans, and lists and objects as text. sql.js
- * binds whole numbers beyond 32 bits as `real`, which columns of integers make whole again.
+ * Parameters of JSON as SQLite has them: it knows no booleans, and lists and objects as text.
+ * sql.js binds whole numbers beyond 32 bits as `real`, which columns of integers make whole again.
  */
 export function sqliteValues(values: readonly unknown[]): SqlValue[] {
   return values.map((value) => {

@@ -157,13 +157,13 @@ function askOf(context: Context<Bindings>, phases: Phases): Ask {
   }
 }
 
-/** @throws PgnapError REQUEST_INVALID if `?user=` names another: neither of them is meant surely */
+/** @throws PgnapError REQUEST_INVALID if `?user=` names another: neither is meant surely */
 function tenantOf({ req }: Context<Bindings>): string {
   const tenant = req.param('tenant') ?? req.header(TENANT_HEADER)
   const user = req.query(USER_QUERY)
   if (tenant !== undefined && user !== undefined && tenant !== user) {
     throw new PgnapError('REQUEST_INVALID', 'the request names two tenants', {
-      hint: `name it in the path, in ${TENANT_HEADER} or in ?${USER_QUERY}=, and not in two of them`,
+      hint: `name it once: in the path, in ${TENANT_HEADER} or in ?${USER_QUERY}=`,
     })
   }
   return tenant ?? DEFAULT_TENANT

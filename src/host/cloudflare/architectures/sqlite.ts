@@ -173,7 +173,7 @@ async function open(
   return { user, file, loading: { wasmInitMs, downloadMs, parseMs, totalMs, isKept: false } }
 }
 
-/** Whether the object is still the one that it was loaded or saved as; closes it if nobody knows. */
+/** Whether the object is still what it was loaded or saved as; closes it if nobody knows. */
 async function isCurrent(
   resting: BucketDatabase,
   tagOf: () => Promise<string | undefined>,
