@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import initSqlJs, { type Database } from 'sql.js'
-import { sqlJs } from '../../test/support/sql-js.ts'
+import type { Database } from 'sql.js'
+import { ownSqlJs, sqlJs } from '../../test/support/sql-js.ts'
 import { PgnapError } from '../base/errors.ts'
 import { isOutOfMemory } from './sql-js-error.ts'
 import { changesOf, runStatements, sqliteValues, tablesOf } from './sqlite-statements.ts'
@@ -149,7 +149,7 @@ test('no pragma reaches beyond its own database, however it is said', async () =
 
 test('that there is no more memory is told apart from other failures', async () => {
   // One of its own: the limit is for everything in it.
-  const { Database } = await initSqlJs()
+  const { Database } = await ownSqlJs()
   using database = Object.assign(new Database(), { [Symbol.dispose]: () => database.close() })
   database.run('create table t(n); pragma hard_heap_limit = 1000')
   const fails = (sql: string): unknown => {
