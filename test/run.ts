@@ -1,6 +1,8 @@
 /**
- * Runs every test: `npm test`, or `npm test -- PART` for one part (unit, integration, alone,
- * cloudflare), or `npm test -- FILE...` for single files.
+ * Runs the tests: `npm test`, or `npm test -- PART` for one part (unit, integration, alone,
+ * cloudflare, architectures), or `npm test -- FILE...` for single files. The comparison of
+ * architectures takes three minutes of workerd and is run only when it is asked for; its strategies
+ * are proven in the part `unit` as well, on Node.
  *
  * Pure tests share one process, because to start one takes longer than most of them run;
  * integration tests start the shipped program, and those of Cloudflare the Worker in workerd, and
@@ -27,6 +29,16 @@ const ALONE: readonly string[] = [
   'vanished-clients',
 ].map((name) => `test/integration/${name}.test.ts`)
 
+/** Of the Worker with the architectures that are there for comparison. */
+const ARCHITECTURES: readonly string[] = [
+  'architectures-postgres',
+  'architectures-sqlite',
+  'bench',
+  'computes',
+  'computes-restart',
+  'strategies',
+].map((name) => `test/cloudflare/${name}.test.ts`)
+
 const PARTS: Readonly<Record<string, Part>> = {
   unit: {
     files: [
@@ -42,15 +54,19 @@ const PARTS: Readonly<Record<string, Part>> = {
   integration: {
     files: ['test/integration/*.test.ts', 'test/torture/*.test.ts'],
     // Most of them wait for a server most of the time.
-    flags: ['--test-concurrency=2'],
+    flags: ['--test-concurrency=3'],
     not: ALONE,
   },
   alone: { files: ALONE, flags: ['--test-concurrency=1'] },
   cloudflare: {
     files: ['test/cloudflare/*.test.ts'],
     flags: ['--test-concurrency=1'],
+    not: ARCHITECTURES,
   },
+  architectures: { files: ARCHITECTURES, flags: ['--test-concurrency=1'] },
 }
+/** Not run unless it is asked for. */
+const ASKED_FOR = 'architectures'
 
 /** In a run of everything, one part is run beside another. */
 const BESIDE = { part: 'cloudflare', of: 'unit' } as const
@@ -67,7 +83,9 @@ if (unknown.length > 0) {
 }
 const parts: [string, Part][] = single.length
   ? [['chosen', { files: single, flags: [] }]]
-  : Object.entries(PARTS).filter(([name]) => chosen.length === 0 || chosen.includes(name))
+  : Object.entries(PARTS).filter(([name]) =>
+      chosen.length === 0 ? name !== ASKED_FOR : chosen.includes(name),
+    )
 
 /**
  * Runs a part to its end; tells whether all went well.
