@@ -90,6 +90,18 @@ const NEEDS: readonly Need[] = [
   },
 ]
 
+/** The choices as rows of a table: what is needed, what to choose, what was measured. */
+export function choiceRows(
+  results: readonly ArchitectureResult[],
+  show: (architecture: string) => string,
+): string[][] {
+  return choices(results).map(({ need, chosen, figures }) => [
+    need,
+    chosen.map(show).join(', '),
+    figures.join(', '),
+  ])
+}
+
 export function choices(results: readonly ArchitectureResult[]): Choice[] {
   return NEEDS.flatMap(({ need, serves, value, unit }) => {
     const able = results

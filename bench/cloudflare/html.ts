@@ -3,11 +3,11 @@
  * It loads nothing and runs nothing.
  */
 import { machineLine } from '../machine.ts'
-import { choices } from './choose.ts'
+import { choiceRows } from './choose.ts'
 import { mega, number, publishedOf } from './markdown.ts'
 import { METHOD } from './method.ts'
 import type { ArchitectureResult, ComparisonResult } from './results.ts'
-import { targets } from './targets.ts'
+import { targetRows } from './targets.ts'
 
 interface Chart {
   readonly title: string
@@ -99,24 +99,12 @@ export function html(result: ComparisonResult): string {
     '<h2>Which one when</h2>',
     table(
       ['need', 'choose', 'measured'],
-      choices(architectures).map(({ need, chosen, figures }) => [
-        need,
-        chosen.map((name) => `/${name}`).join(', '),
-        figures.join(', '),
-      ]),
+      choiceRows(architectures, (name) => `/${name}`),
     ),
     '<h2>Measured</h2>',
     `<div class="charts">${CHARTS.map((chart) => figure(chart, architectures)).join('\n')}</div>`,
     '<h2>Aims of /pooled</h2>',
-    table(
-      ['', 'aim', 'measured', ''],
-      targets(result).map(({ what, aim, measured, isMet }) => [
-        what,
-        aim,
-        measured,
-        isMet ? 'met' : 'missed',
-      ]),
-    ),
+    table(['', 'aim', 'measured', ''], targetRows(result)),
     '<h2>What they are, and what the seeds have published of them</h2>',
     '<p class="note">Published: in production, over the network, with stock PGlite.',
     'Beside, not against.</p>',

@@ -1,11 +1,11 @@
 /** A run of the comparison as markdown: the tables of docs/architectures.md, as printed. */
 import { machineLine } from '../machine.ts'
 import type { Summary } from '../statistics.ts'
-import { choices } from './choose.ts'
+import { choiceRows } from './choose.ts'
 import { PUBLISHED } from './published.ts'
 import { METHOD } from './method.ts'
 import type { ArchitectureResult, ComparisonResult } from './results.ts'
-import { targets } from './targets.ts'
+import { targetRows } from './targets.ts'
 
 /** What it is written between in the page. */
 export const BEGIN = '<!-- bench:cloudflare -->'
@@ -54,24 +54,12 @@ export function markdown(result: ComparisonResult): string {
     '',
     table(
       ['need', 'choose', 'measured'],
-      choices(architectures).map(({ need, chosen, figures }) => [
-        need,
-        chosen.map((name) => `\`/${name}\``).join(', '),
-        figures.join(', '),
-      ]),
+      choiceRows(architectures, (name) => `\`/${name}\``),
     ),
     '',
     '**Aims of `/pooled`**',
     '',
-    table(
-      ['', 'aim', 'measured', ''],
-      targets(result).map(({ what, aim, measured, isMet }) => [
-        what,
-        aim,
-        measured,
-        isMet ? 'met' : 'missed',
-      ]),
-    ),
+    table(['', 'aim', 'measured', ''], targetRows(result)),
     '',
     '**What the seeds have published**',
     '(in production, over the network, with stock PGlite: beside, not against)',

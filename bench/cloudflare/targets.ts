@@ -11,6 +11,16 @@ export interface Target {
 
 const GZIP_BYTES_MAX = 7_000_000
 
+/** The aims as rows of a table: which, how much, what was measured, whether it was met. */
+export function targetRows(result: ComparisonResult): string[][] {
+  return targets(result).map(({ what, aim, measured, isMet }) => [
+    what,
+    aim,
+    measured,
+    isMet ? 'met' : 'missed',
+  ])
+}
+
 export function targets({ architectures, bundles }: ComparisonResult): Target[] {
   const pooled = architectures.find(({ name }) => name === 'pooled')
   const bundle = bundles.find(({ name }) => name === 'pgnap')

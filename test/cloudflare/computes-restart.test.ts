@@ -3,10 +3,10 @@
  * homes alike. What was acknowledged is there; of what was on its way, all or nothing.
  */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
+import { runtimes } from './runtimes.ts'
 
 /** Where tenants are asked: each has one of its own. */
 const WAYS: readonly (readonly [architecture: string, query: string])[] = [
@@ -25,16 +25,6 @@ interface Way {
   readonly tenant: string
   /** The last insert that was acknowledged. */
   last: number
-}
-
-/** Processes of this one that are called workerd. */
-function runtimes(): number[] {
-  const children = readdirSync('/proc/self/task').flatMap((task) =>
-    readFileSync(`/proc/self/task/${task}/children`, 'utf8').trim().split(' '),
-  )
-  return children
-    .filter((id) => id !== '' && readFileSync(`/proc/${id}/comm`, 'utf8').startsWith('workerd'))
-    .map(Number)
 }
 
 async function ask(

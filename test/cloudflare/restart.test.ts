@@ -1,22 +1,12 @@
 /** The end of the process, at any moment, loses nothing that was acknowledged (promise 1). */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
+import { runtimes } from './runtimes.ts'
 
 const TENANTS = ['one', 'two', 'three']
 const ROUNDS = 2
-
-/** Processes of this one that are called workerd. */
-function runtimes(): number[] {
-  const children = readdirSync('/proc/self/task').flatMap((task) =>
-    readFileSync(`/proc/self/task/${task}/children`, 'utf8').trim().split(' '),
-  )
-  return children
-    .filter((id) => id !== '' && readFileSync(`/proc/${id}/comm`, 'utf8').startsWith('workerd'))
-    .map(Number)
-}
 
 /** Inserts 1, 2, 3, ... until the Worker is gone; the last one that was acknowledged. */
 async function insertUntilGone(
