@@ -23,10 +23,11 @@ import { brotliCompressSync, constants } from 'node:zlib'
 import { assert } from '../../src/base/assert.ts'
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
 import { message } from '../../src/base/protocol-message.ts'
-import { wholeBytes } from '../../src/base/sparse-bytes.ts'
+import { type SparseBytes, wholeBytes } from '../../src/base/sparse-bytes.ts'
 import { layOut } from '../../src/engine/base-memory.ts'
 import type { EmscriptenFactory } from '../../src/engine/emscripten.ts'
-import { type EngineAssets, parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
+import { type EngineAssets, parseCodePatches } from '../../src/engine/engine-assets.ts'
+import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { serializeAssets } from '../../src/engine/engine-assets.ts'
 import { libraryTicket, nameOnTicket } from '../../src/engine/library-ticket.ts'
 import { memoryDeltaCode } from '../../src/engine/memory-delta-code.ts'
@@ -77,7 +78,7 @@ export async function engineFiles(options: EngineFilesOptions = {}): Promise<Eng
   const folder = join(CACHE, `cloudflare-${key.digest('hex').slice(0, 32)}`)
   if (existsSync(folder)) return readFolder(folder)
   progress('engine for Workers')
-  const files = await makeFiles(parseVerifiedAssets(source), without)
+  const files = await makeFiles(source, without)
   const partial = `${folder}.${process.pid}`
   mkdirSync(partial, { recursive: true })
   for (const [name, content] of files) writeFileSync(join(partial, name), content)
@@ -91,10 +92,12 @@ function readFolder(folder: string): EngineFiles {
   return new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]))
 }
 
-async function makeFiles(assets: EngineAssets, without: readonly string[]): Promise<EngineFiles> {
+async function makeFiles(source: SparseBytes, without: readonly string[]): Promise<EngineFiles> {
+  const assets = parseVerifiedAssets(source)
+  const codePatches = parseCodePatches(source)
   const stock = readStock()
   const files = new Map<string, Uint8Array>()
-  const wasm = lendPatched(stock.wasm.slice(), assets.codePatches, (patched) =>
+  const wasm = lendPatched(stock.wasm.slice(), codePatches, (patched) =>
     withMemoryLimits(patched, unsharedSlotMemory),
   )
   files.set('pglite.wasm', wasm)
@@ -108,7 +111,7 @@ async function makeFiles(assets: EngineAssets, without: readonly string[]): Prom
     const code = withMemoryLimits(bytes, { ...unsharedSlotMemory, minimumPages: 1 })
     files.set(`library-${library}.wasm`, code)
   }
-  const packed = await serializeAssets({ ...assets, overlay })
+  const packed = await serializeAssets({ ...assets, overlay, codePatches })
   const { code, bundle } = adaptGlue(fromUtf8(stock.glue), stock.bundle, 'pgnap:compiled')
   files.set('pglite.js', utf8(code))
   files.set('files.bin', bundle)

@@ -235,7 +235,7 @@ type Images = Pick<
 async function buildImages(
   { stock, factory, compile, clock }: BuildOptions,
   cluster: Template,
-  libraries: LibraryParts & Pick<EngineAssets, 'codePatches'>,
+  libraries: LibraryParts & Pick<BuiltAssets, 'codePatches'>,
 ): Promise<Images> {
   const parts: CodeParts = {
     factory,

@@ -58,7 +58,10 @@ export interface StockFiles {
 }
 
 /** As they are built; reading them adds what names the result. */
-export type BuiltAssets = Omit<EngineAssets, 'memoryId'>
+export type BuiltAssets = Omit<EngineAssets, 'memoryId'> & {
+  /** What makes of PGlite's module the one that all this is for. */
+  readonly codePatches: readonly BytePatch[]
+}
 
 export interface EngineAssets {
   readonly fingerprint: Fingerprint
@@ -83,8 +86,6 @@ export interface EngineAssets {
   readonly sessionAnchors: SessionAnchors
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
-  /** What makes of PGlite's module the one that all this is for. */
-  readonly codePatches: readonly BytePatch[]
   /** Of what `overlay` and the pages of `base` are views of. */
   readonly fill: SparseBytes['fill']
 }
@@ -94,7 +95,7 @@ export interface IdleState extends RunState {
 }
 
 /** What slots need once the base is laid out. */
-export type SlotAssets = Omit<EngineAssets, 'base' | 'codePatches'>
+export type SlotAssets = Omit<EngineAssets, 'base'>
 
 export interface PreMainImage {
   /** Pages that are empty in it and not in the base, as runs: first page, number of pages, ... */
@@ -226,18 +227,16 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
 }
 
 /**
- * Reads and verifies an asset file. Nothing is copied: the assets look into its bytes, which may be
- * shared between threads, and of which only what is used is filled.
+ * Verifies an asset file as a whole, and fills nothing of it but its header.
  * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match or the build is another one.
  */
-export async function parseAssets(
+export async function verifyAssets(
   source: SparseBytes,
   expected: Fingerprint,
   hash: Hash = sha256,
-): Promise<EngineAssets> {
+): Promise<void> {
   await checkHeader(source, hash)
-  const file = openFile(source)
-  const { header, section } = file
+  const { header, section } = openFile(source)
   if (header.fingerprint !== expected) {
     throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
   }
@@ -247,20 +246,19 @@ export async function parseAssets(
       if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
     }),
   )
-  return assemble(file)
 }
 
-/** Like {@link parseAssets}, for a file that another thread of this process has verified. */
+/**
+ * Reads a file that this process has verified. Nothing is copied: the assets look into its bytes,
+ * which may be shared between threads, and of which only what is used is filled.
+ */
 export function parseVerifiedAssets(source: SparseBytes): EngineAssets {
   return assemble(openFile(source))
 }
 
 /** What to make of PGlite's module, of a file as for {@link parseVerifiedAssets}. */
 export function parseCodePatches(source: SparseBytes): readonly BytePatch[] {
-  return patchesOf(openFile(source))
-}
-
-function patchesOf({ source, header, section }: AssetFile): readonly BytePatch[] {
+  const { header, section } = openFile(source)
   const code = section('code')
   source.fill(code)
   let from = 0
@@ -305,7 +303,6 @@ function assemble(file: AssetFile): EngineAssets {
     sessionAnchors: header.sessionAnchors,
     overlay: parsePack(section('overlay'), fill),
     libraryExports: header.libraryExports,
-    codePatches: patchesOf(file),
     fill,
   }
 }

@@ -9,8 +9,8 @@ import { wholeBytes } from '../../src/base/sparse-bytes.ts'
 import {
   digestsOf,
   fingerprintOf,
-  parseAssets,
   parseVerifiedAssets,
+  verifyAssets,
 } from '../../src/engine/engine-assets.ts'
 import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
@@ -60,14 +60,14 @@ test('a flipped bit anywhere is found', async () => {
   for (const place of places) {
     const damaged = new Uint8Array(bytes)
     damaged[place] = (damaged[place] ?? 0) ^ 1
-    await assert.rejects(parseAssets(wholeBytes(damaged), fingerprint), isInvalid, `byte ${place}`)
+    await assert.rejects(verifyAssets(wholeBytes(damaged), fingerprint), isInvalid, `byte ${place}`)
   }
 })
 
 test('a file that is cut short, of another build, or no asset file at all is refused', async () => {
   const other = '0'.repeat(32) as Fingerprint
   const parse = (file: Uint8Array, build: Fingerprint): Promise<unknown> =>
-    parseAssets(wholeBytes(file), build)
+    verifyAssets(wholeBytes(file), build)
   await assert.rejects(parse(bytes.subarray(0, 1000), fingerprint), isInvalid)
   await assert.rejects(parse(bytes.subarray(0, -5000), fingerprint), isInvalid)
   await assert.rejects(parse(bytes, other), isInvalid)

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
-import { parseAssets } from '../../../engine/engine-assets.ts'
+import { verifyAssets } from '../../../engine/engine-assets.ts'
 import { besideModule } from '../module-url.ts'
 import { packageRoot } from '../package-root.ts'
 import { openForever, type SharedFile, shared, SparseFile } from './sparse-file.ts'
@@ -118,7 +118,7 @@ async function isIntact(file: SharedFile, fingerprint: Fingerprint): Promise<boo
 
 async function verify(file: SharedFile, fingerprint: Fingerprint): Promise<void> {
   const source = new SparseFile(file, file.buffer)
-  await parseAssets(source, fingerprint, (part) => source.sha256(part))
+  await verifyAssets(source, fingerprint, (part) => source.sha256(part))
 }
 
 function defaultCacheFolder(): string {
