@@ -225,6 +225,10 @@ describe('PAUSE', () => {
     await holder.client.query('begin')
     await holder.client.query('select 1')
     const paused = failureOf(say('pause', ending))
+    await until(async () => {
+      const [, { value } = {}] = (await say('show state', ending)) as { value: string }[]
+      return value === 'yes'
+    })
     const waiting = waiter.client.query('select 1').catch(() => {})
     await holder.client.query('select 2')
     assert.equal((await ending.stop()).status, 0)

@@ -26,7 +26,7 @@ function world(countMax = 4): {
   readonly take: (name: string) => boolean
   readonly refill: () => Promise<void>
   readonly open: (name: string) => Store
-} & Disposable {
+} & AsyncDisposable {
   const folder = temporaryFolder()
   const clock = new ManualClock(1_800_000_000_000)
   const options = storeOptions(template, { clock })
@@ -50,15 +50,17 @@ function world(countMax = 4): {
       await spares.settled()
     },
     open: (name) => Store.open(new NodeSqliteMedium(join(folder.path, name)), options),
-    [Symbol.dispose]: () => {
+    [Symbol.asyncDispose]: async () => {
       spares[Symbol.dispose]()
+      // A spare may be on its way, and would come into a folder that is being removed.
+      await spares.settled()
       folder[Symbol.dispose]()
     },
   }
 }
 
 test('once one was asked for, there are some, each whole, different, of its own time', async () => {
-  using w = world()
+  await using w = world()
   assert.equal(w.take('a.db'), false)
   assert.equal(w.spares.count, 0)
   await w.refill()
@@ -76,7 +78,7 @@ test('once one was asked for, there are some, each whole, different, of its own 
 })
 
 test('they are made again when half of them are gone, and any number can be had', async () => {
-  using w = world(4)
+  await using w = world(4)
   w.take('first.db')
   for (let round = 0; round < 10; round++) {
     await w.refill()
@@ -89,7 +91,7 @@ test('they are made again when half of them are gone, and any number can be had'
 })
 
 test('what a crash has left behind is written over, and a clean end leaves nothing', async () => {
-  using w = world(2)
+  await using w = world(2)
   writeFileSync(join(w.path, '1-0.spare'), 'half of a store')
   w.take('a.db')
   await w.refill()
@@ -102,7 +104,7 @@ test('what a crash has left behind is written over, and a clean end leaves nothi
 })
 
 test('whatever is being made at the end is gone, too', async () => {
-  using w = world(2)
+  await using w = world(2)
   w.take('a.db')
   w.clock.advance(100)
   w.spares[Symbol.dispose]()
@@ -111,7 +113,7 @@ test('whatever is being made at the end is gone, too', async () => {
 })
 
 test('an old one is made anew, for its file tells how old a tenant is', async () => {
-  using w = world(2)
+  await using w = world(2)
   w.take('a.db')
   await w.refill()
   w.clock.advance(LIMITS.spareStoreAgeMaxMs + 1)
@@ -122,7 +124,7 @@ test('an old one is made anew, for its file tells how old a tenant is', async ()
 })
 
 test('a store is not made over another one', async () => {
-  using w = world(2)
+  await using w = world(2)
   w.take('a.db')
   await w.refill()
   assert.equal(w.take('a.db'), true)
@@ -132,7 +134,7 @@ test('a store is not made over another one', async () => {
 })
 
 test('a folder that is gone: the log is told, and whoever comes asks for himself', async () => {
-  using w = world(2)
+  await using w = world(2)
   w.take('a.db')
   rmSync(w.path, { recursive: true })
   await w.refill()
@@ -145,7 +147,7 @@ test('a folder that is gone: the log is told, and whoever comes asks for himself
 })
 
 test('a spare store that somebody has taken away is not missed', async () => {
-  using w = world(1)
+  await using w = world(1)
   w.take('a.db')
   await w.refill()
   rmSync(join(w.path, '1-0.spare'))
