@@ -159,7 +159,7 @@ export class Comparison {
 
   #pingMs(runtime: RunningWorker, count: number): Promise<number> {
     return timed(async () => {
-      const answer = await fetch(new URL(`/bench/ping?count=${count}`, runtime.url))
+      const answer = await runtime.fetch(`/bench/ping?count=${count}`)
       await answer.arrayBuffer()
     })
   }
@@ -195,7 +195,7 @@ interface ColdRound {
 
 async function ask(runtime: RunningWorker, asked: BenchRequest): Promise<unknown> {
   const body = JSON.stringify(asked)
-  const answer = await fetch(new URL('/bench/run', runtime.url), { method: 'POST', body })
+  const answer = await runtime.fetch('/bench/run', { method: 'POST', body })
   const text = await answer.text()
   if (!answer.ok) throw new Error(`${asked.architecture}: ${answer.status} ${text}`)
   return (JSON.parse(text) as { value?: unknown }).value

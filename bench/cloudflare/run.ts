@@ -62,7 +62,7 @@ function chosen(name: 'rounds' | 'tenants', min: number): number {
 async function overview(files: WorkerFiles): Promise<readonly Overview[]> {
   const objects = { PINGS: { className: 'PingObject', useSQLite: true } }
   await using runtime = await startArchitectures(files, { durableObjects: objects })
-  const answer = await fetch(new URL('/architectures', runtime.url))
+  const answer = await runtime.fetch('/architectures')
   const all = ((await answer.json()) as { architectures: Overview[] }).architectures
   const unknown = positionals.filter((name) => !all.some((each) => each.architecture === name))
   if (unknown.length > 0) throw new Error(`there is no ${unknown.join()}`)

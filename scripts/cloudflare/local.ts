@@ -60,6 +60,12 @@ export function deployedOptions(config = 'wrangler.jsonc'): WorkerOptions {
 export interface RunningWorker extends AsyncDisposable {
   readonly url: URL
   readonly miniflare: Miniflare
+  /**
+   * One request, over a connection of its own. workerd closes a connection that has been quiet for
+   * five seconds, by a clock that stands still while a request keeps its thread busy: after such a
+   * request the next one on the same connection may find it closed.
+   */
+  fetch(path: string, init?: RequestInit): Promise<Response>
 }
 
 /**
@@ -94,9 +100,15 @@ export function startArchitectures(
 
 async function start(options: MiniflareOptions): Promise<RunningWorker> {
   const miniflare = new Miniflare(options)
+  const url = await miniflare.ready
   return {
-    url: await miniflare.ready,
+    url,
     miniflare,
+    fetch: (path, init) => {
+      const headers = new Headers(init?.headers)
+      headers.set('connection', 'close')
+      return fetch(new URL(path, url), { ...init, headers })
+    },
     [Symbol.asyncDispose]: () => miniflare.dispose(),
   }
 }

@@ -68,7 +68,7 @@ export async function startArchitecturesForTest(
   const program = instead ?? (await architecturesFiles())
   const worker = await startArchitectures(program, { bindings }, shared)
   const ask = (method: string, path: string, tenant?: string, body?: unknown): Promise<Response> =>
-    fetch(new URL(path, worker.url), {
+    worker.fetch(path, {
       method,
       headers: tenant === undefined ? {} : { 'X-Tenant-Id': tenant },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -17,7 +17,7 @@ await using worker = await startWorker(files, {
 })
 
 for (const suite of ['medium', 'store', 'replica', 'bucket', 'medium-r2', 'store-r2']) {
-  const answer = await fetch(new URL(`/${suite}`, worker.url))
+  const answer = await worker.fetch(`/${suite}`)
   assert.equal(answer.status, 200, await answer.clone().text())
   const outcomes = (await answer.json()) as Outcome[]
   assert.ok(outcomes.length > 4, 'a suite has tests')

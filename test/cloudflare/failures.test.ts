@@ -13,7 +13,7 @@ before(async () => {
 after(() => worker[Symbol.asyncDispose]())
 
 async function door(name: string, tenant: string): Promise<void> {
-  const answer = await fetch(new URL(`/${name}/${tenant}`, worker.url))
+  const answer = await worker.fetch(`/${name}/${tenant}`)
   assert.ok(answer.ok, await answer.text())
 }
 

@@ -31,13 +31,13 @@ test('without users, only loopback and the hosts that are named are served', asy
 test('with users, a password opens tenants and the API, on any host', async () => {
   await using worker = await startPgnap({ PGNAP_USERS: USERS })
   const list = (headers: Record<string, string>): Promise<Response> =>
-    fetch(new URL('/v1/tenants', worker.url), { headers })
+    worker.fetch('/v1/tenants', { headers })
   assert.equal((await list({})).status, 401)
   assert.equal((await list(basic('ann', 'wrong'))).status, 401)
   assert.equal((await list(basic('nobody', 'correct horse'))).status, 401)
   assert.equal((await list(basic('ann', 'correct horse'))).status, 200)
   const ask = (password: string): Promise<Response> =>
-    fetch(new URL('/sql', worker.url), {
+    worker.fetch('/sql', {
       method: 'POST',
       headers: { 'neon-connection-string': `postgres://bob:${password}@any.example.net/t` },
       body: JSON.stringify({ query: 'select 1 as n', params: [] }),
@@ -52,7 +52,7 @@ test('with users, a password opens tenants and the API, on any host', async () =
 test('a token opens the API, and is not shortened by anybody', async () => {
   await using worker = await startPgnap({ PGNAP_USERS: USERS, PGNAP_ADMIN_TOKEN: TOKEN })
   const list = async (headers: Record<string, string>): Promise<number> =>
-    (await fetch(new URL('/v1/tenants', worker.url), { headers })).status
+    (await worker.fetch('/v1/tenants', { headers })).status
   assert.equal(await list(bearer(TOKEN)), 200)
   assert.equal(await list(bearer(TOKEN.slice(1))), 401)
   assert.equal(await list(basic('ann', 'correct horse')), 401)
@@ -63,13 +63,13 @@ test('tenants that are not to be made by being asked are unknown', async () => {
   const refused = await worker.query('nobody', 'select 1')
   assert.equal(refused.status, 404)
   assert.match(await refused.text(), /TENANT_UNKNOWN/)
-  const listed = await fetch(new URL('/v1/tenants', worker.url))
+  const listed = await worker.fetch('/v1/tenants')
   assert.deepEqual(((await listed.json()) as { tenants: unknown[] }).tenants, [])
 })
 
 test('settings that cannot be meant are refused, and nobody is let in', async () => {
   await using worker = await startPgnap({ PGNAP_USERS: 'ann secret' })
-  const answer = await fetch(new URL('/v1/tenants', worker.url))
+  const answer = await worker.fetch('/v1/tenants')
   assert.equal(answer.status, 500)
   assert.doesNotMatch(await answer.text(), /secret/)
 })

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
 
 async function stateOf(worker: WorkerUnderTest, tenant: string): Promise<string> {
-  const answer = await fetch(new URL(`/v1/tenants/${tenant}`, worker.url))
+  const answer = await worker.fetch(`/v1/tenants/${tenant}`)
   return ((await answer.json()) as { state: string }).state
 }
 
@@ -19,7 +19,7 @@ test('the hottest tenants are brought back, so many as are asked for', async () 
     await worker.ask(tenant, 'create table if not exists t as select 1 as n')
   }
   for (const tenant of ['hot', 'warm']) {
-    await fetch(new URL(`/v1/tenants/${tenant}/nap`, worker.url), { method: 'POST' })
+    await worker.fetch(`/v1/tenants/${tenant}/nap`, { method: 'POST' })
     assert.equal(await stateOf(worker, tenant), 'cold')
   }
   await tick(worker)
@@ -33,17 +33,17 @@ test('a tenant that is gone is forgotten, and keeps no other from being warmed',
   for (const tenant of ['gone', 'gone', 'stays']) {
     await worker.ask(tenant, 'create table if not exists t as select 1 as n')
   }
-  await fetch(new URL('/v1/tenants/gone', worker.url), { method: 'DELETE' })
-  await fetch(new URL('/v1/tenants/stays/nap', worker.url), { method: 'POST' })
+  await worker.fetch('/v1/tenants/gone', { method: 'DELETE' })
+  await worker.fetch('/v1/tenants/stays/nap', { method: 'POST' })
   await tick(worker)
   assert.equal(await stateOf(worker, 'stays'), 'awake')
-  assert.equal((await fetch(new URL('/v1/tenants/gone', worker.url))).status, 404)
+  assert.equal((await worker.fetch('/v1/tenants/gone')).status, 404)
 })
 
 test('it can be turned off, and nobody is asked then', async () => {
   await using worker = await startPgnap({ PGNAP_KEEP_WARM_TENANTS: '0' })
   await worker.ask('cold', 'create table t as select 1 as n')
-  await fetch(new URL('/v1/tenants/cold/nap', worker.url), { method: 'POST' })
+  await worker.fetch('/v1/tenants/cold/nap', { method: 'POST' })
   await tick(worker)
   assert.equal(await stateOf(worker, 'cold'), 'cold')
 })

@@ -31,7 +31,7 @@ export async function startPgnap(
     ...options,
   } as Partial<MiniflareOptions>)
   const query: WorkerUnderTest['query'] = (tenant, sql, ...parameters) =>
-    fetch(new URL(`/v1/tenants/${tenant}/query`, worker.url), {
+    worker.fetch(`/v1/tenants/${tenant}/query`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ sql, params: parameters }),

@@ -111,7 +111,7 @@ test('a client that goes away in the middle keeps nobody waiting', async () => {
   await rowsOf(await thin('left', 'create table t as select 1 as n'))
   await fail('left', 'call=deliver&what=no-answer')
   const leaving = new AbortController()
-  const asking = fetch(new URL('/thin/query', worker.url), {
+  const asking = worker.fetch('/thin/query', {
     method: 'POST',
     headers: { 'X-Tenant-Id': 'left' },
     body: JSON.stringify({ sql: 'update t set n = 2' }),

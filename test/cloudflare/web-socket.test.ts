@@ -47,7 +47,7 @@ async function connect(tenant: string, isNamed = false): Promise<Client> {
 }
 
 async function livesOf(tenant: string): Promise<number> {
-  const answer = await fetch(new URL(`/lives/${tenant}`, worker.url))
+  const answer = await worker.fetch(`/lives/${tenant}`)
   return Number(await answer.text())
 }
 
@@ -114,7 +114,7 @@ test('clients of a tenant that is removed are told', async () => {
   const client = await connect('removed', true)
   const told = new Promise<Error>((resolve) => void client.once('error', resolve))
   await client.query('select 1')
-  const answer = await fetch(new URL('/v1/tenants/removed', worker.url), {
+  const answer = await worker.fetch('/v1/tenants/removed', {
     method: 'DELETE',
     headers: { authorization: `Basic ${Buffer.from('ann:secret').toString('base64')}` },
   })
@@ -128,7 +128,7 @@ test('who is cut off in a transaction keeps nobody waiting', async () => {
   await client.query('begin')
   await client.query('update t set n = 2')
   const ended = new Promise<void>((resolve) => void client.once('end', resolve))
-  await fetch(new URL('/end/cut', worker.url))
+  await worker.fetch('/end/cut')
   await ended
   const other = await connect('cut', true)
   assert.equal((await other.query('update t set n = n + 2 returning n')).rows[0].n, 3)
@@ -151,7 +151,7 @@ test('a session whose memory has gone ends with an error, and nothing is lost', 
   const { client, sinceMs } = forgotten
   await sleep(Math.max(0, HIBERNATES_MS - (performance.now() - sinceMs)))
   // As if the isolate had ended, and another one had had the tenant meanwhile.
-  await fetch(new URL('/take-over/forgotten', worker.url))
+  await worker.fetch('/take-over/forgotten')
   await assert.rejects(client.query('execute answer'), /could not be kept/)
   const again = await connect('forgotten')
   assert.equal((await again.query('select count(*)::int as n from t')).rows[0].n, 1)

@@ -16,8 +16,7 @@ before(async () => {
 })
 after(() => worker[Symbol.asyncDispose]())
 
-const get = (path: string, init?: RequestInit): Promise<Response> =>
-  fetch(new URL(path, worker.url), init)
+const get = (path: string, init?: RequestInit): Promise<Response> => worker.fetch(path, init)
 
 async function isolateOf(tenant: string): Promise<IsolateFacts> {
   const answer = await get(`/v1/tenants/${tenant}`)
