@@ -150,10 +150,10 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
       try {
         const seat = this.#pool.knownSeat(seatKeyOf(order.home, order))
         await seat?.flush(reachHome(this.env, order.home), new Phases(workerClock))
-        await this.ctx.storage.delete(key)
+        await this.#strike(key, order)
       } catch (error) {
         // Others' commits are not to wait for this one's home.
-        if (toRemote(error).from === 'pgnap' && !mayHelp(error)) await this.ctx.storage.delete(key)
+        if (toRemote(error).from === 'pgnap' && !mayHelp(error)) await this.#strike(key, order)
         else failure = error
       }
     }
@@ -196,6 +196,12 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     await storage.put(`${FLUSH_PREFIX}${home.kind}/${home.object}/${load}/${write}`, order)
     const dueMs = await storage.getAlarm()
     if (dueMs === null || dueMs > atMs) await storage.setAlarm(atMs)
+  }
+
+  /** An order that was given anew while it was carried out stays, and has an alarm of its own. */
+  async #strike(key: string, { sequence }: FlushOrder): Promise<void> {
+    const { storage } = this.ctx
+    if ((await storage.get<FlushOrder>(key))?.sequence === sequence) await storage.delete(key)
   }
 
   #facts(): ComputeObjectFacts {
