@@ -8,7 +8,8 @@
  *        8 |    4 | format version, u32 little endian
  *       12 |    4 | length of the header, u32 little endian
  *       16 |   64 | SHA-256 of the header, as lower-case hex
- *       80 |    n | header: JSON as UTF-8 (fingerprint, sections, facts about the images)
+ *       80 |    n | header: JSON as UTF-8 (fingerprint, SHA-256 of each block of what follows,
+ *          |      | sections, facts about the images)
  *          |      | padding to a multiple of 4096, then the sections, each padded likewise
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
@@ -28,10 +29,12 @@ import type { BytePatch } from './wasm-module.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 5
+const FORMAT_VERSION = 6
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80
+/** What is hashed at once: threads that verify a file together share it by blocks. */
+const BLOCK_BYTES = 1 << 20
 /** Of each hash, in the name of a memory: chance is ruled out, and nobody attacks it. */
 const MEMORY_ID_DIGITS = 16
 
@@ -111,11 +114,13 @@ export interface PreMainImage {
 interface Section {
   readonly offset: number
   readonly length: number
+  /** Names what is in it. */
   readonly sha256: string
 }
 
 interface Header {
   readonly fingerprint: string
+  readonly blocks: readonly string[]
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
   readonly idle: IdleState
@@ -131,6 +136,8 @@ interface Header {
 interface AssetFile {
   readonly source: SparseBytes
   readonly header: Header
+  /** All that follows the header, likewise. */
+  readonly contents: Uint8Array
   /** As a view; it need not be filled. */
   readonly section: (name: SectionName) => Uint8Array
 }
@@ -150,6 +157,24 @@ const SECTION_NAMES: readonly SectionName[] = [
  * than Web Crypto, which copies its input, and need not fill the view for it.
  */
 export type Hash = (part: Uint8Array) => string | Promise<string>
+
+/** How a file is verified. */
+export interface Verification {
+  /** Default: that of Web Crypto. */
+  readonly hash?: Hash
+  /**
+   * 1 for each block that is known to be intact: threads that share it share the work. Default: of
+   * this verification alone. Its length is that of {@link blockCountMax}.
+   */
+  readonly proven?: Uint8Array
+  /** From the last block to the first: two threads that start at both ends meet in the middle. */
+  readonly backwards?: boolean
+}
+
+/** Blocks that an asset file of so many bytes has at most. */
+export function blockCountMax(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / BLOCK_BYTES)
+}
 
 /** Names one exact build: the stock files, and every constant of the recipe. */
 export async function fingerprintOf(stock: StockDigests): Promise<Fingerprint> {
@@ -198,9 +223,11 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
     sections[name] = { offset, length: bytes.length, sha256: await sha256(bytes) }
     offset += padded(bytes.length)
   }
+  const packed = concatBytes(SECTION_NAMES.map((name) => pad(contents[name])))
   const header = utf8(
     JSON.stringify({
       fingerprint: assets.fingerprint,
+      blocks: await Promise.all(blocksOf(packed).map(sha256)),
       sections,
       libraryExports: assets.libraryExports,
       idle: assets.idle,
@@ -223,7 +250,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
   view.setUint32(12, header.length, true)
   start.set(utf8(await sha256(header)), HASH_AT)
   start.set(header, PREFIX_BYTES)
-  return concatBytes([start, ...SECTION_NAMES.map((name) => pad(contents[name]))])
+  return concatBytes([start, packed])
 }
 
 /**
@@ -233,18 +260,33 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
 export async function verifyAssets(
   source: SparseBytes,
   expected: Fingerprint,
-  hash: Hash = sha256,
+  { hash = sha256, proven, backwards = false }: Verification = {},
 ): Promise<void> {
   await checkHeader(source, hash)
-  const { header, section } = openFile(source)
+  const { header, contents } = openFile(source)
   if (header.fingerprint !== expected) {
     throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
   }
-  await Promise.all(
-    SECTION_NAMES.map(async (name) => {
-      const actual = await hash(section(name))
-      if (actual !== header.sections[name].sha256) throw invalid(`section '${name}' is damaged`)
-    }),
+  const known = proven ?? new Uint8Array(blockCountMax(source.bytes.length))
+  const blocks = [...blocksOf(contents).entries()]
+  if (blocks.length !== header.blocks.length) throw invalid('cut short')
+  for (const [index, block] of backwards ? blocks.toReversed() : blocks) {
+    if (Atomics.load(known, index) === 1) continue
+    if ((await hash(block)) !== header.blocks[index]) throw invalid(`block ${index} is damaged`)
+    Atomics.store(known, index, 1)
+  }
+}
+
+/** The build that a file says it is of. @throws PgnapError as {@link verifyAssets} */
+export function statedBuild(source: SparseBytes): Fingerprint {
+  return openFile(source).header.fingerprint as Fingerprint
+}
+
+/** As views. */
+function blocksOf(contents: Uint8Array): Uint8Array[] {
+  const count = Math.ceil(contents.length / BLOCK_BYTES)
+  return Array.from({ length: count }, (_, index) =>
+    contents.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES),
   )
 }
 
@@ -340,7 +382,7 @@ function openFile(source: SparseBytes): AssetFile {
       const { offset, length } = header.sections[name]
       return bytes.subarray(sectionsAt + offset, sectionsAt + offset + length)
     }
-    return { source, header, section }
+    return { source, header, contents: bytes.subarray(sectionsAt), section }
   } catch (cause) {
     throw invalid('its header is damaged', cause)
   }

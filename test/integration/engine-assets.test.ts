@@ -7,9 +7,11 @@ import { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint } from '../../src/base/ids.ts'
 import { wholeBytes } from '../../src/base/sparse-bytes.ts'
 import {
+  blockCountMax,
   digestsOf,
   fingerprintOf,
   parseVerifiedAssets,
+  sha256,
   verifyAssets,
 } from '../../src/engine/engine-assets.ts'
 import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
@@ -62,6 +64,29 @@ test('a flipped bit anywhere is found', async () => {
     damaged[place] = (damaged[place] ?? 0) ^ 1
     await assert.rejects(verifyAssets(wholeBytes(damaged), fingerprint), isInvalid, `byte ${place}`)
   }
+})
+
+test('two who verify a file together share its blocks, and each finds damage', async () => {
+  const proven = new Uint8Array(new SharedArrayBuffer(blockCountMax(bytes.length)))
+  const hashed: string[] = []
+  const together = (file: Uint8Array, backwards: boolean): Promise<void> => {
+    const hash = async (part: Uint8Array): Promise<string> => {
+      const digest = await sha256(part)
+      hashed.push(digest)
+      return digest
+    }
+    return verifyAssets(wholeBytes(file), fingerprint, { hash, proven, backwards })
+  }
+  await Promise.all([together(bytes, false), together(bytes, true)])
+  // The header, and the block in which they meet.
+  assert.ok(hashed.length - new Set(hashed).size <= 2, hashed.join())
+  assert.ok(hashed.length - 2 > 20, `${hashed.length} blocks`)
+  const damaged = new Uint8Array(bytes)
+  damaged[bytes.length >> 1] = (damaged[bytes.length >> 1] ?? 0) ^ 1
+  await together(damaged, true)
+  proven.fill(0)
+  const outcomes = await Promise.allSettled([together(damaged, false), together(damaged, true)])
+  assert.ok(outcomes.every(({ status }) => status === 'rejected'))
 })
 
 test('a file that is cut short, of another build, or no asset file at all is refused', async () => {

@@ -11,10 +11,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
-import { verifyAssets } from '../../../engine/engine-assets.ts'
+import { blockCountMax, statedBuild, verifyAssets } from '../../../engine/engine-assets.ts'
 import { besideModule } from '../module-url.ts'
 import { packageRoot } from '../package-root.ts'
-import { openForever, type SharedFile, shared, SparseFile } from './sparse-file.ts'
+import { assetsIn, type OpenFile, openForever, type SharedFile, shared } from './sparse-file.ts'
 
 export interface CacheOptions {
   /** Told about each step of a build, the only part that takes seconds. */
@@ -25,7 +25,13 @@ export interface CacheOptions {
 
 export interface AssetFile {
   readonly path: string
-  readonly file: SharedFile
+  readonly file: ProvableFile
+}
+
+/** An asset file, and what threads together have found out about it. */
+export interface ProvableFile extends SharedFile {
+  /** See {@link Verification}. */
+  readonly proven: SharedArrayBuffer
 }
 
 /**
@@ -39,7 +45,7 @@ export function guessAssets(options: CacheOptions): AssetFile | undefined {
       .filter((name) => /^engine-[0-9a-f]+\.bin$/.test(name))
       .map((name) => join(folder, name))
       .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-    if (path !== undefined) return { path, file: shared(openForever(path)) }
+    if (path !== undefined) return { path, file: provable(openForever(path)) }
   }
   return undefined
 }
@@ -53,18 +59,18 @@ export async function ensureAssets(
   fingerprint: Fingerprint,
   options: CacheOptions,
   guess?: AssetFile,
-): Promise<SharedFile> {
+): Promise<ProvableFile> {
   const name = assetFileName(fingerprint)
   const { progress = () => {}, cacheFolder = defaultCacheFolder() } = options
   const paths = assetFolders(options).map((folder) => join(folder, name))
   const found = paths.find((path) => existsSync(path))
   if (found !== undefined) {
-    const file = found === guess?.path ? guess.file : shared(openForever(found))
+    const file = found === guess?.path ? guess.file : provable(openForever(found))
     if (await isIntact(file, fingerprint)) return file
     progress('the cached engine is damaged, building it anew')
   }
   const built = await buildAssetFile(cacheFolder, fingerprint, progress)
-  const file = shared(openForever(built))
+  const file = provable(openForever(built))
   await verify(file, fingerprint)
   return file
 }
@@ -106,7 +112,7 @@ function assetFolders({ cacheFolder }: CacheOptions): readonly string[] {
   return [join(packageRoot(), 'dist', 'assets'), defaultCacheFolder()]
 }
 
-async function isIntact(file: SharedFile, fingerprint: Fingerprint): Promise<boolean> {
+async function isIntact(file: ProvableFile, fingerprint: Fingerprint): Promise<boolean> {
   try {
     await verify(file, fingerprint)
     return true
@@ -116,9 +122,25 @@ async function isIntact(file: SharedFile, fingerprint: Fingerprint): Promise<boo
   }
 }
 
-async function verify(file: SharedFile, fingerprint: Fingerprint): Promise<void> {
-  const source = new SparseFile(file, file.buffer)
-  await verifyAssets(source, fingerprint, (part) => source.sha256(part))
+async function verify(file: ProvableFile, fingerprint: Fingerprint): Promise<void> {
+  const source = assetsIn(file)
+  const proven = new Uint8Array(file.proven)
+  await verifyAssets(source, fingerprint, { hash: (part) => source.sha256(part), proven })
+}
+
+/**
+ * Takes part in verifying a file, from its end. Whoever verifies it has the last word.
+ * @throws PgnapError ENGINE_ASSETS_INVALID if it has found damage
+ */
+export async function helpToVerify(file: ProvableFile): Promise<void> {
+  const source = assetsIn(file)
+  const proven = new Uint8Array(file.proven)
+  const hash = (part: Uint8Array): string => source.sha256(part)
+  await verifyAssets(source, statedBuild(source), { hash, proven, backwards: true })
+}
+
+function provable(file: OpenFile): ProvableFile {
+  return { ...shared(file), proven: new SharedArrayBuffer(blockCountMax(file.sizeBytes)) }
 }
 
 function defaultCacheFolder(): string {

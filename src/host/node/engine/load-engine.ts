@@ -15,8 +15,8 @@ import {
   WasmEngine,
   type WasmEngineOptions,
 } from '../../../engine/wasm-engine.ts'
-import { type CacheOptions, ensureAssets } from './asset-cache.ts'
-import { assetsIn, type OpenFile, type SharedFile, SparseFile } from './sparse-file.ts'
+import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cache.ts'
+import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
 import { beginGuess, compileStock, type Guess, readStockWasm } from './stock-code.ts'
 import { digestStock, loadFactory, openBundle } from './stock.ts'
 
@@ -30,13 +30,14 @@ export interface EngineCode {
 export interface EngineParts extends EngineCode {
   readonly deltaCode: WebAssembly.Module
   readonly base: LaidOutBase
-  readonly assets: SharedFile
+  readonly assets: ProvableFile
 }
 
 /** Somebody who makes a slot of parts that are not verified yet, and serves nobody with it. */
 export interface Preparer {
   /** The code is there; the rest is being read. Not called if there are no assets yet. */
   begin(code: EngineCode): void
+  /** When the slot is made, it may help to verify the assets. */
   prepare(parts: EngineParts): void
   /** The parts were not the right ones, or damaged: whatever was made of them must go. */
   discard(): void
@@ -92,7 +93,7 @@ function codeOf(module: WebAssembly.Module): EngineCode {
   return { module, bundle: openBundle() }
 }
 
-function partsOf(code: EngineCode, assets: SharedFile): EngineParts {
+function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
   const source = assetsIn(assets)
   return {
     ...code,

@@ -8,6 +8,7 @@ import { assert } from '../../../base/assert.ts'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import { receiveConnections } from '../handover/receive-connections.ts'
+import { helpToVerify } from '../engine/asset-cache.ts'
 import { loadFactory } from '../engine/stock.ts'
 import { openLog } from '../log.ts'
 import { systemRandom } from '../random.ts'
@@ -18,6 +19,7 @@ import { type Newcomer, Shard } from './shard.ts'
 import {
   beginSlot,
   type EngineDependencies,
+  type EngineSettings,
   type PreparedEngine,
   prepareEngine,
 } from './shard-engine.ts'
@@ -47,7 +49,7 @@ main.on('message', (message: ToWorker) => {
       return
     case 'prepare':
       preparing = prepare(message)
-      preparing.catch(() => {})
+      preparing.then(({ slot }) => helpVerify(message, slot)).catch(() => {})
       return
     case 'begin':
       void start(message)
@@ -59,6 +61,12 @@ main.on('message', (message: ToWorker) => {
 
 async function prepare(message: ToWorker & { kind: 'prepare' }): Promise<PreparedEngine> {
   return prepareEngine(message, dependenciesOf(message), await begun)
+}
+
+/** Until the main thread has verified the engine's files, this one has nothing else to do. */
+async function helpVerify({ engine }: EngineSettings, slot: Promise<unknown>): Promise<void> {
+  await slot
+  await helpToVerify(engine.assets)
 }
 
 function dependenciesOf({ config }: { readonly config: Config }): EngineDependencies {
