@@ -339,8 +339,9 @@ export class Pool implements ClientHost {
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
       noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
-      committed = this.#syncs.commit(tenant, result.status, ranMs)
+      committed = this.#syncs.commit(tenant, result.status, startMs)
       if (committed) endMs = this.#clock.monotonicMs()
+      this.#syncs.ended(endMs)
       result.complete = complete
       if (typeof committed !== 'object') answer = this.#review(client, result, answer)
     } catch (error) {

@@ -79,6 +79,18 @@ test('who has the thread to itself waits for the disk on the spot', async () => 
   assert.deepEqual(world.syncs, [])
 })
 
+test('a disk on which one had to wait long is waited for together by the next ones', async () => {
+  const { world, acme, globex } = await World.of()
+  world.clock.advance(2)
+  world.stores.onCommit = () => world.clock.advance(5)
+  assert.ok(acme.run(utf8('write'), true) instanceof Uint8Array, 'nobody else was there')
+  world.stores.onCommit = undefined
+  const answer = later(globex, 'write')
+  assert.equal(await world.now(answer), 'waits')
+  world.sync()
+  assert.equal(await world.now(answer), 'did write')
+})
+
 test('a store that is elsewhere is waited for, however alone its tenant is', async () => {
   const world = new World({})
   world.stores.areElsewhere = true

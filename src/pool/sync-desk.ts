@@ -16,25 +16,29 @@ import type { TransactionStatus } from '../engine/engine.ts'
 import { commitIfDue } from './commit-rule.ts'
 import type { LiveTenant } from './pool-client.ts'
 
-/** For so long after a batch its tenant counts as one that uses the thread: a few inserts. */
+/**
+ * For so long after a batch its tenant counts as one that uses the thread: a few inserts. From its
+ * end, commit and all, so that a slow disk does not make neighbours look like strangers.
+ */
 const NEIGHBOUR_MS = 1
 
 export class SyncDesk {
-  /** Whose batch was the last one, when it ran, and when the last one of anybody else did. */
+  /** Whose batch was the last one, when it ended, and when the last one of anybody else did. */
   #last: LiveTenant | undefined
-  #lastMs = Number.NEGATIVE_INFINITY
-  #otherMs = Number.NEGATIVE_INFINITY
+  #endedMs = Number.NEGATIVE_INFINITY
+  #otherEndedMs = Number.NEGATIVE_INFINITY
 
   /**
    * Commits what a batch has left dirty, if it is due. True: it is durable. A promise: it will be
    * when that is kept; if it is broken, the slot and the open store are not to be trusted any more.
    * False: nothing was due.
+   * @param startMs when the batch began
    * @throws what `commitIfDue` throws
    */
-  commit(tenant: LiveTenant, status: TransactionStatus, nowMs: number): boolean | Promise<void> {
+  commit(tenant: LiveTenant, status: TransactionStatus, startMs: number): boolean | Promise<void> {
     const { open } = tenant
     assert(open, 'a batch ran in a loaded tenant')
-    const leaves = this.#isCrowded(tenant, nowMs) || open.isElsewhere === true
+    const leaves = this.#isCrowded(tenant, startMs) || open.isElsewhere === true
     if (!leaves || !open.files.dirty || !open.commitAhead) return commitIfDue(open.files, status)
     let committed = false
     const synced = open.commitAhead(() => {
@@ -43,12 +47,16 @@ export class SyncDesk {
     return synced ?? committed
   }
 
-  #isCrowded(tenant: LiveTenant, nowMs: number): boolean {
+  /** The thread is done with the batch that was committed last. */
+  ended(nowMs: number): void {
+    this.#endedMs = nowMs
+  }
+
+  #isCrowded(tenant: LiveTenant, startMs: number): boolean {
     if (tenant !== this.#last) {
-      this.#otherMs = this.#lastMs
+      this.#otherEndedMs = this.#endedMs
       this.#last = tenant
     }
-    this.#lastMs = nowMs
-    return nowMs - this.#otherMs <= NEIGHBOUR_MS
+    return startMs - this.#otherEndedMs <= NEIGHBOUR_MS
   }
 }

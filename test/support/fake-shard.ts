@@ -24,6 +24,8 @@ export class FakeStores implements TenantSource {
   readonly versions: Map<string, number> = new Map()
   failOpen: PgnapError | undefined = undefined
   failCommit: PgnapError | undefined = undefined
+  /** Told in the middle of each commit. */
+  onCommit: (() => void) | undefined = undefined
   opening: Promise<void> | undefined = undefined
   /** The disk takes its time: commits ahead wait here until they are told what came of it. */
   syncs: PromiseWithResolvers<void>[] | undefined = undefined
@@ -84,6 +86,7 @@ export class FakeFiles {
 
   commit(): void {
     if (this.stores.failCommit) throw this.stores.failCommit
+    this.stores.onCommit?.()
     this.stores.committed.set(
       this.tenant,
       (this.stores.committed.get(this.tenant) ?? 0) + this.pending,
