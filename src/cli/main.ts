@@ -7,6 +7,7 @@
  */
 import { enableCompileCache } from 'node:module'
 import type { HeadStart } from '../host/node/head-start.ts'
+import { setStartFlags } from '../host/node/v8-flags.ts'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 2
@@ -18,6 +19,7 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   )
   process.exitCode = EXIT_USAGE
 } else {
+  setStartFlags()
   // Parsed code is kept between starts: a quarter of a second of a start from source.
   enableCompileCache()
   const words = process.argv.slice(2)

@@ -3,10 +3,10 @@
  * longest in a start goes on beside that.
  */
 import { readFileSync } from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
 import { parseCodePatches } from '../../../engine/engine-assets.ts'
 import { lendPatched } from '../../../engine/wasm-module.ts'
 import { type AssetFile, type CacheOptions, guessAssets } from './asset-cache.ts'
+import { validateLazily } from '../v8-flags.ts'
 import { assetsIn, type SharedFile } from './sparse-file.ts'
 import { stockFile } from './stock-folder.ts'
 
@@ -40,9 +40,7 @@ export async function compileStock(
   wasm: Uint8Array<ArrayBuffer>,
   assets: SharedFile,
 ): Promise<WebAssembly.Module> {
-  // Each function is validated when it is first compiled, and few of them ever are: 9 MB are known
-  // by their hash, and checking them all at each start takes 30 ms of processor time.
-  setFlagsFromString('--wasm-lazy-validation')
+  validateLazily()
   const patches = parseCodePatches(assetsIn(assets))
   // By specification the bytes are copied before the promise is returned.
   return lendPatched(wasm, patches, (patched) => WebAssembly.compile(patched))
