@@ -187,3 +187,25 @@ suite('guard: passwords', () => {
     for (const path of ['/', '/healthz', '/readyz']) assert.equal(await get(app, {}, path), 200)
   })
 })
+
+test('guard: nothing is read of the body of who has not proven who it is', async () => {
+  const { app } = open(passwords)
+  const wrong = { 'Neon-Connection-String': 'postgres://alice:wrong@localhost/acme' }
+  for (const [path, headers] of [
+    ['/sql', wrong],
+    ['/v1/tenants', basic('alice', 'wrong')],
+    ['/v1/tenants/acme/query', {}],
+  ] as const) {
+    let pulled = 0
+    const chunk = new Uint8Array(1024).fill(0x20)
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+      if (++pulled > 100) controller.close()
+      else controller.enqueue(chunk)
+    }
+    const body = new ReadableStream({ pull }, { highWaterMark: 0 })
+    const init = { method: 'POST', headers, body, duplex: 'half' } as RequestInit
+    const answer = await app.request(new Request(`http://localhost${path}`, init))
+    assert.equal(answer.ok, false)
+    assert.equal(pulled, 0, path)
+  }
+})

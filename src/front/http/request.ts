@@ -3,8 +3,9 @@
  * is not exactly as documented is REQUEST_INVALID with a hint that shows the right form.
  */
 import type { Context } from 'hono'
-import { fromUtf8 } from '../../base/bytes.ts'
+import { concatBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import { splitOptions } from '../wire/startup-options.ts'
 
@@ -28,14 +29,15 @@ interface LosslessJson {
 const losslessJson = JSON as unknown as LosslessJson
 
 /**
- * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none.
+ * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none. Only to
+ * be asked for when it is known who asks: a body is held whole.
  *
  * Numbers that a JavaScript number would change (2^53 + 1, thirty decimals) are kept as raw JSON
  * values, which turn into their own text when they are written as a parameter: programs in other
  * languages do send them, and a number must not change on its way into a table.
  */
 export async function readJsonObject(context: Context): Promise<JsonObject> {
-  const text = await context.req.text()
+  const text = fromUtf8(await readBody(context))
   let value: unknown
   try {
     value = losslessJson.parse(text, (_, each, { source }) =>
@@ -48,6 +50,33 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
     throw invalid(`the body is not JSON: ${reason}`, 'send one JSON object', cause)
   }
   return jsonObject(value, 'the body')
+}
+
+/** Throws MESSAGE_TOO_LARGE beyond LIMITS.httpRequestBytesMax, before more than that is held. */
+async function readBody({ req }: Context): Promise<Uint8Array> {
+  const claimed = req.header('Content-Length')
+  if (claimed !== undefined && req.header('Transfer-Encoding') === undefined) {
+    // No server reads more of a body than that.
+    if (Number(claimed) > LIMITS.httpRequestBytesMax) throw tooLarge()
+    return new Uint8Array(await req.arrayBuffer())
+  }
+  const reader = req.raw.body?.getReader()
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for (;;) {
+    const chunk = (await reader?.read())?.value
+    if (!chunk) return concatBytes(chunks)
+    length += chunk.length
+    if (length > LIMITS.httpRequestBytesMax) throw tooLarge()
+    chunks.push(chunk)
+  }
+}
+
+function tooLarge(): PgnapError {
+  const limit = LIMITS.httpRequestBytesMax
+  return new PgnapError('MESSAGE_TOO_LARGE', `the body has more than the ${limit} bytes allowed`, {
+    hint: 'send large amounts over the Postgres wire protocol, with COPY',
+  })
 }
 
 /** `value`, which is called `name` where it is no JSON object. */
