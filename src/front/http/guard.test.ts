@@ -164,6 +164,20 @@ suite('guard: passwords', () => {
     }
   })
 
+  test('a header that is no basic authentication is a wrong password', async () => {
+    const { app } = open(passwords)
+    for (const words of [
+      'Basic QQ=',
+      'Basic QQ',
+      'Basic Q',
+      'Basic ====',
+      'Basic',
+      'Basic QTpi=',
+    ]) {
+      assert.equal(await get(app, { Authorization: words }), 401, words)
+    }
+  })
+
   test('with a token, /v1 and /metrics take that and nothing else', async () => {
     const isAdminToken = (token: string): boolean => token === 'the-token'
     for (const options of [{ isAdminToken }, { ...passwords, isAdminToken }]) {

@@ -27,6 +27,9 @@ interface LosslessJson {
   rawJSON(text: string): object
 }
 const losslessJson = JSON as unknown as LosslessJson
+/** Longer numbers are kept as they are, without a look at each digit: there may be millions. */
+const COMPARED_CHARS_MAX = 64
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none. Only to
@@ -37,8 +40,14 @@ const losslessJson = JSON as unknown as LosslessJson
  * languages do send them, and a number must not change on its way into a table.
  */
 export async function readJsonObject(context: Context): Promise<JsonObject> {
-  const text = fromUtf8(await readBody(context))
+  const bytes = await readBody(context)
+  let text: string
   let value: unknown
+  try {
+    text = strictUtf8.decode(bytes)
+  } catch (cause) {
+    throw invalid('the body is not UTF-8', 'send JSON in UTF-8', cause)
+  }
   try {
     value = losslessJson.parse(text, (_, each, { source }) =>
       typeof each === 'number' && source !== undefined && loses(each, source)
@@ -87,10 +96,20 @@ export function jsonObject(value: unknown, name: string): JsonObject {
   throw invalid(`${name} is not a JSON object`, 'send one JSON object')
 }
 
+/** Whether the text of `value` would be another number than `source`, or none at all. */
 function loses(value: number, source: string): boolean {
-  if (!/^-?\d+(?:\.\d+)?$/.test(source)) return false
-  const shortest = source.includes('.') ? source.replace(/\.?0+$/, '') : source
-  return String(value) !== shortest && shortest !== '-0'
+  return source.length > COMPARED_CHARS_MAX || decimalOf(String(value)) !== decimalOf(source)
+}
+
+/** A number as JSON or JavaScript writes it, as a text that all its forms have in common. */
+function decimalOf(source: string): string {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(source) ?? []
+  const digits = `${whole}${fraction}`.replace(/^0+/, '')
+  const significant = digits.replace(/0+$/, '')
+  if (significant === '') return '0'
+  const zeros = digits.length - significant.length
+  return `${sign}${significant}e${Number(exponent) - fraction.length + zeros}`
 }
 
 /** A field that has to be text. */
@@ -145,8 +164,10 @@ export function queryNumber(
 /** User and password of HTTP basic authentication (RFC 7617); undefined if the header is none. */
 export function basicCredentials(header: string | undefined): Credentials | undefined {
   const encoded = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(header ?? '')?.[1]
-  if (encoded === undefined || encoded.replace(/=+$/, '').length % 4 === 1) return undefined
-  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
+  const digits = encoded?.replace(/=+$/, '')
+  if (digits === undefined || digits.length % 4 === 1) return undefined
+  // Without its padding, which `atob` takes only if it is right; ours may be left out.
+  const bytes = Uint8Array.from(atob(digits), (character) => character.charCodeAt(0))
   const text = fromUtf8(bytes)
   const colon = text.indexOf(':')
   if (colon < 0) return undefined
