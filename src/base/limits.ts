@@ -383,6 +383,8 @@ export const LIMITS = {
   drainMs: 10_000,
   /** Of which images may still be written when all clients have gone. */
   drainImagesMs: 5_000,
+  /** Then HTTP clients may take their answers for so long. Beyond: they are cut off. */
+  drainAnswersMs: 2_000,
   /**
    * One direction of the ring between the main thread and a shard (portable transport). Full:
    * waits.

@@ -42,6 +42,15 @@ suite('table', () => {
     assert.equal(text, lines(' m  | n', '----+---', ' a +| x', ' bb |', ' c  | y+', '    |'))
   })
 
+  test('many rows, and many lines in one value', () => {
+    const count = 200_000
+    const rows = Array.from({ length: count }, () => ['x'])
+    assert.equal(formatTable([left('n')], rows), lines(' n', '---') + ' x\n'.repeat(count))
+    const text = formatTable([left('n')], [[`${'\n'.repeat(count)}xyz`]])
+    assert.equal(text.split('\n').length, count + 4)
+    assert.ok(text.startsWith('  n\n-----\n'))
+  })
+
   test('wide characters keep the columns straight', () => {
     const text = formatTable(
       [left('t'), left('u')],

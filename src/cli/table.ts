@@ -22,10 +22,7 @@ export function formatTable(
   const cells = rows.map((row) => row.map((cell) => linesOf(cell ?? '')))
   const heads = columns.map(({ name }) => visible(name))
   const widths = heads.map((head, index) =>
-    Math.max(
-      displayWidth(head),
-      ...cells.map((row) => Math.max(...(row[index] ?? []).map(displayWidth))),
-    ),
+    cells.reduce((width, row) => widest(width, row[index] ?? []), displayWidth(head)),
   )
   const lines = [
     heads.map((head, index) => ` ${centered(head, widths[index] ?? 0)} `).join('|'),
@@ -57,6 +54,11 @@ function formatRow(
       })
       .join('|'),
   )
+}
+
+/** One by one: there may be more rows, or lines, than a call takes arguments. */
+function widest(width: number, lines: readonly string[]): number {
+  return lines.reduce((most, line) => Math.max(most, displayWidth(line)), width)
 }
 
 function linesOf(text: string): string[] {

@@ -180,6 +180,8 @@ export function encodeParameter(value: unknown, name: string): string | null {
   if (value === null) return null
   switch (typeof value) {
     case 'string':
+      // Written as UTF-8 it would be another text.
+      if (!value.isWellFormed()) throw unfit(name, 'holds half of a surrogate pair')
       return value
     case 'number':
       return Object.is(value, -0) ? '-0' : String(value)

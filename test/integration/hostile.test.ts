@@ -56,6 +56,13 @@ for (const [index, setting] of LOCKS_OUT.entries()) {
   })
 }
 
+test('a text of millions of lines ends nobody else', async () => {
+  await using neighbour = await connectPg(server, 'neighbour-of-lines')
+  await using connection = await connectPg(server, 'lines')
+  assert.equal(await connection.value(`${'--\n'.repeat(5_000_000)}select 'copy'`), 'copy')
+  assert.equal(await neighbour.value('select 1'), 1)
+})
+
 test('a commit does not wait for a standby that nobody has', async () => {
   await using connection = await connectPg(server, 'standby')
   const { client } = connection

@@ -13,6 +13,7 @@ import { systemRandom } from '../../src/host/node/random.ts'
 import { makeVerifier, verifierText } from '../../src/router/scram-verifier.ts'
 import { Client, type Connection } from 'pg'
 import { type PgConnection, connectPg, failureOf } from '../support/clients.ts'
+import { plainSocket } from '../support/raw-tls.ts'
 import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -305,6 +306,20 @@ for (const transport of ['ring', 'descriptor'] as const) {
 }
 
 describe('starts and ends', () => {
+  test('half a request over HTTP does not hold up the end', async () => {
+    await using server = await startServer()
+    const halves = [
+      'POST /v1/tenants HTTP/1.1\r\nHost: localhost\r\nContent-Le',
+      'POST /v1/tenants HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{',
+    ]
+    const sockets = await Promise.all(halves.map(() => plainSocket({ port: server.httpPort })))
+    sockets.forEach((socket, index) => socket.write(halves[index] ?? ''))
+    // When it is answered, what was sent before has been read.
+    await server.request('/healthz')
+    assert.equal((await server.stop()).status, 0)
+    for (const socket of sockets) socket.destroy()
+  })
+
   test('SIGTERM drains: who is in a transaction is told, the exit code is 0', async () => {
     using folder = temporaryFolder()
     const data = folder.path

@@ -101,13 +101,43 @@ suite('http: /sql', () => {
   test('numbers that JavaScript would change arrive as they were written', async () => {
     const { control, app } = open()
     const numbers =
-      '[9007199254740993, 0.12345678901234567890, 1.50, 1.0, 1e3, -0, [12345678901234567890]]'
+      '[9007199254740993, 0.12345678901234567890, 1.50, 1.0, 1e3, -0, [12345678901234567890],' +
+      '1e400, -1E-400, 1.2345678901234567890e5, 12.50e+2, 0e9, 0.00, {"n": 1e400}]'
     await app.request('/sql', neon(`{"query": "q", "params": ${numbers}}`))
     const expected = ['9007199254740993', '0.12345678901234567890', '1.5', '1', '1000', '-0']
+    const exponents = ['1e400', '-1E-400', '1.2345678901234567890e5', '1250', '0', '0']
     assert.deepEqual(control.asked[0]?.statement.parameters, [
       ...expected,
       '{"12345678901234567890"}',
+      ...exponents,
+      '{"n":1e400}',
     ])
+  })
+
+  test('a number of millions of digits is no more work than a text', async () => {
+    const { control, app } = open()
+    const zeros = '0'.repeat(2_000_000)
+    const numbers = [`0.${zeros}1`, `1${zeros}1`, `1.5e${zeros}1`]
+    await app.request('/sql', neon(`{"query": "q", "params": [${numbers.join()}]}`))
+    assert.deepEqual(control.asked[0]?.statement.parameters, numbers)
+  })
+
+  test('what is no text is refused, not changed', async () => {
+    const { control, app } = open()
+    const head = '{"query": "q", "params": ["'
+    const bytes = Buffer.concat([Buffer.from(head), Buffer.of(0xe4), Buffer.from('"]}')])
+    const headers = { 'Neon-Connection-String': CONNECTION }
+    const broken = await app.request('/sql', { method: 'POST', body: bytes, headers })
+    assert.deepEqual(
+      [broken.status, (await json(broken))['message']],
+      [400, 'the body is not UTF-8'],
+    )
+    const half = await app.request('/sql', neon(`${head}\\ud83d"]}`))
+    assert.equal(half.status, 400)
+    assert.equal(control.asked.length, 0)
+    const whole = await app.request('/sql', neon(`\ufeff${head}\\ud83d\\ude00"]}`))
+    assert.equal(whole.status, 200)
+    assert.deepEqual(control.asked[0]?.statement.parameters, ['\u{1f600}'])
   })
 
   test('an error of Postgres is 400 with every field, null where there is none', async () => {
@@ -239,7 +269,8 @@ suite('http: limits', () => {
 
   test('a body beyond the limit is 413, with and without Content-Length', async () => {
     const { control, app } = open()
-    assert.equal((await app.request('/sql', neon(tooLong))).status, 413)
+    const length = { 'Content-Length': String(tooLong.length) }
+    assert.equal((await app.request('/sql', neon(tooLong, length))).status, 413)
     const body = new Blob([tooLong]).stream()
     const streamed = new Request('http://localhost/v1/tenants/a/query', {
       method: 'POST',

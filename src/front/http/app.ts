@@ -2,19 +2,17 @@
  * The HTTP front: SQL over HTTP for drivers, a JSON API for programs, a page for people.
  * Runtime-neutral: a host gives it requests by `fetch`, a test by `request`.
  *
- *   request --> Server-Timing --> Host, Origin --> body limit --> password --> route --> Control
+ *   request --> Server-Timing --> Host, Origin --> password --> body --> route --> Control
  *
  * Nothing here knows where tenants live, and nothing keeps state between two requests. It must
- * never let a request reach the Control before its Host, its Origin and its password were looked
- * at.
+ * never let a request reach the Control, nor hold a byte of its body, before its Host, its Origin
+ * and its password were looked at.
  */
 import { Hono } from 'hono'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../control.ts'
 import { PostgresError } from '../wire/result.ts'
@@ -63,7 +61,6 @@ export function createHttp(options: HttpOptions): Hono {
     context.header('Server-Timing', totalTiming(clock.monotonicMs() - startMs))
   })
   app.use(guardOrigin(options))
-  app.use(bodyLimit({ maxSize: LIMITS.httpRequestBytesMax, onError: tooLarge }))
 
   app.use('/sql', allowOrigin(options))
   app.route('/sql', sqlRoute(options))
@@ -95,13 +92,6 @@ export function createHttp(options: HttpOptions): Hono {
   app.notFound((context) => failure(context, unknownRoute(context), options.log))
   app.onError((error, context) => failure(context, error, options.log))
   return app
-}
-
-function tooLarge(): never {
-  const limit = LIMITS.httpRequestBytesMax
-  throw new PgnapError('MESSAGE_TOO_LARGE', `the body has more than the ${limit} bytes allowed`, {
-    hint: 'send large amounts over the Postgres wire protocol, with COPY',
-  })
 }
 
 function failure(context: Context, cause: unknown, log: Log): Response {

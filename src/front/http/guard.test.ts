@@ -164,6 +164,20 @@ suite('guard: passwords', () => {
     }
   })
 
+  test('a header that is no basic authentication is a wrong password', async () => {
+    const { app } = open(passwords)
+    for (const words of [
+      'Basic QQ=',
+      'Basic QQ',
+      'Basic Q',
+      'Basic ====',
+      'Basic',
+      'Basic QTpi=',
+    ]) {
+      assert.equal(await get(app, { Authorization: words }), 401, words)
+    }
+  })
+
   test('with a token, /v1 and /metrics take that and nothing else', async () => {
     const isAdminToken = (token: string): boolean => token === 'the-token'
     for (const options of [{ isAdminToken }, { ...passwords, isAdminToken }]) {
@@ -186,4 +200,26 @@ suite('guard: passwords', () => {
     const { app } = open(passwords)
     for (const path of ['/', '/healthz', '/readyz']) assert.equal(await get(app, {}, path), 200)
   })
+})
+
+test('guard: nothing is read of the body of who has not proven who it is', async () => {
+  const { app } = open(passwords)
+  const wrong = { 'Neon-Connection-String': 'postgres://alice:wrong@localhost/acme' }
+  for (const [path, headers] of [
+    ['/sql', wrong],
+    ['/v1/tenants', basic('alice', 'wrong')],
+    ['/v1/tenants/acme/query', {}],
+  ] as const) {
+    let pulled = 0
+    const chunk = new Uint8Array(1024).fill(0x20)
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+      if (++pulled > 100) controller.close()
+      else controller.enqueue(chunk)
+    }
+    const body = new ReadableStream({ pull }, { highWaterMark: 0 })
+    const init = { method: 'POST', headers, body, duplex: 'half' } as RequestInit
+    const answer = await app.request(new Request(`http://localhost${path}`, init))
+    assert.equal(answer.ok, false)
+    assert.equal(pulled, 0, path)
+  }
 })

@@ -3,8 +3,9 @@
  * is not exactly as documented is REQUEST_INVALID with a hint that shows the right form.
  */
 import type { Context } from 'hono'
-import { fromUtf8 } from '../../base/bytes.ts'
+import { concatBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import { splitOptions } from '../wire/startup-options.ts'
 
@@ -26,17 +27,27 @@ interface LosslessJson {
   rawJSON(text: string): object
 }
 const losslessJson = JSON as unknown as LosslessJson
+/** Longer numbers are kept as they are, without a look at each digit: there may be millions. */
+const COMPARED_CHARS_MAX = 64
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none.
+ * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none. Only to
+ * be asked for when it is known who asks: a body is held whole.
  *
  * Numbers that a JavaScript number would change (2^53 + 1, thirty decimals) are kept as raw JSON
  * values, which turn into their own text when they are written as a parameter: programs in other
  * languages do send them, and a number must not change on its way into a table.
  */
 export async function readJsonObject(context: Context): Promise<JsonObject> {
-  const text = await context.req.text()
+  const bytes = await readBody(context)
+  let text: string
   let value: unknown
+  try {
+    text = strictUtf8.decode(bytes)
+  } catch (cause) {
+    throw invalid('the body is not UTF-8', 'send JSON in UTF-8', cause)
+  }
   try {
     value = losslessJson.parse(text, (_, each, { source }) =>
       typeof each === 'number' && source !== undefined && loses(each, source)
@@ -50,6 +61,33 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
   return jsonObject(value, 'the body')
 }
 
+/** Throws MESSAGE_TOO_LARGE beyond LIMITS.httpRequestBytesMax, before more than that is held. */
+async function readBody({ req }: Context): Promise<Uint8Array> {
+  const claimed = req.header('Content-Length')
+  if (claimed !== undefined && req.header('Transfer-Encoding') === undefined) {
+    // No server reads more of a body than that.
+    if (Number(claimed) > LIMITS.httpRequestBytesMax) throw tooLarge()
+    return new Uint8Array(await req.arrayBuffer())
+  }
+  const reader = req.raw.body?.getReader()
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for (;;) {
+    const chunk = (await reader?.read())?.value
+    if (!chunk) return concatBytes(chunks)
+    length += chunk.length
+    if (length > LIMITS.httpRequestBytesMax) throw tooLarge()
+    chunks.push(chunk)
+  }
+}
+
+function tooLarge(): PgnapError {
+  const limit = LIMITS.httpRequestBytesMax
+  return new PgnapError('MESSAGE_TOO_LARGE', `the body has more than the ${limit} bytes allowed`, {
+    hint: 'send large amounts over the Postgres wire protocol, with COPY',
+  })
+}
+
 /** `value`, which is called `name` where it is no JSON object. */
 export function jsonObject(value: unknown, name: string): JsonObject {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
@@ -58,10 +96,20 @@ export function jsonObject(value: unknown, name: string): JsonObject {
   throw invalid(`${name} is not a JSON object`, 'send one JSON object')
 }
 
+/** Whether the text of `value` would be another number than `source`, or none at all. */
 function loses(value: number, source: string): boolean {
-  if (!/^-?\d+(?:\.\d+)?$/.test(source)) return false
-  const shortest = source.includes('.') ? source.replace(/\.?0+$/, '') : source
-  return String(value) !== shortest && shortest !== '-0'
+  return source.length > COMPARED_CHARS_MAX || decimalOf(String(value)) !== decimalOf(source)
+}
+
+/** A number as JSON or JavaScript writes it, as a text that all its forms have in common. */
+function decimalOf(source: string): string {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(source) ?? []
+  const digits = `${whole}${fraction}`.replace(/^0+/, '')
+  const significant = digits.replace(/0+$/, '')
+  if (significant === '') return '0'
+  const zeros = digits.length - significant.length
+  return `${sign}${significant}e${Number(exponent) - fraction.length + zeros}`
 }
 
 /** A field that has to be text. */
@@ -116,8 +164,10 @@ export function queryNumber(
 /** User and password of HTTP basic authentication (RFC 7617); undefined if the header is none. */
 export function basicCredentials(header: string | undefined): Credentials | undefined {
   const encoded = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(header ?? '')?.[1]
-  if (encoded === undefined || encoded.replace(/=+$/, '').length % 4 === 1) return undefined
-  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
+  const digits = encoded?.replace(/=+$/, '')
+  if (digits === undefined || digits.length % 4 === 1) return undefined
+  // Without its padding, which `atob` takes only if it is right; ours may be left out.
+  const bytes = Uint8Array.from(atob(digits), (character) => character.charCodeAt(0))
   const text = fromUtf8(bytes)
   const colon = text.indexOf(':')
   if (colon < 0) return undefined

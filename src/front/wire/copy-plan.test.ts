@@ -35,6 +35,15 @@ suite('the lexer', () => {
     assert.deepEqual(tokens('x /* a /* b */'), ['x'])
   })
 
+  test('a text of millions of lines, or of one long token', () => {
+    const count = 5_000_000
+    for (const blank of ['--\n', '\n', '-- x\n\t', '/**/', '--']) {
+      const sql = `${blank.repeat(count)}\nselect`
+      assert.deepEqual(tokens(sql), ['select'], JSON.stringify(blank))
+    }
+    for (const token of ['a', '1']) assert.equal(tokens(token.repeat(count)).length, 1)
+  })
+
   test('tokens of any text follow each other to its end', () => {
     const piece = fc.constantFrom(
       ...`'"$\\;/*-aE1(.\n `.split(''),

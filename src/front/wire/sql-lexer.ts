@@ -15,7 +15,8 @@ const NUMBER = /\.?[0-9][0-9A-Za-z_.]*/y
 const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y
 const PARAMETER = /\$[0-9]+/y
 // What Postgres takes for blank; \s would add U+00A0 and U+FEFF, which begin a word.
-const SKIP = /(?:[ \t\n\r\f\v]+|--[^\n\r]*)+/y
+const BLANK = /[ \t\n\r\f\v]+/y
+const LINE_COMMENT = /--[^\n\r]*/y
 const COMMENT_MARK = /\/\*|\*\//g
 
 export class SqlLexer {
@@ -91,12 +92,16 @@ export class SqlLexer {
   }
 }
 
-/** Offset of the first character at or after `at` that is neither blank nor in a comment. */
+/**
+ * Offset of the first character at or after `at` that is neither blank nor in a comment. Not by one
+ * pattern that repeats itself: it would need stack for every line, of which there may be millions.
+ */
 function skipBlank(sql: string, at: number): number {
   for (;;) {
-    at = matchEnd(SKIP, sql, at)
-    if (!sql.startsWith('/*', at)) return at
-    at = commentEnd(sql, at + 2)
+    at = matchEnd(BLANK, sql, at)
+    if (sql.startsWith('--', at)) at = matchEnd(LINE_COMMENT, sql, at)
+    else if (sql.startsWith('/*', at)) at = commentEnd(sql, at + 2)
+    else return at
   }
 }
 

@@ -111,7 +111,14 @@ export async function listenForHttp(
     close: () =>
       new Promise((resolve) => {
         door.close()
-        server.close(() => resolve())
+        // From here on Node hurries nobody: half a request would be waited for for ever.
+        const late = systemClock.setTimer(LIMITS.drainAnswersMs, () =>
+          (server as HttpsServer).closeAllConnections(),
+        )
+        server.close(() => {
+          late.cancel()
+          resolve()
+        })
         // `close` ends connections without a request, but waits for those without a handshake.
         handshakes.destroy()
       }),
