@@ -237,6 +237,29 @@ test('a commit too large to list is found again by searching', () => {
   assert.equal(medium.get('SELECT count(*) FROM undo')?.[0], 0)
 })
 
+test('what was made while the clock was ahead is forgotten in time', () => {
+  const clock = new ManualClock()
+  const store = open(NodeSqliteMedium.inMemory(), clock)
+  store.commit(MAIN, 0 as Version, firstCommit(1))
+  const yearMs = 31_536_000_000
+  clock.advance(yearMs)
+  store.commit(MAIN, 1 as Version, put(2))
+  const branch = store.branch(MAIN, { name: 'ahead' })
+  clock.advance(-yearMs)
+  store.commit(MAIN, 2 as Version, put(3))
+  store.commit(branch, 2 as Version, firstCommit(4))
+  while (store.prune(2000).more);
+  assert.equal(store.layers()[0]?.floor, 0, 'nothing is old yet')
+  assert.equal(store.versionAt(MAIN, clock.nowMs()), 3)
+  clock.advance(2001)
+  while (store.prune(2000).more);
+  assert.deepEqual(
+    store.layers().map(({ floor }) => floor),
+    [3, 3],
+  )
+  assert.deepEqual(store.verify(), [])
+})
+
 test('a huge commit is pruned in slices of bounded size', () => {
   const medium = NodeSqliteMedium.inMemory()
   const store = open(medium)
