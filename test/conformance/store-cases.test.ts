@@ -9,7 +9,7 @@ import type { Medium } from '../../src/medium/medium.ts'
 import type { StoreChanges } from '../../src/store/commit.ts'
 import { ROOT_INODE } from '../../src/store/file-node.ts'
 import { encodeRecord } from '../../src/store/inode-record.ts'
-import { FIRST_TENANT_INODE, MAIN, chunkKey, recordKey } from '../../src/store/keys.ts'
+import { FIRST_TENANT_INODE, INODES_MAX, MAIN, chunkKey, recordKey } from '../../src/store/keys.ts'
 import type { StoreEngine } from '../../src/store/store.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
@@ -405,6 +405,36 @@ test('inode numbers are not used again after their file is gone', () => {
     files.close()
   }
   assert.deepEqual(store.verify(), [])
+})
+
+test('when all inode numbers have been given out, those that no file has are', () => {
+  const medium = NodeSqliteMedium.inMemory()
+  const options = { template, clock: new ManualClock() }
+  const first = open(medium)
+  const before = TenantFiles.open(first.view(), options)
+  const kept = newFile(before, 'kept', 9000, 1)
+  const dropped = newFile(before, 'dropped', 9000, 2)
+  const version = before.commit()
+  medium.run('UPDATE layer SET next_inode = ?1', INODES_MAX - 1)
+  const store = open(medium)
+  using files = TenantFiles.open(store.view(), options)
+  assert.equal(newFile(files, 'last', 10, 3).ino, INODES_MAX - 1)
+  files.unlink(files.root, 'dropped')
+  const next = newFile(files, 'next', 10, 4)
+  assert.notEqual(next.ino, dropped.ino, 'of a file that is in the store')
+  files.commit()
+  files.close()
+  using later = TenantFiles.open(store.view(), options)
+  const again = newFile(later, 'again', 10, 5)
+  assert.deepEqual([kept.ino, dropped.ino, next.ino], [again.ino - 1, again.ino, again.ino + 1])
+  later.commit()
+  assert.deepEqual(store.verify(), [])
+  using past = TenantFiles.open(store.view(MAIN, version), options)
+  const bytes = new Uint8Array(9000)
+  const old = past.lookup(past.root, 'dropped')
+  assert.equal(old && past.read(old, bytes, 0, 9000, 0), 9000)
+  assert.ok(bytes.every((byte) => byte === 2))
+  assert.equal(past.lookup(past.root, 'again'), undefined)
 })
 
 test('views of the head are fenced when the head moves by other hands', () => {
