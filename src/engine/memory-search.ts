@@ -39,7 +39,6 @@ export class MemorySearch {
     return found
   }
 
-  /** Addresses of whole texts. */
   /** Variables that point at a hash table of that name, wherever they lie. */
   tablesNamed(name: string): number[] {
     return this.textsEqualTo(name)
@@ -47,6 +46,7 @@ export class MemorySearch {
       .flatMap((at) => this.wordsEqualTo(at - TABLE_NAME_AT))
   }
 
+  /** Addresses of whole texts. */
   textsEqualTo(text: string): number[] {
     const bytes = utf8(`${text}\0`)
     const heap = this.#heap

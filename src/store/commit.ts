@@ -171,7 +171,7 @@ export class CommitWriter {
   }
 
   reserveInodes(nextInode: InodeNo): void {
-    assert(nextInode >= this.#nextInode, 'inode numbers are never reused')
+    assert(nextInode >= this.#nextInode, 'inode numbers go up')
     this.#nextInode = nextInode
     const { medium } = this.#state
     medium.run('UPDATE layer SET next_inode = ?2 WHERE id = ?1', this.#layer.id, nextInode)

@@ -51,6 +51,8 @@ export class FileTree {
   /** Initialization forks, as folder and name: there is one per table or index without WAL. */
   readonly #initForks = new Set<string>()
   #nextInode: InodeNo
+  /** When all numbers have been given out: those below have been looked at. */
+  #lookedAt: InodeNo = FIRST_TENANT_INODE
 
   constructor(template: Template, view: FileView | undefined) {
     this.#template = template
@@ -132,13 +134,7 @@ export class FileTree {
   create(directory: FileNode, name: string, mode: number, nowMs: number): FileNode {
     if (this.lookup(directory, name) !== undefined) throw new FileError('EEXIST')
     assert(!directory.unlinked, 'nothing is made in a directory that is gone')
-    if (this.#nextInode >= INODES_MAX) {
-      throw new PgnapError('STORE_FULL', 'this tenant has used up its inode numbers', {
-        hint: 'dump the tenant and restore it into a new one',
-      })
-    }
-    const ino = this.#nextInode
-    this.#nextInode = (ino + 1) as InodeNo
+    const ino = this.#newInode()
     const inWal = !isDirectoryMode(mode) && this.#isWalDirectory(directory)
     const node = new FileNode({
       ino,
@@ -206,6 +202,28 @@ export class FileTree {
   /** Counts bytes that a node gained, if they count. */
   countBytes(node: FileNode, bytes: number): void {
     if (!node.ephemeral && !node.isWal && !node.unlinked) this.databaseBytes += bytes
+  }
+
+  /**
+   * A number that no file has: as long as there are any, one that none has ever had. Each megabyte
+   * of WAL takes one, each temporary table a few; a busy tenant has had all of them in months. A
+   * file at another version may have had one that is used again, as at another version a page has
+   * another content.
+   */
+  #newInode(): InodeNo {
+    if (this.#nextInode < INODES_MAX) {
+      const ino = this.#nextInode
+      this.#nextInode = (ino + 1) as InodeNo
+      return ino
+    }
+    while (this.#lookedAt < INODES_MAX) {
+      const ino = this.#lookedAt
+      this.#lookedAt = (ino + 1) as InodeNo
+      if (!this.#records.has(ino) && !this.#nodes.has(ino)) return ino
+    }
+    throw new PgnapError('STORE_FULL', 'this tenant has used up its inode numbers', {
+      hint: 'close its connections and try again, or drop tables',
+    })
   }
 
   #parentOf(node: FileNode): FileNode | undefined {

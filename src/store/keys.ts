@@ -16,8 +16,8 @@ import type { InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
 export const RECORD_KEYS: number = 2 ** 26
 /** Chunks one file may have: 2 GiB of ordinary pages, twice what Postgres puts into one file. */
 export const CHUNKS_PER_INODE: number = 2 ** 18
-/** Inode numbers stay below this, so that a chunk key stays below 2^44. */
-export const INODES_MAX: number = 2 ** 26 - 256
+/** Inode numbers stay below this, so that the end of their chunks stays below 2^44. */
+export const INODES_MAX: number = 2 ** 26 - 257
 /** The template's inodes are below, a tenant's own start here. */
 export const FIRST_TENANT_INODE: InodeNo = (2 ** 20) as InodeNo
 /** Layer ids stay below this: 19 bits, minus one so that `layer + 1` can be shifted as well. */

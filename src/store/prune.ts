@@ -35,12 +35,33 @@ export function prune(state: StoreState, retentionMs: number): PruneResult {
   let rows = 0
   let more = false
   for (const layer of current(state).layers.values()) {
+    settleTimes(state, layer)
     const floor = layer.dead ? layer.head : floorFor(state, layer.id, retentionMs)
     const slice = pruneLayer(state, layer.id, floor)
     rows += slice.rows
     more ||= slice.more
   }
   return { rows, more }
+}
+
+/**
+ * What was made while the clock was ahead is of now: as long as its time had not come, neither it
+ * nor what came after it, which cannot be older, would ever be too old to keep.
+ */
+function settleTimes(state: StoreState, layer: Layer): void {
+  const nowMs = Math.floor(state.clock.nowMs())
+  if (layer.headMs <= nowMs) return
+  write(state, () => {
+    state.medium.run(
+      'UPDATE layer SET at = min(at, ?2), floor_at = min(floor_at, ?2) WHERE id = ?1',
+      layer.id,
+      nowMs,
+    )
+    state.medium.run(`UPDATE log SET at = ?2 WHERE ${IN_LAYER} AND at > ?2`, layer.id, nowMs)
+  })
+  layer.createdMs = Math.min(layer.createdMs, nowMs)
+  layer.floorMs = Math.min(layer.floorMs, nowMs)
+  layer.headMs = nowMs
 }
 
 /** One slice over one layer whose floor becomes `floor`, or stays where it is if that is higher. */

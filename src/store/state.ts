@@ -37,7 +37,7 @@ export interface Layer {
   /** The parent's version that this layer stands on, and its own first version. */
   readonly base: Version
   name: string | undefined
-  readonly createdMs: number
+  createdMs: number
   /** Oldest version that can be read. */
   floor: Version
   floorMs: number

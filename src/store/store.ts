@@ -39,6 +39,7 @@ import type { StoreState } from './state.ts'
 import { current, layerOf, loadState } from './state.ts'
 import type { Template } from './template.ts'
 import { verify } from './verify.ts'
+import { corrupt } from './varint.ts'
 import { StoreView } from './view.ts'
 
 /** Store and layer, epoch, owner, version. */
@@ -55,6 +56,8 @@ export interface StoreEngine {
 export interface StoreOptions {
   readonly clock: Clock
   readonly engine: StoreEngine
+  /** True: an empty medium is damage, and no place for a new store. Default: false. */
+  readonly mustExist?: boolean
   /** Templates of this and of earlier engine builds, by id. */
   readonly templates: { get(id: string): Template | undefined }
   /**
@@ -74,7 +77,8 @@ export class Store implements Disposable {
   }
 
   /**
-   * Opens what is in `medium`, or makes a new store in an empty one. The store owns the medium.
+   * Opens what is in `medium`, or makes a new store in an empty one, unless it must exist. The
+   * store owns the medium.
    * Throws STORE_FORMAT_UNKNOWN, STORE_ENGINE_MISMATCH, STORE_CORRUPT and what the medium throws.
    */
   static open(medium: Medium, options: StoreOptions): Store {
@@ -301,7 +305,9 @@ export class Store implements Disposable {
   }
 }
 
-function create(medium: Medium, { clock, engine, templates }: StoreOptions): StoreMeta {
+function create(medium: Medium, options: StoreOptions): StoreMeta {
+  const { clock, engine, templates } = options
+  if (options.mustExist) throw corrupt('nothing is in it')
   if (templates.get(engine.templateId) === undefined) {
     throw new PgnapError('ENGINE_ASSETS_INVALID', 'the template of this engine is missing', {
       hint: 'install pgnap again',

@@ -165,8 +165,8 @@ export class TenantFiles implements Disposable {
   }
 
   /**
-   * The file that has this number, one that was unlinked and is still held included. Numbers are
-   * never used again, so a number that was told at some version is good for every opening of it.
+   * The file that has this number, one that was unlinked and is still held included. A number that
+   * was told at some version is good for every opening of that version.
    */
   fileOf(ino: InodeNo): FileNode | undefined {
     this.#check()

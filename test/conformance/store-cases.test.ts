@@ -9,7 +9,7 @@ import type { Medium } from '../../src/medium/medium.ts'
 import type { StoreChanges } from '../../src/store/commit.ts'
 import { ROOT_INODE } from '../../src/store/file-node.ts'
 import { encodeRecord } from '../../src/store/inode-record.ts'
-import { FIRST_TENANT_INODE, MAIN, chunkKey, recordKey } from '../../src/store/keys.ts'
+import { FIRST_TENANT_INODE, INODES_MAX, MAIN, chunkKey, recordKey } from '../../src/store/keys.ts'
 import type { StoreEngine } from '../../src/store/store.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
@@ -237,6 +237,29 @@ test('a commit too large to list is found again by searching', () => {
   assert.equal(medium.get('SELECT count(*) FROM undo')?.[0], 0)
 })
 
+test('what was made while the clock was ahead is forgotten in time', () => {
+  const clock = new ManualClock()
+  const store = open(NodeSqliteMedium.inMemory(), clock)
+  store.commit(MAIN, 0 as Version, firstCommit(1))
+  const yearMs = 31_536_000_000
+  clock.advance(yearMs)
+  store.commit(MAIN, 1 as Version, put(2))
+  const branch = store.branch(MAIN, { name: 'ahead' })
+  clock.advance(-yearMs)
+  store.commit(MAIN, 2 as Version, put(3))
+  store.commit(branch, 2 as Version, firstCommit(4))
+  while (store.prune(2000).more);
+  assert.equal(store.layers()[0]?.floor, 0, 'nothing is old yet')
+  assert.equal(store.versionAt(MAIN, clock.nowMs()), 3)
+  clock.advance(2001)
+  while (store.prune(2000).more);
+  assert.deepEqual(
+    store.layers().map(({ floor }) => floor),
+    [3, 3],
+  )
+  assert.deepEqual(store.verify(), [])
+})
+
 test('a huge commit is pruned in slices of bounded size', () => {
   const medium = NodeSqliteMedium.inMemory()
   const store = open(medium)
@@ -382,6 +405,36 @@ test('inode numbers are not used again after their file is gone', () => {
     files.close()
   }
   assert.deepEqual(store.verify(), [])
+})
+
+test('when all inode numbers have been given out, those that no file has are', () => {
+  const medium = NodeSqliteMedium.inMemory()
+  const options = { template, clock: new ManualClock() }
+  const first = open(medium)
+  const before = TenantFiles.open(first.view(), options)
+  const kept = newFile(before, 'kept', 9000, 1)
+  const dropped = newFile(before, 'dropped', 9000, 2)
+  const version = before.commit()
+  medium.run('UPDATE layer SET next_inode = ?1', INODES_MAX - 1)
+  const store = open(medium)
+  using files = TenantFiles.open(store.view(), options)
+  assert.equal(newFile(files, 'last', 10, 3).ino, INODES_MAX - 1)
+  files.unlink(files.root, 'dropped')
+  const next = newFile(files, 'next', 10, 4)
+  assert.notEqual(next.ino, dropped.ino, 'of a file that is in the store')
+  files.commit()
+  files.close()
+  using later = TenantFiles.open(store.view(), options)
+  const again = newFile(later, 'again', 10, 5)
+  assert.deepEqual([kept.ino, dropped.ino, next.ino], [again.ino - 1, again.ino, again.ino + 1])
+  later.commit()
+  assert.deepEqual(store.verify(), [])
+  using past = TenantFiles.open(store.view(MAIN, version), options)
+  const bytes = new Uint8Array(9000)
+  const old = past.lookup(past.root, 'dropped')
+  assert.equal(old && past.read(old, bytes, 0, 9000, 0), 9000)
+  assert.ok(bytes.every((byte) => byte === 2))
+  assert.equal(past.lookup(past.root, 'again'), undefined)
 })
 
 test('views of the head are fenced when the head moves by other hands', () => {

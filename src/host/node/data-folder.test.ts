@@ -10,6 +10,7 @@ import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import type { ErrorCode } from '../../base/errors.ts'
 import { explainFolderError, openDataFolder, ownerAddress } from './data-folder.ts'
+import { watchSyncs } from '../../../test/support/synced-folders.ts'
 import { testFolder } from '../../../test/support/temporary-folder.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 10, 21, 5, 0, 0))
@@ -60,6 +61,15 @@ test('a missing folder is made, private, with its folder of tenants', () => {
   assert.equal(folder.tenantsPath, join(path, 'tenants'))
   assert.ok(statSync(folder.tenantsPath).isDirectory())
   assert.equal(statSync(path).mode & 0o077, 0)
+})
+
+test('a folder that was made is there after the end of the machine', (context) => {
+  const synced = watchSyncs(context)
+  const above = testFolder()
+  const path = join(above, 'a', 'b')
+  using folder = openDataFolder({ path, clock })
+  for (const holder of [above, join(above, 'a'), path]) assert.ok(synced(holder), holder)
+  assert.equal(folder.path, path)
 })
 
 test('a folder that was given up can be opened again', () => {

@@ -15,11 +15,12 @@
  * Must never open `pgnap.lock` by any other way than SQLite's: on POSIX, closing any descriptor of
  * a file drops all locks that the process holds on it. That is why the owner is written beside it.
  */
-import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { makeFolderDurably } from './durable-file.ts'
 
 /** A data folder that this process has for itself. Disposing it gives it up. */
 export interface DataFolder extends Disposable {
@@ -66,7 +67,7 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
   const path = resolve(options.path)
   const tenantsPath = join(path, TENANTS_FOLDER)
   attempt(path, () => {
-    mkdirSync(tenantsPath, { recursive: true, mode: FOLDER_MODE })
+    makeFolderDurably(tenantsPath, FOLDER_MODE)
     const wanted = constants.R_OK | constants.W_OK | constants.X_OK
     accessSync(path, wanted)
     accessSync(tenantsPath, wanted)

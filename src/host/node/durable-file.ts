@@ -1,5 +1,6 @@
 /** Files that outlive the machine: what POSIX asks for beyond writing them. */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
 
 const FILE_MODE = 0o600
 
@@ -12,6 +13,18 @@ export function writeDurably(path: string, bytes: Uint8Array): void {
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)
+  }
+}
+
+/**
+ * Makes a folder, and those above it, where they are missing; their names are on the disk then.
+ * @param path an absolute one
+ */
+export function makeFolderDurably(path: string, mode?: number): void {
+  const first = mkdirSync(path, { recursive: true, mode })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    syncFolder(dirname(made))
   }
 }
 

@@ -6,7 +6,7 @@
  * They lie in the folder of the tenants, under names that no tenant can have and that are the same
  * in every life of the server: what a crash leaves behind is replaced.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../../base/assert.ts'
@@ -14,6 +14,7 @@ import type { Clock, Timer } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { StoreBlueprint } from './store-blueprint.ts'
+import { isThere } from './tenant-files-on-disk.ts'
 
 export interface SpareStoresOptions {
   readonly tenantsPath: string
@@ -66,7 +67,7 @@ export class SpareStores implements Disposable {
    * with the disk, if anything is. There will be some soon.
    */
   take(path: string, blueprint: StoreBlueprint): boolean {
-    assert(!existsSync(path), 'a store is made once')
+    assert(!isThere(path), 'a store is made once')
     this.#blueprint = blueprint
     this.#dropOld()
     const spare = this.#ready.pop()

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fs, { readdirSync, statSync, writeFileSync } from 'node:fs'
+import fs, { copyFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -35,6 +35,21 @@ test('opening a file that is there writes nothing', () => {
   assert.equal(medium.get('PRAGMA auto_vacuum')?.[0], 2, 'incremental, from when it was made')
   // On a full disk what cannot be written could not be opened either.
   assert.equal(statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0, 0)
+})
+
+test('what a log holds that is found is in the file before anybody is told of it', () => {
+  const path = join(folder, 'crashed.db')
+  using medium = new NodeSqliteMedium(path)
+  medium.exec('CREATE TABLE t (x)')
+  medium.checkpoint()
+  medium.transaction(() => medium.run('INSERT INTO t VALUES (1)'))
+  const left = join(folder, 'left.db')
+  for (const suffix of ['', '-wal']) copyFileSync(`${path}${suffix}`, `${left}${suffix}`)
+  using reopened = new NodeSqliteMedium(left)
+  assert.equal(reopened.get('SELECT count(*) FROM t')?.[0], 1)
+  copyFileSync(left, join(folder, 'alone.db'))
+  using alone = new NodeSqliteMedium(join(folder, 'alone.db'))
+  assert.equal(alone.get('SELECT count(*) FROM t')?.[0], 1)
 })
 
 test('an empty tenant is one file of at most 32 KB after closing', () => {

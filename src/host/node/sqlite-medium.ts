@@ -15,6 +15,11 @@
  * ahead of the log. If our sync fails, nothing is known of what is in the log (Linux reports a
  * failure once and drops the pages): the medium is of no use from then on.
  *
+ * A log that is found at open was left by a crash, or by a medium whose sync has failed. SQLite
+ * reads it, and may read what is in the system's memory and never came to the disk: another sync
+ * of the log need not bring it there, and what is acknowledged on top of it would be lost with it.
+ * So it is brought into the file, which is synced, before anybody sees what it says.
+ *
  * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and
  * no shared-memory file is made.
  */
@@ -96,6 +101,7 @@ export class NodeSqliteMedium implements Medium {
         PRAGMA journal_size_limit = ${LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY;
         PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; COMMIT`)
       this.#database = database
+      if (this.#logBytes() > 0) this.#settleLog()
     } catch (error) {
       database?.close()
       throw sqliteError(error)
@@ -192,6 +198,15 @@ export class NodeSqliteMedium implements Medium {
       throw sqliteError(error)
     }
     this.#closeLog()
+  }
+
+  /** A full disk must not keep anybody from reading: the log was synced before it was copied. */
+  #settleLog(): void {
+    try {
+      this.checkpoint()
+    } catch (error) {
+      if (!(error instanceof PgnapError) || error.code !== 'STORE_FULL') throw error
+    }
   }
 
   /** Costs a few microseconds if it changes anything, which in the middle of a load is rare. */

@@ -8,21 +8,14 @@
  *
  * Source: sqlite.org/fileformat2.html, sections 1 (no checksums) and 2.1 (serial type 5).
  */
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import { explainFolderError } from './data-folder.ts'
 import { writeDurably } from './durable-file.ts'
+import { isThere } from './tenant-files-on-disk.ts'
 
 /** An empty store as SQLite made it, and the facts that are different in each. */
 export interface MadeStore {
@@ -65,7 +58,7 @@ export class StoreBlueprint {
     }
     const bytes = this.copy(path)
     try {
-      assert(!existsSync(path), 'a store is made once')
+      assert(!isThere(path), 'a store is made once')
       writeDurably(`${path}.new`, bytes)
       renameSync(`${path}.new`, path)
     } catch (error) {

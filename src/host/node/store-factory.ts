@@ -2,7 +2,7 @@
  * Opens and makes the stores of one data folder for one engine: the place where medium, store,
  * files and template come together on Node.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
@@ -18,7 +18,7 @@ import { systemRandom } from './random.ts'
 import type { SpareStores } from './spare-stores.ts'
 import { NodeSqliteMedium } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
-import { remainsOf, storePath } from './tenant-files-on-disk.ts'
+import { isThere, remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TemplateShelf } from './templates.ts'
 import { unknownTenant } from './tenant-folder.ts'
 
@@ -115,7 +115,7 @@ export class StoreFactory implements TenantSource {
   }
 
   #adopt(copy: string, path: string): void {
-    assert(!existsSync(path), 'a store is made once')
+    assert(!isThere(path), 'a store is made once')
     try {
       renameSync(copy, path)
     } catch (error) {
@@ -158,18 +158,12 @@ export class StoreFactory implements TenantSource {
   /** Opens a store; the caller closes it. */
   openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
-    if (!existsSync(path)) this.#createIfAllowed(tenant)
-    const medium = this.#openMedium(path)
-    try {
-      return Store.open(medium, this.#storeOptions)
-    } catch (error) {
-      medium[Symbol.dispose]()
-      throw error
-    }
+    if (!isThere(path)) this.#createIfAllowed(tenant)
+    return this.#openExisting(this.#openMedium(path))
   }
 
   exists(tenant: TenantName): boolean {
-    return existsSync(this.pathOf(tenant))
+    return isThere(this.pathOf(tenant))
   }
 
   /** The file of its store. */
@@ -179,7 +173,17 @@ export class StoreFactory implements TenantSource {
 
   /** A copy of the file of a store, to be made a store of its own. The caller syncs the file. */
   openCopy(path: string): Store {
-    return Store.open(new NodeSqliteMedium(path, { synchronous: 'NORMAL' }), this.#storeOptions)
+    return this.#openExisting(new NodeSqliteMedium(path, { synchronous: 'NORMAL' }))
+  }
+
+  /** An empty file is one that has lost its content: stores appear whole. */
+  #openExisting(medium: Medium): Store {
+    try {
+      return Store.open(medium, { ...this.#storeOptions, mustExist: true })
+    } catch (error) {
+      medium[Symbol.dispose]()
+      throw error
+    }
   }
 
   #createIfAllowed(tenant: TenantName): void {

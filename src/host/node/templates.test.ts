@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PgnapError } from '../../base/errors.ts'
@@ -9,7 +9,8 @@ import { Template } from '../../store/template.ts'
 import { TenantFiles } from '../../store/tenant-files.ts'
 import { systemClock } from './clock.ts'
 import { StoreFactory, type StoreFactoryOptions } from './store-factory.ts'
-import { TemplateShelf } from './templates.ts'
+import { TemplateShelf, writeTemplate } from './templates.ts'
+import { watchSyncs } from '../../../test/support/synced-folders.ts'
 import { testFolder } from '../../../test/support/temporary-folder.ts'
 
 const dataPath = testFolder()
@@ -86,4 +87,24 @@ test('a shelf gives nothing for an id that is no id, and notices a damaged templ
   bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
   writeFileSync(join(dataPath, 'templates', `${damaged.id}.bin`), bytes)
   assert.throws(() => shelf.get(damaged.id), PgnapError)
+})
+
+test('a template that is kept is there after the end of the machine', async (context) => {
+  const synced = watchSyncs(context)
+  const path = testFolder()
+  const template = templateWith('kept')
+  await writeTemplate(path, template)
+  assert.ok(synced(path) && synced(join(path, 'templates')))
+  assert.equal(new TemplateShelf(path, Template.empty()).get(template.id)?.id, template.id)
+})
+
+test('a template under the name of another is not taken for that', () => {
+  const other = templateWith('other')
+  const wanted = templateWith('wanted')
+  keep(other)
+  const pathOf = ({ id }: Template): string => join(dataPath, 'templates', `${id}.bin`)
+  copyFileSync(pathOf(other), pathOf(wanted))
+  const shelf = new TemplateShelf(dataPath, templateWith('own'))
+  assert.equal(shelf.get(wanted.id), undefined)
+  assert.equal(shelf.get(other.id)?.id, other.id)
 })

@@ -2,13 +2,13 @@
  * Making and removing the tenants of a data folder. Only the shard that a tenant belongs to does
  * it.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { TenantDirectory } from '../../router/directory.ts'
 import { explainFolderError } from './data-folder.ts'
 import { syncFolder } from './durable-file.ts'
-import { deletedPath, remainsOf, storePath } from './tenant-files-on-disk.ts'
+import { deletedPath, isThere, remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TenantFolder, unknownTenant } from './tenant-folder.ts'
 
 export interface NodeTenantDirectoryOptions {
@@ -41,7 +41,7 @@ export class NodeTenantDirectory extends TenantFolder implements TenantDirectory
 
   async delete(tenant: TenantName): Promise<void> {
     const path = storePath(this.#tenantsPath, tenant)
-    if (!existsSync(path)) throw unknownTenant(tenant)
+    if (!isThere(path)) throw unknownTenant(tenant)
     try {
       // The rename is the deletion: after it nobody finds the tenant, whatever happens to the rest.
       renameSync(path, deletedPath(this.#tenantsPath, tenant))

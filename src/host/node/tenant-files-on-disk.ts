@@ -1,4 +1,5 @@
 /** Where the store of a tenant lies in a data folder. */
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TenantName } from '../../base/ids.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
@@ -17,6 +18,20 @@ export function storePath(tenantsPath: string, tenant: TenantName): string {
 export function storeFiles(tenantsPath: string, tenant: TenantName): readonly string[] {
   const path = storePath(tenantsPath, tenant)
   return [path, ...COMPANIONS.map((suffix) => path + suffix)]
+}
+
+/**
+ * Whether there is anything by this name: a link that leads nowhere (to a disk that is not mounted)
+ * included, and what the disk refuses to show. It would be replaced by an empty store, if it were
+ * taken for missing.
+ */
+export function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    // Whoever opens it is told what is wrong.
+    return true
+  }
 }
 
 /** What a deletion removes last: the database under its last name, and what lies beside it. */

@@ -2,7 +2,7 @@
  * The tenants of a data folder as anybody may look at them: one file each, and the file is the
  * whole truth about whether a tenant exists. Their list in order is `listed-tenants.ts`.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { opendir } from 'node:fs/promises'
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
@@ -11,7 +11,7 @@ import type { TenantFacts } from '../../router/directory.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
 import { explainFolderError } from './data-folder.ts'
 import { syncFolder } from './durable-file.ts'
-import { storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
+import { isThere, storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
 
 /** Read in another thread, and looked at in this one in a millisecond. */
 const ENTRIES_PER_READ = 512
@@ -28,7 +28,7 @@ export class TenantFolder {
   }
 
   has(tenant: TenantName): boolean {
-    return existsSync(storePath(this.#tenantsPath, tenant))
+    return isThere(storePath(this.#tenantsPath, tenant))
   }
 
   /**
