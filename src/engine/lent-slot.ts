@@ -320,6 +320,14 @@ class LentSession implements BackendSession {
     this.#session.transactionStart = at
   }
 
+  get hasSnapshot(): boolean {
+    return this.#session.hasSnapshot
+  }
+
+  set hasSnapshot(has: boolean) {
+    this.#session.hasSnapshot = has
+  }
+
   get userIds(): string {
     return this.#session.userIds
   }

@@ -56,6 +56,8 @@ export interface SessionAnchors {
   readonly commandRead: number
   /** When the open transaction began: 8 bytes; see `transaction-start.ts`. */
   readonly transactionStart: number
+  /** Whether it has had a snapshot: a byte; see `first-snapshot.ts`. */
+  readonly firstSnapshot: number
   readonly process: ProcessAnchors
   readonly activity: Omit<ActivityAnchors, 'original'>
   /** Postgres's own functions that send a signal, which others stand for. */
@@ -207,6 +209,14 @@ export class SessionMemory implements BackendSession {
     this.#current.setBigInt64(this.#anchors.transactionStart, at, true)
   }
 
+  get hasSnapshot(): boolean {
+    return this.#current.getUint8(this.#anchors.firstSnapshot) !== 0
+  }
+
+  set hasSnapshot(has: boolean) {
+    this.#current.setUint8(this.#anchors.firstSnapshot, has ? 1 : 0)
+  }
+
   get userIds(): string {
     return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
   }
@@ -259,6 +269,11 @@ export interface BackendSession {
   readonly timeouts: SessionTimeouts
   /** When the open transaction began, as `now()` says it: microseconds since 2000. */
   transactionStart: bigint
+  /**
+   * Whether the open transaction has had a snapshot: its modes stand then. To be set only where each
+   * statement gets a new one anyway (READ COMMITTED).
+   */
+  hasSnapshot: boolean
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
 }

@@ -8,7 +8,7 @@
  * That is right where Postgres would let each statement see what is committed when it begins (READ
  * COMMITTED), and where nothing of the transaction has to last from one batch to the next: no
  * setting, savepoint, cursor or portal. What lasts is the time at which it began, whether it may
- * write, and whether it has failed; those are brought along.
+ * write, whether that can still be changed, and whether it has failed; those are brought along.
  *
  * What has been read in one cannot be read again the same way: levels above READ COMMITTED are for
  * the backend.
@@ -25,6 +25,8 @@ export interface FloatingTransaction {
   readonly startedAt: bigint
   /** Begins another one of its kind. */
   readonly begin: Uint8Array
+  /** Its modes cannot be changed any more. */
+  readonly hasSnapshot: boolean
   readonly isFailed: boolean
 }
 
@@ -44,11 +46,12 @@ const SYNC_TYPE = 0x53
 const PORTAL_SUSPENDED = 0x73
 
 /** Begins one anew, in a backend that is idle. Throws what the slot throws. */
-export function goOn(slot: Slot, { startedAt, begin, isFailed }: FloatingTransaction): void {
-  slot.run(begin)
+export function goOn(slot: Slot, floating: FloatingTransaction): void {
+  slot.run(floating.begin)
   assert(slot.transactionStatus === 'transaction', 'a transaction that floats can be begun anew')
-  slot.session.transactionStart = startedAt
-  if (isFailed) slot.run(FAIL)
+  slot.session.transactionStart = floating.startedAt
+  slot.session.hasSnapshot = floating.hasSnapshot
+  if (floating.isFailed) slot.run(FAIL)
 }
 
 /**
@@ -62,7 +65,7 @@ export function float(
   was: FloatingTransaction | undefined,
 ): FloatingTransaction | undefined {
   const isFailed = slot.transactionStatus === 'failed'
-  const startedAt = slot.session.transactionStart
+  const { transactionStart: startedAt, hasSnapshot } = slot.session
   // Nobody can ask one that has failed. Another one may have been chained to what it was.
   const failed = was?.startedAt === startedAt ? was.begin : undefined
   slot.run(CLOSE_UNNAMED)
@@ -70,7 +73,7 @@ export function float(
   const keeps = slot.session.portalCount > 0
   const begin = isFailed ? failed : beginLike(slot)
   slot.run(ROLLBACK)
-  return keeps ? undefined : begin && { startedAt, begin, isFailed }
+  return keeps ? undefined : begin && { startedAt, begin, hasSnapshot, isFailed }
 }
 
 function beginLike(slot: Slot): Uint8Array | undefined {

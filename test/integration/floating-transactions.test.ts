@@ -224,6 +224,41 @@ describe('who writes', () => {
     }
   })
 
+  const tooLate: readonly (readonly [begin: string, change: string])[] = [
+    ['begin', 'set transaction isolation level serializable'],
+    ['begin', `set local transaction_isolation = 'repeatable read'`],
+    ['begin read only', 'set transaction read write'],
+    ['begin read only', `select set_config('transaction_read_only', 'off', true)`],
+    ['begin', 'set transaction deferrable'],
+    ['begin', 'begin isolation level serializable'],
+  ]
+  test('or would change its modes behind a query is told that it is too late', async () => {
+    await using both = await scene('too-late')
+    const { writer, reader } = both
+    for (const [begin, change] of tooLate) {
+      await reader.client.query(begin)
+      await reader.client.query('show work_mem')
+      await reader.value(COUNT)
+      const refused = failureOf(reader.client.query(change))
+      await writer.client.query('commit')
+      assert.equal((await refused).code, '25001', change)
+      await reader.client.query('rollback')
+      await writer.client.query('begin; insert into t values (2)')
+    }
+  })
+
+  test('may change them before it, wherever it has begun', async () => {
+    await using both = await scene('in-time')
+    const { writer, reader } = both
+    await reader.client.query('begin read only')
+    await reader.client.query('show work_mem')
+    const { answer } = await waits('set transaction isolation level serializable, read write', both)
+    await writer.client.query('commit')
+    await answer
+    assert.equal(await reader.value('show transaction_isolation'), 'serializable')
+    await reader.client.query('insert into t values (3); commit')
+  })
+
   test('is cancelled while it waits, and only its transaction has failed', async () => {
     await using both = await scene('canceled')
     const { writer, reader } = both

@@ -397,6 +397,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     portalCount: 0,
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
+    hasSnapshot: false,
     query: '',
     get mayHaveStoredSettings() {
       return slot.stored.size > 0

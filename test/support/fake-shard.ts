@@ -134,6 +134,7 @@ export class FakeSlot implements Slot {
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
+    hasSnapshot: false,
     query: '',
     mayHaveStoredSettings: false,
     userIds: '10 10',
