@@ -270,8 +270,8 @@ export interface BackendSession {
   /** When the open transaction began, as `now()` says it: microseconds since 2000. */
   transactionStart: bigint
   /**
-   * Whether the open transaction has had a snapshot: its modes stand then. To be set only where each
-   * statement gets a new one anyway (READ COMMITTED).
+   * Whether the open transaction has had a snapshot: its modes stand then. To be set only where
+   * each statement gets a new one anyway (READ COMMITTED).
    */
   hasSnapshot: boolean
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */

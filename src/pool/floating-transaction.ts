@@ -10,8 +10,8 @@
  * setting, savepoint, cursor or portal. What lasts is the time at which it began, whether it may
  * write, whether that can still be changed, and whether it has failed; those are brought along.
  *
- * What has been read in one cannot be read again the same way: levels above READ COMMITTED are for
- * the backend.
+ * What has been read in one cannot be read again the same way: above READ COMMITTED a transaction
+ * floats until its first query, which is when it gets the snapshot that it has to keep.
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
@@ -27,6 +27,8 @@ export interface FloatingTransaction {
   readonly begin: Uint8Array
   /** Its modes cannot be changed any more. */
   readonly hasSnapshot: boolean
+  /** All its queries are to see the same: the first one is for the backend. */
+  readonly keepsSnapshot: boolean
   readonly isFailed: boolean
 }
 
@@ -67,21 +69,25 @@ export function float(
   const isFailed = slot.transactionStatus === 'failed'
   const { transactionStart: startedAt, hasSnapshot } = slot.session
   // Nobody can ask one that has failed. Another one may have been chained to what it was.
-  const failed = was?.startedAt === startedAt ? was.begin : undefined
+  const failed = was?.startedAt === startedAt ? was : undefined
   slot.run(CLOSE_UNNAMED)
   // A function may have opened a cursor: that is no statement of which anybody would hear.
   const keeps = slot.session.portalCount > 0
-  const begin = isFailed ? failed : beginLike(slot)
+  const kind = isFailed ? failed : kindOf(slot)
   slot.run(ROLLBACK)
-  return keeps ? undefined : begin && { startedAt, begin, hasSnapshot, isFailed }
+  if (keeps || !kind || (hasSnapshot && kind.keepsSnapshot && !isFailed)) return undefined
+  const { begin, keepsSnapshot } = kind
+  return { begin, keepsSnapshot, startedAt, hasSnapshot, isFailed }
 }
 
-function beginLike(slot: Slot): Uint8Array | undefined {
-  const [isolation = '', readOnly, deferrable] = readAnswer(slot.run(MODES)).rows[0] ?? []
-  if (!EACH_STATEMENT_ANEW.has(isolation ?? '')) return undefined
+function kindOf(slot: Slot): Pick<FloatingTransaction, 'begin' | 'keepsSnapshot'> {
+  const [isolation, readOnly, deferrable] = readAnswer(slot.run(MODES)).rows[0] ?? []
   const write = readOnly === 'on' ? 'READ ONLY' : 'READ WRITE'
   const defer = deferrable === 'on' ? 'DEFERRABLE' : 'NOT DEFERRABLE'
-  return ownQuery(`BEGIN ISOLATION LEVEL ${isolation}, ${write}, ${defer}`)
+  return {
+    begin: ownQuery(`BEGIN ISOLATION LEVEL ${isolation}, ${write}, ${defer}`),
+    keepsSnapshot: !EACH_STATEMENT_ANEW.has(isolation ?? ''),
+  }
 }
 
 /** Whether a batch leaves a portal in its transaction that a later one might go on with. */

@@ -101,7 +101,7 @@ export class ReaderForks {
     // Nothing can be written in it any more.
     if (client.floating?.isFailed) return 'reads'
     const writers = this.#writers.get(client) ?? NONE
-    return readingOf(messages, complete, writers, client.isFloating)
+    return readingOf(messages, complete, writers, client.floating)
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
