@@ -276,8 +276,12 @@ class LentSession implements BackendSession {
     this.#session.processId = processId
   }
 
-  get query(): string {
+  get query(): Uint8Array {
     return this.#session.query
+  }
+
+  set query(text: Uint8Array) {
+    this.#session.query = text
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {

@@ -141,9 +141,22 @@ export class SessionMemory implements BackendSession {
     setProcessId(this.#current, process, id === 0 ? process.own : id)
   }
 
-  get query(): string {
+  get query(): Uint8Array {
+    const heap = this.#module.HEAPU8
+    const at = this.#queryAt
+    return heap.slice(at, heap.indexOf(0, at))
+  }
+
+  set query(text: Uint8Array) {
+    const heap = this.#module.HEAPU8
+    const at = this.#queryAt
+    heap.set(text, at)
+    heap[at + text.length] = 0
+  }
+
+  get #queryAt(): number {
     const { status, nameAt } = this.#anchors.activity
-    return textAt(this.#module.HEAPU8, this.#word(this.#word(status) + nameAt + 4))
+    return this.#word(this.#word(status) + nameAt + 4)
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
@@ -246,8 +259,11 @@ export interface BackendSession {
   frame: SessionFrame
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
-  /** What was run last in the backend, or the first thousand bytes of it. */
-  readonly query: string
+  /**
+   * What a client has had run last in the backend, or the first thousand bytes of it. Only what was
+   * read here, in this backend or another of the same build, may be written.
+   */
+  query: Uint8Array
   /**
    * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
    * has not set itself. Outside of a transaction.

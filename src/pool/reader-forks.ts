@@ -25,6 +25,7 @@ import {
   failFloating,
   type LiveClient,
   noteRun,
+  noteStart,
   noteWait,
   resetTimings,
   setFloating,
@@ -233,9 +234,10 @@ export class ReaderForks {
     }
     const endMs = clock.monotonicMs()
     client.used = true
+    noteStart(client, startMs)
+    client.endedMs = endMs
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
-    client.ranMs = startMs
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)

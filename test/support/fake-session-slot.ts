@@ -398,7 +398,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
     hasSnapshot: false,
-    query: '',
+    query: new Uint8Array(0),
     get mayHaveStoredSettings() {
       return slot.stored.size > 0
     },

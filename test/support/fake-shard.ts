@@ -135,7 +135,7 @@ export class FakeSlot implements Slot {
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
     hasSnapshot: false,
-    query: '',
+    query: new Uint8Array(0),
     mayHaveStoredSettings: false,
     userIds: '10 10',
   }
