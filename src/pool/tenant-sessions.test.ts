@@ -78,6 +78,30 @@ describe('what RESET goes back to', () => {
     assert.deepEqual(defaults(), { work_mem: '4' })
   })
 
+  test('is asked for as nobody where a role must not ask', () => {
+    const hidden = { get: () => (backend.settings.has('role') ? /pg_settings/ : undefined) }
+    Object.defineProperty(backend, 'refuses', hidden)
+    begin(one, 'SET work_mem TO 9', 'SET ROLE reader')
+    assert.deepEqual(defaults(), { work_mem: '9' })
+    assert.equal(settingsOf(one)['role'], 'reader')
+    begin(other, 'SET my.own TO mine')
+    enter(one)
+    assert.deepEqual(defaults(), { work_mem: '9', 'my.own': '' })
+    assert.equal(settingsOf(one)['role'], 'reader')
+  })
+
+  test('and if nobody may, its client is refused', () => {
+    begin(one, 'SET ROLE reader')
+    backend.refuses = /pg_settings/
+    begin(other, 'SET work_mem TO 9')
+    enter(one)
+    assert.equal(enter(other), 'it is refused (55000)')
+    assert.equal(enter(one), undefined)
+    assert.deepEqual(defaults(), {})
+    backend.refuses = undefined
+    assert.equal(enter(other), 'it is refused (55000)', 'whatever comes later')
+  })
+
   test('is nobody’s in a nap, and one’s again after it', () => {
     begin(one, 'SET work_mem TO 9')
     assert.equal(sessions.countInImage, 2, 'whoever takes it over would have them')

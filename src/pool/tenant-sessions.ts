@@ -95,8 +95,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (refused !== undefined) return refused
     if (this.#current === owner) {
       // A nap has put them aside.
-      this.#defaults.apply(owner, slot)
-      return undefined
+      return this.#applyDefaults(owner, slot)
     }
     if (this.#departed.size > 0) this.discard(slot)
     const known = this.#aside.get(owner)
@@ -108,8 +107,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     slot.session.processId = processIdOf(owner)
     slot.session.query = this.#asked.get(owner) ?? NOTHING
     this.#begin(owner, slot)
-    this.#defaults.apply(owner, slot)
-    let refusal = runAll(slot, changes(from, to.settings))
+    let refusal = this.#applyDefaults(owner, slot)
+    refusal ??= runAll(slot, changes(from, to.settings))
     // What is stored may be hidden from the role that the backend had before.
     this.#begin(owner, slot)
     // What cannot be prepared any more is missing: whoever uses it is told.
@@ -129,7 +128,9 @@ export class TenantSessions<Owner extends SessionOwner> {
     assert(this.#current === owner, 'a session that begins has the backend')
     const kept = new Uint8Array(answer)
     slot.session.query = NOTHING
-    if (slot.transactionStatus === 'idle') this.#defaults.keep(owner, slot)
+    if (slot.transactionStatus === 'idle' && this.#defaults.keep(owner, slot)) {
+      this.#applyDefaults(owner, slot)
+    }
     return kept
   }
 
@@ -299,6 +300,17 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (told) owner.told?.(told)
   }
 
+  /**
+   * Puts in force what RESET goes back to. What the role that the backend has must not ask is asked
+   * as nobody in particular. @returns why that is not possible
+   */
+  #applyDefaults(owner: Owner, slot: Slot): string | undefined {
+    if (this.#defaults.apply(owner, slot).refusal === undefined) return undefined
+    const { settings } = slot.session
+    const refusal = runAll(slot, asNobody(settings)) ?? this.#defaults.apply(owner, slot).refusal
+    return refusal ?? runAll(slot, identityMessages(settings))
+  }
+
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
     const { frame, settings, userIds } = slot.session
@@ -339,10 +351,17 @@ function changes(
   const sameIdentity = [...IDENTITY].every((name) => from.get(name) === to.get(name))
   if (gone.length + changed.length === 0 && sameIdentity) return []
   return [
-    ...(from.has('role') ? [ownQuery('RESET ROLE')] : []),
-    ...(from.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
+    ...asNobody(from),
     ...gone.map((name) => ownQuery(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
     ...settingMessages(changed),
     ...identityMessages(to),
+  ]
+}
+
+/** What to say to act as whom the backend began as. */
+function asNobody(settings: ReadonlyMap<string, string>): readonly Uint8Array[] {
+  return [
+    ...(settings.has('role') ? [ownQuery('RESET ROLE')] : []),
+    ...(settings.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
   ]
 }
