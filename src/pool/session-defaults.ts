@@ -92,7 +92,7 @@ export class SessionDefaults<Owner extends object> {
     const changed = new Map<string, string>()
     for (const name of new Set([...from.keys(), ...to.keys()])) {
       const own = this.#own.get(name)
-      // What the backend does not know, or does not show, is left alone: nothing would bring it back.
+      // What the backend does not show is left alone: nothing would bring it back.
       if (own === undefined) continue
       const value = to.get(name) ?? own
       if (value !== (from.get(name) ?? own)) changed.set(name, value)
