@@ -32,6 +32,11 @@ export const CLIENTS: readonly Client[] = [
   fromNpm('Neon driver', '@neondatabase/serverless', 'neon.mjs'),
   fromNpm('catalog queries of GUI tools', 'pg', 'catalogs.mjs'),
   {
+    name: 'sessions at random',
+    version: () => '-',
+    command: () => [process.execPath, join(PROGRAMS, 'sessions.mjs')],
+  },
+  {
     name: 'psycopg',
     version: () => lastLine(python(), ['-c', 'import psycopg; print(psycopg.__version__)']),
     command: () => [python(), join(PROGRAMS, 'psycopg_client.py')],

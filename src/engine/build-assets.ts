@@ -51,6 +51,7 @@ import {
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { findCommandRead } from './command-read.ts'
+import { findFirstSnapshot } from './first-snapshot.ts'
 import { replaceActivity } from './session-activity.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
@@ -323,9 +324,10 @@ function probeSession({
   const probe = { heap: () => instance.module.HEAPU8, staticEnd: instance.heapStart, run }
   const commandRead = findCommandRead({ ...probe, send })
   const transactionStart = findTransactionStart(probe)
+  const firstSnapshot = findFirstSnapshot({ ...probe, send })
   const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
-  const found = { reporting, statements, commandRead, transactionStart, scans }
-  return { ...anchors, ...replaced, ...found }
+  const transaction = { transactionStart, firstSnapshot }
+  return { ...anchors, ...replaced, ...transaction, reporting, statements, commandRead, scans }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */

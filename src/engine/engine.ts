@@ -55,7 +55,8 @@ export interface Slot {
    * too (`wal-tail.ts`), but nothing has been committed: the caller must commit them before the
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
-   * @param client by which number a watcher knows for whom this is; default 0: nobody's
+   * @param client by which number a watcher knows for whom this is; default 0: nobody's, and it
+   *   leaves no trace in `session.query`
    * @param others databases that are seen in `pg_database` beside the tenant's own; default: none
    */
   run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array

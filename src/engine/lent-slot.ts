@@ -276,8 +276,12 @@ class LentSession implements BackendSession {
     this.#session.processId = processId
   }
 
-  get query(): string {
+  get query(): Uint8Array {
     return this.#session.query
+  }
+
+  set query(text: Uint8Array) {
+    this.#session.query = text
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
@@ -318,6 +322,14 @@ class LentSession implements BackendSession {
 
   set transactionStart(at: bigint) {
     this.#session.transactionStart = at
+  }
+
+  get hasSnapshot(): boolean {
+    return this.#session.hasSnapshot
+  }
+
+  set hasSnapshot(has: boolean) {
+    this.#session.hasSnapshot = has
   }
 
   get userIds(): string {

@@ -5,8 +5,6 @@
  * filled with the tenant's other clients, and its own with what it cannot know of its own client;
  * then they are as before.
  *
- * What a client has asked last is known only of the one that holds the backend.
- *
  * Source: Postgres 18, backend_status.h (PgBackendStatus, BackendState), backend_status.c,
  * miscadmin.h (BackendType); pointers of 32 bits.
  */
@@ -22,13 +20,16 @@ export interface SessionFacts {
   readonly applicationName: string
   /** `active`: it waits for its turn. */
   readonly state: 'idle' | 'active' | 'transaction' | 'failed'
-  /** In milliseconds since 1970; of its last batch when it began, 0 before the first. */
+  /** In milliseconds since 1970, as the next two. */
   readonly connectedMs: number
+  /** When it sent its last batch; 0 before the first. */
   readonly requestMs: number
+  /** Since when its state is as it is. */
+  readonly stateSinceMs: number
   /** In microseconds since 2000; 0: none is open, or it is not known. */
   readonly transactionStart: bigint
-  /** Empty where it is not known. */
-  readonly query: string
+  /** Of its last batch, that it waits with if it does; empty where that is not known. */
+  readonly query: Uint8Array
 }
 
 export interface ActivityAnchors {
@@ -167,8 +168,8 @@ class StatusPlaces {
       view.setUint32(at + nameAt - 4, running + STATES[session.state], true)
       view.setBigInt64(at + TRANSACTION_AT, session.transactionStart, true)
       view.setBigInt64(at + REQUEST_AT, timeOf(session.requestMs), true)
-      view.setBigInt64(at + STATE_SINCE_AT, timeOf(session.requestMs || session.connectedMs), true)
-      this.#text(at + nameAt, session.applicationName, NAME_ROOM_BYTES)
+      view.setBigInt64(at + STATE_SINCE_AT, timeOf(session.stateSinceMs), true)
+      this.#text(at + nameAt, utf8(session.applicationName), NAME_ROOM_BYTES)
       this.#text(at + nameAt + 4, session.query, this.#queryRoomBytes)
     }
   }
@@ -198,9 +199,9 @@ class StatusPlaces {
     return this.#view.getUint32(queryAt + entryBytes, true) - this.#view.getUint32(queryAt, true)
   }
 
-  #text(pointerAt: number, text: string, roomBytes: number): void {
+  #text(pointerAt: number, text: Uint8Array, roomBytes: number): void {
     const at = this.#view.getUint32(pointerAt, true)
-    const bytes = wholeCharacters(utf8(text), roomBytes - 1)
+    const bytes = wholeCharacters(text, roomBytes - 1)
     this.#keep(at, bytes.length + 1)
     this.#instance.module.HEAPU8.set(bytes, at)
     this.#instance.module.HEAPU8[at + bytes.length] = 0

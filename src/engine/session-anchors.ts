@@ -85,6 +85,7 @@ export function findSessionAnchors(
   | 'statements'
   | 'commandRead'
   | 'transactionStart'
+  | 'firstSnapshot'
   | 'scans'
   | 'databaseFunctions'
   | 'activityFunction'

@@ -56,6 +56,8 @@ export interface SessionAnchors {
   readonly commandRead: number
   /** When the open transaction began: 8 bytes; see `transaction-start.ts`. */
   readonly transactionStart: number
+  /** Whether it has had a snapshot: a byte; see `first-snapshot.ts`. */
+  readonly firstSnapshot: number
   readonly process: ProcessAnchors
   readonly activity: Omit<ActivityAnchors, 'original'>
   /** Postgres's own functions that send a signal, which others stand for. */
@@ -139,9 +141,22 @@ export class SessionMemory implements BackendSession {
     setProcessId(this.#current, process, id === 0 ? process.own : id)
   }
 
-  get query(): string {
+  get query(): Uint8Array {
+    const heap = this.#module.HEAPU8
+    const at = this.#queryAt
+    return heap.slice(at, heap.indexOf(0, at))
+  }
+
+  set query(text: Uint8Array) {
+    const heap = this.#module.HEAPU8
+    const at = this.#queryAt
+    heap.set(text, at)
+    heap[at + text.length] = 0
+  }
+
+  get #queryAt(): number {
     const { status, nameAt } = this.#anchors.activity
-    return textAt(this.#module.HEAPU8, this.#word(this.#word(status) + nameAt + 4))
+    return this.#word(this.#word(status) + nameAt + 4)
   }
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
@@ -207,6 +222,14 @@ export class SessionMemory implements BackendSession {
     this.#current.setBigInt64(this.#anchors.transactionStart, at, true)
   }
 
+  get hasSnapshot(): boolean {
+    return this.#current.getUint8(this.#anchors.firstSnapshot) !== 0
+  }
+
+  set hasSnapshot(has: boolean) {
+    this.#current.setUint8(this.#anchors.firstSnapshot, has ? 1 : 0)
+  }
+
   get userIds(): string {
     return `${this.#module._GetSessionUserId()} ${this.#module._GetUserId()}`
   }
@@ -236,8 +259,11 @@ export interface BackendSession {
   frame: SessionFrame
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
-  /** What was run last in the backend, or the first thousand bytes of it. */
-  readonly query: string
+  /**
+   * What a client has had run last in the backend, or the first thousand bytes of it. Only what was
+   * read here, in this backend or another of the same build, may be written.
+   */
+  query: Uint8Array
   /**
    * Gives settings other defaults: what RESET goes back to, and the value of whatever the session
    * has not set itself. Outside of a transaction.
@@ -259,6 +285,11 @@ export interface BackendSession {
   readonly timeouts: SessionTimeouts
   /** When the open transaction began, as `now()` says it: microseconds since 2000. */
   transactionStart: bigint
+  /**
+   * Whether the open transaction has had a snapshot: its modes stand then. To be set only where
+   * each statement gets a new one anyway (READ COMMITTED).
+   */
+  hasSnapshot: boolean
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
 }

@@ -276,11 +276,13 @@ export class WasmSlot implements Slot {
     this.#driver.expectCommand()
   }
 
-  run(messages: Uint8Array, _client?: number, others?: OtherDatabases): Uint8Array {
+  run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
       if (others) this.#databaseScans.show(others)
+      const ofClient = client ? undefined : this.session.query
       const answer = this.#driver.run(messages)
+      if (ofClient) this.session.query = ofClient
       if (others) this.#databaseScans.hide()
       this.#walTail.flush()
       this.#instance.files.throwFault()

@@ -35,6 +35,8 @@ const COPY_IS_FROM_AT = 16
 const COPY_FILE_AT = 20
 /** VariableSetStmt: name. */
 const SET_NAME_AT = 8
+/** As the grammar calls SET TRANSACTION. */
+const SET_TRANSACTION = 'TRANSACTION'
 /** enum ObjectAccessType. */
 const FUNCTION_EXECUTE = 4
 
@@ -220,10 +222,18 @@ export class WriteWatch {
 
   /** Some settings are the backend's, so that nobody could take them back from here. */
   #setsWhatIsLost(tag: string, statement: number): boolean {
-    if (tag !== 'SET') return false
+    return tag === 'SET' && NOT_OF_THE_SESSION.has(this.#nameIn(statement).toLowerCase())
+  }
+
+  /** Of the transaction: they can be asked for. */
+  #setsModes(tag: string, statement: number): boolean {
+    return tag === 'SET' && this.#nameIn(statement) === SET_TRANSACTION
+  }
+
+  #nameIn(statement: number): string {
     const heap = this.#instance.module.HEAPU8
     const nameAt = new DataView(heap.buffer).getUint32(statement + SET_NAME_AT, true)
-    return nameAt !== 0 && NOT_OF_THE_SESSION.has(textAt(heap, nameAt).toLowerCase())
+    return nameAt === 0 ? '' : textAt(heap, nameAt)
   }
 
   #utility(planned: number): void {
@@ -232,7 +242,7 @@ export class WriteWatch {
     const view = new DataView(heap.buffer)
     const statement = view.getUint32(planned + this.#utilityAt, true)
     const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
-    this.#lasting ||= !PASSING.has(tag)
+    this.#lasting ||= !PASSING.has(tag) && !this.#setsModes(tag, statement)
     if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0
     const isToClient =

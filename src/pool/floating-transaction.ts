@@ -8,10 +8,10 @@
  * That is right where Postgres would let each statement see what is committed when it begins (READ
  * COMMITTED), and where nothing of the transaction has to last from one batch to the next: no
  * setting, savepoint, cursor or portal. What lasts is the time at which it began, whether it may
- * write, and whether it has failed; those are brought along.
+ * write, whether that can still be changed, and whether it has failed; those are brought along.
  *
- * What has been read in one cannot be read again the same way: levels above READ COMMITTED are for
- * the backend.
+ * What has been read in one cannot be read again the same way: above READ COMMITTED a transaction
+ * floats until its first query, which is when it gets the snapshot that it has to keep.
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
@@ -25,6 +25,10 @@ export interface FloatingTransaction {
   readonly startedAt: bigint
   /** Begins another one of its kind. */
   readonly begin: Uint8Array
+  /** Its modes cannot be changed any more. */
+  readonly hasSnapshot: boolean
+  /** All its queries are to see the same: the first one is for the backend. */
+  readonly keepsSnapshot: boolean
   readonly isFailed: boolean
 }
 
@@ -44,11 +48,12 @@ const SYNC_TYPE = 0x53
 const PORTAL_SUSPENDED = 0x73
 
 /** Begins one anew, in a backend that is idle. Throws what the slot throws. */
-export function goOn(slot: Slot, { startedAt, begin, isFailed }: FloatingTransaction): void {
-  slot.run(begin)
+export function goOn(slot: Slot, floating: FloatingTransaction): void {
+  slot.run(floating.begin)
   assert(slot.transactionStatus === 'transaction', 'a transaction that floats can be begun anew')
-  slot.session.transactionStart = startedAt
-  if (isFailed) slot.run(FAIL)
+  slot.session.transactionStart = floating.startedAt
+  slot.session.hasSnapshot = floating.hasSnapshot
+  if (floating.isFailed) slot.run(FAIL)
 }
 
 /**
@@ -62,23 +67,27 @@ export function float(
   was: FloatingTransaction | undefined,
 ): FloatingTransaction | undefined {
   const isFailed = slot.transactionStatus === 'failed'
-  const startedAt = slot.session.transactionStart
+  const { transactionStart: startedAt, hasSnapshot } = slot.session
   // Nobody can ask one that has failed. Another one may have been chained to what it was.
-  const failed = was?.startedAt === startedAt ? was.begin : undefined
+  const failed = was?.startedAt === startedAt ? was : undefined
   slot.run(CLOSE_UNNAMED)
   // A function may have opened a cursor: that is no statement of which anybody would hear.
   const keeps = slot.session.portalCount > 0
-  const begin = isFailed ? failed : beginLike(slot)
+  const kind = isFailed ? failed : kindOf(slot)
   slot.run(ROLLBACK)
-  return keeps ? undefined : begin && { startedAt, begin, isFailed }
+  if (keeps || !kind || (hasSnapshot && kind.keepsSnapshot && !isFailed)) return undefined
+  const { begin, keepsSnapshot } = kind
+  return { begin, keepsSnapshot, startedAt, hasSnapshot, isFailed }
 }
 
-function beginLike(slot: Slot): Uint8Array | undefined {
-  const [isolation = '', readOnly, deferrable] = readAnswer(slot.run(MODES)).rows[0] ?? []
-  if (!EACH_STATEMENT_ANEW.has(isolation ?? '')) return undefined
+function kindOf(slot: Slot): Pick<FloatingTransaction, 'begin' | 'keepsSnapshot'> {
+  const [isolation, readOnly, deferrable] = readAnswer(slot.run(MODES)).rows[0] ?? []
   const write = readOnly === 'on' ? 'READ ONLY' : 'READ WRITE'
   const defer = deferrable === 'on' ? 'DEFERRABLE' : 'NOT DEFERRABLE'
-  return ownQuery(`BEGIN ISOLATION LEVEL ${isolation}, ${write}, ${defer}`)
+  return {
+    begin: ownQuery(`BEGIN ISOLATION LEVEL ${isolation}, ${write}, ${defer}`),
+    keepsSnapshot: !EACH_STATEMENT_ANEW.has(isolation ?? ''),
+  }
 }
 
 /** Whether a batch leaves a portal in its transaction that a later one might go on with. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { concatBytes } from '../base/bytes.ts'
+import { concatBytes, fromUtf8 } from '../base/bytes.ts'
 import { say } from '../../test/support/messages.ts'
-import { eachMessage, piecesOf } from './message-frames.ts'
+import { eachMessage, piecesOf, statementIn } from './message-frames.ts'
 
 const lettersOf = (bytes: Uint8Array): string => {
   let letters = ''
@@ -35,4 +35,13 @@ test('a batch falls apart where the backend is ready, and never within a COPY', 
 
 test('what is not whole is not walked over', () => {
   assert.throws(() => eachMessage(say.query('select 1').slice(0, -1), () => {}), /whole/)
+})
+
+test('the first statement of a batch, if the batch has its text', () => {
+  const { query, parse, bind, execute, sync } = say
+  const first = (...messages: Uint8Array[]): string => fromUtf8(statementIn(concatBytes(messages)))
+  assert.equal(first(query('select 1'), query('select 2')), 'select 1')
+  assert.equal(first(parse('s', 'select 3'), bind('', 's'), execute(''), sync()), 'select 3')
+  assert.equal(first(bind('', 's'), execute(''), parse('', 'select 4'), sync()), '')
+  assert.equal(first(sync()), '')
 })

@@ -2,11 +2,15 @@
 import { assert } from '../base/assert.ts'
 
 const SYNC = 0x53
+const PARSE = 0x50
+const BIND = 0x42
 const QUERY = 0x51
 const FUNCTION_CALL = 0x46
 const COPY_DATA = 0x64
 const COPY_DONE = 0x63
 const COPY_FAIL = 0x66
+const HEAD_BYTES = 5
+const NOTHING = new Uint8Array(0)
 
 /** Calls `visit` with the type of each message, where it begins and where it ends. */
 export function eachMessage(
@@ -40,4 +44,17 @@ export function piecesOf(messages: Uint8Array): Uint8Array[] {
   })
   pieces.push(messages.subarray(start))
   return pieces
+}
+
+/** The text of the first statement of a batch; empty: it was prepared before. */
+export function statementIn(messages: Uint8Array): Uint8Array {
+  let first: Uint8Array | undefined
+  eachMessage(messages, (type, at) => {
+    if (first) return
+    let from = at + HEAD_BYTES
+    if (type === PARSE) from = messages.indexOf(0, from) + 1
+    if (type === PARSE || type === QUERY) first = messages.subarray(from, messages.indexOf(0, from))
+    else if (type === BIND) first = NOTHING
+  })
+  return first ?? NOTHING
 }

@@ -30,6 +30,22 @@ export interface BatchTimings {
   persistMs: number
 }
 
+/** A batch of a client that began to wait at `waitSinceMs`, if it did, begins to run. */
+export function noteStart(client: LiveClient, startMs: number): number {
+  const { begins, endedMs, entry } = client
+  client.ranMs = startMs
+  const hasWaited = entry.waitSinceMs > (endedMs ?? entry.arrivedMs)
+  // What gives a session its settings no client has sent.
+  if (!begins) client.askedMs = hasWaited ? entry.waitSinceMs : startMs
+  return startMs
+}
+
+/** It has ended. */
+export function noteEnd(client: LiveClient, status: TransactionStatus, endMs: number): void {
+  client.transactionStatus = status
+  client.endedMs = endMs
+}
+
 /** For a batch that has just run; committing comes on top (`PoolCounters.countCommit`). */
 export function noteRun(timings: BatchTimings, execMs: number): void {
   timings.execMs = execMs
@@ -216,6 +232,9 @@ export class LiveClient implements PoolClient {
   /** Its transaction, if that is open nowhere; see `floating-transaction.ts`. */
   floating: FloatingTransaction | undefined = undefined
   ranMs: number | undefined = undefined
+  /** Monotonic times at which its last batch came and ended, for who looks at the sessions. */
+  askedMs: number | undefined = undefined
+  endedMs: number | undefined = undefined
   timings: BatchTimings | undefined = undefined
   pending: PendingBatch | undefined = undefined
   /** Undefined until its session has set itself a limit. */

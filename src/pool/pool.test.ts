@@ -219,7 +219,8 @@ test('a slot that traps when a session enters it leaves no transaction that floa
   const { connect, engine } = await bench()
   const [other, victim] = [connect('acme'), connect('acme') as LiveClient]
   await ask(other, 'write')
-  setFloating(victim, { startedAt: 0n, begin: utf8('begin'), isFailed: false })
+  const modes = { hasSnapshot: true, keepsSnapshot: false }
+  setFloating(victim, { startedAt: 0n, begin: utf8('begin'), ...modes, isFailed: false })
   const trap = (): never => assert.fail('unreachable executed')
   Object.defineProperty(engine.slots[0]?.session, 'frame', { get: trap })
   await assert.rejects(ask(victim, 'write'), failsWith('SLOT_LOST'))

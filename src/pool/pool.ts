@@ -27,7 +27,8 @@ import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
-import { enterSession, LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
+import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
+import { noteWait, resetTimings } from './pool-client.ts'
 import type {
   ClientHost,
   LiveTenant,
@@ -318,7 +319,7 @@ export class Pool implements ClientHost {
     const { channels } = tenant.sessions
     const result = this.#result
     const said = this.#slowLog?.read(client, messages) ?? NOTHING_SAID
-    const startMs = (client.ranMs = this.#clock.monotonicMs())
+    const startMs = noteStart(client, this.#clock.monotonicMs())
     let answer: Uint8Array
     let ranMs: number
     let endMs: number
@@ -360,7 +361,7 @@ export class Pool implements ClientHost {
     if (committed) this.#counters.countCommit(client, endMs - ranMs)
     this.#slowLog?.ended(client, said)
     channels.deliver(notify)
-    client.transactionStatus = result.status
+    noteEnd(client, result.status, endMs)
     if (client.ending) {
       // It has ended itself: its answer is nobody's, and what it has open is rolled back.
       this.#event({ type: 'batchFinished', client: client.entry, result })
@@ -429,7 +430,7 @@ export class Pool implements ClientHost {
     this.#counters.countCommit(client, nowMs - ranMs)
     this.#slowLog?.ended(client, said)
     tenant.sessions.channels.deliver(notify)
-    client.transactionStatus = result.status
+    noteEnd(client, result.status, nowMs)
     if (!release(this.#state, entry, result, nowMs)) {
       this.#event({ type: 'batchFinished', client: entry, result })
     }

@@ -25,6 +25,7 @@ import {
   failFloating,
   type LiveClient,
   noteRun,
+  noteStart,
   noteWait,
   resetTimings,
   setFloating,
@@ -101,7 +102,7 @@ export class ReaderForks {
     // Nothing can be written in it any more.
     if (client.floating?.isFailed) return 'reads'
     const writers = this.#writers.get(client) ?? NONE
-    return readingOf(messages, complete, writers, client.isFloating)
+    return readingOf(messages, complete, writers, client.floating)
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -233,9 +234,10 @@ export class ReaderForks {
     }
     const endMs = clock.monotonicMs()
     client.used = true
+    noteStart(client, startMs)
+    client.endedMs = endMs
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
-    client.ranMs = startMs
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)

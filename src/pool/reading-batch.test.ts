@@ -19,9 +19,10 @@ test('the first word tells what is worth a try', () => {
   yes.push('', ';', 'explain select 1', 'values (1)', 'set a.b = 1', 'copy t to stdout')
   for (const sql of yes) assert.ok(reads(sql), sql)
   yes.push('begin', 'START transaction read only', 'begin; select 1; show all', 'commit', 'end')
+  yes.push('begin isolation level\nREPEATABLE read')
   const no = [
     'begin; delete from t',
-    'begin isolation level\nREPEATABLE read',
+    'begin isolation level\nREPEATABLE read; select 1',
     'insert into t values (1)',
     'selects',
     'copy t from stdin',
@@ -50,12 +51,23 @@ test('a batch in which a transaction begins is told from others', () => {
 })
 
 test('what lasts until the end of its transaction is not tried in one that floats', () => {
-  const tell = (sql: string, floats: boolean): string =>
-    readingOf(say.query(sql), true, NONE, floats)
+  const tell = (sql: string, keepsSnapshot?: boolean): string =>
+    readingOf(
+      say.query(sql),
+      true,
+      NONE,
+      keepsSnapshot === undefined ? undefined : { keepsSnapshot },
+    )
   for (const sql of ['set local a.b = 1', ' RESET a.b', 'fetch all in c']) {
-    assert.deepEqual([tell(sql, false), tell(sql, true)], ['reads', 'no'], sql)
+    assert.deepEqual([tell(sql), tell(sql, false)], ['reads', 'no'], sql)
   }
-  assert.equal(tell('select 1', true), 'reads')
+  assert.equal(tell('select 1', false), 'reads')
+  assert.equal(tell('select 1', true), 'no', 'the snapshot is to be taken in the backend')
+  for (const sql of ['set transaction read only', 'show a.b', 'commit', 'rollback', ''])
+    assert.equal(tell(sql, true), 'reads', sql)
+  assert.equal(tell('commit; select 1', true), 'no')
+  const bound = concatBytes([say.bind('', 'known'), say.execute(''), say.sync()])
+  assert.equal(readingOf(bound, true, NONE, { keepsSnapshot: true }), 'no', 'it may be a query')
 })
 
 test('batches without an end are for forks only as long as nothing was executed', () => {

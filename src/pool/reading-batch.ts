@@ -11,6 +11,7 @@
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
 import { SYNC } from './backend-query.ts'
+import type { FloatingTransaction } from './floating-transaction.ts'
 import { eachMessage, piecesOf } from './message-frames.ts'
 
 const QUERY = 0x51
@@ -36,13 +37,16 @@ const READS = new RegExp(
   'i',
 )
 /** A transaction that can float (`floating-transaction.ts`). */
-const BEGINS = new RegExp(
-  String.raw`^${GAP}(?:begin|start)\b(?![\s\S]*\b(?:repeatable|serializable)\b)`,
+const BEGINS = new RegExp(String.raw`^${GAP}(?:begin|start)\b`, 'i')
+const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
+/** Without a query: nothing of it needs a snapshot. */
+const NEEDS_NONE = new RegExp(
+  String.raw`^${GAP}(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)`,
   'i',
 )
 
 /** What lasts until the end of its transaction, or is to be there already, does not float. */
-const LASTS = new RegExp(String.raw`^${GAP}(?:set|reset|fetch)\b`, 'i')
+const LASTS = new RegExp(String.raw`^${GAP}(?:set(?!\s+transaction\b)|reset|fetch)\b`, 'i')
 
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>
@@ -53,23 +57,28 @@ export type Reading = 'no' | 'reads' | 'begins'
 /**
  * @param complete whether it ends with a Sync or a simple query
  * @param writers statements of its client that are known to do more
- * @param floats whether it is one of a transaction that floats
+ * @param floating the transaction that it is one of, if that floats
  */
 export function readingOf(
   messages: Uint8Array,
   complete: boolean,
   writers: ReadonlySet<string>,
-  floats = false,
+  floating?: Pick<FloatingTransaction, 'keepsSnapshot'>,
 ): Reading {
   let may = true
   let begins = false
+  let needsNone = true
+  let keeps = floating?.keepsSnapshot === true
   const own = new Set<string>()
   const look = (sql: string): void => {
     const isBegin = BEGINS.test(sql)
     begins ||= isBegin
     // What stands behind it: a guess, since a semicolon may be part of a text.
-    may &&= !(floats && LASTS.test(sql))
+    may &&= !(floating && LASTS.test(sql))
     may &&= isBegin ? behindBegin(sql).every((part) => READS.test(part)) : READS.test(sql)
+    // The snapshot that it keeps it is to take in the backend.
+    needsNone &&= NEEDS_NONE.test(sql) && behindBegin(sql).every((part) => NEEDS_NONE.test(part))
+    keeps ||= isBegin && KEEPS_SNAPSHOT.test(sql)
   }
   eachMessage(messages, (type = 0, at) => {
     if (NEVER.has(type) || (!complete && !HARMLESS.has(type))) may = false
@@ -81,8 +90,10 @@ export function readingOf(
     if (type === BIND) {
       const name = textAt(messages, messages.indexOf(0, at + 5) + 1)
       may &&= own.has(name) || !writers.has(name)
+      needsNone &&= own.has(name)
     }
   })
+  if (keeps && !needsNone) return 'no'
   return may ? (begins ? 'begins' : 'reads') : 'no'
 }
 

@@ -16,6 +16,7 @@ test('what is stored is read once, and again only where it was refused', () => {
   assert.equal(defaults.begin(one, backend.slot), undefined)
   backend.settings.set('my.own', 'mine').set('my.other', 'given')
   defaults.keep(one, backend.slot)
+  defaults.apply(one, backend.slot)
   assert.deepEqual(inForce(), { 'my.own': 'mine', 'my.other': 'given' })
   backend.refuses = undefined
   defaults.begin(one, backend.slot)
@@ -26,4 +27,20 @@ test('what is stored is read once, and again only where it was refused', () => {
   assert.equal(readCount(), 1)
   defaults.begin(other, backend.slot)
   assert.deepEqual(inForce(), { 'my.own': '', 'my.other': 'stored', work_mem: '9' })
+})
+
+test('those of whom the backend cannot be asked are not in force, and are tried again', () => {
+  const backend = new FakeSessionSlot()
+  const defaults = new SessionDefaults<object>()
+  const owner = {}
+  backend.settings.set('work_mem', '9').set('my.own', 'mine')
+  backend.refuses = /pg_settings/
+  defaults.keep(owner, backend.slot)
+  assert.equal(defaults.apply(owner, backend.slot).refusal, 'it is refused (55000)')
+  assert.deepEqual([...backend.defaults], [])
+  backend.refuses = undefined
+  assert.equal(defaults.apply(owner, backend.slot).refusal, undefined)
+  assert.deepEqual(Object.fromEntries(backend.defaults), { work_mem: '9', 'my.own': 'mine' })
+  defaults.apply(undefined, backend.slot)
+  assert.deepEqual(Object.fromEntries(backend.defaults), { work_mem: '4', 'my.own': '' })
 })

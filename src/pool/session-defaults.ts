@@ -15,6 +15,15 @@ type Settings = ReadonlyMap<string, string>
 const OWN_VALUES_SQL = `SELECT name, reset_val FROM pg_catalog.pg_settings
   WHERE name::pg_catalog.text OPERATOR(pg_catalog.=) ANY`
 
+/** What has come of it. */
+export interface Applied {
+  /** What has been reported of settings that have changed, if it was to be told to anybody. */
+  readonly reports?: Uint8Array
+  /** Why they are not in force. */
+  readonly refusal?: string
+}
+
+const DONE: Applied = {}
 /** What most have. */
 const NONE: Settings = new Map()
 const PARAMETER_STATUS = 0x53
@@ -57,40 +66,42 @@ export class SessionDefaults<Owner extends object> {
     this.#ofOwners.set(owner, given ? new Map([...stored, ...given]) : stored)
     // All that is not as the backend itself has it, whatever is in force now.
     if (given || !this.#reports) this.apply(undefined, slot)
-    const reports = this.apply(owner, slot)
+    const { reports } = this.apply(owner, slot)
     return given ? reports : (this.#reports ??= reports)
   }
 
-  /** What the session has set so far is what it came with. Throws what the slot throws. */
-  keep(owner: Owner, slot: Slot): void {
+  /** What the session has set so far is what it came with. @returns whether that is anything */
+  keep(owner: Owner, slot: Slot): boolean {
     const given = [...slot.session.settings].filter(([name]) => !IDENTITY.has(name))
-    if (given.length === 0) return
+    if (given.length === 0) return false
     this.#ofOwners.set(owner, new Map([...(this.#ofOwners.get(owner) ?? []), ...given]))
-    this.apply(owner, slot)
+    return true
   }
 
   /**
-   * Puts those of `owner` in force; undefined: the backend's own. Throws what the slot throws.
-   * @returns what has been reported of that, if it was to be told to anybody
+   * Puts those of `owner` in force; undefined: the backend's own. If the backend cannot be asked
+   * what it has itself, since somebody else's settings forbid it, nothing has changed: it is to be
+   * tried again under others. Throws what the slot throws.
    */
-  apply(owner: Owner | undefined, slot: Slot): Uint8Array | undefined {
+  apply(owner: Owner | undefined, slot: Slot): Applied {
     const to = (owner && this.#ofOwners.get(owner)) ?? NONE
     const from = this.#inForce
-    if (from === to) return undefined
-    this.#learn(slot, to)
+    if (from === to) return DONE
+    const refusal = this.#learn(slot, to)
+    if (refusal !== undefined) return { refusal }
     const changed = new Map<string, string>()
     for (const name of new Set([...from.keys(), ...to.keys()])) {
       const own = this.#own.get(name)
-      // What the backend could not be asked for is left alone: nothing would bring it back.
+      // What the backend does not show is left alone: nothing would bring it back.
       if (own === undefined) continue
       const value = to.get(name) ?? own
       if (value !== (from.get(name) ?? own)) changed.set(name, value)
     }
     this.#inForce = to
-    if (changed.size === 0) return undefined
+    if (changed.size === 0) return DONE
     slot.session.setDefaults(changed)
     // The next answer is to have nothing of it: it may be somebody else's.
-    return reportsIn(slot.run(SYNC))
+    return { reports: reportsIn(slot.run(SYNC)) }
   }
 
   /** The same in a fork of the backend. */
@@ -129,18 +140,21 @@ export class SessionDefaults<Owner extends object> {
   /**
    * Asks what the backend itself has; what is not known yet has never been changed in it. A role
    * that is no superuser, of whoever had the backend before, does not see everything.
+   * @returns why it does not answer
    */
-  #learn(slot: Slot, to: Settings): void {
+  #learn(slot: Slot, to: Settings): string | undefined {
     const unknown = [...to.keys()].filter((name) => !this.#own.has(name))
-    if (unknown.length === 0) return
+    if (unknown.length === 0) return undefined
     const names = unknown.map((name) => `'${name.replaceAll("'", "''")}'`)
-    const { rows } = readAnswer(
+    const { rows, refusal } = readAnswer(
       slot.run(ownQuery(`${OWN_VALUES_SQL} (ARRAY[${names.join(', ')}])`)),
     )
+    if (refusal !== undefined) return refusal
     for (const [name, value] of rows) this.#own.set(name ?? '', value ?? '')
     // A setting that somebody has made up has no value of its own, and is not listed.
     for (const name of unknown)
       if (name.includes('.') && !this.#own.has(name)) this.#own.set(name, '')
+    return undefined
   }
 }
 

@@ -14,7 +14,6 @@ import { TenantSessions } from './tenant-sessions.ts'
 interface Client extends SessionOwner {
   readonly name: string
 }
-const NO_ANSWER = new Uint8Array(0)
 const one: Client = { number: 1, name: 'one' }
 const other: Client = { number: 2, name: 'other' }
 
@@ -52,53 +51,6 @@ function preparedOf(client: Client): string[] {
   assert.equal(enter(client), undefined)
   return backend.prepared.toSorted()
 }
-
-describe('what RESET goes back to', () => {
-  const begin = (client: Client, ...statements: string[]): void => {
-    run(client, ...statements)
-    sessions.begun(client, backend.slot, NO_ANSWER)
-  }
-  const defaults = (): Record<string, string> => Object.fromEntries(backend.defaults)
-
-  test('is what a client came with, and for who came with nothing the backend’s own', () => {
-    begin(one, 'SET work_mem TO 9', 'SET my.own TO mine')
-    assert.deepEqual(defaults(), { work_mem: '9', 'my.own': 'mine' })
-    begin(other, 'SET work_mem TO 7')
-    assert.deepEqual(defaults(), { work_mem: '7', 'my.own': '' })
-    enter(one)
-    assert.deepEqual(defaults(), { work_mem: '9', 'my.own': 'mine' })
-    run({ number: 3, name: 'third' }, 'SELECT 1')
-    assert.deepEqual(defaults(), { work_mem: '4', 'my.own': '' })
-  })
-
-  test('is left alone where the backend’s own value cannot be seen', () => {
-    begin(one, 'SET hidden TO 1', 'SET work_mem TO 9')
-    assert.deepEqual(defaults(), { work_mem: '9' })
-    begin(other)
-    assert.deepEqual(defaults(), { work_mem: '4' })
-  })
-
-  test('is nobody’s in a nap, and one’s again after it', () => {
-    begin(one, 'SET work_mem TO 9')
-    assert.equal(sessions.countInImage, 2, 'whoever takes it over would have them')
-    sessions.beforeNap(backend.slot)
-    assert.deepEqual(defaults(), { work_mem: '4' })
-    assert.equal(sessions.countInImage, 1)
-    enter(one)
-    assert.deepEqual(defaults(), { work_mem: '9' })
-  })
-
-  test('goes along to the next backend, and away with its client', () => {
-    begin(one, 'SET work_mem TO 9')
-    begin(other, 'SET work_mem TO 8')
-    assert.equal(restart(), true)
-    enter(one)
-    assert.deepEqual(defaults(), { work_mem: '9' })
-    sessions.leave(one)
-    sessions.discard(backend.slot)
-    assert.deepEqual(defaults(), { work_mem: '4' })
-  })
-})
 
 describe('a change of hands', () => {
   test('says nothing between clients that have the same settings', () => {

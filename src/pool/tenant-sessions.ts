@@ -51,6 +51,7 @@ export interface ForkedSession {
 }
 
 const APPLICATION_NAME = 'application_name'
+const NOTHING = new Uint8Array(0)
 /** Whoever says nothing else is who the backend began as, under whatever name. */
 const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
 
@@ -69,6 +70,8 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
   #defaults = new SessionDefaults<Owner>()
+  /** What owners whom the backend is not in the session of have asked last. */
+  #asked = new WeakMap<Owner, Uint8Array>()
   readonly channels: TenantChannels<Owner> = new TenantChannels()
   #hasTemporaryObjects = false
   #hasWritten = false
@@ -92,8 +95,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (refused !== undefined) return refused
     if (this.#current === owner) {
       // A nap has put them aside.
-      this.#defaults.apply(owner, slot)
-      return undefined
+      return this.#applyDefaults(owner, slot)
     }
     if (this.#departed.size > 0) this.discard(slot)
     const known = this.#aside.get(owner)
@@ -103,9 +105,10 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = owner
     slot.session.frame = to.frame
     slot.session.processId = processIdOf(owner)
+    slot.session.query = this.#asked.get(owner) ?? NOTHING
     this.#begin(owner, slot)
-    this.#defaults.apply(owner, slot)
-    let refusal = runAll(slot, changes(from, to.settings))
+    let refusal = this.#applyDefaults(owner, slot)
+    refusal ??= runAll(slot, changes(from, to.settings))
     // What is stored may be hidden from the role that the backend had before.
     this.#begin(owner, slot)
     // What cannot be prepared any more is missing: whoever uses it is told.
@@ -124,7 +127,10 @@ export class TenantSessions<Owner extends SessionOwner> {
   begun(owner: Owner, slot: Slot, answer: Uint8Array): Uint8Array {
     assert(this.#current === owner, 'a session that begins has the backend')
     const kept = new Uint8Array(answer)
-    if (slot.transactionStatus === 'idle') this.#defaults.keep(owner, slot)
+    slot.session.query = NOTHING
+    if (slot.transactionStatus === 'idle' && this.#defaults.keep(owner, slot)) {
+      this.#applyDefaults(owner, slot)
+    }
     return kept
   }
 
@@ -162,12 +168,19 @@ export class TenantSessions<Owner extends SessionOwner> {
     return own ?? ''
   }
 
+  /** What an owner has asked last, as far as Postgres keeps it. @param slot the backend */
+  queryOf(owner: Owner, slot: Slot | undefined): Uint8Array {
+    const here = owner === this.#current ? slot?.session.query : undefined
+    return here ?? this.#asked.get(owner) ?? NOTHING
+  }
+
   /** The same sessions in a fork of the backend, where they go on by themselves. */
   forked(): TenantSessions<Owner> {
     const copy = new TenantSessions<Owner>()
     copy.#current = this.#current
     copy.#hasWritten = true
     copy.#defaults = this.#defaults.forked()
+    copy.#asked = this.#asked
     for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
     for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
     return copy
@@ -182,6 +195,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const owed = new Map([...(this.#owed.get(owner) ?? []), ...said])
     if (owed.size > LIMITS.owedStatementsMax) return false
     if (said.size > 0) this.#owed.set(owner, owed)
+    this.#asked.set(owner, slot.session.query)
     const { settings, userIds } = slot.session
     if (said.size === 0 && isSame(before, settings)) return true
     const { frame } = this.#aside.get(owner) ?? NEW
@@ -238,6 +252,7 @@ export class TenantSessions<Owner extends SessionOwner> {
       if (session.pinnedBy.length > 0) return false
       carried.set(owner, session)
     }
+    if (this.#current) this.#asked.set(this.#current, slot.session.query)
     this.#carried = carried
     return true
   }
@@ -285,11 +300,24 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (told) owner.told?.(told)
   }
 
+  /**
+   * Puts in force what RESET goes back to. What the role that the backend has must not ask is asked
+   * as nobody in particular. @returns why that is not possible
+   */
+  #applyDefaults(owner: Owner, slot: Slot): string | undefined {
+    if (this.#defaults.apply(owner, slot).refusal === undefined) return undefined
+    const { settings } = slot.session
+    const refusal = runAll(slot, asNobody(settings)) ?? this.#defaults.apply(owner, slot).refusal
+    return refusal ?? runAll(slot, identityMessages(settings))
+  }
+
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
     const { frame, settings, userIds } = slot.session
-    if (this.#current) this.#aside.set(this.#current, { frame, settings, userIds })
-    else if (frame.preparedStatements) this.#spare.push(frame)
+    if (this.#current) {
+      this.#aside.set(this.#current, { frame, settings, userIds })
+      this.#asked.set(this.#current, slot.session.query)
+    } else if (frame.preparedStatements) this.#spare.push(frame)
     this.#current = undefined
     return settings
   }
@@ -323,10 +351,17 @@ function changes(
   const sameIdentity = [...IDENTITY].every((name) => from.get(name) === to.get(name))
   if (gone.length + changed.length === 0 && sameIdentity) return []
   return [
-    ...(from.has('role') ? [ownQuery('RESET ROLE')] : []),
-    ...(from.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
+    ...asNobody(from),
     ...gone.map((name) => ownQuery(`RESET ${name.split('.').map(quoteIdentifier).join('.')}`)),
     ...settingMessages(changed),
     ...identityMessages(to),
+  ]
+}
+
+/** What to say to act as whom the backend began as. */
+function asNobody(settings: ReadonlyMap<string, string>): readonly Uint8Array[] {
+  return [
+    ...(settings.has('role') ? [ownQuery('RESET ROLE')] : []),
+    ...(settings.has('session_authorization') ? [ownQuery('RESET SESSION AUTHORIZATION')] : []),
   ]
 }

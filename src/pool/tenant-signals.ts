@@ -12,6 +12,7 @@ import { PgnapError } from '../base/errors.ts'
 import type { SignalReceiver } from '../engine/backend-signals.ts'
 import type { SessionFacts } from '../engine/session-activity.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
+import { statementIn } from './message-frames.ts'
 import { processIdOf } from './process-id.ts'
 
 export function signalReceiverOf(tenant: LiveTenant, clock: Clock): SignalReceiver {
@@ -37,19 +38,23 @@ export function signalReceiverOf(tenant: LiveTenant, clock: Clock): SignalReceiv
 }
 
 function factsOf(client: LiveClient, tenant: LiveTenant, sinceMs: number): SessionFacts {
-  const { entry, ranMs, transactionStatus, waitingSinceMs, floating } = client
-  const requestMs = waitingSinceMs ?? ranMs
-  // Whoever asks is in a fork then, and the backend as its holder has left it.
-  const held = tenant.entry.holder === entry ? tenant.slot?.session : undefined
+  const { entry, askedMs, endedMs, transactionStatus, waitingSinceMs, floating, pending } = client
+  const { sessions, slot } = tenant
+  const requestMs = waitingSinceMs ?? askedMs
   const isOpen = transactionStatus !== 'idle'
+  // Whoever asks is in a fork then, and the backend as its holder has left it.
+  const held = entry === tenant.entry.holder ? slot?.session : undefined
+  const startedAt = floating?.startedAt ?? (isOpen && held ? held.transactionStart : 0n)
   return {
     processId: processIdOf(client),
-    applicationName: tenant.sessions.applicationNameOf(client, tenant.slot),
+    applicationName: sessions.applicationNameOf(client, slot),
     state: waitingSinceMs !== undefined ? 'active' : isOpen ? transactionStatus : 'idle',
     connectedMs: entry.arrivedMs + sinceMs,
     requestMs: requestMs === undefined ? 0 : requestMs + sinceMs,
-    transactionStart: floating?.startedAt ?? (isOpen && held ? held.transactionStart : 0n),
-    query: held?.query ?? '',
+    stateSinceMs: (waitingSinceMs ?? endedMs ?? entry.arrivedMs) + sinceMs,
+    // With what has failed its transaction has ended.
+    transactionStart: transactionStatus === 'failed' ? 0n : startedAt,
+    query: pending ? statementIn(pending.messages) : sessions.queryOf(client, slot),
   }
 }
 

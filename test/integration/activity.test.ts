@@ -21,6 +21,7 @@ interface Row {
   readonly backend_start: Date
   readonly xact_start: Date | null
   readonly query_start: Date | null
+  readonly state_change: Date | null
 }
 
 async function activity({ client }: PgConnection): Promise<Row[]> {
@@ -51,7 +52,6 @@ test('there is a row for each client, and none of another tenant', async () => {
         ['rows', 'postgres', 'client backend', isOwn ? 'active' : 'idle'],
       )
       assert.ok(row.backend_start.getTime() > startMs && row.backend_start.getTime() <= Date.now())
-      assert.equal(row.query !== '', isOwn)
     }
   }
 })
@@ -72,6 +72,8 @@ test('who is in a transaction, since when, with what; who floats in one, who wai
     rows.map(({ state }) => state),
     ['idle in transaction', 'idle in transaction', 'active', 'active'],
   )
+  assert.equal(rows[2]?.query, 'insert into t values (2)')
+  assert.deepEqual(rows[2]?.query_start, rows[2]?.state_change)
   assert.deepEqual([rows[0]?.xact_start, rows[1]?.xact_start], [begun, read])
   assert.equal(rows[0]?.query, 'select now()')
   await writer.client.query('commit')
@@ -80,6 +82,55 @@ test('who is in a transaction, since when, with what; who floats in one, who wai
     (await activity(asking)).map(({ state }) => state),
     ['idle', 'idle in transaction', 'idle', 'active'],
   )
+})
+
+test('what each has asked last, and nothing of what pgnap asks in between', async () => {
+  await using one = await connectPg(server, 'asked', { application_name: 'one' })
+  await using two = await connectPg(server, 'asked', { application_name: 'two' })
+  await using three = await connectPg(server, 'asked', { application_name: 'three' })
+  await using four = await connectPg(server, 'asked', { application_name: 'four' })
+  const queries = async (): Promise<string[]> => {
+    const rows = await activity(one)
+    return rows.slice(1).map(({ query }) => query)
+  }
+  assert.deepEqual(await queries(), ['', '', ''])
+  const [never] = (await activity(one)).slice(1)
+  assert.deepEqual([never?.query_start, never?.state], [null, 'idle'])
+  assert.ok(never?.state_change)
+  // Whether there are temporary tables is asked then.
+  await two.client.query('create temp table x (n int); drop table x')
+  await three.client.query({ name: 's', text: 'select 3 as prepared' })
+  await three.client.query({ name: 's', text: 'select 3 as prepared' })
+  assert.deepEqual(await queries(), [
+    'create temp table x (n int); drop table x',
+    'select 3 as prepared',
+    '',
+  ])
+  await two.client.query('begin; create table t (n int)')
+  await two.client.query('set local work_mem = 4096')
+  // These read in a fork, and in a transaction that floats.
+  await three.client.query('begin')
+  await four.client.query('select 4')
+  assert.deepEqual(await queries(), ['set local work_mem = 4096', 'begin', 'select 4'])
+  await three.client.query('select 5')
+  await three.client.query('rollback')
+  await two.client.query('commit')
+  assert.deepEqual(await queries(), ['commit', 'rollback', 'select 4'])
+  const rows = await activity(one)
+  for (const row of rows.slice(1)) {
+    assert.ok(row.query_start && row.state_change && row.query_start <= row.state_change)
+    assert.equal(row.xact_start, null)
+  }
+})
+
+test('a transaction that has failed has no start any more, as in a server', async () => {
+  await using one = await connectPg(server, 'failed')
+  await using two = await connectPg(server, 'failed')
+  await two.client.query('begin')
+  await two.client.query('select 1/0').catch(() => {})
+  const row = (await activity(one))[1]
+  const { state, query, xact_start: startedAt } = row ?? {}
+  assert.deepEqual([state, query, startedAt], ['idle in transaction (aborted)', 'select 1/0', null])
 })
 
 test('the function of the view, and what is asked about one of them', async () => {

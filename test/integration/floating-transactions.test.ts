@@ -224,6 +224,43 @@ describe('who writes', () => {
     }
   })
 
+  const tooLate: readonly (readonly [begin: string, change: string])[] = [
+    ['begin', 'set transaction isolation level serializable'],
+    ['begin', `set local transaction_isolation = 'repeatable read'`],
+    ['begin read only', 'set transaction read write'],
+    ['begin read only', `select set_config('transaction_read_only', 'off', true)`],
+    ['begin', 'set transaction deferrable'],
+    ['begin', 'begin isolation level serializable'],
+  ]
+  test('or would change its modes behind a query is told that it is too late', async () => {
+    await using both = await scene('too-late')
+    const { writer, reader } = both
+    for (const [begin, change] of tooLate) {
+      await reader.client.query(begin)
+      await reader.client.query('show work_mem')
+      await reader.value(COUNT)
+      const refused = failureOf(reader.client.query(change))
+      await writer.client.query('commit')
+      assert.equal((await refused).code, '25001', change)
+      await reader.client.query('rollback')
+      await writer.client.query('begin; insert into t values (2)')
+    }
+  })
+
+  test('may change them before it, wherever it has begun', async () => {
+    await using both = await scene('in-time')
+    const { writer, reader } = both
+    await reader.client.query('begin read only')
+    await reader.client.query('show work_mem')
+    await reader.client.query('set transaction isolation level serializable, read write')
+    assert.equal(await showLevel(reader), 'serializable')
+    const { answer } = await waits('insert into t values (3)', both)
+    await writer.client.query('commit')
+    await answer
+    assert.equal(await showLevel(reader), 'serializable')
+    await reader.client.query('commit')
+  })
+
   test('is cancelled while it waits, and only its transaction has failed', async () => {
     await using both = await scene('canceled')
     const { writer, reader } = both
@@ -265,6 +302,13 @@ describe('who writes', () => {
   })
 })
 
+async function showLevel({ client }: PgConnection): Promise<unknown> {
+  const { rows } = await client.query<{ transaction_isolation: string }>(
+    'show transaction_isolation',
+  )
+  return rows[0]?.transaction_isolation
+}
+
 describe('what has to last until the transaction ends waits', () => {
   const lasting: Readonly<Record<string, [sql: string, then: string, value: unknown]>> = {
     setting: [`set local application_name = 'mine'`, 'show application_name', 'mine'],
@@ -278,11 +322,6 @@ describe('what has to last until the transaction ends waits', () => {
     'cursor of a function': [`select opens('c')`, 'fetch 1 from c', 1],
     'large object': ['select lo_open(4711, 262144)', `select loread(0, 4)::text`, '\\x68657265'],
     lock: ['select n from t for share', COUNT, 2],
-    mode: [
-      'set transaction isolation level serializable',
-      'show transaction_isolation',
-      'serializable',
-    ],
   }
   const setup = `create function opens(c refcursor) returns refcursor language plpgsql
     as $$ begin open c for select n from t order by n; return c; end $$;
@@ -300,19 +339,40 @@ describe('what has to last until the transaction ends waits', () => {
     })
   }
 
-  test('a level above READ COMMITTED', async () => {
+  test('a level above READ COMMITTED, from the first query on', async () => {
     await using both = await scene('levels')
     const { writer, reader } = both
-    const { answer: begun } = await waits('begin isolation level repeatable read', both)
-    await writer.client.query('commit')
-    await begun
-    assert.equal(await reader.value(COUNT), 2)
-    await reader.client.query('commit')
-    await reader.client.query(`set default_transaction_isolation = 'serializable'`)
-    await writer.client.query('begin; insert into t values (3)')
-    const { answer: again } = await waits('begin', both)
-    await writer.client.query('commit')
-    await again
-    assert.equal(await reader.value('show transaction_isolation'), 'serializable')
+    const { client } = reader
+    for (const begin of [
+      ['begin isolation level repeatable read, read only'],
+      ['begin', 'set transaction isolation level serializable, deferrable'],
+      [`set default_transaction_isolation = 'repeatable read'`, 'begin'],
+    ]) {
+      for (const sql of begin) await client.query(sql)
+      assert.match(String(await showLevel(reader)), /serializable|repeatable read/)
+      const { answer } = await waits(COUNT, both)
+      await writer.client.query('commit')
+      const { rows } = (await answer) as { rows: { count: number }[] }
+      const seen = rows[0]?.count
+      assert.equal(seen, await writer.value(COUNT), 'what is committed when it first asks')
+      assert.match(String(await showLevel(reader)), /serializable|repeatable read/)
+      const written = writer.client.query('begin; insert into t values (3)')
+      assert.equal(await reader.value(COUNT), seen, 'and the same ever after')
+      await client.query('commit')
+      await written
+    }
+  })
+
+  test('such a one that ends before it has asked for anything, or fails', async () => {
+    await using both = await scene('levels-empty')
+    const { client } = both.reader
+    await client.query('begin isolation level serializable')
+    assert.equal((await client.query('commit')).command, 'COMMIT')
+    await client.query('begin isolation level repeatable read')
+    assert.equal((await failureOf(client.query('show nothing_of_that_name'))).code, '42704')
+    assert.equal((await failureOf(client.query(COUNT))).code, '25P02')
+    await client.query('rollback and chain')
+    assert.equal(await showLevel(both.reader), 'read committed', 'as in a server')
+    assert.equal((await client.query('commit')).command, 'COMMIT')
   })
 })

@@ -397,7 +397,8 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     portalCount: 0,
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
-    query: '',
+    hasSnapshot: false,
+    query: new Uint8Array(0),
     get mayHaveStoredSettings() {
       return slot.stored.size > 0
     },

@@ -137,7 +137,8 @@ export class FakeSlot implements Slot {
     settings: new Map(),
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,
-    query: '',
+    hasSnapshot: false,
+    query: new Uint8Array(0),
     mayHaveStoredSettings: false,
     userIds: '10 10',
   }
