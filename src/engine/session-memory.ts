@@ -130,6 +130,11 @@ export class SessionMemory implements BackendSession {
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
   }
 
+  get preparedCount(): number {
+    const { preparedStatements } = this.#anchors
+    return this.#word(preparedStatements) === 0 ? 0 : this.#countOf(preparedStatements)
+  }
+
   get processId(): number {
     return processIdIn(this.#current, this.#anchors.process)
   }
@@ -234,6 +239,8 @@ export interface BackendSession {
    * until its session has run again**, and only in the backend (or an image of it) that it is of.
    */
   frame: SessionFrame
+  /** Named statements that are prepared in it. */
+  readonly preparedCount: number
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
   /** What was run last in the backend, or the first thousand bytes of it. */
@@ -261,6 +268,20 @@ export interface BackendSession {
   transactionStart: bigint
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
+}
+
+/** What can be told of a session from its memory alone, when that is about to go. */
+export type SessionRemains = Readonly<
+  Pick<
+    BackendSession,
+    'preparedCount' | 'holdsOn' | 'mayHaveTemporaryTables' | 'settings' | 'userIds'
+  >
+>
+
+/** Asks the backend nothing: that would read its tenant's store. Outside of a transaction. */
+export function remainsOf(session: BackendSession): SessionRemains {
+  const { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds } = session
+  return { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds }
 }
 
 /**

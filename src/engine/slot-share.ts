@@ -102,14 +102,26 @@ export class SlotShare implements SlotLender {
    * before something is run, which is synchronous.
    */
   async prepare(lent?: LentSlot): Promise<void> {
-    if (this.isReady(lent)) return
+    for (let waiting = this.preparing(lent); waiting; waiting = this.preparing(lent)) await waiting
+  }
+
+  /**
+   * The same in steps, for what others must not come in between. Undefined: it can be run now, in
+   * this very turn. Otherwise whoever has waited asks again: others, too, may have waited.
+   */
+  preparing(lent?: LentSlot): Promise<void> | undefined {
+    if (this.isReady(lent)) return undefined
     this.#retire()
-    while (!this.isReady(lent)) {
-      const slot = await this.#engine.createSlot()
-      if (this.isReady(lent)) return slot.discard()
-      this.counters.slotsMade++
-      this.#slot = slot
-    }
+    return this.#make(lent)
+  }
+
+  async #make(lent: LentSlot | undefined): Promise<void> {
+    const slot = await this.#engine.createSlot()
+    if (this.isReady(lent)) return slot.discard()
+    // Another one may have been made meanwhile, and be of use to its tenant alone by now.
+    this.#retire()
+    this.counters.slotsMade++
+    this.#slot = slot
   }
 
   // Called by lent slots
@@ -203,6 +215,7 @@ export class SlotShare implements SlotLender {
   #takeOut(slot: Slot, holder: LentSlot): void {
     this.#holder = undefined
     try {
+      holder.noteSession(slot)
       if (!slot.canNap || !holder.keepsImage) {
         this.counters.displaced++
         holder.lose()

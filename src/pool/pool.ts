@@ -40,7 +40,7 @@ import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
 import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
-import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
+import type { BatchResult, PoolEffect, PoolEvent, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
 import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
@@ -49,7 +49,7 @@ import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statis
 import { ReaderForks } from './reader-forks.ts'
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
-import { SlotWork } from './slot-work.ts'
+import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
 import { SyncDesk } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
@@ -133,7 +133,7 @@ export class Pool implements ClientHost {
       mover: this.#mover,
       keepWarm: this.keepWarm,
       event: (event) => this.#event(event),
-      onLost: (slot, error) => this.#slotLost(slot, error),
+      onLost: (lost) => this.#slotLost(lost),
     })
     this.#forks = new ReaderForks({
       ...tools,
@@ -459,6 +459,7 @@ export class Pool implements ClientHost {
   // Effects
 
   #event(event: PoolEvent): void {
+    if (event.type === 'turn' || event.type === 'tick') this.#work.noticeTaken()
     this.#effects.run(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
@@ -481,10 +482,10 @@ export class Pool implements ClientHost {
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
   }
 
-  /** A slot is lost. The caller tells who was running, and may wait for something else by then. */
-  #slotLost(slot: SlotEntry, error: PgnapError): void {
+  /** The caller tells who was running, and may wait for something else by then. */
+  #slotLost({ slot, error, isQuiet }: LostSlot): void {
     const effects = this.#state.handle({ type: 'slotLost', slot, error }, this.#clock.monotonicMs())
-    this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
+    this.#effects.runLater(effects.filter(({ type }) => isQuiet || type !== 'reject'))
   }
 
   #live(name: TenantName): LiveTenant {

@@ -12,7 +12,7 @@ import type { BatchTimings, PoolClient } from '../../pool/pool-client.ts'
 
 export class PreparedClient implements PoolClient {
   readonly #client: PoolClient
-  readonly #share: Pick<SlotShare, 'isReady' | 'prepare'>
+  readonly #share: Pick<SlotShare, 'isReady' | 'preparing'>
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
@@ -21,7 +21,7 @@ export class PreparedClient implements PoolClient {
   /** @param lent the slot of the client's pool, once it has one */
   constructor(
     client: PoolClient,
-    share: Pick<SlotShare, 'isReady' | 'prepare'>,
+    share: Pick<SlotShare, 'isReady' | 'preparing'>,
     lent: () => LentSlot | undefined,
     clock: Pick<Clock, 'monotonicMs'>,
   ) {
@@ -86,9 +86,11 @@ export class PreparedClient implements PoolClient {
   }
 
   async #later(run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
-    await this.#share.prepare(this.#lent())
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     this.#bringIn()
+    const answer = run()
     // A view would be good only until the next call, which may come before whoever awaits this.
-    return new Uint8Array(await run())
+    return answer instanceof Promise ? answer : new Uint8Array(answer)
   }
 }

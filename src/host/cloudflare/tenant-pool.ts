@@ -27,6 +27,8 @@ export function tenantPool({ source, clock, createSlot }: TenantPoolOptions): Po
       spareSlots: 0,
       // A timer would keep the platform from putting the object away.
       napAfterMs: Number.POSITIVE_INFINITY,
+      // There is nobody to wait for: between two batches the platform itself looks who comes.
+      turnAloneMs: Number.POSITIVE_INFINITY,
     },
   })
 }

@@ -41,7 +41,7 @@ export interface RuntimeOptions {
 
 export class TenantRuntime {
   readonly storage: TenantStorage
-  readonly clock: ObjectClock = new ObjectClock(() => this.prepare())
+  readonly clock: ObjectClock = new ObjectClock(() => this.#share.preparing(this.#lent))
   readonly pool: Pool
   /** By the number that its client knows as its process id. */
   readonly connections: Map<number, SleepingConnection> = new Map()
