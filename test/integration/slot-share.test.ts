@@ -76,6 +76,7 @@ class Tenant {
         spareSlots: 0,
         napAfterMs: 1e9,
         maintenanceIdleMs: 1e9,
+        turnAloneMs: Infinity,
         ...limits,
       },
     })
@@ -91,7 +92,9 @@ class Tenant {
   }
 
   async run(client: PoolClient, sql: string): Promise<string | null | undefined> {
-    await this.#share.prepare(this.lent)
+    // What is run finds the slot that was ready: nobody comes in between.
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.lent)
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     return ask(client, sql)
   }
 
