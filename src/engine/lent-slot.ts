@@ -71,6 +71,12 @@ export class LentSlot implements Slot {
     this.keepsImage = keepsImage
   }
 
+  /** Where its memory is; undefined: nowhere. */
+  get place(): 'slot' | 'image' | undefined {
+    if (this.#state !== 'loaded') return undefined
+    return this.#share.holds(this) ? 'slot' : 'image'
+  }
+
   get lost(): boolean {
     return this.#state === 'lost'
   }

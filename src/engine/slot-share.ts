@@ -43,6 +43,8 @@ export interface ShareCounters {
   /** Tenants that no image could be taken of, or was to be, for another one. */
   displaced: number
   slotsMade: number
+  /** Slots given up that were of use to one tenant alone, or to none. */
+  slotsRetired: number
 }
 
 export class SlotShare implements SlotLender {
@@ -52,6 +54,7 @@ export class SlotShare implements SlotLender {
     dropped: 0,
     displaced: 0,
     slotsMade: 0,
+    slotsRetired: 0,
   }
   readonly #engine: Engine
   readonly #imageBytesMax: number
@@ -70,6 +73,11 @@ export class SlotShare implements SlotLender {
   /** Linear memory of the real slot in bytes; 0 if there is none. */
   get slotBytes(): number {
     return this.#slot?.memoryBytes ?? 0
+  }
+
+  /** Whether a tenant is in the real slot. */
+  get isHeld(): boolean {
+    return this.#holder !== undefined
   }
 
   get imageCount(): number {
@@ -208,6 +216,7 @@ export class SlotShare implements SlotLender {
   /** Gives up a real slot that is of no use to others; who is in it is taken out if possible. */
   #retire(): void {
     const [slot, holder] = [this.#slot, this.#holder]
+    if (slot) this.counters.slotsRetired++
     if (slot && holder) this.#takeOut(slot, holder)
     this.#discard()
   }

@@ -32,7 +32,7 @@ import { STATE_OF_PHASE } from '../pool-facts.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
-import { theIsolate } from './isolate.ts'
+import { isolateFacts, theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
 import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
@@ -135,7 +135,7 @@ export class TenantObject extends DurableObject<Environment> {
     return outcomeOf(async () => ({
       ...this.#standing(parseTenantName(tenant)),
       syncDelay: this.#here.pool.statistics().syncDelay,
-      isolate: isolateFacts(),
+      isolate: isolateFacts(theIsolate()),
     }))
   }
 
@@ -264,19 +264,6 @@ function peerOf({ headers, url }: Request): Peer {
     localPort: 0,
     webSocket: true,
     serverName: new URL(url).hostname,
-  }
-}
-
-function isolateFacts(): IsolateFacts {
-  const { engine, share, memory } = theIsolate()
-  const { slotBytes, imageCount, imageBytes, counters } = share
-  return {
-    memory,
-    slotBytes,
-    spareBytes: engine.spareBytes,
-    imageCount,
-    imageBytes,
-    counters: { ...counters },
   }
 }
 

@@ -8,10 +8,13 @@
  * has written in between has changed that, and then memory is worth nothing (promise 2). It must
  * never be used by two lives at once: whoever adopts it gives it its own storage.
  */
+import { Histogram, type HistogramData } from '../../base/histogram.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
+import { DepartedPools } from '../../pool/departed-pools.ts'
+import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import type { Pool } from '../../pool/pool.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
@@ -22,6 +25,10 @@ import { TenantStorage } from './tenant-storage.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
 const runtimes = new Map<string, TenantRuntime>()
+/** What those counted that were in here. */
+const departed = new DepartedPools()
+/** Tenants put back into the slot for somebody's batch. To their pools they were awake. */
+const swaps = new Histogram()
 
 export interface RuntimeOptions {
   /** Of the object. */
@@ -37,6 +44,13 @@ export interface RuntimeOptions {
   readonly onSpent: () => void
   /** Whose slot it takes. Default: that of all objects of the isolate. */
   readonly share?: SlotShare
+}
+
+/** What there is of tenants in an isolate. */
+export interface RuntimeCensus {
+  readonly places: readonly LentSlot['place'][]
+  readonly pools: readonly PoolStatistics[]
+  readonly swaps: HistogramData
 }
 
 export class TenantRuntime {
@@ -84,6 +98,18 @@ export class TenantRuntime {
     runtimes.get(id)?.forget()
   }
 
+  /** All that have something in memory now, and what those counted that had. */
+  static get census(): RuntimeCensus {
+    const places = [...runtimes.values()].map((runtime) => runtime.place)
+    const pools = [...runtimes.values()].map(({ pool }) => pool.statistics())
+    return { places, pools: [...pools, ...departed.statistics], swaps: swaps.toData() }
+  }
+
+  /** Where the memory of its tenant is; undefined: nowhere. */
+  get place(): LentSlot['place'] {
+    return this.#lent?.place
+  }
+
   /** A client for one request of the object. The caller ends it, or else the object's end does. */
   call(tenant: TenantName): PoolClient {
     const client = this.connect(tenant)
@@ -99,7 +125,12 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
-    return new PreparedClient(client, this.#share, () => this.#lent, this.clock)
+    return new PreparedClient(client, {
+      share: this.#share,
+      lent: () => this.#lent,
+      clock: this.clock,
+      onSwap: (ms) => swaps.record(ms),
+    })
   }
 
   /** To be awaited before the pool is asked to do something in the slot by itself. */
@@ -129,7 +160,9 @@ export class TenantRuntime {
   }
 
   #leave(): void {
-    if (runtimes.get(this.#id) === this) runtimes.delete(this.#id)
+    if (runtimes.get(this.#id) !== this) return
+    runtimes.delete(this.#id)
+    departed.add(this.pool.statistics())
   }
 
   /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */

@@ -10,6 +10,7 @@ import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
+import { isolateMetrics } from './isolate-pool.ts'
 import { keptWarmMax, warmHottest } from './keep-warm.ts'
 import { resultOf } from './outcome.ts'
 import { TenantControl } from './tenant-control.ts'
@@ -73,6 +74,7 @@ async function makeApplication(environment: Environment, version: string): Promi
     log: consoleLog,
     version,
     serverVersion: POSTGRES_VERSION,
+    metrics: async () => isolateMetrics(version),
   })
   return { http, check: checkAsker(guard) }
 }
