@@ -28,13 +28,8 @@ import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteRun, noteWait, resetTimings } from './pool-client.ts'
-import type {
-  ClientHost,
-  LiveTenant,
-  PoolClient,
-  PoolClientListener,
-  Rights,
-} from './pool-client.ts'
+import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
+import type { PoolClientListener, Rights } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
@@ -99,6 +94,7 @@ export class Pool implements ClientHost {
   readonly #drained = Promise.withResolvers<void>()
   readonly #slowLog: SlowLog | undefined
   readonly #databases: DatabaseService | undefined
+  readonly #onWrote: PoolOptions['onWrote']
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -108,6 +104,7 @@ export class Pool implements ClientHost {
     this.#clock = clock
     this.#counters = new PoolCounters(options)
     this.#databases = options.databases
+    this.#onWrote = options.onWrote
     this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
@@ -238,6 +235,11 @@ export class Pool implements ClientHost {
     this.keepWarm.forget(tenant)
   }
 
+  /** One step of upkeep now, see {@link SlotWork.maintainNow}. */
+  maintain(tenant: TenantName): boolean {
+    return this.#work.maintainNow(this.#live(tenant))
+  }
+
   /** Until the disk has what a batch of `tenant` waits for; of a failure the client is told. */
   async synced(tenant: TenantName): Promise<void> {
     await Promise.allSettled([this.#tenants.get(tenant)?.syncing])
@@ -265,8 +267,6 @@ export class Pool implements ClientHost {
     this.#event({ type: 'drainRequested', deadlineMs: this.#clock.monotonicMs() + graceMs })
     return this.#drained.promise
   }
-
-  // Called by clients
 
   runBatch(
     client: LiveClient,
@@ -335,6 +335,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
+      if (result.wrote) this.#onWrote?.(tenant.entry.name)
       answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false

@@ -187,6 +187,18 @@ export class SlotWork {
   }
 
   /**
+   * One step of the upkeep of a tenant, however short its rest and however little there is to be
+   * checkpointed. False: nothing is left to be done. True also if it is not awake, or in use.
+   */
+  maintainNow({ entry, progress }: LiveTenant): boolean {
+    const { counters, event } = this.#options
+    const { maintenanceSteps } = counters
+    if (progress) progress.checkpointBytes = 1
+    event({ type: 'tick', upkeepOf: entry })
+    return counters.maintenanceSteps === maintenanceSteps || entry.maintenanceDue
+  }
+
+  /**
    * Something threw for a slot, or it was taken: neither its memory nor the open files are to be
    * trusted.
    */

@@ -16,12 +16,15 @@ import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-cli
 import { DepartedPools } from '../../pool/departed-pools.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import type { Pool } from '../../pool/pool.ts'
+import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
 import { tenantPool } from './tenant-pool.ts'
 import { TenantStorage } from './tenant-storage.ts'
+import { UpkeepAlarm } from './upkeep-alarm.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
 const runtimes = new Map<string, TenantRuntime>()
@@ -35,6 +38,8 @@ export interface RuntimeOptions {
   readonly id: string
   readonly storage: DurableObjectStorage
   readonly createMissing: boolean
+  /** As for {@link UpkeepAlarm}. Default: 0, there is no alarm. */
+  readonly upkeepAfterMs?: number
   /** What the platform has kept open for the object's clients. */
   readonly sockets: readonly WebSocket[]
   /**
@@ -57,6 +62,7 @@ export class TenantRuntime {
   readonly storage: TenantStorage
   readonly clock: ObjectClock = new ObjectClock(() => this.#share.preparing(this.#lent))
   readonly pool: Pool
+  readonly upkeep: UpkeepAlarm
   /** By the number that its client knows as its process id. */
   readonly connections: Map<number, SleepingConnection> = new Map()
   /** Names this memory: what a client has set up lives in here and nowhere else. */
@@ -71,6 +77,8 @@ export class TenantRuntime {
 
   private constructor(options: RuntimeOptions) {
     const { id, storage, createMissing, onSpent, share = theIsolate().share } = options
+    const { upkeepAfterMs: afterMs = 0 } = options
+    this.upkeep = new UpkeepAlarm(storage, { clock: workerClock, log: consoleLog, afterMs })
     this.#id = id
     this.#share = share
     this.#onSpent = onSpent
@@ -84,6 +92,7 @@ export class TenantRuntime {
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
       known.#onSpent = options.onSpent
+      known.upkeep.rebind(storage)
       known.#goOn(options.sockets)
       return known
     }
@@ -125,12 +134,24 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
+    this.upkeep.used()
     return new PreparedClient(client, {
       share: this.#share,
       lent: () => this.#lent,
       clock: this.clock,
       onSwap: (ms) => swaps.record(ms),
     })
+  }
+
+  /** One step of upkeep, see {@link UpkeepAlarm}: the tenant is loaded for it if it has to be. */
+  async maintain(tenant: TenantName): Promise<boolean> {
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent)
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
+    if (this.place === undefined) {
+      await this.pool.wake(tenant)
+      return true
+    }
+    return this.pool.maintain(tenant)
   }
 
   /** To be awaited before the pool is asked to do something in the slot by itself. */
@@ -177,6 +198,7 @@ export class TenantRuntime {
       this.#lent = await this.#share.lend(() => this.#lost())
       return this.#lent
     }
-    return tenantPool({ source: this.storage, clock: this.clock, createSlot })
+    const onWrote = (tenant: TenantName): void => this.upkeep.wrote(tenant)
+    return tenantPool({ source: this.storage, clock: this.clock, createSlot, onWrote })
   }
 }
