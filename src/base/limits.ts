@@ -369,6 +369,15 @@ export const LIMITS = {
   keptWarmDefault: 8,
   /** As many it may say: each is a call of an object, every minute. */
   keptWarmMax: 100,
+  /**
+   * Rest after the last request to a tenant that was written to, before its object's alarm sees to
+   * its upkeep, unless PGNAP_UPKEEP_AFTER_SECONDS says otherwise.
+   */
+  upkeepAlarmMs: 60_000,
+  /** What PGNAP_UPKEEP_AFTER_SECONDS may be at most, in ms. */
+  upkeepAlarmMaxMs: 86_400_000, // 1 day
+  /** Longest work of one such alarm. Beyond: the rest is for the next one. */
+  upkeepAlarmWorkMs: 5_000,
   /** Tenants that a Worker holds in memory without any storage. Beyond: the oldest are gone. */
   warmTenantsMax: 16,
   /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */

@@ -11,7 +11,7 @@ import type { TenantFiles } from '../store/tenant-files.ts'
 import type { SignalReceiver } from './backend-signals.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
-import type { BackendSession } from './session-memory.ts'
+import type { BackendSession, SessionRemains } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
 import type { WriteWatch } from './write-watch.ts'
 
@@ -131,6 +131,16 @@ export interface Slot {
    * false; slots that are nobody else's never are.
    */
   readonly lost?: boolean
+  /**
+   * What the session was made of that the backend was in when its memory was last given to others;
+   * undefined if it was in a transaction, or never left. Default: undefined.
+   */
+  readonly remains?: SessionRemains | undefined
+  /**
+   * Whoever has lent this slot may have to get hold of memory before a tenant is loaded. Undefined:
+   * it can be loaded now, in this very turn. Otherwise wait, and ask again. Default: undefined.
+   */
+  ready?(): Promise<void> | undefined
   /** Gives the memory up. The slot cannot be used afterwards. */
   discard(): void
 }

@@ -13,7 +13,12 @@ import type { SignalReceiver } from './backend-signals.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
-import type { BackendSession, SessionFrame } from './session-memory.ts'
+import {
+  type BackendSession,
+  remainsOf,
+  type SessionFrame,
+  type SessionRemains,
+} from './session-memory.ts'
 import { imageBytes, type SlotImage } from './slot-image.ts'
 import type { SessionTimeouts } from './timeout-memory.ts'
 import type { WriteWatch } from './write-watch.ts'
@@ -31,6 +36,7 @@ export interface SlotLender {
   leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result
   drop(lent: LentSlot): void
   giveUp(lent: LentSlot): void
+  preparing(lent: LentSlot): Promise<void> | undefined
 }
 
 type State = 'empty' | 'loaded' | 'lost' | 'discarded'
@@ -46,6 +52,7 @@ export class LentSlot implements Slot {
   /** What the files showed when the image was taken. */
   #imageVersion: TenantFiles['version']
   #keptBytes = 0
+  #remains: SessionRemains | undefined
   /** As it was when the tenant was last in the real slot. */
   #status: TransactionStatus = 'idle'
   #errorsRaised = 0
@@ -64,8 +71,22 @@ export class LentSlot implements Slot {
     this.keepsImage = keepsImage
   }
 
+  /** Where its memory is; undefined: nowhere. */
+  get place(): 'slot' | 'image' | undefined {
+    if (this.#state !== 'loaded') return undefined
+    return this.#share.holds(this) ? 'slot' : 'image'
+  }
+
   get lost(): boolean {
     return this.#state === 'lost'
+  }
+
+  get remains(): SessionRemains | undefined {
+    return this.#remains
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#share.preparing(this)
   }
 
   get transactionStatus(): TransactionStatus {
@@ -199,6 +220,11 @@ export class LentSlot implements Slot {
     return this.#keptBytes
   }
 
+  /** It leaves the real slot, with an image or without. Reads memory and nothing else. */
+  noteSession({ transactionStatus, session }: Slot): void {
+    this.#remains = transactionStatus === 'idle' ? remainsOf(session) : undefined
+  }
+
   /** It is out of the real slot from now on. */
   keepImage(image: SlotImage): void {
     const { files } = this
@@ -266,6 +292,10 @@ class LentSession implements BackendSession {
 
   set frame(frame: SessionFrame) {
     this.#session.frame = frame
+  }
+
+  get preparedCount(): number {
+    return this.#session.preparedCount
   }
 
   get processId(): number {

@@ -132,6 +132,11 @@ export class SessionMemory implements BackendSession {
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
   }
 
+  get preparedCount(): number {
+    const { preparedStatements } = this.#anchors
+    return this.#word(preparedStatements) === 0 ? 0 : this.#countOf(preparedStatements)
+  }
+
   get processId(): number {
     return processIdIn(this.#current, this.#anchors.process)
   }
@@ -257,6 +262,8 @@ export interface BackendSession {
    * until its session has run again**, and only in the backend (or an image of it) that it is of.
    */
   frame: SessionFrame
+  /** Named statements that are prepared in it. */
+  readonly preparedCount: number
   /** By which number the backend goes now, as its process id; to write 0 gives it its own. */
   processId: number
   /**
@@ -292,6 +299,20 @@ export interface BackendSession {
   hasSnapshot: boolean
   /** Who the session began as, and who it acts as: names may come to mean somebody else. */
   readonly userIds: string
+}
+
+/** What can be told of a session from its memory alone, when that is about to go. */
+export type SessionRemains = Readonly<
+  Pick<
+    BackendSession,
+    'preparedCount' | 'holdsOn' | 'mayHaveTemporaryTables' | 'settings' | 'userIds'
+  >
+>
+
+/** Asks the backend nothing: that would read its tenant's store. Outside of a transaction. */
+export function remainsOf(session: BackendSession): SessionRemains {
+  const { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds } = session
+  return { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds }
 }
 
 /**

@@ -43,6 +43,8 @@ export interface ShareCounters {
   /** Tenants that no image could be taken of, or was to be, for another one. */
   displaced: number
   slotsMade: number
+  /** Slots given up that were of use to one tenant alone, or to none. */
+  slotsRetired: number
 }
 
 export class SlotShare implements SlotLender {
@@ -52,6 +54,7 @@ export class SlotShare implements SlotLender {
     dropped: 0,
     displaced: 0,
     slotsMade: 0,
+    slotsRetired: 0,
   }
   readonly #engine: Engine
   readonly #imageBytesMax: number
@@ -70,6 +73,11 @@ export class SlotShare implements SlotLender {
   /** Linear memory of the real slot in bytes; 0 if there is none. */
   get slotBytes(): number {
     return this.#slot?.memoryBytes ?? 0
+  }
+
+  /** Whether a tenant is in the real slot. */
+  get isHeld(): boolean {
+    return this.#holder !== undefined
   }
 
   get imageCount(): number {
@@ -102,14 +110,26 @@ export class SlotShare implements SlotLender {
    * before something is run, which is synchronous.
    */
   async prepare(lent?: LentSlot): Promise<void> {
-    if (this.isReady(lent)) return
+    for (let waiting = this.preparing(lent); waiting; waiting = this.preparing(lent)) await waiting
+  }
+
+  /**
+   * The same in steps, for what others must not come in between. Undefined: it can be run now, in
+   * this very turn. Otherwise whoever has waited asks again: others, too, may have waited.
+   */
+  preparing(lent?: LentSlot): Promise<void> | undefined {
+    if (this.isReady(lent)) return undefined
     this.#retire()
-    while (!this.isReady(lent)) {
-      const slot = await this.#engine.createSlot()
-      if (this.isReady(lent)) return slot.discard()
-      this.counters.slotsMade++
-      this.#slot = slot
-    }
+    return this.#make(lent)
+  }
+
+  async #make(lent: LentSlot | undefined): Promise<void> {
+    const slot = await this.#engine.createSlot()
+    if (this.isReady(lent)) return slot.discard()
+    // Another one may have been made meanwhile, and be of use to its tenant alone by now.
+    this.#retire()
+    this.counters.slotsMade++
+    this.#slot = slot
   }
 
   // Called by lent slots
@@ -196,6 +216,7 @@ export class SlotShare implements SlotLender {
   /** Gives up a real slot that is of no use to others; who is in it is taken out if possible. */
   #retire(): void {
     const [slot, holder] = [this.#slot, this.#holder]
+    if (slot) this.counters.slotsRetired++
     if (slot && holder) this.#takeOut(slot, holder)
     this.#discard()
   }
@@ -203,6 +224,7 @@ export class SlotShare implements SlotLender {
   #takeOut(slot: Slot, holder: LentSlot): void {
     this.#holder = undefined
     try {
+      holder.noteSession(slot)
       if (!slot.canNap || !holder.keepsImage) {
         this.counters.displaced++
         holder.lose()

@@ -125,7 +125,8 @@ function addUpMoves(moves: readonly MoveFacts[]): MoveFacts {
   return total
 }
 
-function durationFacts(parts: readonly HistogramData[]): DurationFacts {
+/** Of several places together. */
+export function durationFacts(parts: readonly HistogramData[]): DurationFacts {
   const whole = new Histogram()
   for (const part of parts) whole.merge(part)
   return {

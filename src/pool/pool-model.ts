@@ -207,7 +207,8 @@ export type PoolEvent =
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
   | { readonly type: 'slotFailed'; readonly error: unknown }
   | { readonly type: 'slotLost'; readonly slot: SlotEntry; readonly error: unknown }
-  | { readonly type: 'tick' }
+  /** `upkeepOf`: a tenant whose upkeep is not to wait for its rest. Default: none. */
+  | { readonly type: 'tick'; readonly upkeepOf?: TenantEntry }
   /** The event loop has looked at everything that came in since `awaitTurn`. */
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }

@@ -1,5 +1,6 @@
 /** What a pool is made of. */
 import type { Clock } from '../base/clock.ts'
+import type { TenantName } from '../base/ids.ts'
 import type { Log } from '../base/log.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { DatabaseService } from './database-service.ts'
@@ -22,6 +23,8 @@ export interface PoolOptions {
   readonly slowLog?: Omit<SlowLogOptions, 'log'>
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
+  /** Called while a batch runs that has written something. It must not touch the pool. */
+  readonly onWrote?: (tenant: TenantName) => void
   /** Instead of the defaults in `LIMITS`. */
   readonly limits?: Partial<PoolLimits>
 }

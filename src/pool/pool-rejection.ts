@@ -108,6 +108,19 @@ export function sessionEnded(): PgnapError {
   })
 }
 
+/**
+ * Its tenant's memory was given to others, and what the client had set up could not be read out
+ * then.
+ */
+export function sessionTaken(): PgnapError {
+  return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {
+    detail:
+      'the memory of its database was needed for another one, and had prepared statements of this' +
+      ' session, temporary tables, advisory locks or cursors in it',
+    hint: 'connect again: what was acknowledged is safe',
+  })
+}
+
 /** A client's settings, statements or transaction went with an image that could not be kept. */
 export function sessionLost(): PgnapError {
   return new PgnapError('SLOT_LOST', 'the session of this connection could not be kept', {

@@ -141,7 +141,7 @@ export class PoolState implements ForkHost {
       case 'slotLost':
         return this.#slotLost(event.slot, event.error)
       case 'tick':
-        return this.#tick(nowMs)
+        return this.#tick(nowMs, event.upkeepOf)
       case 'drainRequested':
         return this.#drain(event.deadlineMs, nowMs)
       case 'turn':
@@ -446,13 +446,13 @@ export class PoolState implements ForkHost {
 
   // Time
 
-  #tick(nowMs: number): void {
+  #tick(nowMs: number, asked?: TenantEntry): void {
     this.#timerAtMs = Number.POSITIVE_INFINITY
     const late = this.waiting.overdue(nowMs, this.limits.queryWaitMs)
     for (const client of late) this.#reject(client, 'QUERY_WAIT_TIMEOUT')
     for (const { tenant } of this.slots) {
       if (!tenant) continue
-      const due = dueAtRest(this, tenant, nowMs)
+      const due = tenant === asked && isIdle(tenant) ? 'upkeep' : dueAtRest(this, tenant, nowMs)
       if (due === 'upkeep') this.#maintain(tenant)
       if (due === 'nap') this.#evict(tenant, 'idle', nowMs)
       if (due === 'leave') this.#free(tenant, nowMs)

@@ -28,20 +28,14 @@ import { KeepWarm } from './keep-warm.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
-import { noteWait, resetTimings } from './pool-client.ts'
-import type {
-  ClientHost,
-  LiveTenant,
-  PoolClient,
-  PoolClientListener,
-  Rights,
-} from './pool-client.ts'
+import { noteWait, type PoolClientListener, resetTimings, type Rights } from './pool-client.ts'
+import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
 import { acquire, isFree, release } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
-import type { BatchResult, PoolEffect, PoolEvent, SlotEntry, TenantPhase } from './pool-model.ts'
+import type { BatchResult, PoolEffect, PoolEvent, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
 import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
@@ -50,7 +44,7 @@ import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statis
 import { ReaderForks } from './reader-forks.ts'
 import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
-import { SlotWork } from './slot-work.ts'
+import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
 import { SyncDesk } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
@@ -100,6 +94,7 @@ export class Pool implements ClientHost {
   readonly #drained = Promise.withResolvers<void>()
   readonly #slowLog: SlowLog | undefined
   readonly #databases: DatabaseService | undefined
+  readonly #onWrote: PoolOptions['onWrote']
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -109,6 +104,7 @@ export class Pool implements ClientHost {
     this.#clock = clock
     this.#counters = new PoolCounters(options)
     this.#databases = options.databases
+    this.#onWrote = options.onWrote
     this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep(log)
@@ -134,7 +130,7 @@ export class Pool implements ClientHost {
       mover: this.#mover,
       keepWarm: this.keepWarm,
       event: (event) => this.#event(event),
-      onLost: (slot, error) => this.#slotLost(slot, error),
+      onLost: (lost) => this.#slotLost(lost),
     })
     this.#forks = new ReaderForks({
       ...tools,
@@ -239,6 +235,11 @@ export class Pool implements ClientHost {
     this.keepWarm.forget(tenant)
   }
 
+  /** One step of upkeep now, see {@link SlotWork.maintainNow}. */
+  maintain(tenant: TenantName): boolean {
+    return this.#work.maintainNow(this.#live(tenant))
+  }
+
   /** Until the disk has what a batch of `tenant` waits for; of a failure the client is told. */
   async synced(tenant: TenantName): Promise<void> {
     await Promise.allSettled([this.#tenants.get(tenant)?.syncing])
@@ -266,8 +267,6 @@ export class Pool implements ClientHost {
     this.#event({ type: 'drainRequested', deadlineMs: this.#clock.monotonicMs() + graceMs })
     return this.#drained.promise
   }
-
-  // Called by clients
 
   runBatch(
     client: LiveClient,
@@ -336,6 +335,7 @@ export class Pool implements ClientHost {
       result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
       if (result.wrote) tenant.sessions.wrote()
+      if (result.wrote) this.#onWrote?.(tenant.entry.name)
       answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
@@ -461,6 +461,7 @@ export class Pool implements ClientHost {
   // Effects
 
   #event(event: PoolEvent): void {
+    if (event.type === 'turn' || event.type === 'tick') this.#work.noticeTaken()
     this.#effects.run(this.#state.handle(event, this.#clock.monotonicMs()))
   }
 
@@ -483,10 +484,10 @@ export class Pool implements ClientHost {
     this.#timer = this.#clock.setTimer(delayMs, () => this.#event({ type: 'tick' }))
   }
 
-  /** A slot is lost. The caller tells who was running, and may wait for something else by then. */
-  #slotLost(slot: SlotEntry, error: PgnapError): void {
+  /** The caller tells who was running, and may wait for something else by then. */
+  #slotLost({ slot, error, isQuiet }: LostSlot): void {
     const effects = this.#state.handle({ type: 'slotLost', slot, error }, this.#clock.monotonicMs())
-    this.#effects.runLater(effects.filter((effect) => effect.type !== 'reject'))
+    this.#effects.runLater(effects.filter(({ type }) => isQuiet || type !== 'reject'))
   }
 
   #live(name: TenantName): LiveTenant {

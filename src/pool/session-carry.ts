@@ -54,15 +54,25 @@ export function captureSession(slot: Slot): CarriedSession {
   }
   const of = (kind: string): readonly Row[] => rows.filter((row) => row[0] === kind)
   const prepared = of('prepare').map(([, , text]) => text ?? '')
+  const carried = carriedFrom(settings, userIds)
   const messages = [
-    ...settingMessages([...settings].filter(([name]) => !IDENTITY.has(name))),
+    ...carried.messages,
     ...of('parse').map(([, name, text, types]) => parse(name, text, types)),
     ...prepared.map(ownQuery),
   ]
   const pinnedBy = of('pin').map(([, what]) => what ?? '')
   if (holdsOn) pinnedBy.push('advisory locks or cursors')
   if (!prepared.every((text) => isSingle(slot, text))) pinnedBy.push('statements prepared in a row')
-  return { messages, identity: identityMessages(settings), userIds, pinnedBy }
+  return { ...carried, messages, pinnedBy }
+}
+
+/** A session that is known to have settings, a role, and nothing else. */
+export function carriedFrom(
+  settings: ReadonlyMap<string, string>,
+  userIds: string,
+): CarriedSession {
+  const messages = settingMessages([...settings].filter(([name]) => !IDENTITY.has(name)))
+  return { messages, identity: identityMessages(settings), userIds, pinnedBy: [] }
 }
 
 /**

@@ -8,6 +8,8 @@ export class SlotRack {
   readonly #engine: Engine
   readonly #log: Log
   readonly #slots = new Map<SlotEntry, Slot>()
+  /** Those of them that somebody has lent, and may give to others. */
+  readonly #lent = new Map<SlotEntry, Slot>()
   #count = 0
 
   constructor(engine: Engine, log: Log) {
@@ -26,6 +28,11 @@ export class SlotRack {
     return this.#slots.get(entry)
   }
 
+  /** Those whose memory others have got. */
+  *taken(): Iterable<SlotEntry> {
+    for (const [entry, slot] of this.#lent) if (slot.lost === true) yield entry
+  }
+
   /** Makes one more, or not, and reports what came of it. */
   async make(
     counters: Pick<PoolCounters, 'slotsCreated'>,
@@ -40,6 +47,7 @@ export class SlotRack {
     }
     const entry = new SlotEntry(this.#count++)
     this.#slots.set(entry, slot)
+    if (slot.lost !== undefined) this.#lent.set(entry, slot)
     counters.slotsCreated++
     report({ type: 'slotCreated', slot: entry })
   }
@@ -47,6 +55,7 @@ export class SlotRack {
   discard(entry: SlotEntry): void {
     const slot = this.#slots.get(entry)
     this.#slots.delete(entry)
+    this.#lent.delete(entry)
     try {
       slot?.discard()
     } catch (error) {

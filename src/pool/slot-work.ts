@@ -9,12 +9,15 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { lost } from '../engine/lent-slot.ts'
 import type { ImageShelf } from './image-shelf.ts'
 import type { KeepWarm } from './keep-warm.ts'
+import type { LiveTenants } from './live-tenants.ts'
 import { dismissUsers } from './pool-client.ts'
 import type { LiveTenant } from './pool-client.ts'
+import { ClientEntry, type Holder } from './pool-model.ts'
 import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
-import { batchFailure, sessionEnded, sessionLost } from './pool-rejection.ts'
+import { batchFailure, sessionEnded, sessionTaken } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
@@ -22,6 +25,7 @@ import type { Upkeep } from './upkeep.ts'
 
 export interface SlotWorkOptions {
   readonly slots: SlotRack
+  readonly tenants: LiveTenants
   readonly mover: TenantMover
   readonly shelf: ImageShelf
   readonly upkeep: Upkeep
@@ -30,8 +34,16 @@ export interface SlotWorkOptions {
   readonly clock: Clock
   readonly log: Log
   readonly event: (event: PoolEvent) => void
-  /** A slot threw: what it held is given up already. */
-  readonly onLost: (slot: SlotEntry, error: PgnapError) => void
+  /** What it held is given up already. */
+  readonly onLost: (lost: LostSlot) => void
+}
+
+/** A slot that is given up. */
+export interface LostSlot {
+  readonly slot: SlotEntry
+  readonly error: PgnapError
+  /** Nothing ran in it: who waits there in a transaction has not heard of it. */
+  readonly isQuiet: boolean
 }
 
 export class SlotWork {
@@ -51,9 +63,10 @@ export class SlotWork {
       // A synchronous store is loaded on the spot: no turn of the event loop for nothing.
       const open = opening instanceof Promise ? await opening : opening
       tenant.open = open
-      slotUsable = false
       const slot = slots.get(entry)
       assert(slot, 'a slot is there before a tenant is put into it')
+      for (let waiting = slot.ready?.(); waiting; waiting = slot.ready?.()) await waiting
+      slotUsable = false
       tenant.wokenFrom = mover.load(tenant, slot, { open, from })
     } catch (error) {
       return this.#bootFailed(tenant, error, { from, slotUsable })
@@ -174,16 +187,28 @@ export class SlotWork {
   }
 
   /**
+   * One step of the upkeep of a tenant, however short its rest and however little there is to be
+   * checkpointed. False: nothing is left to be done. True also if it is not awake, or in use.
+   */
+  maintainNow({ entry, progress }: LiveTenant): boolean {
+    const { counters, event } = this.#options
+    const { maintenanceSteps } = counters
+    if (progress) progress.checkpointBytes = 1
+    event({ type: 'tick', upkeepOf: entry })
+    return counters.maintenanceSteps === maintenanceSteps || entry.maintenanceDue
+  }
+
+  /**
    * Something threw for a slot, or it was taken: neither its memory nor the open files are to be
    * trusted.
    */
   lose(tenant: LiveTenant, error: unknown): PgnapError {
     const { log, counters, upkeep, onLost } = this.#options
-    const failure = batchFailure(error)
     const slot = tenant.entry.slot
     assert(slot, 'only a tenant in a slot can lose it')
     // It was lent, and others needed the room: nothing has gone wrong.
     const isTaken = tenant.slot?.lost === true
+    const failure = batchFailure(isTaken ? (error ?? lost()) : error)
     if (isTaken) counters.imagesMoved.cold++
     else {
       log.warn('a slot was lost', { tenant: tenant.entry.name, code: failure.code, error })
@@ -193,14 +218,31 @@ export class SlotWork {
     if (tenant.progress) upkeep.lose(tenant.progress)
     const { holder } = tenant.entry
     const told = [...tenant.clients].find((client) => client.entry === holder)
-    const others = tenant.sessions.lose(told)
+    const others = isTaken
+      ? tenant.sessions.taken(told, tenant.slot?.remains)
+      : tenant.sessions.lose(told)
     this.#unload(tenant)
     queueMicrotask(() => {
-      const why = isTaken ? sessionLost() : sessionEnded()
+      const why = isTaken ? sessionTaken() : sessionEnded()
       for (const client of others) client.dismiss(why)
     })
-    onLost(slot, failure)
+    onLost({ slot, error: failure, isQuiet: error === undefined })
     return failure
+  }
+
+  /**
+   * Tenants whose memory others have got while nothing ran in it are to be loaded anew. To be
+   * called when time has passed, before anything is decided: a batch that has waited would be run
+   * where nothing is. It may be the end of a tenant's entry, so not for an event about one.
+   */
+  noticeTaken(): void {
+    const { slots, tenants } = this.#options
+    for (const entry of slots.taken()) {
+      const { tenant } = entry
+      // A slot that is given up is its tenant's no more; of one in use its user is told.
+      if (tenant?.slot !== entry || isRunning(tenant.holder)) continue
+      tenants.ifKnown(tenant, (live) => this.lose(live, undefined))
+    }
   }
 
   /** Forgets what is loaded for a tenant and lets go of its store; nothing is written. */
@@ -213,4 +255,8 @@ export class SlotWork {
     tenant.sessions.clear()
     open?.close()
   }
+}
+
+function isRunning(holder: Holder | undefined): boolean {
+  return holder instanceof ClientEntry ? holder.phase === 'running' : holder !== undefined
 }

@@ -199,7 +199,7 @@ test('nothing is handed out before it is durable, and nothing to who has left', 
   channels.forget(other)
   channels.deliver(() => assert.fail('it has left'))
   channels.run(one, backend.slot, say.query('NOTIFY a x'))
-  channels.lose()
+  channels.lose(new Map())
   channels.deliver(() => assert.fail('the backend was lost'))
 })
 

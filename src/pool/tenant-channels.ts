@@ -88,10 +88,10 @@ export class TenantChannels<Owner extends SessionOwner> {
     this.#listed = new Set()
   }
 
-  /** Nobody hears anything any more. */
-  lose(): void {
+  /** The same, and but for those whose sessions go on nobody hears anything any more. */
+  lose(kept: ReadonlyMap<Owner, unknown>): void {
     this.clear()
-    for (const owner of this.#channels.keys()) this.forget(owner)
+    for (const owner of this.#channels.keys()) if (!kept.has(owner)) this.forget(owner)
   }
 
   /** Runs what has one end at most, where the backend listens for others as well. */

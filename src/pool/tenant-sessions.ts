@@ -15,7 +15,7 @@ import { assert } from '../base/assert.ts'
 import { LIMITS } from '../base/limits.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
-import { EMPTY_FRAME, type SessionFrame } from '../engine/session-memory.ts'
+import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
@@ -23,6 +23,7 @@ import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 import { isSame, SessionDefaults } from './session-defaults.ts'
 import {
   captureSession,
+  carriedFrom,
   type CarriedSession,
   IDENTITY,
   IDENTITY_CHANGED,
@@ -36,6 +37,7 @@ import {
 /** What of a session can be put aside, as it was when its client last had the backend. */
 interface Aside {
   readonly frame: SessionFrame
+  readonly preparedCount: number
   readonly settings: ReadonlyMap<string, string>
   readonly userIds: string
 }
@@ -53,7 +55,11 @@ export interface ForkedSession {
 const APPLICATION_NAME = 'application_name'
 const NOTHING = new Uint8Array(0)
 /** Whoever says nothing else is who the backend began as, under whatever name. */
-const NEW: Omit<Aside, 'userIds'> = { frame: EMPTY_FRAME, settings: new Map() }
+const NEW: Omit<Aside, 'userIds'> = {
+  frame: EMPTY_FRAME,
+  preparedCount: 0,
+  settings: new Map(),
+}
 
 export class TenantSessions<Owner extends SessionOwner> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
@@ -198,8 +204,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#asked.set(owner, slot.session.query)
     const { settings, userIds } = slot.session
     if (said.size === 0 && isSame(before, settings)) return true
-    const { frame } = this.#aside.get(owner) ?? NEW
-    this.#aside.set(owner, { frame, settings, userIds })
+    this.#aside.set(owner, { ...(this.#aside.get(owner) ?? NEW), settings, userIds })
     return true
   }
 
@@ -285,13 +290,41 @@ export class TenantSessions<Owner extends SessionOwner> {
    * the one who is told anyway. @returns the others
    */
   lose(told: Owner | undefined): Owner[] {
+    return this.#keepOnly(new Map(), told)
+  }
+
+  /**
+   * The backend's memory was given to others, and nobody could be asked about it any more. Sessions
+   * that are known to be nothing but settings and a role go on in the next backend.
+   * @param remains of the session that the backend was in; undefined: there may be anything in it
+   * @returns those that had more, as {@link lose}
+   */
+  taken(told: Owner | undefined, remains: SessionRemains | undefined): Owner[] {
+    const kept = new Map(this.#carried)
+    for (const [owner, { preparedCount, settings, userIds }] of this.#aside) {
+      if (preparedCount === 0) kept.set(owner, carriedFrom(settings, userIds))
+    }
+    if (this.#current && remains && isOnlySettings(remains)) {
+      kept.set(this.#current, carriedFrom(remains.settings, remains.userIds))
+    }
+    for (const owner of this.#owed.keys()) kept.delete(owner)
+    if (told) kept.delete(told)
+    return this.#keepOnly(kept, told)
+  }
+
+  #keepOnly(kept: Map<Owner, CarriedSession>, told: Owner | undefined): Owner[] {
     const owners = [...this.#aside.keys(), ...this.#carried.keys(), this.#current]
-    const lost = [...new Set(owners)].filter((each) => each !== undefined)
-    const others = lost.filter((each) => each !== told && !this.#departed.has(each))
+    const known = new Set(owners.filter((each) => each !== undefined))
+    for (const owner of this.#departed) {
+      known.delete(owner)
+      kept.delete(owner)
+    }
+    const lost = [...known].filter((each) => !kept.has(each))
+    const others = lost.filter((each) => each !== told)
     for (const owner of others) this.#refused.set(owner, 'it ended with its backend')
     this.clear()
-    this.#carried.clear()
-    this.channels.lose()
+    this.#carried = kept
+    this.channels.lose(kept)
     return others
   }
 
@@ -313,9 +346,9 @@ export class TenantSessions<Owner extends SessionOwner> {
 
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
-    const { frame, settings, userIds } = slot.session
+    const { frame, preparedCount, settings, userIds } = slot.session
     if (this.#current) {
-      this.#aside.set(this.#current, { frame, settings, userIds })
+      this.#aside.set(this.#current, { frame, preparedCount, settings, userIds })
       this.#asked.set(this.#current, slot.session.query)
     } else if (frame.preparedStatements) this.#spare.push(frame)
     this.#current = undefined
@@ -330,6 +363,12 @@ export class TenantSessions<Owner extends SessionOwner> {
     const { frame } = slot.session
     if (frame.preparedStatements) this.#spare.push(frame)
   }
+}
+
+/** Where the catalog cannot be asked, whoever may have temporary tables has some. */
+function isOnlySettings(remains: SessionRemains): boolean {
+  const { preparedCount, holdsOn, mayHaveTemporaryTables } = remains
+  return preparedCount === 0 && !holdsOn && !mayHaveTemporaryTables
 }
 
 /** Whoever cannot be asked has some. */

@@ -52,6 +52,8 @@ export interface MaintenanceProgress {
   /** `files.walBytesWritten` when WAL was last measured, less what there was then. */
   checkpointAtBytes: number
   savedNotes: string
+  /** WAL that makes the next round issue a checkpoint. */
+  checkpointBytes: number
   /** WAL since the last checkpoint when the tenant last napped. */
   walBytesAtNap: number
 }
@@ -100,6 +102,7 @@ export class Upkeep {
       clientWrote: false,
       checkpointAtBytes: open.files.walBytesWritten,
       savedNotes: notes ?? '',
+      checkpointBytes: LIMITS.checkpointIdleBytes,
       walBytesAtNap: 0,
     }
   }
@@ -139,6 +142,7 @@ export class Upkeep {
       clientWrote: notes.clientWrote,
       checkpointAtBytes: 0,
       savedNotes: '',
+      checkpointBytes: LIMITS.checkpointIdleBytes,
       walBytesAtNap: notes.walBytes,
     }
   }
@@ -158,7 +162,8 @@ export class Upkeep {
       case 'tables':
         return this.#doTask(progress, slot, open)
       case 'checkpoint':
-        this.#checkpoint(progress, slot, open, LIMITS.checkpointIdleBytes)
+        this.#checkpoint(progress, slot, open, progress.checkpointBytes)
+        progress.checkpointBytes = LIMITS.checkpointIdleBytes
         progress.stage = 'notes'
         return true
       case 'notes':

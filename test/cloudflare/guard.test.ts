@@ -51,11 +51,13 @@ test('with users, a password opens tenants and the API, on any host', async () =
 
 test('a token opens the API, and is not shortened by anybody', async () => {
   await using worker = await startPgnap({ PGNAP_USERS: USERS, PGNAP_ADMIN_TOKEN: TOKEN })
-  const list = async (headers: Record<string, string>): Promise<number> =>
-    (await worker.fetch('/v1/tenants', { headers })).status
-  assert.equal(await list(bearer(TOKEN)), 200)
-  assert.equal(await list(bearer(TOKEN.slice(1))), 401)
-  assert.equal(await list(basic('ann', 'correct horse')), 401)
+  for (const path of ['/v1/tenants', '/v1/pool', '/metrics']) {
+    const status = async (headers: Record<string, string>): Promise<number> =>
+      (await worker.fetch(path, { headers })).status
+    assert.equal(await status(bearer(TOKEN)), 200)
+    assert.equal(await status(bearer(TOKEN.slice(1))), 401)
+    assert.equal(await status(basic('ann', 'correct horse')), 401)
+  }
 })
 
 test('tenants that are not to be made by being asked are unknown', async () => {

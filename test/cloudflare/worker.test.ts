@@ -1,11 +1,13 @@
 /** The shipped Worker in workerd, asked over HTTP. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { neon, neonConfig } from '@neondatabase/serverless'
 import { SeededRandom } from '../../src/base/random.ts'
 import { LIMITS } from '../../src/base/limits.ts'
-import type { IsolateFacts } from '../../src/host/cloudflare/isolate-facts.ts'
+import type { IsolateFacts, IsolatePoolFacts } from '../../src/host/cloudflare/isolate-facts.ts'
 import { sizeOf } from '../../scripts/cloudflare/bundle.ts'
+import { parseExposition } from '../support/exposition.ts'
 import { startPgnap, workerFiles, type WorkerUnderTest } from './pgnap-worker.ts'
 
 const MB = 1_000_000
@@ -47,8 +49,8 @@ test('what goes wrong has a SQLSTATE, and what pgnap refuses a hint', async () =
   assert.match(await refused.text(), /TENANT_NAME_INVALID.*"hint"/s)
   const missing = await get('/v1/tenants/nobody')
   assert.equal(missing.status, 404)
-  const pool = await get('/v1/pool')
-  assert.equal(pool.status, 501)
+  const pinned = await get('/v1/tenants/basics/pin', { method: 'POST' })
+  assert.equal(pinned.status, 501)
 })
 
 test('tenants are made, listed, put to sleep, woken and removed', async () => {
@@ -116,6 +118,65 @@ test('requests at the same time run one after the other, and none is lost', asyn
   assert.equal(await worker.ask('counter', 'select n from t'), 40)
 })
 
+test('the isolate that answers tells of its pool, and of nobody else', async () => {
+  const poolOf = async (): Promise<IsolatePoolFacts> =>
+    (await (await get('/v1/pool')).json()) as IsolatePoolFacts
+  await worker.ask('basics', 'select 1')
+  await worker.ask('counter', 'select 1')
+  const before = await poolOf()
+  assert.deepEqual([before.shards, before.slots.total, before.tenants.awake], [1, 1, 1])
+  assert.ok(before.tenants.napping > 0 && before.images.count > 0 && before.memoryBytes > MB)
+  for (let turn = 0; turn < 3; turn++) {
+    await worker.ask('basics', 'select 1')
+    await worker.ask('counter', 'select 1')
+  }
+  await worker.query('counter', 'select 1/0')
+  const pool = await poolOf()
+  assert.equal(pool.requests - before.requests, 7)
+  // Whose upkeep came in between was awake already.
+  const [napping, awake] = [
+    pool.found.napping - before.found.napping,
+    pool.found.awake - before.found.awake,
+  ]
+  assert.equal(napping + awake, 7)
+  assert.ok(napping >= 3 && awake >= 1, `${napping} came back by an image, ${awake} were there`)
+  assert.equal(pool.wakes.napping.count, pool.found.napping)
+  assert.equal((pool.errors.byClass['22'] ?? 0) - (before.errors.byClass['22'] ?? 0), 1)
+  assert.equal(pool.isolate?.id, (await isolateOf('basics')).id)
+  assert.ok((pool.isolate?.accountedBytes ?? 0) > pool.memoryBytes)
+  // What a tenant has counted stays when it is removed.
+  await get('/v1/tenants/counter', { method: 'DELETE' })
+  const after = await poolOf()
+  assert.ok(after.requests >= pool.requests && after.execute.count >= pool.execute.count)
+})
+
+test('Prometheus reads the same, with the names of Node where it is the same', async () => {
+  await worker.ask('basics', 'select 1')
+  const answer = await get('/metrics')
+  assert.match(answer.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/)
+  const families = parseExposition(await answer.text())
+  for (const [name, { help, type }] of families) {
+    assert.ok(help.endsWith('Of the isolate that answered.'), name)
+    assert.ok(metricsIn('docs/metrics.md').has(`${name} ${type}`) || isOwn(name, type), name)
+  }
+  const own = [...families.keys()].filter((name) => name.startsWith('pgnap_isolate_'))
+  assert.equal(own.length, metricsIn('docs/cloudflare.md').size)
+  const awake = families.get('pgnap_tenants')?.samples.get('pgnap_tenants{state="awake"}')
+  assert.equal(awake, 1)
+  assert.ok((families.get('pgnap_wake_seconds')?.samples.size ?? 0) > 20)
+})
+
+function isOwn(name: string, type: string): boolean {
+  return metricsIn('docs/cloudflare.md').has(`${name} ${type}`)
+}
+
+/** Name and type of each metric that a page lists. */
+function metricsIn(page: string): ReadonlySet<string> {
+  const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8')
+  const listed = text.matchAll(/^\| `(pgnap_\w+)` \| (\w+) \|/gm)
+  return new Set(Array.from(listed, ([, name, type]) => `${name} ${type}`))
+}
+
 test('fifty tenants share an isolate within its budget, and none sees another', async () => {
   const names = Array.from({ length: 50 }, (_, index) => `many-${index}`)
   const rows = new Map<string, number>()
@@ -141,7 +202,8 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   for (const name of names) {
     assert.equal(await worker.ask(name, 'select count(*)::int from t'), rows.get(name))
   }
-  const { memory, slotBytes, spareBytes, imageBytes, counters } = await isolateOf('many-0')
+  const isolate = await isolateOf('many-0')
+  const { memory, slotBytes, spareBytes, imageBytes, counters, accountedBytes } = isolate
   assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
   assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
   // Seven of the fifty fit: of 200 visits some thirty find their tenant's image.
@@ -150,5 +212,6 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   assert.ok(resumed > 10 && dropped > 10, `${resumed} resumed, ${dropped} dropped`)
   const total = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
   const used = total + slotBytes + spareBytes + imageBytes
+  assert.equal(accountedBytes, used)
   assert.ok(used <= 100 * MB, `${used} bytes are accounted for`)
 })

@@ -14,6 +14,7 @@ import { systemClock } from '../../src/host/node/clock.ts'
 import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import type { PoolClient, PoolClientListener } from '../../src/pool/pool-client.ts'
+import type { PoolLimits } from '../../src/pool/pool-model.ts'
 import { Pool } from '../../src/pool/pool.ts'
 import { Store } from '../../src/store/store.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
@@ -35,6 +36,11 @@ after(async () => {
   for (const world of worlds) await world.close()
 })
 
+interface TenantOptions {
+  readonly keepsImage?: boolean
+  readonly limits?: Partial<PoolLimits>
+}
+
 /** One tenant with its own pool, which never hears of the others. */
 class Tenant {
   readonly pool: Pool
@@ -42,7 +48,11 @@ class Tenant {
   readonly #name: TenantName
   lent: LentSlot | undefined
 
-  constructor(share: SlotShare, name: string, keepsImage = true) {
+  constructor(
+    share: SlotShare,
+    name: string,
+    { keepsImage = true, limits = {} }: TenantOptions = {},
+  ) {
     this.#share = share
     this.#name = name as TenantName
     const { fingerprint, postgresMajor } = engine
@@ -61,7 +71,14 @@ class Tenant {
       log: silentLog,
       keepWarm: false,
       imageCacheBytes: 0,
-      limits: { slotsPerShard: 1, spareSlots: 0, napAfterMs: 1e9, maintenanceIdleMs: 1e9 },
+      limits: {
+        slotsPerShard: 1,
+        spareSlots: 0,
+        napAfterMs: 1e9,
+        maintenanceIdleMs: 1e9,
+        turnAloneMs: Infinity,
+        ...limits,
+      },
     })
     worlds.push({ close: () => this.pool.drain(0) })
   }
@@ -75,7 +92,9 @@ class Tenant {
   }
 
   async run(client: PoolClient, sql: string): Promise<string | null | undefined> {
-    await this.#share.prepare(this.lent)
+    // What is run finds the slot that was ready: nobody comes in between.
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.lent)
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     return ask(client, sql)
   }
 
@@ -190,7 +209,7 @@ test('who cannot be imaged loses the slot to others, and nothing that was commit
 test('whoever wants no image kept boots from its store when others have had the slot', async () => {
   const [share, other] = world(64 * MIB, ['kept'])
   assert.ok(other)
-  const one = new Tenant(share, 'unkept', false)
+  const one = new Tenant(share, 'unkept', { keepsImage: false })
   await one.ask('create table t as select 1 as n')
   await other.ask('create table t as select 2 as n')
   assert.deepEqual([share.imageCount, share.counters.displaced], [0, 1])
@@ -250,16 +269,99 @@ test('an image is not used over files that have changed since', async () => {
   assert.ok(other.run(queryMessage('select 1')).length > 0, 'others go on')
 })
 
-test('a session that went with an image is ended, and not silently begun anew', async () => {
-  const [, one, other] = world(0, ['session-one', 'session-other'])
-  assert.ok(one && other)
-  const told: string[] = []
-  const client = one.connect({ lost: ({ code, message }) => told.push(`${code}: ${message}`) })
-  await one.run(client, "set application_name = 'mine'")
-  await other.ask('select 1')
-  await assert.rejects(one.run(client, 'show application_name'), { code: 'SLOT_LOST' })
-  assert.deepEqual(told, ['SLOT_LOST: the session of this connection could not be kept'])
-  assert.equal(await one.ask('select 1'), '1')
+test('a session of settings and a role goes on when the memory under it was taken', async () => {
+  for (const imageBytesMax of [0, 64 * MIB]) {
+    const [share, other] = world(imageBytesMax, [`plain-other-${imageBytesMax}`])
+    assert.ok(other)
+    const one = new Tenant(share, `plain-one-${imageBytesMax}`, { keepsImage: imageBytesMax === 0 })
+    const [plain, set, heard] = [one.connect(loses), one.connect(loses), [] as Uint8Array[]]
+    await one.run(plain, 'create role reader')
+    await one.run(set, "set application_name = 'mine'")
+    await one.run(set, "set role reader; set work_mem = '7MB'")
+    const listening = one.connect({ ...loses, messages: (bytes) => heard.push(bytes.slice()) })
+    await one.run(listening, 'listen news')
+    for (const client of [plain, set, plain]) {
+      await other.ask('select 1')
+      assert.equal(await one.run(client, 'select 1'), '1')
+    }
+    await other.ask('select 1')
+    const mine = await one.run(
+      set,
+      `select concat_ws(' ', current_user,
+      current_setting('application_name'), current_setting('work_mem'))`,
+    )
+    assert.equal(mine, 'reader mine 7MB')
+    assert.equal(
+      await one.run(plain, "select current_user || current_setting('work_mem')"),
+      'postgres4MB',
+    )
+    await other.ask('select 1')
+    await one.run(plain, "notify news, 'still'")
+    assert.equal(heard.length, 1)
+    for (const client of [plain, set, listening]) client.close()
+  }
+})
+
+const loses: PoolClientListener = { lost: (error) => assert.fail(error) }
+
+test('a session that had more is ended, and not silently begun anew', async () => {
+  const more = [
+    'prepare p as select 1',
+    'create temp table mine(n int)',
+    'select pg_advisory_lock(1)',
+    'declare c cursor with hold for select 1',
+  ]
+  for (const [index, sql] of more.entries()) {
+    const [share, other] = world(64 * MIB, [`session-other-${index}`])
+    assert.ok(other)
+    const one = new Tenant(share, `session-one-${index}`, { keepsImage: false })
+    const told: string[] = []
+    const client = one.connect({ lost: ({ code, message }) => told.push(`${code}: ${message}`) })
+    await one.run(client, sql)
+    const bystander = one.connect(loses)
+    await other.ask('select 1')
+    await assert.rejects(one.run(client, 'select 1'), { code: 'SLOT_LOST' })
+    if (told.length > 0) {
+      assert.deepEqual(told, ['SLOT_LOST: the session of this connection could not be kept'])
+    }
+    assert.equal(await one.run(bystander, 'select 1'), '1')
+    bystander.close()
+    client.close()
+  }
+})
+
+test('a batch that waits for its turn is run, though others take the slot meanwhile', async () => {
+  const [share, other] = world(64 * MIB, ['turn-other'])
+  assert.ok(other)
+  await other.ask('create table t as select 2 as n')
+  const limits = { turnAloneMs: 0 }
+  const one = new Tenant(share, 'turn-one', { keepsImage: false, limits })
+  const client = one.connect(loses)
+  await one.run(client, 'create table t as select 1 as n')
+  const { displaced } = share.counters
+  // Its tenant has had its turn: this one waits for the next turn of the event loop.
+  const answer = one.run(client, 'select n from t')
+  assert.equal(await other.ask('select n from t'), '2')
+  assert.equal(share.counters.displaced, displaced + 1)
+  assert.equal(await answer, '1')
+  // So does what waits in an open transaction, but that is gone.
+  await one.run(client, 'begin')
+  const inside = one.run(client, 'select n from t')
+  const [outside] = await Promise.allSettled([other.ask('select n from t'), inside])
+  assert.equal(outside.status, 'fulfilled')
+  await assert.rejects(inside, { code: 'SLOT_LOST' })
+  assert.equal(await one.run(client, 'select n from t'), '1', 'it has been told, and begins anew')
+  client.close()
+})
+
+test('tenants that leave a slot useless to others come all at once, and none fails', async () => {
+  const [share, ...tenants] = world(64 * MIB, ['both-a', 'both-b', 'both-c'])
+  for (const tenant of tenants) await tenant.ask('create extension hstore')
+  for (let round = 0; round < 4; round++) {
+    const values = tenants.map((tenant) => tenant.ask(`select 'a=>1'::hstore -> 'a'`))
+    assert.deepEqual(await Promise.all(values), ['1', '1', '1'])
+  }
+  assert.ok(share.counters.slotsMade > 4)
 })
 
 /** A tenant with one client that may be in a transaction, and what its table must hold. */

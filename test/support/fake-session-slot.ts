@@ -373,6 +373,9 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     set frame(frame) {
       slot.frame = frame
     },
+    get preparedCount() {
+      return slot.prepared.length
+    },
     get processId() {
       return slot.processId
     },

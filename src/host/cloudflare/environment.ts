@@ -25,6 +25,11 @@ export interface Environment {
   readonly PGNAP_CREATE_ON_CONNECT?: string
   /** How many of the hottest tenants are kept warm; `0`: none. Default: `keptWarmDefault`. */
   readonly PGNAP_KEEP_WARM_TENANTS?: string
+  /**
+   * Rest in seconds after which a tenant that was written to is checkpointed and maintained by an
+   * alarm; `0`: never. Default: `upkeepAlarmMs`.
+   */
+  readonly PGNAP_UPKEEP_AFTER_SECONDS?: string
 }
 
 /** The object that knows the names of all tenants. */

@@ -1,5 +1,9 @@
-/** How full an isolate is, as `GET /v1/tenants/NAME` tells it; docs/memory.md explains. */
+/**
+ * How full an isolate is, as `GET /v1/tenants/NAME` tells it of the one in which that object lives,
+ * and `GET /v1/pool` of the one that answers; docs/memory.md explains.
+ */
 import type { ShareCounters } from '../../engine/slot-share.ts'
+import type { PoolFacts } from '../../front/control.ts'
 
 /** In bytes; what grows and shrinks is the share's to tell. */
 export interface IsolateMemory {
@@ -18,6 +22,11 @@ export interface IsolateMemory {
 
 /** What the isolate of an object has in memory, in bytes, and what has happened in it. */
 export interface IsolateFacts {
+  readonly id: string
+  /** Since it was first asked for a tenant. */
+  readonly ageMs: number
+  /** All of the below: what docs/memory.md accounts for, of the 128 MB of an isolate. */
+  readonly accountedBytes: number
   readonly memory: IsolateMemory
   readonly slotBytes: number
   /** Memory of images that were used up, for those that come. */
@@ -25,4 +34,10 @@ export interface IsolateFacts {
   readonly imageCount: number
   readonly imageBytes: number
   readonly counters: ShareCounters
+}
+
+/** What `GET /v1/pool` answers on Workers. */
+export interface IsolatePoolFacts extends PoolFacts {
+  /** Undefined: no tenant has been asked for in the isolate that answers. */
+  readonly isolate: IsolateFacts | undefined
 }

@@ -22,12 +22,15 @@ import { SlotShare } from '../../engine/slot-share.ts'
 import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
 import { WasmEngine } from '../../engine/wasm-engine.ts'
 import { Template } from '../../store/template.ts'
-import type { IsolateMemory } from './isolate-facts.ts'
+import type { IsolateFacts, IsolateMemory } from './isolate-facts.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { workerRandom } from './random.ts'
 
 export interface Isolate {
+  /** Names it: two that answer by turns can be told apart. */
+  readonly id: string
+  readonly madeMs: number
   readonly engine: WasmEngine
   readonly share: SlotShare
   /** Of stores that were made by an earlier build, at most `isolateTemplatesMax` of them. */
@@ -38,9 +41,33 @@ export interface Isolate {
 
 let isolate: Isolate | undefined
 
+/** The one of this isolate, if any of its tenants has been asked for something. */
+export function theIsolateIfAny(): Isolate | undefined {
+  return isolate
+}
+
 /** The one of this isolate. */
 export function theIsolate(): Isolate {
   return (isolate ??= makeIsolate())
+}
+
+/** How full it is, and what has happened in it. */
+export function isolateFacts(isolate: Isolate): IsolateFacts {
+  const { id, madeMs, engine, share, memory } = isolate
+  const { slotBytes, imageCount, imageBytes, counters } = share
+  const { spareBytes } = engine
+  const kept = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
+  return {
+    id,
+    ageMs: workerClock.monotonicMs() - madeMs,
+    accountedBytes: kept + slotBytes + spareBytes + imageBytes,
+    memory,
+    slotBytes,
+    spareBytes,
+    imageCount,
+    imageBytes,
+    counters: { ...counters },
+  }
 }
 
 function makeIsolate(): Isolate {
@@ -63,6 +90,8 @@ function makeIsolate(): Isolate {
     serverLog: (line) => consoleLog.debug('postgres', { line }),
   })
   return {
+    id: crypto.randomUUID(),
+    madeMs: workerClock.monotonicMs(),
     engine,
     share: new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes }),
     earlierTemplates: new Map(),

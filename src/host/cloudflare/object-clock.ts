@@ -15,11 +15,11 @@ interface Pending {
 
 export class ObjectClock implements Clock {
   readonly #pending = new Set<Pending>()
-  readonly #prepare: () => Promise<void>
+  readonly #preparing: () => Promise<void> | undefined
 
-  /** @param prepare awaited before each action */
-  constructor(prepare: () => Promise<void>) {
-    this.#prepare = prepare
+  /** @param preparing what to wait for before an action, until it says that there is nothing */
+  constructor(preparing: () => Promise<void> | undefined) {
+    this.#preparing = preparing
   }
 
   nowMs(): number {
@@ -59,7 +59,7 @@ export class ObjectClock implements Clock {
 
   async #fire(pending: Pending): Promise<void> {
     try {
-      await this.#prepare()
+      for (let waiting = this.#preparing(); waiting; waiting = this.#preparing()) await waiting
     } catch (error) {
       // Whatever the action does in the slot fails as well, and tells whoever it concerns.
       consoleLog.error('there is no slot for what is due', { error })

@@ -10,25 +10,30 @@ import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { BatchTimings, PoolClient } from '../../pool/pool-client.ts'
 
+export interface PreparedClientOptions {
+  readonly share: Pick<SlotShare, 'isReady' | 'preparing'>
+  /** The slot of the client's pool, once it has one. */
+  readonly lent: () => LentSlot | undefined
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  /** Told how long it took to put the tenant back into the slot. Default: nobody is. */
+  readonly onSwap?: (ms: number) => void
+}
+
 export class PreparedClient implements PoolClient {
   readonly #client: PoolClient
-  readonly #share: Pick<SlotShare, 'isReady' | 'prepare'>
+  readonly #share: Pick<SlotShare, 'isReady' | 'preparing'>
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #onSwap: PreparedClientOptions['onSwap']
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
   #swapMs: number | undefined
 
-  /** @param lent the slot of the client's pool, once it has one */
-  constructor(
-    client: PoolClient,
-    share: Pick<SlotShare, 'isReady' | 'prepare'>,
-    lent: () => LentSlot | undefined,
-    clock: Pick<Clock, 'monotonicMs'>,
-  ) {
-    this.#clock = clock
+  constructor(client: PoolClient, options: PreparedClientOptions) {
     this.#client = client
-    this.#share = share
-    this.#lent = lent
+    this.#clock = options.clock
+    this.#share = options.share
+    this.#lent = options.lent
+    this.#onSwap = options.onSwap
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
@@ -83,12 +88,15 @@ export class PreparedClient implements PoolClient {
     const startMs = this.#clock.monotonicMs()
     const isSwapped = this.#lent()?.bringIn() ?? false
     this.#swapMs = isSwapped ? this.#clock.monotonicMs() - startMs : undefined
+    if (this.#swapMs !== undefined) this.#onSwap?.(this.#swapMs)
   }
 
   async #later(run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
-    await this.#share.prepare(this.#lent())
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     this.#bringIn()
+    const answer = run()
     // A view would be good only until the next call, which may come before whoever awaits this.
-    return new Uint8Array(await run())
+    return answer instanceof Promise ? answer : new Uint8Array(answer)
   }
 }

@@ -1,7 +1,8 @@
 /**
  * What programs ask of a Worker, answered by the objects of the tenants: each call goes to one
- * object, named after its tenant. What belongs to a whole server (its pools, who is connected
- * where) has no place here: objects are many, and nobody can see them all.
+ * object, named after its tenant. What belongs to a whole server (who is connected where) has no
+ * place here: objects are many, and nobody can see them all. Of the pool this isolate tells its
+ * part.
  */
 import { PgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
@@ -25,6 +26,8 @@ import type {
 import { isTenantName, parseTenantName } from '../../router/tenant-name.ts'
 import { workerClock } from './clock.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
+import type { IsolatePoolFacts } from './isolate-facts.ts'
+import { isolatePool } from './isolate-pool.ts'
 import { type Outcome, resultOf } from './outcome.ts'
 import type { TenantObject, TenantStanding } from './tenant-object.ts'
 
@@ -116,8 +119,9 @@ export class TenantControl implements Control {
     return unsupported('tenants have no roles of their own', 'use the users of PGNAP_USERS')
   }
 
-  pool(): Promise<PoolFacts> {
-    return unsupported('there is no pool of all tenants', 'ask for one: GET /v1/tenants/NAME')
+  /** Of the isolate that answers, and no other. */
+  async pool(): Promise<IsolatePoolFacts> {
+    return isolatePool()
   }
 
   async pools(): Promise<PoolFacts[]> {

@@ -29,10 +29,11 @@ import { parseTenantName } from '../../router/tenant-name.ts'
 import type { Users } from '../../router/users.ts'
 import { Call } from '../call.ts'
 import { STATE_OF_PHASE } from '../pool-facts.ts'
+import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
-import { theIsolate } from './isolate.ts'
+import { isolateFacts, theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
 import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
@@ -41,6 +42,7 @@ import { type Outcome, outcomeOf } from './outcome.ts'
 import { workerRandom } from './random.ts'
 import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
 import { TenantRuntime } from './tenant-runtime.ts'
+import { upkeepAfterMs } from './upkeep-settings.ts'
 
 /** What is known of one tenant. */
 export interface TenantStanding extends StoreFacts {
@@ -52,6 +54,8 @@ export interface TenantStanding extends StoreFacts {
 export interface TenantShown extends TenantStanding {
   /** Since its memory was made. */
   readonly syncDelay: SyncDelayFacts
+  /** When its alarm sees to its upkeep, ms since 1970; undefined: nothing was written since. */
+  readonly upkeepDueMs: number | undefined
   readonly isolate: IsolateFacts
 }
 
@@ -135,8 +139,22 @@ export class TenantObject extends DurableObject<Environment> {
     return outcomeOf(async () => ({
       ...this.#standing(parseTenantName(tenant)),
       syncDelay: this.#here.pool.statistics().syncDelay,
-      isolate: isolateFacts(),
+      upkeepDueMs: (await this.#here.upkeep.dueMs()) ?? undefined,
+      isolate: isolateFacts(theIsolate()),
     }))
+  }
+
+  /** The tenant was written to, and nobody has asked for a while: see `upkeep-alarm.ts`. */
+  override async alarm(): Promise<void> {
+    await this.#here.upkeep.ring({
+      step: async (tenant) => {
+        if (!this.#here.storage.exists()) return false
+        await this.#enter(tenant)
+        // Others may have taken all that was in memory since the last step.
+        return this.#here.maintain(tenant)
+      },
+      turn: () => new Promise<void>((resolve) => workerClock.nextTurn(resolve)),
+    })
   }
 
   /** A request to become a WebSocket that the Worker has let pass. */
@@ -223,6 +241,7 @@ export class TenantObject extends DurableObject<Environment> {
       id: this.ctx.id.toString(),
       storage: this.ctx.storage,
       createMissing: this.#createOnConnect,
+      upkeepAfterMs: upkeepAfterMs(this.env),
       sockets: this.ctx.getWebSockets(),
       onSpent: () => (this.#runtime = undefined),
     }))
@@ -264,19 +283,6 @@ function peerOf({ headers, url }: Request): Peer {
     localPort: 0,
     webSocket: true,
     serverName: new URL(url).hostname,
-  }
-}
-
-function isolateFacts(): IsolateFacts {
-  const { engine, share, memory } = theIsolate()
-  const { slotBytes, imageCount, imageBytes, counters } = share
-  return {
-    memory,
-    slotBytes,
-    spareBytes: engine.spareBytes,
-    imageCount,
-    imageBytes,
-    counters: { ...counters },
   }
 }
 

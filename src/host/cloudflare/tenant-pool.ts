@@ -1,6 +1,7 @@
 /** A pool for one tenant, as every object has it: one slot, and nothing that works by itself. */
 import type { Clock } from '../../base/clock.ts'
 import type { Slot } from '../../engine/engine.ts'
+import type { PoolOptions } from '../../pool/pool-options.ts'
 import { Pool } from '../../pool/pool.ts'
 import type { TenantSource } from '../../pool/tenant-source.ts'
 import { consoleLog } from './console-log.ts'
@@ -10,9 +11,11 @@ export interface TenantPoolOptions {
   readonly source: TenantSource
   readonly clock: Clock
   readonly createSlot: () => Promise<Slot>
+  /** See `PoolOptions`. Default: nobody is told. */
+  readonly onWrote?: PoolOptions['onWrote']
 }
 
-export function tenantPool({ source, clock, createSlot }: TenantPoolOptions): Pool {
+export function tenantPool({ source, clock, createSlot, onWrote }: TenantPoolOptions): Pool {
   const { fingerprint, postgresMajor } = theIsolate().engine
   return new Pool({
     engine: { fingerprint, postgresMajor, createSlot },
@@ -20,6 +23,7 @@ export function tenantPool({ source, clock, createSlot }: TenantPoolOptions): Po
     clock,
     log: consoleLog,
     keepWarm: false,
+    ...(onWrote && { onWrote }),
     // Images are the share's, if there is one: what leaves by itself leaves for its store.
     imageCacheBytes: 0,
     limits: {
@@ -27,6 +31,8 @@ export function tenantPool({ source, clock, createSlot }: TenantPoolOptions): Po
       spareSlots: 0,
       // A timer would keep the platform from putting the object away.
       napAfterMs: Number.POSITIVE_INFINITY,
+      // There is nobody to wait for: between two batches the platform itself looks who comes.
+      turnAloneMs: Number.POSITIVE_INFINITY,
     },
   })
 }

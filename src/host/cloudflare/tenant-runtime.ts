@@ -8,26 +8,38 @@
  * has written in between has changed that, and then memory is worth nothing (promise 2). It must
  * never be used by two lives at once: whoever adopts it gives it its own storage.
  */
+import { Histogram, type HistogramData } from '../../base/histogram.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
+import { DepartedPools } from '../../pool/departed-pools.ts'
+import type { PoolStatistics } from '../../pool/pool-statistics.ts'
 import type { Pool } from '../../pool/pool.ts'
+import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
 import { theIsolate } from './isolate.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
 import { tenantPool } from './tenant-pool.ts'
 import { TenantStorage } from './tenant-storage.ts'
+import { UpkeepAlarm } from './upkeep-alarm.ts'
 
 /** By the id of the object. Those that have nothing in memory any more are not in here. */
 const runtimes = new Map<string, TenantRuntime>()
+/** What those counted that were in here. */
+const departed = new DepartedPools()
+/** Tenants put back into the slot for somebody's batch. To their pools they were awake. */
+const swaps = new Histogram()
 
 export interface RuntimeOptions {
   /** Of the object. */
   readonly id: string
   readonly storage: DurableObjectStorage
   readonly createMissing: boolean
+  /** As for {@link UpkeepAlarm}. Default: 0, there is no alarm. */
+  readonly upkeepAfterMs?: number
   /** What the platform has kept open for the object's clients. */
   readonly sockets: readonly WebSocket[]
   /**
@@ -39,10 +51,18 @@ export interface RuntimeOptions {
   readonly share?: SlotShare
 }
 
+/** What there is of tenants in an isolate. */
+export interface RuntimeCensus {
+  readonly places: readonly LentSlot['place'][]
+  readonly pools: readonly PoolStatistics[]
+  readonly swaps: HistogramData
+}
+
 export class TenantRuntime {
   readonly storage: TenantStorage
-  readonly clock: ObjectClock = new ObjectClock(() => this.prepare())
+  readonly clock: ObjectClock = new ObjectClock(() => this.#share.preparing(this.#lent))
   readonly pool: Pool
+  readonly upkeep: UpkeepAlarm
   /** By the number that its client knows as its process id. */
   readonly connections: Map<number, SleepingConnection> = new Map()
   /** Names this memory: what a client has set up lives in here and nowhere else. */
@@ -57,6 +77,8 @@ export class TenantRuntime {
 
   private constructor(options: RuntimeOptions) {
     const { id, storage, createMissing, onSpent, share = theIsolate().share } = options
+    const { upkeepAfterMs: afterMs = 0 } = options
+    this.upkeep = new UpkeepAlarm(storage, { clock: workerClock, log: consoleLog, afterMs })
     this.#id = id
     this.#share = share
     this.#onSpent = onSpent
@@ -70,6 +92,7 @@ export class TenantRuntime {
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
       known.#onSpent = options.onSpent
+      known.upkeep.rebind(storage)
       known.#goOn(options.sockets)
       return known
     }
@@ -82,6 +105,18 @@ export class TenantRuntime {
   /** Ends that of an object, if there is one: what it has in memory is gone. Writes nothing. */
   static end(id: string): void {
     runtimes.get(id)?.forget()
+  }
+
+  /** All that have something in memory now, and what those counted that had. */
+  static get census(): RuntimeCensus {
+    const places = [...runtimes.values()].map((runtime) => runtime.place)
+    const pools = [...runtimes.values()].map(({ pool }) => pool.statistics())
+    return { places, pools: [...pools, ...departed.statistics], swaps: swaps.toData() }
+  }
+
+  /** Where the memory of its tenant is; undefined: nowhere. */
+  get place(): LentSlot['place'] {
+    return this.#lent?.place
   }
 
   /** A client for one request of the object. The caller ends it, or else the object's end does. */
@@ -99,7 +134,24 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
-    return new PreparedClient(client, this.#share, () => this.#lent, this.clock)
+    this.upkeep.used()
+    return new PreparedClient(client, {
+      share: this.#share,
+      lent: () => this.#lent,
+      clock: this.clock,
+      onSwap: (ms) => swaps.record(ms),
+    })
+  }
+
+  /** One step of upkeep, see {@link UpkeepAlarm}: the tenant is loaded for it if it has to be. */
+  async maintain(tenant: TenantName): Promise<boolean> {
+    const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent)
+    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
+    if (this.place === undefined) {
+      await this.pool.wake(tenant)
+      return true
+    }
+    return this.pool.maintain(tenant)
   }
 
   /** To be awaited before the pool is asked to do something in the slot by itself. */
@@ -129,7 +181,9 @@ export class TenantRuntime {
   }
 
   #leave(): void {
-    if (runtimes.get(this.#id) === this) runtimes.delete(this.#id)
+    if (runtimes.get(this.#id) !== this) return
+    runtimes.delete(this.#id)
+    departed.add(this.pool.statistics())
   }
 
   /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */
@@ -144,6 +198,7 @@ export class TenantRuntime {
       this.#lent = await this.#share.lend(() => this.#lost())
       return this.#lent
     }
-    return tenantPool({ source: this.storage, clock: this.clock, createSlot })
+    const onWrote = (tenant: TenantName): void => this.upkeep.wrote(tenant)
+    return tenantPool({ source: this.storage, clock: this.clock, createSlot, onWrote })
   }
 }

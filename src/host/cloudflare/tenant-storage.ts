@@ -84,6 +84,8 @@ export class TenantStorage implements TenantSource {
   /** Removes all that there is. */
   async remove(): Promise<void> {
     this.#opened = undefined
+    // Of what is gone nothing is to be maintained.
+    await this.#storage.deleteAlarm()
     await this.#storage.deleteAll()
   }
 

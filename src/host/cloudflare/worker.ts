@@ -10,8 +10,10 @@ import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
+import { isolateMetrics } from './isolate-pool.ts'
 import { keptWarmMax, warmHottest } from './keep-warm.ts'
 import { resultOf } from './outcome.ts'
+import { upkeepAfterMs } from './upkeep-settings.ts'
 import { TenantControl } from './tenant-control.ts'
 import { openWebSocket } from './web-socket-door.ts'
 
@@ -66,6 +68,7 @@ async function makeApplication(environment: Environment, version: string): Promi
   const guard = await guardOf(environment)
   // Asked here, so that a mistake is seen at the first request and not once a minute.
   keptWarmMax(environment)
+  upkeepAfterMs(environment)
   const http = createHttp({
     ...guard,
     control: new TenantControl(environment),
@@ -73,6 +76,7 @@ async function makeApplication(environment: Environment, version: string): Promi
     log: consoleLog,
     version,
     serverVersion: POSTGRES_VERSION,
+    metrics: async () => isolateMetrics(version),
   })
   return { http, check: checkAsker(guard) }
 }

@@ -214,7 +214,11 @@ export class ComputeSeat {
     const { share, name } = this.options
     await phases.measure('slot', () => share.prepare(run.lent))
     const connected = run.pool.connect(name)
-    const client = new PreparedClient(connected, share, () => run.lent, workerClock)
+    const client = new PreparedClient(connected, {
+      share,
+      lent: () => run.lent,
+      clock: workerClock,
+    })
     const ended = phases.begin('run')
     try {
       const answer = await answerOf(new Call(client, 0), statement, isStale)

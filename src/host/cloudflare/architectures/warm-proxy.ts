@@ -52,7 +52,11 @@ async function query({ tenant, phases, statement }: Ask): Promise<Served> {
   const memory = memoryOf(tenant)
   await phases.measure('slot', () => share.prepare(memory.lent))
   const connected = memory.pool.connect(tenant)
-  const client = new PreparedClient(connected, share, () => memory.lent, workerClock)
+  const client = new PreparedClient(connected, {
+    share,
+    lent: () => memory.lent,
+    clock: workerClock,
+  })
   const ended = phases.begin('run')
   try {
     const { result, timings } = await new Call(client, 0).statement(asked)

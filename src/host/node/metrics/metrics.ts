@@ -14,7 +14,8 @@ import { LIMITS } from '../../../base/limits.ts'
 import { POSTGRES_VERSION } from '../../../engine/recipe.ts'
 import type { Control, PoolFacts, ShardFacts, TenantTime } from '../../../front/control.ts'
 import type { MetricsPage } from '../../../front/http/app.ts'
-import { poolMetrics } from './pool-metrics.ts'
+import { poolMetrics, serverMetrics } from '../../metrics/pool-metrics.ts'
+import { registryWriter } from './registry-writer.ts'
 
 export interface MetricsOptions {
   readonly control: Pick<Control, 'pool' | 'busiest' | 'shards'>
@@ -95,7 +96,9 @@ export class Metrics {
       help: 'How old the numbers of the pool are; more than a moment if a shard did not answer.',
       registers: [registry],
     }).set(Math.max(0, clock.monotonicMs() - atMs) / MS_PER_S)
-    poolMetrics(registry, pool)
+    const writer = registryWriter(registry)
+    poolMetrics(writer, pool)
+    serverMetrics(writer, pool)
     const busy = new Counter({
       name: 'pgnap_tenant_busy_seconds_total',
       help: 'Thread time of the tenants that have been busiest lately.',
