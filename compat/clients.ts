@@ -15,6 +15,10 @@ export interface Client {
   readonly command: () => readonly [string, ...string[]]
 }
 
+interface Manifest {
+  readonly dependencies: Readonly<Record<string, string>>
+}
+
 const HERE = import.meta.dirname
 const PROGRAMS = join(HERE, 'programs')
 const INSTALLED = join(HERE, 'node_modules')
@@ -29,6 +33,8 @@ export const CLIENTS: readonly Client[] = [
   fromNpm('postgres.js', 'postgres', 'postgres-js.mjs'),
   fromNpm('Drizzle', 'drizzle-orm', 'drizzle.mjs'),
   fromNpm('Kysely', 'kysely', 'kysely.mjs'),
+  fromNpm('Prisma Client', '@prisma/client', 'prisma.mjs'),
+  fromNpm('Prisma Migrate', 'prisma-6', 'prisma-migrate.mjs'),
   fromNpm('Neon driver', '@neondatabase/serverless', 'neon.mjs'),
   fromNpm('catalog queries of GUI tools', 'pg', 'catalogs.mjs'),
   {
@@ -50,9 +56,11 @@ export const CLIENTS: readonly Client[] = [
 
 /** Installs what npm and pip have; what they cannot bring is missing afterwards, and reported. */
 export function installClients(): void {
-  if (!existsSync(join(INSTALLED, 'kysely'))) {
-    const args = ['install', '--no-package-lock', '--legacy-peer-deps', '--no-audit', '--no-fund']
-    attempt('npm', args)
+  const wanted = JSON.parse(readFileSync(join(HERE, 'package.json'), 'utf8')) as Manifest
+  if (!Object.keys(wanted.dependencies).every((name) => existsSync(join(INSTALLED, name)))) {
+    const quiet = ['--no-package-lock', '--legacy-peer-deps', '--no-audit', '--no-fund']
+    // Prisma's scripts would fetch programs that are not used here, and fail without a network.
+    attempt('npm', ['install', '--ignore-scripts', ...quiet])
   }
   if (lastLine(python(), ['-c', 'import psycopg']) !== undefined || existsSync(PYTHON)) return
   attempt('python3', ['-m', 'venv', PYTHON])
