@@ -296,12 +296,13 @@ suite('http: limits', () => {
     } as unknown as readonly (string | null)[]
     const rows = Array.from({ length: 10_000 }, () => unread)
     control.answer = resultOf(columns, rows)
-    const asked = [
-      app.request('/v1/tenants/a/query', post({ sql: 'q' })),
-      app.request('/sql', neon({ query: 'q' })),
-      app.request('/sql', neon({ queries: [{ query: 'q' }] })),
-    ]
-    for (const answer of await Promise.all(asked)) assert.equal(answer.status, 507)
+    for (const [path, init] of [
+      ['/v1/tenants/a/query', post({ sql: 'q' })],
+      ['/sql', neon({ query: 'q' })],
+      ['/sql', neon({ queries: [{ query: 'q' }] })],
+    ] as const) {
+      assert.equal((await app.request(path, init)).status, 507)
+    }
     // As arrays they are a twentieth of it, and so are rows whose columns have one name.
     control.answer = resultOf(
       columns,
