@@ -29,7 +29,7 @@ interface LosslessJson {
 const losslessJson = JSON as unknown as LosslessJson
 /** Longer numbers are kept as they are, without a look at each digit: there may be millions. */
 const COMPARED_CHARS_MAX = 64
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /**
  * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none. Only to
