@@ -9,6 +9,7 @@
  *   69  no server, or it is not available (EX_UNAVAILABLE of sysexits.h): trying later may help
  */
 import { type PgnapError, toPgnapError } from '../base/errors.ts'
+import { visible } from './display-width.ts'
 import { type PostgresFields, formatPostgresError, postgresFieldsOf } from './postgres-message.ts'
 
 export const EXIT = { done: 0, failed: 1, usage: 2, unavailable: 69 } as const
@@ -56,7 +57,9 @@ export function reportFailure(error: unknown, options: ReportOptions): FailureRe
   const lines = [`pgnap: ${message}`]
   if (detail !== undefined) lines.push(`detail: ${detail}`)
   if (hint !== undefined) lines.push(`hint: ${hint}`)
-  return { text: `${lines.join('\n')}\n${stack}`, exitCode }
+  // Some of it may come from a server, and drive a terminal.
+  const said = lines.map((line) => `${visible(line, { newlines: true })}\n`).join('')
+  return { text: said + stack, exitCode }
 }
 
 function exitCodeOf({ code }: PgnapError): number {

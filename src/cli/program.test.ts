@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { type ServerResponse, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -212,18 +212,36 @@ suite('verbs over HTTP', () => {
     assert.match(refused.complaint, /password authentication failed/)
     assert.ok(!refused.complaint.includes('s:p'))
 
-    const stranger = createServer((_, response) => response.end('<html>'))
+    let strange = (response: ServerResponse): unknown => response.end('<html>')
+    const stranger = createServer((_, response) => strange(response))
     await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.1', resolve))
     const { port } = stranger.address() as AddressInfo
     const url = `http://127.0.0.1:${port}`
     const other = await say(['tenant', 'list', '--url', url])
     assert.equal(other.exitCode, 69)
     assert.match(other.complaint, /is not pgnap/)
+    for (const error of ['null', '{}', '[]', '"no"']) {
+      strange = (response) => response.writeHead(500).end(`{"error": ${error}}`)
+      const said = await say(['tenant', 'list', '--url', url])
+      assert.deepEqual([said.exitCode, /is not pgnap/.test(said.complaint)], [69, true], error)
+    }
+    strange = (response) =>
+      response.writeHead(500).end('{"error": {"code": "toString", "message": "\\u001b[2J"}}')
+    const forged = await say(['tenant', 'list', '--url', url])
+    assert.deepEqual([forged.exitCode, forged.complaint], [1, 'pgnap: \\x1b[2J\n'])
+    strange = (response) => {
+      response.writeHead(200, { 'Content-Length': '100' }).write('{')
+      setImmediate(() => response.destroy())
+    }
+    const cut = await say(['tenant', 'list', '--url', url])
+    assert.deepEqual([cut.exitCode, /broke off/.test(cut.complaint)], [69, true])
     stranger.closeAllConnections()
     await new Promise((resolve) => stranger.close(resolve))
     const none = await say(['sql', 'acme', 'select 1', '--url', url])
     assert.equal(none.exitCode, 69)
     assert.match(none.complaint, /^pgnap: no server answers at .*\n(?:.*\n)*hint: start one with/)
-    assert.equal((await say(['tenant', 'list', '--url', 'nonsense'])).exitCode, 2)
+    for (const wrongUrl of ['nonsense', 'http://100%:x@127.0.0.1:1']) {
+      assert.equal((await say(['tenant', 'list', '--url', wrongUrl])).exitCode, 2, wrongUrl)
+    }
   })
 })

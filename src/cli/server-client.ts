@@ -54,11 +54,7 @@ class RemotePostgresError extends Error {
 /** Throws CONFIG_INVALID if the URL is none. Nothing is asked yet. */
 export function createServerClient(options: ServerClientOptions): TenantServer {
   const base = URL.parse(options.url)
-  if (!base || !/^https?:$/.test(base.protocol)) {
-    throw new PgnapError('CONFIG_INVALID', 'the URL of the server is not an http URL', {
-      hint: 'give it as --url http://127.0.0.1:6480 or in PGNAP_URL',
-    })
-  }
+  if (!base || !/^https?:$/.test(base.protocol)) throw noUrl()
   const ask = requester(base, options.token, options.fetch ?? fetchFor(options.certificate))
   const path = (name: string, verb = ''): string =>
     `v1/tenants/${encodeURIComponent(name)}${verb === '' ? '' : `/${verb}`}`
@@ -103,7 +99,7 @@ function requester(base: URL, token: string | undefined, send: Fetch): Ask {
   const headers = new Headers({ Accept: 'application/json' })
   if (token !== undefined) headers.set('Authorization', `Bearer ${token}`)
   else if (username !== '') {
-    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    const credentials = [username, password].map(decoded).join(':')
     headers.set('Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
   }
   const root = new URL(base)
@@ -114,20 +110,50 @@ function requester(base: URL, token: string | undefined, send: Fetch): Ask {
     const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) }
     const answer = await reach(root, () => send(new URL(path, root), init))
     if (answer.status === 204) return {}
-    const content = await answer.text()
-    const value = parsed(content)
+    const value = parsed(await contentOf(answer, root))
     if (!value) throw notPgnap(root, answer.status)
     if (!answer.ok) throw errorFrom(value, root, answer.status)
     return value
   }
 }
 
+/** Of a part of the URL, where a `%` may stand for itself by mistake. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw noUrl()
+  }
+}
+
+function noUrl(): PgnapError {
+  return new PgnapError('CONFIG_INVALID', 'the URL of the server is not an http URL', {
+    hint: 'give it as --url http://127.0.0.1:6480 or in PGNAP_URL; a % in a password is %25',
+  })
+}
+
+async function contentOf(answer: Response, root: URL): Promise<string> {
+  try {
+    return await answer.text()
+  } catch (cause) {
+    throw new PgnapError('SERVER_UNREACHABLE', `the answer of ${root.origin} broke off`, {
+      cause,
+      detail: reasonOf(cause),
+      hint: 'what was asked for may have been done: look before you ask again',
+    })
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
+  return reason instanceof Error ? reason.message : String(reason)
+}
+
 async function reach(root: URL, send: () => Promise<Response>): Promise<Response> {
   try {
     return await send()
   } catch (cause) {
-    const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
-    const detail = reason instanceof Error ? reason.message : String(reason)
+    const detail = reasonOf(cause)
     throw new PgnapError('SERVER_UNREACHABLE', `no server answers at ${root.origin}`, {
       cause,
       hint: 'start one with: pgnap serve; or name another with --url or PGNAP_URL',
@@ -147,8 +173,8 @@ function parsed(content: string): Body | undefined {
 }
 
 function errorFrom(value: Body, root: URL, status: number): Error {
-  const error = value['error'] as Body | undefined
-  if (typeof error !== 'object' || typeof error['message'] !== 'string') {
+  const error = value['error'] as Body | null | undefined
+  if (typeof error !== 'object' || typeof error?.['message'] !== 'string') {
     return notPgnap(root, status)
   }
   if (error['code'] === 'POSTGRES') {
@@ -158,7 +184,8 @@ function errorFrom(value: Body, root: URL, status: number): Error {
     return new RemotePostgresError(Object.fromEntries(fields))
   }
   const code = String(error['code'])
-  return new PgnapError(code in ERRORS ? (code as ErrorCode) : 'INTERNAL', error['message'], {
+  const known = Object.hasOwn(ERRORS, code)
+  return new PgnapError(known ? (code as ErrorCode) : 'INTERNAL', error['message'], {
     ...(typeof error['hint'] === 'string' ? { hint: error['hint'] } : {}),
     ...(typeof error['detail'] === 'string' ? { detail: error['detail'] } : {}),
   })

@@ -39,7 +39,8 @@ export interface QueryResult<Row = Record<string, unknown>> {
 export interface QueryOptions {
   /**
    * Aborted before the query is handed to the tenant's shard, it keeps the query from running: it
-   * rejects with the signal's reason. From then on nothing ends the query or the wait for it.
+   * rejects with the signal's reason. From then on the query, or its wait, is cancelled as by a
+   * cancel request, and rejects with SQLSTATE 57014.
    */
   readonly signal?: AbortSignal
   /** `object` (default): by column name, the last of equal names wins. `array`: in column order. */

@@ -64,6 +64,17 @@ test('what is not read with certainty is not known', () => {
   assert.deepEqual(heard('do $$ begin null; end $$', 'DO'), [])
 })
 
+test('a text that somebody has made for it is read once, and takes no stack', () => {
+  assert.deepEqual(heard(`${'/**/'.repeat(60)}select 'listen'`, 'SELECT'), [])
+  assert.deepEqual(heard(`${' '.repeat(20_000_000)}listen a`, 'LISTEN'), ['a'])
+  assert.deepEqual(heard(`${';/*'.repeat(500_000)} listen a`, 'LISTEN'), [UNKNOWN])
+  assert.deepEqual(heard(`listen "${'""'.repeat(5_000_000)}"`, 'LISTEN'), ['"'.repeat(63)])
+  const count = 300_000
+  const tags = Array.from({ length: count }, () => 'LISTEN')
+  const many = new ListenWatch().take(say.query('listen a;'.repeat(count)), answer(tags))
+  assert.deepEqual([many.length, new Set(many)], [count, new Set(['a'])])
+})
+
 test('only what is committed counts', () => {
   const watch = new ListenWatch()
   const take = (sql: string, ...rest: Parameters<typeof answer>): unknown =>

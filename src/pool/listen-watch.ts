@@ -10,6 +10,7 @@
  * Out of reach is a LISTEN inside of a function that another client's LISTEN hides.
  */
 import { fromUtf8, textAt, utf8 } from '../base/bytes.ts'
+import { matchEnd, skipGap } from '../base/sql-gap.ts'
 import { eachMessage } from './message-frames.ts'
 
 /** Statements of a client that are remembered to be a LISTEN; beyond, all are forgotten. */
@@ -17,13 +18,9 @@ const STATEMENTS_MAX = 100
 /** NAMEDATALEN - 1: Postgres cuts what is longer. */
 const NAME_BYTES_MAX = 63
 
-const GAP = String.raw`(?:\s|--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)*`
-const NAME = String.raw`"(?:[^"]|"")+"|[A-Za-z_\u0080-\u{10ffff}][\w$\u0080-\u{10ffff}]*`
-/** A whole statement. */
-const LISTEN = new RegExp(
-  String.raw`(?<=^|;)${GAP}listen(?![\w$\u0080-\u{10ffff}])${GAP}(${NAME})${GAP}(?=;|$)`,
-  'giu',
-)
+const LISTEN = /listen(?![\w$\u0080-\uffff])/iy
+const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y
+const QUOTED = /"[^"]*"/y
 const MENTION = /listen/i
 
 const QUERY = 0x51
@@ -59,13 +56,15 @@ export class ListenWatch {
     eachMessage(answer, (type, at, end) => {
       if (type === ERROR_RESPONSE) this.#failed = true
       if (type === COMMAND_COMPLETE) this.#complete(fromUtf8(answer.slice(at + 5, end - 1)))
-      if (type === READY_FOR_QUERY) heard.push(...this.#ready(answer[at + 5] === IDLE))
+      if (type !== READY_FOR_QUERY) return
+      // One by one: there may be more than a call takes arguments.
+      for (const channel of this.#ready(answer[at + 5] === IDLE)) heard.push(channel)
     })
     return heard
   }
 
   #say(type: number | undefined, body: Uint8Array): void {
-    if (type === QUERY) this.#said.push(...this.#namesIn(textAt(body, 0)))
+    if (type === QUERY) for (const name of this.#namesIn(textAt(body, 0))) this.#said.push(name)
     if (type === PARSE) this.#parse(textAt(body, 0), body)
     if (type === BIND && this.#statements.size > 0) {
       const portal = textAt(body, 0)
@@ -89,7 +88,7 @@ export class ListenWatch {
   #namesIn(sql: string): string[] {
     if (!MENTION.test(sql)) return []
     this.#mentioned = true
-    return Array.from(sql.matchAll(LISTEN), ([, name = '']) => channelOf(name))
+    return listensIn(sql)
   }
 
   #complete(tag: string): void {
@@ -117,6 +116,38 @@ export class ListenWatch {
     this.#portals.clear()
     return heard
   }
+}
+
+/** Channels of the statements that are a LISTEN and nothing else. */
+function listensIn(sql: string): string[] {
+  const channels: string[] = []
+  let at = 0
+  for (;;) {
+    at = skipGap(sql, at)
+    const word = matchEnd(LISTEN, sql, at)
+    if (word > at) {
+      const name = skipGap(sql, word)
+      const nameEnd = endOfName(sql, name)
+      at = skipGap(sql, nameEnd)
+      const isWhole = at === sql.length || sql[at] === ';'
+      if (nameEnd > name && isWhole) channels.push(channelOf(sql.slice(name, nameEnd)))
+    }
+    // A semicolon inside of a text or a name ends nothing, but no LISTEN is done there either.
+    const semicolon = sql.indexOf(';', at)
+    if (semicolon < 0) return channels
+    at = semicolon + 1
+  }
+}
+
+/** `at` itself if no name is there. */
+function endOfName(sql: string, at: number): number {
+  if (sql[at] !== '"') return matchEnd(WORD, sql, at)
+  let end = at
+  // A doubled quote is one of the name, which goes on behind it.
+  for (let next = matchEnd(QUOTED, sql, end); next > end; next = matchEnd(QUOTED, sql, end)) {
+    end = next
+  }
+  return end
 }
 
 /** A name as SQL has it, to what Postgres makes of it in a database of UTF-8. */

@@ -31,6 +31,9 @@ test('the first word tells what is worth a try', () => {
   no.push('copy t to $$x$$', 'prepare a as select 1', 'discard all', 'do $$ $$', 'x')
   for (const sql of no) assert.ok(!reads(sql), sql)
   assert.ok(!reads(`${'/**/'.repeat(5_000)} x`), 'in a moment')
+  for (const gap of ['\n', '--\n', '/**/', '(', ';']) {
+    assert.ok(reads(`${gap.repeat(5_000_000)} select 1`), 'without a stack for each of them')
+  }
 })
 
 test('a batch in which a transaction begins is told from others', () => {

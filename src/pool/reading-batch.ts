@@ -10,6 +10,7 @@
 
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
+import { skipGap } from '../base/sql-gap.ts'
 import { SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { eachMessage, piecesOf } from './message-frames.ts'
@@ -29,24 +30,19 @@ const NEVER: ReadonlySet<number> = new Set([0x64, 0x63, 0x66, 0x46])
 /** What leaves no portal behind, nor has done anything yet, when its end is not there. */
 const HARMLESS: ReadonlySet<number> = new Set([PARSE, DESCRIBE, CLOSE, FLUSH])
 
-/** There is one way at most in which it matches: nobody can make it try many. */
-const GAP = String.raw`(?:[\s(;]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*`
 const READS = new RegExp(
-  String.raw`^${GAP}(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
+  String.raw`(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
     String.raw`copy\b[\s\S]*\bto\s+stdout\b|(?:commit|end|rollback|abort)\b)`,
-  'i',
+  'iy',
 )
 /** A transaction that can float (`floating-transaction.ts`). */
-const BEGINS = new RegExp(String.raw`^${GAP}(?:begin|start)\b`, 'i')
+const BEGINS = /(?:begin|start)\b/iy
 const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
 /** Without a query: nothing of it needs a snapshot. */
-const NEEDS_NONE = new RegExp(
-  String.raw`^${GAP}(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)`,
-  'i',
-)
+const NEEDS_NONE = /(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)/iy
 
 /** What lasts until the end of its transaction, or is to be there already, does not float. */
-const LASTS = new RegExp(String.raw`^${GAP}(?:set(?!\s+transaction\b)|reset|fetch)\b`, 'i')
+const LASTS = /(?:set(?!\s+transaction\b)|reset|fetch)\b/iy
 
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>
@@ -71,13 +67,15 @@ export function readingOf(
   let keeps = floating?.keepsSnapshot === true
   const own = new Set<string>()
   const look = (sql: string): void => {
-    const isBegin = BEGINS.test(sql)
+    const isBegin = beginsWith(BEGINS, sql)
     begins ||= isBegin
     // What stands behind it: a guess, since a semicolon may be part of a text.
-    may &&= !(floating && LASTS.test(sql))
-    may &&= isBegin ? behindBegin(sql).every((part) => READS.test(part)) : READS.test(sql)
+    may &&= !(floating && beginsWith(LASTS, sql))
+    const parts = isBegin ? behindBegin(sql) : [sql]
+    may &&= parts.every((part) => beginsWith(READS, part))
     // The snapshot that it keeps it is to take in the backend.
-    needsNone &&= NEEDS_NONE.test(sql) && behindBegin(sql).every((part) => NEEDS_NONE.test(part))
+    const behind = [sql, ...behindBegin(sql)]
+    needsNone &&= behind.every((part) => beginsWith(NEEDS_NONE, part))
     keeps ||= isBegin && KEEPS_SNAPSHOT.test(sql)
   }
   eachMessage(messages, (type = 0, at) => {
@@ -95,6 +93,14 @@ export function readingOf(
   })
   if (keeps && !needsNone) return 'no'
   return may ? (begins ? 'begins' : 'reads') : 'no'
+}
+
+/** Whether a sticky pattern matches the first word, behind blanks, comments, `(` and `;`. */
+function beginsWith(pattern: RegExp, sql: string): boolean {
+  let at = skipGap(sql, 0)
+  while (sql[at] === '(' || sql[at] === ';') at = skipGap(sql, at + 1)
+  pattern.lastIndex = at
+  return pattern.test(sql)
 }
 
 const behindBegin = (sql: string): string[] => sql.split(';').slice(1)

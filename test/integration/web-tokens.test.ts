@@ -85,6 +85,7 @@ test('settings that would let too many in do not start', async () => {
     [['--jwks', jwks, '--jwt-audience', 'x'], /trust/],
     [[...SCRAM, '--jwks', users, '--jwt-audience', 'x'], /cannot be used/],
     [[...SCRAM, '--jwks', 'http://a.example/', '--jwt-audience', 'x'], /in the clear/],
+    [[...SCRAM, '--jwks', 'http://127.a.example/', '--jwt-audience', 'x'], /in the clear/],
   ] as const) {
     const { status, stderr } = await start([...flags])
     assert.equal(status, 2, stderr)

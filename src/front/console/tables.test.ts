@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { consoleSources } from '../../../test/support/console-sources.ts'
 import type { Cell } from './table.ts'
 import { TABLES } from './tables.ts'
 
+const DOCUMENT = new URL('../../../docs/wire.md', import.meta.url)
 const PAGE = { after: undefined, limit: 10 }
 
 /** Rows as objects. */
@@ -154,4 +156,18 @@ test('HELP names every command', async () => {
     commands,
     Object.keys(TABLES).map((name) => `SHOW ${name.toUpperCase()}`),
   )
+})
+
+test('docs/wire.md names every table, and no column that is not there', () => {
+  const text = readFileSync(DOCUMENT, 'utf8')
+  for (const name of Object.keys(TABLES)) {
+    assert.match(text, new RegExp(`^\\| \`SHOW .*\\b${name.toUpperCase()}\`.* \\|`, 'm'), name)
+  }
+  for (const [, name = '', cell = ''] of text.matchAll(/^\| `SHOW (\w+)` \|[^|]*\|(.*)\|$/gm)) {
+    const columns = namesOf(name.toLowerCase()).split(' ')
+    const [sentence = ''] = cell.replaceAll(/\([^)]*\)/g, '').split('. ')
+    const named = Array.from(sentence.matchAll(/`(\w+[^_`])`/g), ([, word = '']) => word)
+    assert.ok(named.length > 0, name)
+    for (const word of named) assert.ok(columns.includes(word), `${name}: ${word}`)
+  }
 })

@@ -12,7 +12,7 @@ import {
   readRowObjects,
   textReaders,
 } from '../values.ts'
-import { STATEMENT_ANSWER_BYTES_MAX, jsonAnswer, queryAnswer } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, checkRows, jsonAnswer, queryAnswer } from './answers.ts'
 import {
   optionalFlag,
   optionalList,
@@ -99,11 +99,13 @@ function addQueryRoute(routes: Hono, control: Control): void {
     const sql = requiredText(body, 'sql', '{"sql": "select $1::int", "params": [1]}')
     const parameters = encodeParameters(optionalList(body, 'params'))
     const readers = optionalFlag(body, 'rawText') ? textReaders : jsonReaders
-    const readRows = optionalFlag(body, 'arrayMode') ? readRowArrays : readRowObjects
+    const arrayMode = optionalFlag(body, 'arrayMode') ?? false
+    const readRows = arrayMode ? readRowArrays : readRowObjects
     const { signal } = context.req.raw
     const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
     const tenant = context.req.param('name')
     const answer = await control.query(tenant, statement, signal)
+    checkRows([{ result: answer.result, arrayMode }])
     return queryAnswer(context, answer, readRows(answer.result, readers))
   })
 }

@@ -24,6 +24,12 @@ interface JsonField {
   readonly format: 'text'
 }
 
+/** A result, and whether its rows are to be arrays. */
+export interface RowsToWrite {
+  readonly result: ResultSet
+  readonly arrayMode: boolean
+}
+
 export interface ErrorAnswer {
   readonly status: number
   readonly body: unknown
@@ -56,18 +62,43 @@ const FIELD_NAMES: Readonly<Record<string, string>> = {
  */
 export const STATEMENT_ANSWER_BYTES_MAX: number = 4 * LIMITS.httpAnswerBytesMax
 
+/**
+ * Throws ANSWER_TOO_LARGE if results are too large as JSON even with the shortest values, by a look
+ * at their columns and the count of their rows. To be asked before a row is made an object: with
+ * long names of columns, objects are twenty times as large as what the backend has answered.
+ */
+export function checkRows(results: readonly RowsToWrite[]): void {
+  const least = results.reduce((sum, each) => sum + leastRowsBytes(each), 0)
+  if (least > LIMITS.httpAnswerBytesMax) throw tooLarge(`at least ${least}`)
+}
+
+/** What the rows of a result take at least, as JSON. */
+export function leastRowsBytes({ result: { fields, rows }, arrayMode }: RowsToWrite): number {
+  return rows.length * leastRowBytes(fields, arrayMode)
+}
+
+/** Of `{"a":1,"b":1},` or `[1,1],`. */
+function leastRowBytes(fields: readonly ResultField[], arrayMode: boolean): number {
+  if (arrayMode) return 3 + Math.max(0, 2 * fields.length - 1)
+  let bytes = 2
+  for (const name of new Set(fields.map((field) => field.name))) bytes += name.length + 5
+  return Math.max(3, bytes)
+}
+
 /** Writes `body` as JSON. Throws ANSWER_TOO_LARGE beyond LIMITS.httpAnswerBytesMax. */
 export function jsonAnswer(context: Context, body: unknown, status: number = 200): Response {
   const bytes = utf8(JSON.stringify(body))
-  if (bytes.length > LIMITS.httpAnswerBytesMax) {
-    throw new PgnapError(
-      'ANSWER_TOO_LARGE',
-      `the answer has ${bytes.length} bytes, more than the ${LIMITS.httpAnswerBytesMax} allowed`,
-      { hint: 'add a limit clause, or read large results over the Postgres wire protocol' },
-    )
-  }
+  if (bytes.length > LIMITS.httpAnswerBytesMax) throw tooLarge(String(bytes.length))
   context.header('Content-Type', 'application/json')
   return context.body(bytes, status as ContentfulStatusCode)
+}
+
+function tooLarge(count: string): PgnapError {
+  return new PgnapError(
+    'ANSWER_TOO_LARGE',
+    `the answer has ${count} bytes, more than the ${LIMITS.httpAnswerBytesMax} allowed`,
+    { hint: 'add a limit clause, or read large results over the Postgres wire protocol' },
+  )
 }
 
 /** What a query gave: `rows` in the form that was asked for, and its timing. */

@@ -288,6 +288,36 @@ suite('http: limits', () => {
     assert.deepEqual(await codeOf(answer), [507, 'ANSWER_TOO_LARGE'])
   })
 
+  test('rows that would become too much JSON are not read for it', async () => {
+    const { control, app } = open()
+    const columns = Array.from({ length: 100 }, (_, at) => [`${at}`.padEnd(60, 'n'), 25] as const)
+    const unread = {
+      map: (): never => assert.fail('a row was read'),
+    } as unknown as readonly (string | null)[]
+    const rows = Array.from({ length: 10_000 }, () => unread)
+    control.answer = resultOf(columns, rows)
+    for (const [path, init] of [
+      ['/v1/tenants/a/query', post({ sql: 'q' })],
+      ['/sql', neon({ query: 'q' })],
+      ['/sql', neon({ queries: [{ query: 'q' }] })],
+    ] as const) {
+      assert.equal((await app.request(path, init)).status, 507)
+    }
+    // As arrays they are a twentieth of it, and so are rows whose columns have one name.
+    control.answer = resultOf(
+      columns,
+      Array.from({ length: 10_000 }, () => columns.map(() => null)),
+    )
+    const arrays = await app.request('/sql', neon({ query: 'q', arrayMode: true }))
+    assert.equal(arrays.status, 200)
+    const same = columns.map(() => ['n'.repeat(60), 25] as const)
+    control.answer = resultOf(
+      same,
+      Array.from({ length: 10_000 }, () => same.map(() => null)),
+    )
+    assert.equal((await app.request('/sql', neon({ query: 'q' }))).status, 200)
+  })
+
   test('nesting beyond every stack is refused', async () => {
     const { app } = open()
     const deep = `{"query": "q", "params": [${'['.repeat(100_000)}${']'.repeat(100_000)}]}`

@@ -17,6 +17,7 @@
  */
 import type { Context, MiddlewareHandler } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
+import { isLoopback } from '../../base/loopback.ts'
 import type { LoginLimiter } from '../../router/login-attempts.ts'
 import { type Credentials, basicCredentials, bearerToken } from './request.ts'
 
@@ -221,9 +222,4 @@ function isAddress(name: string): boolean {
 
 function isLocalName(name: string): boolean {
   return !name.includes('.') || name.endsWith('.localhost')
-}
-
-function isLoopback(name: string): boolean {
-  const isName = name === 'localhost' || name.endsWith('.localhost')
-  return isName || name === '[::1]' || (isAddress(name) && name.startsWith('127.'))
 }

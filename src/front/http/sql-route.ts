@@ -19,7 +19,7 @@ import {
   textReaders,
 } from '../values.ts'
 import type { ResultSet } from '../wire/result.ts'
-import { STATEMENT_ANSWER_BYTES_MAX, jsonResult, timedAnswer } from './answers.ts'
+import { STATEMENT_ANSWER_BYTES_MAX, checkRows, jsonResult, timedAnswer } from './answers.ts'
 import { type GuardOptions, checkPassword, checkToken } from './guard.ts'
 import {
   type JsonObject,
@@ -74,15 +74,18 @@ export function sqlRoute(options: SqlRouteOptions): Hono {
       const query = readQuery(context, body)
       const statement = { ...query.statement, answerBytesMax }
       const { result, timings } = await control.query(target.tenant, statement, signal)
+      checkRows([{ result, arrayMode: query.arrayMode }])
       return timedAnswer(context, timings, neonResult(context, query, result))
     }
     const queries = readQueries(context, body)
     const statements = queries.map(({ statement }) => statement)
     const batch = { statements, answerBytesMax, ...transactionModes(context) }
     const { results, timings } = await control.transaction(target.tenant, batch, signal)
+    const answered = queries.map((query, at) => ({ query, result: results[at] as ResultSet }))
+    checkRows(answered.map(({ query, result }) => ({ result, arrayMode: query.arrayMode })))
     for (const name of BATCH_HEADERS) context.header(name, context.req.header(name))
     return timedAnswer(context, timings, {
-      results: queries.map((query, at) => neonResult(context, query, results[at] as ResultSet)),
+      results: answered.map(({ query, result }) => neonResult(context, query, result)),
     })
   })
   return route

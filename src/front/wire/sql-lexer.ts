@@ -8,16 +8,14 @@
  * its bytes are to be waited for.
  */
 
+import { matchEnd, skipGap } from '../../base/sql-gap.ts'
+
 export type TokenKind = 'word' | 'quoted-name' | 'text' | 'number' | 'parameter' | 'symbol' | 'end'
 
 const WORD = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y
 const NUMBER = /\.?[0-9][0-9A-Za-z_.]*/y
 const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y
 const PARAMETER = /\$[0-9]+/y
-// What Postgres takes for blank; \s would add U+00A0 and U+FEFF, which begin a word.
-const BLANK = /[ \t\n\r\f\v]+/y
-const LINE_COMMENT = /--[^\n\r]*/y
-const COMMENT_MARK = /\/\*|\*\//g
 
 export class SqlLexer {
   readonly #sql: string
@@ -46,7 +44,7 @@ export class SqlLexer {
   /** Moves to the next token. After 'end' it stays there. */
   next(): TokenKind {
     const sql = this.#sql
-    const at = skipBlank(sql, this.#end)
+    const at = skipGap(sql, this.#end)
     this.#start = at
     if (at >= sql.length) {
       this.#end = at
@@ -92,31 +90,6 @@ export class SqlLexer {
   }
 }
 
-/**
- * Offset of the first character at or after `at` that is neither blank nor in a comment. Not by one
- * pattern that repeats itself: it would need stack for every line, of which there may be millions.
- */
-function skipBlank(sql: string, at: number): number {
-  for (;;) {
-    at = matchEnd(BLANK, sql, at)
-    if (sql.startsWith('--', at)) at = matchEnd(LINE_COMMENT, sql, at)
-    else if (sql.startsWith('/*', at)) at = commentEnd(sql, at + 2)
-    else return at
-  }
-}
-
-/** Comments nest. */
-function commentEnd(sql: string, at: number): number {
-  let depth = 1
-  COMMENT_MARK.lastIndex = at
-  for (;;) {
-    const mark = COMMENT_MARK.exec(sql)
-    if (!mark) return sql.length
-    depth += mark[0] === '/*' ? 1 : -1
-    if (depth === 0) return COMMENT_MARK.lastIndex
-  }
-}
-
 /** Offset after a text whose body begins at `at`; a doubled quote stands for one. */
 function textEnd(sql: string, at: number, escapes: boolean): number {
   if (!escapes) return quoteEnd(sql, at, "'")
@@ -137,9 +110,4 @@ function quoteEnd(sql: string, at: number, quote: string): number {
     if (sql[close + 1] !== quote) return close + 1
     at = close + 2
   }
-}
-
-function matchEnd(pattern: RegExp, sql: string, at: number): number {
-  pattern.lastIndex = at
-  return pattern.test(sql) ? pattern.lastIndex : at
 }

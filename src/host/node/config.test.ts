@@ -82,11 +82,13 @@ test('a configuration file that cannot be used says why', () => {
   const read = (file: string) => (): unknown => readConfig({ flags: {}, environment: {}, file })
   assert.throws(read(join(folder, 'none.json')), refused(/ENOENT/, /one JSON object/))
   assert.throws(read(fileWith('{ port: 1 }')), refused(/config\.json/, /one JSON object/))
-  assert.throws(read(fileWith('null')), refused(/not an object/, /one JSON object/))
+  for (const text of ['null', '[]']) {
+    assert.throws(read(fileWith(text)), refused(/not an object/, /one JSON object/), text)
+  }
 })
 
 test('trust on an address that others can reach needs --insecure', () => {
-  for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.org']) {
+  for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.org', '127.example.org']) {
     assert.throws(() => validate({ host }), refused(/trust on/, /--insecure/))
     assert.equal(validate({ host, insecure: 'true' }).host, host)
   }

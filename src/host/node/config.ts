@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os'
 import * as v from 'valibot'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { isLoopback } from '../../base/loopback.ts'
 
 export interface Config {
   /** Folder that holds everything. */
@@ -343,14 +344,12 @@ function checkWebTokens({ auth, jwks, jwtAudience }: Config): void {
   }
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
-
 function readConfigFile(path: string): ConfigInput {
   try {
     const parsed: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    if (typeof parsed !== 'object' || parsed === null) throw new TypeError('not an object')
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+      throw new TypeError('not an object')
+    }
     return parsed
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)

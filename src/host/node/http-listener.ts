@@ -108,21 +108,25 @@ export async function listenForHttp(
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    close: () =>
-      new Promise((resolve) => {
-        door.close()
-        // From here on Node hurries nobody: half a request would be waited for for ever.
-        const late = systemClock.setTimer(LIMITS.drainAnswersMs, () =>
-          (server as HttpsServer).closeAllConnections(),
-        )
-        server.close(() => {
-          late.cancel()
-          resolve()
-        })
-        // `close` ends connections without a request, but waits for those without a handshake.
-        handshakes.destroy()
-      }),
+    close: () => {
+      door.close()
+      const closed = closeServer(server as HttpsServer)
+      // `close` ends connections without a request, but waits for those without a handshake.
+      handshakes.destroy()
+      return closed
+    },
   }
+}
+
+/** From here on Node hurries nobody: half a request would be waited for for ever. */
+function closeServer(server: HttpsServer): Promise<void> {
+  return new Promise((resolve) => {
+    const late = systemClock.setTimer(LIMITS.drainAnswersMs, () => server.closeAllConnections())
+    server.close(() => {
+      late.cancel()
+      resolve()
+    })
+  })
 }
 
 /** Only a server with keys needs the code that reads tokens. */

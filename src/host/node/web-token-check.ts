@@ -1,6 +1,7 @@
 /** The check of web tokens, from what the configuration says of their keys. */
 import { readFileSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'
+import { isLoopback } from '../../base/loopback.ts'
 import { type TokenCheck, type WebTokenOptions, webTokenCheck } from '../../router/web-tokens.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -30,7 +31,7 @@ function keysOf(jwks: string): WebTokenOptions['keys'] {
   if (!url || !/^https?:$/.test(url.protocol)) {
     return JSON.parse(readFileSync(jwks, 'utf8')) as Exclude<WebTokenOptions['keys'], URL>
   }
-  if (url.protocol === 'https:' || /^(?:localhost|127\..*|\[::1\])$/.test(url.hostname)) return url
+  if (url.protocol === 'https:' || isLoopback(url.hostname)) return url
   throw new PgnapError('CONFIG_INVALID', 'jwks: keys that come in the clear prove nothing', {
     hint: 'use an https URL, or a file',
   })
