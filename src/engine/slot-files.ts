@@ -113,7 +113,8 @@ export class SlotFiles {
   #tenant: TenantFiles | undefined
   #module: EmscriptenModule | undefined
   #root: PgdataNode | undefined
-  #nodes: EmscriptenNode[] = []
+  /** Those that Emscripten finds by their names. */
+  readonly #nodes = new Set<EmscriptenNode>()
   readonly #listings = new WeakMap<EmscriptenStream, readonly DirectoryEntry[]>()
 
   /** @param dirtyBytesMax pages written and not committed; beyond, they are committed at once */
@@ -143,7 +144,7 @@ export class SlotFiles {
       if (stream?.node?.mount === root.mount) fs.streams[descriptor] = null
     }
     for (const node of this.#nodes) fs.hashRemoveNode(node)
-    this.#nodes = []
+    this.#nodes.clear()
     this.#tenant = tenant
     this.#database = new DatabaseName(tenant, database)
     this.fault = undefined
@@ -270,7 +271,7 @@ export class SlotFiles {
 
   #node(parent: EmscriptenNode | null, name: string, file: FileNode): PgdataNode {
     const node = this.#newNode(parent, name, file)
-    if (parent) this.#nodes.push(node)
+    if (parent) this.#nodes.add(node)
     return node
   }
 
@@ -303,6 +304,13 @@ export class SlotFiles {
 
   #isKept(file: FileNode): boolean {
     return this.starting && file.name === RELCACHE_FILE && !file.ephemeral
+  }
+
+  /** The node of a name that Emscripten forgets. A tenant that stays makes names without end. */
+  #forgetName(parent: EmscriptenNode, name: string): EmscriptenNode {
+    const node = this.#fs.lookupNode(parent, name)
+    this.#nodes.delete(node)
+    return node
   }
 
   #noteName(file: FileNode): void {
@@ -368,20 +376,22 @@ export class SlotFiles {
         this.#files.rename(node.file, from.file, node.name, directory.file, name)
         this.#noteName(node.file)
         // Emscripten leaves a replaced node in its name table; it would come back after an unlink.
-        if (replaces) this.#fs.destroyNode(this.#fs.lookupNode(directory, name))
+        if (replaces) this.#fs.destroyNode(this.#forgetName(directory, name))
         node.name = name
         if (name === SETTINGS_FILE && directory === this.#root) this.settingsChanged = true
       }),
     unlink: (parent: PgdataNode, name: string) =>
       this.#guard(() => {
         const file = this.#files.lookup(parent.file, name)
-        if (file && this.#isKept(file)) return
-        this.#files.unlink(parent.file, name)
-        if (file) this.#noteName(file)
+        const isKept = file !== undefined && this.#isKept(file)
+        if (!isKept) this.#files.unlink(parent.file, name)
+        this.#forgetName(parent, name)
+        if (file && !isKept) this.#noteName(file)
       }),
     rmdir: (parent: PgdataNode, name: string) =>
       this.#guard(() => {
         this.#files.removeDirectory(parent.file, name)
+        this.#forgetName(parent, name)
         this.namesChanged++
       }),
     readdir: (node: PgdataNode) => this.#guard(() => ['.', '..', ...this.#files.list(node.file)]),
