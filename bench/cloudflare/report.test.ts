@@ -49,6 +49,7 @@ const RESULT: ComparisonResult = {
   rounds: 3,
   tenants: 15,
   ping: { http: of(1), rpc: of(0.02) },
+  accounted: { tenants: 50, bytes: 81_540_000 },
   bundles: [{ name: 'pgnap', gzipBytes: 6.4e6, bytes: 15e6 }],
   architectures: [
     architecture('traditional', 10),
@@ -82,9 +83,23 @@ test('aims are compared with what was measured', () => {
   const met = targets(RESULT)
   assert.deepEqual(
     met.map(({ isMet }) => isMet),
-    [true, true, true, true, true, true, true],
+    [true, true, true, true, true, true, true, true],
   )
   assert.equal(met.find(({ what }) => /traditional/.test(what))?.measured, '10.0 times')
+  assert.deepEqual(
+    met.find(({ what }) => /accounted/.test(what)),
+    {
+      what: 'one isolate with 50 tenants, accounted memory',
+      aim: '<= 100 MB',
+      measured: '81.5 MB',
+      isMet: true,
+    },
+  )
+  const full = targets({ ...RESULT, accounted: { tenants: 50, bytes: 100_000_001 } })
+  assert.deepEqual(
+    full.filter(({ isMet }) => !isMet).map(({ measured }) => measured),
+    ['100.0 MB'],
+  )
   const slow = { ...RESULT, architectures: [architecture('pooled', 3)] }
   assert.ok(targets(slow).some(({ what, isMet }) => /cold/.test(what) && !isMet))
   assert.equal(

@@ -44,6 +44,14 @@ export interface BundleResult {
   readonly bytes: number
 }
 
+/** By its own account; see `accounted.ts`. */
+export interface AccountedMemory {
+  /** In one isolate, asked by turns. */
+  readonly tenants: number
+  /** The most that was ever in it. */
+  readonly bytes: number
+}
+
 export interface ComparisonResult {
   readonly at: string
   readonly smoke: boolean
@@ -53,5 +61,7 @@ export interface ComparisonResult {
   /** One HTTP request with one ping of an object, and one more ping. */
   readonly ping: { readonly http: Summary; readonly rpc: Summary }
   readonly bundles: readonly BundleResult[]
+  /** Of the default Worker. */
+  readonly accounted: AccountedMemory
   readonly architectures: readonly ArchitectureResult[]
 }

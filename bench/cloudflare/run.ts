@@ -12,11 +12,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect, parseArgs } from 'node:util'
-import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
+import { bundleWorker, WORKER_ENTRY } from '../../scripts/cloudflare/bundle.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { startArchitectures } from '../../scripts/cloudflare/local.ts'
 import type { WorkerFiles } from '../../scripts/cloudflare/bundle.ts'
 import { machineFacts } from '../machine.ts'
+import { accounted } from './accounted.ts'
 import { Bundles } from './bundles.ts'
 import { html } from './html.ts'
 import { insert, markdown } from './markdown.ts'
@@ -25,8 +26,8 @@ import type { ArchitectureResult, ComparisonResult } from './results.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = 'bench/cloudflare/worker/bench-worker.ts'
-const FULL = { rounds: 3, tenants: 15, statements: 200 }
-const SMOKE = { rounds: 1, tenants: 2, statements: 2 }
+const FULL = { rounds: 3, tenants: 15, statements: 200, accounted: 50 }
+const SMOKE = { rounds: 1, tenants: 2, statements: 2, accounted: 2 }
 /** Their tenants are in memory alone: a cold one is a new one. */
 const KEEPS_NOTHING: ReadonlySet<string> = new Set(['warm-proxy'])
 
@@ -74,7 +75,7 @@ async function overview(files: WorkerFiles): Promise<readonly Overview[]> {
 async function main(): Promise<boolean> {
   const rounds = chosen('rounds', 1)
   const tenants = chosen('tenants', 2)
-  const { statements } = flags.smoke ? SMOKE : FULL
+  const { statements, accounted: together } = flags.smoke ? SMOKE : FULL
   const engine = await engineFiles({ progress: (step) => say(`  ${step}`) })
   const files = await bundleWorker({ entry: ENTRY, engine })
   const bundles = new Bundles(engine)
@@ -97,7 +98,9 @@ async function main(): Promise<boolean> {
     }
     const at = new Date().toISOString()
     const result = { at, smoke: flags.smoke, machine, rounds, tenants, ping, architectures }
-    report({ ...result, bundles: await bundles.deployed() })
+    const shipped = await bundleWorker({ entry: WORKER_ENTRY, engine })
+    const memory = await accounted(shipped, together)
+    report({ ...result, accounted: memory, bundles: await bundles.deployed() })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

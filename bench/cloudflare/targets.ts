@@ -10,6 +10,7 @@ export interface Target {
 }
 
 const GZIP_BYTES_MAX = 7_000_000
+const ACCOUNTED_BYTES_MAX = 100_000_000
 
 /** The aims as rows of a table: which, how much, what was measured, whether it was met. */
 export function targetRows(result: ComparisonResult): string[][] {
@@ -21,7 +22,7 @@ export function targetRows(result: ComparisonResult): string[][] {
   ])
 }
 
-export function targets({ architectures, bundles }: ComparisonResult): Target[] {
+export function targets({ architectures, bundles, accounted }: ComparisonResult): Target[] {
   const pooled = architectures.find(({ name }) => name === 'pooled')
   const bundle = bundles.find(({ name }) => name === 'pgnap')
   const found: Target[] = []
@@ -45,6 +46,12 @@ export function targets({ architectures, bundles }: ComparisonResult): Target[] 
       isMet: ratio >= 8,
     })
   }
+  found.push({
+    what: `one isolate with ${accounted.tenants} tenants, accounted memory`,
+    aim: '<= 100 MB',
+    measured: `${(accounted.bytes / 1e6).toFixed(1)} MB`,
+    isMet: accounted.bytes <= ACCOUNTED_BYTES_MAX,
+  })
   if (bundle) {
     found.push({
       what: 'the default Worker under gzip',

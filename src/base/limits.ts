@@ -378,6 +378,8 @@ export const LIMITS = {
   upkeepAlarmMaxMs: 86_400_000, // 1 day
   /** Longest work of one such alarm. Beyond: the rest is for the next one. */
   upkeepAlarmWorkMs: 5_000,
+  /** An object whose storage is being restored begins anew after so long, unless it is told to. */
+  restoreRestartMs: 1_000,
   /** Tenants that a Worker holds in memory without any storage. Beyond: the oldest are gone. */
   warmTenantsMax: 16,
   /** Databases of SQLite that an isolate keeps in memory at rest. Beyond: loaded again. */

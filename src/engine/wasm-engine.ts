@@ -103,6 +103,11 @@ export class WasmEngine implements Engine {
     return this.#buffers.keptBytes
   }
 
+  /** Memory in which slots are compared with the base, in bytes. */
+  get scratchBytes(): number {
+    return this.#scratch.buffer.byteLength
+  }
+
   async createSlot(): Promise<WasmSlot> {
     const { assets, base, deltaCode, random } = this.#options
     const begun = this.#begun

@@ -324,6 +324,26 @@ export interface ShardFacts {
   readonly guests: number
 }
 
+/** A state of a tenant's storage, as the platform that keeps it names it. */
+export interface Bookmark {
+  readonly bookmark: string
+}
+
+/** Point-in-time recovery of a platform that keeps what every storage was. */
+export interface Bookmarks {
+  /**
+   * Of the state that a tenant had at a time (ISO 8601, with its zone), or has now. NOT_SUPPORTED
+   * where the platform keeps none; REQUEST_INVALID for what is no time, or not remembered.
+   */
+  bookmarkOf(tenant: string, at?: string): Promise<Bookmark>
+  /**
+   * Puts a tenant back to a bookmark of its own; its clients are sent away. Also brings back one
+   * that was deleted. Errors as above.
+   * @returns the state that this has replaced
+   */
+  restoreTenant(tenant: string, bookmark: string): Promise<Bookmark>
+}
+
 export interface Control {
   /**
    * Runs one statement on a tenant, in a session of its own that ends with it. When `signal` is
@@ -373,4 +393,6 @@ export interface Control {
   shards(): readonly ShardFacts[]
   /** Whether requests would be taken: false while starting, draining, or with a shard down. */
   ready(): boolean
+  /** Undefined: the host has none. */
+  readonly bookmarks?: Bookmarks
 }

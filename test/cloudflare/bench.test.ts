@@ -12,5 +12,6 @@ test('a smoke run measures architectures of each kind, and prints its tables', a
   const { stdout } = await run(process.execPath, [entry, '--smoke', ...chosen])
   for (const name of chosen)
     assert.match(stdout, new RegExp(`^\\| \`/${name}\` \\| \\d`, 'm'), name)
+  assert.match(stdout, /^\| one isolate with 2 tenants, accounted memory \|.*\d MB \| met \|$/m)
   assert.doesNotMatch(stdout, /NaN|FAILED|undefined/)
 })

@@ -94,3 +94,95 @@ test('a store whose template nobody has is refused, and says what it needs', asy
   assert.equal(refused.status, 500)
   assert.match(await refused.text(), /STORE_ENGINE_MISMATCH.*template ffff0000/s)
 })
+
+interface Restored {
+  readonly restored: string
+  readonly undo: string
+}
+
+const bookmarkOf = async (tenant: string, query = ''): Promise<string> => {
+  const answer = await fetch(new URL(`/v1/tenants/${tenant}/bookmark${query}`, worker.url))
+  assert.equal(answer.status, 200)
+  return ((await answer.json()) as { bookmark: string }).bookmark
+}
+
+const restore = (tenant: string, bookmark: string): Promise<Response> =>
+  fetch(new URL(`/v1/tenants/${tenant}/restore`, worker.url), {
+    method: 'POST',
+    body: JSON.stringify({ bookmark }),
+  })
+
+test('a tenant is put back to a bookmark, with nothing left of what came after it', async () => {
+  await worker.ask('back', 'create table t as select 1 as n')
+  const then = await bookmarkOf('back')
+  await worker.ask('back', 'update t set n = 2')
+  await worker.ask('back', 'create table later as select 1 as n')
+  await worker.ask('bystander', 'create table if not exists t as select 1 as n')
+  const answer = await restore('back', then)
+  assert.equal(answer.status, 200)
+  const { restored, undo } = (await answer.json()) as Restored
+  assert.equal(restored, then)
+  assert.equal(await worker.ask('back', 'select n from t'), 1)
+  assert.equal(await worker.ask('back', "select to_regclass('later')"), null)
+  // As many commits as before, and other ones: the memory of the former life would fit by number.
+  await worker.ask('back', 'update t set n = 5')
+  await worker.ask('back', 'create table other as select 1 as n')
+  await worker.ask('bystander', 'select 1')
+  assert.equal(await worker.ask('back', 'select n from t'), 5)
+  assert.equal((await restore('back', undo)).status, 200)
+  assert.equal(await worker.ask('back', 'select n from t'), 2)
+  assert.equal(await worker.ask('back', 'select n from later'), 1)
+})
+
+test('nothing is acknowledged that a restore takes back, whoever writes meanwhile', async () => {
+  await worker.ask('busy', 'create table t(n int primary key)')
+  const then = await bookmarkOf('busy')
+  const outcomes = Array.from({ length: 20 }, (_, n) =>
+    worker.query('busy', 'insert into t values ($1)', n),
+  )
+  const restoring = restore('busy', then)
+  const statuses = await Promise.all(outcomes.map(async (each) => (await each).status))
+  const { undo } = (await (await restoring).json()) as Restored
+  const kept = Number(await worker.ask('busy', 'select count(*)::int from t'))
+  await restore('busy', undo)
+  const before = Number(await worker.ask('busy', 'select count(*)::int from t'))
+  assert.equal(before + kept, statuses.filter((status) => status === 200).length)
+})
+
+test('a tenant that was deleted comes back, and is listed', async () => {
+  await worker.ask('deleted', 'create table t as select 1 as n')
+  const then = await bookmarkOf('deleted')
+  await fetch(new URL('/v1/tenants/deleted', worker.url), { method: 'DELETE' })
+  assert.equal((await restore('deleted', then)).status, 200)
+  const page = new URL('/v1/tenants?after=deletec&limit=1', worker.url)
+  const listed = await (await fetch(page)).text()
+  assert.match(listed, /"deleted"/)
+  assert.equal(await worker.ask('deleted', 'select n from t'), 1)
+})
+
+test('a bookmark that is none, or of another time, is refused and changes nothing', async () => {
+  await worker.ask('refused', 'create table t as select 1 as n')
+  const unknown = 'ffffffff-00000001-00000001-00000000000000000000000000000001'
+  for (const bookmark of ['', 'yesterday', '0-0-0-0', unknown]) {
+    const answer = await restore('refused', bookmark)
+    assert.equal(answer.status, 400, bookmark)
+    assert.match(await answer.text(), /REQUEST_INVALID.*"hint"/s)
+  }
+  for (const at of [
+    'yesterday',
+    '2026-11-21',
+    '2026-11-21T09:30:00',
+    '2000-01-01T00:00:00Z',
+    '2999-01-01T00:00:00Z',
+  ]) {
+    const answer = await fetch(new URL(`/v1/tenants/refused/bookmark?at=${at}`, worker.url))
+    assert.equal(answer.status, 400, at)
+  }
+  const then = await bookmarkOf('refused')
+  await worker.ask('refused', 'update t set n = 2')
+  const now = encodeURIComponent(new Date().toISOString())
+  assert.notEqual(await bookmarkOf('refused', `?at=${now}`), undefined)
+  assert.equal(await worker.ask('refused', 'select n from t'), 2)
+  assert.equal((await restore('refused', then)).status, 200)
+  assert.equal(await worker.ask('refused', 'select n from t'), 1)
+})

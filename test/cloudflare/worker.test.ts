@@ -53,6 +53,17 @@ test('what goes wrong has a SQLSTATE, and what pgnap refuses a hint', async () =
   assert.equal(pinned.status, 501)
 })
 
+test('workerd keeps no bookmarks, and that is said', async () => {
+  const asked = await get('/v1/tenants/basics/bookmark')
+  assert.equal(asked.status, 501)
+  assert.match(await asked.text(), /NOT_SUPPORTED.*"hint".*point-in-time/s)
+  assert.equal((await get('/v1/tenants/basics/bookmark?at=2026-01-01')).status, 400)
+  const bookmark = '00000001-00000002-00000003-00000000000000000000000000000004'
+  const init = { method: 'POST', body: JSON.stringify({ bookmark }) }
+  assert.equal((await get('/v1/tenants/basics/restore', init)).status, 501)
+  assert.equal(await worker.ask('basics', 'select 1'), 1)
+})
+
 test('tenants are made, listed, put to sleep, woken and removed', async () => {
   const post = (path: string, body: unknown = {}): Promise<Response> =>
     get(path, {

@@ -9,6 +9,7 @@ import type {
   Answer,
   Batch,
   BatchAnswer,
+  Bookmarks,
   Control,
   PoolFacts,
   RoleFacts,
@@ -87,6 +88,8 @@ export class FakeControl implements Control {
   /** Of `names`, those that are deleted while they are being listed. */
   readonly leaving: Set<string> = new Set()
   isReady = true
+  /** Default: the host keeps none. */
+  bookmarks?: Bookmarks
   busiestFacts: TenantTime[] = []
   poolFacts: PoolFacts = POOL
   /** Who is where; a promise that does not settle stands for a shard that does not answer. */

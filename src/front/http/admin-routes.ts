@@ -3,8 +3,9 @@
  * docs/http-api.md describes it request by request.
  */
 import { Hono } from 'hono'
+import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Control } from '../control.ts'
+import type { Bookmarks, Control } from '../control.ts'
 import {
   encodeParameters,
   jsonReaders,
@@ -31,6 +32,7 @@ export function adminRoutes(control: Control): Hono {
   addTenantRoutes(routes, control)
   addRoleRoutes(routes, control)
   addQueryRoute(routes, control)
+  addBookmarkRoutes(routes, () => control.bookmarks ?? NO_BOOKMARKS)
   routes.get('/pool', async (context) => jsonAnswer(context, await control.pool()))
   return routes
 }
@@ -72,6 +74,32 @@ function addTenantRoutes(routes: Hono, control: Control): void {
   routes.post('/tenants/:name/unpin', async (context) =>
     jsonAnswer(context, await control.unpinTenant(context.req.param('name'))),
   )
+}
+
+/** Where no platform keeps what storages were. */
+const NO_BOOKMARKS: Bookmarks = { bookmarkOf: keepsNone, restoreTenant: keepsNone }
+
+async function keepsNone(): Promise<never> {
+  throw new PgnapError('NOT_SUPPORTED', 'this server keeps no bookmarks of its tenants', {
+    hint: 'restore a dump, or copy the data folder from time to time',
+  })
+}
+
+/** A bookmark is of one moment. */
+function addBookmarkRoutes(routes: Hono, bookmarks: () => Bookmarks): void {
+  routes.get('/tenants/:name/bookmark', async (context) => {
+    const at = context.req.query('at')
+    context.header('Cache-Control', 'no-store')
+    return jsonAnswer(context, await bookmarks().bookmarkOf(context.req.param('name'), at))
+  })
+  routes.post('/tenants/:name/restore', async (context) => {
+    const body = await readJsonObject(context)
+    const bookmark = requiredText(body, 'bookmark', '{"bookmark": "0000007b-..."}')
+    const tenant = context.req.param('name')
+    const { bookmark: undo } = await bookmarks().restoreTenant(tenant, bookmark)
+    context.header('Cache-Control', 'no-store')
+    return jsonAnswer(context, { restored: bookmark, undo })
+  })
 }
 
 /** An answer with a password in it is not to be kept on its way. */

@@ -450,6 +450,34 @@ suite('http: every answer', () => {
     assert.equal(await timing('/', { headers: { Host: 'evil.example' } }), 'total;dur=0')
   })
 
+  test('bookmarks are named and gone back to; who keeps none says so', async () => {
+    const { control, app } = open()
+    const status = async (path: string, init: RequestInit = {}): Promise<number> =>
+      (await app.request(path, init)).status
+    assert.equal(await status('/v1/tenants/x/bookmark'), 501)
+    assert.equal(await status('/v1/tenants/x/restore', post({ bookmark: 'b' })), 501)
+    const asked: unknown[] = []
+    control.bookmarks = {
+      bookmarkOf: async (...parameters) => {
+        asked.push(parameters)
+        return { bookmark: 'then' }
+      },
+      restoreTenant: async (...parameters) => {
+        asked.push(parameters)
+        return { bookmark: 'before' }
+      },
+    }
+    const path = '/v1/tenants/x/bookmark?at=1970-01-01T01:00:01%2B01:00'
+    assert.deepEqual(await json(await app.request(path)), { bookmark: 'then' })
+    const restored = await app.request('/v1/tenants/x/restore', post({ bookmark: 'then' }))
+    assert.deepEqual(await json(restored), { restored: 'then', undo: 'before' })
+    assert.deepEqual(asked, [
+      ['x', '1970-01-01T01:00:01+01:00'],
+      ['x', 'then'],
+    ])
+    assert.equal(await status('/v1/tenants/x/restore', post({})), 400)
+  })
+
   test('every route of the table exists, and no other method on it', async () => {
     const metrics = async (): Promise<MetricsPage> => ({ contentType: 'text/plain', text: '' })
     const { control, app } = open({ metrics })

@@ -18,6 +18,8 @@ export const ROUTES: Readonly<Record<string, readonly string[]>> = {
   '/v1/tenants/:name/wake': ['POST'],
   '/v1/tenants/:name/pin': ['POST'],
   '/v1/tenants/:name/unpin': ['POST'],
+  '/v1/tenants/:name/bookmark': ['GET'],
+  '/v1/tenants/:name/restore': ['POST'],
   '/v1/tenants/:name/roles': ['GET'],
   '/v1/tenants/:name/roles/:role/rotate': ['POST'],
   '/v1/tenants/:name/roles/:role/revoke': ['POST'],

@@ -14,6 +14,8 @@ export interface IsolateMemory {
   readonly compressed: number
   /** The memory that slots are compared with. */
   readonly base: number
+  /** Where they are compared. */
+  readonly scratch: number
   /** What turns the base into an instance in which Postgres has not started. */
   readonly preMain: number
   /** Files of extensions. */

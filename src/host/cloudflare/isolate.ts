@@ -100,6 +100,7 @@ function makeIsolate(): Isolate {
       template: slotAssets.template.serialize().length,
       compressed: assets.byteLength,
       base: base.memory.buffer.byteLength,
+      scratch: engine.scratchBytes,
       preMain: slotAssets.preMain.delta.bytes.length,
       extensions: sizeOf(slotAssets.overlay),
     },

@@ -11,6 +11,8 @@ import type {
   Answer,
   Batch,
   BatchAnswer,
+  Bookmark,
+  Bookmarks,
   Control,
   NewTenant,
   PoolFacts,
@@ -24,6 +26,7 @@ import type {
   TenantTime,
 } from '../../front/control.ts'
 import { isTenantName, parseTenantName } from '../../router/tenant-name.ts'
+import { timeOf } from './bookmarks.ts'
 import { workerClock } from './clock.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import type { IsolatePoolFacts } from './isolate-facts.ts'
@@ -36,7 +39,7 @@ type TenantStub = DurableObjectStub<TenantObject>
 /** Objects asked at the same time for a page of the list. */
 const ASKED_AT_ONCE = 20
 
-export class TenantControl implements Control {
+export class TenantControl implements Control, Bookmarks {
   readonly #environment: Environment
 
   constructor(environment: Environment) {
@@ -117,6 +120,27 @@ export class TenantControl implements Control {
 
   revokeRole(): Promise<void> {
     return unsupported('tenants have no roles of their own', 'use the users of PGNAP_USERS')
+  }
+
+  get bookmarks(): Bookmarks {
+    return this
+  }
+
+  async bookmarkOf(tenant: string, at?: string): Promise<Bookmark> {
+    const name = parseTenantName(tenant)
+    const atMs = at === undefined ? undefined : timeOf(at)
+    return resultOf(await this.#object(name).bookmark(name, atMs))
+  }
+
+  async restoreTenant(tenant: string, bookmark: string): Promise<Bookmark> {
+    const name = parseTenantName(tenant)
+    const object = this.#object(name)
+    const undo = resultOf(await object.restore(name, bookmark))
+    // One that was deleted comes back.
+    await this.#directory.add(name)
+    // The call ends with the object.
+    await Promise.allSettled([object.restart()])
+    return undo
   }
 
   /** Of the isolate that answers, and no other. */

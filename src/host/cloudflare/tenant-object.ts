@@ -20,6 +20,7 @@ import type {
   Answer,
   Batch,
   BatchAnswer,
+  Bookmark,
   Peer,
   Statement,
   StoreFacts,
@@ -30,6 +31,7 @@ import type { Users } from '../../router/users.ts'
 import { Call } from '../call.ts'
 import { STATE_OF_PHASE } from '../pool-facts.ts'
 import { workerClock } from './clock.ts'
+import { bookmarkAt, checkBookmark, restoreNext } from './bookmarks.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
@@ -65,6 +67,8 @@ export const TENANT_HEADER = 'x-pgnap-tenant'
 export class TenantObject extends DurableObject<Environment> {
   readonly #createOnConnect: boolean
   #runtime: TenantRuntime | undefined
+  /** Nobody gets in any more: why. */
+  #ending: PgnapError | undefined
 
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
@@ -144,6 +148,50 @@ export class TenantObject extends DurableObject<Environment> {
     }))
   }
 
+  /** Of the state that the tenant's storage had at a time, or has now. */
+  bookmark(tenant: string, atMs?: number): Promise<Outcome<Bookmark>> {
+    return outcomeOf(async () => {
+      parseTenantName(tenant)
+      return { bookmark: await bookmarkAt(this.ctx.storage, workerClock.nowMs(), atMs) }
+    })
+  }
+
+  /**
+   * The object's next life, which the caller begins by {@link restart}, has the storage as it was
+   * at a bookmark. Until then nobody gets in: what was acknowledged would be gone.
+   */
+  restore(tenant: string, bookmark: string): Promise<Outcome<Bookmark>> {
+    return outcomeOf(async () => {
+      const name = parseTenantName(tenant)
+      const runtime = this.#here
+      checkBookmark(bookmark)
+      await bookmarkAt(this.ctx.storage, workerClock.nowMs())
+      const goodbye = new PgnapError('SLOT_LOST', `database "${name}" is being restored`, {
+        hint: 'connect again: it is as it was at the time of the bookmark',
+      })
+      this.#ending = goodbye
+      try {
+        for (const connection of runtime.connections.values()) connection.shutdown(goodbye)
+        await runtime.prepare()
+        await runtime.pool.expel(name, goodbye)
+        const undo = await restoreNext(this.ctx.storage, bookmark)
+        // Should nobody come to begin it.
+        workerClock.setTimer(LIMITS.restoreRestartMs, () => this.restart())
+        // A life that is taken up again by its stamp must not be this one.
+        runtime.forget()
+        return { bookmark: undo }
+      } catch (error) {
+        this.#ending = undefined
+        throw error
+      }
+    })
+  }
+
+  /** Ends this life; the call fails. */
+  restart(): void {
+    this.ctx.abort('the object begins anew')
+  }
+
   /** The tenant was written to, and nobody has asked for a while: see `upkeep-alarm.ts`. */
   override async alarm(): Promise<void> {
     await this.#here.upkeep.ring({
@@ -210,6 +258,7 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** Undefined if it has gone with the memory that it was in. */
   #connectionOf(socket: WebSocket): SleepingConnection | undefined {
+    if (this.#ending) return undefined
     const tag = tagOf(socket)
     const runtime = this.#here
     return tag?.epoch === runtime.epoch ? runtime.connections.get(tag.processId) : undefined
@@ -237,6 +286,7 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** What there is in memory, from a former life if that is as good as before. */
   get #here(): TenantRuntime {
+    if (this.#ending) throw this.#ending
     return (this.#runtime ??= TenantRuntime.of({
       id: this.ctx.id.toString(),
       storage: this.ctx.storage,

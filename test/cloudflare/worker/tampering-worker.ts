@@ -8,6 +8,7 @@ import { theIsolate } from '../../../src/host/cloudflare/isolate.ts'
 import { Store } from '../../../src/store/store.ts'
 import { Template } from '../../../src/store/template.ts'
 import { TenantFiles } from '../../../src/store/tenant-files.ts'
+import { keepStorage } from './kept-storages.ts'
 
 export { DirectoryObject }
 
@@ -23,6 +24,7 @@ export class TenantObject extends ShippedObject {
     super(context, environment)
     const id = context.id.toString()
     lives.set(id, (lives.get(id) ?? 0) + 1)
+    keepStorage(context)
   }
 
   /** Leaves the store as another owner would that has written to it. */
