@@ -1,10 +1,9 @@
 /**
  * Cuts a client's stream into batches: whole messages up to the last one that makes a backend
- * answer (Query, Sync, Flush, FunctionCall). A batch is what is run at once; everything a client
- * has sent ahead goes with it.
+ * answer (Query, Sync, Flush, FunctionCall). A batch is what is run at once, and answered at once.
  *
- * A pipeline is not run as one piece, because others may want the thread in between, and because
- * what is run in one piece is answered when the last of it is done: a quick query would wait for a
+ * Of what a client has sent ahead, some goes with it. A pipeline is not run as one piece, because
+ * others may want the thread in between, and because a quick query would wait for the answer to a
  * slow one behind it. Which are slow nobody knows before. So a client's pipelines begin with pieces
  * of one query, which double as long as they are quick.
  *
