@@ -78,6 +78,8 @@ export const LIMITS = {
   earlyParseMs: 20,
   /** Queries of one client's pipeline run in one piece. Beyond: others may come in between. */
   batchQueriesMax: 8,
+  /** A piece of a pipeline that takes longer is slow: the next ones are single queries again. */
+  pieceQuickMs: 50,
   /** Clients of one server, as PgBouncer's max_client_conn but for a process of many tenants. */
   connectionsMax: 10_000,
   /** Clients of one tenant. Beyond: 53300 for the newcomer. */

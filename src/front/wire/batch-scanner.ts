@@ -1,12 +1,17 @@
 /**
  * Cuts a client's stream into batches: whole messages up to the last one that makes a backend
- * answer (Query, Sync, Flush, FunctionCall). A batch is what is run at once; everything a client
- * has sent ahead goes with it.
+ * answer (Query, Sync, Flush, FunctionCall). A batch is what is run at once, and answered at once.
+ *
+ * Of what a client has sent ahead, some goes with it. A pipeline is not run as one piece, because
+ * others may want the thread in between, and because a quick query would wait for the answer to a
+ * slow one behind it. Which are slow nobody knows before. So a client's pipelines begin with pieces
+ * of one query, which double as long as they are quick.
  *
  * It remembers how far it has looked, so that a stream in small pieces is looked at once. It
  * reports what it meets as a `stop` and decides nothing. Lengths are checked as soon as they can be
  * read: what a client only claims is never waited for.
  */
+import type { Clock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { CopyPlan, CopyWatch } from './copy-plan.ts'
@@ -43,6 +48,7 @@ for (const type of ['copyDone', 'copyFail'] as const) SMALL[FRONTEND[type]] = 1
 
 export class BatchScanner {
   readonly #watch: CopyWatch
+  readonly #clock: Pick<Clock, 'monotonicMs'>
   /** Bytes of whole messages looked at and not yet taken. */
   scannedBytes = 0
   /** Bytes up to the end of the last message that makes a backend answer; 0 if there is none. */
@@ -61,9 +67,16 @@ export class BatchScanner {
   error: PgnapError | undefined
   /** An extended message has come since the last Sync. */
   #unsynced = false
+  /** Queries of a pipeline that may be one batch now. */
+  #queriesMax = 1
+  /** The batch has as many, and more is there. */
+  #isCut = false
+  /** When the batch in flight was taken; undefined if nothing can be learnt from it. */
+  #takenMs: number | undefined
 
-  constructor(watch: CopyWatch) {
+  constructor(watch: CopyWatch, clock: Pick<Clock, 'monotonicMs'>) {
     this.#watch = watch
+    this.#clock = clock
   }
 
   /**
@@ -72,11 +85,18 @@ export class BatchScanner {
    */
   scan(bytes: Uint8Array, start: number, end: number, one = false): void {
     this.stop = 'more'
+    this.#isCut = false
+    const queriesMax = this.#queriesMax
     let at = start + this.scannedBytes
     while (end - at >= FRAME_HEAD_BYTES) {
       const type = bytes[at] as number
       const length = int32At(bytes, at + 1)
       const role = ROLES[type] as number
+      // A Flush behind its last Sync belongs to the batch.
+      if (this.batchBytes > 0 && (one || this.readyCount >= queriesMax) && role !== Role.flush) {
+        this.#isCut = !one
+        break
+      }
       this.error = checkHead(type, length)
       if (this.error) {
         this.stop = 'violation'
@@ -96,18 +116,27 @@ export class BatchScanner {
       this.batchBytes = at - start
       this.batchComplete = !this.#unsynced
       if (role === Role.ready) this.readyCount++
-      // A pipeline is not run as one piece: others may want the thread in between.
-      if (one || this.readyCount >= LIMITS.batchQueriesMax) break
     }
     this.scannedBytes = at - start
   }
 
   /** Forgets the first `count` bytes: they were taken as a batch. */
   take(count: number): void {
+    const says = this.#isCut || this.readyCount > 1
+    this.#takenMs = says ? this.#clock.monotonicMs() : undefined
     this.scannedBytes -= count
     this.batchBytes = 0
     this.batchComplete = false
     this.readyCount = 0
+  }
+
+  /** The batch that was taken last has its answer. */
+  answered(): void {
+    if (this.#takenMs === undefined) return
+    const isSlow = this.#clock.monotonicMs() - this.#takenMs > LIMITS.pieceQuickMs
+    this.#takenMs = undefined
+    if (isSlow) this.#queriesMax = 1
+    else if (this.#isCut) this.#queriesMax = Math.min(LIMITS.batchQueriesMax, this.#queriesMax * 2)
   }
 
   /** A Sync was passed over by somebody else. */

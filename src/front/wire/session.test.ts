@@ -30,13 +30,13 @@ suite('session: batches', () => {
     assert.deepEqual(client.batches, ['Q|'])
   })
 
-  test('everything sent ahead goes in one run, and its rest waits', () => {
+  test('what is sent ahead without an end waits for it', () => {
     const { link, client, send } = open()
     send(...PIPELINE, say.sync(), say.query('select b'), say.parse('', 'select c'))
     assert.equal(link.summary(), '1 2 n D C(select) ZI D C(select) ZI')
-    assert.deepEqual(client.batches, ['PBDESQ|'])
+    assert.deepEqual(client.batches, ['PBDES|', 'Q|'])
     send(say.sync())
-    assert.deepEqual(client.batches, ['PBDESQ|', 'PS|'])
+    assert.deepEqual(client.batches, ['PBDES|', 'Q|', 'PS|'])
   })
 
   test('a flush keeps the backend', () => {
@@ -85,6 +85,7 @@ suite('session: batches', () => {
     session.linkEnded()
     assert.equal(closedCount(), 0)
     await client.release()
+    await client.release()
     assert.equal(link.summary(), 'D C(select) ZI D C(select) ZI')
     assert.equal(closedCount(), 1)
     assert.equal(client.closed, true)
@@ -100,13 +101,13 @@ suite('session: batches', () => {
   test('answers keep their order when the backend takes its time', async () => {
     const { link, client, send } = open(true)
     send(say.query('select a'))
-    send(say.query('fail'))
-    send(say.query('begin'))
+    send(say.query('fail'), say.query('begin'))
     assert.equal(link.summary(), '')
     await client.release()
     await client.release()
+    await client.release()
     assert.equal(link.summary(), 'D C(select) ZI ERROR:42601 ZI C(begin) ZT')
-    assert.deepEqual(client.batches, ['Q|', 'QQ|'])
+    assert.deepEqual(client.batches, ['Q|', 'Q|', 'Q|'])
   })
 
   test('a pipeline without an end is taken by the backend before it fills the memory', () => {
@@ -323,9 +324,11 @@ suite('session: errors of the way to the backend', () => {
 
   test('one that came before anything ran is an ERROR per ReadyForQuery', () => {
     const { link, client, send } = open()
+    send(say.query('select a'), say.query('select b'), say.query('select c'))
     client.nextError = waited()
     send(say.query('select a'), ...PIPELINE, say.sync())
-    assert.equal(link.summary(), 'ERROR:57014 ZI ERROR:57014 ZI')
+    assert.deepEqual(client.batches, ['Q|', 'QQ|'])
+    assert.ok(link.summary().endsWith(' D C(select) ZI ERROR:57014 ZI ERROR:57014 ZI'))
     send(say.query('select a'))
     assert.ok(link.summary().endsWith('D C(select) ZI'))
   })

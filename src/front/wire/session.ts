@@ -39,7 +39,7 @@ import { ToldSettings } from './told-settings.ts'
 export interface SessionOptions {
   readonly link: Link
   readonly client: BackendClient
-  readonly clock: Pick<Clock, 'setTimer'>
+  readonly clock: Pick<Clock, 'setTimer' | 'monotonicMs'>
   readonly log: Log
   /** Knows what of the client's bytes has been taken up before. Default: nothing. */
   readonly wish?: CancelWish
@@ -63,7 +63,7 @@ export class Session {
   readonly #onClosed: () => void
   readonly #inbox = new Inbox()
   readonly #watch = new CopyWatch()
-  readonly #scanner = new BatchScanner(this.#watch)
+  readonly #scanner: BatchScanner
   readonly #settle = (answer: Uint8Array): void => this.#settled(answer, undefined)
   readonly #settleError = (error: unknown): void => this.#settled(undefined, error)
   #copy: CopyCollector | undefined
@@ -98,6 +98,7 @@ export class Session {
     this.#link = options.link
     this.#client = options.client
     this.#clock = options.clock
+    this.#scanner = new BatchScanner(this.#watch, options.clock)
     this.#log = options.log
     this.#onClosed = options.onClosed
     this.#wish = options.wish ?? new CancelWish(options.clock)
@@ -290,11 +291,10 @@ export class Session {
 
   #takeBatch(bytes: Uint8Array, at: number): number {
     const scanner = this.#scanner
-    const end = at + scanner.batchBytes
-    const { batchComplete, readyCount } = scanner
-    scanner.take(scanner.batchBytes)
-    this.#run(partOf(bytes, at, end), batchComplete, readyCount, 'client')
-    return end
+    const { batchBytes, batchComplete, readyCount } = scanner
+    scanner.take(batchBytes)
+    this.#run(partOf(bytes, at, at + batchBytes), batchComplete, readyCount, 'client')
+    return at + batchBytes
   }
 
   /** Nothing is open that an error on the way would end. */
@@ -306,12 +306,11 @@ export class Session {
   /** Runs every whole message, also those that no Sync has closed yet. */
   #takeScanned(bytes: Uint8Array, at: number): number {
     const scanner = this.#scanner
-    const end = at + scanner.scannedBytes
-    const complete = scanner.batchComplete && scanner.batchBytes === scanner.scannedBytes
-    const { readyCount } = scanner
-    scanner.take(scanner.scannedBytes)
-    this.#run(partOf(bytes, at, end), complete, readyCount, 'client')
-    return end
+    const { scannedBytes, batchBytes, batchComplete, readyCount } = scanner
+    const complete = batchComplete && batchBytes === scannedBytes
+    scanner.take(scannedBytes)
+    this.#run(partOf(bytes, at, at + scannedBytes), complete, readyCount, 'client')
+    return at + scannedBytes
   }
 
   #skipToSync(bytes: Uint8Array, start: number): number {
@@ -411,6 +410,7 @@ export class Session {
 
   #answered(all: Uint8Array): void {
     if (this.#closed) return
+    this.#scanner.answered()
     const answer = this.#early.behind(all)
     this.#open = !this.#complete
     if (this.#early.answered(answer)) return
