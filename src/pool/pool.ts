@@ -6,9 +6,8 @@
  * backend is free never leaves the caller's stack and allocates nothing: acquire, run, commit,
  * release. Only an answer that waits for the disk while others run (`sync-desk.ts`) comes later.
  *
- * Effects that would touch a slot are never carried out between a batch and the caller's use of its
- * answer: they wait for a microtask, and the answer is copied if there are any (`slice` would not
- * do: of a Node Buffer it is only a view).
+ * Effects that would touch a slot wait for a microtask, so that the caller can use his answer
+ * before; if there are any, it is copied (by no `slice`: of a Node Buffer that is only a view).
  *
  * What this file must never do: return an answer whose changes are not committed (promise 1), run
  * anything in a slot that has thrown, or let one tenant's failure reach another's clients.

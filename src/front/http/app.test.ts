@@ -1,45 +1,21 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Hono } from 'hono'
-import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
-import { FakeControl, resultOf } from '../../../test/support/fake-control.ts'
+import { resultOf } from '../../../test/support/fake-control.ts'
+import {
+  codeOf,
+  CONNECTION,
+  json,
+  type Json,
+  neon,
+  open,
+  post,
+} from '../../../test/support/http-app.ts'
 import { PostgresError } from '../wire/result.ts'
-import { type HttpOptions, type MetricsPage, createHttp } from './app.ts'
+import type { MetricsPage } from './app.ts'
 import { ROUTES, nearestRoutes } from './routes.ts'
-
-type Json = Record<string, unknown>
-
-function open(options: Partial<HttpOptions> = {}): { control: FakeControl; app: Hono } {
-  const control = new FakeControl()
-  const common = {
-    clock: new ManualClock(),
-    log: silentLog,
-    version: '1.2.3',
-    serverVersion: '18.1',
-  }
-  return { control, app: createHttp({ control, ...common, ...options }) }
-}
-
-const CONNECTION = 'postgres://user:p%40ss@db.example.com/acme?sslmode=require'
-
-function post(body: unknown, headers: Record<string, string> = {}): RequestInit {
-  return { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), headers }
-}
-
-function neon(body: unknown, headers: Record<string, string> = {}): RequestInit {
-  return post(body, { 'Neon-Connection-String': CONNECTION, ...headers })
-}
-
-async function json(answer: Response): Promise<Json> {
-  return (await answer.json()) as Json
-}
-
-async function codeOf(answer: Response): Promise<[number, unknown]> {
-  return [answer.status, ((await json(answer))['error'] as Json)['code']]
-}
 
 suite('http: /sql', () => {
   test('runs one statement of the tenant in the connection string', async () => {
@@ -262,67 +238,6 @@ test('http: /v2 without a WebSocket says what it is for', async () => {
   const answer = await app.request('/v2')
   assert.equal(answer.headers.get('Upgrade'), 'websocket')
   assert.deepEqual(await codeOf(answer), [426, 'UPGRADE_REQUIRED'])
-})
-
-suite('http: limits', () => {
-  const tooLong = 'x'.repeat(LIMITS.httpRequestBytesMax + 1)
-
-  test('a body beyond the limit is 413, with and without Content-Length', async () => {
-    const { control, app } = open()
-    const length = { 'Content-Length': String(tooLong.length) }
-    assert.equal((await app.request('/sql', neon(tooLong, length))).status, 413)
-    const body = new Blob([tooLong]).stream()
-    const streamed = new Request('http://localhost/v1/tenants/a/query', {
-      method: 'POST',
-      body,
-      duplex: 'half',
-    } as RequestInit)
-    assert.deepEqual(await codeOf(await app.request(streamed)), [413, 'MESSAGE_TOO_LARGE'])
-    assert.equal(control.asked.length, 0)
-  })
-
-  test('an answer beyond the limit is 507', async () => {
-    const { control, app } = open()
-    control.answer = resultOf([['t', 25]], [['x'.repeat(LIMITS.httpAnswerBytesMax)]])
-    const answer = await app.request('/v1/tenants/a/query', post({ sql: 'q' }))
-    assert.deepEqual(await codeOf(answer), [507, 'ANSWER_TOO_LARGE'])
-  })
-
-  test('rows that would become too much JSON are not read for it', async () => {
-    const { control, app } = open()
-    const columns = Array.from({ length: 100 }, (_, at) => [`${at}`.padEnd(60, 'n'), 25] as const)
-    const unread = {
-      map: (): never => assert.fail('a row was read'),
-    } as unknown as readonly (string | null)[]
-    const rows = Array.from({ length: 10_000 }, () => unread)
-    control.answer = resultOf(columns, rows)
-    for (const [path, init] of [
-      ['/v1/tenants/a/query', post({ sql: 'q' })],
-      ['/sql', neon({ query: 'q' })],
-      ['/sql', neon({ queries: [{ query: 'q' }] })],
-    ] as const) {
-      assert.equal((await app.request(path, init)).status, 507)
-    }
-    // As arrays they are a twentieth of it, and so are rows whose columns have one name.
-    control.answer = resultOf(
-      columns,
-      Array.from({ length: 10_000 }, () => columns.map(() => null)),
-    )
-    const arrays = await app.request('/sql', neon({ query: 'q', arrayMode: true }))
-    assert.equal(arrays.status, 200)
-    const same = columns.map(() => ['n'.repeat(60), 25] as const)
-    control.answer = resultOf(
-      same,
-      Array.from({ length: 10_000 }, () => same.map(() => null)),
-    )
-    assert.equal((await app.request('/sql', neon({ query: 'q' }))).status, 200)
-  })
-
-  test('nesting beyond every stack is refused', async () => {
-    const { app } = open()
-    const deep = `{"query": "q", "params": [${'['.repeat(100_000)}${']'.repeat(100_000)}]}`
-    assert.equal((await app.request('/sql', neon(deep))).status, 400)
-  })
 })
 
 suite('http: /v1', () => {
