@@ -44,6 +44,11 @@ suite('array literals', () => {
     assert.equal(seen, depth)
   })
 
+  test('bounds without end are refused', () => {
+    assert.equal(read(`${'[1:1]'.repeat(5_000_000)}={1}`), undefined)
+    assert.deepEqual(read(`${'[1:1]'.repeat(6)}={{{{{{1}}}}}}`), [[[[[['1']]]]]])
+  })
+
   const cases: readonly (readonly [string, unknown])[] = [
     ['{}', []],
     ['{1,NULL,3}', ['1', null, '3']],

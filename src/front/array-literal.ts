@@ -9,6 +9,9 @@
 /** A value inside an array that has been read: an element, NULL, or an inner array. */
 export type ArrayReading<Element> = (Element | null | ArrayReading<Element>)[]
 
+/** Of each dimension, of which Postgres has six at most. */
+const BOUNDS = /^(?:\[[+-]?\d+:[+-]?\d+\]){1,6}=/
+
 /**
  * Elements of an array literal, each read by `readElement`; undefined if `text` is not one. Lower
  * bounds (`[0:1]={a,b}`) are accepted and dropped: arrays of JavaScript begin at 0. Boxes are not
@@ -18,7 +21,7 @@ export function readArrayLiteral<Element>(
   text: string,
   readElement: (text: string) => Element,
 ): ArrayReading<Element> | undefined {
-  const bounds = /^(?:\[[+-]?\d+:[+-]?\d+\])+=/.exec(text)
+  const bounds = BOUNDS.exec(text)
   const scanner = new Scanner(text, bounds ? bounds[0].length : 0)
   if (!scanner.take('{')) return undefined
   const outer: ArrayReading<Element> = []

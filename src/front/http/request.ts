@@ -7,6 +7,7 @@ import { concatBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
+import { parseLossless } from './lossless-json.ts'
 import { splitOptions } from '../wire/startup-options.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -16,28 +17,13 @@ export interface Credentials {
   readonly password: string
 }
 
-/**
- * TypeScript does not know yet that a reviver is told a number's own text, nor how to keep that.
- */
-interface LosslessJson {
-  parse(
-    text: string,
-    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
-  ): unknown
-  rawJSON(text: string): object
-}
-const losslessJson = JSON as unknown as LosslessJson
-/** Longer numbers are kept as they are, without a look at each digit: there may be millions. */
-const COMPARED_CHARS_MAX = 64
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /**
  * The body as a JSON object. The Content-Type is not looked at: Neon's driver sends none. Only to
  * be asked for when it is known who asks: a body is held whole.
- *
- * Numbers that a JavaScript number would change (2^53 + 1, thirty decimals) are kept as raw JSON
- * values, which turn into their own text when they are written as a parameter: programs in other
- * languages do send them, and a number must not change on its way into a table.
+ * Its numbers keep every digit: programs in other languages do send those that JavaScript has not,
+ * and a number must not change on its way into a table.
  */
 export async function readJsonObject(context: Context): Promise<JsonObject> {
   const bytes = await readBody(context)
@@ -49,11 +35,7 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
     throw invalid('the body is not UTF-8', 'send JSON in UTF-8', cause)
   }
   try {
-    value = losslessJson.parse(text, (_, each, { source }) =>
-      typeof each === 'number' && source !== undefined && loses(each, source)
-        ? losslessJson.rawJSON(source)
-        : each,
-    )
+    value = parseLossless(text)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw invalid(`the body is not JSON: ${reason}`, 'send one JSON object', cause)
@@ -94,22 +76,6 @@ export function jsonObject(value: unknown, name: string): JsonObject {
     return value as JsonObject
   }
   throw invalid(`${name} is not a JSON object`, 'send one JSON object')
-}
-
-/** Whether the text of `value` would be another number than `source`, or none at all. */
-function loses(value: number, source: string): boolean {
-  return source.length > COMPARED_CHARS_MAX || decimalOf(String(value)) !== decimalOf(source)
-}
-
-/** A number as JSON or JavaScript writes it, as a text that all its forms have in common. */
-function decimalOf(source: string): string {
-  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
-    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(source) ?? []
-  const digits = `${whole}${fraction}`.replace(/^0+/, '')
-  const significant = digits.replace(/0+$/, '')
-  if (significant === '') return '0'
-  const zeros = digits.length - significant.length
-  return `${sign}${significant}e${Number(exponent) - fraction.length + zeros}`
 }
 
 /** A field that has to be text. */
