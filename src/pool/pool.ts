@@ -25,17 +25,13 @@ import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
+import { LettingGo } from './letting-go.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import { noteWait, resetTimings } from './pool-client.ts'
-import type {
-  ClientHost,
-  LiveTenant,
-  PoolClient,
-  PoolClientListener,
-  Rights,
-} from './pool-client.ts'
+import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
+import type { PoolClientListener, Rights } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
@@ -85,6 +81,7 @@ export class Pool implements ClientHost {
   readonly #mover: TenantMover
   readonly #work: SlotWork
   readonly #forks: ReaderForks
+  readonly #lettingGo: LettingGo
   readonly keepWarm: KeepWarm
   readonly #counters: PoolCounters
   readonly resting: RestingTenants
@@ -136,6 +133,8 @@ export class Pool implements ClientHost {
       event: (event) => this.#event(event),
       onLost: (slot, error) => this.#slotLost(slot, error),
     })
+    const onLost = (tenant: LiveTenant, error: unknown): void => void this.#work.lose(tenant, error)
+    this.#lettingGo = new LettingGo({ ...machine, clock, onLost, limits: this.#state.limits })
     this.#forks = new ReaderForks({
       ...tools,
       ...machine,
@@ -143,7 +142,7 @@ export class Pool implements ClientHost {
       pending: this.#pending,
       slowLog: this.#slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
-      onLost: (tenant, error) => void this.#work.lose(tenant, error),
+      onLost,
       onRead: (client, slot, startMs) =>
         noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
     })
@@ -327,11 +326,12 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = enterSession(client, slot)
-      const { errorsRaised } = slot
+      const { errorsRaised, transactionStatus: was } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
+      this.#lettingGo.note(client, slot, { messages, answer, complete, was })
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
@@ -406,6 +406,7 @@ export class Pool implements ClientHost {
     this.#counters.waits++
     client.limits?.waits(client.isFloating)
     this.#event({ type: 'batchRequested', client: client.entry, reading })
+    this.#lettingGo.wanted(client.tenant)
     return answer
   }
 

@@ -38,6 +38,7 @@ const READS = new RegExp(
 )
 /** A transaction that can float (`floating-transaction.ts`). */
 const BEGINS = new RegExp(String.raw`^${GAP}(?:begin|start)\b`, 'i')
+const BEGINS_ALONE = new RegExp(String.raw`^${GAP}(?:begin|start)\b[^;]*;?\s*$`, 'i')
 const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
 /** Without a query: nothing of it needs a snapshot. */
 const NEEDS_NONE = new RegExp(
@@ -95,6 +96,12 @@ export function readingOf(
   })
   if (keeps && !needsNone) return 'no'
   return may ? (begins ? 'begins' : 'reads') : 'no'
+}
+
+/** Whether a batch consists of a BEGIN and nothing else. */
+export function onlyBegins(messages: Uint8Array): boolean {
+  if (messages[0] !== QUERY || !BEGINS_ALONE.test(textAt(messages, 5))) return false
+  return messages.length === 1 + new DataView(messages.buffer, messages.byteOffset).getUint32(1)
 }
 
 const behindBegin = (sql: string): string[] => sql.split(';').slice(1)
