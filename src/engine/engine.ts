@@ -98,6 +98,8 @@ export interface Slot {
    * trace. The transaction that was open in the tenant is open here too: the caller ends it.
    */
   fork(files: TenantFiles, image: SlotImage): WriteWatch
+  /** Tells whether the backend itself does more than read; undefined: that cannot be told here. */
+  readonly watch?: WriteWatch
   /**
    * Whether a transaction has got an id since the tenant was loaded, though nothing of it may have
    * reached a file.

@@ -233,7 +233,12 @@ export class WasmSlot implements Slot {
     this.#loaded(image.status)
   }
 
+  get watch(): WriteWatch {
+    return this.#writeWatch
+  }
+
   nap(): SlotImage {
+    this.#writeWatch.endWatch()
     const image = this.#image(false)
     this.#state = 'broken'
     this.#delta.undo(image.delta)
@@ -376,6 +381,7 @@ export class WasmSlot implements Slot {
       const different = this.#delta.countDifferent(this.memoryBytes)
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
+    this.#writeWatch.forget()
     this.#signals.receiver = undefined
     this.#databaseStatements.take()
     this.#status = 'idle'

@@ -22,6 +22,7 @@
  * Source: Postgres 18, utility.c, objectaccess.h, plannodes.h, parsenodes.h, pg_proc.dat; pointers
  * of 32 bits.
  */
+import { assert } from '../base/assert.ts'
 import { textAt } from '../base/bytes.ts'
 import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { StatementAnchors } from './database-statements.ts'
@@ -144,7 +145,11 @@ export interface WatchedInstance {
   readonly files: Pick<SlotFiles, 'namesChanged'>
   addressOf(variable: EngineVariable): number
   functionOf(name: EngineFunction): ExportedFunction
+  functionAt(index: number): ExportedFunction
 }
+
+/** What the two hooks were before. */
+type Hooks = readonly [utility: number, access: number]
 
 /** Of one slot. */
 export class WriteWatch {
@@ -159,6 +164,12 @@ export class WriteWatch {
   readonly calledFunctions: Set<number> = new Set()
   /** Where a utility statement hangs in its plan. */
   readonly #utilityAt: number
+  /** What the hook for utility statements calls in its turn. */
+  #next: ExportedFunction
+  readonly #standard: ExportedFunction
+  /** While the backend itself is watched. */
+  #before: Hooks | undefined
+  #watched = 0
   #seen: string | undefined
   #lasting = false
   #transaction = 0
@@ -175,11 +186,11 @@ export class WriteWatch {
     this.#utilityAt = utilityAt
     this.#tagOf = instance.functionOf('CreateCommandTag')
     this.#nameOf = instance.functionOf('GetCommandTagName')
-    const standard = instance.functionOf('standard_ProcessUtility')
+    this.#next = this.#standard = instance.functionOf('standard_ProcessUtility')
     const { module } = instance
     this.#utilityHook = module.addFunction((...values) => {
       this.#utility(values[0] ?? 0)
-      standard(...values)
+      this.#next(...values)
       return 0
     }, 'viiiiiiii')
     this.#accessHook = module.addFunction((access, _class, id = 0) => {
@@ -194,10 +205,35 @@ export class WriteWatch {
   /** Hangs the hooks into the memory that is in the slot now; they go with it. */
   arm(): void {
     this.calledFunctions.clear()
-    const { buffer } = this.#instance.module.HEAPU8
-    const view = new DataView(buffer)
-    view.setUint32(this.#instance.addressOf('ProcessUtility_hook'), this.#utilityHook, true)
-    view.setUint32(this.#instance.addressOf('object_access_hook'), this.#accessHook, true)
+    this.#next = this.#standard
+    this.#hooks = [this.#utilityHook, this.#accessHook]
+  }
+
+  /** Watches a backend in which everything is done as without, from now on to {@link endWatch}. */
+  beginWatch(): number {
+    this.endWatch()
+    const before = this.#hooks
+    assert(before[0] !== this.#utilityHook, 'a backend is not watched twice')
+    this.arm()
+    if (before[0] !== 0) this.#next = this.#instance.functionAt(before[0])
+    this.#before = before
+    this.begin()
+    return ++this.#watched
+  }
+
+  endWatch(): void {
+    if (this.#before) this.#hooks = this.#before
+    this.forget()
+  }
+
+  /** The memory that was watched has gone. */
+  forget(): void {
+    this.#before = undefined
+  }
+
+  /** Whether what {@link beginWatch} began goes on. */
+  isWatching(watch: number): boolean {
+    return this.#before !== undefined && watch === this.#watched
   }
 
   /** What has happened until now does not count. */
@@ -220,6 +256,25 @@ export class WriteWatch {
     return this.#lasting
   }
 
+  get #hooks(): Hooks {
+    const view = new DataView(this.#instance.module.HEAPU8.buffer)
+    return [view.getUint32(this.#utilityAddress, true), view.getUint32(this.#accessAddress, true)]
+  }
+
+  set #hooks([utility, access]: Hooks) {
+    const view = new DataView(this.#instance.module.HEAPU8.buffer)
+    view.setUint32(this.#utilityAddress, utility, true)
+    view.setUint32(this.#accessAddress, access, true)
+  }
+
+  get #utilityAddress(): number {
+    return this.#instance.addressOf('ProcessUtility_hook')
+  }
+
+  get #accessAddress(): number {
+    return this.#instance.addressOf('object_access_hook')
+  }
+
   /** Some settings are the backend's, so that nobody could take them back from here. */
   #setsWhatIsLost(tag: string, statement: number): boolean {
     return tag === 'SET' && NOT_OF_THE_SESSION.has(this.#nameIn(statement).toLowerCase())
@@ -237,7 +292,7 @@ export class WriteWatch {
   }
 
   #utility(planned: number): void {
-    if (this.#seen !== undefined) return
+    if (this.#seen !== undefined && this.#lasting) return
     const heap = this.#instance.module.HEAPU8
     const view = new DataView(heap.buffer)
     const statement = view.getUint32(planned + this.#utilityAt, true)
@@ -247,6 +302,6 @@ export class WriteWatch {
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0
     const isToClient =
       tag === 'COPY' && !isFrom && view.getUint32(statement + COPY_FILE_AT, true) === 0
-    if (!isToClient) this.#seen = tag
+    if (!isToClient) this.#seen ??= tag
   }
 }

@@ -41,6 +41,7 @@ const CLOSE_UNNAMED = concatBytes([message('C', utf8('P\0')), SYNC])
 /** What cannot be done is an error, and that is all it is for. */
 const FAIL = concatBytes([message('E', utf8('_pgnap_no_such_portal\0\0\0\0\0')), SYNC])
 const EACH_STATEMENT_ANEW: ReadonlySet<string> = new Set(['read committed', 'read uncommitted'])
+const FAILED = { begin: ownQuery('BEGIN'), keepsSnapshot: false }
 const QUERY = 0x51
 const BIND = 0x42
 const EXECUTE = 0x45
@@ -57,27 +58,25 @@ export function goOn(slot: Slot, floating: FloatingTransaction): void {
 }
 
 /**
- * Takes the transaction that is open in a fork out of it. Overwrites the slot's last answer, and
- * throws what the slot throws.
- * @param was what it was when the batch began
- * @returns undefined: it cannot float; it is rolled back nevertheless
+ * How the transaction that is open could be gone on with elsewhere. It stays open: end it.
+ * Overwrites the slot's last answer, and throws what the slot throws.
+ * @returns undefined: it can only go on here
  */
-export function float(
-  slot: Slot,
-  was: FloatingTransaction | undefined,
-): FloatingTransaction | undefined {
+export function float(slot: Slot): FloatingTransaction | undefined {
   const isFailed = slot.transactionStatus === 'failed'
   const { transactionStart: startedAt, hasSnapshot } = slot.session
-  // Nobody can ask one that has failed. Another one may have been chained to what it was.
-  const failed = was?.startedAt === startedAt ? was : undefined
+  // One that has failed cannot be asked, and has the modes of any new one.
+  const { begin, keepsSnapshot } = isFailed ? FAILED : kindOf(slot)
+  if (hasSnapshot && keepsSnapshot) return undefined
   slot.run(CLOSE_UNNAMED)
   // A function may have opened a cursor: that is no statement of which anybody would hear.
-  const keeps = slot.session.portalCount > 0
-  const kind = isFailed ? failed : kindOf(slot)
-  slot.run(ROLLBACK)
-  if (keeps || !kind || (hasSnapshot && kind.keepsSnapshot && !isFailed)) return undefined
-  const { begin, keepsSnapshot } = kind
+  if (slot.session.portalCount > 0) return undefined
   return { begin, keepsSnapshot, startedAt, hasSnapshot, isFailed }
+}
+
+/** Ends what is open. Throws what the slot throws. */
+export function rollBack(slot: Slot): void {
+  slot.run(ROLLBACK)
 }
 
 function kindOf(slot: Slot): Pick<FloatingTransaction, 'begin' | 'keepsSnapshot'> {

@@ -33,6 +33,7 @@ export interface BatchTimings {
 /** A batch of a client that began to wait at `waitSinceMs`, if it did, begins to run. */
 export function noteStart(client: LiveClient, startMs: number): number {
   const { begins, endedMs, entry } = client
+  client.used = true
   client.ranMs = startMs
   const hasWaited = entry.waitSinceMs > (endedMs ?? entry.arrivedMs)
   // What gives a session its settings no client has sent.
@@ -231,6 +232,8 @@ export class LiveClient implements PoolClient {
   transactionStatus: TransactionStatus = 'idle'
   /** Its transaction, if that is open nowhere; see `floating-transaction.ts`. */
   floating: FloatingTransaction | undefined = undefined
+  /** Its transaction, if that is in the backend and might float; see `letting-go.ts`. */
+  watched: WatchedTransaction | undefined = undefined
   ranMs: number | undefined = undefined
   /** Monotonic times at which its last batch came and ended, for who looks at the sessions. */
   askedMs: number | undefined = undefined
@@ -327,7 +330,22 @@ export function enterSession(client: LiveClient, slot: Slot): string | undefined
   const refusal = client.tenant.sessions.enter(client, slot)
   if (refusal !== undefined || !floating) return refusal
   goOn(slot, floating)
+  client.watched = watchTransaction(slot)
   return undefined
+}
+
+/** A transaction that is open in a backend, and is watched there since it began. */
+export interface WatchedTransaction {
+  readonly slot: Slot
+  readonly watch: number
+  /** When it began. */
+  readonly settings: ReadonlyMap<string, string>
+}
+
+/** A transaction that has just begun, and has not done anything; undefined: not in this slot. */
+export function watchTransaction(slot: Slot): WatchedTransaction | undefined {
+  const watch = slot.watch?.beginWatch()
+  return watch === undefined ? undefined : { slot, watch, settings: slot.session.settings }
 }
 
 /** What a batch in a fork has left of its client's transaction; undefined: nothing is open. */

@@ -163,6 +163,8 @@ export type PoolEvent =
       readonly reading?: Reading
     }
   | { readonly type: 'batchFinished'; readonly client: ClientEntry; readonly result: BatchResult }
+  /** Its transaction is not in the backend any more (`letting-go.ts`). */
+  | { readonly type: 'floated'; readonly client: ClientEntry }
   | {
       readonly type: 'waitCanceled'
       readonly client: ClientEntry

@@ -16,17 +16,15 @@
  *      |  imageMoved   +---------+  imageMoved  +--------+       |
  *      +-------------- | asleep  | <----------- | napping| <-----+ evicted(to: napping | asleep)
  *                      +---------+              +--------+
- *     (napping and asleep wake as cold does, and are where they were if the store was not opened;
- *     a backend that cannot be imaged ends in cold)
+ *     (napping and asleep wake as cold does, or stay; what cannot be imaged ends in cold)
  *
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
  *   The others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
  * - One boot per tenant, however many clients asked for it.
- * - While a tenant waits for a slot, a tenant whose backend is free gives its slot up: the least
- *   recently used one, after `slotThinkMs` without a batch, or after `slotQuantumMs` between two of
- *   them (at once if it has no clients left). An open transaction goes along in the image. Only
- *   what no image holds and nothing can carry over stays (`evictionRefused`).
+ * - While a tenant waits for a slot, the least recently used one whose backend is free gives its
+ *   slot up: after `slotThinkMs` without a batch, or `slotQuantumMs` between two (at once without
+ *   clients). An open transaction goes along in the image; what cannot stays (`evictionRefused`).
  * - While tenants swap, one that rests leaves before it is asked to (`slot-supply.ts`).
  * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
@@ -38,12 +36,11 @@
 import { assert } from '../base/assert.ts'
 import type { BatchResult, EvictionReason, PoolEffect, PoolEvent } from './pool-model.ts'
 import type { PoolLimits, Rejection, RestingPhase, SlotEntry, TenantMove } from './pool-model.ts'
-import { ClientEntry, isForkEvent, isPauseEvent, isResting } from './pool-model.ts'
+import { ClientEntry, isForkEvent, isPauseEvent, isResting, NOTHING_RAN } from './pool-model.ts'
 import { isTenantMove, TenantEntry } from './pool-model.ts'
-import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, isIdle } from './pool-policy.ts'
-import { leavesNow, leavingReason, nextDeadlineMs } from './pool-policy.ts'
-import { pickToNapAhead, pickVictim, refusalOf, slotsExpected } from './pool-policy.ts'
-import { thinkingHolders, wantsSlotMade } from './pool-policy.ts'
+import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, refusalOf } from './pool-policy.ts'
+import { leavesNow, leavingReason, nextDeadlineMs, pickToNapAhead } from './pool-policy.ts'
+import { isIdle, pickVictim, slotsExpected, thinkingHolders, wantsSlotMade } from './pool-policy.ts'
 import { ForkDesk, type ForkHost } from './fork-desk.ts'
 import { acquire, isFree } from './pool-fast-path.ts'
 import { PauseDesk } from './pause-desk.ts'
@@ -121,6 +118,9 @@ export class PoolState implements ForkHost {
         return this.#request(event.client, event.reading ?? 'no', nowMs)
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
+      case 'floated':
+        event.client.phase = 'running'
+        return this.#finish(event.client, NOTHING_RAN, nowMs)
       case 'waitCanceled':
         if (event.client.phase !== 'waiting') return
         return this.#reject(event.client, event.code ?? 'QUERY_CANCELED')

@@ -24,6 +24,7 @@ import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
+import { LettingGo } from './letting-go.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
@@ -45,20 +46,11 @@ import { RestingTenants } from './resting-tenants.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
-import { SyncDesk } from './sync-desk.ts'
+import { SyncDesk, type SyncedBatch } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
-
-/** A batch that has run, and is not answered before the disk has it. */
-interface SyncedBatch {
-  readonly answer: Uint8Array
-  readonly result: Ended
-  readonly ranMs: number
-  /** For the log of slow batches. */
-  readonly said: readonly string[]
-}
 
 const NO_ANSWER = new Uint8Array(0)
 const NOTHING_SAID: readonly string[] = []
@@ -78,6 +70,7 @@ export class Pool implements ClientHost {
   readonly #mover: TenantMover
   readonly #work: SlotWork
   readonly #forks: ReaderForks
+  readonly #lettingGo: LettingGo
   readonly keepWarm: KeepWarm
   readonly #counters: PoolCounters
   readonly resting: RestingTenants
@@ -131,6 +124,8 @@ export class Pool implements ClientHost {
       event: (event) => this.#event(event),
       onLost: (lost) => this.#slotLost(lost),
     })
+    const onLost = (tenant: LiveTenant, error: unknown): void => void this.#work.lose(tenant, error)
+    this.#lettingGo = new LettingGo({ ...machine, clock, onLost, limits: this.#state.limits })
     this.#forks = new ReaderForks({
       ...tools,
       ...machine,
@@ -138,7 +133,7 @@ export class Pool implements ClientHost {
       pending: this.#pending,
       slowLog: this.#slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
-      onLost: (tenant, error) => void this.#work.lose(tenant, error),
+      onLost,
       onRead: (client, slot, startMs) =>
         noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
     })
@@ -312,7 +307,6 @@ export class Pool implements ClientHost {
     const tenant = client.tenant
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
-    client.used = true
     client.limits?.works()
     const { channels } = tenant.sessions
     const result = this.#result
@@ -325,11 +319,12 @@ export class Pool implements ClientHost {
     let refusal: string | undefined
     try {
       refusal = enterSession(client, slot)
-      const { errorsRaised } = slot
+      const { errorsRaised, transactionStatus: was } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
+      this.#lettingGo.note(client, slot, { messages, answer, complete, was })
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
@@ -406,6 +401,7 @@ export class Pool implements ClientHost {
     this.#counters.waits++
     client.limits?.waits(client.isFloating)
     this.#event({ type: 'batchRequested', client: client.entry, reading })
+    this.#lettingGo.wanted(client.tenant)
     return answer
   }
 

@@ -18,7 +18,8 @@ import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
-import { type FloatingTransaction, float, goOn, leavesPortal } from './floating-transaction.ts'
+import type { FloatingTransaction } from './floating-transaction.ts'
+import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
@@ -233,7 +234,6 @@ export class ReaderForks {
       return undefined
     }
     const endMs = clock.monotonicMs()
-    client.used = true
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
@@ -353,7 +353,8 @@ function runIn(
   if (isOpen) {
     const mayFloat = complete && !watch.lasting && isSame(before, slot.session.settings)
     answer = new Uint8Array(answer)
-    goesOn = float(slot, floating)
+    goesOn = float(slot)
+    rollBack(slot)
     if (!mayFloat || leavesPortal(whole, answer)) goesOn = undefined
   }
   const done = watch.seen ?? whatIsLeft(slot)
@@ -408,7 +409,7 @@ function vet({ slot, watch, vetted }: Fork): boolean {
 }
 
 /** The client's own search_path may put anything before Postgres's names. */
-function internalAmongSql(ids: readonly number[]): string {
+export function internalAmongSql(ids: readonly number[]): string {
   return `SELECT 1 FROM pg_catalog.pg_proc WHERE prolang OPERATOR(pg_catalog.=) ${LANGUAGE_INTERNAL}
     AND oid OPERATOR(pg_catalog.=) ANY ('{${ids.join()}}'::pg_catalog.oid[])`
 }

@@ -37,6 +37,7 @@ const READS = new RegExp(
 )
 /** A transaction that can float (`floating-transaction.ts`). */
 const BEGINS = /(?:begin|start)\b/iy
+const BEGINS_ALONE = /(?:begin|start)\b[^;]*;?\s*$/iy
 const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
 /** Without a query: nothing of it needs a snapshot. */
 const NEEDS_NONE = /(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)/iy
@@ -93,6 +94,12 @@ export function readingOf(
   })
   if (keeps && !needsNone) return 'no'
   return may ? (begins ? 'begins' : 'reads') : 'no'
+}
+
+/** Whether a batch consists of a BEGIN and nothing else. */
+export function onlyBegins(messages: Uint8Array): boolean {
+  if (messages[0] !== QUERY || !beginsWith(BEGINS_ALONE, textAt(messages, 5))) return false
+  return messages.length === 1 + new DataView(messages.buffer, messages.byteOffset).getUint32(1)
 }
 
 /** Whether a sticky pattern matches the first word, behind blanks, comments, `(` and `;`. */

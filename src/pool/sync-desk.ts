@@ -15,12 +15,22 @@ import { assert } from '../base/assert.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 import { commitIfDue } from './commit-rule.ts'
 import type { LiveTenant } from './pool-client.ts'
+import type { BatchResult } from './pool-model.ts'
 
 /**
  * For so long after a batch its tenant counts as one that uses the thread: a few inserts. From its
  * end, commit and all, so that a slow disk does not make neighbours look like strangers.
  */
 const NEIGHBOUR_MS = 1
+
+/** A batch that has run, and is not answered before the disk has it. */
+export interface SyncedBatch {
+  readonly answer: Uint8Array
+  readonly result: BatchResult
+  readonly ranMs: number
+  /** For the log of slow batches. */
+  readonly said: readonly string[]
+}
 
 export class SyncDesk {
   /** Whose batch was the last one, when it ended, and when the last one of anybody else did. */

@@ -65,7 +65,7 @@ describe('a cancel request', () => {
   test('reaches a client that waits for another one of its tenant', async () => {
     await using one = await connectPg(server, 'cancel-waiting')
     await using other = await connectPg(server, 'cancel-waiting')
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const waiting = failureOf(other.client.query('create table late()'))
     await delay(50)
     await cancelPg(server, other)
@@ -128,7 +128,7 @@ describe('a cancel request', () => {
       return ((await answer.json()) as { forks: { withheld: number } }).forks.withheld
     }
     const before = await withheld()
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const running = failureOf(other.client.query('select write_and_sleep()'))
     await delay(200)
     await cancelPg(server, other)
@@ -224,7 +224,7 @@ describe('statement_timeout', () => {
     await using one = await connectPg(server, 'waiting')
     await using other = await connectPg(server, 'waiting')
     await other.client.query(`set statement_timeout = '200ms'`)
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const late = await failureOf(other.client.query('create table late()'))
     assert.deepEqual(
       [late.code, late.message],
@@ -232,7 +232,7 @@ describe('statement_timeout', () => {
     )
     await one.client.query('commit')
     await other.client.query(`set lock_timeout = '100ms'`)
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const locked = await failureOf(other.client.query('create table late()'))
     assert.deepEqual(
       [locked.code, locked.message],

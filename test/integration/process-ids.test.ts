@@ -158,7 +158,7 @@ describe('pg_cancel_backend', () => {
   test('of one that waits ends its wait', async () => {
     await using one = await connectPg(server, 'cancel-waiting')
     await using other = await connectPg(server, 'cancel-waiting')
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const waiting = failureOf(other.client.query('create table waits ()'))
     await delay(50)
     assert.equal(await one.value('select pg_cancel_backend($1)', [processIdOf(other)]), true)
@@ -241,7 +241,7 @@ describe('pg_terminate_backend', () => {
     const idle = await connectPg(server, 'end-others')
     const waiting = await connectPg(server, 'end-others')
     await idle.client.query('set application_name = idle')
-    await one.client.query('begin')
+    await one.client.query('begin; savepoint s')
     const failure = failureOf(waiting.client.query('create table waits ()'))
     await delay(50)
     const ended = endOf(idle)

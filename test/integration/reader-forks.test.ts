@@ -381,7 +381,7 @@ test('forks make room for tenants that wait, and come when somebody rests', asyn
 test('with one slot readers wait as they did, until the limit', async () => {
   using d = await desk({ slotsPerShard: 1, queryWaitMs: 1000 })
   const [a, b] = [d.connect(), d.connect()]
-  await ask(a, 'begin')
+  await ask(a, 'begin; savepoint s')
   const waits = ask(b, 'select 1')
   waits.catch(() => {})
   await turns(d.world)

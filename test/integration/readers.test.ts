@@ -82,7 +82,7 @@ test('hidden writes, sequences, notifications, temporary tables are done once', 
     await a.client.query('rollback')
     assert.equal(String(await bounded(answer)), expected)
   }
-  await a.client.query('begin')
+  await a.client.query('begin; lock table t')
   const temporary = b.client.query('create temp table mine(n int); insert into mine values (1)')
   assert.ok(await waits(temporary))
   await a.client.query('commit')

@@ -30,6 +30,17 @@ export class WorldForks {
     this.#ended.set(tenant, this.#endedOf(tenant) + 1)
   }
 
+  /** It has only read so far, and somebody waits: its transaction leaves the backend. */
+  floats(client: ClientEntry, index: number): Action[] {
+    const { tenant, phase } = client
+    if (phase !== 'holding' || tenant.phase !== 'awake' || tenant.waiting.size === 0) return []
+    const run = (): void => {
+      this.#world.transactions.delete(client)
+      this.#world.event({ type: 'floated', client })
+    }
+    return [{ name: `float ${index}`, run }]
+  }
+
   actions(rough: boolean): Action[] {
     const [effect] = this.todo
     if (!effect) return []

@@ -186,7 +186,8 @@ export class World {
         case 'lost': {
           const crash = act('crash', () => this.#crash(client.tenant))
           const crashes = this.#rough && client.tenant.phase === 'awake' ? [crash] : []
-          return [...(askable ? [request] : []), leave, ...crashes, ...pins]
+          const floats = this.#reads ? this.forks.floats(client, index) : []
+          return [...(askable ? [request] : []), leave, ...crashes, ...pins, ...floats]
         }
         case 'waiting': {
           const cancel = act('cancel', () => this.event({ type: 'waitCanceled', client }))
