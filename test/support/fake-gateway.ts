@@ -15,11 +15,20 @@ import type {
   Gateway,
   TransactionStatus,
 } from '../../src/router/gateway.ts'
+import { type Log, silentLog } from '../../src/base/log.ts'
 import type { Verifier } from '../../src/router/scram-verifier.ts'
 import { BodyReader } from '../../src/front/wire/body-reader.ts'
 import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from '../../src/front/wire/frame.ts'
 import type { Link } from '../../src/front/wire/link.ts'
 import { MessageWriter } from '../../src/front/wire/message-writer.ts'
+
+/** Of a session that must not break: what broke it goes to the test. */
+export const strictLog: Log = {
+  ...silentLog,
+  error: (message, fields) => {
+    if (message === 'a session broke') throw fields?.['error']
+  },
+}
 
 export class FakeLink implements Link {
   sent: Uint8Array[] = []

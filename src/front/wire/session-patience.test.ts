@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { silentLog } from '../../base/log.ts'
-import { FakeClient, FakeLink } from '../../../test/support/fake-gateway.ts'
+import { FakeClient, FakeLink, strictLog } from '../../../test/support/fake-gateway.ts'
 import { say } from '../../../test/support/messages.ts'
 import { Session } from './session.ts'
 
@@ -11,7 +10,7 @@ function open(later = false) {
   const link = new FakeLink()
   const client = new FakeClient(later)
   const clock = new ManualClock()
-  const session = new Session({ link, client, clock, log: silentLog, onClosed: () => {} })
+  const session = new Session({ link, client, clock, log: strictLog, onClosed: () => {} })
   const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
   return { link, client, clock, session, send }
 }

@@ -4,8 +4,8 @@ import fc from 'fast-check'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { silentLog } from '../../base/log.ts'
-import { FakeClient, FakeLink, split, summarize } from '../../../test/support/fake-gateway.ts'
+import { FakeClient, FakeLink, split } from '../../../test/support/fake-gateway.ts'
+import { strictLog, summarize } from '../../../test/support/fake-gateway.ts'
 import { say } from '../../../test/support/messages.ts'
 import { Session } from './session.ts'
 
@@ -15,7 +15,7 @@ function open(later = false) {
   const client = new FakeClient(later)
   let closedCount = 0
   const onClosed = (): void => void closedCount++
-  const session = new Session({ link, client, clock, log: silentLog, onClosed })
+  const session = new Session({ link, client, clock, log: strictLog, onClosed })
   const send = (...messages: Uint8Array[]): void => session.receive(Buffer.concat(messages))
   return { link, client, clock, session, send, closedCount: () => closedCount }
 }

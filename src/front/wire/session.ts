@@ -33,21 +33,9 @@ import { BACKEND, copyBytes, endsAborted, findFrame, frameEnd, partOf } from './
 import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
+import type { SessionOptions } from './session-options.ts'
 import { answerUnread, copyInResponse, readyForQuery } from './server-messages.ts'
 import { ToldSettings } from './told-settings.ts'
-
-export interface SessionOptions {
-  readonly link: Link
-  readonly client: BackendClient
-  readonly clock: Pick<Clock, 'setTimer' | 'monotonicMs'>
-  readonly log: Log
-  /** Knows what of the client's bytes has been taken up before. Default: nothing. */
-  readonly wish?: CancelWish
-  /** Of its settings. Default: what all clients are told. */
-  readonly told?: ToldSettings
-  /** Called once, when the session has ended and given its client up. */
-  readonly onClosed: () => void
-}
 
 /** What the answer in flight is for. */
 type Purpose = 'client' | 'trial' | 'copy'
@@ -238,8 +226,7 @@ export class Session {
   /** Stops the host from reading what we could not work on anyway. */
   #steer(): void {
     if (this.#closed) return
-    const full = this.#running && this.#inbox.length > LIMITS.pipelineBytesMax
-    const pause = full || this.#clogged
+    const pause = this.#clogged || (this.#running && this.#inbox.length > LIMITS.pipelineBytesMax)
     if (pause === this.#readingPaused) return
     this.#readingPaused = pause
     if (pause) this.#link.pauseReading()
@@ -249,13 +236,23 @@ export class Session {
   /** Takes whole steps from the front of `bytes`; returns how many bytes they were. */
   #process(bytes: Uint8Array): number {
     let at = 0
-    while (at < bytes.length && !this.#running && !this.#clogged && !this.#closed) {
-      const next = this.#step(bytes, at)
-      if (next === at && !this.#moved) break
-      this.#wish.takenBytes += next - at
-      at = next
+    try {
+      while (at < bytes.length && !this.#running && !this.#clogged && !this.#closed) {
+        const next = this.#step(bytes, at)
+        if (next === at && !this.#moved) break
+        this.#wish.takenBytes += next - at
+        at = next
+      }
+    } catch (error) {
+      this.#broke(error)
     }
     return at
+  }
+
+  /** There may be no memory left for what one client wants: the others are not to go with it. */
+  #broke(error: unknown): void {
+    this.#log.error('a session broke', { error })
+    this.end(toPgnapError(error))
   }
 
   /** A step has changed the state without taking bytes. */
@@ -290,9 +287,8 @@ export class Session {
   }
 
   #takeBatch(bytes: Uint8Array, at: number): number {
-    const scanner = this.#scanner
-    const { batchBytes, batchComplete, readyCount } = scanner
-    scanner.take(batchBytes)
+    const { batchBytes, batchComplete, readyCount } = this.#scanner
+    this.#scanner.take(batchBytes)
     this.#run(partOf(bytes, at, at + batchBytes), batchComplete, readyCount, 'client')
     return at + batchBytes
   }
@@ -402,8 +398,12 @@ export class Session {
   #settled(answer: Uint8Array | undefined, error: unknown): void {
     this.#running = false
     if (this.#closed) return
-    if (answer) this.#answered(answer)
-    else this.#failed(error)
+    try {
+      if (answer) this.#answered(answer)
+      else this.#failed(error)
+    } catch (broken) {
+      this.#broke(broken)
+    }
     if (this.#shutdownError && !this.#running) this.end(this.#shutdownError)
     this.#work()
   }
