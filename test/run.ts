@@ -68,8 +68,11 @@ const PARTS: Readonly<Record<string, Part>> = {
 /** Not run unless it is asked for. */
 const ASKED_FOR = 'architectures'
 
-/** In a run of everything, one part is run beside another. */
-const BESIDE = { part: 'cloudflare', of: 'unit' } as const
+/**
+ * In a run of everything, these are run one after the other beside the first part, which keeps one
+ * processor busy and looks at no clock.
+ */
+const BESIDE: readonly string[] = ['cloudflare', 'integration']
 
 const chosen = process.argv.slice(2)
 const single = chosen.filter((argument) => argument.endsWith('.ts'))
@@ -81,11 +84,13 @@ if (unknown.length > 0) {
   )
   process.exit(2)
 }
-const parts: [string, Part][] = single.length
-  ? [['chosen', { files: single, flags: [] }]]
-  : Object.entries(PARTS).filter(([name]) =>
-      chosen.length === 0 ? name !== ASKED_FOR : chosen.includes(name),
-    )
+const parts: ReadonlyMap<string, Part> = new Map(
+  single.length
+    ? [['chosen', { files: single, flags: [] }]]
+    : Object.entries(PARTS).filter(([name]) =>
+        chosen.length === 0 ? name !== ASKED_FOR : chosen.includes(name),
+      ),
+)
 
 /**
  * Runs a part to its end; tells whether all went well.
@@ -116,15 +121,19 @@ async function run(name: string, part: Part, isShown: boolean): Promise<boolean>
   return status === 0 && missing.length === 0
 }
 
-let failed = false
-for (const [name, part] of parts) {
-  if (name === BESIDE.part && chosen.length === 0) continue
-  const beside = PARTS[BESIDE.part]
-  const runs = [run(name, part, true)]
-  // One keeps one processor busy and looks at no clock.
-  if (name === BESIDE.of && chosen.length === 0 && beside) {
-    runs.push(run(BESIDE.part, beside, false))
+/** @returns whether all of them went well */
+async function runInTurn(names: readonly string[], isShown: boolean): Promise<boolean> {
+  let isGood = true
+  for (const name of names) {
+    const part = parts.get(name)
+    if (part && !(await run(name, part, isShown))) isGood = false
   }
-  for (const isGood of await Promise.all(runs)) failed ||= !isGood
+  return isGood
 }
-process.exit(failed ? 1 : 0)
+
+const [first = '', ...others] = parts.keys()
+const beside = chosen.length === 0 ? BESIDE : []
+const rest = others.filter((name) => !beside.includes(name))
+const together = await Promise.all([runInTurn([first], true), runInTurn(beside, false)])
+const isGood = await runInTurn(rest, true)
+process.exit(isGood && together.every(Boolean) ? 0 : 1)

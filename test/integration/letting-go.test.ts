@@ -10,7 +10,7 @@ import { type ServerProcess, startServer } from '../support/server.ts'
 let server: ServerProcess
 before(async () => {
   // No room for forks: whoever waits, waits for the backend.
-  const flags = ['--shards', '1', '--slots', '1', '--query-wait-timeout', '1s']
+  const flags = ['--shards', '1', '--slots', '1', '--query-wait-timeout', '400ms']
   server = await startServer({ flags })
 })
 after(() => server[Symbol.asyncDispose]())
