@@ -25,9 +25,6 @@ export function setStartFlags(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit')
   // Of threads to come: 1 MB, where each begins, is full every few milliseconds.
   setFlagsFromString('--min-semi-space-size=8')
-  // A function of PGlite is optimized when it has run four times as long as by default: else a boot
-  // alone makes V8 optimize what few of the next statements use, on both cores.
-  setFlagsFromString('--wasm-tiering-budget=52000000')
 }
 
 /** From here on memory outside of V8's heap makes it collect, so that images are let go of soon. */
