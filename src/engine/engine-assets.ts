@@ -255,18 +255,15 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
 
 /**
  * Verifies an asset file as a whole, and fills nothing of it but its header.
- * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match or the build is another one.
+ * @returns the build that it is of
+ * @throws PgnapError ENGINE_ASSETS_INVALID if a hash does not match
  */
-export async function verifyAssets(
+export async function proveAssets(
   source: SparseBytes,
-  expected: Fingerprint,
   { hash = sha256, proven, backwards = false }: Verification = {},
-): Promise<void> {
+): Promise<Fingerprint> {
   await checkHeader(source, hash)
   const { header, contents } = openFile(source)
-  if (header.fingerprint !== expected) {
-    throw invalid(`made by build ${header.fingerprint}, this is build ${expected}`)
-  }
   const known = proven ?? new Uint8Array(blockCountMax(source.bytes.length))
   const blocks = [...blocksOf(contents).entries()]
   if (blocks.length !== header.blocks.length) throw invalid('cut short')
@@ -275,11 +272,20 @@ export async function verifyAssets(
     if ((await hash(block)) !== header.blocks[index]) throw invalid(`block ${index} is damaged`)
     Atomics.store(known, index, 1)
   }
+  return header.fingerprint as Fingerprint
 }
 
-/** The build that a file says it is of. @throws PgnapError as {@link verifyAssets} */
-export function statedBuild(source: SparseBytes): Fingerprint {
-  return openFile(source).header.fingerprint as Fingerprint
+/**
+ * As {@link proveAssets}, of a file that has to be of one build.
+ * @throws PgnapError ENGINE_ASSETS_INVALID if it is not
+ */
+export async function verifyAssets(
+  source: SparseBytes,
+  expected: Fingerprint,
+  verification?: Verification,
+): Promise<void> {
+  const actual = await proveAssets(source, verification)
+  if (actual !== expected) throw invalid(`made by build ${actual}, this is build ${expected}`)
 }
 
 /** As views. */

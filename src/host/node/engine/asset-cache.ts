@@ -11,10 +11,12 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
-import { blockCountMax, statedBuild, verifyAssets } from '../../../engine/engine-assets.ts'
+import { blockCountMax, proveAssets, verifyAssets } from '../../../engine/engine-assets.ts'
+import type { Verification } from '../../../engine/engine-assets.ts'
 import { besideModule } from '../module-url.ts'
 import { packageRoot } from '../package-root.ts'
 import { assetsIn, type OpenFile, openForever, type SharedFile, shared } from './sparse-file.ts'
+import type { SparseFile } from './sparse-file.ts'
 
 export interface CacheOptions {
   /** Told about each step of a build, the only part that takes seconds. */
@@ -123,9 +125,8 @@ async function isIntact(file: ProvableFile, fingerprint: Fingerprint): Promise<b
 }
 
 async function verify(file: ProvableFile, fingerprint: Fingerprint): Promise<void> {
-  const source = assetsIn(file)
-  const proven = new Uint8Array(file.proven)
-  await verifyAssets(source, fingerprint, { hash: (part) => source.sha256(part), proven })
+  const { source, ...how } = verificationOf(file)
+  await verifyAssets(source, fingerprint, how)
 }
 
 /**
@@ -133,10 +134,13 @@ async function verify(file: ProvableFile, fingerprint: Fingerprint): Promise<voi
  * @throws PgnapError ENGINE_ASSETS_INVALID if it has found damage
  */
 export async function helpToVerify(file: ProvableFile): Promise<void> {
+  const { source, ...how } = verificationOf(file)
+  await proveAssets(source, { ...how, backwards: true })
+}
+
+function verificationOf(file: ProvableFile): Verification & { readonly source: SparseFile } {
   const source = assetsIn(file)
-  const proven = new Uint8Array(file.proven)
-  const hash = (part: Uint8Array): string => source.sha256(part)
-  await verifyAssets(source, statedBuild(source), { hash, proven, backwards: true })
+  return { source, hash: (part) => source.sha256(part), proven: new Uint8Array(file.proven) }
 }
 
 function provable(file: OpenFile): ProvableFile {
