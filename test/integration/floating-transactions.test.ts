@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
 import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
+import { COUNT, twoClients } from '../support/two-clients.ts'
 
 let server: ServerProcess
 before(async () => {
@@ -16,8 +17,6 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-const COUNT = 'select count(*)::int from t'
-
 interface Scene extends AsyncDisposable {
   /** In a transaction that has written a row. */
   readonly writer: PgConnection
@@ -25,17 +24,9 @@ interface Scene extends AsyncDisposable {
 }
 
 async function scene(tenant: string, setup = ''): Promise<Scene> {
-  const writer = await connectPg(server, tenant)
-  await writer.client.query(`create table t (n int); insert into t values (1); ${setup}`)
-  await writer.client.query('begin; insert into t values (2)')
-  const reader = await connectPg(server, tenant)
-  return {
-    writer,
-    reader,
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all([writer.client.end(), reader.client.end()])
-    },
-  }
+  const both = await twoClients(server, tenant, { setup, begin: 'begin; insert into t values (2)' })
+  const { first: writer, second: reader } = both
+  return { writer, reader, [Symbol.asyncDispose]: () => both[Symbol.asyncDispose]() }
 }
 
 /** Of SQL that has to wait for the writer: it is still there when others have been answered. */

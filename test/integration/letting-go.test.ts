@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
+import { COUNT, twoClients } from '../support/two-clients.ts'
 
 let server: ServerProcess
 before(async () => {
@@ -15,24 +16,15 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-const COUNT = 'select count(*)::int from t'
-
 interface Scene extends AsyncDisposable {
   readonly holder: PgConnection
   readonly other: PgConnection
 }
 
 async function scene(tenant: string, setup = ''): Promise<Scene> {
-  const holder = await connectPg(server, tenant)
-  await holder.client.query(`create table t (n int); insert into t values (1); ${setup}`)
-  const other = await connectPg(server, tenant)
-  return {
-    holder,
-    other,
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all([holder.client.end(), other.client.end()])
-    },
-  }
+  const both = await twoClients(server, tenant, { setup })
+  const { first: holder, second: other } = both
+  return { holder, other, [Symbol.asyncDispose]: () => both[Symbol.asyncDispose]() }
 }
 
 describe('who has begun a transaction and thinks does not keep others waiting', () => {
