@@ -82,7 +82,7 @@ class Bench {
 
   constructor(options: { readonly imageCacheBytes?: number; readonly keepWarm?: boolean } = {}) {
     const { engine, stores: source, clock } = this
-    const limits = { slotsPerShard: 2, spareSlots: 1 }
+    const limits = { slotsPerShard: 2, spareSlots: 1, slotQuietMs: 1 }
     this.pool = new Pool({ engine, source, clock, log: silentLog, limits, ...options })
   }
 

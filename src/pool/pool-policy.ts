@@ -164,7 +164,10 @@ export function slotToWarmIn(view: PoolView): SlotEntry | undefined {
 function quietAtMs(view: PoolView): number {
   let lastMs = Number.NEGATIVE_INFINITY
   for (const { tenant } of view.slots) {
-    if (tenant) lastMs = Math.max(lastMs, tenant.lastUsedMs, tenant.awakeSinceMs)
+    if (!tenant) continue
+    // Somebody waits for it, and its times are those of before it slept.
+    if (tenant.phase === 'waking') return Number.POSITIVE_INFINITY
+    lastMs = Math.max(lastMs, tenant.lastUsedMs, tenant.awakeSinceMs)
   }
   return lastMs + view.limits.slotQuietMs
 }

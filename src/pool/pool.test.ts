@@ -340,9 +340,11 @@ test('expelled clients are told, and the store is closed', async () => {
 })
 
 test('a slot that grew is replaced when its tenant leaves; a spare is kept ready', async () => {
-  const { connect, engine, pool, clock } = await bench({ slotsPerShard: 2, spareSlots: 1 })
+  const limits = { slotsPerShard: 2, spareSlots: 1, slotQuietMs: 5 }
+  const { connect, engine, pool, clock } = await bench(limits)
   assert.equal(pool.statistics().slots.idle, 1)
   await ask(connect('acme'), 'grow')
+  clock.advance(5)
   await turn(clock)
   assert.equal(pool.statistics().slots.idle, 1, 'a spare beside the one in use')
   pool.nap('acme' as TenantName)
@@ -350,6 +352,18 @@ test('a slot that grew is replaced when its tenant leaves; a spare is kept ready
   assert.equal(engine.slots[0]?.discarded, true)
   assert.equal(pool.statistics().slots.retired, 1)
   assert.equal(pool.statistics().slots.idle, 1)
+})
+
+test('no spare slot is made while somebody waits for the first tenant to be loaded', async () => {
+  const limits = { slotsPerShard: 2, spareSlots: 1, slotQuietMs: 5 }
+  const { connect, engine, clock } = await bench(limits)
+  clock.advance(1_000)
+  const client = connect('acme')
+  const answered = ask(client, 'x').then(() => engine.slots.length)
+  assert.equal(await answered, 1)
+  clock.advance(5)
+  await turn(clock)
+  assert.equal(engine.slots.length, 2, 'in the first quiet moment')
 })
 
 test('no slot at all: the error is told at once, and slots are tried again later', async () => {

@@ -48,8 +48,6 @@ export interface ShardSetOptions {
 
 /** The lowest number that fits the integers which threads share. */
 const CALLS_MIN = -(2 ** 31)
-/** Between the greeting of a client on the same machine and its first query. */
-const FIRST_QUERY_MS = 10
 /** What the rest of a start gives the first client: a cold boot takes 100 ms. */
 const FIRST_SERVED_MS_MAX = 250
 /** How often it is looked whether the first client has its answer. */
@@ -102,13 +100,16 @@ export class ShardSet {
     const wanted = this.#shards.filter(({ begun }) => begun)
     if (wanted.length === 0) return
     const first = await Promise.race(wanted.map((shard) => shard.started.then(() => shard)))
-    await this.#pause(FIRST_QUERY_MS)
     // What was asked may take for ever, and nobody else is to wait for that.
     const untilMs = this.#clock.monotonicMs() + FIRST_SERVED_MS_MAX
     while (this.#clock.monotonicMs() < untilMs) {
       const tooLate = this.#pause(FIRST_SERVED_MS_MAX).then(() => undefined)
       const activity = await Promise.race([first.api.activity(), tooLate])
-      if (!activity || activity.clients.every(({ state }) => state === 'idle')) return
+      if (!activity) return
+      // One that has not been greeted yet, or has asked for nothing, is about to.
+      const { clients } = activity
+      const served = clients.filter(({ state, requestMs }) => state === 'idle' && requestMs > 0)
+      if (clients.length > 0 && served.length === clients.length) return
       await this.#pause(FIRST_LOOK_EVERY_MS)
     }
   }
