@@ -6,7 +6,8 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { digestsOf, fingerprintOf } from '../src/engine/engine-assets.ts'
-import { buildAssetFile } from '../src/host/node/engine/asset-cache.ts'
+import { assetFileName } from '../src/host/node/engine/asset-cache.ts'
+import { buildAssetFile } from '../src/host/node/engine/build-asset-file.ts'
 import { readStock } from '../src/host/node/engine/stock.ts'
 import { bundle, licenceText } from './bundle.ts'
 
@@ -28,5 +29,6 @@ writeFileSync(join('dist', 'THIRD-PARTY-LICENSES.txt'), licenceText(packages))
 chmodSync(join('dist', 'cli', 'main.js'), 0o755)
 say('building the engine')
 const fingerprint = await fingerprintOf(await digestsOf(readStock()))
-await buildAssetFile(join('dist', 'assets'), fingerprint, (step) => say(`  ${step}`))
+const assets = join('dist', 'assets', assetFileName(fingerprint))
+await buildAssetFile(assets, (step) => say(`  ${step}`))
 say('done')

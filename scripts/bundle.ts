@@ -4,19 +4,23 @@
  * they share is little and a start reads each of them once:
  *
  *     cli/main.js, index.js, node.js   main thread: command line and library, with shared chunks
- *     worker-main.js                   a shard's thread
+ *     worker-main.js, worker-body.cjs  a shard's thread: its beginning, and the rest as one script
  *     build-main.js                    the engine build, a process of its own
  *
  * PGlite stays outside: its files are read as npm installed them. Everything else that is imported
  * is bundled, unminified, so that a stack names what it names in the source.
  */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { rolldown, type Plugin } from 'rolldown'
+
+/** What `worker-main.ts` runs as a script. */
+const SCRIPT = 'worker-body'
 
 const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
   { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts', node: 'src/node.ts' },
   { 'worker-main': 'src/host/node/shard/worker-main.ts' },
+  { 'worker-body': 'src/host/node/shard/worker-body.ts' },
   { 'build-main': 'src/host/node/engine/build-main.ts' },
 ]
 
@@ -33,15 +37,17 @@ export async function bundle(folder: string): Promise<ReadonlySet<string>> {
       external: [/^node:/, /^@electric-sql\//],
       plugins: [plainBuiltins],
     })
-    const { output } = await build.write({
-      dir: folder,
-      format: 'esm',
-      entryFileNames: '[name].js',
+    const { output } = await build.generate({
+      format: SCRIPT in input ? 'cjs' : 'esm',
+      entryFileNames: SCRIPT in input ? '[name].cjs' : '[name].js',
       // Beside the entries: a module finds the program of a worker beside itself.
       chunkFileNames: '[name]-[hash].js',
     })
     for (const part of output) {
-      if (part.type !== 'chunk') continue
+      if (part.type !== 'chunk') throw new Error(`${part.fileName} is no code`)
+      const file = join(folder, part.fileName)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, ascii(part.code))
       for (const id of part.moduleIds) {
         const owner = packageOf(id)
         if (owner !== undefined) packages.add(owner)
@@ -67,6 +73,16 @@ const plainBuiltins: Plugin = {
     }
     return { code: plain }
   },
+}
+
+/**
+ * Escapes what is not ASCII: one such character, in a message, makes V8 keep and compile a whole
+ * file with two bytes for each.
+ */
+function ascii(code: string): string {
+  return code.replaceAll(/[\u0080-\uffff]/g, (unit) => {
+    return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
 }
 
 /** What `import NAMES from` declares, as constants made of `value`. */

@@ -7,7 +7,8 @@
  */
 import { enableCompileCache } from 'node:module'
 import type { HeadStart } from '../host/node/head-start.ts'
-import { setStartFlags } from '../host/node/v8-flags.ts'
+import { codeFolder } from '../host/node/cache-folder.ts'
+import { makeRoomForYoung } from '../host/node/v8-flags.ts'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 2
@@ -19,9 +20,9 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   )
   process.exitCode = EXIT_USAGE
 } else {
-  setStartFlags()
+  makeRoomForYoung()
   // Parsed code is kept between starts: a quarter of a second of a start from source.
-  enableCompileCache()
+  enableCompileCache(codeFolder())
   const words = process.argv.slice(2)
   const head = words[0] === 'serve' ? await begin() : undefined
   const [{ run }, { processTerminal }] = await Promise.all([

@@ -11,14 +11,11 @@ import type { Log } from '../base/log.ts'
 import { type Config, SETTINGS } from '../host/node/config.ts'
 import type { EarlyStart } from '../host/node/early-start.ts'
 import { headStart, type HeadStart } from '../host/node/head-start.ts'
-import { endStart } from '../host/node/v8-flags.ts'
+import { favourFirstRow, favourNobody } from '../host/node/v8-flags.ts'
 import { EXIT } from './failure.ts'
 import { type SettingName, addSettings, configOf } from './settings.ts'
 import type { Terminal } from './terminal.ts'
 import { packageVersion } from './version.ts'
-
-/** By then the first tenants have been served. */
-const START_MS = 2_000
 
 const EXAMPLES = `
 Examples:
@@ -77,9 +74,9 @@ async function serve(config: Config, { json, terminal, early }: ServeOptions): P
     log,
     version: packageVersion(),
     early,
+    whileFirstServed: { begins: favourFirstRow, ends: favourNobody },
   })
   terminal.out(json ? readyLine(server) : welcome(server, config))
-  setTimeout(endStart, START_MS).unref()
   renewOnHangup(server.renewCertificate, log)
   const signal = await stopped
   log.info('draining', { signal })

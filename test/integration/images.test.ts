@@ -359,7 +359,7 @@ async function portableEngine(): Promise<WasmEngine> {
   const { module, base, assets, bundle } = await loadEngineParts()
   return new Engine({
     assets: parseVerifiedAssets(assetsIn(assets)),
-    factory: await loadFactory(),
+    factory: loadFactory(),
     module,
     base,
     bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),

@@ -1,8 +1,8 @@
 /**
- * What a server begins before its command line is read: a thread, whose own code takes as long to
- * load, and PGlite's module, which takes longest to get ready.
+ * What a server begins before its command line is read: PGlite's module, and a thread, whose own
+ * code takes as long to load as everything else that a start needs.
  */
-import type { Guess } from './engine/stock-code.ts'
+import { beginGuess, type Guess } from './engine/stock-code.ts'
 import { EarlyThread } from './shard/shard-thread.ts'
 
 export interface HeadStart {
@@ -11,16 +11,14 @@ export interface HeadStart {
   readonly guess: Promise<Guess | undefined>
 }
 
+/** First the module: while it is compiled, a thread could use no cache of code (`v8-flags.ts`). */
 export function headStart(): HeadStart {
-  const thread = new EarlyThread()
   const guess = begin()
   // Whoever starts the server waits for it; a command line that is wrong ends before that.
   guess.catch(() => {})
-  return { thread, guess }
+  return { thread: new EarlyThread(), guess }
 }
 
-/** Its code is loaded when the thread has been started. */
 async function begin(): Promise<Guess | undefined> {
-  const { beginGuess } = await import('./engine/stock-code.ts')
   return beginGuess()
 }

@@ -44,6 +44,11 @@ export interface ServerOptions {
   readonly progress?: (step: string) => void
   /** Tenants get roles even if this process asks for no passwords. Default: only with scram. */
   readonly grantRoles?: boolean
+  /**
+   * Told when clients can connect and nothing more is loaded for them, and when the first of them
+   * have been served, if any have come.
+   */
+  readonly whileFirstServed?: { begins(): void; ends(): void }
   /** What the caller has started before it loaded this. Default: started here. */
   readonly early?: EarlyStart
 }
@@ -253,18 +258,27 @@ async function openBackend(
     users,
     operations,
     announce: (url, certificate) => folder.announce(url, certificate),
-    firstServed: () => firstServed(shards, settings),
+    firstServed: () => firstServed(shards, settings, options.whileFirstServed),
     start,
     drain,
     [Symbol.asyncDispose]: drain,
   }
 }
 
-async function firstServed(shards: ShardSet, settings: Promise<unknown>): Promise<void> {
-  await settings
-  // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
-  for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
-  await shards.firstServed()
+async function firstServed(
+  shards: ShardSet,
+  settings: Promise<unknown>,
+  meanwhile: ServerOptions['whileFirstServed'],
+): Promise<void> {
+  meanwhile?.begins()
+  try {
+    await settings
+    // Whoever knocked while this thread was busy is heard within a few turns: accepted, then read.
+    for (let count = 0; count < TURNS_TO_HEAR; count++) await turn()
+    await shards.firstServed()
+  } finally {
+    meanwhile?.ends()
+  }
 }
 
 function openHandover({ transport }: Config): Handover {

@@ -4,8 +4,10 @@ import { test } from 'node:test'
 
 test('this V8 knows each of the flags: of others it complains', () => {
   const code = `import * as flags from './v8-flags.ts'
-    flags.setStartFlags()
-    flags.endStart()`
+    flags.makeRoomForYoung()
+    flags.favourFirstRow()
+    flags.favourNobody()
+    flags.validatingLazily(() => {})`
   const words = ['--input-type=module', '-e', code]
   const { status, stderr } = spawnSync(process.execPath, words, {
     cwd: import.meta.dirname,

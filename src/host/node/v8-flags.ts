@@ -1,33 +1,48 @@
 /**
  * How V8 is set up for this program. Flags belong to the process: a library leaves them alone, but
- * for the one that says how PGlite's module is compiled.
+ * for the moment in which PGlite's module is compiled.
  *
- * They are part of what V8 compares before it takes parsed code from its cache, so the command sets
- * them before anything is loaded, whatever its verb.
+ * Most of them are part of what V8 compares before it takes parsed code from a cache, also that of
+ * Node's own modules: while one of them is not what it was, whatever is loaded in any thread is
+ * compiled from its source. Forty milliseconds of each thread's start, so they are changed when
+ * everything has been loaded, and changed back before the next thing is.
  */
 import { setFlagsFromString } from 'node:v8'
 
-/**
- * Each function of a module is validated when it is first compiled, and few of them ever are: 9 MB
- * are known by their hash, and checking them all at each start takes 30 ms of processor time.
- */
-export function validateLazily(): void {
-  setFlagsFromString('--wasm-lazy-validation')
-}
+/** V8's own value. */
+const OPTIMIZED_BYTECODE_BYTES_MAX = 61_440
 
 /**
- * A start makes little garbage and much memory that is no garbage: slots, assets, PGlite's files.
- * V8 takes that for a reason to collect, in each thread again and again until the first row: a
- * fifth of the processor time of a start. {@link endStart} takes this back.
+ * Runs `compile` so that each function of a module is validated when it is first compiled. Few of
+ * them ever are: 9 MB are known by their hash, and checking them all takes 55 ms of processor time.
  */
-export function setStartFlags(): void {
-  validateLazily()
-  setFlagsFromString('--external-memory-accounted-in-global-limit')
-  // Of threads to come: 1 MB, where each begins, is full every few milliseconds.
+export function validatingLazily<Result>(compile: () => Result): Result {
+  setFlagsFromString('--wasm-lazy-validation')
+  try {
+    return compile()
+  } finally {
+    setFlagsFromString('--no-wasm-lazy-validation')
+  }
+}
+
+/** For threads to come: 1 MB, where a young generation begins, is full every few milliseconds. */
+export function makeRoomForYoung(): void {
   setFlagsFromString('--min-semi-space-size=8')
 }
 
+/**
+ * For the time to the first row, once everything is loaded that it needs. A start makes little
+ * garbage and much memory that is no garbage: slots, assets, PGlite's files. V8 takes that for a
+ * reason to collect, in each thread again and again. And what has been called a few hundred times
+ * is worth optimizing only later, where the first row need not share two cores with that.
+ */
+export function favourFirstRow(): void {
+  setFlagsFromString('--external-memory-accounted-in-global-limit')
+  setFlagsFromString('--max-optimized-bytecode-size=1')
+}
+
 /** From here on memory outside of V8's heap makes it collect, so that images are let go of soon. */
-export function endStart(): void {
+export function favourNobody(): void {
   setFlagsFromString('--no-external-memory-accounted-in-global-limit')
+  setFlagsFromString(`--max-optimized-bytecode-size=${OPTIMIZED_BYTECODE_BYTES_MAX}`)
 }

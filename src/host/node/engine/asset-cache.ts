@@ -3,17 +3,13 @@
  *   1. `assets/` beside the published code (a package from npm brings them along)
  *   2. the cache: $PGNAP_CACHE, or `.pgnap-cache` in a checkout, or the user's cache folder
  */
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
 import { blockCountMax, proveAssets, verifyAssets } from '../../../engine/engine-assets.ts'
 import type { Verification } from '../../../engine/engine-assets.ts'
-import { besideModule } from '../module-url.ts'
+import { cacheFolder } from '../cache-folder.ts'
 import { packageRoot } from '../package-root.ts'
 import { assetsIn, type OpenFile, openForever, type SharedFile, shared } from './sparse-file.ts'
 import type { SparseFile } from './sparse-file.ts'
@@ -63,7 +59,7 @@ export async function ensureAssets(
   guess?: AssetFile,
 ): Promise<ProvableFile> {
   const name = assetFileName(fingerprint)
-  const { progress = () => {}, cacheFolder = defaultCacheFolder() } = options
+  const { progress = () => {} } = options
   const paths = assetFolders(options).map((folder) => join(folder, name))
   const found = paths.find((path) => existsSync(path))
   if (found !== undefined) {
@@ -71,8 +67,11 @@ export async function ensureAssets(
     if (await isIntact(file, fingerprint)) return file
     progress('the cached engine is damaged, building it anew')
   }
-  const built = await buildAssetFile(cacheFolder, fingerprint, progress)
-  const file = provable(openForever(built))
+  const { buildAssetFile } = await import('./build-asset-file.ts')
+  const folder = options.cacheFolder ?? cacheFolder()
+  const path = join(folder, name)
+  await buildAssetFile(path, progress)
+  const file = provable(openForever(path))
   await verify(file, fingerprint)
   return file
 }
@@ -82,36 +81,10 @@ export function assetFileName(fingerprint: Fingerprint): string {
   return `engine-${fingerprint}.bin`
 }
 
-/** Builds the assets of this checkout or package into `folder`; returns the file's path. */
-export async function buildAssetFile(
-  folder: string,
-  fingerprint: Fingerprint,
-  progress: (step: string) => void,
-): Promise<string> {
-  mkdirSync(folder, { recursive: true })
-  const output = join(folder, assetFileName(fingerprint))
-  const program = fileURLToPath(besideModule(import.meta.url, './build-main'))
-  const child = spawn(process.execPath, [program, output], { stdio: ['ignore', 'pipe', 'pipe'] })
-  const complaints: string[] = []
-  child.stderr.setEncoding('utf8').on('data', (text: string) => complaints.push(text))
-  createInterface(child.stdout).on('line', progress)
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
-  if (status !== 0) {
-    throw new PgnapError('ENGINE_ASSETS_INVALID', 'the engine could not be built', {
-      detail: complaints.join('').slice(-2000),
-      hint: `check that ${folder} is writable and has 40 MB to spare`,
-    })
-  }
-  return output
-}
-
 /** Where assets may be, in the order in which they are looked for. */
-function assetFolders({ cacheFolder }: CacheOptions): readonly string[] {
-  if (cacheFolder !== undefined) return [cacheFolder]
-  return [join(packageRoot(), 'dist', 'assets'), defaultCacheFolder()]
+function assetFolders({ cacheFolder: only }: CacheOptions): readonly string[] {
+  if (only !== undefined) return [only]
+  return [join(packageRoot(), 'dist', 'assets'), cacheFolder()]
 }
 
 async function isIntact(file: ProvableFile, fingerprint: Fingerprint): Promise<boolean> {
@@ -145,12 +118,4 @@ function verificationOf(file: ProvableFile): Verification & { readonly source: S
 
 function provable(file: OpenFile): ProvableFile {
   return { ...shared(file), proven: new SharedArrayBuffer(blockCountMax(file.sizeBytes)) }
-}
-
-function defaultCacheFolder(): string {
-  const chosen = process.env['PGNAP_CACHE']
-  if (chosen !== undefined && chosen !== '') return chosen
-  const root = packageRoot()
-  if (existsSync(join(root, 'src'))) return join(root, '.pgnap-cache')
-  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pgnap')
 }

@@ -14,7 +14,7 @@ if (output === undefined) throw new Error('usage: build-main OUTPUT')
 freezeWorld()
 const assets = await buildAssets({
   stock: readStock(),
-  factory: await loadFactory(),
+  factory: loadFactory(),
   compile: (bytes) => new WebAssembly.Module(bytes),
   clock: systemClock,
   progress: (step) => process.stdout.write(`${step}\n`),

@@ -71,7 +71,7 @@ export async function beginEngineParts(
     const assets = await ensureAssets(fingerprint, options, guess)
     if (guessed?.assets === assets) return guessed
     if (guess) early?.discard()
-    return partsOf(codeOf(await compileStock(wasm, assets)), assets)
+    return partsOf(codeOf(compileStock(wasm, assets)), assets)
   }
   return { verified: verify() }
 }
@@ -117,7 +117,7 @@ export async function beginEngine(
   code: EngineCode,
   options: Omit<InstanceOptions, keyof ThreadCode>,
 ): Promise<BegunEngine> {
-  const own = await threadCode(code)
+  const own = threadCode(code)
   const instance = beginInstance({ ...options, ...own })
   // A failure belongs to whoever asks for the slot.
   instance.catch(() => {})
@@ -132,7 +132,7 @@ export async function createEngine(
 ): Promise<WasmEngine> {
   return new WasmEngine({
     ...options,
-    ...(begun?.code ?? (await threadCode(code))),
+    ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),
     deltaCode,
@@ -140,9 +140,9 @@ export async function createEngine(
   })
 }
 
-async function threadCode({ module, bundle }: EngineCode): Promise<ThreadCode> {
+function threadCode({ module, bundle }: EngineCode): ThreadCode {
   return {
-    factory: await loadFactory(),
+    factory: loadFactory(),
     module,
     // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
     bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),

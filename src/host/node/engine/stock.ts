@@ -1,12 +1,15 @@
 /** The stock files of PGlite, as npm installed them: read here, never changed. */
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import * as nodeModule from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gunzipSync } from 'node:zlib'
+import { assert } from '../../../base/assert.ts'
 import type { EmscriptenFactory } from '../../../engine/emscripten.ts'
 import type { StockDigests, StockFiles } from '../../../engine/engine-assets.ts'
 import { EXTENSIONS } from '../../../engine/recipe.ts'
+import { runKept } from '../kept-code.ts'
 import { hashFile, openForever, type OpenFile } from './sparse-file.ts'
 import { folderOf, stockFile, stockFolder } from './stock-folder.ts'
 
@@ -51,9 +54,28 @@ function extensionFiles(): readonly (readonly [name: string, path: string])[] {
   })
 }
 
-/** Loads PGlite's Emscripten factory. It is not among the package's exports, hence by path. */
-export async function loadFactory(): Promise<EmscriptenFactory> {
-  const url = pathToFileURL(stockFile('pglite.js')).href
-  const glue = (await import(url)) as { default: EmscriptenFactory }
-  return glue.default
+/** What only a module may say, and what the script says for it. */
+const MODULE_WORDS: readonly (readonly [module: string, script: string])[] = [
+  ['import.meta.url', 'moduleUrl'],
+  ['import("node:module")', 'nodeModule'],
+  ['export default Module;', 'return Module;'],
+]
+
+let factory: EmscriptenFactory | undefined
+
+/**
+ * Loads PGlite's Emscripten factory, once per thread. It is an ES module, run as a script because
+ * of that more can be kept (`kept-code.ts`).
+ */
+export function loadFactory(): EmscriptenFactory {
+  if (factory) return factory
+  const path = stockFile('pglite.js')
+  let text = readFileSync(path, 'utf8')
+  for (const [module, script] of MODULE_WORDS) {
+    assert(text.includes(module), `PGlite's code says ${module}`)
+    text = text.replaceAll(module, script)
+  }
+  const run = runKept(`(function (moduleUrl, nodeModule) {'use strict';${text}\n})`, path)
+  const { href } = pathToFileURL(path)
+  return (factory = (run as (url: string, module: unknown) => EmscriptenFactory)(href, nodeModule))
 }

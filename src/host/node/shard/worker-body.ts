@@ -2,7 +2,6 @@
  * A shard's thread. Started at once, so that loading modules overlaps with the main thread's
  * loading of the engine; which shard it is, it hears when the settings are known.
  */
-import { flushCompileCache } from 'node:module'
 import { parentPort } from 'node:worker_threads'
 import { assert } from '../../../base/assert.ts'
 import { systemClock } from '../clock.ts'
@@ -26,16 +25,13 @@ import {
 import { ThreadSign } from './thread-sign.ts'
 import type { FromWorker, ToWorker } from './worker-messages.ts'
 
-/** By then the first tenants have been served, and everything has been loaded. */
-const COMPILE_CACHE_AFTER_MS = 2_000
-
 const main = parentPort
 assert(main, 'a shard runs in a worker thread')
 const tell = (message: FromWorker): void => main.postMessage(message)
 
 // A failure is an unhandled rejection, which ends the thread: the supervisor hears of it that way.
-// The largest module that an engine needs; it is loaded while this thread has nothing to do yet.
-loadFactory().catch(() => {})
+// The largest script that an engine needs; it is loaded while this thread has nothing to do yet.
+loadFactory()
 
 let begun: Promise<BegunEngine> | undefined
 let preparing: Promise<PreparedEngine> | undefined
@@ -102,6 +98,4 @@ async function start({
     shard.connect(link, newcomer as Newcomer),
   )
   tell({ kind: 'ready' })
-  // A thread is terminated, not left to end: its parsed code would not be kept otherwise.
-  systemClock.setTimer(COMPILE_CACHE_AFTER_MS, flushCompileCache)
 }

@@ -1,8 +1,15 @@
 /**
- * A shard's thread begins here, with nothing but the compile cache: the cache must be on before the
- * code that it is for is loaded, and a thread does not inherit it.
+ * A shard's thread begins here, with nothing but the caches of compiled code: they must be on
+ * before the code that they are for is loaded, and a thread does not inherit them.
  */
 import { enableCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { codeFolder } from '../cache-folder.ts'
+import { requireKept } from '../kept-code.ts'
 
-enableCompileCache()
-await import('./worker-body.ts')
+const isSource = import.meta.url.endsWith('.ts')
+enableCompileCache(codeFolder())
+// The package has it as one script, because of a script more can be kept.
+const body = new URL(`./worker-body.${isSource ? 'ts' : 'cjs'}`, import.meta.url)
+if (isSource) await import(body.href)
+else requireKept(fileURLToPath(body))

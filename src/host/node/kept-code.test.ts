@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { testFolder } from '../../../test/support/temporary-folder.ts'
+
+const TEXT = '(function (name) { const greet = () => `hello, ${name}`; return greet() })'
+
+/** What runs in a process of its own: what was kept is of use to the next one. */
+const PROGRAM = `
+  import { enableCompileCache } from 'node:module'
+  import { Script } from 'node:vm'
+  const [, folder, text] = process.argv
+  if (folder) enableCompileCache(folder)
+  const { runKept } = await import('./kept-code.ts')
+  const run = Script.prototype.runInThisContext
+  Script.prototype.runInThisContext = function () {
+    console.log(this.cachedDataRejected === undefined ? 'compiled' : 'kept')
+    return run.call(this)
+  }
+  console.log(runKept(text, '/some/greeting.js')('reader'))
+  setTimeout(() => {}, 900)
+`
+
+function start(folder: string, text: string): readonly string[] {
+  const words = ['--input-type=module', '-e', PROGRAM, folder, text]
+  const options = { cwd: import.meta.dirname, encoding: 'utf8' } as const
+  const { stdout, stderr, status } = spawnSync(process.execPath, words, options)
+  assert.equal(status, 0, stderr)
+  return stdout.trim().split('\n')
+}
+
+function keptIn(folder: string): readonly string[] {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  return names.filter((name) => name.endsWith('.code')).map((name) => join(folder, name))
+}
+
+test('code is kept for the next start, one file for the newest text', () => {
+  const folder = testFolder()
+  assert.deepEqual(start(folder, TEXT), ['compiled', 'hello, reader'])
+  assert.deepEqual(start(folder, TEXT), ['kept', 'hello, reader'])
+  const [former] = keptIn(folder)
+  // As long as the former one, which is all that V8 itself would look at.
+  assert.deepEqual(start(folder, TEXT.replace('hello', 'salut')), ['compiled', 'salut, reader'])
+  assert.equal(keptIn(folder).length, 1)
+  assert.notEqual(keptIn(folder)[0], former)
+})
+
+test('damaged code is not run, and replaced', () => {
+  const folder = testFolder()
+  start(folder, TEXT)
+  const [file] = keptIn(folder)
+  assert.ok(file)
+  const bytes = readFileSync(file)
+  const middle = bytes.length >> 1
+  bytes[middle] = (bytes[middle] ?? 0) ^ 0x40
+  for (const damaged of [bytes, bytes.subarray(0, 40), Buffer.alloc(0)]) {
+    writeFileSync(file, damaged)
+    assert.deepEqual(start(folder, TEXT), ['compiled', 'hello, reader'])
+  }
+  assert.deepEqual(start(folder, TEXT), ['kept', 'hello, reader'])
+})
+
+test('without a cache, or one that cannot be written, everything is as usual', () => {
+  assert.deepEqual(start('', TEXT), ['compiled', 'hello, reader'])
+  const file = join(testFolder(), 'file')
+  writeFileSync(file, 'no folder')
+  assert.deepEqual(start(file, TEXT), ['compiled', 'hello, reader'])
+})
