@@ -213,9 +213,24 @@ export interface MoveFacts {
   readonly guests: number
 }
 
+/** Why a tenant could not be asked, as errors of `/v1` are told. */
+export interface ErrorFacts {
+  readonly code: string
+  readonly sqlState: string
+  readonly message: string
+  readonly hint: string | null
+  readonly detail: string | null
+}
+
+/** In a list. One whose store cannot be opened must not hide the others. */
+export interface ListedTenant extends Omit<TenantFacts, keyof StoreFacts>, Partial<StoreFacts> {
+  /** Then its store could not be opened, and what only the store tells is not there. */
+  readonly error?: ErrorFacts
+}
+
 export interface TenantPage {
   /** In order of their names; fewer than asked for if some went away meanwhile. */
-  readonly tenants: readonly TenantFacts[]
+  readonly tenants: readonly ListedTenant[]
   /** Ask for the next page with this as `after`; undefined on the last page. */
   readonly next: string | undefined
 }

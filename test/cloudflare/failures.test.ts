@@ -95,6 +95,40 @@ test('a store whose template nobody has is refused, and says what it needs', asy
   assert.match(await refused.text(), /STORE_ENGINE_MISMATCH.*template ffff0000/s)
 })
 
+test('a store that cannot be opened is listed with its error, among the others', async () => {
+  for (const tenant of ['list-a', 'list-b', 'list-c', 'list-d']) {
+    await worker.ask(tenant, 'create table t as select 1 as n')
+  }
+  await door('lose-template', 'list-b')
+  await door('end', 'list-b')
+  await door('damage', 'list-c')
+  const page = await worker.fetch('/v1/tenants?after=list&limit=4')
+  assert.equal(page.status, 200)
+  const { tenants } = (await page.json()) as { tenants: Listed[] }
+  const marks = tenants.map(({ name, error }) => [name, error?.code, error?.sqlState])
+  assert.deepEqual(marks, [
+    ['list-a', undefined, undefined],
+    ['list-b', 'STORE_ENGINE_MISMATCH', '0A000'],
+    ['list-c', 'INTERNAL', 'XX000'],
+    ['list-d', undefined, undefined],
+  ])
+  for (const { error, state, clients, storeBytes, createdMs } of tenants) {
+    assert.ok((storeBytes ?? 0) > 0)
+    assert.equal(clients, 0)
+    assert.equal(createdMs === undefined, error !== undefined)
+    if (error) assert.equal(state, 'cold')
+  }
+})
+
+interface Listed {
+  readonly name: string
+  readonly state: string
+  readonly clients: number
+  readonly storeBytes?: number
+  readonly createdMs?: number
+  readonly error?: { readonly code: string; readonly sqlState: string }
+}
+
 interface Restored {
   readonly restored: string
   readonly undo: string

@@ -10,7 +10,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { utf8 } from '../../base/bytes.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Answer, Timings } from '../control.ts'
+import type { Answer, ErrorFacts, Timings } from '../control.ts'
 import { PostgresError, type ResultField, type ResultSet } from '../wire/result.ts'
 
 /** A column in the form of node-postgres and of Neon. */
@@ -141,8 +141,13 @@ export function errorAnswer(error: unknown): ErrorAnswer {
     const body = { code: 'POSTGRES', sqlState: code, message, hint, detail, ...others }
     return { status: 400, body: { error: body } }
   }
-  const { code, sqlState, message, hint = null, detail = null, httpStatus } = toPgnapError(error)
-  return { status: httpStatus, body: { error: { code, sqlState, message, hint, detail } } }
+  const known = toPgnapError(error)
+  return { status: known.httpStatus, body: { error: errorFacts(known) } }
+}
+
+export function errorFacts(error: PgnapError): ErrorFacts {
+  const { code, sqlState, message, hint = null, detail = null } = error
+  return { code, sqlState, message, hint, detail }
 }
 
 /** Refused and too large are told by the status; a driver's user needs no fields for them. */

@@ -81,8 +81,10 @@ async function refresh() {
       figure('memory of slots', bytes(pool.memoryBytes)))
     $('tenants').replaceChildren(...list.tenants.map((tenant) => {
       const row = document.createElement('tr')
-      row.append(element('td', tenant.name), element('td', tenant.state, tenant.state),
-        element('td', tenant.clients, 'number'), element('td', bytes(tenant.storeBytes), 'number'))
+      row.append(element('td', tenant.name),
+        element('td', tenant.error ? tenant.error.code : tenant.state, tenant.state),
+        element('td', tenant.clients, 'number'),
+        element('td', 'storeBytes' in tenant ? bytes(tenant.storeBytes) : '', 'number'))
       return row
     }))
     $('status').textContent = list.tenants.length === 0

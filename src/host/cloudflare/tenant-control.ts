@@ -4,7 +4,7 @@
  * place here: objects are many, and nobody can see them all. Of the pool this isolate tells its
  * part.
  */
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type {
   Activity,
@@ -14,6 +14,7 @@ import type {
   Bookmark,
   Bookmarks,
   Control,
+  ListedTenant,
   NewTenant,
   PoolFacts,
   RoleFacts,
@@ -25,14 +26,17 @@ import type {
   TenantPage,
   TenantTime,
 } from '../../front/control.ts'
+import { errorFacts } from '../../front/http/answers.ts'
 import { isTenantName, parseTenantName } from '../../router/tenant-name.ts'
+import { fromRemote, toRemote } from '../remote-error.ts'
 import { timeOf } from './bookmarks.ts'
 import { workerClock } from './clock.ts'
+import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import type { IsolatePoolFacts } from './isolate-facts.ts'
 import { isolatePool } from './isolate-pool.ts'
 import { type Outcome, resultOf } from './outcome.ts'
-import type { TenantObject, TenantStanding } from './tenant-object.ts'
+import type { Listed, TenantObject, TenantStanding } from './tenant-object.ts'
 
 type TenantStub = DurableObjectStub<TenantObject>
 
@@ -71,7 +75,7 @@ export class TenantControl implements Control, Bookmarks {
     readonly limit: number
   }): Promise<TenantPage> {
     const names = await this.#directory.page(after, limit)
-    const tenants: TenantFacts[] = []
+    const tenants: ListedTenant[] = []
     for (let from = 0; from < names.length; from += ASKED_AT_ONCE) {
       const asked = names.slice(from, from + ASKED_AT_ONCE).map((name) => this.#find(name))
       tenants.push(...(await Promise.all(asked)).filter((facts) => facts !== undefined))
@@ -98,8 +102,12 @@ export class TenantControl implements Control, Bookmarks {
 
   async storeFacts(tenants: readonly string[]): Promise<ReadonlyMap<string, StoreFacts>> {
     const found = await Promise.all(tenants.map((name) => this.#find(parseTenantName(name))))
-    const known = found.filter((facts) => facts !== undefined)
-    return new Map(known.map(({ name, ...facts }) => [name, facts]))
+    const stores = new Map<string, StoreFacts>()
+    for (const { name, storeBytes, createdMs } of found.filter((facts) => facts !== undefined)) {
+      if (storeBytes === undefined || createdMs === undefined) continue
+      stores.set(name, { storeBytes, createdMs })
+    }
+    return stores
   }
 
   pinTenant(): Promise<TenantFacts> {
@@ -191,14 +199,30 @@ export class TenantControl implements Control, Bookmarks {
     return { name, shard: 0, pinned: false, paused: false, ...standing }
   }
 
-  /** Undefined if there is a name and no tenant, which a failure may leave behind. */
-  async #find(name: string): Promise<TenantFacts | undefined> {
+  /**
+   * Undefined if there is a name and no tenant, which a failure may leave behind. Never rejects:
+   * one tenant that cannot be asked must not take the others out of the list.
+   */
+  async #find(name: string): Promise<ListedTenant | undefined> {
     if (!isTenantName(name)) return undefined
+    const listed = await this.#listed(name)
+    const facts = { name, shard: 0, pinned: false, paused: false }
+    if ('result' in listed) return { ...facts, ...listed.result }
+    const error = toPgnapError(fromRemote(listed.error))
+    if (error.code === 'TENANT_UNKNOWN') return undefined
+    consoleLog.error('a tenant is listed without its facts', { tenant: name, error })
+    // As a server lists a tenant whose file it has not opened.
+    const { storeBytes } = listed
+    const known = storeBytes === undefined ? {} : { storeBytes }
+    return { ...facts, state: 'cold', clients: 0, ...known, error: errorFacts(error) }
+  }
+
+  /** Where the call itself fails, not even the size is known. */
+  async #listed(name: TenantName): Promise<Listed> {
     try {
-      return await this.#facts(name, (object, tenant) => object.standing(tenant))
+      return await this.#object(name).listed(name)
     } catch (error) {
-      if (error instanceof PgnapError && error.code === 'TENANT_UNKNOWN') return undefined
-      throw error
+      return { error: toRemote(error) }
     }
   }
 

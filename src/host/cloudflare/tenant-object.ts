@@ -30,6 +30,7 @@ import { parseTenantName } from '../../router/tenant-name.ts'
 import type { Users } from '../../router/users.ts'
 import { Call } from '../call.ts'
 import { STATE_OF_PHASE } from '../pool-facts.ts'
+import type { RemoteError } from '../remote-error.ts'
 import { workerClock } from './clock.ts'
 import { bookmarkAt, checkBookmark, restoreNext } from './bookmarks.ts'
 import { consoleLog } from './console-log.ts'
@@ -60,6 +61,11 @@ export interface TenantShown extends TenantStanding {
   readonly upkeepDueMs: number | undefined
   readonly isolate: IsolateFacts
 }
+
+/** What a list tells of one tenant. */
+export type Listed =
+  | { readonly result: TenantStanding }
+  | { readonly error: RemoteError; readonly storeBytes?: number }
 
 /** How an object knows the tenant of a WebSocket that it is handed. */
 export const TENANT_HEADER = 'x-pgnap-tenant'
@@ -134,8 +140,11 @@ export class TenantObject extends DurableObject<Environment> {
     })
   }
 
-  standing(tenant: string): Promise<Outcome<TenantStanding>> {
-    return outcomeOf(async () => this.#standing(parseTenantName(tenant)))
+  /** For a list. Of a store that cannot be opened, its size is known all the same. */
+  async listed(tenant: string): Promise<Listed> {
+    const outcome = await outcomeOf(async () => this.#standing(parseTenantName(tenant)))
+    if ('result' in outcome) return outcome
+    return { ...outcome, storeBytes: this.ctx.storage.sql.databaseSize }
   }
 
   /** With its delays, and how full the isolate is in which this object lives. */

@@ -64,6 +64,11 @@ export class TenantObject extends ShippedObject {
     this.ctx.storage.sql.exec("UPDATE meta SET v = 'ffff0000' WHERE k = 'template'")
   }
 
+  /** A table of the store is gone. */
+  async damage(): Promise<void> {
+    this.ctx.storage.sql.exec('DROP TABLE layer')
+  }
+
   /** Ends this incarnation; the next request makes another one. */
   async end(): Promise<void> {
     this.ctx.abort('a test ends this object')
@@ -78,6 +83,7 @@ const handler: ExportedHandler<Doors> = {
     if (door === 'take-over') await object.takeOver()
     else if (door === 'earlier-build') await object.makeByEarlierBuild()
     else if (door === 'lose-template') await object.loseTemplate()
+    else if (door === 'damage') await object.damage()
     else if (door === 'break') await object.breakStorage(true)
     else if (door === 'mend') await object.breakStorage(false)
     else if (door === 'end') await object.end().catch(() => {})
