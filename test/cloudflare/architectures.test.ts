@@ -1,6 +1,9 @@
 /** What all architectures have in common, in workerd: routes, shapes, errors, who may ask. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { after, before, test } from 'node:test'
+import { LIMITS } from '../../src/base/limits.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
 
 interface Overview {
@@ -146,4 +149,26 @@ test('who may not ask is not let in anywhere', async () => {
   const password = Buffer.from('ann:correct horse').toString('base64')
   const headers = { authorization: `Basic ${password}` }
   assert.equal((await guarded.fetch('/architectures', { headers })).status, 200)
+})
+
+test('who may not ask is told so before anything of the body is there, or looked at', async () => {
+  await using guarded = await startArchitecturesForTest({
+    PGNAP_USERS: '"ann" "correct horse"\n',
+  })
+  // The body never comes: whoever waits for it does not answer.
+  const statusFor = async (headers: Record<string, string>): Promise<number | undefined> => {
+    const asked = request(new URL('/pooled/query', guarded.url), { method: 'POST', headers })
+    asked.on('error', () => {})
+    asked.flushHeaders()
+    const [answer] = (await once(asked, 'response', { signal: AbortSignal.timeout(10_000) })) as [
+      IncomingMessage,
+    ]
+    asked.destroy()
+    return answer.statusCode
+  }
+  const tooLong = { 'content-length': String(LIMITS.httpRequestBytesMax + 1) }
+  assert.equal(await statusFor(tooLong), 401)
+  assert.equal(await statusFor({ 'transfer-encoding': 'chunked' }), 401)
+  const password = Buffer.from('ann:correct horse').toString('base64')
+  assert.equal(await statusFor({ ...tooLong, authorization: `Basic ${password}` }), 413)
 })

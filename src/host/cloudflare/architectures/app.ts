@@ -10,13 +10,11 @@
  *   POST /multi-tenant/NAME/TENANT/query            the tenant in the path (seed 002)
  *
  * Whoever asks has to be let in as to `/v1`. It must never let a request reach an architecture
- * before its Host, its Origin and its password were looked at.
+ * before its Host, its Origin and its password were looked at, nor hold a byte of its body.
  */
 import { type Context, Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { PgnapError, toPgnapError } from '../../../base/errors.ts'
-import { LIMITS } from '../../../base/limits.ts'
 import { Phases, type PhaseTime } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import { errorAnswer, jsonAnswer, STATEMENT_ANSWER_BYTES_MAX } from '../../../front/http/answers.ts'
@@ -62,7 +60,6 @@ export function isOfArchitectures({ pathname }: URL): boolean {
 export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
   const app = new Hono<Bindings>()
   app.use(guardOrigin(guard))
-  app.use(bodyLimit({ maxSize: LIMITS.httpRequestBytesMax, onError: tooLarge }))
   app.use(guardAdministrator(guard))
   app.get('/architectures', (context) => jsonAnswer(context, { architectures: overview() }))
   for (const [name, architecture] of Object.entries(ARCHITECTURES)) {
@@ -203,13 +200,6 @@ function unknownRoute(context: Context): PgnapError {
   const routes = Object.entries(known).map(([each, other]) => `${other.method} /${name}/${each}`)
   return new PgnapError('ROUTE_UNKNOWN', `there is no route ${path}`, {
     hint: `there are ${routes.join(', ')}`,
-  })
-}
-
-function tooLarge(): never {
-  throw new PgnapError('MESSAGE_TOO_LARGE', 'the body is too large', {
-    detail: `at most ${LIMITS.httpRequestBytesMax} bytes`,
-    hint: 'send large amounts in several statements',
   })
 }
 
