@@ -1,6 +1,6 @@
 /**
  * Drives Postgres's main loop inside the module: request bytes in, answer bytes out, nothing
- * parsed.
+ * parsed but errors (`conversion-errors.ts`).
  *
  * Postgres reads through one callback and writes through another; both are JavaScript functions in
  * its function table. One turn of `_PostgresMainLoopOnce` handles one message. An error inside
@@ -10,6 +10,7 @@
  * the memory is not to be trusted after it.
  */
 import { PgnapError } from '../base/errors.ts'
+import { explainConversions } from './conversion-errors.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 
 const STATUS_LONGJMP = 100
@@ -67,6 +68,7 @@ export class Driver {
     this.#requestAt = 0
     this.#answerBytes = 0
     this.#overflowed = false
+    const raisedBefore = this.#errorsRaised
     do {
       const stackTop = stackPointer.value
       this.expectCommand()
@@ -82,7 +84,7 @@ export class Driver {
     module._PostgresSendReadyForQueryIfNecessary()
     module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
-    return this.answer
+    return this.#errorsRaised === raisedBefore ? this.answer : explainConversions(this.answer)
   }
 
   /** As Postgres has it when it reads a command, and already before it has come so far. */

@@ -12,6 +12,7 @@ import { after, before, test } from 'node:test'
 import { concatBytes } from '../../src/base/bytes.ts'
 import { connectPg, failureOf } from '../support/clients.ts'
 import { say } from '../support/messages.ts'
+import { plainSocket, readToEnd } from '../support/raw-tls.ts'
 import { type ServerProcess, runProgram, startServer } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -90,12 +91,37 @@ test('recursion without end is an error of the statement, not of the backend', a
   assert.deepEqual((await client.query('select 1 as n')).rows, [{ n: 1 }])
 })
 
+const isConversionRefused = (said: string): void => {
+  assert.match(said, /0A000[^]*conversion between character encodings is not supported/)
+  assert.match(said, /use client_encoding UTF8/)
+  assert.doesNotMatch(said, /58P01|pglite|\.so/)
+}
+
+test('a client of an encoding that cannot be converted is told so, and what to do', async () => {
+  const who = { user: 'postgres', database: 'startup-encoding' }
+  for (const asked of [{ client_encoding: 'EUC_JP' }, { options: '-c client_encoding=LATIN1' }]) {
+    const socket = await plainSocket(server)
+    socket.write(say.startup({ ...who, ...asked }))
+    const said = (await readToEnd(socket)).toString()
+    assert.match(said, /FATAL/)
+    isConversionRefused(said)
+  }
+  await using connection = await connectPg(server, who.database)
+  assert.deepEqual((await connection.client.query("select 'é' as e")).rows, [{ e: 'é' }])
+})
+
 test('an encoding that cannot be converted is refused, and the backend lives', async () => {
   await using connection = await connectPg(server, 'encoding')
   const { client } = connection
-  const statements = ["set client_encoding = 'LATIN1'", "select convert_to('x', 'SJIS')"]
-  for (const statement of statements) {
-    assert.equal((await failureOf(client.query(statement))).code, '58P01')
+  for (const query of [
+    "set client_encoding = 'EUC_JP'",
+    "set names 'LATIN1'",
+    "select set_config('client_encoding', 'SJIS', false)",
+    { text: "select set_config('client_encoding', $1, false)", values: ['SJIS'] },
+    "select convert_to('x', 'SJIS')",
+  ]) {
+    const { code, message, detail = '', hint = '' } = await failureOf(client.query(query))
+    isConversionRefused([code, message, detail, hint].join('\n'))
   }
   assert.deepEqual((await client.query("select 'é' as e")).rows, [{ e: 'é' }])
 })

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { messageOfFields } from '../base/error-message.ts'
+import { message } from '../base/protocol-message.ts'
+import { explainConversions } from './conversion-errors.ts'
+
+const ROW = message('D', utf8('could not load library "/a/utf8_and_win.so"'))
+const READY = message('Z', utf8('I'))
+
+function loadError(library: string, routine = 'internal_load_library'): Uint8Array {
+  return messageOfFields('E', [
+    ['S', 'ERROR'],
+    ['V', 'ERROR'],
+    ['C', '58P01'],
+    ['M', `could not load library "/somewhere/lib/${library}.so": (null)`],
+    ['W', 'SQL statement "set names latin1"'],
+    ['F', 'dfmgr.c'],
+    ['R', routine],
+  ])
+}
+
+test('a conversion that cannot be loaded is said without a path, all around it is kept', () => {
+  for (const library of ['utf8_and_euc_jp', 'euc_kr_and_mic', 'euc2004_sjis2004']) {
+    const answer = concatBytes([ROW, loadError(library), ROW, loadError(library), READY])
+    const explained = explainConversions(answer)
+    const error = messageOfFields('E', [
+      ['S', 'ERROR'],
+      ['V', 'ERROR'],
+      ['W', 'SQL statement "set names latin1"'],
+      ['C', '0A000'],
+      ['M', 'conversion between character encodings is not supported'],
+      ['D', `Postgres's conversion ${library} is not available on this server.`],
+      ['H', 'use client_encoding UTF8, and convert in the client'],
+    ])
+    assert.equal(fromUtf8(explained), fromUtf8(concatBytes([ROW, error, ROW, error, READY])))
+  }
+})
+
+test('any other error is left as it is', () => {
+  for (const error of [loadError('plpython3'), loadError('utf8_and_win', 'exec_stmt_raise')]) {
+    const answer = concatBytes([ROW, error, READY])
+    assert.equal(explainConversions(answer), answer)
+  }
+})
