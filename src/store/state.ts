@@ -141,7 +141,7 @@ export function layerOf(state: StoreState, id: LayerId): Layer {
   const layer = current(state).layers.get(id)
   if (layer === undefined) {
     throw new PgnapError('TENANT_UNKNOWN', `branch ${id} does not exist`, {
-      hint: 'list the branches with "pgnap branch list"',
+      hint: 'the branches of a store are listed as its layers by: pgnap inspect TENANT',
     })
   }
   return layer

@@ -55,6 +55,6 @@ export class VarintReader {
 /** The error for bytes of the store that cannot be what was written. */
 export function corrupt(what: string): PgnapError {
   return new PgnapError('STORE_CORRUPT', `the store is damaged: ${what}`, {
-    hint: 'run "pgnap verify" on this tenant, then restore it from a backup or an older branch',
+    hint: 'run "pgnap verify" on this tenant, then restore it from a backup',
   })
 }
