@@ -43,6 +43,7 @@ export async function bundle(folder: string): Promise<ReadonlySet<string>> {
       // Beside the entries: a module finds the program of a worker beside itself.
       chunkFileNames: '[name]-[hash].js',
     })
+    if (SCRIPT in input && output.length !== 1) throw new Error(`${SCRIPT} is more than one script`)
     for (const part of output) {
       if (part.type !== 'chunk') throw new Error(`${part.fileName} is no code`)
       const file = join(folder, part.fileName)

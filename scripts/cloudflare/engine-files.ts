@@ -26,7 +26,7 @@ import { message } from '../../src/base/protocol-message.ts'
 import { type SparseBytes, wholeBytes } from '../../src/base/sparse-bytes.ts'
 import { layOut } from '../../src/engine/base-memory.ts'
 import type { EmscriptenFactory } from '../../src/engine/emscripten.ts'
-import { type EngineAssets, parseCodePatches } from '../../src/engine/engine-assets.ts'
+import { type EngineAssets, parseCodePatches, sha256 } from '../../src/engine/engine-assets.ts'
 import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { serializeAssets } from '../../src/engine/engine-assets.ts'
 import { libraryTicket, nameOnTicket } from '../../src/engine/library-ticket.ts'
@@ -111,7 +111,8 @@ async function makeFiles(source: SparseBytes, without: readonly string[]): Promi
     const code = withMemoryLimits(bytes, { ...unsharedSlotMemory, minimumPages: 1 })
     files.set(`library-${library}.wasm`, code)
   }
-  const packed = await serializeAssets({ ...assets, overlay, codePatches })
+  const moduleDigest = await sha256(stock.wasm)
+  const packed = await serializeAssets({ ...assets, overlay, codePatches, moduleDigest })
   const { code, bundle } = adaptGlue(fromUtf8(stock.glue), stock.bundle, 'pgnap:compiled')
   files.set('pglite.js', utf8(code))
   files.set('files.bin', bundle)

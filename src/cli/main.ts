@@ -5,9 +5,8 @@
  * Says so if Node is too old before anything else is loaded: what is loaded would not even parse
  * there.
  */
-import { enableCompileCache } from 'node:module'
 import type { HeadStart } from '../host/node/head-start.ts'
-import { codeFolder } from '../host/node/cache-folder.ts'
+import { keepCompiledCode } from '../host/node/cache-folder.ts'
 import { makeRoomForYoung } from '../host/node/v8-flags.ts'
 
 const NODE_MAJOR_MIN = 24
@@ -22,7 +21,7 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
 } else {
   makeRoomForYoung()
   // Parsed code is kept between starts: a quarter of a second of a start from source.
-  enableCompileCache(codeFolder())
+  keepCompiledCode()
   const words = process.argv.slice(2)
   const head = words[0] === 'serve' ? await begin() : undefined
   const [{ run }, { processTerminal }] = await Promise.all([
@@ -32,7 +31,7 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   process.exitCode = await run(words, processTerminal, head)
 }
 
-/** First of all: what a server waits for goes on while this thread loads everything else. */
+/** First of all: a thread loads its code while this one loads everything else. */
 async function begin(): Promise<HeadStart> {
   const { headStart } = await import('../host/node/head-start.ts')
   return headStart()

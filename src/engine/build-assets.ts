@@ -102,10 +102,12 @@ export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const overlay = buildOverlay(stock, libraries)
   const libraryExports = exportsOf(libraries, options.compile)
   progress('memory images')
-  const fingerprint = await fingerprintOf(await digestsOf(stock))
+  const digests = await digestsOf(stock)
+  const fingerprint = await fingerprintOf(digests)
   const codePatches = patchesFor(options, overlay)
   const parts = { overlay, libraryExports, codePatches, fill: isFilled }
-  return { fingerprint, ...parts, ...(await buildImages(options, cluster, parts)) }
+  const moduleDigest = digests.wasm
+  return { fingerprint, moduleDigest, ...parts, ...(await buildImages(options, cluster, parts)) }
 }
 
 type PgliteFs = {

@@ -8,8 +8,8 @@
  *        8 |    4 | format version, u32 little endian
  *       12 |    4 | length of the header, u32 little endian
  *       16 |   64 | SHA-256 of the header, as lower-case hex
- *       80 |    n | header: JSON as UTF-8 (fingerprint, SHA-256 of each block of what follows,
- *          |      | sections, facts about the images)
+ *       80 |    n | header: JSON as UTF-8 (fingerprint, SHA-256 of PGlite's module and of each
+ *          |      | block of what follows, sections, facts about the images)
  *          |      | padding to a multiple of 4096, then the sections, each padded likewise
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
@@ -29,7 +29,7 @@ import type { BytePatch } from './wasm-module.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 6
+const FORMAT_VERSION = 7
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80
@@ -64,6 +64,8 @@ export interface StockFiles {
 export type BuiltAssets = Omit<EngineAssets, 'memoryId'> & {
   /** What makes of PGlite's module the one that all this is for. */
   readonly codePatches: readonly BytePatch[]
+  /** Of that module, as PGlite has it. */
+  readonly moduleDigest: string
 }
 
 export interface EngineAssets {
@@ -120,6 +122,7 @@ interface Section {
 
 interface Header {
   readonly fingerprint: string
+  readonly moduleDigest: string
   readonly blocks: readonly string[]
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
@@ -227,6 +230,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
   const header = utf8(
     JSON.stringify({
       fingerprint: assets.fingerprint,
+      moduleDigest: assets.moduleDigest,
       blocks: await Promise.all(blocksOf(packed).map(sha256)),
       sections,
       libraryExports: assets.libraryExports,
@@ -314,6 +318,21 @@ export function parseCodePatches(source: SparseBytes): readonly BytePatch[] {
     at,
     bytes: code.subarray(from, (from += length)),
   }))
+}
+
+/**
+ * Whether a file that nobody has verified says truly what to make of PGlite's module.
+ * @param moduleDigest of the module as it is installed
+ */
+export async function isCodeProven(
+  source: SparseBytes,
+  moduleDigest: string,
+  hash: Hash,
+): Promise<boolean> {
+  const { header, section } = openFile(source)
+  await checkHeader(source, hash)
+  const isIntact = (await hash(section('code'))) === header.sections.code.sha256
+  return isIntact && header.moduleDigest === moduleDigest
 }
 
 /** The base alone, of a file as for {@link parseVerifiedAssets}. */

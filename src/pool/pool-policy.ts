@@ -165,7 +165,7 @@ function quietAtMs(view: PoolView): number {
   let lastMs = Number.NEGATIVE_INFINITY
   for (const { tenant } of view.slots) {
     if (!tenant) continue
-    // Somebody waits for it, and its times are those of before it slept.
+    // Somebody waits for it, or is about to come; its times are those of before it slept.
     if (tenant.phase === 'waking') return Number.POSITIVE_INFINITY
     lastMs = Math.max(lastMs, tenant.lastUsedMs, tenant.awakeSinceMs)
   }

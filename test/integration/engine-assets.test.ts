@@ -10,6 +10,8 @@ import {
   blockCountMax,
   digestsOf,
   fingerprintOf,
+  isCodeProven,
+  parseCodePatches,
   parseVerifiedAssets,
   sha256,
   verifyAssets,
@@ -66,6 +68,26 @@ test('a flipped bit anywhere is found', async () => {
     damaged[place] = (damaged[place] ?? 0) ^ 1
     await assert.rejects(verifyAssets(wholeBytes(damaged), fingerprint), isInvalid, `byte ${place}`)
   }
+})
+
+test('nothing of a module runs that a hash has not proven, nor what is changed in it', async () => {
+  const { wasm } = await digestsOf(readStock())
+  const proven = (file: Uint8Array<ArrayBuffer>, digest: string): Promise<boolean> =>
+    isCodeProven(wholeBytes(file), digest, sha256)
+  assert.equal(await proven(bytes, wasm), true)
+  assert.equal(
+    await proven(
+      bytes,
+      wasm.replace(/^./, (digit) => (digit === '0' ? '1' : '0')),
+    ),
+    false,
+  )
+  const [patch] = parseCodePatches(wholeBytes(bytes))
+  assert.ok(patch)
+  const damaged = new Uint8Array(bytes)
+  const at = patch.bytes.byteOffset - bytes.byteOffset
+  damaged[at] = (damaged[at] ?? 0) ^ 1
+  assert.equal(await proven(damaged, wasm), false)
 })
 
 test('two who verify a file together share its blocks, and each finds damage', async () => {

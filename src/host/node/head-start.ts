@@ -1,13 +1,13 @@
 /**
- * What a server begins before its command line is read: PGlite's module, and a thread, whose own
- * code takes as long to load as everything else that a start needs.
+ * What a server begins before its command line is read: PGlite's module is compiled, and a thread
+ * started, whose own code takes as long to load as everything else that a start needs.
  */
 import { beginGuess, type Guess } from './engine/stock-code.ts'
 import { EarlyThread } from './shard/shard-thread.ts'
 
 export interface HeadStart {
   readonly thread: EarlyThread
-  /** Rejects with an error of node:fs if PGlite is not installed. */
+  /** Rejects with an error of Node if PGlite is not installed. */
   readonly guess: Promise<Guess | undefined>
 }
 

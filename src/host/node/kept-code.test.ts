@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { testFolder } from '../../../test/support/temporary-folder.ts'
@@ -36,15 +36,14 @@ function keptIn(folder: string): readonly string[] {
   return names.filter((name) => name.endsWith('.code')).map((name) => join(folder, name))
 }
 
-test('code is kept for the next start, one file for the newest text', () => {
+test('code is kept for the next start, for each text of a name', () => {
   const folder = testFolder()
   assert.deepEqual(start(folder, TEXT), ['compiled', 'hello, reader'])
   assert.deepEqual(start(folder, TEXT), ['kept', 'hello, reader'])
-  const [former] = keptIn(folder)
   // As long as the former one, which is all that V8 itself would look at.
   assert.deepEqual(start(folder, TEXT.replace('hello', 'salut')), ['compiled', 'salut, reader'])
-  assert.equal(keptIn(folder).length, 1)
-  assert.notEqual(keptIn(folder)[0], former)
+  assert.equal(keptIn(folder).length, 2)
+  assert.deepEqual(start(folder, TEXT), ['kept', 'hello, reader'])
 })
 
 test('damaged code is not run, and replaced', () => {
@@ -67,4 +66,28 @@ test('without a cache, or one that cannot be written, everything is as usual', (
   const file = join(testFolder(), 'file')
   writeFileSync(file, 'no folder')
   assert.deepEqual(start(file, TEXT), ['compiled', 'hello, reader'])
+})
+
+test('a folder that goes away while it is used is made again, or done without', () => {
+  const folder = testFolder()
+  const removal = `process.getBuiltinModule('node:fs').rmSync('${folder}', { recursive: true })`
+  const replaced = `process.getBuiltinModule('node:fs').writeFileSync('${folder}', '')`
+  const text = (more: string): string => TEXT.replace('const', `${removal}; ${more}; const`)
+  assert.deepEqual(start(folder, text('')), ['compiled', 'hello, reader'])
+  assert.equal(keptIn(folder).length, 1)
+  assert.deepEqual(start(folder, text(replaced)), ['compiled', 'hello, reader'])
+})
+
+test('code that nobody has used for long goes when other code is kept', () => {
+  const folder = testFolder()
+  start(folder, TEXT)
+  const [file] = keptIn(folder)
+  assert.ok(file)
+  const unfinished = `${file}.4711-1`
+  writeFileSync(unfinished, 'half')
+  const past = new Date(Date.now() - 31 * 24 * 60 * 60_000)
+  for (const path of [file, unfinished]) utimesSync(path, past, past)
+  start(folder, TEXT.replace('hello', 'salut'))
+  assert.equal(keptIn(folder).length, 1)
+  assert.ok(!existsSync(file) && !existsSync(unfinished))
 })

@@ -9,17 +9,32 @@
  * The code lies in the folder of Node's compile cache, and where that is off, so is this.
  */
 import { hash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire, getCompileCacheDir } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { cachedDataVersionTag } from 'node:v8'
 import { Script } from 'node:vm'
 
 /**
- * By then a server has served its first client, on a machine that is not slow; and again for all
- * that is called only then, or where it took longer.
+ * When code is kept that was not: a server has served its first client by then, on a machine that
+ * is not slow; and again for what was called only later.
  */
-const KEEP_AFTER_MS = [500, 5_000]
+const KEEP_AFTER_MS = [500, 5_000, 60_000]
+/** When it is looked whether more was called than in the starts before. It takes 15 ms. */
+const REVIEW_AFTER_MS = [5_000]
+/** Code is kept anew if there is so much more of it. */
+const GROWTH_MIN = 1.1
+/** What no start has used for so long belongs to a version that is gone. */
+const UNUSED_MS_MAX = 30 * 24 * 60 * 60_000
 const DIGEST_BYTES = 32
 /** Of the digest that tells texts of one name from each other. */
 const NAME_DIGITS = 16
@@ -27,7 +42,7 @@ const NAME_DIGITS = 16
 /** Runs a CommonJS module in this thread. Throws what it throws. */
 export function requireKept(path: string): void {
   const text = readFileSync(path, 'utf8')
-  const body = `(function (require, __filename, __dirname) {${text}\n})`
+  const body = `(function (require, __filename, __dirname) {'use strict';${text}\n})`
   const run = runKept(body, path) as (...parameters: unknown[]) => void
   run(createRequire(path), path, dirname(path))
 }
@@ -37,8 +52,8 @@ export function runKept(text: string, path: string): unknown {
   const file = fileOf(text, path)
   const cachedData = file === undefined ? undefined : readCode(file)
   const script = new Script(text, { filename: path, ...(cachedData ? { cachedData } : {}) })
-  const isMissing = !cachedData || script.cachedDataRejected === true
-  if (file !== undefined && isMissing) keepLater(script, file)
+  const isKept = cachedData && script.cachedDataRejected !== true
+  if (file !== undefined) keepLater(script, file, isKept ? cachedData.length : 0)
   return script.runInThisContext()
 }
 
@@ -66,35 +81,44 @@ function readCode(file: string): Buffer | undefined {
 }
 
 /** Keeps the code under the flags of V8 that it was looked for with: under others it is no good. */
-function keepLater(script: Script, file: string): void {
+function keepLater(script: Script, file: string, bytesBefore: number): void {
   const versionTag = cachedDataVersionTag()
+  let bytesKept = bytesBefore
   const keepNow = (): void => {
     const code = script.createCachedData()
-    if (cachedDataVersionTag() === versionTag) keep(code, file)
+    if (cachedDataVersionTag() !== versionTag) return
+    const isWorthIt = code.length > bytesKept * GROWTH_MIN
+    keep(isWorthIt ? code : undefined, file)
+    if (isWorthIt) bytesKept = code.length
   }
-  for (const delayMs of KEEP_AFTER_MS) setTimeout(keepNow, delayMs).unref()
+  const delaysMs = bytesBefore > 0 ? REVIEW_AFTER_MS : KEEP_AFTER_MS
+  for (const delayMs of delaysMs) setTimeout(keepNow, delayMs).unref()
 }
 
-/** A cache that cannot be written costs the next start a few milliseconds, and nothing else. */
-function keep(code: Uint8Array, file: string): void {
+/**
+ * Keeps code, or what is there for longer. A cache that cannot be written costs the next start a
+ * few milliseconds, and nothing else.
+ */
+function keep(code: Uint8Array | undefined, file: string): void {
   const unfinished = `${file}.${process.pid}-${Math.trunc(performance.now())}`
   try {
+    if (!code) return utimesSync(file, new Date(), new Date())
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(unfinished, Buffer.concat([digest(code), code]), { mode: 0o600 })
     renameSync(unfinished, file)
-    removeOthers(file)
+    removeUnused(dirname(file))
   } catch {
-    rmSync(unfinished, { force: true })
+    // What is left of it goes with what is not used.
   }
 }
 
-/** Code of other versions of the same file. */
-function removeOthers(file: string): void {
-  const folder = dirname(file)
-  const own = basename(file)
-  const kind = own.slice(0, own.lastIndexOf('-') + 1)
+/** Code of other versions, and what was never finished. */
+function removeUnused(folder: string): void {
+  const sinceMs = Date.now() - UNUSED_MS_MAX
   for (const name of readdirSync(folder)) {
-    if (name.startsWith(kind) && name.endsWith('.code') && name !== own) rmSync(join(folder, name))
+    if (!name.includes('.code')) continue
+    const path = join(folder, name)
+    if (statSync(path).mtimeMs < sinceMs) rmSync(path)
   }
 }
 

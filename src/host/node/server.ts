@@ -45,8 +45,8 @@ export interface ServerOptions {
   /** Tenants get roles even if this process asks for no passwords. Default: only with scram. */
   readonly grantRoles?: boolean
   /**
-   * Told when clients can connect and nothing more is loaded for them, and when the first of them
-   * have been served, if any have come.
+   * Told when clients can connect and what the first of them needs is loaded, and when they have
+   * been served, if any have come.
    */
   readonly whileFirstServed?: { begins(): void; ends(): void }
   /** What the caller has started before it loaded this. Default: started here. */
@@ -258,7 +258,7 @@ async function openBackend(
     users,
     operations,
     announce: (url, certificate) => folder.announce(url, certificate),
-    firstServed: () => firstServed(shards, settings, options.whileFirstServed),
+    firstServed: () => firstServed(thread.loaded, shards, settings, options.whileFirstServed),
     start,
     drain,
     [Symbol.asyncDispose]: drain,
@@ -266,10 +266,12 @@ async function openBackend(
 }
 
 async function firstServed(
+  loaded: Promise<void>,
   shards: ShardSet,
   settings: Promise<unknown>,
   meanwhile: ServerOptions['whileFirstServed'],
 ): Promise<void> {
+  await loaded
   meanwhile?.begins()
   try {
     await settings

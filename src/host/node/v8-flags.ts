@@ -5,7 +5,8 @@
  * Most of them are part of what V8 compares before it takes parsed code from a cache, also that of
  * Node's own modules: while one of them is not what it was, whatever is loaded in any thread is
  * compiled from its source. Forty milliseconds of each thread's start, so they are changed when
- * everything has been loaded, and changed back before the next thing is.
+ * what the first row needs has been loaded, and changed back before the rest is. Only a shard that
+ * somebody else wants in that moment starts slowly.
  */
 import { setFlagsFromString } from 'node:v8'
 
@@ -14,7 +15,8 @@ const OPTIMIZED_BYTECODE_BYTES_MAX = 61_440
 
 /**
  * Runs `compile` so that each function of a module is validated when it is first compiled. Few of
- * them ever are: 9 MB are known by their hash, and checking them all takes 55 ms of processor time.
+ * them ever are, and checking 9 MB takes 55 ms of processor time. If one is called later that turns
+ * out to be invalid, V8 ends the process: nothing may be called before a hash has proven it all.
  */
 export function validatingLazily<Result>(compile: () => Result): Result {
   setFlagsFromString('--wasm-lazy-validation')

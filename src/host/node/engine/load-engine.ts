@@ -3,8 +3,14 @@
  * expensive parts (compiled wasm, base memory, the files' bytes) are shared by all threads of the
  * process: `EngineParts` can be posted to a worker.
  */
+import { hash } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import { fingerprintOf, parseBase, parseVerifiedAssets } from '../../../engine/engine-assets.ts'
+import {
+  fingerprintOf,
+  isCodeProven,
+  parseBase,
+  parseVerifiedAssets,
+} from '../../../engine/engine-assets.ts'
 import { type LaidOutBase, layOut } from '../../../engine/base-memory.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
 import type { Instance } from '../../../engine/instance.ts'
@@ -61,12 +67,13 @@ export async function beginEngineParts(
 ): Promise<{ readonly verified: Promise<EngineParts> }> {
   const { early } = options
   const guess = await (options.guess ?? beginGuess(options))
-  const guessed = guess && guessedParts(guess, early)
+  const wasm = guess?.wasm ?? readStockWasm()
+  const digest = hash('sha256', wasm)
+  const guessed = guess && (await guessedParts(guess, digest, early))
   const verify = async (): Promise<EngineParts> => {
     // Each step takes tens of milliseconds; between them the thread hears who wants to connect.
     await turn()
-    const wasm = guess?.wasm ?? readStockWasm()
-    const fingerprint = await fingerprintOf(digestStock(wasm))
+    const fingerprint = await fingerprintOf(digestStock(digest))
     await turn()
     const assets = await ensureAssets(fingerprint, options, guess)
     if (guessed?.assets === assets) return guessed
@@ -76,11 +83,20 @@ export async function beginEngineParts(
   return { verified: verify() }
 }
 
-/** Undefined if the assets are so damaged that it shows. */
-function guessedParts(guess: Guess, early: Preparer | undefined): EngineParts | undefined {
-  const code = codeOf(guess.module)
-  early?.begin(code)
+/**
+ * Undefined if the assets are so damaged that it shows. Its code must be the right one before any
+ * of it runs: V8 ends the process at a function that turns out to be invalid when it is called.
+ */
+async function guessedParts(
+  guess: Guess,
+  digest: string,
+  early: Preparer | undefined,
+): Promise<EngineParts | undefined> {
   try {
+    const source = assetsIn(guess.file)
+    if (!(await isCodeProven(source, digest, (part) => source.sha256(part)))) return undefined
+    const code = codeOf(guess.module)
+    early?.begin(code)
     const parts = partsOf(code, guess.file)
     early?.prepare(parts)
     return parts

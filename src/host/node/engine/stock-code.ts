@@ -1,7 +1,4 @@
-/**
- * PGlite's module as an engine has it, read and compiled before anything else is loaded: what takes
- * longest in a start goes on beside that.
- */
+/** PGlite's module as an engine has it, read and compiled before anything else is loaded. */
 import { readFileSync } from 'node:fs'
 import { parseCodePatches } from '../../../engine/engine-assets.ts'
 import { lendPatched } from '../../../engine/wasm-module.ts'
@@ -30,7 +27,7 @@ export function beginGuess(options: CacheOptions = {}): Guess | undefined {
   }
 }
 
-/** @throws an error of node:fs if PGlite is not installed */
+/** @throws an error of Node if PGlite is not installed */
 export function readStockWasm(): Uint8Array<ArrayBuffer> {
   return readFileSync(stockFile('pglite.wasm'))
 }

@@ -1,5 +1,4 @@
 /** The stock files of PGlite, as npm installed them: read here, never changed. */
-import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as nodeModule from 'node:module'
 import { join } from 'node:path'
@@ -31,10 +30,10 @@ export function readStock(): StockFiles {
   }
 }
 
-/** Names the same files without having all of them in memory. @param wasm what was read of it */
-export function digestStock(wasm: Uint8Array): StockDigests {
+/** Names the same files without having all of them in memory. @param wasm digest of the module */
+export function digestStock(wasm: string): StockDigests {
   return {
-    wasm: hash('sha256', wasm, 'hex'),
+    wasm,
     bundle: hashFile(stockFile('pglite.data')),
     glue: hashFile(stockFile('pglite.js')),
     extensions: new Map(extensionFiles().map(([name, path]) => [name, hashFile(path)])),

@@ -29,13 +29,21 @@ export function startThread(): Worker {
 /** One thread that was started early, for whichever shard is begun first. */
 export class EarlyThread implements Preparer {
   #worker: Worker | undefined = startThread()
+  readonly #loaded = Promise.withResolvers<void>()
 
   constructor() {
     // If it fails, nobody gets it: the thread that is started in its place says why.
     const forget = (): void => {
       this.#worker = undefined
+      this.#loaded.resolve()
     }
     this.#worker?.once('error', forget).once('exit', forget)
+    this.#worker?.once('message', () => this.#loaded.resolve())
+  }
+
+  /** Settles when its code is there, or will never be. */
+  get loaded(): Promise<void> {
+    return this.#loaded.promise
   }
 
   /** What the settings decide about a slot; must be known before {@link begin}. */
@@ -56,7 +64,10 @@ export class EarlyThread implements Preparer {
   }
 
   discard(): void {
-    void this.take()?.terminate()
+    // Nobody is to hear of an error that is on its way.
+    void this.take()
+      ?.once('error', () => {})
+      .terminate()
   }
 
   /** The thread, the first time; it is the caller's from then on. */
@@ -64,6 +75,7 @@ export class EarlyThread implements Preparer {
     const worker = this.#worker
     this.#worker = undefined
     worker?.removeAllListeners('error').removeAllListeners('exit')
+    worker?.once('exit', () => this.#loaded.resolve())
     return worker
   }
 }

@@ -29,9 +29,10 @@ const main = parentPort
 assert(main, 'a shard runs in a worker thread')
 const tell = (message: FromWorker): void => main.postMessage(message)
 
-// A failure is an unhandled rejection, which ends the thread: the supervisor hears of it that way.
+// What fails here or later ends the thread: the supervisor hears of it that way.
 // The largest script that an engine needs; it is loaded while this thread has nothing to do yet.
 loadFactory()
+tell({ kind: 'loaded' })
 
 let begun: Promise<BegunEngine> | undefined
 let preparing: Promise<PreparedEngine> | undefined

@@ -2,13 +2,12 @@
  * A shard's thread begins here, with nothing but the caches of compiled code: they must be on
  * before the code that they are for is loaded, and a thread does not inherit them.
  */
-import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { codeFolder } from '../cache-folder.ts'
+import { keepCompiledCode } from '../cache-folder.ts'
 import { requireKept } from '../kept-code.ts'
 
 const isSource = import.meta.url.endsWith('.ts')
-enableCompileCache(codeFolder())
+keepCompiledCode()
 // The package has it as one script, because of a script more can be kept.
 const body = new URL(`./worker-body.${isSource ? 'ts' : 'cjs'}`, import.meta.url)
 if (isSource) await import(body.href)

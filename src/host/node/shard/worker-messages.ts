@@ -30,6 +30,8 @@ export type ToWorker =
   | { readonly kind: 'serve' }
 
 export type FromWorker =
+  /** Its code is there; the first thing that it says. */
+  | { readonly kind: 'loaded' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'slotCreated'; readonly slotNo: number; readonly flags: InterruptFlags }
   | { readonly kind: 'slotDiscarded'; readonly slotNo: number }

@@ -228,6 +228,8 @@ export class WorkerShard {
 
   #hear(message: FromWorker): void {
     switch (message.kind) {
+      case 'loaded':
+        return
       case 'ready':
         this.#state = 'running'
         this.#ready.resolve()
