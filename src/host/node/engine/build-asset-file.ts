@@ -32,7 +32,7 @@ export async function buildAssetFile(
   if (status !== 0) {
     throw new PgnapError('ENGINE_ASSETS_INVALID', 'the engine could not be built', {
       detail: complaints.join('').slice(-2000),
-      hint: `check that ${folder} is writable and has 40 MB to spare`,
+      hint: `check that ${folder} is writable and has 40 MB to spare, or install pgnap anew`,
     })
   }
 }
