@@ -10,9 +10,6 @@
  */
 import { setFlagsFromString } from 'node:v8'
 
-/** V8's own value. */
-const OPTIMIZED_BYTECODE_BYTES_MAX = 61_440
-
 /**
  * Runs `compile` so that each function of a module is validated when it is first compiled. Few of
  * them ever are, and checking 9 MB takes 55 ms of processor time. If one is called later that turns
@@ -35,16 +32,13 @@ export function makeRoomForYoung(): void {
 /**
  * For the time to the first row, once everything is loaded that it needs. A start makes little
  * garbage and much memory that is no garbage: slots, assets, PGlite's files. V8 takes that for a
- * reason to collect, in each thread again and again. And what has been called a few hundred times
- * is worth optimizing only later, where the first row need not share two cores with that.
+ * reason to collect, in each thread again and again.
  */
 export function favourFirstRow(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit')
-  setFlagsFromString('--max-optimized-bytecode-size=1')
 }
 
 /** From here on memory outside of V8's heap makes it collect, so that images are let go of soon. */
 export function favourNobody(): void {
   setFlagsFromString('--no-external-memory-accounted-in-global-limit')
-  setFlagsFromString(`--max-optimized-bytecode-size=${OPTIMIZED_BYTECODE_BYTES_MAX}`)
 }
