@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { packageRoot } from './package-root.ts'
 
 const FOLDER_MODE = 0o700
@@ -37,6 +37,8 @@ function codeFolder(): string | undefined {
   try {
     const folder = join(cacheFolder(), 'code')
     if (!isAbsolute(folder)) return undefined
+    // Engines may be shared, as their hashes are checked.
+    mkdirSync(dirname(folder), { recursive: true })
     mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
     return isOwn(folder) ? folder : undefined
   } catch {
