@@ -9,6 +9,7 @@
  *   - a Worker has no URL of its own
  *   - the file bundle holds only what a running server may open
  */
+import { type Replacement, replaceExactly } from '../../src/engine/replace-exactly.ts'
 
 /** A file of PGlite's bundle. */
 export interface BundledFile {
@@ -44,20 +45,16 @@ const NOT_SERVED: readonly RegExp[] = [
  */
 export function adaptGlue(source: string, data: Uint8Array, compiled: string): AdaptedGlue {
   const { list, bundle } = slim(source, data)
-  const replacements: readonly [what: string, count: number, by: string][] = [
+  const replacements: readonly Replacement[] = [
     ['new WebAssembly.Module(', 2, 'compiled('],
     ['globalThis.process?.versions?.node', 1, 'false'],
     ['await(import("node:module"))', 1, '{}'],
     ['import.meta.url', 3, '"file:///pglite/"'],
   ]
-  let code = source.replace(FILE_LIST, () => list)
-  for (const [what, count, by] of replacements) {
-    const parts = code.split(what)
-    if (parts.length !== count + 1) {
-      throw new Error(`PGlite's glue has "${what}" ${parts.length - 1} times, not ${count}`)
-    }
-    code = parts.join(by)
-  }
+  const code = replaceExactly(
+    source.replace(FILE_LIST, () => list),
+    replacements,
+  )
   return { code: `import { compiled } from ${JSON.stringify(compiled)};\n${code}`, bundle }
 }
 

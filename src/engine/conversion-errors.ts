@@ -10,6 +10,7 @@
  */
 import { concatBytes, fromUtf8 } from '../base/bytes.ts'
 import { type MessageFields, messageOfFields } from '../base/error-message.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 const ERROR_RESPONSE = 0x45
 const HEAD_BYTES = 5
@@ -26,20 +27,15 @@ const REPLACED: ReadonlySet<string> = new Set(['C', 'M', 'D', 'H', 'F', 'L', 'R'
  * @param answer whole messages, at least one of them an error
  */
 export function explainConversions(answer: Uint8Array): Uint8Array {
-  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
   const parts: Uint8Array[] = []
   let kept = 0
-  for (let at = 0; at + HEAD_BYTES <= answer.length;) {
-    const end = at + 1 + view.getInt32(at + 1)
-    if (answer[at] === ERROR_RESPONSE) {
-      const explained = explain(answer.subarray(at + HEAD_BYTES, end))
-      if (explained) {
-        parts.push(answer.subarray(kept, at), explained)
-        kept = end
-      }
-    }
-    at = end
-  }
+  eachMessage(answer, (type, at, end) => {
+    if (type !== ERROR_RESPONSE) return
+    const explained = explain(answer.subarray(at + HEAD_BYTES, end))
+    if (!explained) return
+    parts.push(answer.subarray(kept, at), explained)
+    kept = end
+  })
   return kept === 0 ? answer : concatBytes([...parts, answer.subarray(kept)])
 }
 

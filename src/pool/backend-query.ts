@@ -8,7 +8,7 @@
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 /** Name of the pool's own statement and portal; nothing of it outlives one query. */
 export const OWN_NAME = '_pgnap_pool'

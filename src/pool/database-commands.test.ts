@@ -8,7 +8,7 @@ import type { Slot } from '../engine/engine.ts'
 import { message } from '../base/protocol-message.ts'
 import { carriedOut, noteAsked } from './database-commands.ts'
 import type { DatabaseService } from './database-service.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 const HOME = 'home' as TenantName
 let log: string[]

@@ -15,7 +15,7 @@ import type { DatabaseStatement } from '../engine/database-statements.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import type { DatabaseService } from './database-service.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 /** What one batch has asked for, in order. */
 export interface AskedDatabases {

@@ -9,7 +9,7 @@
  * Source: Postgres 18, documentation, appendix A, "PostgreSQL Error Codes".
  */
 import { fromUtf8 } from '../base/bytes.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 const ERROR_RESPONSE = 0x45
 const HEAD_BYTES = 5

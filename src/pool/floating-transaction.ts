@@ -18,7 +18,7 @@ import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 export interface FloatingTransaction {
   /** In microseconds since 2000: what `now()` says. */

@@ -11,7 +11,7 @@
  */
 import { fromUtf8, textAt, utf8 } from '../base/bytes.ts'
 import { matchEnd, skipGap } from '../base/sql-gap.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 
 /** Statements of a client that are remembered to be a LISTEN; beyond, all are forgotten. */
 const STATEMENTS_MAX = 100

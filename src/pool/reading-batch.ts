@@ -13,7 +13,7 @@ import { message } from '../base/protocol-message.ts'
 import { skipGap } from '../base/sql-gap.ts'
 import { SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
-import { eachMessage, piecesOf } from './message-frames.ts'
+import { eachMessage, piecesOf } from '../base/message-frames.ts'
 
 const QUERY = 0x51
 const PARSE = 0x50

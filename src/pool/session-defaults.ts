@@ -7,7 +7,7 @@ import { concatBytes } from '../base/bytes.ts'
 import type { Slot } from '../engine/engine.ts'
 import { STORED_SETTINGS_SQL } from '../engine/stored-settings.ts'
 import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 import { IDENTITY } from './session-carry.ts'
 
 type Settings = ReadonlyMap<string, string>

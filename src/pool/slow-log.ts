@@ -8,7 +8,7 @@
 import { fromUtf8 } from '../base/bytes.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 import type { LiveClient } from './pool-client.ts'
 
 export interface SlowLogOptions {

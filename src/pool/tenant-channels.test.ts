@@ -6,7 +6,7 @@ import { FakeSessionSlot, notification } from '../../test/support/fake-session-s
 import { say } from '../../test/support/messages.ts'
 import { message } from '../base/protocol-message.ts'
 import { DISCARD_ALL } from './backend-query.ts'
-import { eachMessage } from './message-frames.ts'
+import { eachMessage } from '../base/message-frames.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 
 interface Client extends SessionOwner {

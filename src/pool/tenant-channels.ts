@@ -16,7 +16,7 @@ import type { OtherDatabases } from '../engine/database-sight.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import { ListenWatch } from './listen-watch.ts'
-import { eachMessage, piecesOf } from './message-frames.ts'
+import { eachMessage, piecesOf } from '../base/message-frames.ts'
 
 const NOTIFICATION_RESPONSE = 0x41
 /** Type, length, process id. */

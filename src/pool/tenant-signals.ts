@@ -12,7 +12,7 @@ import { PgnapError } from '../base/errors.ts'
 import type { SignalReceiver } from '../engine/backend-signals.ts'
 import type { SessionFacts } from '../engine/session-activity.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
-import { statementIn } from './message-frames.ts'
+import { statementIn } from '../base/message-frames.ts'
 import { processIdOf } from './process-id.ts'
 
 export function signalReceiverOf(tenant: LiveTenant, clock: Clock): SignalReceiver {

@@ -15,7 +15,7 @@ import {
 import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
 import { message } from '../../src/base/protocol-message.ts'
 import { OWN_NAME } from '../../src/pool/backend-query.ts'
-import { eachMessage } from '../../src/pool/message-frames.ts'
+import { eachMessage } from '../../src/base/message-frames.ts'
 import { say } from './messages.ts'
 
 export const SUPERUSER = 'postgres'

@@ -88,28 +88,26 @@ function keepLater(script: Script, file: string, bytesBefore: number): void {
     const code = script.createCachedData()
     if (cachedDataVersionTag() !== versionTag) return
     const isWorthIt = code.length > bytesKept * GROWTH_MIN
-    keep(isWorthIt ? code : undefined, file)
+    try {
+      if (isWorthIt) write(code, file)
+      else utimesSync(file, new Date(), new Date())
+    } catch {
+      // It costs the next start a few milliseconds, and nothing else.
+      return
+    }
     if (isWorthIt) bytesKept = code.length
   }
   const delaysMs = bytesBefore > 0 ? REVIEW_AFTER_MS : KEEP_AFTER_MS
   for (const delayMs of delaysMs) setTimeout(keepNow, delayMs).unref()
 }
 
-/**
- * Keeps code, or what is there for longer. A cache that cannot be written costs the next start a
- * few milliseconds, and nothing else.
- */
-function keep(code: Uint8Array | undefined, file: string): void {
+/** As a whole, or not at all; what is left unfinished goes with what is not used. */
+function write(code: Uint8Array, file: string): void {
   const unfinished = `${file}.${process.pid}-${Math.trunc(performance.now())}`
-  try {
-    if (!code) return utimesSync(file, new Date(), new Date())
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(unfinished, Buffer.concat([digest(code), code]), { mode: 0o600 })
-    renameSync(unfinished, file)
-    removeUnused(dirname(file))
-  } catch {
-    // What is left of it goes with what is not used.
-  }
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(unfinished, Buffer.concat([digest(code), code]), { mode: 0o600 })
+  renameSync(unfinished, file)
+  removeUnused(dirname(file))
 }
 
 /** Code of other versions, and what was never finished. */

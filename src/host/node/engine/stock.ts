@@ -4,10 +4,10 @@ import * as nodeModule from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gunzipSync } from 'node:zlib'
-import { assert } from '../../../base/assert.ts'
 import type { EmscriptenFactory } from '../../../engine/emscripten.ts'
 import type { StockDigests, StockFiles } from '../../../engine/engine-assets.ts'
 import { EXTENSIONS } from '../../../engine/recipe.ts'
+import { type Replacement, replaceExactly } from '../../../engine/replace-exactly.ts'
 import { runKept } from '../kept-code.ts'
 import { hashFile, openForever, type OpenFile } from './sparse-file.ts'
 import { folderOf, stockFile, stockFolder } from './stock-folder.ts'
@@ -54,10 +54,10 @@ function extensionFiles(): readonly (readonly [name: string, path: string])[] {
 }
 
 /** What only a module may say, and what the script says for it. */
-const MODULE_WORDS: readonly (readonly [module: string, script: string])[] = [
-  ['import.meta.url', 'moduleUrl'],
-  ['import("node:module")', 'nodeModule'],
-  ['export default Module;', 'return Module;'],
+const MODULE_WORDS: readonly Replacement[] = [
+  ['import.meta.url', 3, 'moduleUrl'],
+  ['import("node:module")', 1, 'nodeModule'],
+  ['export default Module;', 1, 'return Module;'],
 ]
 
 let factory: EmscriptenFactory | undefined
@@ -69,11 +69,7 @@ let factory: EmscriptenFactory | undefined
 export function loadFactory(): EmscriptenFactory {
   if (factory) return factory
   const path = stockFile('pglite.js')
-  let text = readFileSync(path, 'utf8')
-  for (const [module, script] of MODULE_WORDS) {
-    assert(text.includes(module), `PGlite's code says ${module}`)
-    text = text.replaceAll(module, script)
-  }
+  const text = replaceExactly(readFileSync(path, 'utf8'), MODULE_WORDS)
   const run = runKept(`(function (moduleUrl, nodeModule) {'use strict';${text}\n})`, path)
   const { href } = pathToFileURL(path)
   return (factory = (run as (url: string, module: unknown) => EmscriptenFactory)(href, nodeModule))

@@ -108,8 +108,8 @@ export class ShardSet {
       if (!activity) return
       // One that has not been greeted yet, or has asked for nothing, is about to.
       const { clients } = activity
-      const served = clients.filter(({ state, requestMs }) => state === 'idle' && requestMs > 0)
-      if (clients.length > 0 && served.length === clients.length) return
+      const isServed = clients.every(({ state, requestMs }) => state === 'idle' && requestMs > 0)
+      if (clients.length > 0 && isServed) return
       await this.#pause(FIRST_LOOK_EVERY_MS)
     }
   }

@@ -1,5 +1,5 @@
 /** Walks over whole messages of the Postgres protocol, of either side. */
-import { assert } from '../base/assert.ts'
+import { assert } from './assert.ts'
 
 const SYNC = 0x53
 const PARSE = 0x50

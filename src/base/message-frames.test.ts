@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { concatBytes, fromUtf8 } from '../base/bytes.ts'
+import { concatBytes, fromUtf8 } from './bytes.ts'
 import { say } from '../../test/support/messages.ts'
 import { eachMessage, piecesOf, statementIn } from './message-frames.ts'
 
