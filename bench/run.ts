@@ -25,6 +25,7 @@ import { densityRow } from './rows/density.ts'
 import { insertRow } from './rows/insert.ts'
 import { pointRow } from './rows/point.ts'
 import { manyRow } from './rows/many.ts'
+import { neighbourRow } from './rows/neighbour.ts'
 import { registeredRow } from './rows/registered.ts'
 import { startRow } from './rows/start.ts'
 import { swapRow } from './rows/swap.ts'
@@ -41,6 +42,7 @@ const ROWS: readonly Row[] = [
   insertRow,
   besideRow,
   manyRow,
+  neighbourRow,
   startRow,
   densityRow,
   registeredRow,

@@ -1,12 +1,9 @@
 /**
  * A quiet tenant beside a neighbour that takes all it can get, in one shard of the real program.
  *
- * Server, neighbour and client keep three processors busy, often on fewer, and then wait for each
- * other whatever the server does. So the quiet tenant is measured twice in each round: with the
- * neighbour in another shard, on a machine just as busy; with the neighbour in its own. What else
- * the machine does only adds, and to some rounds; a server that is not fair adds to each. So the
- * lower quartile of the rounds counts, of both. Both neighbours stay connected and rest by turns:
- * to start one takes longer than a round.
+ * What counts is not how long the quiet tenant waits, which is the machine's business as much as
+ * the server's (`npm run bench -- neighbour` measures it), but for how many: as many answers of
+ * the neighbour as fall into a request's latency went before it, whatever the machine's speed.
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -15,14 +12,14 @@ import { shardOf } from '../../src/router/assignment.ts'
 import { Connection } from '../../bench/wire/connection.ts'
 import { queryMessage } from '../../bench/wire/messages.ts'
 import { connectPg, failureOf } from '../support/clients.ts'
-import { startNeighbour } from '../support/neighbour.ts'
+import { type Neighbour, startNeighbour } from '../../bench/neighbour.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { WireClient } from '../torture/wire-client.ts'
 
-/** The factor of the promise: beside a hostile neighbour nobody waits longer than so many times. */
-const FACTOR_MAX = 3
-/** Latencies below this prove nothing about the server. */
-const NOISE_MS = 1
+/** All of them ask at any time: first come, first served would let as many go before. */
+const CONNECTION_COUNT = 300
+/** Of a neighbour's {@link CONNECTION_COUNT}, how many may go before one request in a hundred. */
+const AHEAD_MAX = CONNECTION_COUNT / 3
 const ROUND_COUNT = 9
 const ROUND_MS = 400
 /** In which a neighbour with long statements has had a hundred. */
@@ -37,7 +34,6 @@ const CHEAP = 'select sum(amount) from item'
 
 const NAMES = Array.from({ length: 20 }, (_, index) => `tenant-${index}` as TenantName)
 const [QUIET = '', HOSTILE = ''] = NAMES.filter((name) => shardOf(name, 2) === 0)
-const [ELSEWHERE = ''] = NAMES.filter((name) => shardOf(name, 2) === 1)
 
 let server: ServerProcess
 
@@ -46,7 +42,7 @@ before(async () => {
   server = await startServer({
     flags: [...flags, '--neighbour-wait-timeout', `${NEIGHBOUR_WAIT_MS}ms`],
   })
-  for (const tenant of [QUIET, HOSTILE, ELSEWHERE]) {
+  for (const tenant of [QUIET, HOSTILE]) {
     await using connection = await connectPg(server, tenant)
     await connection.client.query(SETUP)
   }
@@ -77,55 +73,31 @@ async function latencies(client: Connection, forMs: number = ROUND_MS): Promise<
 const openQuiet = (): Promise<Connection> =>
   Connection.open({ port: server.port, user: 'postgres', database: QUIET })
 
-interface Comparison {
-  /** With the neighbour in another shard. */
-  readonly apartMs: number
-  readonly besideMs: number
-  /** Answers of the neighbour per second. */
-  readonly neighbourRate: number
-}
-
-/** Lower quartiles over the rounds of the quiet tenant's p99, and what the neighbour had. */
-async function compare(connectionCount: number, sql: string): Promise<Comparison> {
-  await using client = await openQuiet()
-  await latencies(client)
-  const words = { port: server.port, connectionCount, sql }
-  await using elsewhere = await startNeighbour({ ...words, tenant: ELSEWHERE })
-  await elsewhere.rest()
-  await using hostile = await startNeighbour({ ...words, tenant: HOSTILE })
-  await hostile.rest()
-  const apart: number[] = []
-  const beside: number[] = []
-  const rates: number[] = []
-  for (let round = 0; round < ROUND_COUNT; round++) {
-    for (const [neighbour, p99] of [[elsewhere, apart] as const, [hostile, beside] as const]) {
-      const before = await neighbour.goOn()
-      const startMs = performance.now()
-      p99.push(quantile(await latencies(client), 0.99))
-      const answers = (await neighbour.rest()) - before
-      if (neighbour === hostile) rates.push((answers / (performance.now() - startMs)) * 1000)
-    }
-  }
-  const [apartMs, besideMs] = [quantile(apart, 0.25), quantile(beside, 0.25)]
-  return { apartMs, besideMs, neighbourRate: median(rates) }
-}
-
-function describe({ apartMs, besideMs, neighbourRate }: Comparison): string {
-  const [apart, beside] = [apartMs.toFixed(2), besideMs.toFixed(2)]
-  return `p99 apart ${apart}, beside ${beside} ms; neighbour ${neighbourRate.toFixed(0)}/s`
-}
+const startHostile = (connectionCount: number, sql: string): Promise<Neighbour> =>
+  startNeighbour({ port: server.port, user: 'postgres', tenant: HOSTILE, connectionCount, sql })
 
 for (const [what, sql] of [
   ['point selects', POINT],
   ['cheap aggregates', CHEAP],
 ] as const) {
-  test(`300 connections of a neighbour with ${what}: p99 within 3x`, async (context) => {
-    const comparison = await compare(300, sql)
-    context.diagnostic(describe(comparison))
-    const { apartMs, besideMs, neighbourRate } = comparison
-    const limitMs = FACTOR_MAX * Math.max(apartMs, NOISE_MS)
-    assert.ok(besideMs <= limitMs, describe(comparison))
-    assert.ok(neighbourRate > 100, 'the neighbour gets its share, too')
+  test(`300 connections of a neighbour with ${what}: few go before`, async (context) => {
+    await using client = await openQuiet()
+    await latencies(client)
+    await using neighbour = await startHostile(CONNECTION_COUNT, sql)
+    await neighbour.rest()
+    const ahead: number[] = []
+    for (let round = 0; round < ROUND_COUNT; round++) {
+      const before = await neighbour.goOn()
+      const startMs = performance.now()
+      const p99Ms = quantile(await latencies(client), 0.99)
+      const answers = (await neighbour.rest()) - before
+      const rate = answers / (performance.now() - startMs)
+      ahead.push(rate * p99Ms)
+    }
+    const says = `${median(ahead).toFixed(0)} of ${CONNECTION_COUNT} go before the p99`
+    context.diagnostic(says)
+    assert.ok(median(ahead) <= AHEAD_MAX, says)
+    assert.ok(median(ahead) > 0, 'the neighbour gets its share, too')
   })
 }
 
@@ -133,19 +105,17 @@ test('20 connections with long statements: one at a time is in the way', async (
   const rowCount = await rowsFor(30)
   const long = `select count(*) from generate_series(1, ${rowCount})`
   await using client = await openQuiet()
-  const alone = await latencies(client)
-  const words = { port: server.port, tenant: HOSTILE, connectionCount: 20, sql: long }
-  await using neighbour = await startNeighbour(words)
+  await latencies(client)
+  await using neighbour = await startHostile(20, long)
   const startMs = performance.now()
   const beside = await latencies(client, LONG_MS)
   const answers = await neighbour.stop()
-  const rate = (answers / (performance.now() - startMs)) * 1000
-  const [aloneMs, besideMs] = [quantile(alone, 0.5), quantile(beside, 0.5)]
-  const longMs = quantile(beside, 0.999)
-  const says = `median alone ${aloneMs.toFixed(2)} ms, beside ${besideMs.toFixed(2)} ms`
-  context.diagnostic(`${says}; longest ${longMs.toFixed(0)} ms; neighbour ${rate.toFixed(1)}/s`)
+  const rate = answers / (performance.now() - startMs)
+  const [usualMs, longestMs] = [quantile(beside, 0.5), quantile(beside, 0.999)]
+  const says = `median ${usualMs.toFixed(2)} ms, longest ${longestMs.toFixed(0)} ms`
+  context.diagnostic(`${says}; neighbour ${(rate * 1000).toFixed(1)}/s`)
   // What has begun cannot be interrupted: p99 may be such a statement. The median may not.
-  assert.ok(besideMs <= FACTOR_MAX * Math.max(aloneMs, NOISE_MS), says)
+  assert.ok(usualMs * rate < 1, says)
   assert.ok(answers >= 20, 'the neighbour gets its share, too')
 })
 

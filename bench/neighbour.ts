@@ -3,8 +3,8 @@
  * again as soon as it has its answer. It is a process of its own, of low priority: what its
  * victims are measured by is the server's fairness, not the machine's.
  *
- * Run as a program it takes port, tenant, number of connections and a statement, and prints a line
- * when all of them are busy. With each line that it reads it stops asking, or begins again: it
+ * Run as a program it takes port, user, tenant, number of connections and a statement, and prints a
+ * line when all of them are busy. With each line that it reads it stops asking, or begins again: it
  * answers with the count of answers it has had so far when the last one is there, or when all are
  * busy again. It ends with its standard input, and prints that count.
  */
@@ -13,11 +13,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, setPriority } from 'node:os'
 import { createInterface } from 'node:readline'
-import { Connection } from '../../bench/wire/connection.ts'
-import { queryMessage } from '../../bench/wire/messages.ts'
+import { Connection } from './wire/connection.ts'
+import { queryMessage } from './wire/messages.ts'
 
 export interface NeighbourOptions {
   readonly port: number
+  readonly user: string
   readonly tenant: string
   readonly connectionCount: number
   readonly sql: string
@@ -34,8 +35,8 @@ export interface Neighbour extends AsyncDisposable {
 
 /** Starts one; it is busy when this resolves. */
 export async function startNeighbour(options: NeighbourOptions): Promise<Neighbour> {
-  const { port, tenant, connectionCount, sql } = options
-  const words = [import.meta.filename, String(port), tenant, String(connectionCount), sql]
+  const { port, user, tenant, connectionCount, sql } = options
+  const words = [import.meta.filename, String(port), user, tenant, String(connectionCount), sql]
   const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
@@ -63,9 +64,10 @@ export async function startNeighbour(options: NeighbourOptions): Promise<Neighbo
   }
 }
 
-async function main([port, database = '', connectionCount, sql = '']: string[]): Promise<void> {
+async function main(words: string[]): Promise<void> {
+  const [port, user = '', database = '', connectionCount, sql = ''] = words
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
-  const address = { port: Number(port), user: 'postgres', database }
+  const address = { port: Number(port), user, database }
   const message = queryMessage(sql)
   let answerCount = 0
   const open = (): Promise<Connection> => Connection.open(address, { keepRows: false })
