@@ -13,7 +13,8 @@
  * without a pause, the rest is waited for.
  *
  * What was loaded was loaded in an earlier life: tenants have dirtied what point selects dirty. The
- * last metric is the opposite: tenants that were loaded and vacuumed a moment ago.
+ * last metric is the opposite: tenants that were loaded and vacuumed a moment ago. Tenants of
+ * pgvector search an index of it, so each turn needs code and memory of an extension.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +31,14 @@ import { addressOf } from '../peers/server.ts'
 import { Connection } from '../wire/connection.ts'
 import { prepareProcess, wakeProcess } from './native-process.ts'
 import { expectTier } from './tiers.ts'
-import { accountSql, accountStatements, hashOfRows, repeat } from './work.ts'
+import {
+  accountSql,
+  accountStatements,
+  hashOfRows,
+  nearestSql,
+  repeat,
+  vectorStatements,
+} from './work.ts'
 
 /** Longer than a tenant may keep a slot that others want, and a turn of the timer. */
 const PAUSE_MS = LIMITS.slotQuantumMs + 2
@@ -48,7 +56,18 @@ interface Size {
   readonly smokeRowCount: number
   /** Its tenants hold what loading their tables has left in memory. */
   readonly justLoaded?: boolean
+  /** What its tables hold, and what is asked of them. Default: accounts. */
+  readonly work?: Work
 }
+
+interface Work {
+  readonly setup: (rowCount: number) => readonly string[]
+  /** Has one answer for each of the rows. */
+  readonly select: (row: number) => string
+}
+
+const ACCOUNTS: Work = { setup: accountStatements, select: accountSql }
+const VECTORS: Work = { setup: vectorStatements, select: nearestSql }
 
 /** What the claim's limit is about. */
 const SMALL = 'swap-1k'
@@ -58,6 +77,13 @@ const SIZES: readonly Size[] = [
   { metric: SMALL, words: '1k-row', rowCount: 1_000, smokeRowCount: 50 },
   { metric: 'swap-100k', words: '100k-row', rowCount: 100_000, smokeRowCount: 50 },
   { metric: 'swap-1m', words: '1M-row', rowCount: 1_000_000, smokeRowCount: 50 },
+  {
+    metric: 'swap-vectors',
+    words: 'pgvector',
+    rowCount: 1_000,
+    smokeRowCount: 50,
+    work: VECTORS,
+  },
   {
     metric: 'swap-loaded',
     words: 'just loaded',
@@ -140,7 +166,8 @@ class Pairs {
     const rowCount = this.#bench.size(size.rowCount, size.smokeRowCount)
     for (const side of [0, 1]) {
       await using connection = await Connection.open(addressOf(server, nameOf(size, side)))
-      for (const sql of accountStatements(rowCount)) await connection.query(sql)
+      const { setup } = size.work ?? ACCOUNTS
+      for (const sql of setup(rowCount)) await connection.query(sql)
     }
   }
 }
@@ -158,7 +185,8 @@ function turnsOf(bench: Bench, size: Size): Turns {
   const count = warmUpCount + bench.size(200, 4)
   const rowCount = Math.max(1, bench.size(size.rowCount, size.smokeRowCount))
   const random = new SeededRandom(1)
-  const statements = Array.from({ length: count }, () => accountSql(1 + random.below(rowCount)))
+  const { select } = size.work ?? ACCOUNTS
+  const statements = Array.from({ length: count }, () => select(1 + random.below(rowCount)))
   return { warmUpCount, statements }
 }
 
@@ -191,7 +219,7 @@ function byTurns(
       for (const pair of all) {
         const turns = turnsOf(bench, pair.size)
         // So that already the first turn finds what all others find.
-        for (const connection of pair.connections) await connection.query(accountSql(1))
+        for (const connection of pair.connections) await connection.query(turns.statements[0] ?? '')
         if (!swaps) {
           await settle(server, pair)
         }
@@ -215,10 +243,11 @@ function byTurns(
  * come, and how soon a busy machine lets it is not known.
  */
 async function settle(server: PgnapServer, pair: Pair): Promise<void> {
+  const { select } = pair.size.work ?? ACCOUNTS
   for (let turn = 0; turn < SETTLE_TURNS_MAX; turn++) {
     const before = (await server.pool()).found.awake
     for (let asked = 0; asked < SETTLED_COUNT; asked++) {
-      await pair.connections[0]?.query(accountSql(1))
+      await pair.connections[0]?.query(select(1))
       await delay(PAUSE_MS)
     }
     if ((await server.pool()).found.awake - before === SETTLED_COUNT) return

@@ -6,6 +6,8 @@ import type { Observation } from '../harness.ts'
 import { assert } from '../../src/base/assert.ts'
 import { HASH_START, hashBytes } from '../wire/answer-scanner.ts'
 
+const VECTOR_LENGTH = 16
+
 /** A first row that needs no table. */
 export const FIRST_ROW_SQL = 'select 42 as answer'
 
@@ -24,6 +26,30 @@ export function accountStatements(rowCount: number): readonly string[] {
     'vacuum analyze accounts',
     'checkpoint',
   ]
+}
+
+/** The row of {@link vectorStatements} that is nearest to one of them: itself. */
+export function nearestSql(id: number): string {
+  return `select id from places order by place <-> '[${vectorOf(id).join()}]' limit 1`
+}
+
+/** Makes a table of pgvector with `rowCount` rows in an HNSW index. */
+export function vectorStatements(rowCount: number): readonly string[] {
+  const ids = Array.from({ length: rowCount }, (_, index) => index + 1)
+  return [
+    'create extension if not exists vector',
+    'drop table if exists places',
+    `create table places (id int primary key, place vector(${VECTOR_LENGTH}) not null)`,
+    `insert into places values ${ids.map((id) => `(${id}, '[${vectorOf(id).join()}]')`).join()}`,
+    'create index on places using hnsw (place vector_l2_ops)',
+    'vacuum analyze places',
+    'checkpoint',
+  ]
+}
+
+/** Spread over the space, and never the same twice. */
+function vectorOf(id: number): readonly number[] {
+  return Array.from({ length: VECTOR_LENGTH }, (_, at) => (id * (7 + 2 * at)) % 1009)
 }
 
 /** First rows of one round as an observation. All of them must have given the same answer. */

@@ -39,15 +39,10 @@ import {
   type StockFiles,
 } from './engine-assets.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
-import {
-  BASE_LIBRARIES,
-  FIRST_FILE_DESCRIPTOR,
-  Instance,
-  type CodeParts,
-  LIBRARY_FOLDER,
-  type LibraryExports,
-  type LibraryParts,
-} from './instance.ts'
+import { Instance, type CodeParts, type LibraryParts } from './instance.ts'
+import { LibraryCode } from './library-code.ts'
+import { type LibraryLayout, layOutLibraries } from './library-layout.ts'
+import { BASE_LIBRARIES, isBase, LIBRARY_FOLDER, type LibraryExports } from './library-loader.ts'
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { findCommandRead } from './command-read.ts'
@@ -101,11 +96,12 @@ export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const libraries = await stockLibraries()
   const overlay = buildOverlay(stock, libraries)
   const libraryExports = exportsOf(libraries, options.compile)
+  const libraryLayout = layOutExtensions(overlay, options.compile)
   progress('memory images')
   const digests = await digestsOf(stock)
   const fingerprint = await fingerprintOf(digests)
   const codePatches = patchesFor(options, overlay)
-  const parts = { overlay, libraryExports, codePatches, fill: isFilled }
+  const parts = { overlay, libraryExports, libraryLayout, codePatches, fill: isFilled }
   const moduleDigest = digests.wasm
   return { fingerprint, moduleDigest, ...parts, ...(await buildImages(options, cluster, parts)) }
 }
@@ -197,6 +193,14 @@ function exportsOf(libraries: FilePack, compile: BuildOptions['compile']): Libra
   return exports
 }
 
+/** All libraries but those that every instance begins with. */
+function layOutExtensions(overlay: FilePack, compile: BuildOptions['compile']): LibraryLayout {
+  const libraries = [...overlay].filter(([path]) => path.endsWith('.so') && !isBase(path))
+  return layOutLibraries(
+    new Map(libraries.map(([path, bytes]) => [path, { bytes, module: compile(bytes.slice()) }])),
+  )
+}
+
 /** What makes of PGlite's module the one of this engine. */
 function patchesFor({ stock, compile }: BuildOptions, overlay: FilePack): readonly BytePatch[] {
   const { wasm, glue } = stock
@@ -238,20 +242,21 @@ type Images = Pick<
 async function buildImages(
   { stock, factory, compile, clock }: BuildOptions,
   cluster: Template,
-  libraries: LibraryParts & Pick<BuiltAssets, 'codePatches'>,
+  built: Omit<LibraryParts, 'libraryCode'> & Pick<BuiltAssets, 'codePatches' | 'libraryLayout'>,
 ): Promise<Images> {
   const parts: CodeParts = {
     factory,
-    module: lendPatched(stock.wasm.slice(), libraries.codePatches, compile),
+    module: lendPatched(stock.wasm.slice(), built.codePatches, compile),
     bundle: wholeBytes(stock.bundle.slice()),
     memory: slotMemory,
     serverLog: () => {},
     dirtyBytesMax: Number.POSITIVE_INFINITY,
   }
+  const libraryCode = new LibraryCode({ ...built, layout: built.libraryLayout, compile })
   const start = async (template: Template, anchors?: SessionAnchors): Promise<Run> => {
     const files = TenantFiles.inMemory({ template, clock })
     const instance = await Instance.begin(parts, files)
-    instance.complete(libraries)
+    instance.complete({ ...built, libraryCode })
     return startRun(instance, files, anchors)
   }
   const first = await start(cluster)
@@ -268,7 +273,7 @@ async function buildImages(
   run('checkpoint')
   const template = Template.fromFiles(files)
   const base = imageOf(instance.module.HEAPU8, instance.heapEnd)
-  const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
+  const descriptors = instance.files.descriptors()
   assert(descriptors, 'an idle backend has only its own files open')
   const inodes = sameFiles(files, TenantFiles.inMemory({ template, clock }))
   return {

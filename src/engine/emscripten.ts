@@ -10,8 +10,11 @@
 /** A function exported by wasm, or one that JavaScript lends to it. */
 export type WasmFunction = (...values: number[]) => number
 
-/** Imports of the module by name; `sig` tells Emscripten a function's wasm signature. */
-export type WasmImport = ((...values: number[]) => number) & { sig?: string }
+/**
+ * Imports of the module by name; `sig` tells Emscripten a function's wasm signature, `stub` that
+ * there is none of this name.
+ */
+export type WasmImport = ((...values: number[]) => number) & { sig?: string; stub?: boolean }
 
 /** Emscripten's FSNode: one name in its tree. */
 export interface EmscriptenNode {
@@ -27,6 +30,7 @@ export interface EmscriptenNode {
 /** An open descriptor. */
 export interface EmscriptenStream {
   readonly node: EmscriptenNode
+  readonly path: string
   position: number
   flags: number
 }

@@ -19,7 +19,8 @@ import type { SparseBytes } from '../base/sparse-bytes.ts'
 import { Template } from '../store/template.ts'
 import { ENGINE_SYMBOLS } from './engine-symbols.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
-import type { LibraryExports } from './instance.ts'
+import type { LibraryLayout } from './library-layout.ts'
+import type { LibraryExports } from './library-loader.ts'
 import type { BaseImage } from './base-memory.ts'
 import type { PackedDelta } from './memory-delta.ts'
 import type { SessionAnchors } from './session-memory.ts'
@@ -29,7 +30,7 @@ import type { BytePatch } from './wasm-module.ts'
 import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 7
+const FORMAT_VERSION = 8
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80
@@ -91,6 +92,7 @@ export interface EngineAssets {
   readonly sessionAnchors: SessionAnchors
   readonly overlay: FilePack
   readonly libraryExports: LibraryExports
+  readonly libraryLayout: LibraryLayout
   /** Of what `overlay` and the pages of `base` are views of. */
   readonly fill: SparseBytes['fill']
 }
@@ -126,6 +128,7 @@ interface Header {
   readonly blocks: readonly string[]
   readonly sections: Readonly<Record<SectionName, Section>>
   readonly libraryExports: LibraryExports
+  readonly libraryLayout: LibraryLayout
   readonly idle: IdleState
   readonly preMain: Omit<PreMainImage, 'delta'> & { readonly endBytes: number }
   readonly tableLength: number
@@ -234,6 +237,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
       blocks: await Promise.all(blocksOf(packed).map(sha256)),
       sections,
       libraryExports: assets.libraryExports,
+      libraryLayout: assets.libraryLayout,
       idle: assets.idle,
       preMain: {
         emptyRuns: preMain.emptyRuns,
@@ -370,6 +374,7 @@ function assemble(file: AssetFile): EngineAssets {
     sessionAnchors: header.sessionAnchors,
     overlay: parsePack(section('overlay'), fill),
     libraryExports: header.libraryExports,
+    libraryLayout: header.libraryLayout,
     fill,
   }
 }

@@ -23,6 +23,8 @@ import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
 import { LentFunctions } from './lent-functions.ts'
+import type { LibraryCode } from './library-code.ts'
+import { type LibraryExports, LibraryLoader, type ReplaceImport } from './library-loader.ts'
 import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
@@ -30,14 +32,6 @@ import type { SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const WASM_PREFIX = '/pglite'
-export const LIBRARY_FOLDER = '/pglite/lib/postgresql'
-/** Side modules that every database uses, in the order in which they are loaded. */
-export const BASE_LIBRARIES: readonly string[] = ['plpgsql.so', 'dict_snowball.so']
-/** glibc's values, which musl shares: RTLD_NOW | RTLD_GLOBAL. */
-const RTLD_NOW_GLOBAL = 2 | 256
-/** Layout of musl's `struct dso` as Emscripten's loader reads it. */
-const DSO_FLAGS_AT = 4
-const DSO_NAME_AT = 36
 /** Layout of musl's `struct dirent`, and its d_type values. */
 const DIRENT_BYTES = 280
 const DIRENT_NAME_AT = 19
@@ -46,17 +40,12 @@ const DIRENT_DIRECTORY = 4
 const DIRENT_FILE = 8
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
-/** Descriptors below belong to the instance: stdio and the self-pipe. */
-export const FIRST_FILE_DESCRIPTOR = 5
 /** struct pg_prng_state: two 64-bit words. */
 const RANDOM_STATE_BYTES = 16
 
 /** As Emscripten makes them: regular files, for everybody. */
 const BUNDLE_FILE_MODE = 0o100777
 const OVERLAY_FILE_MODE = 0o100666
-
-/** Names of the functions that side modules export, by the module's file name. */
-export type LibraryExports = Readonly<Record<string, readonly string[]>>
 
 /** What an instance begins with; all of a process share it. */
 export interface CodeParts {
@@ -81,6 +70,8 @@ export interface LibraryParts {
   readonly fill: SparseBytes['fill']
   /** Functions that each base library exports, by library name. */
   readonly libraryExports: LibraryExports
+  /** Libraries of extensions, for all instances of this thread. */
+  readonly libraryCode: LibraryCode
 }
 
 /** A folder of Emscripten's own file system. */
@@ -89,22 +80,15 @@ type MemoryFolder = EmscriptenNode & { readonly contents: Readonly<Record<string
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles
-  /**
-   * A library other than the base ones was loaded: this instance no longer has the common layout.
-   */
-  extraLibraries = false
   #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
   #imports: Record<string, WasmImport> = {}
   #flags: CancelFlags | undefined
-  /** Side modules that may be loaded, by path. */
-  readonly #libraries = new Set<string>()
   #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
   #sharedMemoryFolder: MemoryFolder | undefined
-  /** What dlopen(3) has returned for base libraries since this run of Postgres began. */
-  readonly #handles = new Set<number>()
+  readonly #libraries = new LibraryLoader(() => this.module)
 
   private constructor(parts: CodeParts) {
     this.memory = new WebAssembly.Memory({
@@ -128,12 +112,16 @@ export class Instance {
   }
 
   /** Lays files over those of the bundle and loads the base libraries. Once. About 10 ms. */
-  complete({ overlay, libraryExports, fill }: LibraryParts): void {
+  complete({ overlay, libraryExports, libraryCode, fill }: LibraryParts): void {
     const placer = new FilePlacer(this.module.FS, fill)
     for (const [path, bytes] of overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
     this.#lent = new LentFunctions(this.module, this.functionOf('standard_ProcessUtility'))
-    this.#loadBaseLibraries(libraryExports)
-    for (const path of overlay.keys()) if (path.endsWith('.so')) this.#libraries.add(path)
+    this.#libraries.begin(libraryCode, libraryExports, {
+      memory: this.memory,
+      table: this.#table,
+      exports: this.#exports,
+      symbols: this.#imports,
+    })
     sealFiles(this.module.FS, `${WASM_PREFIX}/bin/postgres`)
   }
 
@@ -155,7 +143,16 @@ export class Instance {
   }
 
   get tableLength(): number {
-    return (this.#exports['__indirect_function_table'] as WebAssembly.Table).length
+    return this.#table.length
+  }
+
+  /** Whether the function table has become as long as it is by libraries of extensions alone. */
+  get tableEndsInLibrary(): boolean {
+    return this.#libraries.ends(this.tableLength)
+  }
+
+  get #table(): WebAssembly.Table {
+    return this.#exports['__indirect_function_table'] as WebAssembly.Table
   }
 
   get cancelFlags(): CancelFlags {
@@ -184,8 +181,7 @@ export class Instance {
 
   /** An entry of the function table. */
   functionAt(index: number): ExportedFunction {
-    const table = this.#exports['__indirect_function_table'] as WebAssembly.Table
-    const entry: unknown = table.get(index)
+    const entry: unknown = this.#table.get(index)
     assert(typeof entry === 'function', `entry ${index} of the function table is a function`)
     return entry as ExportedFunction
   }
@@ -202,7 +198,7 @@ export class Instance {
 
   /** Handles of libraries that Postgres has opened, as the JavaScript loader knows them. */
   get libraryHandles(): readonly number[] {
-    return [...this.#handles]
+    return this.#libraries.handles
   }
 
   /** Sets the stage for a start of Postgres: nothing is left of a former run. */
@@ -221,10 +217,7 @@ export class Instance {
     const pipe = this.#ensureSelfPipe()
     PIPE_DESCRIPTORS.forEach((fd, index) => (FS.streams[fd] = pipe[index]))
     if (FS.cwd() !== PGDATA) FS.chdir(PGDATA)
-    for (const handle of libraryHandles) {
-      const opened = this.#imports['_dlopen_js']?.(handle)
-      assert(opened, 'a library that a run has opened is loaded in every instance')
-    }
+    this.#libraries.resume(libraryHandles)
   }
 
   /** Makes the memory at least so large. It never shrinks again. */
@@ -253,7 +246,7 @@ export class Instance {
   /** Forgets what a former run has left in JavaScript and outside PGDATA. */
   #forgetRun(): void {
     this.#lastWords = undefined
-    this.#handles.clear()
+    this.#libraries.forget()
     for (const descriptor of PIPE_DESCRIPTORS) this.module.FS.streams[descriptor] = null
     this.#removeSharedMemoryFiles()
   }
@@ -321,7 +314,7 @@ export class Instance {
 
   #adjustImports(env: Record<string, WasmImport>, wall: FineWallClock | undefined): void {
     this.#imports = env
-    const replace = (name: string, make: (original: WasmImport) => WasmImport): void => {
+    const replace: ReplaceImport = (name, make) => {
       const original = env[name]
       assert(original, `the module imports ${name}`)
       const replacement = make(original)
@@ -349,27 +342,7 @@ export class Instance {
         (descriptor = 0, buffer = 0, bytesMax = 0) =>
           this.#readFolder(descriptor, buffer, bytesMax) ?? original(descriptor, buffer, bytesMax),
     )
-    replace(
-      '_dlopen_js',
-      (original) =>
-        (handle = 0) =>
-          this.#open(original, handle),
-    )
-  }
-
-  /**
-   * dlopen(3), for our own libraries only. Code that a tenant brought along (LOAD of a file that it
-   * wrote into PGDATA) must never run: Emscripten's loader evaluates JavaScript that a module
-   * carries, outside of the sandbox. Our own files are what they were, because they are sealed.
-   */
-  #open(original: WasmImport, handle: number): number {
-    const path = this.module.UTF8ToString(handle + DSO_NAME_AT)
-    const isBase = BASE_LIBRARIES.some((name) => path === `${LIBRARY_FOLDER}/${name}`)
-    if (!isBase && !this.#libraries.has(path)) return 0
-    const loaded = original(handle)
-    if (loaded) this.#handles.add(handle)
-    if (loaded && !isBase) this.extraLibraries = true
-    return loaded
+    this.#libraries.takeOver(replace)
   }
 
   /**
@@ -429,41 +402,6 @@ export class Instance {
     const address = this.#flags?.interruptPendingAt
     const heap = this.#module?.HEAPU8
     return address !== undefined && heap !== undefined && heap[address] !== 0
-  }
-
-  /**
-   * Loads the base libraries before Postgres runs, so that they lie at the same addresses in every
-   * instance. An exported name that clashes with an earlier module (`_PG_init`, `Pg_magic_func`,
-   * ...) would get its table entry only at the first dlsym; looking it up now fixes that entry too.
-   */
-  #loadBaseLibraries(exports: LibraryExports): void {
-    const scratch = this.module._malloc(1024)
-    const seen = new Set(Object.keys(this.#exports))
-    for (const name of BASE_LIBRARIES) {
-      const path = `${LIBRARY_FOLDER}/${name}`
-      const handle = this.#openLibrary(path)
-      for (const symbol of exports[name] ?? []) {
-        if (seen.has(symbol)) this.#lookUp(handle, symbol, scratch)
-        seen.add(symbol)
-      }
-    }
-  }
-
-  #openLibrary(path: string): number {
-    const { module } = this
-    const handle = module._malloc(DSO_NAME_AT + path.length + 28)
-    module.HEAPU8.fill(0, handle, handle + DSO_NAME_AT + path.length + 28)
-    new DataView(module.HEAPU8.buffer).setInt32(handle + DSO_FLAGS_AT, RTLD_NOW_GLOBAL, true)
-    module.HEAPU8.set(utf8(path), handle + DSO_NAME_AT)
-    const loaded = this.#imports['_dlopen_js']?.(handle)
-    assert(loaded, `side module ${path} loads`)
-    return handle
-  }
-
-  #lookUp(handle: number, symbol: string, scratch: number): void {
-    const name = utf8(`${symbol}\0`)
-    this.module.HEAPU8.set(name, scratch + 16)
-    this.#imports['_dlsym_js']?.(handle, scratch + 16, scratch)
   }
 }
 

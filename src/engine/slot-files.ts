@@ -42,6 +42,10 @@ const ERRNO: Readonly<Record<FileErrorName, number>> = {
   ENOTEMPTY: 55,
   EXDEV: 75,
 }
+/** Descriptors below belong to the instance: stdio and the self-pipe. */
+const FIRST_FILE_DESCRIPTOR = 5
+/** What a library may keep open, and any instance can open again (uuid-ossp does). */
+const DEVICES: readonly string[] = ['/dev/random', '/dev/urandom', '/dev/null']
 const EIO = 29
 const ENODEV = 43
 const EPERM = 63
@@ -73,7 +77,10 @@ interface PgdataStream {
 /** An open descriptor of a file of PGDATA, as data. */
 export interface Descriptor {
   readonly fd: number
+  /** 0: of a device. */
   readonly ino: number
+  /** Its path, if it is one of {@link DEVICES}. */
+  readonly device?: string
   readonly flags: number
   readonly position: number
 }
@@ -140,9 +147,7 @@ export class SlotFiles {
     const fs = this.#fs
     const root = this.#root
     assert(root, 'PGDATA is mounted before a tenant is loaded')
-    for (const [descriptor, stream] of fs.streams.entries()) {
-      if (stream?.node?.mount === root.mount) fs.streams[descriptor] = null
-    }
+    for (let fd = FIRST_FILE_DESCRIPTOR; fd < fs.streams.length; fd++) fs.streams[fd] = null
     for (const node of this.#nodes) fs.hashRemoveNode(node)
     this.#nodes.clear()
     this.#tenant = tenant
@@ -160,47 +165,68 @@ export class SlotFiles {
   }
 
   /**
-   * What is open now; undefined if something outside PGDATA is, which nobody could open again.
-   * Descriptors below `fromFd` belong to the instance.
+   * What is open now, but for what belongs to the instance; undefined if something outside PGDATA
+   * is which cannot be opened again elsewhere.
    */
-  descriptors(fromFd: number): readonly Descriptor[] | undefined {
+  descriptors(): readonly Descriptor[] | undefined {
     const found: Descriptor[] = []
     for (const [fd, stream] of this.#fs.streams.entries()) {
-      if (!stream || fd < fromFd) continue
-      if (stream.node.mount !== this.#root?.mount) return undefined
-      const { ino } = (stream.node as PgdataNode).file
-      found.push({ fd, ino, flags: stream.flags, position: stream.position })
+      if (!stream || fd < FIRST_FILE_DESCRIPTOR) continue
+      const { flags, position, path } = stream
+      if (stream.node.mount === this.#root?.mount) {
+        found.push({ fd, ino: (stream.node as PgdataNode).file.ino, flags, position })
+      } else if (DEVICES.includes(path)) {
+        found.push({ fd, ino: 0, device: path, flags, position })
+      } else {
+        return undefined
+      }
     }
     return found
   }
 
+  /** Whether each of them can be opened over the files of `tenant`. */
+  static fit(descriptors: readonly Descriptor[], tenant: TenantFiles): boolean {
+    return descriptors.every(({ ino, device }) =>
+      device === undefined ? tenant.fileOf(ino as InodeNo) : DEVICES.includes(device),
+    )
+  }
+
   /** Opens files of the tenant in here at the numbers they had, in this slot or another. */
   reopen(descriptors: readonly Descriptor[]): void {
-    const fs = this.#fs
-    const opened = descriptors.map((descriptor) => {
+    for (const descriptor of descriptors) this.#reopenDevice(descriptor)
+    const files = descriptors.filter(({ device }) => device === undefined)
+    const opened = files.map((descriptor) => {
       const file = this.#files.fileOf(descriptor.ino as InodeNo)
       assert(file, 'what was open is there')
       // The files may have stayed open while their tenant was in no slot, and be held from then.
       file.holders = 0
       return { ...descriptor, file }
     })
-    for (const { fd, flags, position, file } of opened) {
+    for (const { file, ...descriptor } of opened) {
       const node = this.#detachedNode(file)
-      fs.createStream(
-        {
-          node,
-          path: node.name,
-          flags,
-          seekable: true,
-          position,
-          stream_ops: node.stream_ops,
-          ungotten: [],
-          error: false,
-        },
-        fd,
-      )
+      this.#openStream(descriptor, node, node.name)
       this.#files.retain(file)
     }
+  }
+
+  /** A device is the same in every instance, and has no place in it. */
+  #reopenDevice(descriptor: Descriptor): void {
+    const { device } = descriptor
+    if (device === undefined) return
+    const { node } = this.#fs.lookupPath(device)
+    const stream = this.#openStream(descriptor, node, device)
+    const operations = node.stream_ops as { open(stream: EmscriptenStream): void }
+    operations.open(stream)
+  }
+
+  #openStream(
+    { fd, flags, position }: Descriptor,
+    node: EmscriptenNode,
+    path: string,
+  ): EmscriptenStream {
+    const { stream_ops } = node
+    const state = { seekable: true, ungotten: [], error: false }
+    return this.#fs.createStream({ node, path, flags, position, stream_ops, ...state }, fd)
   }
 
   /** A node for a descriptor: names are looked up anew, and the file may have none any more. */

@@ -15,6 +15,7 @@ import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import { type CodeParts, Instance } from './instance.ts'
+import { type CompileLibrary, LibraryCode } from './library-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
@@ -47,6 +48,8 @@ export interface WasmEngineOptions extends InstanceOptions {
   readonly deltaCode?: WebAssembly.Module
   /** The base of `assets`, laid out; one per process. */
   readonly base: LaidOutBase
+  /** Called when a tenant of this thread first uses the library. */
+  readonly compileLibrary: CompileLibrary
   /** Begun with the same options: it becomes the first slot. */
   readonly begun?: Promise<Instance> | undefined
   readonly random: Random
@@ -86,6 +89,7 @@ export class WasmEngine implements Engine {
   readonly #options: WasmEngineOptions
   readonly #scratch: WebAssembly.Memory
   readonly #buffers: DeltaBuffers
+  readonly #libraryCode: LibraryCode
   #begun: Promise<Instance> | undefined
 
   constructor(options: WasmEngineOptions) {
@@ -95,6 +99,8 @@ export class WasmEngine implements Engine {
     this.#options = options
     this.#scratch = newScratch((options.memory ?? slotMemory).shared)
     this.#begun = options.begun
+    const { libraryLayout: layout } = assets
+    this.#libraryCode = new LibraryCode({ ...assets, layout, compile: options.compileLibrary })
     this.#buffers = new DeltaBuffers(options.spareBytesMax)
   }
 
@@ -113,7 +119,7 @@ export class WasmEngine implements Engine {
     const begun = this.#begun
     this.#begun = undefined
     const instance = await (begun ?? beginInstance(this.#options))
-    instance.complete(assets)
+    instance.complete({ ...assets, libraryCode: this.#libraryCode })
     assert(
       instance.tableLength === assets.tableLength,
       `a function table of ${instance.tableLength}, not ${assets.tableLength} entries`,

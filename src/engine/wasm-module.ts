@@ -31,6 +31,8 @@ const LEB128_BYTES_MAX = 5
 const EMPTY_SECTION_BYTES: number = 1 + LEB128_BYTES_MAX + 1
 /** The first section of a side module, as the tool conventions have it. */
 const DYNAMIC_LINKING = 'dylink.0'
+/** Its part about sizes. */
+const DYNAMIC_LINKING_MEMORY = 1
 
 /** The unit in which memories are made and grow. */
 export const WASM_PAGE_BYTES = 65_536
@@ -208,6 +210,33 @@ export function dynamicLinkingPart(module: Uint8Array): Uint8Array {
   const contentEnd = cursor.at + contentBytes
   assert(cursor.name() === DYNAMIC_LINKING, 'a side module begins with how it is to be linked')
   return module.subarray(0, contentEnd)
+}
+
+/** What a library asks its loader for. */
+export interface LinkingNeeds {
+  /** For its variables. */
+  readonly memoryBytes: number
+  readonly alignmentBytes: number
+  /** Of the function table, which it fills itself. */
+  readonly ownEntries: number
+}
+
+/** What a side module says of itself in its section `dylink.0`. */
+export function linkingNeeds(module: Uint8Array): LinkingNeeds {
+  const content = customSection(module, DYNAMIC_LINKING)
+  assert(content, 'a side module says how it is to be linked')
+  const cursor = new Cursor(content, 0)
+  while (cursor.at < content.length) {
+    const kind = cursor.byte()
+    const end = cursor.unsigned() + cursor.at
+    if (kind === DYNAMIC_LINKING_MEMORY) {
+      const memoryBytes = cursor.unsigned()
+      const alignmentBytes = 2 ** cursor.unsigned()
+      return { memoryBytes, alignmentBytes, ownEntries: cursor.unsigned() }
+    }
+    cursor.at = end
+  }
+  assert(false, 'a side module says how much it needs')
 }
 
 /** `module` with one more custom section, which no loader knows. */

@@ -13,7 +13,6 @@
 import { assert } from '../base/assert.ts'
 import { fromUtf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
-import type { InodeNo } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
@@ -26,11 +25,11 @@ import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
 import type { SlotAssets } from './engine-assets.ts'
-import { FIRST_FILE_DESCRIPTOR, type Instance } from './instance.ts'
+import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
-import { PGDATA } from './slot-files.ts'
+import { PGDATA, SlotFiles } from './slot-files.ts'
 import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
 import { reportSettings } from './setting-reports.ts'
@@ -146,13 +145,15 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
-    if (this.#instance.files.settingsChanged || this.#databaseScans.areOpen) return false
-    return this.#state === 'loaded' && !this.#changed
+    const { files } = this.#instance
+    if (files.settingsChanged || this.#databaseScans.areOpen) return false
+    return this.#state === 'loaded' && !this.#changed && files.descriptors() !== undefined
   }
 
-  /** The instance has functions or libraries that others have not: its memory fits only itself. */
+  /** The instance has functions that others have not: its memory fits only itself. */
   get #changed(): boolean {
-    return this.#instance.extraLibraries || this.#instance.tableLength !== this.#tableLength
+    const { tableLength, tableEndsInLibrary } = this.#instance
+    return tableLength !== this.#tableLength && !tableEndsInLibrary
   }
 
   boot(files: TenantFiles, database: string = BUILT_NAME): void {
@@ -221,7 +222,7 @@ export class WasmSlot implements Slot {
     if (image.memoryId !== this.#options.assets.memoryId) {
       throw new PgnapError('IMAGE_INVALID', 'the image is of another build of the engine')
     }
-    if (!image.descriptors.every(({ ino }) => files.fileOf(ino as InodeNo))) {
+    if (!SlotFiles.fit(image.descriptors, files)) {
       throw new PgnapError('IMAGE_INVALID', 'the image has files open that do not exist')
     }
     assert(image.delta.bytes.length > 0, 'an image is not used after its memory was taken')
@@ -339,8 +340,8 @@ export class WasmSlot implements Slot {
   #image(copied: boolean): SlotImage {
     assert(this.canNap, 'only what fits other slots is taken out as an image')
     const instance = this.#instance
-    const descriptors = instance.files.descriptors(FIRST_FILE_DESCRIPTOR)
-    assert(descriptors, 'a backend between two batches has only files of its tenant open')
+    const descriptors = instance.files.descriptors()
+    assert(descriptors, 'what can nap has only open what can be opened elsewhere')
     return {
       memoryId: this.#options.assets.memoryId,
       database: this.#database,

@@ -256,49 +256,6 @@ for (const [what, sql] of Object.entries({
   })
 }
 
-test('every extension of the recipe works, and the slot is not reused after it', async () => {
-  const probes: Record<string, string> = {
-    amcheck: "select bt_index_check('pg_class_oid_index')",
-    bloom: 'create table b(a int); create index on b using bloom(a)',
-    btree_gin: 'create table g(a int); create index on g using gin(a)',
-    btree_gist: 'create table gi(a int); create index on gi using gist(a)',
-    citext: "select 'A'::citext = 'a'::citext",
-    cube: "select '(1,2)'::cube",
-    earthdistance: 'select earth()',
-    fuzzystrmatch: "select levenshtein('a', 'b')",
-    hstore: "select 'a=>1'::hstore",
-    intarray: "select '{1,2}'::int[] & '{2}'::int[]",
-    ltree: "select 'a.b'::ltree",
-    pg_trgm: "select similarity('abc', 'abd')",
-    pgcrypto: "select digest('x', 'sha256')",
-    tablefunc: 'select * from normal_rand(1, 0, 1)',
-    unaccent: "select unaccent('é')",
-    '"uuid-ossp"': 'select uuid_generate_v4()',
-    vector: "select '[1,2]'::vector <-> '[3,4]'::vector",
-  }
-  const slot = await engine.createSlot()
-  slot.boot(newTenant())
-  for (const [name, probe] of Object.entries(probes)) {
-    assert.equal(runSql(slot, `create extension ${name} cascade`).error, undefined, name)
-    assert.equal(runSql(slot, probe).error, undefined, `${name}: ${probe}`)
-  }
-  assert.equal(slot.reusable, false)
-})
-
-test('pg_stat_statements works once the tenant preloads it', async () => {
-  const files = newTenant()
-  const first = await engine.createSlot()
-  first.boot(files)
-  runSql(first, 'create extension pg_stat_statements')
-  runSql(first, "alter system set shared_preload_libraries = 'pg_stat_statements'")
-  first.unload()
-  const second = await engine.createSlot()
-  second.boot(files)
-  valueOf(second, 'select 42')
-  const count = valueOf(second, "select count(*) from pg_stat_statements where query = 'select $1'")
-  assert.equal(count, '1')
-})
-
 test('nothing outside PGDATA can be made, changed or removed', async () => {
   const slot = await engine.createSlot()
   slot.boot(newTenant())

@@ -243,16 +243,6 @@ test('a grown heap: its image goes into a fresh slot, the grown slot is given up
   assert.equal(valueOf(c, 'select count(*) from t'), '50000')
 })
 
-test('a library that not every slot has keeps its tenant from napping', async () => {
-  const [, a] = await two()
-  assert.equal(a.canNap, true)
-  ok(a, 'create extension if not exists vector')
-  ok(a, `select '[1,2]'::vector <-> '[2,3]'::vector`)
-  assert.equal(a.canNap, false)
-  assert.equal(a.reusable, false)
-  assert.throws(() => a.nap())
-})
-
 test('ALTER SYSTEM counts from the next start, so there is no nap before it', async () => {
   const [files, a, b] = await two('boot')
   ok(a, `alter system set work_mem = '5MB'`)
@@ -359,6 +349,7 @@ async function portableEngine(): Promise<WasmEngine> {
   const { module, base, assets, bundle } = await loadEngineParts()
   return new Engine({
     assets: parseVerifiedAssets(assetsIn(assets)),
+    compileLibrary: (bytes) => new WebAssembly.Module(bytes),
     factory: loadFactory(),
     module,
     base,

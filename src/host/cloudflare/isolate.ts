@@ -7,6 +7,7 @@
  * therefore kept only as far as slots need it: the base goes into its memory, and the large buffer
  * that all of it came from is let go.
  */
+import { compiled } from './compiled-modules.ts'
 import { assets, bundle, deltaCode, factory, module } from 'pgnap:engine'
 import { brotliDecompressSync } from 'node:zlib'
 import { LIMITS } from '../../base/limits.ts'
@@ -80,6 +81,7 @@ function makeIsolate(): Isolate {
     memory: unsharedSlotMemory,
     base,
     assets: slotAssets,
+    compileLibrary: compiled,
     clock: workerClock,
     random: workerRandom,
     slotMemoryBytesMax: LIMITS.isolateSlotMemoryBytesMax,
@@ -130,6 +132,7 @@ function apart(whole: EngineAssets): SlotAssets {
     randomStateAt: whole.randomStateAt,
     sessionAnchors: whole.sessionAnchors,
     libraryExports: whole.libraryExports,
+    libraryLayout: whole.libraryLayout,
     template: Template.parse(template.serialize().slice(), { checked: true }),
     preMain: { ...preMain, delta: { ...delta, bytes: delta.bytes.slice() } },
     overlay: new Map([...overlay].map(([path, bytes]) => [path, bytes.slice()])),

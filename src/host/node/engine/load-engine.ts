@@ -143,7 +143,10 @@ export async function beginEngine(
 /** An engine of this thread. @param begun with the same code and options, if it was */
 export async function createEngine(
   { assets, deltaCode, base, ...code }: EngineParts,
-  options: Omit<WasmEngineOptions, 'assets' | 'begun' | keyof ThreadCode | keyof EngineParts>,
+  options: Omit<
+    WasmEngineOptions,
+    'assets' | 'begun' | 'compileLibrary' | keyof ThreadCode | keyof EngineParts
+  >,
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
   return new WasmEngine({
@@ -151,6 +154,7 @@ export async function createEngine(
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),
+    compileLibrary: (bytes) => new WebAssembly.Module(bytes),
     deltaCode,
     base,
   })
