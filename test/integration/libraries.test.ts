@@ -194,7 +194,8 @@ test('a fork has the libraries of its tenant, in the middle of a transaction', a
   assert.equal(valueOf(main, nearest), '99')
 })
 
-test('a library that is not ours is not loaded, nor a function that it does not offer', async () => {
+test('a library that is not ours is not loaded, nor what it does not offer', async () => {
+    as '$libdir/pgcrypto', 'SSL_new'`
   const [slot] = await slots(1)
   assert.ok(slot)
   slot.begin(newTenant())
@@ -203,7 +204,8 @@ test('a library that is not ours is not loaded, nor a function that it does not 
   assert.match(refused(`load 'base/1/PG_VERSION'`) ?? '', /could not (?:access|load)/)
   create(slot, 'pgcrypto')
   // Of its cryptography, not of its interface to SQL.
-  const foreign = `create function f() returns int language c as '$libdir/pgcrypto', 'SSL_new'`
+  const foreign = `create function f() returns int language c
+    as '$libdir/pgcrypto', 'SSL_new'`
   assert.match(refused(foreign) ?? '', /could not find function "SSL_new"/)
   use(slot, 'pgcrypto')
   assert.equal(slot.canNap, true)
