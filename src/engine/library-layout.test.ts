@@ -11,6 +11,8 @@ interface Needs {
   readonly ownEntries: number
 }
 
+const HEADER: readonly number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
+
 /** A library with functions of these names, which asks for the addresses of some. */
 function library(
   names: readonly string[],
@@ -19,7 +21,7 @@ function library(
 ): { readonly bytes: Uint8Array<ArrayBuffer>; readonly module: WebAssembly.Module } {
   const sizes = [memoryBytes, alignment, ownEntries, 0].flatMap(leb128)
   const bytes = Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...HEADER,
     // Another part first: what is looked for need not stand at the beginning.
     ...section(0, [...text('dylink.0'), 4, 2, 7, 7, 1, sizes.length, ...sizes]),
     ...section(1, [1, 0x60, 0, 0]),

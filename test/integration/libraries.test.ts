@@ -195,7 +195,6 @@ test('a fork has the libraries of its tenant, in the middle of a transaction', a
 })
 
 test('a library that is not ours is not loaded, nor what it does not offer', async () => {
-    as '$libdir/pgcrypto', 'SSL_new'`
   const [slot] = await slots(1)
   assert.ok(slot)
   slot.begin(newTenant())
