@@ -72,3 +72,20 @@ export function checkRoom(world: World): void {
     )
   }
 }
+
+/** There are as many slots as the pool knows of, and each agrees with its tenant. */
+export function checkSlots(world: World): void {
+  const { state } = world
+  assert.ok(
+    state.slots.size + (state.supply.creating ? 1 : 0) <= state.limits.slotsPerShard,
+    'slot limit',
+  )
+  assert.equal(state.supply.creating, world.creating)
+  const known = [...state.slots]
+  const agree =
+    known.length === world.slots.length && known.every((slot, at) => slot === world.slots[at])
+  assert.ok(world.drained || agree, 'slots are accounted for')
+  for (const slot of state.slots) {
+    if (slot.tenant) assert.equal(slot.tenant.slot, slot, 'slot and tenant agree')
+  }
+}
