@@ -88,6 +88,31 @@ test('a query beyond the memory of a slot fails alone: 53200', async () => {
   assert.equal(await greedy.value('select length(repeat($1, 1000000))', ['x']), 1_000_000)
 })
 
+test('a trap costs its own client the session, and nobody else anything', async () => {
+  await using server = await startServer({ flags: ['--shards', '1', '--slots', '2'] })
+  await using neighbour = await connectPg(server, 'neighbour')
+  await neighbour.client.query('create table t as select 1 as n')
+  await neighbour.client.query('begin; insert into t values (2)')
+  await using beside = await connectPg(server, 'careless')
+  await using careless = await connectPg(server, 'careless')
+  await careless.client.query('create table kept as select 5 as n; create extension pg_trgm')
+  // Declared to take a number, it takes it for an address: far beyond the memory.
+  await careless.client.query(
+    `create function trap(int) returns text[] language c strict as '$libdir/pg_trgm', 'show_trgm'`,
+  )
+  careless.client.on('error', () => {})
+  beside.client.on('error', () => {})
+  const failure = await failureOf(careless.client.query('select trap(-64)'))
+  assert.equal(failure.code, '57P01')
+  assert.match(failure.message, /crashed/)
+  assert.ok(failure.hint)
+  assert.equal(await neighbour.value('select count(*)::int from t'), 2)
+  await neighbour.client.query('commit')
+  await using again = await connectPg(server, 'careless')
+  assert.equal(await again.value('select n from kept'), 5)
+  assert.equal(await again.value(`select array_length(show_trgm('ab'), 1)`), 3)
+})
+
 describe('disks', () => {
   const reason = diskTrouble()
 
