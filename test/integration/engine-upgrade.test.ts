@@ -45,7 +45,7 @@ test('what a former build has written is served, beside tenants of this one', as
   const tenantsPath = join(folder.path, 'tenants')
   mkdirSync(tenantsPath)
   await writeTemplate(folder.path, former.template)
-  const tenant = await new StoreFactory({
+  const tenant = new StoreFactory({
     dataPath: folder.path,
     tenantsPath,
     clock: systemClock,

@@ -32,7 +32,10 @@ import { bigText } from './operations/operation.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const SEED = 4
-/** Faults at operations that the seed chooses, beside one before and one after each commit. */
+/**
+ * Faults at operations that the seed chooses, beside one before and one after each commit. With
+ * PGNAP_FAULTS=all there is one before and one after every operation; that takes minutes.
+ */
 const SAMPLES: Readonly<Record<Exclude<MediumOperation, 'commit' | 'exec'>, number>> = {
   begin: 6,
   run: 24,
@@ -323,13 +326,20 @@ function plannedFaults(recorded: FaultyDisk): readonly MediumFault[] {
     const code = faults.length % 2 === 0 ? 'STORE_IO' : 'STORE_FULL'
     faults.push({ operation, nth, moment, effect: 'fail', code })
   }
-  for (let nth = 1; nth <= recorded.count('commit'); nth++) {
-    add('commit', nth, 'before')
-    add('commit', nth, 'after')
+  const addAll = (operation: MediumOperation): void => {
+    for (let nth = 1; nth <= recorded.count(operation); nth++) {
+      add(operation, nth, 'before')
+      add(operation, nth, 'after')
+    }
   }
+  addAll('commit')
   for (const [name, sampleCount] of Object.entries(SAMPLES)) {
     const operation = name as MediumOperation
     const count = recorded.count(operation)
+    if (process.env['PGNAP_FAULTS'] === 'all') {
+      addAll(operation)
+      continue
+    }
     for (let index = 0; index < Math.min(sampleCount, count); index++) {
       add(operation, 1 + random.below(count), random.below(2) === 0 ? 'before' : 'after')
     }
