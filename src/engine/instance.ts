@@ -146,11 +146,6 @@ export class Instance {
     return this.#table.length
   }
 
-  /** Whether the function table has become as long as it is by libraries of extensions alone. */
-  get tableEndsInLibrary(): boolean {
-    return this.#libraries.ends(this.tableLength)
-  }
-
   get #table(): WebAssembly.Table {
     return this.#exports['__indirect_function_table'] as WebAssembly.Table
   }

@@ -2,6 +2,7 @@
  * The libraries of extensions as one thread has them: compiled when a tenant first uses one, for
  * all slots of the thread.
  */
+import { assert } from '../base/assert.ts'
 import type { SparseBytes } from '../base/sparse-bytes.ts'
 import type { FilePack } from './file-pack.ts'
 import { type LibraryLayout, type LibraryPlace, pointedTo } from './library-layout.ts'
@@ -13,8 +14,9 @@ export interface Library {
   readonly path: string
   readonly place: LibraryPlace
   readonly module: WebAssembly.Module
-  /** Names of the functions that have entries behind its own. */
-  readonly pointedTo: readonly string[]
+  readonly imports: readonly { readonly module: string; readonly name: string }[]
+  /** The functions that have entries behind its own, with the place among those. */
+  readonly pointedTo: ReadonlyMap<string, number>
   /** What its variables begin as, pointers included. Set by whoever instantiates it first. */
   initial?: Uint8Array
 }
@@ -52,7 +54,10 @@ export class LibraryCode {
     this.#parts.fill(bytes)
     // A copy: the files may lie in memory that threads share, of which nothing can be compiled.
     const module = this.#parts.compile(new Uint8Array(bytes))
-    const library = { path, place, module, pointedTo: pointedTo(module) }
+    const entries = pointedTo(module).map((name, index) => [name, index] as const)
+    assert(place.entries === place.ownEntries + entries.length, `the layout is that of ${path}`)
+    const imports = WebAssembly.Module.imports(module)
+    const library = { path, place, module, imports, pointedTo: new Map(entries) }
     this.#compiled.set(path, library)
     return library
   }

@@ -16,8 +16,9 @@ export interface LibraryPlace {
   readonly memoryBytes: number
   /** Of its entries in the function table, from the start of the room for entries. */
   readonly tableAt: number
-  /** How many entries it fills itself when it is instantiated; {@link pointedTo} come after. */
+  /** How many of its entries it fills itself when it is instantiated. */
   readonly ownEntries: number
+  /** All of them: those, and one for each of {@link pointedTo}. */
   readonly entries: number
 }
 
@@ -28,9 +29,12 @@ export interface LibraryLayout {
   readonly entries: number
 }
 
-/** What an allocation of the module is aligned to. */
-const ALIGNMENT_BYTES = 16
-/** What Postgres looks up in a library besides functions that statements name. */
+/** Of the room for variables, and so the most that a library may ask for. */
+export const ALIGNMENT_BYTES = 16
+/**
+ * What Postgres looks up in a library besides functions that statements name. Those that it would
+ * look up for a parallel worker are not among them: there are none.
+ */
 const LOOKED_UP = /^(?:_PG_\w+|Pg_magic_func|pg_finfo_\w+)$/
 
 /** @param libraries by path, compiled and as files, in the order in which they are to lie */
@@ -45,7 +49,7 @@ export function layOutLibraries(
   let tableAt = 0
   for (const [path, { bytes, module }] of libraries) {
     const { memoryBytes, alignmentBytes, ownEntries } = linkingNeeds(bytes)
-    assert(alignmentBytes <= ALIGNMENT_BYTES, `${path} asks for no more than malloc aligns`)
+    assert(alignmentBytes <= ALIGNMENT_BYTES, `${path} can be aligned`)
     const entries = ownEntries + pointedTo(module).length
     places[path] = { memoryAt, memoryBytes, tableAt, ownEntries, entries }
     memoryAt += Math.ceil(memoryBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES

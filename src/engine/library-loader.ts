@@ -34,6 +34,7 @@ export class LibraryLoader {
   #dlopen: WasmImport | undefined
   #dlsym: WasmImport | undefined
   #extensions: SlotLibraries | undefined
+  #baseExports: LibraryExports = {}
   /** Paths by what dlopen(3) has returned for them since this run of Postgres began. */
   readonly #handles = new Map<number, string>()
 
@@ -61,6 +62,7 @@ export class LibraryLoader {
    */
   begin(code: LibraryCode, baseExports: LibraryExports, host: Omit<LibraryHost, 'module'>): void {
     const module = this.#module()
+    this.#baseExports = baseExports
     const scratch = module._malloc(1024)
     const seen = new Set(Object.keys(host.exports))
     for (const name of BASE_LIBRARIES) {
@@ -71,11 +73,6 @@ export class LibraryLoader {
       }
     }
     this.#extensions = new SlotLibraries(code, { ...host, module })
-  }
-
-  /** Whether the function table has become so long by libraries of extensions. */
-  ends(tableLength: number): boolean {
-    return this.#extensions?.ends(tableLength) ?? false
   }
 
   /** Of libraries that Postgres has opened in this run. */
@@ -92,7 +89,7 @@ export class LibraryLoader {
   resume(handles: readonly number[]): void {
     for (const handle of handles) {
       const path = this.#pathOf(handle)
-      if (isBase(path)) this.#dlopen?.(handle)
+      if (isBase(path)) assert(this.#dlopen?.(handle), `${path} is loaded in every instance`)
       else this.#extensions?.resume(path)
       this.#handles.set(handle, path)
     }
@@ -114,12 +111,25 @@ export class LibraryLoader {
   /** @param indexAt where Emscripten's own wants to note a new entry of the table */
   #find(handle: number, nameAt: number, indexAt: number): number {
     const path = this.#handles.get(handle)
-    if (path === undefined || isBase(path)) return this.#dlsym?.(handle, nameAt, indexAt) ?? 0
-    return this.#extensions?.entryOf(path, this.#module().UTF8ToString(nameAt)) ?? 0
+    if (path === undefined) return this.#dlsym?.(handle, nameAt, indexAt) ?? 0
+    const name = this.#module().UTF8ToString(nameAt)
+    if (!isBase(path)) return this.#extensions?.entryOf(path, name) ?? 0
+    // What else they export has no entry in the table yet, and must not get one.
+    const file = path.slice(LIBRARY_FOLDER.length + 1)
+    if (!this.#baseExports[file]?.includes(name)) return 0
+    return this.#dlsym?.(handle, nameAt, indexAt) ?? 0
   }
 
+  /** The shortest path of the same file. There are no links in the folder of libraries. */
   #pathOf(handle: number): string {
-    return this.#module().UTF8ToString(handle + DSO_NAME_AT)
+    const names: string[] = []
+    for (const name of this.#module()
+      .UTF8ToString(handle + DSO_NAME_AT)
+      .split('/')) {
+      if (name === '..') names.pop()
+      else if (name !== '' && name !== '.') names.push(name)
+    }
+    return `/${names.join('/')}`
   }
 
   #openBase(path: string): number {

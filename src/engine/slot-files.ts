@@ -46,6 +46,7 @@ const ERRNO: Readonly<Record<FileErrorName, number>> = {
 const FIRST_FILE_DESCRIPTOR = 5
 /** What a library may keep open, and any instance can open again (uuid-ossp does). */
 const DEVICES: readonly string[] = ['/dev/random', '/dev/urandom', '/dev/null']
+const STATISTICS_FOLDER = 'pg_stat_tmp'
 const EIO = 29
 const ENODEV = 43
 const EPERM = 63
@@ -246,6 +247,15 @@ export class SlotFiles {
     if (folder && this.#files.lookup(folder, COUNTERS_FILE)) {
       this.#files.unlink(folder, COUNTERS_FILE)
     }
+  }
+
+  /**
+   * Whether an extension has a file among the temporary statistics (pg_stat_statements, for texts):
+   * memory says what is where in it, and it is neither stored nor in a fork.
+   */
+  get keepsStatistics(): boolean {
+    const folder = this.#files.lookup(this.#files.root, STATISTICS_FOLDER)
+    return folder !== undefined && this.#files.list(folder).length > 0
   }
 
   /** Throws what a store raised under Postgres, if anything. */

@@ -8,16 +8,15 @@
  * it. Its code stays: entries of the table that nobody points to, and functions.
  *
  * Names are looked up in the library first and in the engine's module then, never in another
- * library: what one resolves to must not depend on what else a slot has loaded. It is also safer
- * than what it replaces, which runs JavaScript that it finds in a library.
+ * extension's library: what one resolves to must not depend on what else a slot has loaded. (What
+ * the base libraries export counts as the engine's: every slot has it.) It is also safer than what
+ * it replaces, which runs JavaScript that it finds in a library.
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { EmscriptenModule, WasmFunction, WasmImport } from './emscripten.ts'
 import type { Library, LibraryCode } from './library-code.ts'
-
-/** Entries of the table that an instance may add after its libraries' room was reserved. */
-const SPARE_ENTRIES = 16
+import { ALIGNMENT_BYTES } from './library-layout.ts'
 
 /** What libraries are linked to. */
 export interface LibraryHost {
@@ -44,16 +43,12 @@ export class SlotLibraries {
   constructor(code: LibraryCode, host: LibraryHost) {
     this.#code = code
     this.#host = host
-    this.#memoryAt = host.module._malloc(code.layout.memoryBytes)
-    this.#tableAt = host.table.length + SPARE_ENTRIES
-  }
-
-  /** Whether the length of the function table is the work of what was loaded here. */
-  ends(tableLength: number): boolean {
-    for (const { place } of this.#loaded.keys()) {
-      if (tableLength === this.#tableAt + place.tableAt + place.entries) return true
-    }
-    return false
+    const roomAt = host.module._malloc(code.layout.memoryBytes + ALIGNMENT_BYTES)
+    assert(roomAt !== 0, 'there is memory for the variables of libraries')
+    // The module's malloc aligns to half of that.
+    this.#memoryAt = Math.ceil(roomAt / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    // Whatever is added to the table later lies behind all of them.
+    this.#tableAt = host.table.grow(code.layout.entries)
   }
 
   has(path: string): boolean {
@@ -77,8 +72,9 @@ export class SlotLibraries {
   /** A function's entry in the table; undefined if the library has none of that name. */
   entryOf(path: string, name: string): number | undefined {
     const library = this.#library(path)
-    const index = library.pointedTo.indexOf(name)
-    return index < 0 ? undefined : this.#entriesAt(library) + library.place.ownEntries + index
+    const index = library.pointedTo.get(name)
+    if (index === undefined) return undefined
+    return this.#entriesAt(library) + library.place.ownEntries + index
   }
 
   #library(path: string): Library {
@@ -104,9 +100,6 @@ export class SlotLibraries {
   #codeOf(library: Library): WebAssembly.Exports {
     const known = this.#loaded.get(library)
     if (known) return known
-    const { table } = this.#host
-    const end = this.#entriesAt(library) + library.place.entries
-    if (table.length < end) table.grow(end - table.length)
     const variables = this.#variablesOf(library)
     // Instantiating lays variables down over whatever they have become in a tenant's memory.
     const kept = variables.slice()
@@ -122,7 +115,7 @@ export class SlotLibraries {
     const { table } = this.#host
     const addresses: [name: string, kind: string, address: WebAssembly.Global][] = []
     const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {}
-    for (const { module: namespace, name } of WebAssembly.Module.imports(library.module)) {
+    for (const { module: namespace, name } of library.imports) {
       const isAddress = namespace === 'GOT.func' || namespace === 'GOT.mem'
       const address = isAddress && new WebAssembly.Global({ value: 'i32', mutable: true }, 0)
       if (address) addresses.push([name, namespace, address])
@@ -130,7 +123,7 @@ export class SlotLibraries {
     }
     const { exports } = new WebAssembly.Instance(library.module, imports)
     const firstEntry = this.#entriesAt(library) + library.place.ownEntries
-    for (const [index, name] of library.pointedTo.entries()) {
+    for (const [name, index] of library.pointedTo) {
       table.set(firstEntry + index, exports[name])
     }
     for (const [name, kind, address] of addresses) {
@@ -164,11 +157,12 @@ export class SlotLibraries {
 
   #function(name: string): WasmFunction {
     const known = this.#host.symbols[name]
+    // A stub only says that the engine's module imports a function that nobody has.
     if (known && !known.stub) return known
     if (name.startsWith('invoke_')) return this.#invoke(name)
     return () => {
       throw new PgnapError('SLOT_LOST', `a library has called ${name}(), which is not here`, {
-        hint: 'the same session works again, but not this function of the extension',
+        hint: 'connect again; this function of the extension does not work here',
       })
     }
   }

@@ -145,15 +145,15 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
+    if (this.#state !== 'loaded' || this.#changed) return false
     const { files } = this.#instance
-    if (files.settingsChanged || this.#databaseScans.areOpen) return false
-    return this.#state === 'loaded' && !this.#changed && files.descriptors() !== undefined
+    if (files.settingsChanged || files.keepsStatistics || this.#databaseScans.areOpen) return false
+    return files.descriptors() !== undefined
   }
 
   /** The instance has functions that others have not: its memory fits only itself. */
   get #changed(): boolean {
-    const { tableLength, tableEndsInLibrary } = this.#instance
-    return tableLength !== this.#tableLength && !tableEndsInLibrary
+    return this.#instance.tableLength !== this.#tableLength
   }
 
   boot(files: TenantFiles, database: string = BUILT_NAME): void {

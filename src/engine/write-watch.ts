@@ -15,6 +15,7 @@
  *   that a transaction gives back, which transactions are running, where the WAL ends. What is
  *   notified takes an id only when it is committed, which a transaction here may never be.
  * - Names of files: what is written beside the tables.
+ * - Libraries of extensions: the session that goes on would miss the settings that they define.
  *
  * Pages and WAL say nothing: who reads sets hint bits and prunes pages, and makes room for what
  * others have changed. What a reader does to its session is the pool's business.
@@ -143,6 +144,7 @@ export const LO_OPEN = 952
 export interface WatchedInstance {
   readonly module: Pick<EmscriptenModule, 'HEAPU8' | 'addFunction'>
   readonly files: Pick<SlotFiles, 'namesChanged'>
+  readonly libraryHandles: readonly number[]
   addressOf(variable: EngineVariable): number
   functionOf(name: EngineFunction): ExportedFunction
   functionAt(index: number): ExportedFunction
@@ -174,6 +176,7 @@ export class WriteWatch {
   #lasting = false
   #transaction = 0
   #names = 0
+  #libraries = 0
 
   /** Every slot has to have one, since all function tables are to be the same. */
   constructor(
@@ -242,13 +245,15 @@ export class WriteWatch {
     this.#lasting = false
     this.#transaction = this.#wal.nextTransaction
     this.#names = this.#instance.files.namesChanged
+    this.#libraries = this.#instance.libraryHandles.length
   }
 
   /** What was more than reading since {@link begin}, in a word or two; undefined: nothing. */
   get seen(): string | undefined {
     if (this.#seen !== undefined) return this.#seen
     if (this.#wal.nextTransaction !== this.#transaction) return 'a transaction id'
-    return this.#instance.files.namesChanged === this.#names ? undefined : 'a file'
+    if (this.#instance.files.namesChanged !== this.#names) return 'a file'
+    return this.#instance.libraryHandles.length === this.#libraries ? undefined : 'a library'
   }
 
   /** Whether something may be left in its transaction: a setting, a cursor, a large object. */

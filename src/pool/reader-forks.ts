@@ -421,7 +421,7 @@ function isThinking({ phase, holder }: TenantEntry): boolean {
 
 /** What a batch has left open in the fork. */
 function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | undefined {
-  if (!canNap) return 'a library'
+  if (!canNap) return 'something outside of its memory'
   if (transactionStatus !== 'idle') return 'a transaction'
   return session.holdsOn ? 'locks or cursors' : undefined
 }

@@ -57,6 +57,15 @@ const SETUP: Readonly<Record<string, string>> = {
     create index on nearby using hnsw (at vector_l2_ops); set enable_seqscan = off`,
 }
 
+/** What no two calls may give alike, in a tenant and its fork. */
+const DRAWING: readonly string[] = [
+  'uuid_generate_v1()',
+  'uuid_generate_v1mc()',
+  'uuid_generate_v4()',
+  'gen_random_bytes(16)',
+  `gen_salt('bf', 4)`,
+]
+
 let engine: WasmEngine
 
 before(async () => {
@@ -124,7 +133,7 @@ test('all of them at once, in one tenant', async () => {
   )
 })
 
-test('pg_stat_statements counts once the tenant preloads it, and over a nap', async () => {
+test('pg_stat_statements counts once the tenant preloads it; it has texts in a file', async () => {
   const [first, second] = await slots(2)
   assert.ok(first && second)
   const files = newTenant()
@@ -133,15 +142,17 @@ test('pg_stat_statements counts once the tenant preloads it, and over a nap', as
   ok(first, `alter system set shared_preload_libraries = 'pg_stat_statements'`)
   first.unload()
   first.boot(files)
-  const counted = `select calls::text from pg_stat_statements where query = 'select $1'`
   ok(first, 'select 42')
+  const counted = `select calls::text from pg_stat_statements where query = 'select $1'`
   assert.equal(valueOf(first, counted), '1')
-  second.resume(files, first.nap())
-  ok(second, 'select 43')
-  assert.equal(valueOf(second, counted), '2')
-  // Hooks of the tenant that has left are not the next one's.
-  first.begin(newTenant())
-  ok(first, 'select 44')
+  // Where in the file is in memory, and the file is neither in a store nor in a fork.
+  assert.equal(first.canNap, false)
+  assert.throws(() => first.nap())
+  first.shutDown()
+  second.boot(files)
+  ok(second, 'select 42')
+  assert.equal(valueOf(second, counted), '2', 'a shutdown keeps them')
+  assert.equal(first.reusable, true)
 })
 
 test('tenants with other libraries share slots, in any order', async () => {
@@ -173,6 +184,7 @@ test('a fork has the libraries of its tenant, in the middle of a transaction', a
   main.begin(files)
   create(main, 'vector')
   create(main, 'uuid-ossp')
+  create(main, 'pgcrypto')
   ok(main, 'begin')
   ok(main, `insert into nearby values (99, '[99,99,99]')`)
   const nearest = `select id::text from nearby order by at <-> '[99,99,99]' limit 1`
@@ -182,10 +194,10 @@ test('a fork has the libraries of its tenant, in the middle of a transaction', a
   const drawn = new Set<string | null | undefined>()
   for (let round = 0; round < 50; round++) {
     for (const slot of [main, other]) {
-      for (const version of ['v1', 'v1mc', 'v4']) {
-        const id = valueOf(slot, `select uuid_generate_${version}()::text`)
-        assert.ok(!drawn.has(id), `${version} ${id} was drawn before`)
-        drawn.add(id)
+      for (const call of DRAWING) {
+        const value = valueOf(slot, `select ${call}::text`)
+        assert.ok(!drawn.has(value), `${call} has given ${value} before`)
+        drawn.add(value)
       }
     }
   }
@@ -208,4 +220,88 @@ test('a library that is not ours is not loaded, nor what it does not offer', asy
   assert.match(refused(foreign) ?? '', /could not find function "SSL_new"/)
   use(slot, 'pgcrypto')
   assert.equal(slot.canNap, true)
+})
+
+test('a fork tells that it has opened a library, which its client would miss later', async () => {
+  const [main, other] = await slots(2)
+  assert.ok(main && other)
+  const files = newTenant()
+  main.begin(files)
+  ok(main, 'create extension pg_trgm')
+  main.shutDown()
+  main.boot(files)
+  const watch = other.fork(files, main.copy())
+  watch.begin()
+  ok(other, 'select 1')
+  assert.equal(watch.seen, undefined)
+  ok(other, `select similarity('abc', 'abd')`)
+  assert.equal(watch.seen, 'a library')
+})
+
+test('a base library gives no entries away into the room of others', async () => {
+  const [slot, other] = await slots(2)
+  assert.ok(slot && other)
+  slot.begin(newTenant())
+  ok(slot, `load 'earthdistance'`)
+  for (const library of ['plpgsql', 'dict_snowball']) {
+    for (const name of ['__wasm_call_ctors', '__wasm_apply_data_relocs', 'absent']) {
+      const sql = `create function f() returns int language c as '$libdir/${library}', '${name}'`
+      assert.match(runSql(slot, sql).error?.message ?? '', /could not find function/)
+    }
+  }
+  ok(slot, `load 'fuzzystrmatch'`)
+  assert.equal(slot.reusable, true)
+  slot.nap()
+  for (const each of [slot, other]) {
+    each.begin(newTenant())
+    ok(each, 'create extension fuzzystrmatch')
+    ok(each, 'alter function dmetaphone(text) security definer')
+    assert.equal(valueOf(each, `select dmetaphone('hello')`), 'HL')
+  }
+})
+
+test('errors leave a library as they leave Postgres', async () => {
+  const [first, second] = await slots(2)
+  assert.ok(first && second)
+  const files = newTenant()
+  first.begin(files)
+  create(first, 'pgcrypto')
+  create(first, 'unaccent')
+  const attempts = `do $$ begin
+      for i in 1..20 loop
+        begin
+          perform decrypt('x', 'k', 'bogus');
+        exception when others then
+          perform digest('x', 'sha1');
+        end;
+      end loop;
+    end $$`
+  ok(first, attempts)
+  const failing = [
+    [`select crypt('x', '$2a$bogus')`, /invalid salt/],
+    [`select decrypt('x', 'k', 'bogus')`, /No such cipher algorithm/],
+    // From inside of its own PG_TRY.
+    [
+      'create text search dictionary d (template = unaccent, rules = absent)',
+      /could not open unaccent file/,
+    ],
+  ] as const
+  for (const [sql, message] of failing)
+    assert.match(runSql(first, sql).error?.message ?? '', message)
+  second.resume(files, first.nap())
+  for (const [sql, message] of failing)
+    assert.match(runSql(second, sql).error?.message ?? '', message)
+  use(second, 'pgcrypto')
+  use(second, 'unaccent')
+})
+
+test('one file has one place, by whichever path it is asked for', async () => {
+  const [slot] = await slots(1)
+  assert.ok(slot)
+  slot.begin(newTenant())
+  ok(slot, `load '$libdir/../postgresql/cube'`)
+  ok(slot, `load '/pglite/lib/postgresql//cube.so'`)
+  create(slot, 'cube')
+  assert.equal(slot.canNap, true)
+  slot.nap()
 })

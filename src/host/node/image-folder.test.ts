@@ -66,7 +66,16 @@ const PLAIN = imageOf(noise(5_000))
 test('an image comes back as it was, marked as a copy, once', async () => {
   const folder = open(newPath())
   const number = fc.nat({ max: 2 ** 31 })
-  const descriptor = fc.record({ fd: number, ino: number, flags: number, position: number })
+  const descriptor = fc.record(
+    {
+      fd: number,
+      ino: number,
+      flags: number,
+      position: number,
+      device: fc.constant('/dev/urandom'),
+    },
+    { requiredKeys: ['fd', 'ino', 'flags', 'position'] },
+  )
   const image = fc.record({
     stamp: fc.string(),
     sessionCount: fc.nat(),
