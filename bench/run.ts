@@ -8,7 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { Bench, type BenchOptions } from './bench.ts'
 import { runRow, type Row, type RowReport } from './harness.ts'
 import { machineFacts, machineLine, type MachineFacts } from './machine.ts'
@@ -68,20 +68,29 @@ only by name, for they take minutes: ${namesOf(ROWS.filter((row) => row.onlyByNa
   --pgnap FILE    entry of the pgnap command line to measure (default: what is published, built
                   first; the source with --smoke)`
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string' },
-    tenants: { type: 'string' },
-    seconds: { type: 'string' },
-    peers: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    smoke: { type: 'boolean', default: false },
-    folder: { type: 'string', default: tmpdir() },
-    pgnap: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  rounds: { type: 'string' },
+  tenants: { type: 'string' },
+  seconds: { type: 'string' },
+  peers: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  smoke: { type: 'boolean', default: false },
+  folder: { type: 'string', default: tmpdir() },
+  pgnap: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const satisfies ParseArgsConfig['options']
+
+const { values: flags, positionals } = readWords()
+
+function readWords(): ReturnType<
+  typeof parseArgs<{ allowPositionals: true; options: typeof OPTIONS }>
+> {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS })
+  } catch (error) {
+    return usageError(error instanceof Error ? error.message : String(error))
+  }
+}
 
 /** People's lines: on stdout, but not between JSON lines. */
 function say(line: string): void {
