@@ -89,7 +89,7 @@ suite('serve --help', () => {
     for (const { flag, environment, key } of documentedSettings()) {
       const line = lines.find((each) => each.trimStart().startsWith(`--${flag} `))
       assert.ok(line?.includes(`(${environment}; default: `), flag)
-      const [, words = ''] = /; default: (.*)\)$/.exec(line) ?? []
+      const [, words = ''] = /; default: (.*)\)$/.exec(line ?? '') ?? []
       if (key === 'shards') assert.equal(words, 'one per core')
       else if (DEFAULTS[key] === undefined) assert.equal(words, 'none')
       else {
@@ -145,13 +145,15 @@ suite('the command line', () => {
     }
     const { commands, options } = program()
     const verbs = commands.flatMap((verb) => [verb, ...verb.commands])
-    const flags = [...options, ...verbs.flatMap((verb) => verb.options)].map(({ long }) => long)
+    const flags = [...options, ...verbs.flatMap((verb) => verb.options)].map(
+      ({ long }) => long ?? '',
+    )
     for (const [, flag = ''] of text.matchAll(/`(--[a-z-]+)[ `]/g)) {
       assert.ok(flags.includes(flag) || flag === '--help', flag)
     }
     const settings = Object.values(SETTINGS).flatMap(({ flag }) => [`--${flag}`, `--no-${flag}`])
     for (const flag of flags) {
-      assert.ok(settings.includes(flag ?? '') || text.includes(flag ?? ''), flag)
+      assert.ok(settings.includes(flag) || text.includes(flag), flag)
     }
   })
 

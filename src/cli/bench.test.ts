@@ -9,6 +9,7 @@ test('pgnap bench passes on what its benchmark says of wrong usage, which is 2',
     [['create', '--rounds', 'many'], /^--rounds takes a whole number above 0\n/],
     [['--nosuchflag'], /^Unknown option '--nosuchflag'/],
     [['--peers', 'nobody', '--smoke'], /^peers are: pgnap, /],
+    [['point', '--write'], /^--write is for a run of all rows and peers\n/],
   ] as const) {
     const { status, stdout, stderr } = await runProgram(['bench', ...words])
     assert.deepEqual([status, stdout], [2, ''], stderr)

@@ -54,7 +54,7 @@ test('a tenant that does not exist, a name that is none, and a folder in use are
   assert.match(held.stderr, new RegExp(`is in use by process ${server.pid}, .*\nhint: stop that`))
 })
 
-test('verify of a damaged tenant names each problem on stdout, says so on stderr, is 1', async () => {
+test('verify of a damaged tenant names each problem on stdout, and is 1', async () => {
   const path = join(data, 'tenants', 'acme.db')
   const bytes = readFileSync(path)
   let at = bytes.indexOf('to be found')
@@ -64,8 +64,5 @@ test('verify of a damaged tenant names each problem on stdout, says so on stderr
   const { status, stdout, stderr } = await verb('verify', 'acme')
   assert.equal(status, 1)
   assert.match(stdout, /^table \d+: invalid page in block 0.*\n/)
-  assert.match(
-    stderr,
-    /^pgnap: acme is damaged: \d+ problems?\nhint: keep a copy of the data folder/,
-  )
+  assert.match(stderr, /^pgnap: acme is damaged: \d+ problems?\nhint: keep a copy of the /)
 })

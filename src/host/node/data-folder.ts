@@ -61,9 +61,10 @@ export function imagesPath(dataPath: string): string {
 /**
  * Makes the folder if needed, unless it must exist, and takes its lock.
  *
- * Errors: those of {@link requireDataFolder}; DATA_FOLDER_IN_USE when another server (or this process) has it, naming its process id
- * and start; CONFIG_INVALID when the path is not a folder, or cannot be written, or its disk is
- * read-only; STORE_FULL when the disk is; STORE_IO for what else a disk may say.
+ * Errors: those of {@link requireDataFolder}; DATA_FOLDER_IN_USE when another server (or this
+ * process) has it, naming its process id and start; CONFIG_INVALID when the path is not a folder,
+ * or cannot be written, or its disk is read-only; STORE_FULL when the disk is; STORE_IO for what
+ * else a disk may say.
  */
 export function openDataFolder(options: DataFolderOptions): DataFolder {
   const path = resolve(options.path)
