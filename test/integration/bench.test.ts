@@ -17,6 +17,7 @@ const METRICS = [
   'swap-1k',
   'swap-100k',
   'swap-1m',
+  'swap-vectors',
   'swap-loaded',
   'point-8',
   'point-1',
@@ -25,6 +26,7 @@ const METRICS = [
   'beside-next',
   'many-select',
   'many-insert',
+  'neighbour-p99',
   'start',
   'start-asleep',
   'disk',
@@ -56,10 +58,10 @@ test('every row of the benchmark runs against this checkout', () => {
     METRICS,
   )
   assert.ok(own.some(({ metric }) => TIERS.test(metric)))
-  // Beside itself: where it does not swap, and where it has few tenants.
+  // Beside itself: without swaps, with its neighbour elsewhere, with few tenants.
   const others = measured.filter(({ contender }) => contender !== 'pgnap')
   assert.deepEqual(
     new Set(others.map(({ contender }) => contender)),
-    new Set(['pgnap, no swap', 'pgnap, 200 tenants']),
+    new Set(['pgnap, no swap', 'pgnap, in another shard', 'pgnap, 200 tenants']),
   )
 })
