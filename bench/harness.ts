@@ -27,6 +27,13 @@ export type Goal =
   | { readonly kind: 'p99'; readonly value: number }
   /** At least `value` times as good as the contender `against`. */
   | { readonly kind: 'ratio'; readonly against: string; readonly value: number }
+  /** At most `value` times as bad as our own `metric` of the same row; `called` is for people. */
+  | {
+      readonly kind: 'within'
+      readonly metric: string
+      readonly called: string
+      readonly value: number
+    }
 
 export interface Metric {
   readonly name: string
@@ -73,6 +80,8 @@ export interface MetricReport {
   readonly row: string
   readonly metric: Metric
   readonly results: readonly Result[]
+  /** Medians of pgnap in the metrics of this row, by their names. */
+  readonly ownMedians: Readonly<Record<string, number>>
 }
 
 export interface RowReport {
@@ -122,16 +131,32 @@ export async function runRow(row: Row, bench: Bench): Promise<RowReport> {
     }
   }
   const complete = contenders.filter((contender) => !failed.has(contender))
+  const resultsOf = ({ name }: Metric): Result[] =>
+    complete.flatMap((contender) => resultOf(contender, observations.get(contender)?.get(name)))
   return {
-    metrics: row.metrics.map((metric) => ({
-      row: row.name,
-      metric,
-      results: complete.flatMap((contender) =>
-        resultOf(contender, observations.get(contender)?.get(metric.name)),
-      ),
-    })),
+    metrics: metricReports(
+      row.name,
+      row.metrics.map((metric) => ({ metric, results: resultsOf(metric) })),
+    ),
     failures: [...failed].map(([contender, reason]) => ({ label: contender.label, reason })),
   }
+}
+
+/** What was measured in a row, with what its goals need to know of each other's metrics. */
+export function metricReports(
+  row: string,
+  measured: readonly Pick<MetricReport, 'metric' | 'results'>[],
+): readonly MetricReport[] {
+  const medians = measured.flatMap(({ metric, results }) => {
+    const own = results.find((result) => result.label === 'pgnap')
+    return own ? [[metric.name, own.summary.median]] : []
+  })
+  const ownMedians = Object.fromEntries(medians) as MetricReport['ownMedians']
+  for (const goal of measured.flatMap(({ metric }) => metric.goals)) {
+    const isThere = measured.some(({ metric }) => 'metric' in goal && metric.name === goal.metric)
+    assert(goal.kind !== 'within' || isThere, 'a goal is about a metric of its row')
+  }
+  return measured.map((each) => ({ row, ...each, ownMedians }))
 }
 
 /** Contenders whose answers differ from the first one's: their numbers are about something else. */
@@ -153,6 +178,12 @@ export function goalMet(report: MetricReport, goal: Goal): boolean | undefined {
   if (goal.kind === 'p99') return summary.p99 <= goal.value
   if (goal.kind === 'limit') {
     return report.metric.better === 'lower' ? own <= goal.value : own >= goal.value
+  }
+  if (goal.kind === 'within') {
+    const other = report.ownMedians[goal.metric]
+    return other === undefined
+      ? undefined
+      : timesBetter(report.metric, own, other) * goal.value >= 1
   }
   const other = report.results.find((result) => result.label === goal.against)?.summary.median
   return other === undefined ? undefined : timesBetter(report.metric, own, other) >= goal.value

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { disagreeing, goalMet, timesBetter } from './harness.ts'
+import { disagreeing, goalMet, metricReports, timesBetter } from './harness.ts'
 import type { Metric, MetricReport, Result } from './harness.ts'
 import { jsonLines, metricLines, number, problemLines } from './report.ts'
 
@@ -28,6 +28,7 @@ const reportOf = (metric: Metric, ...results: Result[]): MetricReport => ({
   row: 'row',
   metric,
   results,
+  ownMedians: {},
 })
 
 const machine = {
@@ -64,6 +65,30 @@ test('a goal for the unlucky looks at the p99', () => {
   assert.equal(goalMet(reportOf(metric, result('pgnap', 6)), goal), true)
   assert.equal(goalMet(reportOf(metric, result('pgnap', 7)), goal), false)
   assert.match(metricLines(reportOf(metric, result('pgnap', 7)))[0] ?? '', /p99 <= 12.0 MISSED$/)
+})
+
+test('a goal may compare two metrics of ours, and nobody else counts', () => {
+  const goal = { kind: 'within', metric: 'small', called: 'a small one', value: 1.3 } as const
+  const large: Metric = { ...latency, name: 'large', goals: [goal] }
+  const small: Metric = { ...latency, name: 'small', goals: [] }
+  const metOf = (own: number, other?: number): unknown => {
+    const results = (median?: number): Result[] =>
+      median === undefined ? [] : [result('native', 1), result('pgnap', median)]
+    const [, report] = metricReports('row', [
+      { metric: small, results: results(other) },
+      { metric: large, results: results(own) },
+    ])
+    assert.ok(report)
+    return [goalMet(report, goal), / within .*$/.exec(metricLines(report)[0] ?? '')?.[0]]
+  }
+  assert.deepEqual(metOf(13, 10), [true, ' within 1.30x of a small one met'])
+  assert.deepEqual(metOf(13.1, 10), [false, ' within 1.30x of a small one MISSED'])
+  assert.deepEqual(metOf(9, 10), [true, ' within 1.30x of a small one met'])
+  assert.deepEqual(metOf(13), [undefined, ' within 1.30x of a small one'])
+  assert.throws(() => metricReports('row', [{ metric: large, results: [] }]), /of its row/)
+  const rates = { ...reportOf(rate, result('pgnap', 80)), ownMedians: { small: 100 } }
+  assert.equal(goalMet(rates, goal), true)
+  assert.equal(goalMet({ ...rates, ownMedians: { small: 105 } }, goal), false)
 })
 
 test('the table shows our number, the reference, the ratio, the goals and the work', () => {

@@ -20,10 +20,7 @@ export function metricLines(report: MetricReport): readonly string[] {
   if (results.length === 0) return []
   const own = results.find((result) => result.label === 'pgnap')
   const reference = results.find((result) => result.label === metric.reference)
-  const ratio =
-    own && reference
-      ? `${number(timesBetter(metric, own.summary.median, reference.summary.median))}x`
-      : '-'
+  const ratio = ratioWords(metric, own, reference)
   const goals = metric.goals.map((goal) => goalWords(report, goal)).join(', ')
   const lines = [
     columns(metric.title, metric.unit, value(metric, own), value(metric, reference), ratio, goals),
@@ -31,6 +28,23 @@ export function metricLines(report: MetricReport): readonly string[] {
   const others = results.map((result) => `${result.label} ${value(metric, result)}`)
   lines.push(`  ${others.join('; ')}${workWords(report)}`)
   return lines
+}
+
+/** One metric as the cells of a table for people who have little time. */
+export function metricCells(report: MetricReport): readonly string[] {
+  const { metric, results } = report
+  const reference = results.find((result) => result.label === metric.reference)
+  const own = results.find((result) => result.label === 'pgnap')
+  const unit = metric.unit === '1/s' ? '/s' : ` ${metric.unit}`
+  const withUnit = (result: Result | undefined): string =>
+    value(metric, result).replace(/^[\d.]+/, (digits) => digits + unit)
+  return [
+    metric.title,
+    withUnit(own),
+    reference ? `${reference.label} ${withUnit(reference)}` : '-',
+    ratioWords(metric, own, reference),
+    metric.goals.map((goal) => goalWords(report, goal)).join(', '),
+  ]
 }
 
 /** Lines for the contenders that failed or answered something else. */
@@ -82,6 +96,15 @@ export function number(value: number): string {
   return value.toFixed(Math.min(digits, 3))
 }
 
+function ratioWords(
+  metric: Metric,
+  own: Result | undefined,
+  reference: Result | undefined,
+): string {
+  if (!own || !reference) return '-'
+  return `${number(timesBetter(metric, own.summary.median, reference.summary.median))}x`
+}
+
 function value(metric: Metric, result: Result | undefined): string {
   if (result === undefined) return '-'
   const { median, p99, min } = result.summary
@@ -103,6 +126,8 @@ function wordsOf({ better }: Metric, goal: Goal): string {
       return `p99 <= ${number(goal.value)}`
     case 'ratio':
       return `>= ${number(goal.value)}x ${goal.against}`
+    case 'within':
+      return `within ${number(goal.value)}x of ${goal.called}`
   }
 }
 

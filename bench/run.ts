@@ -1,16 +1,18 @@
 /**
  * `npm run bench [-- rows...] [--json] [--rounds N] [--smoke] [--peers a,b]`: one run, pgnap and
- * its peers by turns. Prints the table, or JSON lines which it also keeps in `bench/results/`.
+ * its peers by turns. Prints the table, or JSON lines which it also keeps in `bench/results/`; with
+ * `--write` the documents show it.
  * Exits 1 if a contender failed or answered wrongly, never because a goal was missed: a benchmark
  * is not a timed test. A peer that is not installed is skipped with a line that says so.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { Bench, type BenchOptions } from './bench.ts'
-import { runRow, type Row, type RowReport } from './harness.ts'
+import { firstScreen, insertBlock, wholeRun } from './documents.ts'
+import { type MetricReport, runRow, type Row, type RowReport } from './harness.ts'
 import { machineFacts, machineLine, type MachineFacts } from './machine.ts'
 import { installPeers, peersInstalled } from './peers/install.ts'
 import { nativeInstalled } from './peers/native.ts'
@@ -19,35 +21,8 @@ import { buildPgnap, pgnapBuilt } from './peers/pgnap.ts'
 import { pgliteSocketInstalled } from './peers/pglite-socket.ts'
 import { PEERS, type PeerName } from './peers/server.ts'
 import { headingLine, jsonLines, metricLines, problemLines } from './report.ts'
-import { besideRow } from './rows/beside.ts'
-import { createRow } from './rows/create.ts'
-import { densityRow } from './rows/density.ts'
-import { insertRow } from './rows/insert.ts'
-import { pointRow } from './rows/point.ts'
-import { manyRow } from './rows/many.ts'
-import { neighbourRow } from './rows/neighbour.ts'
-import { registeredRow } from './rows/registered.ts'
-import { startRow } from './rows/start.ts'
-import { swapRow } from './rows/swap.ts'
-import { wakeColdRow } from './rows/wake-cold.ts'
-import { wakeRow } from './rows/wake.ts'
-import { density10kRow } from './rows/density-10k.ts'
+import { ROWS } from './rows.ts'
 
-const ROWS: readonly Row[] = [
-  createRow,
-  wakeRow,
-  wakeColdRow,
-  swapRow,
-  pointRow,
-  insertRow,
-  besideRow,
-  manyRow,
-  neighbourRow,
-  startRow,
-  densityRow,
-  registeredRow,
-  density10kRow,
-]
 const ROUNDS_DEFAULT = 5
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 
@@ -60,6 +35,8 @@ only by name, for they take minutes: ${namesOf(ROWS.filter((row) => row.onlyByNa
   --rounds N      alternating rounds (default ${ROUNDS_DEFAULT})
   --peers a,b     of ${PEERS.join(', ')} (default: all that are installed)
   --json          JSON lines on stdout, also written to bench/results/
+  --write         puts the table of the first screen into README.md and all of it into
+                  bench/RESULTS.md; of a run of all rows and peers in which nobody failed
   --tenants N     of density-10k (default 10000)
   --seconds N     of traffic in density-10k (default 60)
   --smoke         tiny sizes and one round of every row, installs nothing: shows that it runs,
@@ -68,20 +45,30 @@ only by name, for they take minutes: ${namesOf(ROWS.filter((row) => row.onlyByNa
   --pgnap FILE    entry of the pgnap command line to measure (default: what is published, built
                   first; the source with --smoke)`
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string' },
-    tenants: { type: 'string' },
-    seconds: { type: 'string' },
-    peers: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    smoke: { type: 'boolean', default: false },
-    folder: { type: 'string', default: tmpdir() },
-    pgnap: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  rounds: { type: 'string' },
+  tenants: { type: 'string' },
+  seconds: { type: 'string' },
+  peers: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  write: { type: 'boolean', default: false },
+  smoke: { type: 'boolean', default: false },
+  folder: { type: 'string', default: tmpdir() },
+  pgnap: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const satisfies ParseArgsConfig['options']
+
+const { values: flags, positionals } = readWords()
+
+function readWords(): ReturnType<
+  typeof parseArgs<{ allowPositionals: true; options: typeof OPTIONS }>
+> {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS })
+  } catch (error) {
+    return usageError(error instanceof Error ? error.message : String(error))
+  }
+}
 
 /** People's lines: on stdout, but not between JSON lines. */
 function say(line: string): void {
@@ -167,16 +154,37 @@ function writeResults(lines: readonly string[], machine: MachineFacts, at: strin
   writeFileSync(join(folder, name), `${lines.join('\n')}\n`)
 }
 
+function writeDocuments(reports: readonly MetricReport[], said: readonly string[]): void {
+  const [machine = ''] = said
+  for (const [file, block] of [
+    ['README.md', firstScreen(reports, machine)],
+    ['bench/RESULTS.md', wholeRun(said)],
+  ] as const) {
+    const path = join(REPOSITORY, file)
+    writeFileSync(path, insertBlock(readFileSync(path, 'utf8'), block))
+    say(file)
+  }
+}
+
 async function main(): Promise<boolean> {
   const rows = chosenRows()
+  const isPart = flags.smoke || positionals.length > 0 || flags.peers !== undefined
+  // A document that shows a part of one run beside all of another one would be believed.
+  if (flags.write && isPart) usageError('--write is for a run of all rows and peers')
   const roundCount = chosenCount('rounds') ?? (flags.smoke ? 1 : ROUNDS_DEFAULT)
   const traffic = chosenTraffic()
   const pgnapEntry = await chosenEntry()
   const peers = chosenPeers(pgnapEntry)
   const machine = machineFacts(flags.folder, REPOSITORY)
   const run = { at: new Date().toISOString(), smoke: flags.smoke, machine }
-  say(`${machineLine(machine)}, rounds ${roundCount}${flags.smoke ? ' (smoke)' : ''}`)
-  say(headingLine())
+  const said: string[] = []
+  const show = (line: string): void => {
+    said.push(line)
+    say(line)
+  }
+  show(`${machineLine(machine)}, rounds ${roundCount}${flags.smoke ? ' (smoke)' : ''}`)
+  show(headingLine())
+  const reports: MetricReport[] = []
   const json: string[] = []
   const notes: string[] = []
   let sound = true
@@ -195,13 +203,15 @@ async function main(): Promise<boolean> {
     const problems = problemLines(report)
     if (problems.length > 0) sound = false
     progress('')
+    reports.push(...report.metrics)
     for (const metric of report.metrics) {
-      for (const line of metricLines(metric)) say(line)
+      for (const line of metricLines(metric)) show(line)
       json.push(...jsonLines(metric, run))
     }
-    for (const line of notes.splice(0)) say(`  ${line}`)
+    for (const line of notes.splice(0)) show(`  ${line}`)
     for (const line of problems) say(line)
   }
+  if (flags.write && sound) writeDocuments(reports, said)
   if (flags.json) {
     for (const line of json) process.stdout.write(`${line}\n`)
     if (!flags.smoke) writeResults(json, machine, run.at)

@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { ERRORS } from '../src/base/errors.ts'
 import { LIMITS } from '../src/base/limits.ts'
-import { violations } from './tidy.ts'
+import { MAY_IMPORT, PACKAGES, violations } from './tidy.ts'
 
 const CODE = ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'compat/*.ts', 'scripts/**/*.ts']
 
@@ -59,4 +59,51 @@ test('docs/limits.md lists every limit, both ways', () => {
 test('every decision is numbered once', () => {
   const numbers = globSync('docs/decisions/*.md').map((path) => path.split('/').at(-1)?.slice(0, 4))
   assert.equal(new Set(numbers).size, numbers.length)
+})
+
+test('docs/architecture.md draws the walls that are here', () => {
+  const rows = readFileSync('docs/architecture.md', 'utf8').matchAll(
+    /^\| (\w+) \| ([^|]+) \| ([^|]+) \|$/gm,
+  )
+  const drawn = [...rows].filter(([, room = '']) => room in MAY_IMPORT)
+  assert.deepEqual(
+    drawn.map(([, room]) => room),
+    Object.keys(MAY_IMPORT),
+  )
+  const namesOf = (cell: string): string[] => (cell === '-' ? [] : cell.split(', '))
+  drawn.forEach(([, room = '', rooms = '', packages = ''], index) => {
+    const above = drawn.slice(0, index).map(([, each]) => each)
+    const may = rooms === 'all of the above' ? above : namesOf(rooms)
+    assert.deepEqual(may, MAY_IMPORT[room], room)
+    // What a script makes for a bundle is no package.
+    const foreign = (PACKAGES[room] ?? []).filter((name) => !name.startsWith('pgnap:'))
+    assert.deepEqual(namesOf(packages).toSorted(), foreign.toSorted(), room)
+  })
+})
+
+/** Units of limits in prose. A comma in a number parts its thousands. */
+const UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  min: 60_000,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+}
+
+test('documents that give the value of a limit beside its name give the one it has', () => {
+  const files = globSync(['*.md', 'docs/*.md'], { exclude: ['CHANGELOG.md'] })
+  let count = 0
+  for (const file of files) {
+    const said = readFileSync(file, 'utf8').matchAll(/`(\w+)` \((\d[\d,.]*)(?: (\w+))?[,)]/g)
+    for (const [words, name = '', digits = '', unit] of said) {
+      if (!(name in LIMITS)) continue
+      const factor = unit === undefined ? 1 : UNITS[unit]
+      assert.ok(factor !== undefined, `${file}: ${words}`)
+      const value = Number(digits.replaceAll(',', '')) * factor
+      assert.equal(value, LIMITS[name as keyof typeof LIMITS], `${file}: ${words}`)
+      count++
+    }
+  }
+  assert.ok(count >= 3, `${count} were found`)
 })

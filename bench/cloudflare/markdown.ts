@@ -1,4 +1,5 @@
 /** A run of the comparison as markdown: the tables of docs/architectures.md, as printed. */
+import { insertBlock } from '../documents.ts'
 import { machineLine } from '../machine.ts'
 import type { Summary } from '../statistics.ts'
 import { choiceRows } from './choose.ts'
@@ -73,12 +74,7 @@ export function markdown(result: ComparisonResult): string {
 
 /** The page with the tables of this run in it. Throws if it has no place for them. */
 export function insert(page: string, tables: string): string {
-  const [head, rest, ...more] = page.split(BEGIN)
-  const [, tail, ...others] = (rest ?? '').split(END)
-  if (head === undefined || tail === undefined || more.length + others.length > 0) {
-    throw new Error(`the page has no place between ${BEGIN} and ${END}`)
-  }
-  return `${head}${BEGIN}\n\n${tables}\n\n${END}${tail}`
+  return insertBlock(page, tables, BEGIN, END)
 }
 
 function bundleLine({ name, gzipBytes, bytes }: ComparisonResult['bundles'][number]): string {

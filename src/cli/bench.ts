@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
+import { EXIT, SaidFailure } from './failure.ts'
 import { packageRoot } from '../host/node/package-root.ts'
 
 const EXAMPLES = `
@@ -43,7 +44,5 @@ async function runBench(words: readonly string[]): Promise<void> {
   }
   const child = spawn(process.execPath, [script, ...words], { stdio: 'inherit' })
   const [code] = (await once(child, 'exit')) as [number | null]
-  if (code !== 0) {
-    throw new PgnapError('INTERNAL', `the benchmark ended with code ${String(code)}`)
-  }
+  if (code !== EXIT.done) throw new SaidFailure(code === EXIT.usage ? EXIT.usage : EXIT.failed)
 }

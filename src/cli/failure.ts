@@ -14,6 +14,17 @@ import { type PostgresFields, formatPostgresError, postgresFieldsOf } from './po
 
 export const EXIT = { done: 0, failed: 1, usage: 2, unavailable: 69 } as const
 
+/** A failure of which everything has been said already: the exit code is what is left to tell. */
+export class SaidFailure extends Error {
+  override readonly name = 'SaidFailure'
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super(`failed with exit code ${exitCode}`)
+    this.exitCode = exitCode
+  }
+}
+
 const UNAVAILABLE: ReadonlySet<PgnapError['code']> = new Set([
   'SERVER_UNREACHABLE',
   'SHUTTING_DOWN',

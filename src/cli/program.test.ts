@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { type ServerResponse, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -89,6 +89,33 @@ suite('command line', () => {
     const { exitCode, complaint } = await say(['serve', '--host', '0.0.0.0'])
     assert.equal(exitCode, 2)
     assert.match(complaint, /trust/)
+  })
+
+  test('a verb that makes no tenant makes no data folder either, whoever named it', async () => {
+    const above = testFolder()
+    const data = join(above, 'typo')
+    const one = ['show', 'delete', 'nap', 'wake', 'pin', 'unpin', 'roles', 'rotate']
+    for (const words of [
+      ['inspect', 'acme'],
+      ['verify', 'acme'],
+      ['tenant', 'list'],
+      ...one.map((verb) => ['tenant', verb, 'acme']),
+      ['tenant', 'revoke', 'acme', '--role', 'app'],
+    ]) {
+      for (const told of [
+        await say([...words, '--data', data]),
+        await say(words, { PGNAP_DATA: data }),
+      ]) {
+        assert.deepEqual([told.exitCode, told.out], [2, ''], words.join(' '))
+        assert.ok(told.complaint.startsWith(`pgnap: there is no data folder at ${data}\nhint: `))
+      }
+    }
+    const strict = { PGNAP_DATA: data, PGNAP_CREATE_ON_CONNECT: 'off' }
+    const asked = await say(['sql', 'acme', 'select 1', '--json'], strict)
+    assert.equal(asked.exitCode, 2)
+    const { error } = JSON.parse(asked.complaint) as { error: { code: string; sqlState: string } }
+    assert.deepEqual([error.code, error.sqlState], ['CONFIG_INVALID', 'F0000'])
+    assert.deepEqual(readdirSync(above), [])
   })
 
   test('what a server prints when it is ready', () => {

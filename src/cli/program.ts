@@ -3,7 +3,7 @@
  * verb; a verb throws, and only here is it said and turned into an exit code.
  */
 import { Command, CommanderError } from 'commander'
-import { EXIT, reportFailure } from './failure.ts'
+import { EXIT, SaidFailure, reportFailure } from './failure.ts'
 import { addServe } from './serve.ts'
 import { StatementFailure, addSql } from './sql.ts'
 import { addBench } from './bench.ts'
@@ -61,6 +61,7 @@ export async function run(
   } catch (error) {
     // It has said what was wrong, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+    if (error instanceof SaidFailure) return error.exitCode
     const statement = error instanceof StatementFailure ? error : undefined
     const { text, exitCode } = reportFailure(statement ? statement.cause : error, {
       debug: words.includes('--debug'),

@@ -4,19 +4,15 @@
  * environment and the file.
  */
 import { type Command, Option } from 'commander'
-import { type Config, type ConfigInput, SETTINGS, readConfig } from '../host/node/config.ts'
+import {
+  type Config,
+  type ConfigInput,
+  DEFAULTS,
+  SETTINGS,
+  defaultWords,
+  readConfig,
+} from '../host/node/config.ts'
 import type { Terminal } from './terminal.ts'
-
-const SWITCHES: ReadonlySet<keyof Config> = new Set([
-  'createOnConnect',
-  'insecure',
-  'keepWarm',
-  'logSlowStatements',
-  'rebalance',
-  'requireTls',
-  'tellUnknownTenants',
-  'verifySwaps',
-])
 
 export type SettingName = keyof Config
 
@@ -24,10 +20,12 @@ export type SettingName = keyof Config
 export function addSettings(command: Command, names: readonly SettingName[]): Command {
   for (const name of names) {
     const { flag, environment, description } = SETTINGS[name]
-    const text = `${description} (${environment})`
-    if (SWITCHES.has(name)) {
+    const text = `${description} (${environment}; default: ${defaultWords(name)})`
+    if (typeof DEFAULTS[name] === 'boolean') {
       command.addOption(new Option(`--${flag}`, text))
-      command.addOption(new Option(`--no-${flag}`, `the opposite of --${flag}`).hideHelp())
+      // Of a switch that is off, only who overrules the environment needs the opposite.
+      const isOn = DEFAULTS[name]
+      command.addOption(new Option(`--no-${flag}`, `not --${flag}`).hideHelp(!isOn))
     } else {
       command.addOption(new Option(`--${flag} <value>`, text))
     }

@@ -1,5 +1,6 @@
 /** `pgnap sql TENANT STATEMENT`: one statement, a table as psql prints it, or JSON. */
 import type { Command } from 'commander'
+import type { Config } from '../host/node/config.ts'
 import { type TableColumn, formatTable, rowsLine } from './table.ts'
 import { type TextResult, addTarget, openTarget } from './target.ts'
 import type { Terminal } from './terminal.ts'
@@ -40,7 +41,9 @@ export function addSql(program: Command, terminal: Terminal): void {
   addTarget(command)
   command.action(async (tenant: string, statement: string) => {
     const sql = statement === '-' ? await terminal.input() : statement
-    await using target = await openTarget(command, terminal)
+    // As for clients of a server: who may make a tenant by asking it makes its folder as well.
+    const mayMake = (config: Config): boolean => config.createOnConnect
+    await using target = await openTarget(command, terminal, mayMake)
     let result: TextResult
     try {
       result = await target.query(tenant, sql)

@@ -3,7 +3,7 @@
  *
  *   --url or PGNAP_URL given      that server, whatever folders there are
  *   the data folder exists        opened here; if a server holds it, that server over HTTP
- *   --data or PGNAP_DATA given    opened here, made if needed
+ *   --data or PGNAP_DATA given    opened here; made by a verb that may make a tenant in it
  *   otherwise                     a server at the configured HTTP address
  *
  * A folder is never made because somebody stood in the wrong place: an empty database that appears
@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
 import type { Config } from '../host/node/config.ts'
-import { type ServerAddress, ownerAddress } from '../host/node/data-folder.ts'
+import { type ServerAddress, ownerAddress, requireDataFolder } from '../host/node/data-folder.ts'
 import { localUrl } from '../host/node/local-url.ts'
 import type { Backend } from '../host/node/server.ts'
 import { createServerClient } from './server-client.ts'
@@ -64,9 +64,14 @@ export function addTarget(command: Command): Command {
 
 /**
  * The target of a verb's options. The caller disposes it.
+ * @param mayMake whether the verb may make a tenant, and so the folder that it is in
  * Rejects with SERVER_UNREACHABLE, CONFIG_INVALID, or what opening the folder rejects with.
  */
-export async function openTarget(command: Command, terminal: Terminal): Promise<TenantServer> {
+export async function openTarget(
+  command: Command,
+  terminal: Terminal,
+  mayMake: (config: Config) => boolean = () => false,
+): Promise<TenantServer> {
   const named = command.getOptionValue('url') as string | undefined
   const url = named ?? (terminal.environment['PGNAP_URL'] || undefined)
   const token = await adminToken(command, terminal)
@@ -76,6 +81,7 @@ export async function openTarget(command: Command, terminal: Terminal): Promise<
   if (!told && !existsSync(join(config.data, 'tenants'))) {
     return createServerClient({ ...(await configured(config)), token })
   }
+  if (!mayMake(config)) requireDataFolder(config.data)
   try {
     return await openHere(config, terminal)
   } catch (error) {

@@ -22,6 +22,8 @@ interface OneTenantVerb {
   readonly description: string
   /** Its own option, which takes a name. */
   readonly option?: { readonly name: string; readonly text: string }
+  /** Whether it makes the data folder, too, if that is missing. */
+  readonly makesFolder?: true
   readonly run: (
     target: TenantServer,
     tenant: string,
@@ -34,6 +36,7 @@ const ONE_TENANT_VERBS: readonly OneTenantVerb[] = [
     name: 'create',
     description: 'make a tenant and its first role, whose password is shown this once',
     option: { name: 'template', text: 'the tenant whose copy it is to be; default: it is empty' },
+    makesFolder: true,
     run: (target, tenant, template) => target.createTenant(tenant, template),
   },
   {
@@ -107,7 +110,7 @@ function addOneTenantVerb(tenant: Command, verb: OneTenantVerb, terminal: Termin
   const { option } = verb
   if (option) command.option(`--${option.name} <tenant>`, option.text)
   command.action(async (name: string) => {
-    await using target = await openTarget(command, terminal)
+    await using target = await openTarget(command, terminal, () => verb.makesFolder === true)
     const value = option && (command.getOptionValue(option.name) as string | undefined)
     const facts = await verb.run(target, name, value)
     if (command.getOptionValue('json') === true) {

@@ -1,7 +1,16 @@
 /** The asset file: whatever is wrong with it is found before it is used. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  copyFileSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
 import { before, test } from 'node:test'
 import { PgnapError } from '../../src/base/errors.ts'
 import type { Fingerprint } from '../../src/base/ids.ts'
@@ -20,7 +29,6 @@ import { POSTGRES_VERSION } from '../../src/engine/recipe.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { assetFileName } from '../../src/host/node/engine/asset-cache.ts'
-import { buildAssetFile } from '../../src/host/node/engine/build-asset-file.ts'
 import {
   createEngine,
   type EngineParts,
@@ -31,6 +39,7 @@ import { assetsIn } from '../../src/host/node/engine/sparse-file.ts'
 import { readStock } from '../../src/host/node/engine/stock.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { valueOf } from '../support/messages.ts'
+import { startServer } from '../support/server.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
@@ -50,10 +59,39 @@ before(async () => {
 const isInvalid = (error: unknown): boolean =>
   error instanceof PgnapError && error.code === 'ENGINE_ASSETS_INVALID' && error.hint !== undefined
 
-test('two builds of one engine are the same bytes', async () => {
-  const path = join(folder, assetFileName(fingerprint))
-  await buildAssetFile(path, () => {})
-  assert.ok(readFileSync(path).equals(bytes))
+/** This checkout as a clone of it is: without engines that somebody has built before. */
+function freshCheckout(): { readonly program: string; readonly cache: string } {
+  const root = testFolder()
+  for (const name of ['src', 'package.json']) cpSync(name, join(root, name), { recursive: true })
+  symlinkSync(resolve('node_modules'), join(root, 'node_modules'))
+  return { program: join(root, 'src/cli/main.ts'), cache: join(root, 'cache') }
+}
+
+test('a first start builds its engine, and says so; two builds are the same bytes', async () => {
+  const { program, cache } = freshCheckout()
+  const environment = { ...process.env, PGNAP_CACHE: cache }
+  const data = testFolder()
+  {
+    await using server = await startServer({ data, program: { path: program, environment } })
+    const steps = server.log().match(/^pgnap: .*$/gm) ?? []
+    assert.ok(steps.length >= 3, server.log())
+    const answer = await server.request('/v1/tenants/acme/query', {
+      method: 'POST',
+      body: '{"sql": "select 6 * 7 as n"}',
+    })
+    assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 42 }])
+    await server.stop()
+  }
+  const name = assetFileName(fingerprint)
+  assert.deepEqual(
+    readdirSync(cache).filter((each) => each !== 'code'),
+    [name],
+  )
+  assert.ok(readFileSync(join(cache, name)).equals(bytes))
+  copyFileSync(join(cache, name), join(folder, name))
+  // The next start finds it, and has nothing to say.
+  await using second = await startServer({ data, program: { path: program, environment } })
+  assert.doesNotMatch(second.log(), /^pgnap: /m)
 })
 
 test('a flipped bit anywhere is found', async () => {

@@ -37,6 +37,8 @@ export interface Outcome extends Exit {
 export interface StartOptions {
   /** Further flags of `pgnap serve`. */
   readonly flags?: readonly string[]
+  /** Another program, with variables of its own. Default: the one that all tests run. */
+  readonly program?: { readonly path: string; readonly environment: NodeJS.ProcessEnv }
   /** Data folder that outlives the server. Default: a fresh one that goes with it. */
   readonly data?: string
 }
@@ -80,7 +82,7 @@ process.on('exit', () => {
 export async function startServer(options: StartOptions = {}): Promise<ServerProcess> {
   const folder = options.data === undefined ? temporaryFolder() : undefined
   const data = options.data ?? folder?.path ?? ''
-  const { child, exited, output } = launch(serveWords(data, options.flags))
+  const { child, exited, output } = launch(serveWords(data, options.flags), options.program)
   let ready: Ready
   try {
     ready = await readyOf(child, exited)
@@ -135,12 +137,18 @@ export async function runProgram(words: readonly string[]): Promise<Outcome> {
   }
 }
 
-function launch(words: readonly string[]): {
+function launch(
+  words: readonly string[],
+  { path, environment }: StartOptions['program'] & {} = { path: PROGRAM, environment: process.env },
+): {
   readonly child: ChildProcess
   readonly exited: Promise<Exit>
   readonly output: { stdout: string; stderr: string }
 } {
-  const child = spawn(process.execPath, [PROGRAM, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [path, ...words], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environment,
+  })
   running.add(child)
   const output = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {

@@ -96,11 +96,11 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   host: setting('host', 'address to listen on'),
   port: setting('port', 'port of the Postgres wire'),
   httpPort: setting('http-port', 'port of HTTP'),
-  shards: setting('shards', 'worker threads; default: one per core'),
+  shards: setting('shards', 'worker threads'),
   slots: setting('slots', 'tenants of one shard that may be awake at once'),
-  napAfterMs: setting('nap-after', 'idle time after which a tenant naps, such as 10s'),
-  imageCacheBytes: setting('image-cache', 'memory for images of napping tenants, such as 512MB'),
-  imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants, such as 4GB'),
+  napAfterMs: setting('nap-after', 'idle time after which a tenant naps'),
+  imageCacheBytes: setting('image-cache', 'memory for images of napping tenants'),
+  imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants; 0 keeps none'),
   keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
@@ -124,18 +124,18 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   tlsKey: setting('tls-key', 'PEM file with the private key of the certificate'),
   requireTls: setting('require-tls', 'refuse clients of the Postgres port without TLS'),
   domain: setting('domain', 'name of the server: acme.DOMAIN is tenant acme (TLS SNI, HTTP host)'),
-  slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot, such as 512MB'),
-  databaseBytesMax: setting('database-size', 'ceiling of the files of one tenant, such as 64GB'),
-  queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend, such as 120s'),
+  slotMemoryBytesMax: setting('slot-memory', 'memory ceiling of one slot'),
+  databaseBytesMax: setting('database-size', 'ceiling of the files of one tenant'),
+  queryWaitMs: setting('query-wait-timeout', 'longest wait for a backend'),
   neighbourWaitMs: setting(
     'neighbour-wait-timeout',
-    'longest that a statement may keep other tenants waiting, such as 120s; 0: no limit',
+    'longest that a statement may keep other tenants waiting; 0: no limit',
   ),
-  retentionMs: setting('retention', 'how far back history is kept, such as 5min'),
+  retentionMs: setting('retention', 'how far back history is kept'),
   connectionsMax: setting('max-connections', 'clients of the whole server'),
   transport: setting('transport', 'auto, descriptor or ring'),
   logLevel: setting('log-level', 'debug, info, warn or error'),
-  logSlowMs: setting('log-slow', 'log what takes so long, such as 200ms; default: nothing'),
+  logSlowMs: setting('log-slow', 'log what takes so long, such as 200ms'),
   logSlowStatements: setting('log-slow-statements', 'show the statements in that log'),
 }
 
@@ -238,6 +238,27 @@ const schema = v.strictObject({
   logSlowMs: v.optional(quantity(DURATION_MS, 0, DAY_MS)),
   logSlowStatements: v.optional(yesOrNo, false),
 })
+
+/** What each setting is if nobody says; undefined where that is nothing at all. */
+export const DEFAULTS: Readonly<Partial<Config>> = v.getDefaults(schema)
+
+/** The default of a setting, in the words that set it; `none` where there is none. */
+export function defaultWords(name: keyof Config): string {
+  const value = DEFAULTS[name]
+  // It is not the same on every machine.
+  if (name === 'shards') return 'one per core'
+  if (value === undefined) return 'none'
+  if (typeof value !== 'number' || value === 0) return String(value)
+  if (name.endsWith('Ms')) return inUnits(value, DURATION_MS)
+  return /Bytes(?:Max)?$/.test(name) ? inUnits(value, SIZE_BYTES) : String(value)
+}
+
+/** In the largest unit that needs no fraction. */
+function inUnits(value: number, units: Readonly<Record<string, number>>): string {
+  const [name = '', factor = 1] =
+    Object.entries(units).findLast(([, each]) => value % each === 0) ?? []
+  return `${value / factor}${name}`
+}
 
 /** Settings as somebody gave them: not checked, any of them missing. */
 export type ConfigInput = Partial<Record<keyof Config, unknown>>

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess, SpawnSyncReturns } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
@@ -61,6 +61,19 @@ test('a missing folder is made, private, with its folder of tenants', () => {
   assert.equal(folder.tenantsPath, join(path, 'tenants'))
   assert.ok(statSync(folder.tenantsPath).isDirectory())
   assert.equal(statSync(path).mode & 0o077, 0)
+})
+
+test('a folder that must exist is not made, nor is anything put into what is none', () => {
+  const above = testFolder()
+  writeFileSync(join(above, 'file'), '')
+  for (const path of [join(above, 'typo'), above, join(above, 'file')]) {
+    const refusal = expectCode('CONFIG_INVALID', /^there is no data folder at \//)
+    assert.throws(() => openDataFolder({ path, clock, mustExist: true }), refusal)
+  }
+  assert.deepEqual(readdirSync(above), ['file'])
+  const path = join(above, 'data')
+  openDataFolder({ path, clock })[Symbol.dispose]()
+  openDataFolder({ path, clock, mustExist: true })[Symbol.dispose]()
 })
 
 test('a folder that was made is there after the end of the machine', (context) => {

@@ -15,7 +15,7 @@
  * Must never open `pgnap.lock` by any other way than SQLite's: on POSIX, closing any descriptor of
  * a file drops all locks that the process holds on it. That is why the owner is written beside it.
  */
-import { accessSync, constants, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../base/clock.ts'
@@ -33,8 +33,10 @@ export interface DataFolder extends Disposable {
 }
 
 export interface DataFolderOptions {
-  /** The folder; relative paths are resolved against the working folder. Made if it is missing. */
+  /** The folder; relative paths are resolved against the working folder. */
   readonly path: string
+  /** Whether a folder that is missing is an error. Default: it is made. */
+  readonly mustExist?: boolean
   readonly clock: Clock
 }
 
@@ -57,15 +59,17 @@ export function imagesPath(dataPath: string): string {
 }
 
 /**
- * Makes the folder if needed and takes its lock.
+ * Makes the folder if needed, unless it must exist, and takes its lock.
  *
- * Errors: DATA_FOLDER_IN_USE when another server (or this process) has it, naming its process id
- * and start; CONFIG_INVALID when the path is not a folder, or cannot be written, or its disk is
- * read-only; STORE_FULL when the disk is; STORE_IO for what else a disk may say.
+ * Errors: those of {@link requireDataFolder}; DATA_FOLDER_IN_USE when another server (or this
+ * process) has it, naming its process id and start; CONFIG_INVALID when the path is not a folder,
+ * or cannot be written, or its disk is read-only; STORE_FULL when the disk is; STORE_IO for what
+ * else a disk may say.
  */
 export function openDataFolder(options: DataFolderOptions): DataFolder {
   const path = resolve(options.path)
   const tenantsPath = join(path, TENANTS_FOLDER)
+  if (options.mustExist) requireDataFolder(path)
   attempt(path, () => {
     makeFolderDurably(tenantsPath, FOLDER_MODE)
     const wanted = constants.R_OK | constants.W_OK | constants.X_OK
@@ -89,6 +93,20 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
       if (lock.isOpen) lock.close()
     },
   }
+}
+
+/**
+ * Whoever only looks must not make what he looks for: a folder that appears under a mistyped name
+ * says that its tenants do not exist. Throws CONFIG_INVALID if there is no data folder at `path`,
+ * and what {@link explainFolderError} makes of what else is in the way. Changes nothing.
+ */
+export function requireDataFolder(path: string): void {
+  attempt(path, () => {
+    if (statSync(join(path, TENANTS_FOLDER), { throwIfNoEntry: false }) !== undefined) return
+    throw new PgnapError('CONFIG_INVALID', `there is no data folder at ${resolve(path)}`, {
+      hint: 'name the one that the server has been given with --data or PGNAP_DATA',
+    })
+  })
 }
 
 function takeLock(path: string): DatabaseSync {

@@ -30,7 +30,10 @@ export interface TenantCheck {
   }
 }
 
-/** Facts of a tenant's store. Errors: TENANT_UNKNOWN, DATA_FOLDER_IN_USE, STORE_*. */
+/**
+ * Facts of a tenant's store.
+ * Errors: TENANT_UNKNOWN, CONFIG_INVALID (no data folder), DATA_FOLDER_IN_USE, STORE_*.
+ */
 export async function inspectTenant(config: Config, tenant: string): Promise<StoreFacts> {
   return withStores(config, async (stores) => {
     using store = stores.openStore(parseTenantName(tenant))
@@ -94,7 +97,7 @@ async function withStores<Result>(
   config: Config,
   use: (stores: StoreFactory, engine: WasmEngine) => Promise<Result>,
 ): Promise<Result> {
-  using folder = openDataFolder({ path: config.data, clock: systemClock })
+  using folder = openDataFolder({ path: config.data, clock: systemClock, mustExist: true })
   const engine = await createEngine(await loadEngineParts(), {
     clock: systemClock,
     random: systemRandom,
