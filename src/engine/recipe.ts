@@ -14,10 +14,10 @@ const MIB = 1024 * 1024
 
 /**
  * Linear memory that a fresh instance declares. Measured: with shared_buffers=4MB the heap of the
- * base, an idle backend with warm catalogs, ends at 28.5 MB; the next growth step would be 20 %
+ * base, an idle backend with warm catalogs, ends at 28.4 MiB; the next growth step would be 20 %
  * more.
  */
-export const SLOT_MEMORY_BYTES_MIN: number = 29 * MIB
+export const SLOT_MEMORY_BYTES_MIN: number = 28.75 * MIB
 
 /** Size of a WAL segment. The default of 16 MB would be most of an empty database. */
 export const WAL_SEGMENT_BYTES: number = MIB

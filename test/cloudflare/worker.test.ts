@@ -115,9 +115,17 @@ test('side modules work that were compiled ahead', async () => {
   await worker.ask('modules', 'create extension vector')
   assert.equal(await worker.ask('modules', "select 'a=>1'::hstore -> 'a'"), '1')
   assert.equal(await worker.ask('modules', "select '[1,2]'::vector <-> '[1,3]'::vector"), 1)
-  // Others had to find another slot meanwhile.
+  // Others have the slot meanwhile, and it is the same one.
+  const before = await isolateOf('modules')
   assert.equal(await worker.ask('basics', 'select 1'), 1)
   assert.equal(await worker.ask('modules', "select 'a=>2'::hstore -> 'a'"), '2')
+  assert.equal(await worker.ask('modules', "select '[1,2]'::vector <-> '[1,4]'::vector"), 2)
+  const { id, counters } = await isolateOf('modules')
+  const { displaced, slotsMade } = before.counters
+  assert.deepEqual(
+    { id, ...counters },
+    { ...counters, id: before.id, displaced, slotsMade, slotsRetired: 0 },
+  )
 })
 
 test('requests at the same time run one after the other, and none is lost', async () => {
