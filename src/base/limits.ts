@@ -159,6 +159,18 @@ export const LIMITS = {
    */
   maintenanceIdleMs: 200,
   /**
+   * Longest wait for the VACUUM of another table, once it has given way several times. Beyond: it
+   * gives way again. A VACUUM that has to freeze has no such bound.
+   */
+  upkeepPatienceMaxMs: 60_000,
+  /** Longest pause before upkeep that has given way is tried again. */
+  upkeepRestMaxMs: 60_000,
+  /**
+   * A tenant whose upkeep has given way stays awake so much longer than `napAfterMs`, unless its
+   * slot is wanted. Beyond: it naps, and upkeep goes on when it is awake again.
+   */
+  upkeepAwakeMs: 600_000, // 10 min
+  /**
    * Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go.
    */
   maintenanceLedgersMax: 10_000,

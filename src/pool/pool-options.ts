@@ -7,6 +7,7 @@ import type { DatabaseService } from './database-service.ts'
 import type { SlowLogOptions } from './slow-log.ts'
 import type { PoolLimits } from './pool-model.ts'
 import type { TenantSource } from './tenant-source.ts'
+import type { UpkeepSign } from './upkeep-patience.ts'
 
 export interface PoolOptions {
   readonly engine: Engine
@@ -23,6 +24,8 @@ export interface PoolOptions {
   readonly slowLog?: Omit<SlowLogOptions, 'log'>
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
+  /** By which another thread sees what is upkeep, and may end it. Default: nobody does. */
+  readonly upkeepSign?: UpkeepSign | undefined
   /** Called while a batch runs that has written something. It must not touch the pool. */
   readonly onWrote?: (tenant: TenantName) => void
   /** Instead of the defaults in `LIMITS`. */

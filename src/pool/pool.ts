@@ -99,7 +99,7 @@ export class Pool implements ClientHost {
     this.#onWrote = options.onWrote
     this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
-    this.#upkeep = new Upkeep(log)
+    this.#upkeep = new Upkeep({ log, clock, sign: options.upkeepSign })
     if (options.slowLog) this.#slowLog = new SlowLog({ ...options.slowLog, log })
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
     this.#shelf = new ImageShelf({

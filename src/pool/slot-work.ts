@@ -183,7 +183,7 @@ export class SlotWork {
       return void this.lose(tenant, error)
     }
     counters.maintenanceSteps++
-    event({ type: 'maintained', tenant: tenant.entry, more })
+    event({ type: 'maintained', tenant: tenant.entry, more, notBeforeMs: progress.notBeforeMs })
   }
 
   /**

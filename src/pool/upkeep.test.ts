@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -129,7 +130,7 @@ test('one table per step, then the checkpoint, the notes and the slices of the s
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 10), row(3, 70)]
   tenant.slices = 3
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointIdleBytes)
   const seen: number[] = []
@@ -150,7 +151,7 @@ test('one table per step, then the checkpoint, the notes and the slices of the s
 
 test('little WAL is left alone, and what a client writes meanwhile starts another round', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointIdleBytes - 1)
   const steps = work(upkeep, progress, tenant)
@@ -163,7 +164,7 @@ test('little WAL is left alone, and what a client writes meanwhile starts anothe
 
 test('much WAL is urgent: the next step is a checkpoint, whatever the plan says', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointBusyBytes - 1)
   assert.equal(isUrgent(progress, tenant.open.files), false)
@@ -176,7 +177,7 @@ test('much WAL is urgent: the next step is a checkpoint, whatever the plan says'
 
 test('what recovery wrote is no reason for a checkpoint', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointBusyBytes)
   tenant.walBytes = 1_000
@@ -188,7 +189,7 @@ test('what recovery wrote is no reason for a checkpoint', () => {
 test('counters survive leaving: in memory for this server, as notes for the next', () => {
   const tenant = new Tenant()
   tenant.tables = [row(1, 30)]
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const first = upkeep.begin(TENANT, tenant.open)
   tenant.write(first, 100)
   upkeep.leave(first, { slot: tenant.slot, open: tenant.open, hurried: true })
@@ -198,7 +199,7 @@ test('counters survive leaving: in memory for this server, as notes for the next
   upkeep.leave(second, { slot: tenant.slot, open: tenant.open, hurried: false })
   assert.match(tenant.notes ?? '', /\[1,60,0,0\]/)
   tenant.tables = [row(1, 0)]
-  const restarted = new Upkeep(silentLog)
+  const restarted = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(restarted, restarted.begin(TENANT, tenant.open), tenant)
   assert.deepEqual(deeds(tenant), ['vacuum public.t1'])
 })
@@ -206,7 +207,7 @@ test('counters survive leaving: in memory for this server, as notes for the next
 test('a reader leaves without a query, a lost slot keeps what was known', () => {
   const tenant = new Tenant()
   tenant.notes = '{"version":1,"tables":[[1,40,0,0]]}'
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const reader = upkeep.begin(TENANT, tenant.open)
   upkeep.leave(reader, { slot: tenant.slot, open: tenant.open, hurried: true })
   assert.deepEqual(tenant.statements, [])
@@ -223,7 +224,7 @@ test('a refusal ends the round, and one table that is gone does not stop the oth
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 60)]
   tenant.refuse = 'public.t1'
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
   assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t2'])
   tenant.refuse = 'pg_class'
@@ -234,7 +235,7 @@ test('notes that cannot be kept harm nobody; a slot that throws is reported', ()
   const tenant = new Tenant()
   tenant.tables = [row(2, 10)]
   tenant.notesError = new PgnapError('STORE_FULL', 'disk full')
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
   const trap: Slot = {
     ...tenant.slot,

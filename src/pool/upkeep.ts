@@ -4,6 +4,9 @@
  *
  *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices)
  *
+ * One VACUUM may take seconds. Who comes meanwhile ends it, and it is tried again after a rest
+ * (`upkeep-patience.ts`).
+ *
  * A client's batch in between does no harm: the plan goes on in the next idle time, and if
  * something was written meanwhile, another round follows. Postgres refusing one of these
  * statements (a client has set a role without the right) ends the round; the next write starts a
@@ -11,6 +14,7 @@
  *
  * It must never run while a client holds the backend; the state machine sees to that.
  */
+import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
 import { toPgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -35,6 +39,7 @@ import {
 } from './maintenance.ts'
 import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
 import type { OpenTenant, TenantFiles } from './tenant-source.ts'
+import { UpkeepPatience, type UpkeepSign } from './upkeep-patience.ts'
 
 type Stage = 'survey' | 'tables' | 'checkpoint' | 'notes' | 'tidy'
 
@@ -43,6 +48,10 @@ export interface MaintenanceProgress {
   readonly tenant: TenantName
   stage: Stage
   tasks: MaintenanceTask[]
+  /** Of the tables that have given way to somebody. */
+  readonly patience: UpkeepPatience
+  /** After the last step that has: until then there is no other one. Monotonic time. */
+  notBeforeMs: number
   /** Counters from before this wake, less what was settled since. */
   ledger: Ledger
   /** Counters of this wake added: what the ledger will be when the tenant leaves. */
@@ -79,13 +88,24 @@ export function isUrgent(progress: MaintenanceProgress, files: TenantFiles): boo
   return files.walBytesWritten - progress.checkpointAtBytes >= LIMITS.checkpointBusyBytes
 }
 
+export interface UpkeepOptions {
+  readonly log: Log
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  /** Default: what runs is ended by nobody. */
+  readonly sign?: UpkeepSign | undefined
+}
+
 export class Upkeep {
   readonly #log: Log
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #sign: UpkeepSign | undefined
   /** Ledgers of tenants that are not awake, least recently left first. */
   readonly #ledgers = new Map<TenantName, Ledger>()
 
-  constructor(log: Log) {
+  constructor({ log, clock, sign }: UpkeepOptions) {
     this.#log = log
+    this.#clock = clock
+    this.#sign = sign
   }
 
   /** A tenant has been loaded. The ledger in memory is newer than the notes beside the store. */
@@ -97,6 +117,8 @@ export class Upkeep {
       tenant,
       stage: 'survey',
       tasks: [],
+      patience: new UpkeepPatience(),
+      notBeforeMs: Number.NEGATIVE_INFINITY,
       ledger,
       carried: ledger,
       clientWrote: false,
@@ -137,6 +159,8 @@ export class Upkeep {
       tenant,
       stage: 'survey',
       tasks: [],
+      patience: new UpkeepPatience(),
+      notBeforeMs: Number.NEGATIVE_INFINITY,
       ledger: readLedger(notes.ledger),
       carried: readLedger(notes.carried),
       clientWrote: notes.clientWrote,
@@ -211,6 +235,7 @@ export class Upkeep {
     if (!tables || !settings) return false
     const values = readSettings(settings)
     progress.tasks = tables.flatMap((table) => taskFor(table, progress.ledger, values) ?? [])
+    progress.patience.keepOnly(progress.tasks)
     progress.stage = 'tables'
     return true
   }
@@ -235,11 +260,47 @@ export class Upkeep {
       progress.stage = 'checkpoint'
       return true
     }
+    const { patience } = progress
+    const startMs = this.#clock.monotonicMs()
+    const { answer, wasEnded } = this.#runFor(slot, task.statement, patience.patienceMs(task))
+    commitIfDue(open.files, slot.transactionStatus)
+    const { refusal } = readAnswer(answer)
+    if (refusal !== undefined && wasEnded) return this.#giveWay(progress, task, startMs)
+    patience.ended(task)
     // A table that was dropped since the survey is refused, and that is all right.
-    if (this.#ask(progress, slot, open, task.statement)) {
+    if (refusal !== undefined) this.#refused(progress, task.statement, refusal)
+    else {
       progress.ledger = settle(progress.ledger, task)
       progress.carried = settle(progress.carried, task)
     }
+    return true
+  }
+
+  /** Runs what may be ended for whoever comes. */
+  #runFor(
+    slot: Slot,
+    statement: string,
+    patienceMs: number,
+  ): { readonly answer: Uint8Array; readonly wasEnded: boolean } {
+    this.#sign?.beginUpkeep(patienceMs)
+    try {
+      const answer = slot.run(ownQuery(statement))
+      return { answer, wasEnded: this.#sign?.endUpkeep() ?? false }
+    } catch (error) {
+      this.#sign?.endUpkeep()
+      throw error
+    }
+  }
+
+  /** Others are tried before it is tried again. */
+  #giveWay(progress: MaintenanceProgress, task: MaintenanceTask, startMs: number): true {
+    progress.tasks.push(task)
+    const nowMs = this.#clock.monotonicMs()
+    const restMs = progress.patience.gaveWay(task)
+    progress.notBeforeMs = nowMs + restMs
+    const { tenant } = progress
+    const ranMs = Math.round(nowMs - startMs)
+    this.#log.info('upkeep gave way', { tenant, statement: task.statement, ranMs, restMs })
     return true
   }
 
@@ -296,7 +357,11 @@ export class Upkeep {
     const { rows, refusal } = readAnswer(slot.run(ownQuery(statement)))
     commitIfDue(open.files, slot.transactionStatus)
     if (refusal === undefined) return rows
-    this.#log.info('upkeep was refused', { tenant: progress.tenant, statement, refusal })
+    this.#refused(progress, statement, refusal)
     return undefined
+  }
+
+  #refused({ tenant }: MaintenanceProgress, statement: string, refusal: string): void {
+    this.#log.info('upkeep was refused', { tenant, statement, refusal })
   }
 }

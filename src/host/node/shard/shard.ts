@@ -211,6 +211,7 @@ export class Shard implements ShardApi {
       keepWarm: config.keepWarm,
       ...slowLogOf(config),
       databases: dependencies.databases,
+      upkeepSign: dependencies.slotWatcher?.sign,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
       onShared: (shared) => {
         if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared

@@ -51,6 +51,7 @@ function world({
   clock = new ManualClock(Date.UTC(2030, 0, 1)),
   hasGone = (_client: number): boolean => false,
   sentBytes = (_client: number): number | undefined => undefined,
+  isAwaited = (): boolean => false,
 } = {}) {
   const memory = allocateSign()
   const flags = newFlags()
@@ -63,6 +64,7 @@ function world({
     clock,
     hasGone,
     sentBytes,
+    isAwaited,
     onKeptOthers: () => kept.push('kept'),
   })
   return { clock, sign, watch, flags, kept }
@@ -259,6 +261,7 @@ test('two threads: no batch is ever cancelled that was not asked to be', async (
     clock: systemClock,
     hasGone: () => false,
     sentBytes: () => undefined,
+    isAwaited: () => false,
     onKeptOthers: () => {},
   })
   const code = `
