@@ -163,6 +163,13 @@ export const LIMITS = {
    * gives way again. A VACUUM that has to freeze has no such bound.
    */
   upkeepPatienceMaxMs: 60_000,
+  /**
+   * How long a moment in which nobody asks for anything is sought for the VACUUM of a table. Beyond:
+   * that counts as if it had given way.
+   */
+  upkeepSeekMs: 10_000,
+  /** What a VACUUM of upkeep changes is committed so much at a time: who comes waits for that. */
+  upkeepCommitBytes: 1_048_576, // 1 MiB
   /** Longest pause before upkeep that has given way is tried again. */
   upkeepRestMaxMs: 60_000,
   /**
@@ -170,6 +177,11 @@ export const LIMITS = {
    * slot is wanted. Beyond: it naps, and upkeep goes on when it is awake again.
    */
   upkeepAwakeMs: 600_000, // 10 min
+  /**
+   * Tenants of one shard that have left their slots, and whose stores are to give room back once
+   * their history has passed. Beyond: the oldest do so when they are next used.
+   */
+  restingUpkeepMax: 10_000,
   /**
    * Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go.
    */

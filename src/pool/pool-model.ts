@@ -206,6 +206,8 @@ export type PoolEvent =
       /** Default: `requested`. */
       readonly reason?: EvictionReason
     }
+  /** There is something for upkeep to do that no client has written just now. */
+  | { readonly type: 'upkeepDue'; readonly tenant: TenantEntry }
   /** Its memory is not to be used for longer than somebody holds it. */
   | { readonly type: 'renewalRequested'; readonly tenant: TenantEntry }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }

@@ -22,6 +22,11 @@ export interface PoolOptions {
   readonly keepWarm?: boolean
   /** Which batches are named in the log because they took long. Default: none. */
   readonly slowLog?: Omit<SlowLogOptions, 'log'>
+  /**
+   * Whether stores of tenants that are not awake are tidied. Only where they open at once. Default:
+   * false.
+   */
+  readonly tidiesAtRest?: boolean
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
   /** By which another thread sees what is upkeep, and may end it. Default: nobody does. */

@@ -392,6 +392,8 @@ export class PoolState implements ForkHost {
       case 'napRequested':
         if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested', nowMs)
         return
+      case 'upkeepDue':
+        return void (tenant.maintenanceDue = true)
       case 'renewalRequested':
         tenant.renewalDue = true
         return this.#review([tenant], nowMs)

@@ -38,6 +38,7 @@ import {
   writeLedger,
 } from './maintenance.ts'
 import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
+import { isQuiet, type PoolView } from './pool-policy.ts'
 import type { OpenTenant, TenantFiles } from './tenant-source.ts'
 import { UpkeepPatience, type UpkeepSign } from './upkeep-patience.ts'
 
@@ -93,19 +94,23 @@ export interface UpkeepOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
   /** Default: what runs is ended by nobody. */
   readonly sign?: UpkeepSign | undefined
+  /** Of the shard, to know whether anybody has been there a moment ago. */
+  readonly view?: PoolView
 }
 
 export class Upkeep {
   readonly #log: Log
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #sign: UpkeepSign | undefined
+  readonly #view: PoolView | undefined
   /** Ledgers of tenants that are not awake, least recently left first. */
   readonly #ledgers = new Map<TenantName, Ledger>()
 
-  constructor({ log, clock, sign }: UpkeepOptions) {
+  constructor({ log, clock, sign, view }: UpkeepOptions) {
     this.#log = log
     this.#clock = clock
     this.#sign = sign
+    this.#view = view
   }
 
   /** A tenant has been loaded. The ledger in memory is newer than the notes beside the store. */
@@ -261,8 +266,13 @@ export class Upkeep {
       return true
     }
     const { patience } = progress
+    const patienceMs = patience.patienceMs(task)
     const startMs = this.#clock.monotonicMs()
-    const { answer, wasEnded } = this.#runFor(slot, task.statement, patience.patienceMs(task))
+    if (patienceMs === 0 && this.#isShared) {
+      return this.#tryLater(progress, task, patience.foundNoRest(task, startMs))
+    }
+    const { statement } = task
+    const { answer, wasEnded } = this.#runFor(slot, open, { statement, patienceMs })
     commitIfDue(open.files, slot.transactionStatus)
     const { refusal } = readAnswer(answer)
     if (refusal !== undefined && wasEnded) return this.#giveWay(progress, task, startMs)
@@ -276,31 +286,46 @@ export class Upkeep {
     return true
   }
 
+  /** Somebody who could come has been there a moment ago. */
+  get #isShared(): boolean {
+    if (!this.#sign || !this.#view) return false
+    return !isQuiet(this.#view, this.#clock.monotonicMs())
+  }
+
   /** Runs what may be ended for whoever comes. */
   #runFor(
     slot: Slot,
-    statement: string,
-    patienceMs: number,
+    open: OpenTenant,
+    { statement, patienceMs }: { readonly statement: string; readonly patienceMs: number },
   ): { readonly answer: Uint8Array; readonly wasEnded: boolean } {
-    this.#sign?.beginUpkeep(patienceMs)
+    const sign = this.#sign
+    if (!sign) return { answer: slot.run(ownQuery(statement)), wasEnded: false }
+    const { files } = open
+    // What it has dirtied has to be committed, too, before anybody else's turn.
+    files.midwayBytesMax = LIMITS.upkeepCommitBytes
+    sign.beginUpkeep(patienceMs)
     try {
       const answer = slot.run(ownQuery(statement))
-      return { answer, wasEnded: this.#sign?.endUpkeep() ?? false }
+      return { answer, wasEnded: sign.endUpkeep() }
     } catch (error) {
-      this.#sign?.endUpkeep()
+      sign.endUpkeep()
       throw error
+    } finally {
+      files.midwayBytesMax = Number.POSITIVE_INFINITY
     }
   }
 
-  /** Others are tried before it is tried again. */
   #giveWay(progress: MaintenanceProgress, task: MaintenanceTask, startMs: number): true {
-    progress.tasks.push(task)
-    const nowMs = this.#clock.monotonicMs()
-    const restMs = progress.patience.gaveWay(task)
-    progress.notBeforeMs = nowMs + restMs
     const { tenant } = progress
-    const ranMs = Math.round(nowMs - startMs)
-    this.#log.info('upkeep gave way', { tenant, statement: task.statement, ranMs, restMs })
+    const ranMs = Math.round(this.#clock.monotonicMs() - startMs)
+    this.#log.info('upkeep gave way', { tenant, statement: task.statement, ranMs })
+    return this.#tryLater(progress, task, progress.patience.gaveWay(task))
+  }
+
+  /** Others are tried before it is tried again. */
+  #tryLater(progress: MaintenanceProgress, task: MaintenanceTask, inMs: number): true {
+    progress.tasks.push(task)
+    progress.notBeforeMs = this.#clock.monotonicMs() + inMs
     return true
   }
 

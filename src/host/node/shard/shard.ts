@@ -209,6 +209,7 @@ export class Shard implements ShardApi {
       clock,
       log,
       keepWarm: config.keepWarm,
+      tidiesAtRest: true,
       ...slowLogOf(config),
       databases: dependencies.databases,
       upkeepSign: dependencies.slotWatcher?.sign,
