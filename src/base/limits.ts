@@ -164,7 +164,7 @@ export const LIMITS = {
    */
   upkeepPatienceMaxMs: 60_000,
   /**
-   * How long a moment in which nobody asks for anything is sought for the VACUUM of a table. Beyond:
+   * How long a moment in which nobody asks for anything is sought for a table's VACUUM. Beyond:
    * that counts as if it had given way.
    */
   upkeepSeekMs: 10_000,

@@ -447,8 +447,6 @@ export class PoolState implements ForkHost {
     if (this.tenants.delete(tenant.name)) this.effects.push({ type: 'forget', tenant })
   }
 
-  // Time
-
   #tick(nowMs: number, asked?: TenantEntry): void {
     this.#timerAtMs = Number.POSITIVE_INFINITY
     const late = this.waiting.overdue(nowMs, this.limits.queryWaitMs)

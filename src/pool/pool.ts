@@ -300,8 +300,6 @@ export class Pool implements ClientHost {
     pending?.reject(client.ending ?? clientGone())
   }
 
-  // Batches
-
   /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
   #execute(
     client: LiveClient,

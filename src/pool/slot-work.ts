@@ -150,7 +150,7 @@ export class SlotWork {
     shelf.makeRoom()
   }
 
-  /** Whoever has asked for it may want its file; else it is looked at when its history has passed. */
+  /** It is looked at when its history has passed; but who asked for this may want its file. */
   #noteLeft({ entry, open }: LiveTenant, reason: EvictionReason): void {
     const { resting } = this.#options
     if (reason === 'requested') return resting.forget(entry.name)

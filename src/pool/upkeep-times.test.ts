@@ -21,7 +21,7 @@ function awake(): { readonly state: PoolState; readonly tenant: TenantEntry } {
 const timerOf = (effects: readonly PoolEffect[]): number | undefined =>
   effects.findLast((effect) => effect.type === 'setTimer')?.atMs
 
-test('what is due without a write is done as after one; of who is not awake it is forgotten', () => {
+test('what is due without a write is done as after one, of who is awake', () => {
   const { state, tenant } = awake()
   const effects = state.handle({ type: 'upkeepDue', tenant }, 1)
   assert.equal(timerOf(effects), SMALL.maintenanceIdleMs)

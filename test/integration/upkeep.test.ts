@@ -1,4 +1,4 @@
-/** What is done for tenants that nobody asks, and for nobody else's account, in the real program. */
+/** What is done for tenants that nobody asks, in the real program, and at nobody's cost. */
 import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -116,7 +116,7 @@ async function vacuumMs(server: ServerProcess): Promise<number> {
   return performance.now() - startMs
 }
 
-test('a VACUUM of upkeep gives way to a neighbour, and is done when that is quiet', async (context) => {
+test('a VACUUM of upkeep gives way to a neighbour, and is done in the end', async (context) => {
   await using server = await startServer({ flags: [...FLAGS, '--nap-after', '1min'] })
   const wholeMs = await vacuumMs(server)
   await using large = await connectPg(server, 'large')
