@@ -168,31 +168,6 @@ test('a view of the past keeps its version through a prune, and lets it go', () 
   assert.equal(store.prune(2000).rows, 0)
 })
 
-test('who only forgets becomes no owner: stamps stay, and a later owner is not met', () => {
-  const clock = new ManualClock()
-  const medium = NodeSqliteMedium.inMemory()
-  const writer = open(medium, clock)
-  for (let version = 0; version < 6; version++) {
-    writer.commit(MAIN, version as Version, version === 0 ? firstCommit(1) : put(version + 1))
-  }
-  const stamp = writer.stamp()
-  assert.equal(writer.historyEndsMs(2_000), clock.nowMs() + 2_000)
-  assert.deepEqual([writer.keepsMoreThan(4), writer.keepsMoreThan(5)], [true, false])
-  const stale = open(medium, clock)
-  const tidier = open(medium, clock)
-  clock.advance(2_000)
-  while (tidier.prune(2_000).more);
-  assert.equal(tidier.stamp(), stamp)
-  assert.equal(open(medium, clock).stamp(), stamp)
-  assert.equal(tidier.historyEndsMs(2_000), undefined, 'nothing is left to be forgotten')
-  assert.equal(tidier.keepsMoreThan(0), false)
-  assert.deepEqual(tidier.verify(), [])
-  assert.throws(() => stale.commit(MAIN, 6 as Version, put(7)), { code: 'STORE_FENCED' })
-  tidier.commit(MAIN, 6 as Version, put(7))
-  assert.notEqual(tidier.stamp(), stamp)
-  assert.throws(() => writer.commit(MAIN, 6 as Version, put(8)), { code: 'STORE_FENCED' })
-})
-
 test('what only a branch needed goes after the branch', () => {
   const medium = NodeSqliteMedium.inMemory()
   const store = open(medium)
