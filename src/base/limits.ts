@@ -159,6 +159,30 @@ export const LIMITS = {
    */
   maintenanceIdleMs: 200,
   /**
+   * Longest wait for the VACUUM of another table, once it has given way several times. Beyond: it
+   * gives way again. A VACUUM that has to freeze has no such bound.
+   */
+  upkeepPatienceMaxMs: 60_000,
+  /**
+   * How long a moment in which nobody asks for anything is sought for a table's VACUUM. Beyond:
+   * that counts as if it had given way.
+   */
+  upkeepSeekMs: 10_000,
+  /** What a VACUUM of upkeep changes is committed so much at a time: who comes waits for that. */
+  upkeepCommitBytes: 1_048_576, // 1 MiB
+  /** Longest pause before upkeep that has given way is tried again. */
+  upkeepRestMaxMs: 60_000,
+  /**
+   * A tenant whose upkeep has given way stays awake so much longer than `napAfterMs`, unless its
+   * slot is wanted. Beyond: it naps, and upkeep goes on when it is awake again.
+   */
+  upkeepAwakeMs: 600_000, // 10 min
+  /**
+   * Tenants of one shard that have left their slots, and whose stores are to give room back once
+   * their history has passed. Beyond: the oldest do so when they are next used.
+   */
+  restingUpkeepMax: 10_000,
+  /**
    * Tenants whose table counters are kept in memory between wakes. Beyond: least recently used go.
    */
   maintenanceLedgersMax: 10_000,

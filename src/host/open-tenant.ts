@@ -9,6 +9,8 @@ import type { FileView } from '../store/view.ts'
 
 /** Bytes given back to the file system per slice of housekeeping. */
 const COMPACT_SLICE_BYTES = 1_048_576
+/** Replaced pages for which a store that was closed is opened: 1 MiB of them, about. */
+const WORTH_ROWS = 128
 
 export interface OpenTenantOptions {
   readonly clock: Clock
@@ -40,6 +42,8 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
       store.checkpoint()
       return false
     },
+    historyEndsMs: () => store.historyEndsMs(retentionMs),
+    isWorthTidying: () => store.keepsMoreThan(WORTH_ROWS),
     readNotes: () => store.readNotes(),
     writeNotes: (notes) => store.writeNotes(notes),
     commitAhead: (work) => store.commitAhead(work),

@@ -67,7 +67,7 @@ function bench(images: number, withDisk = true): Bench {
   const shelf = new ImageShelf({
     bytesMax: images * IMAGE_BYTES,
     images: withDisk ? disk : undefined,
-    upkeep: new Upkeep(silentLog),
+    upkeep: new Upkeep({ log: silentLog, clock: new ManualClock() }),
     clock,
     log: silentLog,
     onMoved: ({ entry }) => moved.push(entry.name),
@@ -83,7 +83,7 @@ interface TenantParts {
   readonly open?: boolean
 }
 
-const upkeep = new Upkeep(silentLog)
+const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
 const stores = new Map<string, { closed: number }>()
 
 /** A tenant that has just left its slot. */

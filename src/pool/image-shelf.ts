@@ -17,6 +17,7 @@ import type { Log } from '../base/log.ts'
 import { imageBytes } from '../engine/slot-image.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { ImageStore, TenantImage } from './tenant-source.ts'
+import type { RestingUpkeep } from './resting-upkeep.ts'
 import type { Upkeep } from './upkeep.ts'
 
 export interface ImageShelfOptions {
@@ -24,6 +25,8 @@ export interface ImageShelfOptions {
   /** Where images go that are not wanted for a while. */
   readonly images: ImageStore | undefined
   readonly upkeep: Upkeep
+  /** Hears of each store before it is closed. Default: nobody does. */
+  readonly resting?: Pick<RestingUpkeep, 'closing'>
   /** Whose image is to stay in memory while that is not crowded. Default: nobody's. */
   readonly isPinned?: (tenant: TenantName) => boolean
   readonly clock: Clock
@@ -182,8 +185,7 @@ export class ImageShelf {
   closeStore(tenant: LiveTenant): void {
     this.#open.delete(tenant)
     if (!this.#tenants.has(tenant) || !tenant.open || tenant.open.files.irreplaceable) return
-    tenant.open.close()
-    tenant.open = undefined
+    this.#closeOpen(tenant)
     const before = this.#tenants.get(tenant) ?? 0
     const bytes = tenant.image ? imageBytes(tenant.image.image) : 0
     this.#tenants.set(tenant, bytes)
@@ -265,8 +267,15 @@ export class ImageShelf {
 
   #letGo(tenant: LiveTenant): void {
     this.#forget(tenant)
-    tenant.open?.close()
-    tenant.open = undefined
+    this.#closeOpen(tenant)
     tenant.image = undefined
+  }
+
+  #closeOpen(tenant: LiveTenant): void {
+    const { open } = tenant
+    if (!open) return
+    this.#options.resting?.closing(tenant.entry.name, open)
+    open.close()
+    tenant.open = undefined
   }
 }

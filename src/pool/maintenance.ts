@@ -62,6 +62,8 @@ export interface MaintenanceTask {
   readonly oid: number
   readonly vacuum: boolean
   readonly analyze: boolean
+  /** It is due because of the age of what is in it. */
+  readonly freezes: boolean
   readonly statement: string
 }
 
@@ -188,7 +190,8 @@ export function taskFor(
   const analyze = enabled && !table.isToast && total.modified > analyzeAbove
   if (!vacuum && !analyze) return undefined
   const verb = vacuum ? (analyze ? 'vacuum (analyze)' : 'vacuum') : 'analyze'
-  return { oid: table.oid, vacuum, analyze, statement: `${verb} ${table.name}` }
+  const statement = `${verb} ${table.name}`
+  return { oid: table.oid, vacuum, analyze, freezes: mustFreeze, statement }
 }
 
 function vacuumDue(

@@ -12,11 +12,13 @@ import type { LiveTenants } from './live-tenants.ts'
 import type { LiveTenant } from './pool-client.ts'
 import type { PoolEvent } from './pool-model.ts'
 import type { PoolState } from './pool-state.ts'
+import type { RestingUpkeep } from './resting-upkeep.ts'
 import type { TenantSource } from './tenant-source.ts'
 
 export interface PausesOptions {
   readonly state: PoolState
   readonly shelf: ImageShelf
+  readonly resting: Pick<RestingUpkeep, 'letGoPaused'>
   readonly tenants: LiveTenants
   readonly source: TenantSource
   readonly event: (event: PoolEvent) => void
@@ -101,8 +103,9 @@ export class Pauses {
 
   /** Those of tenants that rest already; the others' are closed when they do. */
   #closeStores(): void {
-    const { tenants, shelf } = this.#options
+    const { tenants, shelf, resting } = this.#options
     for (const tenant of tenants.values()) if (tenant.entry.paused) shelf.closeStore(tenant)
+    resting.letGoPaused()
   }
 
   /** An image that nobody has a session in is dropped; another is left when it is next loaded. */

@@ -93,6 +93,8 @@ export class TenantEntry {
   pinnedUntilMs: number = Number.NEGATIVE_INFINITY
   /** Something was written since the upkeep of this tenant last said that nothing is due. */
   maintenanceDue = false
+  /** It has given way to somebody: until then there is none. */
+  maintenanceAtMs: number = Number.NEGATIVE_INFINITY
   /** Upkeep that may not wait until the tenant is idle. */
   maintenanceUrgent = false
   /** A client has used the backend since the session state was last discarded. */
@@ -175,7 +177,7 @@ export type PoolEvent =
   /** It is not alone any more, and its session cannot be put aside; see `BatchResult.pinned`. */
   | { readonly type: 'clientPinned'; readonly client: ClientEntry }
   | { readonly type: 'cleanedUp'; readonly tenant: TenantEntry }
-  | { readonly type: 'maintained'; readonly tenant: TenantEntry; readonly more: boolean }
+  | Maintained
   | { readonly type: 'bootFinished'; readonly tenant: TenantEntry }
   | {
       readonly type: 'bootFailed'
@@ -204,6 +206,8 @@ export type PoolEvent =
       /** Default: `requested`. */
       readonly reason?: EvictionReason
     }
+  /** There is something for upkeep to do that no client has written just now. */
+  | { readonly type: 'upkeepDue'; readonly tenant: TenantEntry }
   /** Its memory is not to be used for longer than somebody holds it. */
   | { readonly type: 'renewalRequested'; readonly tenant: TenantEntry }
   | { readonly type: 'slotCreated'; readonly slot: SlotEntry }
@@ -214,6 +218,15 @@ export type PoolEvent =
   /** The event loop has looked at everything that came in since `awaitTurn`. */
   | { readonly type: 'turn' }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
+
+/** A step of upkeep has ended. */
+export interface Maintained {
+  readonly type: 'maintained'
+  readonly tenant: TenantEntry
+  readonly more: boolean
+  /** Others have to be left alone until then. Default: the next step may follow. */
+  readonly notBeforeMs?: number
+}
 
 /** What keeps tenants at rest, known or not: see `pause-desk.ts`. */
 export type PauseEvent =
@@ -371,6 +384,7 @@ export interface PoolLimits {
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number
+  readonly upkeepAwakeMs: number
   readonly turnMs: number
   readonly turnAloneMs: number
   readonly turnPauseMs: number

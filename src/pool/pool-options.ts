@@ -7,6 +7,7 @@ import type { DatabaseService } from './database-service.ts'
 import type { SlowLogOptions } from './slow-log.ts'
 import type { PoolLimits } from './pool-model.ts'
 import type { TenantSource } from './tenant-source.ts'
+import type { UpkeepSign } from './upkeep-patience.ts'
 
 export interface PoolOptions {
   readonly engine: Engine
@@ -21,8 +22,15 @@ export interface PoolOptions {
   readonly keepWarm?: boolean
   /** Which batches are named in the log because they took long. Default: none. */
   readonly slowLog?: Omit<SlowLogOptions, 'log'>
+  /**
+   * Whether stores of tenants that are not awake are tidied. Only where they open at once. Default:
+   * false.
+   */
+  readonly tidiesAtRest?: boolean
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
+  /** By which another thread sees what is upkeep, and may end it. Default: nobody does. */
+  readonly upkeepSign?: UpkeepSign | undefined
   /** Called while a batch runs that has written something. It must not touch the pool. */
   readonly onWrote?: (tenant: TenantName) => void
   /** Instead of the defaults in `LIMITS`. */

@@ -77,8 +77,17 @@ export function dueAtRest(
   if (!canLeave(tenant)) return undefined
   const restMs = nowMs - tenant.lastUsedMs
   const upkeepDue = tenant.maintenanceDue && isIdle(tenant)
-  if (upkeepDue && restMs >= limits.maintenanceIdleMs) return 'upkeep'
-  return restMs >= limits.napAfterMs && nowMs >= tenant.pinnedUntilMs ? 'nap' : undefined
+  const mayStart = restMs >= limits.maintenanceIdleMs && nowMs >= tenant.maintenanceAtMs
+  if (upkeepDue && mayStart) return 'upkeep'
+  return nowMs >= napAtMs(limits, tenant) ? 'nap' : undefined
+}
+
+/** Who is to try its upkeep again stays for that, as long as nobody else wants the slot. */
+function napAtMs(limits: PoolLimits, tenant: TenantEntry): number {
+  const { lastUsedMs, maintenanceDue, maintenanceAtMs, pinnedUntilMs } = tenant
+  const restMs = lastUsedMs + limits.napAfterMs
+  const untilMs = Math.min(maintenanceAtMs, restMs + limits.upkeepAwakeMs)
+  return Math.max(restMs, pinnedUntilMs, maintenanceDue ? untilMs : restMs)
 }
 
 /** Whoever has a transaction open in a tenant that is not awake wants to go on with it. */
@@ -226,12 +235,13 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
     const rests = canLeave(tenant)
     // Who waits for it waits for this.
     if (!tenant.holder && mustLeave(tenant)) atMs = Math.min(atMs, mustLeaveAtMs(tenant))
-    const napAtMs = Math.max(tenant.lastUsedMs + limits.napAfterMs, tenant.pinnedUntilMs)
     const restMs = tenant.maintenanceDue ? limits.maintenanceIdleMs : limits.napAfterMs
-    if (rests) atMs = Math.min(atMs, napAtMs)
+    if (rests) atMs = Math.min(atMs, napAtMs(limits, tenant))
     // A busy tenant is looked at again later: the end of its batches does not touch the timer.
     if (!isIdle(tenant)) atMs = Math.min(atMs, nowMs + restMs)
-    else if (tenant.maintenanceDue) atMs = Math.min(atMs, tenant.lastUsedMs + restMs)
+    else if (tenant.maintenanceDue) {
+      atMs = Math.min(atMs, Math.max(tenant.lastUsedMs + restMs, tenant.maintenanceAtMs))
+    }
     if (roomAhead) {
       const { slotThinkMs } = limits
       atMs = Math.min(atMs, isIdle(tenant) ? restsAtMs(view, tenant) : nowMs + slotThinkMs)

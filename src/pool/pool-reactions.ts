@@ -20,6 +20,7 @@ export type TenantEventType =
   | 'warmRequested'
   | 'napRequested'
   | 'renewalRequested'
+  | 'upkeepDue'
   | 'slotLost'
 
 /**
@@ -41,6 +42,7 @@ export type Reaction =
   | 'move'
   | 'warm'
   | 'renew'
+  | 'maintain'
   | 'ignore'
   | 'never'
 
@@ -60,6 +62,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'warm',
       napRequested: 'ignore',
       renewalRequested: 'ignore',
+      upkeepDue: 'ignore',
       slotLost: 'never',
     },
     waking: {
@@ -75,6 +78,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'ignore',
       napRequested: 'ignore',
       renewalRequested: 'renew',
+      upkeepDue: 'ignore',
       slotLost: 'rest',
     },
     awake: {
@@ -90,6 +94,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'ignore',
       napRequested: 'nap',
       renewalRequested: 'renew',
+      upkeepDue: 'maintain',
       slotLost: 'rest',
     },
     draining: {
@@ -105,6 +110,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'ignore',
       napRequested: 'ignore',
       renewalRequested: 'renew',
+      upkeepDue: 'ignore',
       slotLost: 'rest',
     },
     napping: {
@@ -120,6 +126,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'ignore',
       napRequested: 'ignore',
       renewalRequested: 'renew',
+      upkeepDue: 'ignore',
       slotLost: 'never',
     },
     asleep: {
@@ -135,6 +142,7 @@ export const REACTIONS: Readonly<Record<TenantPhase, Readonly<Record<TenantEvent
       warmRequested: 'warm',
       napRequested: 'ignore',
       renewalRequested: 'renew',
+      upkeepDue: 'ignore',
       slotLost: 'never',
     },
   }

@@ -34,10 +34,10 @@
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
 import { assert } from '../base/assert.ts'
-import type { BatchResult, EvictionReason, PoolEffect, PoolEvent } from './pool-model.ts'
-import type { PoolLimits, Rejection, RestingPhase, SlotEntry, TenantMove } from './pool-model.ts'
+import type { BatchResult, EvictionReason, Maintained, PoolEffect } from './pool-model.ts'
+import type { PoolEvent, PoolLimits, Rejection, RestingPhase, SlotEntry } from './pool-model.ts'
 import { ClientEntry, isForkEvent, isPauseEvent, isResting, NOTHING_RAN } from './pool-model.ts'
-import { isTenantMove, TenantEntry } from './pool-model.ts'
+import { isTenantMove, TenantEntry, type TenantMove } from './pool-model.ts'
 import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, refusalOf } from './pool-policy.ts'
 import { leavesNow, leavingReason, nextDeadlineMs, pickToNapAhead } from './pool-policy.ts'
 import { isIdle, pickVictim, slotsExpected, thinkingHolders, wantsSlotMade } from './pool-policy.ts'
@@ -132,7 +132,7 @@ export class PoolState implements ForkHost {
         assert(event.tenant.holder === 'cleaning', 'only a clean-up ends as one')
         return this.#free(event.tenant, nowMs)
       case 'maintained':
-        return this.#maintained(event.tenant, event.more, nowMs)
+        return this.#maintained(event, nowMs)
       case 'slotCreated':
         this.supply.creating = false
         return void this.slots.add(event.slot)
@@ -284,9 +284,10 @@ export class PoolState implements ForkHost {
     this.effects.push({ type: 'maintain', tenant })
   }
 
-  #maintained(tenant: TenantEntry, more: boolean, nowMs: number): void {
+  #maintained({ tenant, more, notBeforeMs }: Maintained, nowMs: number): void {
     assert(tenant.holder === 'maintenance', 'only upkeep ends as such')
     tenant.maintenanceDue = more
+    tenant.maintenanceAtMs = notBeforeMs ?? Number.NEGATIVE_INFINITY
     this.#free(tenant, nowMs)
   }
 
@@ -348,8 +349,8 @@ export class PoolState implements ForkHost {
   }
 
   #slotLost(slot: SlotEntry, error: unknown): void {
-    // A slot is reported once; a second report finds it gone.
     const { tenant } = slot
+    // A slot is reported once; a second report finds it gone.
     if (!this.dropSlot(slot) || !tenant) return
     assert(REACTIONS[tenant.phase].slotLost === 'rest', `a ${tenant.phase} tenant has no slot`)
     this.#rest(tenant, 'cold', error)
@@ -391,6 +392,8 @@ export class PoolState implements ForkHost {
       case 'napRequested':
         if (canLeave(tenant)) this.#evict(tenant, event.reason ?? 'requested', nowMs)
         return
+      case 'upkeepDue':
+        return void (tenant.maintenanceDue = true)
       case 'renewalRequested':
         tenant.renewalDue = true
         return this.#review([tenant], nowMs)
@@ -444,8 +447,6 @@ export class PoolState implements ForkHost {
     if (this.tenants.delete(tenant.name)) this.effects.push({ type: 'forget', tenant })
   }
 
-  // Time
-
   #tick(nowMs: number, asked?: TenantEntry): void {
     this.#timerAtMs = Number.POSITIVE_INFINITY
     const late = this.waiting.overdue(nowMs, this.limits.queryWaitMs)
@@ -473,8 +474,6 @@ export class PoolState implements ForkHost {
     this.#timerAtMs = atMs
     this.effects.push({ type: 'setTimer', atMs })
   }
-
-  // The end
 
   #drain(deadlineMs: number, nowMs: number): void {
     if (this.drainDeadlineMs !== undefined) return

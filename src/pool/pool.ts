@@ -43,6 +43,7 @@ import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
 import { ReaderForks } from './reader-forks.ts'
 import { RestingTenants } from './resting-tenants.ts'
+import { RestingUpkeep } from './resting-upkeep.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
@@ -66,6 +67,7 @@ export class Pool implements ClientHost {
   readonly #clock: Clock
   readonly #state: PoolState
   readonly #upkeep: Upkeep
+  readonly #atRest: RestingUpkeep
   readonly #shelf: ImageShelf
   readonly #mover: TenantMover
   readonly #work: SlotWork
@@ -99,29 +101,31 @@ export class Pool implements ClientHost {
     this.#onWrote = options.onWrote
     this.#limitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
-    this.#upkeep = new Upkeep(log)
+    this.#upkeep = new Upkeep({ log, clock, sign: options.upkeepSign, view: this.#state })
     if (options.slowLog) this.#slowLog = new SlowLog({ ...options.slowLog, log })
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
+    const machine = { state: this.#state, event: (event: PoolEvent) => this.#event(event) }
+    const core = { ...tools, ...machine, tenants: this.#tenants }
+    const resting = (this.#atRest = new RestingUpkeep({ ...core, enabled: options.tidiesAtRest }))
     this.#shelf = new ImageShelf({
       ...tools,
+      resting,
       bytesMax: options.imageCacheBytes ?? LIMITS.imageCacheBytes,
       images: source.images,
       isPinned: (tenant) => this.keepWarm.isPinned(tenant),
       onMoved: (tenant) => this.#work.imageMoved(tenant, 'asleep'),
       onDropped: (tenant) => this.#work.imageMoved(tenant, 'cold'),
     })
-    const parts = { ...tools, shelf: this.#shelf, tenants: this.#tenants }
+    const parts = { ...core, resting, shelf: this.#shelf }
     this.#mover = new TenantMover(parts)
     this.resting = new RestingTenants({ ...parts, pool: this })
-    const machine = { state: this.#state, event: (event: PoolEvent) => this.#event(event) }
-    this.pauses = new Pauses({ ...parts, ...machine })
-    this.keepWarm = new KeepWarm({ ...parts, ...machine, learns: options.keepWarm ?? true })
+    this.pauses = new Pauses(parts)
+    this.keepWarm = new KeepWarm({ ...parts, learns: options.keepWarm ?? true })
     this.#work = new SlotWork({
       ...parts,
       slots: this.#slots,
       mover: this.#mover,
       keepWarm: this.keepWarm,
-      event: (event) => this.#event(event),
       onLost: (lost) => this.#slotLost(lost),
     })
     const onLost = (tenant: LiveTenant, error: unknown): void => void this.#work.lose(tenant, error)
@@ -149,7 +153,6 @@ export class Pool implements ClientHost {
         reject: (effect) => this.#reject(effect),
         setTimer: (atMs) => this.#setTimer(atMs),
         drained: () => this.#ended(),
-        event: (event) => this.#event(event),
       }),
     )
     this.#event({ type: 'tick' })
@@ -202,6 +205,7 @@ export class Pool implements ClientHost {
    * @throws PgnapError TENANT_BUSY while a transaction is open in it, or while it is waking
    */
   nap(tenant: TenantName): void {
+    this.#atRest.forget(tenant)
     const entry = this.#state.tenants.get(tenant)
     if (!entry) return
     this.#event({ type: 'napRequested', tenant: entry })
@@ -295,8 +299,6 @@ export class Pool implements ClientHost {
     this.#event({ type: 'clientLeft', client: client.entry })
     pending?.reject(client.ending ?? clientGone())
   }
-
-  // Batches
 
   /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
   #execute(
@@ -469,6 +471,7 @@ export class Pool implements ClientHost {
 
   #ended(): void {
     this.#timer?.cancel()
+    this.#atRest.stop()
     this.#drained.resolve(this.#shelf.close())
   }
 

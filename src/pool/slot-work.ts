@@ -19,6 +19,7 @@ import { ClientEntry, type Holder } from './pool-model.ts'
 import type { EvictionReason, PoolEvent, RestingPhase, SlotEntry } from './pool-model.ts'
 import { batchFailure, sessionEnded, sessionTaken } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
+import type { RestingUpkeep } from './resting-upkeep.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
 import type { Upkeep } from './upkeep.ts'
@@ -30,6 +31,7 @@ export interface SlotWorkOptions {
   readonly shelf: ImageShelf
   readonly upkeep: Upkeep
   readonly keepWarm: KeepWarm
+  readonly resting: RestingUpkeep
   readonly counters: PoolCounters
   readonly clock: Clock
   readonly log: Log
@@ -78,7 +80,10 @@ export class SlotWork {
       this.#sessionsLost(tenant)
     }
     this.pin(tenant)
-    if (tenant.slot) event({ type: 'bootFinished', tenant: tenant.entry })
+    if (!tenant.slot || !tenant.open) return
+    event({ type: 'bootFinished', tenant: tenant.entry })
+    // Also who only comes to read has its history forgotten.
+    if (tenant.open) this.#options.resting.note(tenant.entry.name, tenant.open)
   }
 
   /** A client that was alone is not any more: what cannot be put aside keeps it the backend. */
@@ -136,12 +141,20 @@ export class SlotWork {
       return void this.lose(tenant, error)
     }
     if (to === 'stays') return event({ type: 'evictionRefused', tenant: tenant.entry })
+    this.#noteLeft(tenant, reason)
     if (to === 'cold') this.#unload(tenant)
     counters.countLeave(tenant, reason, startMs, clock.monotonicMs())
     const slotReusable = slot.reusable
     if (!slotReusable) counters.slotsRetired++
     event({ type: 'evicted', tenant: tenant.entry, to, slotReusable })
     shelf.makeRoom()
+  }
+
+  /** It is looked at when its history has passed; but who asked for this may want its file. */
+  #noteLeft({ entry, open }: LiveTenant, reason: EvictionReason): void {
+    const { resting } = this.#options
+    if (reason === 'requested') return resting.forget(entry.name)
+    if (open) resting.note(entry.name, open)
   }
 
   /** Who had set something up must connect again: it went with the image. Tell waiters first. */
@@ -173,7 +186,7 @@ export class SlotWork {
   }
 
   maintain(tenant: LiveTenant): void {
-    const { upkeep, counters, event } = this.#options
+    const { upkeep, counters, event, resting } = this.#options
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant is maintained')
     let more: boolean
@@ -183,7 +196,8 @@ export class SlotWork {
       return void this.lose(tenant, error)
     }
     counters.maintenanceSteps++
-    event({ type: 'maintained', tenant: tenant.entry, more })
+    if (!more) resting.note(tenant.entry.name, open)
+    event({ type: 'maintained', tenant: tenant.entry, more, notBeforeMs: progress.notBeforeMs })
   }
 
   /**
@@ -247,7 +261,8 @@ export class SlotWork {
 
   /** Forgets what is loaded for a tenant and lets go of its store; nothing is written. */
   #unload(tenant: LiveTenant): void {
-    const open = tenant.open
+    const { open } = tenant
+    if (open) this.#options.resting.closing(tenant.entry.name, open)
     tenant.slot = undefined
     tenant.fork = undefined
     tenant.open = undefined

@@ -21,12 +21,14 @@ import type { LiveTenant } from './pool-client.ts'
 import type { EvictionReason, RestingPhase, WakeTier } from './pool-model.ts'
 import { signalReceiverOf } from './tenant-signals.ts'
 import type { OpenTenant, TenantImage, TenantSource } from './tenant-source.ts'
+import type { RestingUpkeep } from './resting-upkeep.ts'
 import type { Upkeep } from './upkeep.ts'
 
 export interface TenantMoverOptions {
   readonly source: TenantSource
   readonly upkeep: Upkeep
   readonly shelf: ImageShelf
+  readonly resting: Pick<RestingUpkeep, 'forget' | 'letGo'>
   readonly clock: Clock
   readonly log: Log
 }
@@ -57,7 +59,9 @@ export class TenantMover {
 
   /** The store of a tenant, opened now or still open from its last wake. */
   open(tenant: LiveTenant): OpenTenant | Promise<OpenTenant> {
-    return tenant.open ?? this.#options.source.open(tenant.entry.name)
+    const { source, resting } = this.#options
+    resting.letGo(tenant.entry.name)
+    return tenant.open ?? source.open(tenant.entry.name)
   }
 
   /**
@@ -108,6 +112,7 @@ export class TenantMover {
   /** The tenant is deleted: another of its name must not inherit anything. */
   forget(tenant: TenantName): void {
     this.#options.upkeep.forget(tenant)
+    this.#options.resting.forget(tenant)
     this.#options.source.images?.remove(tenant)
   }
 

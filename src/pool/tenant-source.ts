@@ -24,6 +24,13 @@ export interface OpenTenant {
    * files. Called between batches of an idle tenant. True: there is more to do.
    */
   tidy(): boolean
+  /**
+   * When `tidy` will find all history past its retention, in ms since 1970. Undefined: there is
+   * none. Costs nothing. Missing where stores are not tidied at rest.
+   */
+  historyEndsMs?(): number | undefined
+  /** Whether a closed store should be opened for that. Missing: never. Throws STORE_IO. */
+  isWorthTidying?(): boolean
   /** What `writeNotes` last kept, or undefined. Throws STORE_IO. */
   readNotes(): string | undefined
   /**

@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import { silentLog } from '../base/log.ts'
+import { type Log, silentLog } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
 import { SETTINGS_SQL, WAL_BYTES_SQL } from './maintenance.ts'
+import { SlotEntry } from './pool-model.ts'
+import type { PoolView } from './pool-policy.ts'
+import { PoolState } from './pool-state.ts'
 import type { OpenTenant, TenantFiles } from './tenant-source.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
+import type { UpkeepSign } from './upkeep-patience.ts'
 
 const SETTINGS = ['on', '50', '0.2', '-1', '1000', '0.2', '50', '0.1', '200000000', '400000000']
 const TENANT = 'acme' as TenantName
@@ -38,7 +43,13 @@ function dataRow(row: readonly (string | null)[]): Uint8Array {
 /** A tenant whose Postgres answers the pool's queries from these fields. */
 class Tenant {
   readonly statements: string[] = []
-  readonly files = { dirty: false, walDirty: false, dirtyBytes: 0, walBytesWritten: 0 }
+  readonly files = {
+    dirty: false,
+    walDirty: false,
+    dirtyBytes: 0,
+    walBytesWritten: 0,
+    midwayBytesMax: Number.POSITIVE_INFINITY,
+  }
   tables: (string | null)[][] = []
   walBytes = 0
   refuse: string | undefined = undefined
@@ -129,7 +140,7 @@ test('one table per step, then the checkpoint, the notes and the slices of the s
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 10), row(3, 70)]
   tenant.slices = 3
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointIdleBytes)
   const seen: number[] = []
@@ -150,7 +161,7 @@ test('one table per step, then the checkpoint, the notes and the slices of the s
 
 test('little WAL is left alone, and what a client writes meanwhile starts another round', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointIdleBytes - 1)
   const steps = work(upkeep, progress, tenant)
@@ -163,7 +174,7 @@ test('little WAL is left alone, and what a client writes meanwhile starts anothe
 
 test('much WAL is urgent: the next step is a checkpoint, whatever the plan says', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointBusyBytes - 1)
   assert.equal(isUrgent(progress, tenant.open.files), false)
@@ -176,7 +187,7 @@ test('much WAL is urgent: the next step is a checkpoint, whatever the plan says'
 
 test('what recovery wrote is no reason for a checkpoint', () => {
   const tenant = new Tenant()
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointBusyBytes)
   tenant.walBytes = 1_000
@@ -188,7 +199,7 @@ test('what recovery wrote is no reason for a checkpoint', () => {
 test('counters survive leaving: in memory for this server, as notes for the next', () => {
   const tenant = new Tenant()
   tenant.tables = [row(1, 30)]
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const first = upkeep.begin(TENANT, tenant.open)
   tenant.write(first, 100)
   upkeep.leave(first, { slot: tenant.slot, open: tenant.open, hurried: true })
@@ -198,7 +209,7 @@ test('counters survive leaving: in memory for this server, as notes for the next
   upkeep.leave(second, { slot: tenant.slot, open: tenant.open, hurried: false })
   assert.match(tenant.notes ?? '', /\[1,60,0,0\]/)
   tenant.tables = [row(1, 0)]
-  const restarted = new Upkeep(silentLog)
+  const restarted = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(restarted, restarted.begin(TENANT, tenant.open), tenant)
   assert.deepEqual(deeds(tenant), ['vacuum public.t1'])
 })
@@ -206,7 +217,7 @@ test('counters survive leaving: in memory for this server, as notes for the next
 test('a reader leaves without a query, a lost slot keeps what was known', () => {
   const tenant = new Tenant()
   tenant.notes = '{"version":1,"tables":[[1,40,0,0]]}'
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const reader = upkeep.begin(TENANT, tenant.open)
   upkeep.leave(reader, { slot: tenant.slot, open: tenant.open, hurried: true })
   assert.deepEqual(tenant.statements, [])
@@ -223,7 +234,7 @@ test('a refusal ends the round, and one table that is gone does not stop the oth
   const tenant = new Tenant()
   tenant.tables = [row(1, 60), row(2, 60)]
   tenant.refuse = 'public.t1'
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
   assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t2'])
   tenant.refuse = 'pg_class'
@@ -234,7 +245,7 @@ test('notes that cannot be kept harm nobody; a slot that throws is reported', ()
   const tenant = new Tenant()
   tenant.tables = [row(2, 10)]
   tenant.notesError = new PgnapError('STORE_FULL', 'disk full')
-  const upkeep = new Upkeep(silentLog)
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   work(upkeep, upkeep.begin(TENANT, tenant.open), tenant)
   const trap: Slot = {
     ...tenant.slot,
@@ -244,4 +255,101 @@ test('notes that cannot be kept harm nobody; a slot that throws is reported', ()
   }
   const progress = upkeep.begin(TENANT, tenant.open)
   assert.throws(() => upkeep.step(progress, trap, tenant.open), /trap/)
+})
+
+/** The other thread's end: ends what `isAwaited` says. */
+class Watcher implements UpkeepSign {
+  readonly patience: number[] = []
+  isAwaited = false
+  running = false
+
+  beginUpkeep(patienceMs: number): void {
+    this.running = true
+    this.patience.push(patienceMs)
+  }
+
+  endUpkeep(): boolean {
+    this.running = false
+    return this.isAwaited
+  }
+}
+
+/** An upkeep whose statements another thread may end, and a tenant with two tables to vacuum. */
+function watched(view?: PoolView): {
+  readonly upkeep: Upkeep
+  readonly tenant: Tenant
+  readonly progress: MaintenanceProgress
+  readonly sign: Watcher
+  readonly clock: ManualClock
+  readonly lines: string[]
+} {
+  const tenant = new Tenant()
+  tenant.tables = [row(1, 60), row(2, 70)]
+  const sign = new Watcher()
+  const clock = new ManualClock()
+  const lines: string[] = []
+  const log: Log = { ...silentLog, info: (text) => void lines.push(text) }
+  const upkeep = new Upkeep({ log, clock, sign, ...(view ? { view } : {}) })
+  return { upkeep, tenant, progress: upkeep.begin(TENANT, tenant.open), sign, clock, lines }
+}
+
+test('what gives way is not settled: the others come first, and it is tried after a rest', () => {
+  const { upkeep, tenant, progress, sign, clock, lines } = watched()
+  const step = (): boolean => upkeep.step(progress, tenant.slot, tenant.open)
+  assert.equal(step(), true)
+  sign.isAwaited = true
+  tenant.refuse = 'vacuum'
+  assert.equal(step(), true)
+  assert.equal(progress.notBeforeMs, clock.monotonicMs() + 1_000)
+  assert.deepEqual(lines, ['upkeep gave way'])
+  sign.isAwaited = false
+  tenant.refuse = undefined
+  work(upkeep, progress, tenant)
+  assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t2', 'vacuum public.t1'])
+  assert.deepEqual(sign.patience, [0, 0, 0])
+  assert.equal(sign.running, false)
+})
+
+test('a cancel that comes too late changes nothing, and a refusal is no giving way', () => {
+  const { upkeep, tenant, progress, sign, lines } = watched()
+  sign.isAwaited = true
+  work(upkeep, progress, tenant)
+  assert.deepEqual(deeds(tenant), ['vacuum public.t1', 'vacuum public.t2'])
+  const other = watched()
+  other.tenant.refuse = 'public.t1'
+  work(other.upkeep, other.progress, other.tenant)
+  assert.deepEqual(deeds(other.tenant), ['vacuum public.t1', 'vacuum public.t2'])
+  assert.deepEqual([lines, other.lines], [[], ['upkeep was refused']])
+})
+
+test('a slot that throws leaves no sign that upkeep runs, nor commits in small parts', () => {
+  const { upkeep, tenant, progress, sign } = watched()
+  upkeep.step(progress, tenant.slot, tenant.open)
+  let midwayBytes = 0
+  const run = (): never => {
+    midwayBytes = tenant.files.midwayBytesMax
+    throw new Error('trap')
+  }
+  assert.throws(() => upkeep.step(progress, { ...tenant.slot, run }, tenant.open), /trap/)
+  assert.equal(midwayBytes, LIMITS.upkeepCommitBytes)
+  assert.equal(tenant.files.midwayBytesMax, Number.POSITIVE_INFINITY)
+  assert.equal(sign.running, false)
+})
+
+test('without patience it begins only while nobody else is busy', () => {
+  const state = new PoolState({ ...LIMITS, slotsPerShard: 1, spareSlots: 0 })
+  const busy = state.tenant('busy' as TenantName)
+  const slot = new SlotEntry(0)
+  state.slots.add(slot)
+  slot.tenant = busy
+  const { upkeep, tenant, progress, clock } = watched(state)
+  const step = (): boolean => upkeep.step(progress, tenant.slot, tenant.open)
+  step()
+  busy.lastUsedMs = clock.monotonicMs() - LIMITS.slotQuietMs + 1
+  step()
+  assert.deepEqual(deeds(tenant), [])
+  assert.ok(progress.notBeforeMs < clock.monotonicMs() + LIMITS.slotQuietMs)
+  clock.advance(LIMITS.slotQuietMs)
+  step()
+  assert.deepEqual(deeds(tenant), ['vacuum public.t2'])
 })

@@ -4,6 +4,9 @@
  *
  *     survey -> tables (one VACUUM or ANALYZE per step) -> checkpoint -> notes -> tidy (slices)
  *
+ * One VACUUM may take seconds. Who comes meanwhile ends it, and it is tried again after a rest
+ * (`upkeep-patience.ts`).
+ *
  * A client's batch in between does no harm: the plan goes on in the next idle time, and if
  * something was written meanwhile, another round follows. Postgres refusing one of these
  * statements (a client has set a role without the right) ends the round; the next write starts a
@@ -11,6 +14,7 @@
  *
  * It must never run while a client holds the backend; the state machine sees to that.
  */
+import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
 import { toPgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -34,7 +38,9 @@ import {
   writeLedger,
 } from './maintenance.ts'
 import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
+import { isQuiet, type PoolView } from './pool-policy.ts'
 import type { OpenTenant, TenantFiles } from './tenant-source.ts'
+import { UpkeepPatience, type UpkeepSign } from './upkeep-patience.ts'
 
 type Stage = 'survey' | 'tables' | 'checkpoint' | 'notes' | 'tidy'
 
@@ -43,6 +49,10 @@ export interface MaintenanceProgress {
   readonly tenant: TenantName
   stage: Stage
   tasks: MaintenanceTask[]
+  /** Of the tables that have given way to somebody. */
+  readonly patience: UpkeepPatience
+  /** After the last step that has: until then there is no other one. Monotonic time. */
+  notBeforeMs: number
   /** Counters from before this wake, less what was settled since. */
   ledger: Ledger
   /** Counters of this wake added: what the ledger will be when the tenant leaves. */
@@ -79,13 +89,28 @@ export function isUrgent(progress: MaintenanceProgress, files: TenantFiles): boo
   return files.walBytesWritten - progress.checkpointAtBytes >= LIMITS.checkpointBusyBytes
 }
 
+export interface UpkeepOptions {
+  readonly log: Log
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  /** Default: what runs is ended by nobody. */
+  readonly sign?: UpkeepSign | undefined
+  /** Of the shard, to know whether anybody has been there a moment ago. */
+  readonly view?: PoolView
+}
+
 export class Upkeep {
   readonly #log: Log
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #sign: UpkeepSign | undefined
+  readonly #view: PoolView | undefined
   /** Ledgers of tenants that are not awake, least recently left first. */
   readonly #ledgers = new Map<TenantName, Ledger>()
 
-  constructor(log: Log) {
+  constructor({ log, clock, sign, view }: UpkeepOptions) {
     this.#log = log
+    this.#clock = clock
+    this.#sign = sign
+    this.#view = view
   }
 
   /** A tenant has been loaded. The ledger in memory is newer than the notes beside the store. */
@@ -97,6 +122,8 @@ export class Upkeep {
       tenant,
       stage: 'survey',
       tasks: [],
+      patience: new UpkeepPatience(),
+      notBeforeMs: Number.NEGATIVE_INFINITY,
       ledger,
       carried: ledger,
       clientWrote: false,
@@ -137,6 +164,8 @@ export class Upkeep {
       tenant,
       stage: 'survey',
       tasks: [],
+      patience: new UpkeepPatience(),
+      notBeforeMs: Number.NEGATIVE_INFINITY,
       ledger: readLedger(notes.ledger),
       carried: readLedger(notes.carried),
       clientWrote: notes.clientWrote,
@@ -211,6 +240,7 @@ export class Upkeep {
     if (!tables || !settings) return false
     const values = readSettings(settings)
     progress.tasks = tables.flatMap((table) => taskFor(table, progress.ledger, values) ?? [])
+    progress.patience.keepOnly(progress.tasks)
     progress.stage = 'tables'
     return true
   }
@@ -235,11 +265,67 @@ export class Upkeep {
       progress.stage = 'checkpoint'
       return true
     }
+    const { patience } = progress
+    const patienceMs = patience.patienceMs(task)
+    const startMs = this.#clock.monotonicMs()
+    if (patienceMs === 0 && this.#isShared) {
+      return this.#tryLater(progress, task, patience.foundNoRest(task, startMs))
+    }
+    const { statement } = task
+    const { answer, wasEnded } = this.#runFor(slot, open, { statement, patienceMs })
+    commitIfDue(open.files, slot.transactionStatus)
+    const { refusal } = readAnswer(answer)
+    if (refusal !== undefined && wasEnded) return this.#giveWay(progress, task, startMs)
+    patience.ended(task)
     // A table that was dropped since the survey is refused, and that is all right.
-    if (this.#ask(progress, slot, open, task.statement)) {
+    if (refusal !== undefined) this.#refused(progress, task.statement, refusal)
+    else {
       progress.ledger = settle(progress.ledger, task)
       progress.carried = settle(progress.carried, task)
     }
+    return true
+  }
+
+  /** Somebody who could come has been there a moment ago. */
+  get #isShared(): boolean {
+    if (!this.#sign || !this.#view) return false
+    return !isQuiet(this.#view, this.#clock.monotonicMs())
+  }
+
+  /** Runs what may be ended for whoever comes. */
+  #runFor(
+    slot: Slot,
+    open: OpenTenant,
+    { statement, patienceMs }: { readonly statement: string; readonly patienceMs: number },
+  ): { readonly answer: Uint8Array; readonly wasEnded: boolean } {
+    const sign = this.#sign
+    if (!sign) return { answer: slot.run(ownQuery(statement)), wasEnded: false }
+    const { files } = open
+    // What it has dirtied has to be committed, too, before anybody else's turn.
+    files.midwayBytesMax = LIMITS.upkeepCommitBytes
+    sign.beginUpkeep(patienceMs)
+    try {
+      const answer = slot.run(ownQuery(statement))
+      return { answer, wasEnded: sign.endUpkeep() }
+    } catch (error) {
+      sign.endUpkeep()
+      throw error
+    } finally {
+      files.midwayBytesMax = Number.POSITIVE_INFINITY
+    }
+  }
+
+  #giveWay(progress: MaintenanceProgress, task: MaintenanceTask, startMs: number): true {
+    const { tenant } = progress
+    const ranMs = Math.round(this.#clock.monotonicMs() - startMs)
+    this.#log.info('upkeep gave way', { tenant, statement: task.statement, ranMs })
+    return this.#tryLater(progress, task, progress.patience.gaveWay(task))
+  }
+
+  /** Others are tried before it is tried again. */
+  #tryLater(progress: MaintenanceProgress, task: MaintenanceTask, inMs: number): true {
+    progress.tasks.push(task)
+    progress.notBeforeMs = this.#clock.monotonicMs() + inMs
     return true
   }
 
@@ -296,7 +382,11 @@ export class Upkeep {
     const { rows, refusal } = readAnswer(slot.run(ownQuery(statement)))
     commitIfDue(open.files, slot.transactionStatus)
     if (refusal === undefined) return rows
-    this.#log.info('upkeep was refused', { tenant: progress.tenant, statement, refusal })
+    this.#refused(progress, statement, refusal)
     return undefined
+  }
+
+  #refused({ tenant }: MaintenanceProgress, statement: string, refusal: string): void {
+    this.#log.info('upkeep was refused', { tenant, statement, refusal })
   }
 }

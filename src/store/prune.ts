@@ -16,10 +16,10 @@ import { KeyRuns } from './key-runs.ts'
 import { ID, IN_LAYER, KEY_OF_ID } from './keys.ts'
 import { asBytes, asNumber } from './schema.ts'
 import type { Layer, StoreState } from './state.ts'
-import { current, layerOf, pinsOf, write } from './state.ts'
+import { current, layerOf, pinsOf, writeBeside } from './state.ts'
 
 /** Keys looked at in one slice; a longer commit is finished by the next one. */
-const KEYS_PER_SLICE = 4096
+const KEYS_PER_SLICE = 1024
 
 export interface PruneResult {
   /** Rows deleted. */
@@ -51,7 +51,7 @@ export function prune(state: StoreState, retentionMs: number): PruneResult {
 function settleTimes(state: StoreState, layer: Layer): void {
   const nowMs = Math.floor(state.clock.nowMs())
   if (layer.headMs <= nowMs) return
-  write(state, () => {
+  writeBeside(state, () => {
     state.medium.run(
       'UPDATE layer SET at = min(at, ?2), floor_at = min(floor_at, ?2) WHERE id = ?1',
       layer.id,
@@ -62,6 +62,25 @@ function settleTimes(state: StoreState, layer: Layer): void {
   layer.createdMs = Math.min(layer.createdMs, nowMs)
   layer.floorMs = Math.min(layer.floorMs, nowMs)
   layer.headMs = nowMs
+}
+
+/**
+ * When all that {@link prune} could forget has passed, in ms since 1970; undefined: there is no
+ * history. Costs nothing.
+ */
+export function historyEndsMs(state: StoreState, retentionMs: number): number | undefined {
+  let endsMs: number | undefined
+  for (const layer of current(state).layers.values()) {
+    if (layer.floor === layer.head) continue
+    endsMs = Math.max(endsMs ?? 0, layer.dead ? 0 : layer.headMs + retentionMs)
+  }
+  return endsMs
+}
+
+/** Whether more than `rows` pages are kept that something has replaced. Looks at no more. */
+export function keepsMoreThan(state: StoreState, rows: number): boolean {
+  const found = state.medium.get('SELECT count(*) FROM (SELECT 1 FROM undo LIMIT ?1)', rows + 1)
+  return asNumber(found?.[0] ?? 0) > rows
 }
 
 /** One slice over one layer whose floor becomes `floor`, or stays where it is if that is higher. */
@@ -87,7 +106,7 @@ export function pruneLayer(
   const idle = rows.every((row) => row[0] === layer.head && asBytes(row[1]).length <= 1)
   if (idle && target === layer.floor) return { rows: 0, more: false }
   const sweep = new Sweep(state, layer)
-  write(state, () => {
+  writeBeside(state, () => {
     if (target > layer.floor) {
       const sql = 'UPDATE layer SET floor = ?2, floor_at = ?3 WHERE id = ?1'
       state.medium.run(sql, id, target, floorMs)

@@ -83,8 +83,7 @@ export function loadState(state: StoreState): void {
   const { medium } = state
   const meta = readMeta(medium)
   if (meta === undefined) throw corrupt('its facts are gone')
-  if (state.claimed && meta.epoch !== state.epochFound + 1)
-    throw fenced('another owner has written')
+  if (state.claimed && meta.epoch !== state.epochFound + 1) throw overtaken()
   if (!state.claimed) state.epochFound = meta.epoch
   state.owner = readOwner(medium)
   state.nextLayer = meta.nextLayer
@@ -156,9 +155,7 @@ export function write<Result>(state: StoreState, body: () => Result): Result {
   try {
     const result = state.medium.transaction(() => {
       if (state.claimed) {
-        if (readEpoch(state.medium) !== state.epochFound + 1) {
-          throw fenced('another owner has written')
-        }
+        if (readEpoch(state.medium) !== state.epochFound + 1) throw overtaken()
       } else claim(state)
       return body()
     })
@@ -171,7 +168,26 @@ export function write<Result>(state: StoreState, body: () => Result): Result {
   }
 }
 
-function claim(state: StoreState): void {
+/**
+ * As {@link write}, for what changes no version. It makes nobody the owner: stamps name the owner,
+ * and the images that were taken at them stay as good as they were.
+ */
+export function writeBeside<Result>(state: StoreState, body: () => Result): Result {
+  current(state)
+  try {
+    return state.medium.transaction(() => {
+      if (!state.claimed) checkUnchanged(state)
+      else if (readEpoch(state.medium) !== state.epochFound + 1) throw overtaken()
+      return body()
+    })
+  } catch (error) {
+    state.stale = true
+    throw error
+  }
+}
+
+/** Of a store that nobody has claimed yet. */
+function checkUnchanged(state: StoreState): void {
   const { medium } = state
   if (readEpoch(medium) !== state.epochFound) throw fenced('another owner has taken the store')
   const present = readLayers(medium)
@@ -182,11 +198,20 @@ function claim(state: StoreState): void {
       return known !== undefined && known.head === layer.head && known.floor === layer.floor
     })
   if (!unchanged) throw fenced('the store changed after it was opened')
+}
+
+function claim(state: StoreState): void {
+  checkUnchanged(state)
+  const { medium } = state
   const epoch = state.epochFound + 1
   setMeta(medium, 'epoch', epoch)
   const owner = drawOwner(medium)
   noteOwner(medium, { epoch, owner, first: nextVersion(layerOf(state, MAIN).head) })
   setMeta(medium, 'fingerprint', state.fingerprint)
+}
+
+function overtaken(): PgnapError {
+  return fenced('another owner has written')
 }
 
 /** The refusal that keeps one writer per tenant. */

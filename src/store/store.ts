@@ -23,7 +23,7 @@ import { FIRST_TENANT_INODE, MAIN } from './keys.ts'
 import { branch, drop, findLayer } from './layers.ts'
 import type { BranchOptions } from './layers.ts'
 import { forgetsWriters, hasHad, lastOf, ownerOf, readOwners } from './lineage.ts'
-import { prune, pruneLayer } from './prune.ts'
+import { historyEndsMs, keepsMoreThan, prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
 import {
@@ -236,6 +236,16 @@ export class Store implements Disposable {
   /** One slice of forgetting what is older than `retentionMs`; for idle moments. */
   prune(retentionMs: number = LIMITS.retentionMs): PruneResult {
     return prune(this.#state, retentionMs)
+  }
+
+  /** See {@link historyEndsMs}. */
+  historyEndsMs(retentionMs: number = LIMITS.retentionMs): number | undefined {
+    return historyEndsMs(this.#state, retentionMs)
+  }
+
+  /** See {@link keepsMoreThan}. */
+  keepsMoreThan(rows: number): boolean {
+    return keepsMoreThan(current(this.#state), rows)
   }
 
   /** One slice of forgetting versions of one layer below `floor`. */

@@ -58,6 +58,8 @@ export class TenantFiles implements Disposable {
   readonly #dirtyNodes = new Set<FileNode>()
   /** Files in the store that have left the tree by becoming ephemeral. */
   readonly #leftStore = new Set<FileNode>()
+  /** Beyond, what a statement dirties is committed before it ends; see {@link commitMidway}. */
+  midwayBytesMax: number = Number.POSITIVE_INFINITY
   #committedDatabaseBytes: number
   #walDirty = false
   /** Goes up with every change of what is stored. */
@@ -273,6 +275,7 @@ export class TenantFiles implements Disposable {
     if (grown > 0) this.#setSize(node, position + length)
     node.modifiedMs = this.#clock.nowMs()
     this.#count(node)
+    if (this.dirtyBytes > this.midwayBytesMax) this.commitMidway()
     return length
   }
 

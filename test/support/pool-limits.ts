@@ -14,6 +14,7 @@ export const SMALL: PoolLimits = {
   slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,
+  upkeepAwakeMs: 40,
   turnMs: 1,
   turnAloneMs: 3,
   turnPauseMs: 2,

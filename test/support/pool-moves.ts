@@ -19,6 +19,7 @@ export function movesByOthers(world: World, tenant: TenantEntry): Action[] {
     actions.push({ name: `${verb} ${name}`, run })
   }
   if (phase === 'awake') add('nap', () => world.event({ type: 'napRequested', tenant }))
+  add('upkeep due', () => world.event({ type: 'upkeepDue', tenant }))
   if (phase === 'asleep') add('read image', () => world.event({ type: 'imageRead', tenant }))
   if (slot && (phase === 'cold' || phase === 'asleep')) {
     add('warm', () => world.event({ type: 'warmRequested', tenant, slot }))

@@ -64,6 +64,11 @@ export class CarriedConnection implements LinkReceiver {
     return this.#sentBytes
   }
 
+  /** The shard has not said anything about it yet. */
+  get isOffered(): boolean {
+    return !this.#isStarted
+  }
+
   receive(bytes: Uint8Array): void {
     this.#sentBytes += bytes.length
     this.#channel.sendData(this.#connection, bytes, false)

@@ -19,6 +19,7 @@ import { PgnapError } from '../../../base/errors.ts'
 import { loadAskEnding } from './client-ending.ts'
 import { loadDuplicate } from './descriptors.ts'
 import { loadAskSentBytes } from './sent-bytes.ts'
+import { loadAskUnread } from './unread-bytes.ts'
 import type { HandoverEnds } from './protocol.ts'
 import { ShardConnections } from './shard-connections.ts'
 
@@ -63,6 +64,12 @@ export interface Handover {
    * them or not. Undefined if there is no such client, or nobody can tell.
    */
   sentBytes(shardIndex: number, client: number): number | undefined
+  /**
+   * Whether any client of a shard has said something that its thread has not read. To be asked
+   * while that thread reads nothing: then all of them wait for it. Where nobody can tell, it is so
+   * whenever there are clients.
+   */
+  isAwaited(shardIndex: number): boolean
   /** Whether there is such a client. */
   knows(shardIndex: number, client: number): boolean
   /**
@@ -94,6 +101,7 @@ export function createHandover(options: HandoverOptions): Handover {
   const { clock, lingerMs } = options
   const askEnding = duplicate && loadAskEnding()
   const askSentBytes = duplicate && loadAskSentBytes()
+  const askUnread = duplicate && loadAskUnread()
   const shards = new Map<number, ShardConnections>()
   /** Tables of dead shards whose clients are still taking their last bytes. */
   const dying = new Set<ShardConnections>()
@@ -106,7 +114,7 @@ export function createHandover(options: HandoverOptions): Handover {
     },
     attachShard(shardIndex) {
       assert(!shards.has(shardIndex), 'a shard is attached once')
-      const questions = { askEnding, askSentBytes }
+      const questions = { askEnding, askSentBytes, askUnread }
       const shard = new ShardConnections({ duplicate, clock, lingerMs, ...questions })
       shards.set(shardIndex, shard)
       return shard.ends
@@ -120,6 +128,7 @@ export function createHandover(options: HandoverOptions): Handover {
     hasGone: (shardIndex, client, question) =>
       shards.get(shardIndex)?.hasGone(client, question) ?? false,
     sentBytes: (shardIndex, client) => shards.get(shardIndex)?.sentBytes(client),
+    isAwaited: (shardIndex) => shards.get(shardIndex)?.isAwaited ?? false,
     knows: (shardIndex, client) => shards.get(shardIndex)?.knows(client) ?? false,
     shardDied(shardIndex, lastBytes) {
       const shard = shards.get(shardIndex)

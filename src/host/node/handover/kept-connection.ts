@@ -80,6 +80,17 @@ export class KeptConnection {
     }
   }
 
+  /** The shard's thread has not taken it yet. */
+  get isOffered(): boolean {
+    const { cells, cell } = this.#options
+    return Atomics.load(cells, cell) === CELL.offered
+  }
+
+  /** Ours; undefined if it is closed. */
+  get descriptor(): number | undefined {
+    return descriptorOf(this.#options.socket)
+  }
+
   /** Bytes that the client has sent to the shard, whether it has read them or not. */
   get sentBytes(): number | undefined {
     const { socket, askSentBytes, givenBytes } = this.#options

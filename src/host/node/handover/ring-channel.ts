@@ -46,6 +46,11 @@ export class RingChannel {
     return this.#waiting.length > 0
   }
 
+  /** The other side has not taken all that it was sent. */
+  get isAwaited(): boolean {
+    return this.isCongested || !this.#outgoing.isEmpty
+  }
+
   /** Longest payload of one record. */
   get recordBytesMax(): number {
     return this.#outgoing.recordBytesMax

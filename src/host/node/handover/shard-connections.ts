@@ -17,6 +17,7 @@ import { CELL } from './protocol.ts'
 import type { HandoverEnds, ToMain, ToShard } from './protocol.ts'
 import { RingChannel } from './ring-channel.ts'
 import type { AskSentBytes } from './sent-bytes.ts'
+import type { AskUnread } from './unread-bytes.ts'
 import { descriptorOf, parkReading } from './socket-internals.ts'
 
 export interface ShardConnectionsOptions {
@@ -26,6 +27,7 @@ export interface ShardConnectionsOptions {
   readonly lingerMs: number | undefined
   readonly askEnding: AskEnding | undefined
   readonly askSentBytes: AskSentBytes | undefined
+  readonly askUnread: AskUnread | undefined
 }
 
 interface Offer {
@@ -101,6 +103,20 @@ export class ShardConnections {
 
   knows(client: number): boolean {
     return this.#clients.has(client)
+  }
+
+  /** See `Handover.isAwaited`. */
+  get isAwaited(): boolean {
+    if (this.#channel.isAwaited) return true
+    for (const carried of this.#carried.values()) if (carried.isOffered) return true
+    const descriptors: number[] = []
+    for (const kept of this.#kept.values()) {
+      if (kept.isOffered) return true
+      const { descriptor } = kept
+      if (descriptor !== undefined) descriptors.push(descriptor)
+    }
+    const { askUnread } = this.#options
+    return askUnread ? askUnread(descriptors) : descriptors.length > 0
   }
 
   /** After the end of the shard's thread. Its connections hear `lastBytes` and close. */

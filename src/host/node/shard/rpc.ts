@@ -65,7 +65,7 @@ async function answer<Api extends object>(port: MessagePort, api: Api, call: Cal
 export class ApiCaller<Api extends object> {
   readonly remote: Remote<Api>
   readonly #port: MessagePort
-  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown> & { method: string }>()
   #lastId = 0
   #lost: PgnapError | undefined
 
@@ -80,6 +80,12 @@ export class ApiCaller<Api extends object> {
     })
   }
 
+  /** Whether a call waits for its answer, of another method than these. */
+  isAwaited(besides: ReadonlySet<string>): boolean {
+    for (const { method } of this.#waiting.values()) if (!besides.has(method)) return true
+    return false
+  }
+
   /** Fails every call, pending and future: the other side is gone. */
   fail(error: PgnapError): void {
     this.#lost = error
@@ -90,7 +96,7 @@ export class ApiCaller<Api extends object> {
   #call(method: string, values: readonly unknown[]): Promise<unknown> {
     if (this.#lost) return Promise.reject(this.#lost)
     const id = ++this.#lastId
-    const waiting = Promise.withResolvers<unknown>()
+    const waiting = { ...Promise.withResolvers<unknown>(), method }
     this.#waiting.set(id, waiting)
     this.#port.postMessage({ kind: 'call', id, method, values } satisfies Call)
     return waiting.promise

@@ -103,6 +103,13 @@ function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 
   return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
 }
 
+/** What the main thread sees of the pool, and may interrupt. */
+function upkeepOf({ slotWatcher }: ShardDependencies): Partial<PoolOptions> {
+  if (!slotWatcher) return { tidiesAtRest: true }
+  const { sign } = slotWatcher
+  return { tidiesAtRest: true, upkeepSign: sign, onShared: (shared) => (sign.shared = shared) }
+}
+
 export class Shard implements ShardApi {
   readonly #dependencies: ShardDependencies
   readonly #pool: Pool
@@ -212,9 +219,7 @@ export class Shard implements ShardApi {
       ...slowLogOf(config),
       databases: dependencies.databases,
       imageCacheBytes: Math.floor(config.imageCacheBytes / config.shards),
-      onShared: (shared) => {
-        if (dependencies.slotWatcher) dependencies.slotWatcher.sign.shared = shared
-      },
+      ...upkeepOf(dependencies),
       limits: { slotsPerShard: config.slots, napAfterMs, queryWaitMs },
     })
     // All of them: a tenant may move here. Only what this shard owns is warmed.

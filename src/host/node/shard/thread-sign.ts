@@ -9,6 +9,7 @@
  *     spentWish     the last cancel request of that client that the shard has made use of
  *     wishes        1 while the main thread knows of cancel requests that are not done with
  *     shared        1 while clients of more than one tenant are connected to the shard
+ *     patience      of upkeep that runs: ms that somebody may wait for it, and 1; else 0
  *     interrupting  1 while the main thread raises the flags of the batch that it has seen
  *     canceled      that batch, and why it was cancelled: by which cancel request, if it was one
  *
@@ -27,6 +28,7 @@ import { noteStatementTimeout } from '../../../engine/timeout-memory.ts'
 import { BACKEND, frameEnd } from '../../../front/wire/frame.ts'
 import { readAnswer } from '../../../front/wire/result.ts'
 import { errorResponse } from '../../../base/error-message.ts'
+import type { UpkeepSign } from '../../../pool/upkeep-patience.ts'
 
 /** Places of the integers. */
 export const SIGN = {
@@ -41,10 +43,11 @@ export const SIGN = {
   spentWish: 8,
   wish: 9,
   wishes: 10,
+  patience: 11,
 } as const
 
 /** Why a batch was cancelled. */
-export const REASON = { known: 0, neighbours: 1, transaction: 2 } as const
+export const REASON = { known: 0, neighbours: 1, transaction: 2, upkeep: 3 } as const
 
 /** Cells of a {@link ThreadSign}, for both threads. */
 export function allocateSign(): SharedArrayBuffer {
@@ -57,10 +60,13 @@ export interface BatchPlace {
   readonly spentWish: number
 }
 
+/** What fits a cell. */
+const PATIENCE_MS_MAX = 2 ** 31 - 2
+
 const NO_PLACE: BatchPlace = { begunByte: 0, spentWish: 0 }
 
 /** The shard's end. */
-export class ThreadSign {
+export class ThreadSign implements UpkeepSign {
   readonly #cells: Int32Array
   readonly #neighbourWaitMs: number
   #number = 0
@@ -78,6 +84,17 @@ export class ThreadSign {
   /** Whether a cancel request may be about what comes next. */
   get hasWishes(): boolean {
     return Atomics.load(this.#cells, SIGN.wishes) === 1
+  }
+
+  /** What begins next is upkeep; see {@link UpkeepSign}. */
+  beginUpkeep(patienceMs: number): void {
+    const wholeMs = Math.min(Math.ceil(patienceMs), PATIENCE_MS_MAX)
+    Atomics.store(this.#cells, SIGN.patience, wholeMs + 1)
+  }
+
+  endUpkeep(): boolean {
+    Atomics.store(this.#cells, SIGN.patience, 0)
+    return this.#wasCanceled && this.#cells[SIGN.reason] === REASON.upkeep
   }
 
   /** A batch begins. @param client its number, 0 if nobody can ask for it to be cancelled */

@@ -51,6 +51,7 @@ function world({
   clock = new ManualClock(Date.UTC(2030, 0, 1)),
   hasGone = (_client: number): boolean => false,
   sentBytes = (_client: number): number | undefined => undefined,
+  isAwaited = (): boolean => false,
 } = {}) {
   const memory = allocateSign()
   const flags = newFlags()
@@ -63,6 +64,7 @@ function world({
     clock,
     hasGone,
     sentBytes,
+    isAwaited,
     onKeptOthers: () => kept.push('kept'),
   })
   return { clock, sign, watch, flags, kept }
@@ -215,6 +217,51 @@ test('a statement that keeps others waiting is cancelled until it ends, and logg
   assert.match(messageIn(sign.answered(CANCEL)) ?? '', /kept other tenants waiting/)
 })
 
+test('upkeep ends as soon as anybody waits, and is told why', () => {
+  let waits = false
+  const { clock, sign, flags } = world({ isAwaited: () => waits, neighbourWaitMs: 1000 })
+  sign.shared = true
+  sign.beginUpkeep(0)
+  sign.begin(5, 0)
+  clock.advance(5_000)
+  assert.equal(isCanceled(flags), false, 'nobody waits, however long it takes')
+  waits = true
+  clock.advance(10)
+  assert.equal(isCanceled(flags), true, 'it is looked at often')
+  assert.equal(messageIn(sign.answered(CANCEL)), 'canceling statement')
+  sign.end(flags)
+  assert.equal(sign.endUpkeep(), true)
+  assert.equal(isCanceled(flags), false)
+  sign.beginUpkeep(0)
+  sign.begin(5, 0)
+  sign.end(flags)
+  assert.equal(sign.endUpkeep(), false, 'the next one is another')
+  sign.begin(5, 11)
+  clock.advance(500)
+  assert.equal(isCanceled(flags), false, 'what a client runs ends for nobody')
+})
+
+test('upkeep with patience lets others wait for so long, each time anew', () => {
+  let waits = true
+  const { clock, sign, flags } = world({ isAwaited: () => waits })
+  sign.beginUpkeep(250)
+  sign.begin(5, 0)
+  clock.advance(200)
+  waits = false
+  clock.advance(100)
+  waits = true
+  clock.advance(240)
+  assert.equal(isCanceled(flags), false, 'who waited first is served, or gone')
+  clock.advance(40)
+  assert.equal(isCanceled(flags), true)
+  sign.end(flags)
+  assert.equal(sign.endUpkeep(), true)
+  sign.beginUpkeep(Number.POSITIVE_INFINITY)
+  sign.begin(5, 0)
+  clock.advance(1e6)
+  assert.equal(isCanceled(flags), false)
+})
+
 test('a statement whose client has gone is cancelled, soon, and again if it goes on', () => {
   const asked: number[] = []
   const gone = new Set([11])
@@ -259,6 +306,7 @@ test('two threads: no batch is ever cancelled that was not asked to be', async (
     clock: systemClock,
     hasGone: () => false,
     sentBytes: () => undefined,
+    isAwaited: () => false,
     onKeptOthers: () => {},
   })
   const code = `

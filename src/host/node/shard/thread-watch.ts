@@ -1,8 +1,8 @@
 /**
  * Watches a shard's thread from the main thread, and interrupts what runs there when it has had its
  * time: because a client asked (a cancel request), because a timeout of its session has passed
- * (Postgres's own books are read, `timeout-memory.ts`), because it keeps other tenants waiting, or
- * because the shard has to go on.
+ * (Postgres's own books are read, `timeout-memory.ts`), because it keeps other tenants waiting,
+ * because it is upkeep and somebody waits, or because the shard has to go on.
  *
  * A client's wish may come while it waits for its turn, or before what it is about has been read.
  * So it is kept until the shard knows of nothing that it could still be about; whatever begins
@@ -17,6 +17,8 @@ import { REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
+/** The same while upkeep runs: by so much somebody may wait for it. */
+const LOOK_AT_UPKEEP_EVERY_MS = 10
 /** Looks within `neighbourWaitMs`, if that is short. */
 const LOOKS_MIN = 4
 
@@ -44,6 +46,8 @@ export interface ThreadWatchOptions {
   readonly hasGone: (client: number) => boolean
   /** Bytes that a client has sent so far. Undefined: not known. */
   readonly sentBytes: (client: number) => number | undefined
+  /** Whether anybody waits for what the shard would do next. Asked while upkeep runs. */
+  readonly isAwaited: () => boolean
   /** A statement has kept others waiting and is cancelled: told once for each. */
   readonly onKeptOthers: () => void
 }
@@ -59,6 +63,9 @@ export class ThreadWatch {
   /** Of the last look. */
   #looked = 0
   #overdueMs = 0
+  /** The upkeep that somebody was seen to wait for, and since when. */
+  #awaited = 0
+  #awaitedSinceMs = 0
   #timer: Timer | undefined
   #lastWish = 0
 
@@ -100,17 +107,24 @@ export class ThreadWatch {
   }
 
   #look(): void {
-    const { clock, neighbourWaitMs } = this.#options
-    const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
-    this.#timer = clock.setTimer(Math.min(LOOK_EVERY_MS, lookMs), () => this.#look())
     this.#fulfil()
     const batch = Atomics.load(this.#cells, SIGN.batches)
+    const patience = batch % 2 === 0 ? 0 : Atomics.load(this.#cells, SIGN.patience)
+    this.#lookAgain(patience > 0)
     if (batch % 2 === 0) return
     this.#checkTimeouts(batch)
-    this.#checkNeighbours(batch)
+    if (patience > 0) this.#checkUpkeep(batch, patience - 1)
+    else this.#checkNeighbours(batch)
     // Of what takes no longer than a look nobody has to ask.
     if (batch === this.#looked) this.#checkClient(batch)
     this.#looked = batch
+  }
+
+  #lookAgain(atUpkeep: boolean): void {
+    const { clock, neighbourWaitMs } = this.#options
+    const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
+    const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : LOOK_EVERY_MS
+    this.#timer = clock.setTimer(Math.min(everyMs, lookMs), () => this.#look())
   }
 
   #fulfil(): void {
@@ -151,6 +165,18 @@ export class ThreadWatch {
       this.#keptOthers = batch
       onKeptOthers()
     }
+  }
+
+  /** Nobody has asked for upkeep: it ends for whoever has waited as long as it may make them. */
+  #checkUpkeep(batch: number, patienceMs: number): void {
+    const { clock, isAwaited } = this.#options
+    if (!isAwaited()) return void (this.#awaited = 0)
+    const nowMs = clock.monotonicMs()
+    if (this.#awaited !== batch) {
+      this.#awaited = batch
+      this.#awaitedSinceMs = nowMs
+    }
+    if (nowMs - this.#awaitedSinceMs >= patienceMs) this.#interrupt(batch, REASON.upkeep)
   }
 
   /** Whose client has gone ends: it would hold the thread, and its tenant, for nobody. */

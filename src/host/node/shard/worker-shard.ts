@@ -65,6 +65,13 @@ export interface WorkerShardOptions {
 type MovesOfShard = Pick<ShardFacts, 'movedOut' | 'moveRefusals' | 'guests'>
 
 const PING_EVERY_MS = 1_000
+/** Calls that come by themselves, and that no client waits for. */
+const BACKGROUND_CALLS: ReadonlySet<string> = new Set<keyof ShardApi>([
+  'ping',
+  'load',
+  'statistics',
+  'busiest',
+])
 /** Pause before a dead thread is started again; doubled for each death that follows at once. */
 const RESTART_MS_MIN = 100
 const RESTART_MS_MAX = 10_000
@@ -215,11 +222,13 @@ export class WorkerShard {
         limitMs: neighbourWaitMs,
       })
     const slots = this.#slots
+    const caller = this.#caller
     this.#threadWatch = new ThreadWatch({
       memory,
       slots,
       neighbourWaitMs,
       clock,
+      isAwaited: () => caller.isAwaited(BACKGROUND_CALLS) || handover.isAwaited(index),
       sentBytes: (client) => handover.sentBytes(index, client),
       hasGone: (client) => handover.hasGone(index, client, HARMLESS_REPORT),
       onKeptOthers,
