@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
+  afterFreezing,
   carryOver,
   readLedger,
   readSettings,
@@ -78,6 +79,23 @@ test('a huge table is vacuumed at the maximum threshold, -1 takes limits away', 
   assert.equal(statementFor({ reltuples, live }, DEFAULTS.with(3, '-1')), undefined)
   const inserts = { ...none, inserted: 1e9 }
   assert.equal(statementFor({ live: inserts }, DEFAULTS.with(4, '-1')), undefined)
+})
+
+test('what was frozen is told of as a whole, and nothing else is', () => {
+  const task = { oid: 16_384, vacuum: true, analyze: false, statement: 'vacuum t' }
+  assert.deepEqual(afterFreezing([]), [])
+  assert.deepEqual(afterFreezing([{ ...task, freezes: false }]), [])
+  const after = afterFreezing([
+    { ...task, freezes: false },
+    { ...task, freezes: true },
+  ])
+  assert.equal(after.length, 2)
+  assert.match(after[0]?.statement ?? '', /^update pg_catalog\.pg_database/)
+  assert.equal(after[1]?.statement, 'vacuum pg_catalog.pg_database')
+  assert.ok(
+    after.every(({ freezes }) => freezes),
+    'they wait for nobody',
+  )
 })
 
 test('a table may set its own thresholds, and switch off all but the freeze', () => {

@@ -194,6 +194,32 @@ export function taskFor(
   return { oid: table.oid, vacuum, analyze, freezes: mustFreeze, statement }
 }
 
+/**
+ * What follows once tables were frozen: the database is as young as its oldest table, and so are
+ * `template0` and `template1`, to which nobody can connect here. They were frozen when they were
+ * made and nothing is ever written in them, but Postgres counts the age of the oldest database:
+ * without this it would refuse all writes after two billion transactions, and keep the status of
+ * each until then. A VACUUM makes it take notice.
+ */
+export function afterFreezing(tasks: readonly MaintenanceTask[]): readonly MaintenanceTask[] {
+  if (!tasks.some(({ freezes }) => freezes)) return []
+  const task = { analyze: false, freezes: true }
+  return [
+    { ...task, oid: 0, vacuum: false, statement: RENEW_TEMPLATES_SQL },
+    { ...task, oid: DATABASES_OID, vacuum: true, statement: 'vacuum pg_catalog.pg_database' },
+  ]
+}
+
+/** Of `pg_database`. */
+const DATABASES_OID = 1262
+
+const RENEW_TEMPLATES_SQL = `update pg_catalog.pg_database t
+  set datfrozenxid = own.datfrozenxid, datminmxid = own.datminmxid
+  from pg_catalog.pg_database own
+  where own.datname operator(pg_catalog.=) pg_catalog.current_database()
+    and t.datname operator(pg_catalog.=) any (array['template0', 'template1']::pg_catalog.name[])
+    and pg_catalog.age(own.datfrozenxid) operator(pg_catalog.<) pg_catalog.age(t.datfrozenxid)`
+
 function vacuumDue(
   total: TableCounters,
   rows: number,

@@ -25,6 +25,7 @@ import { ownQuery, readAnswer } from './backend-query.ts'
 import type { Row } from './backend-query.ts'
 import { commitIfDue } from './commit-rule.ts'
 import {
+  afterFreezing,
   carryOver,
   FLUSH_COUNTERS_SQL,
   readLedger,
@@ -239,7 +240,8 @@ export class Upkeep {
     const settings = this.#ask(progress, slot, open, SETTINGS_SQL)?.[0]
     if (!tables || !settings) return false
     const values = readSettings(settings)
-    progress.tasks = tables.flatMap((table) => taskFor(table, progress.ledger, values) ?? [])
+    const tasks = tables.flatMap((table) => taskFor(table, progress.ledger, values) ?? [])
+    progress.tasks = [...tasks, ...afterFreezing(tasks)]
     progress.patience.keepOnly(progress.tasks)
     progress.stage = 'tables'
     return true

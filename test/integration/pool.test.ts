@@ -173,6 +173,28 @@ test('idle time brings vacuum and analyze, and dead rows are remembered across n
   await pool.drain()
 })
 
+test('a tenant that is frozen is young as a whole, with the databases nobody is in', async () => {
+  const name = newTenant()
+  const client = pool.connect(name)
+  const ages = `select max(age(datfrozenxid)) from pg_database`
+  const oldest = 'checkpoint; select oldest_xid from pg_control_checkpoint()'
+  const before = Number(await ask(client, oldest))
+  await ask(client, 'alter system set autovacuum_freeze_max_age = 100000')
+  await ask(client, 'alter system set vacuum_freeze_min_age = 0')
+  pool.nap(name)
+  await ask(client, 'create table t(n int)')
+  const spend = `do $$ begin
+    for i in 1..101000 loop
+      begin insert into t values (i); exception when others then raise; end;
+    end loop; end $$`
+  await ask(client, spend)
+  assert.ok(Number(await ask(client, ages)) > 100_000)
+  clock.advance(1_000)
+  assert.ok(Number(await ask(client, ages)) < 1_000)
+  assert.ok(Number(await ask(client, oldest)) > before + 100_000)
+  await pool.drain()
+})
+
 test('much WAL is checkpointed without waiting for idle time', async () => {
   const client = pool.connect(newTenant())
   await ask(client, 'create table t(n text)')
