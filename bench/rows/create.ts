@@ -10,7 +10,7 @@ import type { Contender, Row } from '../harness.ts'
 import { createCluster, SMALL_SETTINGS, spawnNative } from '../peers/native.ts'
 import type { PgnapServer } from '../peers/pgnap.ts'
 import type { PgliteProcess } from '../peers/pglite.ts'
-import { addressOf, START_MS_MAX, type PeerServer } from '../peers/server.ts'
+import { addressOf, START_MS_MAX, type PeerName, type PeerServer } from '../peers/server.ts'
 import { Connection, firstRow, firstRowOfStarting, freePort } from '../wire/connection.ts'
 import { warmUp } from './tiers.ts'
 import { FIRST_ROW_SQL, firstRowsObservation, repeat } from './work.ts'
@@ -32,7 +32,13 @@ export const createRow: Row = {
       ],
     },
   ],
-  contenders: (bench) => [pgnap(bench), database(bench), cluster(bench), pglite(bench)],
+  contenders: (bench) => [
+    pgnap(bench),
+    database(bench, 'native', 'native database', () => bench.native()),
+    database(bench, 'pgbouncer', 'PgBouncer', () => bench.bouncer()),
+    cluster(bench),
+    pglite(bench),
+  ],
 }
 
 function pgnap(bench: Bench): Contender {
@@ -59,20 +65,25 @@ function pgnap(bench: Bench): Contender {
 /**
  * CREATE DATABASE over a connection that is already open, then a new connection to the database.
  */
-function database(bench: Bench): Contender {
+function database(
+  bench: Bench,
+  peer: PeerName,
+  label: string,
+  start: () => Promise<PeerServer>,
+): Contender {
   let server: PeerServer | undefined
   return {
-    peer: 'native',
-    label: 'native database',
+    peer,
+    label,
     prepare: async () => {
-      server = await bench.native()
+      server = await start()
     },
     round: async (index) => {
       const running = server
       assert(running !== undefined, 'prepared')
       await using admin = await Connection.open(addressOf(running, 'postgres'))
       const rows = await repeat(bench.size(5, 1), async (sample) => {
-        const name = `create_${index}_${sample}`
+        const name = `create_${peer}_${index}_${sample}`
         const startMs = performance.now()
         await admin.query(`create database ${name}`)
         const row = await firstRow(addressOf(running, name), FIRST_ROW_SQL)
