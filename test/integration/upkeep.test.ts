@@ -9,7 +9,7 @@ import { type ServerProcess, startServer } from '../support/server.ts'
 const RETENTION_MS = 3_000
 /** Far more than anything here takes; what never happens fails then. */
 const PATIENCE_MS = 60_000
-const ROWS = 6_000
+const ROWS = 10_000
 const FILL = `create table t (id int primary key, pad text);
   insert into t select i, repeat(md5(i::text), 30) from generate_series(1, ${ROWS}) i`
 
@@ -19,6 +19,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 function storedBytes({ data }: ServerProcess, tenant: string): number {
   const path = join(data, 'tenants', `${tenant}.db`)
   const bytesOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  // An open store keeps 4 MiB of its log.
   return bytesOf(path) + bytesOf(`${path}-wal`)
 }
 
@@ -68,7 +69,7 @@ for (const [where, flags, tier] of [
     const filledBytes = await fillAndDelete(server, 'acme')
     const before = await found(server)
     await until('the file becomes smaller', () => {
-      return storedBytes(server, 'acme') < filledBytes / 4
+      return storedBytes(server, 'acme') < filledBytes / 3
     })
     assert.deepEqual(await found(server), before, 'nobody came')
     assert.equal(await countRows(server, 'acme'), 0)
@@ -90,18 +91,18 @@ test('who only reads brings about what an earlier server has left', async () => 
     await pause(400)
     return rows[0]?.bytes === 0
   })
-  assert.ok(storedBytes(server, 'acme') > filledBytes / 4, 'history is kept')
+  assert.ok(storedBytes(server, 'acme') > filledBytes / 3, 'history is kept')
   await server.stop()
   await pause(RETENTION_MS)
   server = await startServer({ data, flags: [...FLAGS, '--nap-after', '500ms'] })
   await using __ = server
   assert.equal(await countRows(server, 'acme'), 0)
-  await until('the file becomes smaller', () => storedBytes(server, 'acme') < filledBytes / 4)
+  await until('the file becomes smaller', () => storedBytes(server, 'acme') < filledBytes / 3)
 })
 
 /** Large enough for its VACUUM to be felt, with an index that has to be gone through. */
 const LARGE = `create table t (id int primary key, pad text); create index on t (pad);
-  insert into t select i, repeat('x', 200) || i from generate_series(1, 40000) i`
+  insert into t select i, repeat('x', 200) || i from generate_series(1, 60000) i`
 const HALVE = 'delete from t where id % 2 = 0'
 
 /** How long a client holds the thread that vacuums such a table. */
@@ -124,6 +125,7 @@ test('a VACUUM of upkeep gives way to a neighbour, and is done in the end', asyn
   await using neighbour = await connectPg(server, 'neighbour')
   await neighbour.client.query('select 1')
   await large.client.query(HALVE)
+  const seen = server.log().length
   let longestMs = 0
   await until('upkeep gives way', async () => {
     const startMs = performance.now()
@@ -131,7 +133,7 @@ test('a VACUUM of upkeep gives way to a neighbour, and is done in the end', asyn
     longestMs = Math.max(longestMs, performance.now() - startMs)
     // So much that upkeep finds a moment to begin in, and so little that it does not end in it.
     await pause(300)
-    return server.log().includes('upkeep gave way')
+    return /"tenant":"large".*upkeep gave way/.test(server.log().slice(seen))
   })
   context.diagnostic(`a VACUUM of ${wholeMs.toFixed(0)} ms, a wait of ${longestMs.toFixed(0)} ms`)
   assert.ok(longestMs < wholeMs / 2, 'the neighbour does not wait for all of it')
