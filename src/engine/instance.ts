@@ -40,6 +40,8 @@ const DIRENT_DIRECTORY = 4
 const DIRENT_FILE = 8
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
+/** Severities after which a backend ends. */
+const SAYS_WHY = /\b(?:FATAL|PANIC): /
 /** struct pg_prng_state: two 64-bit words. */
 const RANDOM_STATE_BYTES = 16
 
@@ -186,7 +188,7 @@ export class Instance {
     return this.#lent
   }
 
-  /** The newest line of this run of Postgres for its log. It belongs to the tenant in the slot. */
+  /** What this run of Postgres has logged last, for its end. It is of the tenant in the slot. */
   get lastWords(): string | undefined {
     return this.#lastWords
   }
@@ -263,7 +265,8 @@ export class Instance {
 
   async #instantiate(parts: CodeParts, placeholder: TenantFiles): Promise<void> {
     const log = (line: string): void => {
-      this.#lastWords = line
+      // What follows such a line (the statement, Emscripten's own words) does not say why.
+      if (SAYS_WHY.test(line) || !SAYS_WHY.test(this.#lastWords ?? '')) this.#lastWords = line
       parts.serverLog(line)
     }
     this.#module = await parts.factory({

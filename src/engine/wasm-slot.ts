@@ -11,7 +11,6 @@
  * after a store failed under a page fault, proves nothing.
  */
 import { assert } from '../base/assert.ts'
-import { fromUtf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
@@ -24,6 +23,7 @@ import { type DatabaseStatement, DatabaseStatements } from './database-statement
 import { Driver } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
+import { fatalText, statusOf } from './answer-end.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
@@ -44,13 +44,6 @@ const STATUS_ALIVE = 99
 const STATUS_ENDED = 0
 const TERMINATE: Uint8Array = new Uint8Array([0x58, 0, 0, 0, 4])
 const SYNC: Uint8Array = new Uint8Array([0x53, 0, 0, 0, 4])
-const MESSAGE_READY = 0x5a
-const MESSAGE_ERROR = 0x45
-const STATUS_BY_BYTE: Readonly<Record<number, TransactionStatus>> = {
-  0x49: 'idle',
-  0x54: 'transaction',
-  0x45: 'failed',
-}
 
 export interface WasmSlotOptions {
   readonly instance: Instance
@@ -427,7 +420,8 @@ export class WasmSlot implements Slot {
     if (isExitStatus(error)) {
       return new PgnapError('SLOT_LOST', `Postgres exited with status ${error.status}`, { hint })
     }
-    return new PgnapError('SLOT_LOST', 'the backend of this tenant crashed', { hint, cause: error })
+    const details = { hint, cause: error, ...lastWordsOf(this.#instance) }
+    return new PgnapError('SLOT_LOST', 'the backend of this tenant crashed', details)
   }
 }
 
@@ -471,29 +465,14 @@ function endPostgres({ module }: Instance, driver: Driver): void {
   throw new PgnapError('SLOT_LOST', 'Postgres did not end when it was told to')
 }
 
-function didNotStart({ lastWords }: Instance, status: number): PgnapError {
+/** What Postgres has logged last. */
+function lastWordsOf({ lastWords }: Instance): { readonly detail?: string } {
+  return lastWords === undefined ? {} : { detail: lastWords }
+}
+
+function didNotStart(instance: Instance, status: number): PgnapError {
   return new PgnapError('STORE_CORRUPT', `Postgres did not start (status ${status})`, {
     hint: 'run `pgnap verify` on this tenant; if it finds damage, restore its file from a backup',
-    ...(lastWords === undefined ? {} : { detail: lastWords }),
+    ...lastWordsOf(instance),
   })
-}
-
-/** Transaction status in the ReadyForQuery that ends `answer`, if one does. */
-function statusOf(answer: Uint8Array): TransactionStatus | undefined {
-  // ReadyForQuery is the only message of 6 bytes that can stand last with this type and length.
-  const at = answer.length - 6
-  if (at < 0 || answer[at] !== MESSAGE_READY || answer[at + 4] !== 5) return undefined
-  return STATUS_BY_BYTE[answer[at + 5] ?? 0]
-}
-
-/** Text of the ErrorResponse in a run of complete backend messages that ends the backend. */
-function fatalText(answer: Uint8Array): string | undefined {
-  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
-  for (let at = 0; at + 5 <= answer.length; at += 1 + view.getUint32(at + 1)) {
-    if (answer[at] !== MESSAGE_ERROR) continue
-    const fields = fromUtf8(answer.slice(at + 5, at + 1 + view.getUint32(at + 1))).split('\0')
-    if (!fields.includes('VFATAL')) continue
-    return fields.find((field) => field.startsWith('M'))?.slice(1)
-  }
-  return undefined
 }

@@ -30,6 +30,8 @@ export { FileError, FileNode, type FileErrorName } from './file-node.ts'
  * new files, a vacuum makes its maps, a commit notes its transaction. In files that stay small.
  */
 const RESERVE_BYTES = 16_777_216
+/** The same beyond what was opened, if a lowered ceiling is below that: to note a checkpoint. */
+const LOWERED_RESERVE_BYTES = 1_048_576
 /** A segment of the commit log is as large. */
 const SMALL_FILE_BYTES = 262_144
 /** Free space and visibility. */
@@ -52,6 +54,8 @@ export class TenantFiles implements Disposable {
   readonly #template: Template
   readonly #clock: Clock
   readonly #databaseBytesMax: number
+  /** For small files. */
+  readonly #reserveEndBytes: number
   readonly #pages: FilePages
   readonly #tree: FileTree
   /** Nodes with something for the next commit: content, record or removal. */
@@ -83,6 +87,9 @@ export class TenantFiles implements Disposable {
     this.#tree = new FileTree(options.template, view)
     for (const orphan of this.#tree.orphans) this.#dirtyNodes.add(orphan)
     this.#committedDatabaseBytes = this.#tree.databaseBytes
+    const opened = this.#committedDatabaseBytes
+    const endBytes = this.#databaseBytesMax + RESERVE_BYTES
+    this.#reserveEndBytes = opened > endBytes ? opened + LOWERED_RESERVE_BYTES : endBytes
   }
 
   /** The files that a view shows. They own the view: `close` closes it. */
@@ -406,15 +413,14 @@ export class TenantFiles implements Disposable {
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
     const isSmall = node.size + grownBytes <= SMALL_FILE_BYTES || MAP.test(node.name)
-    const bytesMax = this.#databaseBytesMax + (isSmall ? RESERVE_BYTES : 0)
+    const bytesMax = isSmall ? this.#reserveEndBytes : this.#databaseBytesMax
     if (this.#tree.databaseBytes + grownBytes > bytesMax) throw new FileError('ENOSPC')
   }
 
   /** A commit that does not grow is let through, or nobody could ever delete anything. */
   #checkDatabaseSize(): void {
     const bytes = this.#tree.databaseBytes
-    const bytesMax = this.#databaseBytesMax + RESERVE_BYTES
-    if (bytes <= bytesMax || bytes <= this.#committedDatabaseBytes) return
+    if (bytes <= this.#reserveEndBytes || bytes <= this.#committedDatabaseBytes) return
     throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
       detail: `${bytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
       hint: 'TRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size',

@@ -339,6 +339,31 @@ test('a full database refuses to grow, can be read, and can shrink', () => {
   assert.deepEqual(store.verify(), [])
 })
 
+test('with a ceiling lowered far below what is there, a checkpoint can be noted', () => {
+  const medium = NodeSqliteMedium.inMemory()
+  const store = open(medium)
+  const options = { template, clock: new ManualClock() }
+  let files = TenantFiles.open(store.view(), options)
+  newFile(files, 'heap', 20_000_000, 1)
+  files.commit()
+  files.close()
+  for (let opened = 0; opened < 2; opened++) {
+    files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
+    const heap = files.lookup(files.root, 'heap')
+    assert.ok(heap)
+    assert.throws(() => files.write(heap, new Uint8Array(1), 0, 1, heap.size), { errno: 'ENOSPC' })
+    const noted = newFile(files, 'checkpoint.tmp', 100, 1)
+    const { root } = files
+    files.rename(noted, root, 'checkpoint.tmp', root, 'checkpoint')
+    for (const name of ['a', 'b', 'c']) newFile(files, name, 250_000, 1)
+    // That is no way to grow: it is the same room each time.
+    assert.throws(() => newFile(files, 'd', 262_144 + 100_000, 1), { errno: 'ENOSPC' })
+    for (const name of ['a', 'b', 'c', 'd']) files.unlink(files.root, name)
+    files.commit()
+    files.close()
+  }
+})
+
 test('temporary files have a limit of their own', () => {
   const options = { template, clock: new ManualClock(), ephemeralBytesMax: 20_000 }
   const files = TenantFiles.inMemory(options)
