@@ -28,7 +28,7 @@ import { type LibraryExports, LibraryLoader, type ReplaceImport } from './librar
 import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
-import type { SlotMemory } from './slot-memory.ts'
+import { growInSteps, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const WASM_PREFIX = '/pglite'
@@ -284,7 +284,7 @@ export class Instance {
       getPreloadedPackage: () => parts.bundle.bytes.buffer as ArrayBuffer,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }
-        this.#adjustImports(imports['env'] ?? {}, parts.wall)
+        this.#adjustImports(imports['env'] ?? {}, parts)
         wasi.clock_time_get = interruptibleClock(
           wasi.clock_time_get,
           this.memory,
@@ -310,7 +310,7 @@ export class Instance {
     this.#module.FS.chmod('/home/postgres/.pgpass', 0o600)
   }
 
-  #adjustImports(env: Record<string, WasmImport>, wall: FineWallClock | undefined): void {
+  #adjustImports(env: Record<string, WasmImport>, { wall, memory }: CodeParts): void {
     this.#imports = env
     const replace: ReplaceImport = (name, make) => {
       const original = env[name]
@@ -318,6 +318,13 @@ export class Instance {
       const replacement = make(original)
       if (original.sig !== undefined) replacement.sig = original.sig
       env[name] = replacement
+    }
+    if (!memory.shared) {
+      // Emscripten then finds the memory as large as it wants it, and takes note of it.
+      replace('emscripten_resize_heap', (original) => (bytes = 0) => {
+        const isGrown = growInSteps(this.memory, bytes)
+        return original(isGrown ? this.memory.buffer.byteLength : bytes)
+      })
     }
     // A JavaScript timer would fire in whatever tenant is in the slot by then. Time limits are the
     // pool's business.

@@ -12,5 +12,27 @@ export const slotMemory: SlotMemory = {
   shared: true,
 }
 
+/** By how much an unshared memory grows at a time. */
+const STEP_BYTES = 1_048_576
+
+/**
+ * Makes an unshared memory reach so far, and little further: Emscripten adds a fifth, which of the
+ * memory of an isolate is a tenth of all that all of its tenants have. Whoever looked at the memory
+ * before looks at nothing.
+ * @returns whether it was possible
+ */
+export function growInSteps(memory: WebAssembly.Memory, bytes: number): boolean {
+  const wanted = Math.ceil(bytes / STEP_BYTES) * STEP_BYTES
+  const missing = wasmPages(wanted) - wasmPages(memory.buffer.byteLength)
+  if (missing <= 0) return false
+  try {
+    memory.grow(missing)
+    return true
+  } catch {
+    // Its ceiling is nearer, or there is no memory: then less is tried.
+    return false
+  }
+}
+
 /** The same where there are no threads. Images of the two kinds of slot are not interchangeable. */
 export const unsharedSlotMemory: SlotMemory = { ...slotMemory, shared: false }
