@@ -27,6 +27,7 @@ test('tidy refuses what it should', () => {
   refused('src/pool/a.ts', "import { Hono } from 'hono'\n", /may not import the package hono/)
   refused('src/store/a.ts', "import fs from 'node:fs'\n", /belongs under src\/host/)
   refused('src/pool/a.ts', 'const t = Date.now()\n', /as arguments/)
+  refused('src/host/a.ts', 'await this.#client.run(a, true)\n', /keptBytes/)
   refused('src/misc/a.ts', '', /not a room/)
   refused('src/pool/a.ts', '\n'.repeat(500), /more than 500 lines/)
   refused('src/pool/a.ts', `// ${'x'.repeat(100)}\n`, /more than 100 columns/)

@@ -57,6 +57,9 @@ const BANNED_EVERYWHERE = [
   // Not `context.skip(reason)`, by which a test says what it cannot show here.
   /\b(?:test|describe|it|suite)\.(?:skip|only)\(/,
 ]
+/** A direct answer is a view: whoever awaits it would read what came after it. See `keptBytes`. */
+const AWAITED_VIEW = /await [\w.#]*client\.(?:run|begin)\(/i
+
 /** They cannot but name what is banned. */
 const MAY_NAME_BANNED = new Set(['test/tidy.ts', 'test/tidy.test.ts'])
 
@@ -101,6 +104,9 @@ function roomViolations(file: string, source: string): string[] {
     const specifier = from ?? dynamic ?? bare ?? ''
     const wrong = importViolation(file, room, specifier, isTest)
     if (wrong !== undefined) found.push(`${file}: ${wrong}`)
+  }
+  if (!isTest && AWAITED_VIEW.test(source)) {
+    found.push(`${file}: awaits an answer that may be overwritten: keptBytes`)
   }
   const pure = !HOSTED.has(room) && !isTest
   if (pure && BANNED_IN_PURE_ROOMS.some((banned) => banned.test(source))) {

@@ -59,3 +59,13 @@ export function trimmedLength(bytes: Uint8Array): number {
   while (length > 0 && bytes[length - 1] === 0) length--
   return length
 }
+
+/**
+ * Bytes for whoever awaits them. Those that come by promise are a copy; those that come directly
+ * are a view that somebody may overwrite before an `await` goes on, so they are copied now.
+ */
+export function keptBytes(
+  bytes: Uint8Array | Promise<Uint8Array>,
+): Uint8Array | Promise<Uint8Array> {
+  return bytes instanceof Promise ? bytes : new Uint8Array(bytes)
+}

@@ -3,6 +3,7 @@
  * client of its own, so nothing of its session is left behind it, and what a failed one has open is
  * rolled back when its client is closed.
  */
+import { keptBytes } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Answer, Batch, BatchAnswer, Statement, Timings } from '../front/control.ts'
 import { type ResultSet, queryMessages, readAnswer } from '../front/wire/result.ts'
@@ -70,7 +71,7 @@ export class Call {
     parameters,
     answerBytesMax = Infinity,
   }: Statement): Promise<{ readonly result: ResultSet; readonly byteLength: number }> {
-    const answer = await this.#client.run(queryMessages(sql, parameters), true)
+    const answer = await keptBytes(this.#client.run(queryMessages(sql, parameters), true))
     if (answer.length > answerBytesMax) throw tooLarge(answer.length, answerBytesMax)
     const { result, error } = readAnswer(answer)
     if (error) throw error

@@ -1,7 +1,7 @@
 /** Pauses and renewals of a pool with fake slots: who waits, what rests, what is booted again. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8, keptBytes } from '../base/bytes.ts'
 import { ManualClock } from '../base/clock.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -23,7 +23,7 @@ function open() {
 }
 
 async function ask(client: PoolClient, word: string): Promise<string> {
-  return fromUtf8(await client.run(utf8(word), true))
+  return fromUtf8(await keptBytes(client.run(utf8(word), true)))
 }
 
 test('who holds the backend goes on, others wait, and rest is told when it has come', async () => {

@@ -1,7 +1,7 @@
 /** A pool whose slots give images, with fake slots: what becomes of sessions and of errors. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8, keptBytes } from '../base/bytes.ts'
 import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -43,7 +43,7 @@ async function bench(imageCacheBytes = 1_000_000, images?: ImageStore): Promise<
 }
 
 async function ask(client: PoolClient, word: string): Promise<string> {
-  return fromUtf8(await client.run(utf8(word), true))
+  return fromUtf8(await keptBytes(client.run(utf8(word), true)))
 }
 
 test('a nap and a wake: the same session, for clients that stay', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8, keptBytes } from '../base/bytes.ts'
 import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/errors.ts'
@@ -39,7 +39,7 @@ async function bench(limits: Partial<PoolLimits> = {}): Promise<Bench> {
 }
 
 async function ask(client: PoolClient, word: string): Promise<string> {
-  return fromUtf8(await client.run(utf8(word), true))
+  return fromUtf8(await keptBytes(client.run(utf8(word), true)))
 }
 
 function failsWith(code: ErrorCode): (error: unknown) => boolean {

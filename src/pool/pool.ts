@@ -12,6 +12,7 @@
  * What this file must never do: return an answer whose changes are not committed (promise 1), run
  * anything in a slot that has thrown, or let one tenant's failure reach another's clients.
  */
+import { keptBytes } from '../base/bytes.ts'
 import { assert } from '../base/assert.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
@@ -60,7 +61,7 @@ const NOTHING_SAID: readonly string[] = []
  * One shard's pool.
  * @example
  * const client = new Pool({ engine, source, clock, log }).connect(tenant)
- * const answer = await client.run(messages, true)
+ * const answer = await keptBytes(client.run(messages, true))
  * client.close()
  */
 export class Pool implements ClientHost {
@@ -194,7 +195,7 @@ export class Pool implements ClientHost {
   async wake(tenant: TenantName): Promise<void> {
     const client = this.connect(tenant)
     try {
-      await client.run(SYNC, true)
+      await keptBytes(client.run(SYNC, true))
     } finally {
       client.close()
     }
@@ -449,7 +450,7 @@ export class Pool implements ClientHost {
     try {
       const ran = this.#execute(client, pending.messages, pending.complete)
       const answer = carriedOut(client, ran, this.#databases)
-      pending.resolve(answer instanceof Promise ? answer : new Uint8Array(answer))
+      pending.resolve(keptBytes(answer))
     } catch (error) {
       pending.reject(error)
     }

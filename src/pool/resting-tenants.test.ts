@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeEngine, FakeStores } from '../../test/support/fake-shard.ts'
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8, keptBytes } from '../base/bytes.ts'
 import { ManualClock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
@@ -62,7 +62,7 @@ async function setUp(canNap = true): Promise<{
   const write = async (): Promise<string> => {
     const client = pool.connect(TENANT)
     try {
-      return fromUtf8(await client.run(utf8('write'), true))
+      return fromUtf8(await keptBytes(client.run(utf8('write'), true)))
     } finally {
       client.close()
     }

@@ -3,6 +3,7 @@
  * may be drained and another one made over the same folder (a restart), or over a copy of the
  * folder as it is at some moment (what is left after kill -9, or a backup).
  */
+import { keptBytes } from '../../src/base/bytes.ts'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ManualClock } from '../../src/base/clock.ts'
@@ -141,7 +142,7 @@ export class ImageWorld {
 
 /** First column of the first row; throws what the statement failed with. */
 export async function ask(client: PoolClient, sql: string): Promise<string | null | undefined> {
-  const { error, result } = readAnswer(await client.run(queryMessage(sql), true))
+  const { error, result } = readAnswer(await keptBytes(client.run(queryMessage(sql), true)))
   if (error) throw new Error(`${error.sqlState} ${error.message}`)
   return result.rows[0]?.[0]
 }

@@ -4,6 +4,7 @@
  * at every commit and at operations chosen by the seed. Each time the client must be told the
  * right SQLSTATE, and the next request must find exactly what was acknowledged.
  */
+import { keptBytes } from '../../src/base/bytes.ts'
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
 import { copyFileSync, mkdirSync } from 'node:fs'
@@ -202,7 +203,7 @@ function newFactory(openMedium: (path: string) => Medium): StoreFactory {
 
 /** Runs one message; rejects with what pgnap or Postgres said no with. */
 async function ask(client: PoolClient, sql: string): Promise<readonly (string | null)[][]> {
-  const { error, result } = readAnswer(await client.run(queryMessage(sql), true))
+  const { error, result } = readAnswer(await keptBytes(client.run(queryMessage(sql), true)))
   if (error) throw error
   return result.rows.map((row) => [...row])
 }
@@ -434,7 +435,7 @@ test('a disk that fails while a napping tenant is opened costs nobody a session'
   const { disk: recorded, client } = await patientWithSession()
   const before = recorded.count()
   // The next operations are Postgres's own, when it reads pages.
-  await client.run(SYNC, true)
+  await keptBytes(client.run(SYNC, true))
   const opening = recorded.count() - before
   client.close()
   assert.ok(opening > 5, `${opening} operations open a store`)

@@ -12,7 +12,7 @@
  * leave a BackendClient behind: whoever got one closes it, also when the client left while it was
  * made.
  */
-import { concatBytes } from '../../base/bytes.ts'
+import { concatBytes, keptBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -360,8 +360,8 @@ export class WireConnection implements LinkReceiver {
     const begin = (settings: Uint8Array): ReturnType<BackendClient['run']> =>
       client.begin ? client.begin(settings) : client.run(settings, true)
     let settingsAnswer: Uint8Array = new Uint8Array(0)
-    if (sql !== '') settingsAnswer = copyBytes(await begin(queryMessage(sql)))
-    else if (client.mayHaveStoredSettings) settingsAnswer = copyBytes(await begin(SYNC))
+    if (sql !== '') settingsAnswer = await keptBytes(begin(queryMessage(sql)))
+    else if (client.mayHaveStoredSettings) settingsAnswer = await keptBytes(begin(SYNC))
     if (this.#isClosed()) return
     const error = errorIn(settingsAnswer)
     if (error) {

@@ -4,6 +4,7 @@
  * at once. To its pool the tenant was awake all the time; whoever asks how long it took is told
  * what it was.
  */
+import { keptBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { TransactionStatus } from '../../engine/engine.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
@@ -95,8 +96,6 @@ export class PreparedClient implements PoolClient {
     const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
     for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     this.#bringIn()
-    const answer = run()
-    // A view would be good only until the next call, which may come before whoever awaits this.
-    return answer instanceof Promise ? answer : new Uint8Array(answer)
+    return await keptBytes(run())
   }
 }

@@ -9,6 +9,7 @@
  * process holds on it. The checkpoint is what lets sequences go on in the copy where they are: a
  * recovery would skip values.
  */
+import { keptBytes } from '../../../base/bytes.ts'
 import { constants } from 'node:fs'
 import { copyFile, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -101,7 +102,7 @@ export class TenantCopies {
     const client = pool.connect(tenant)
     const timer = clock.setTimer(LIMITS.othersLeaveMs, () => client.cancel())
     try {
-      const { refusal } = readAnswer(await client.run(CHECKPOINT, true))
+      const { refusal } = readAnswer(await keptBytes(client.run(CHECKPOINT, true)))
       if (refusal !== undefined) throw new PgnapError('INTERNAL', `checkpoint refused: ${refusal}`)
     } catch (error) {
       const isCanceled = error instanceof PgnapError && error.code === 'QUERY_CANCELED'
