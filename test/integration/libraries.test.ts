@@ -75,8 +75,8 @@ before(async () => {
 const newTenant = (): TenantFiles =>
   TenantFiles.inMemory({ template: engine.template, clock: systemClock })
 
-async function slots<Count extends number>(count: Count): Promise<readonly WasmSlot[]> {
-  return await Promise.all(Array.from({ length: count }, () => engine.createSlot()))
+async function pair(): Promise<[WasmSlot, WasmSlot]> {
+  return [await engine.createSlot(), await engine.createSlot()]
 }
 
 const ok = (slot: WasmSlot, sql: string): void => {
@@ -97,8 +97,7 @@ function create(slot: WasmSlot, name: string): void {
 
 for (const name of NAMES) {
   test(`${name} naps, and works on in a slot that knows nothing of it`, async () => {
-    const [first, second] = await slots(2)
-    assert.ok(first && second)
+    const [first, second] = await pair()
     const files = newTenant()
     first.begin(files)
     create(first, name)
@@ -120,8 +119,7 @@ for (const name of NAMES) {
 }
 
 test('all of them at once, in one tenant', async () => {
-  const [first, second] = await slots(2)
-  assert.ok(first && second)
+  const [first, second] = await pair()
   const files = newTenant()
   first.begin(files)
   for (const name of NAMES) create(first, name)
@@ -134,8 +132,7 @@ test('all of them at once, in one tenant', async () => {
 })
 
 test('pg_stat_statements counts once the tenant preloads it; it has texts in a file', async () => {
-  const [first, second] = await slots(2)
-  assert.ok(first && second)
+  const [first, second] = await pair()
   const files = newTenant()
   first.boot(files)
   ok(first, 'create extension pg_stat_statements')
@@ -157,7 +154,7 @@ test('pg_stat_statements counts once the tenant preloads it; it has texts in a f
 
 test('tenants with other libraries share slots, in any order', async () => {
   const random = new SeededRandom(36)
-  const all = await slots(3)
+  const all = [...(await pair()), await engine.createSlot()]
   const tenants = Array.from({ length: 6 }, (_, index) => ({
     files: newTenant(),
     names: NAMES.filter((_, at) => (at * 7 + index * 5) % 6 < 2),
@@ -178,8 +175,7 @@ test('tenants with other libraries share slots, in any order', async () => {
 })
 
 test('a fork has the libraries of its tenant, in the middle of a transaction', async () => {
-  const [main, other] = await slots(2)
-  assert.ok(main && other)
+  const [main, other] = await pair()
   const files = newTenant()
   main.begin(files)
   create(main, 'vector')
@@ -207,8 +203,7 @@ test('a fork has the libraries of its tenant, in the middle of a transaction', a
 })
 
 test('a library that is not ours is not loaded, nor what it does not offer', async () => {
-  const [slot] = await slots(1)
-  assert.ok(slot)
+  const slot = await engine.createSlot()
   slot.begin(newTenant())
   const refused = (sql: string): string | undefined => runSql(slot, sql).error?.message
   assert.match(refused(`load '$libdir/absent'`) ?? '', /could not access file/)
@@ -223,8 +218,7 @@ test('a library that is not ours is not loaded, nor what it does not offer', asy
 })
 
 test('a fork tells that it has opened a library, which its client would miss later', async () => {
-  const [main, other] = await slots(2)
-  assert.ok(main && other)
+  const [main, other] = await pair()
   const files = newTenant()
   main.begin(files)
   ok(main, 'create extension pg_trgm')
@@ -239,8 +233,7 @@ test('a fork tells that it has opened a library, which its client would miss lat
 })
 
 test('a base library gives no entries away into the room of others', async () => {
-  const [slot, other] = await slots(2)
-  assert.ok(slot && other)
+  const [slot, other] = await pair()
   slot.begin(newTenant())
   ok(slot, `load 'earthdistance'`)
   for (const library of ['plpgsql', 'dict_snowball']) {
@@ -261,8 +254,7 @@ test('a base library gives no entries away into the room of others', async () =>
 })
 
 test('errors leave a library as they leave Postgres', async () => {
-  const [first, second] = await slots(2)
-  assert.ok(first && second)
+  const [first, second] = await pair()
   const files = newTenant()
   first.begin(files)
   create(first, 'pgcrypto')
@@ -296,8 +288,7 @@ test('errors leave a library as they leave Postgres', async () => {
 })
 
 test('one file has one place, by whichever path it is asked for', async () => {
-  const [slot] = await slots(1)
-  assert.ok(slot)
+  const slot = await engine.createSlot()
   slot.begin(newTenant())
   ok(slot, `load '$libdir/../postgresql/cube'`)
   ok(slot, `load '/pglite/lib/postgresql//cube.so'`)

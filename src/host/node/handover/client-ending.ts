@@ -9,7 +9,7 @@
  * seldom; who is there reads over it.
  */
 import type { Clock } from '../../../base/clock.ts'
-import { withoutWarning } from './descriptors.ts'
+import { loadPoll, POLL } from './poll.ts'
 
 /** What is known without sending anything. */
 export type Ending =
@@ -24,35 +24,14 @@ export type AskEnding = (descriptor: number) => Ending
 /** How often a client that has ended its side is asked, and the pause after that. */
 const QUESTIONS = 2
 const ASK_AGAIN_MS = 10_000
-/** struct pollfd: descriptor, what is asked for, what is so. */
-const POLLFD_BYTES = 8
-const EVENTS_AT = 4
-const RETURNED_AT = 6
-/** Linux's. */
-const POLL_ERROR_OR_HANG_UP = 0x08 | 0x10
-const POLL_READ_HANG_UP = 0x2000
-
-/** `poll(2)`, where it can tell the one end from the other and this Node can call it. */
+/** Undefined: a client's end shows when its statement has ended. */
 export function loadAskEnding(): AskEnding | undefined {
-  if (process.platform !== 'linux') return undefined
-  try {
-    const { poll } = withoutWarning(() => process.getBuiltinModule('node:ffi')).dlopen(null, {
-      poll: { arguments: ['pointer', 'uint64', 'int32'], return: 'int32' },
-    }).functions
-    const request = new DataView(new ArrayBuffer(POLLFD_BYTES))
-    const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-    return (descriptor) => {
-      request.setInt32(0, descriptor, isLittleEndian)
-      request.setInt16(EVENTS_AT, POLL_READ_HANG_UP, isLittleEndian)
-      request.setInt16(RETURNED_AT, 0, isLittleEndian)
-      if (poll(request.buffer, 1n, 0) <= 0) return 'open'
-      const returned = request.getInt16(RETURNED_AT, isLittleEndian)
-      if ((returned & POLL_ERROR_OR_HANG_UP) !== 0) return 'whole'
-      return (returned & POLL_READ_HANG_UP) === 0 ? 'open' : 'half'
-    }
-  } catch {
-    // As with `dup(2)`: a client's end then shows when its statement has ended.
-    return undefined
+  const poll = loadPoll()
+  if (!poll) return undefined
+  return (descriptor) => {
+    const [bits = 0] = poll([descriptor], POLL.readHangUp)
+    if ((bits & (POLL.error | POLL.hangUp)) !== 0) return 'whole'
+    return (bits & POLL.readHangUp) === 0 ? 'open' : 'half'
   }
 }
 
