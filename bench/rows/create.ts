@@ -48,7 +48,7 @@ function pgnap(bench: Bench): Contender {
     label: 'pgnap',
     prepare: async () => {
       server = await bench.pgnap()
-      const tenantCount = bench.size(100, 2)
+      const tenantCount = bench.size(400, 2)
       await warmUp(server, { tenantCount, cycleCount: tenantCount })
     },
     round: async (index) => {

@@ -7,6 +7,7 @@ import type { Bench } from '../bench.ts'
 import type { Contender, Observation } from '../harness.ts'
 import { addressOf, type PeerName, type PeerServer } from '../peers/server.ts'
 import { Connection } from '../wire/connection.ts'
+import { repeat } from './work.ts'
 
 export interface LoadWork {
   /** Databases of the row, made before anything is measured. */
@@ -32,12 +33,15 @@ export function loadContenders(bench: Bench, work: LoadWork): readonly Contender
       peer,
       label,
       prepare: async () => {
-        server = await start()
+        const started = await start()
+        server = started
         for (const database of work.databases) {
-          await ensureTenant(server, database)
-          await using connection = await Connection.open(addressOf(server, database))
+          await ensureTenant(started, database)
+          await using connection = await Connection.open(addressOf(started, database))
           for (const sql of work.setup) await connection.query(sql)
         }
+        // A first round for nobody: what runs next is about servers whose code is compiled.
+        await repeat(bench.size(1, 0), () => work.round(bench, started))
       },
       round: async () => {
         assert(server !== undefined, 'prepared')

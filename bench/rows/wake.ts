@@ -8,7 +8,7 @@
  * hand, which closes its store, so every wake opens the store again; one that napped a moment ago
  * keeps it open (`swap` measures that). The tenant has a table of 1,000 rows.
  *
- * The server is warm: other tenants have woken and napped for a second, after each start, so that
+ * The server is warm: other tenants have woken and napped for seconds, after each start, so that
  * its slots exist and its code is compiled. A peer process has no such thing, it is always young;
  * what it is compared with is how tenants live in a server that runs. `start` measures the other.
  */
@@ -54,7 +54,7 @@ function pgnap(bench: Bench): Contender {
   const sampleCount = bench.size(100, 2)
   const start = async (): Promise<PgnapServer> => {
     const server = await startPgnap(bench.pgnapEntry, folder)
-    await warmUp(server, { tenantCount: bench.size(24, 2), cycleCount: bench.size(400, 4) })
+    await warmUp(server, { tenantCount: bench.size(24, 2), cycleCount: bench.size(1_600, 4) })
     return server
   }
   const address = (server: PgnapServer, sample: number) =>
