@@ -58,6 +58,7 @@ import { PGDATA } from './slot-files.ts'
 import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './wasm-slot.ts'
 import { neededExports } from './needed-exports.ts'
+import { DOOR_IMPORT, pausePatch } from './pausing.ts'
 import {
   findSessionAnchors,
   probeParse,
@@ -69,7 +70,10 @@ import { readTar } from './tar.ts'
 import { slotMemory } from './slot-memory.ts'
 import {
   type BytePatch,
+  bodyOf,
+  exportedNumber,
   fewerExports,
+  importIndex,
   lendPatched,
   limitsPatches,
   WASM_PAGE_BYTES,
@@ -211,7 +215,14 @@ function patchesFor({ stock, compile }: BuildOptions, overlay: FilePack): readon
     glue: fromUtf8(glue),
     libraries: libraries.map(([, bytes]) => compile(bytes.slice())),
   })
-  return [...limitsPatches(wasm, slotMemory), fewerExports(wasm, (name) => needed.has(name))]
+  return [
+    ...limitsPatches(wasm, slotMemory),
+    fewerExports(wasm, (name) => needed.has(name)),
+    pausePatch(wasm, bodyOf(wasm, 'ProcessInterrupts'), {
+      flagAt: exportedNumber(wasm, 'InterruptPending'),
+      doorIndex: importIndex(wasm, DOOR_IMPORT),
+    }),
+  ]
 }
 
 /** What a new backend reads of the catalogs before it can answer what clients usually ask first. */

@@ -22,10 +22,13 @@ import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { CancelFlags } from './interrupts.ts'
+import { type InvokeCode, type InvokeHost, openInvokes } from './invoke-code.ts'
 import { LentFunctions } from './lent-functions.ts'
 import type { LibraryCode } from './library-code.ts'
 import { type LibraryExports, LibraryLoader, type ReplaceImport } from './library-loader.ts'
+import { longJumpOf } from './slot-libraries.ts'
 import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
+import { DOOR_IMPORT, type PauseCode, Pausing } from './pausing.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import { growInSteps, type SlotMemory } from './slot-memory.ts'
@@ -56,6 +59,10 @@ export interface CodeParts {
   /** The stock file bundle, `pglite.data`, alone in its buffer. */
   readonly bundle: SparseBytes
   readonly memory: SlotMemory
+  /** Default: functions are called through pointers by Emscripten's JavaScript. */
+  readonly compileInvokes?: CompileInvokes
+  /** {@link compilePausing}, once per thread. Default: no statement pauses. */
+  readonly pauseCode?: PauseCode
   /** Bytes that a tenant may have dirtied and not committed. */
   readonly dirtyBytesMax: number
   /** Lines that Postgres writes to its log. */
@@ -63,6 +70,9 @@ export interface CodeParts {
   /** Default: wall time has milliseconds, as in the build, whose clock stands still. */
   readonly wall?: FineWallClock
 }
+
+/** {@link compileInvokes}, once per thread. */
+export type CompileInvokes = (names: readonly string[]) => InvokeCode
 
 /** What an instance is completed with; all of a process share it. */
 export interface LibraryParts {
@@ -90,6 +100,7 @@ export class Instance {
   #lastWords: string | undefined
   #selfPipe: (EmscriptenStream | null | undefined)[] | undefined
   #sharedMemoryFolder: MemoryFolder | undefined
+  #pausing: Pausing | undefined
   readonly #libraries = new LibraryLoader(() => this.module)
 
   private constructor(parts: CodeParts) {
@@ -117,7 +128,11 @@ export class Instance {
   complete({ overlay, libraryExports, libraryCode, fill }: LibraryParts): void {
     const placer = new FilePlacer(this.module.FS, fill)
     for (const [path, bytes] of overlay) placer.place(path, bytes, OVERLAY_FILE_MODE)
-    this.#lent = new LentFunctions(this.module, this.functionOf('standard_ProcessUtility'))
+    this.#lent = new LentFunctions(
+      this.module,
+      this.functionOf('standard_ProcessUtility'),
+      this.#pausing,
+    )
     this.#libraries.begin(libraryCode, libraryExports, {
       memory: this.memory,
       table: this.#table,
@@ -150,6 +165,11 @@ export class Instance {
 
   get #table(): WebAssembly.Table {
     return this.#exports['__indirect_function_table'] as WebAssembly.Table
+  }
+
+  /** Undefined where statements cannot pause. */
+  get pausing(): Pausing | undefined {
+    return this.#pausing
   }
 
   get cancelFlags(): CancelFlags {
@@ -290,8 +310,10 @@ export class Instance {
           this.memory,
           () => this.#interruptPending,
         )
+        const connect = this.#openDoors(parts)
         const instance = new WebAssembly.Instance(parts.module, imports)
         this.#exports = instance.exports
+        connect()
         done(instance, parts.module)
         return {}
       },
@@ -308,6 +330,35 @@ export class Instance {
       ],
     })
     this.#module.FS.chmod('/home/postgres/.pgpass', 0o600)
+  }
+
+  /** Puts what is called from within WebAssembly in place; what connects it to the module. */
+  #openDoors({ compileInvokes, pauseCode }: CodeParts): () => void {
+    const env = this.#imports
+    const takeFlagDown = (): void => {
+      new Int32Array(this.memory.buffer)[this.cancelFlags.interruptPendingAt >> 2] = 0
+    }
+    const pausing = (this.#pausing = Pausing.open(pauseCode))
+    const plainDoor = (): number => {
+      takeFlagDown()
+      return 0
+    }
+    env[DOOR_IMPORT] = (pausing?.door ?? plainDoor) as WasmImport
+    const names = Object.keys(env).filter((name) => name.startsWith('invoke_'))
+    const invokes = compileInvokes && openInvokes(compileInvokes(names))
+    if (invokes) for (const name of names) env[name] = invokes.functions[name] as WasmImport
+    return () => {
+      const { __indirect_function_table: table, __stack_pointer: stackPointer } = this.#exports
+      if (pauseCode)
+        pausing?.connect(pauseCode, this.#exports['PostgresMainLoopOnce'], takeFlagDown)
+      const LongJump = longJumpOf(env)
+      invokes?.connect({
+        table: table as WebAssembly.Table,
+        stackPointer: stackPointer as WebAssembly.Global,
+        setThrew: this.#exports['setThrew'] as InvokeHost['setThrew'],
+        isLongJump: (thrown) => thrown instanceof LongJump,
+      })
+    }
   }
 
   #adjustImports(env: Record<string, WasmImport>, { wall, memory }: CodeParts): void {

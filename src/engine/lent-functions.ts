@@ -4,6 +4,7 @@
  */
 import { DATABASE_FUNCTIONS } from './database-functions.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import type { Pausing } from './pausing.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 /** What a client can send another one of its tenant. */
@@ -43,8 +44,15 @@ export class LentFunctions {
   /** That which calls {@link onUtility}. */
   readonly utility: number
 
-  /** @param standardUtility what Postgres itself does with a utility statement */
-  constructor(module: EmscriptenModule, standardUtility: ExportedFunction) {
+  /**
+   * @param standardUtility what Postgres itself does with a utility statement
+   * @param pausing of the instance
+   */
+  constructor(
+    module: EmscriptenModule,
+    standardUtility: ExportedFunction,
+    pausing: Pick<Pausing, 'framesBetween'> = { framesBetween: 0 },
+  ) {
     // Where Postgres wants a shell: there is none.
     const refuse = (): number => 1
     const refuseStream = (): number => 0
@@ -69,8 +77,13 @@ export class LentFunctions {
     this.activity = module.addFunction((callAt = 0) => this.onActivity?.(callAt) ?? 0, 'pp')
     this.utility = module.addFunction((...values) => {
       const [plan = 0, , , context = 0] = values
-      if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))
-      else standardUtility(...values)
+      pausing.framesBetween++
+      try {
+        if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))
+        else standardUtility(...values)
+      } finally {
+        pausing.framesBetween--
+      }
       return 0
     }, 'vpppppppp')
   }

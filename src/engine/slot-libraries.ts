@@ -219,7 +219,7 @@ export class SlotLibraries {
 type Constructor = new () => object
 
 /** The class of what Emscripten throws for a longjmp(3). */
-function longJumpOf(symbols: LibraryHost['symbols']): Constructor {
+export function longJumpOf(symbols: LibraryHost['symbols']): Constructor {
   try {
     symbols['_emscripten_throw_longjmp']?.()
   } catch (error) {

@@ -14,10 +14,11 @@ import { type LaidOutBase, layOver } from './base-memory.ts'
 import type { EmscriptenFactory } from './emscripten.ts'
 import type { Engine } from './engine.ts'
 import type { SlotAssets } from './engine-assets.ts'
-import { type CodeParts, Instance } from './instance.ts'
+import { type CodeParts, type CompileInvokes, Instance } from './instance.ts'
 import { type CompileLibrary, LibraryCode } from './library-code.ts'
 import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
+import type { PauseCode } from './pausing.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
 import { type SlotMemory, slotMemory } from './slot-memory.ts'
 import { wasmPages } from './wasm-module.ts'
@@ -40,6 +41,10 @@ export interface InstanceOptions {
   readonly dirtyBytesMax?: number
   /** Lines that Postgres writes to its log (only FATAL and PANIC, see the recipe). */
   readonly serverLog?: (line: string) => void
+  /** Absent where nothing can be compiled at run time. */
+  readonly compileInvokes?: CompileInvokes
+  /** {@link compilePausing}, if it is to be possible. */
+  readonly pauseCode?: PauseCode
 }
 
 export interface WasmEngineOptions extends InstanceOptions {
@@ -78,6 +83,8 @@ export function beginInstance({ clock, ...options }: InstanceOptions): Promise<I
     dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
     serverLog: options.serverLog ?? (() => {}),
     wall: wallClock,
+    ...(options.compileInvokes ? { compileInvokes: options.compileInvokes } : {}),
+    ...(options.pauseCode ? { pauseCode: options.pauseCode } : {}),
   }
   return Instance.begin(parts, TenantFiles.inMemory({ template: Template.empty(), clock }))
 }

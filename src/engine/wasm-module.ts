@@ -16,7 +16,11 @@ import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 
 const SECTION_CUSTOM = 0
 const SECTION_IMPORT = 2
+const SECTION_GLOBAL = 6
 const SECTION_EXPORT = 7
+const SECTION_CODE = 10
+const I32_CONST = 0x41
+const END = 0x0b
 const IMPORT_FUNCTION = 0
 const IMPORT_TABLE = 1
 const IMPORT_MEMORY = 2
@@ -194,6 +198,81 @@ export function fewerExports(module: Uint8Array, keep: (name: string) => boolean
   return { at: sectionAt, bytes }
 }
 
+/** Where a part of a module starts and ends. */
+export interface Place {
+  readonly at: number
+  readonly end: number
+}
+
+/** The body of a function that `module` exports. */
+export function bodyOf(module: Uint8Array, name: string): Place {
+  const index = exportIndex(module, name) - importedFunctions(module).length
+  const cursor = findSection(module, SECTION_CODE)
+  const count = cursor.unsigned()
+  assert(index >= 0 && index < count, `${name} is a function of the module's own`)
+  for (let rest = index; rest > 0; rest--) {
+    const bytes = cursor.unsigned()
+    cursor.at += bytes
+  }
+  const bytes = cursor.unsigned()
+  return { at: cursor.at, end: cursor.at + bytes }
+}
+
+/** The number that a global which `module` exports begins with: of a variable, its address. */
+export function exportedNumber(module: Uint8Array, name: string): number {
+  const index = exportIndex(module, name)
+  const cursor = findSection(module, SECTION_GLOBAL)
+  cursor.unsigned()
+  for (let rest = index; rest >= 0; rest--) {
+    cursor.at += 2
+    assert(cursor.byte() === I32_CONST, 'a global begins with a constant')
+    const value = cursor.unsigned()
+    assert(cursor.byte() === END, 'and with nothing else')
+    if (rest === 0) return value
+  }
+  assert(false, `${name} is a global of the module's own`)
+}
+
+/** The index of an imported function. */
+export function importIndex(module: Uint8Array, name: string): number {
+  const index = importedFunctions(module).indexOf(name)
+  assert(index >= 0, `the module imports ${name}`)
+  return index
+}
+
+function exportIndex(module: Uint8Array, name: string): number {
+  const found = findExports(module).entries.find((entry) => entry.name === name)
+  assert(found, `the module exports ${name}`)
+  return found.index
+}
+
+/** Names, in the order in which functions are counted. */
+function importedFunctions(module: Uint8Array): readonly string[] {
+  const cursor = findSection(module, SECTION_IMPORT)
+  const names: string[] = []
+  for (let rest = cursor.unsigned(); rest > 0; rest--) {
+    cursor.name()
+    const name = cursor.name()
+    const kind = cursor.byte()
+    if (kind === IMPORT_FUNCTION) names.push(name)
+    if (kind === IMPORT_MEMORY) cursor.skipLimits()
+    else skipImportDescription(cursor, kind)
+  }
+  return names
+}
+
+/** At the beginning of its content. */
+function findSection(module: Uint8Array, wanted: number): Cursor {
+  const cursor = new Cursor(module, HEADER_BYTES)
+  while (cursor.at < module.length) {
+    const id = cursor.byte()
+    const contentBytes = cursor.unsigned()
+    if (id === wanted) return cursor
+    cursor.at += contentBytes
+  }
+  assert(false, `the module has a section ${wanted}`)
+}
+
 /** Pages that the first memory which the module imports must have at least. */
 export function memoryMinimumPages(module: Uint8Array): number | undefined {
   return findImports(module).memories[0]?.minimumPages
@@ -340,6 +419,8 @@ interface ExportSection {
 
 interface ExportEntry {
   readonly name: string
+  /** Among all functions of the module, or all of its globals. */
+  readonly index: number
   readonly at: number
   readonly end: number
 }
@@ -364,8 +445,8 @@ function readExport(cursor: Cursor): ExportEntry {
   const { at } = cursor
   const name = cursor.name()
   cursor.byte()
-  cursor.unsigned()
-  return { name, at, end: cursor.at }
+  const index = cursor.unsigned()
+  return { name, index, at, end: cursor.at }
 }
 
 /** @param bytesMin at least so long, with zeros, which stand at the end */

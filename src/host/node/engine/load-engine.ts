@@ -12,6 +12,8 @@ import {
   parseVerifiedAssets,
 } from '../../../engine/engine-assets.ts'
 import { type LaidOutBase, layOut } from '../../../engine/base-memory.ts'
+import { compileInvokes, type InvokeCode, javaScriptTag } from '../../../engine/invoke-code.ts'
+import { compilePausing } from '../../../engine/pausing.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
 import type { Instance } from '../../../engine/instance.ts'
 import { slotMemory } from '../../../engine/slot-memory.ts'
@@ -120,7 +122,8 @@ function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
 }
 
 /** Code as one thread uses it. */
-type ThreadCode = Pick<InstanceOptions, 'factory' | 'module' | 'bundle'>
+type ThreadDoors = Pick<InstanceOptions, 'compileInvokes' | 'pauseCode'>
+type ThreadCode = Pick<InstanceOptions, 'factory' | 'module' | 'bundle'> & ThreadDoors
 
 /** The beginning of an engine: its first slot, so far as the code goes. */
 export interface BegunEngine {
@@ -166,5 +169,20 @@ function threadCode({ module, bundle }: EngineCode): ThreadCode {
     module,
     // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
     bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),
+    ...threadDoors(),
   }
+}
+
+/** {@link threadDoors}, made once. */
+let doors: ThreadDoors | undefined
+
+/** What lets Postgres call itself without JavaScript in between, if V8 has what it takes. */
+function threadDoors(): ThreadDoors {
+  if (!javaScriptTag) return {}
+  let code: InvokeCode | undefined
+  const pauseCode = compilePausing()
+  return (doors ??= {
+    compileInvokes: (names) => (code ??= compileInvokes(names)),
+    ...(pauseCode ? { pauseCode } : {}),
+  })
 }

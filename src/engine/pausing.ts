@@ -1,0 +1,255 @@
+/**
+ * Lets a statement that runs pause, and its thread do something else meanwhile: other tenants'
+ * statements in other slots, whoever knocks, timers.
+ *
+ * WebAssembly can be suspended where it calls a function that answers with a promise, if there is
+ * nothing but WebAssembly between there and where it was entered (JavaScript Promise Integration,
+ * V8 13.7). Postgres looks for interrupts wherever it may be ended, many thousand times a second;
+ * if there are any it calls `ProcessInterrupts`, which first takes the flag down. In place of those
+ * ten bytes the engine build puts a call of an import (`pausePatch`), here called the *door*, which
+ * takes the flag down itself. Another thread raises the flag of what has run for a while; the door
+ * asks whether it was for a pause, and suspends.
+ *
+ *     promising(run) -> Postgres's main loop -> ... -> ProcessInterrupts -> door -> suspending(pause)
+ *
+ * `run` is WebAssembly as well: it catches what the loop throws and says how it has ended, so that
+ * a statement which never pauses, as almost all do, is over when the call comes back.
+ */
+import { assert } from '../base/assert.ts'
+import { javaScriptTag } from './invoke-code.ts'
+import {
+  assemble,
+  CATCH,
+  CODE,
+  exporting,
+  functionOf,
+  functionType,
+  globalOf,
+  importing,
+  NOTHING,
+  signed,
+  TYPE,
+  unsigned,
+} from './wasm-assembly.ts'
+import type { BytePatch } from './wasm-module.ts'
+
+/** An import that nobody needs: the group of a process that has one user. Its answer is zero. */
+export const DOOR_IMPORT = '__syscall_getegid32'
+
+/** Who decides about the pauses of a slot. */
+export interface PauseHost {
+  /** Asked at each interrupt of a run that may pause. */
+  wantsPause(): boolean
+  /** From now on the thread does something else. What runs goes on when the promise is kept. */
+  pause(): Promise<void>
+  /** It goes on, or could not be paused. */
+  goOn(): void
+}
+
+/** What V8 has for it; TypeScript does not know it yet. */
+interface PromiseIntegration {
+  readonly Suspending: new (call: () => Promise<void>) => WebAssembly.ImportValue
+  readonly promising: (call: unknown) => () => Promise<void>
+}
+
+const integration = WebAssembly as unknown as Partial<PromiseIntegration>
+
+/** How a run has ended so far. */
+const ENDED = { not: 0, done: 1, thrown: 2 } as const
+
+/** How one turn of the main loop went. */
+export interface Turn {
+  /** What it threw. */
+  readonly error?: unknown
+}
+
+const FINE: Turn = {}
+
+/** Of one instance. */
+export class Pausing {
+  /** What the module is to import as {@link DOOR_IMPORT}. */
+  readonly door: unknown
+  /** Calls of JavaScript by the module that call the module again: nothing can pause in there. */
+  framesBetween = 0
+  host: PauseHost | undefined
+  #mayPause = false
+  #takeFlagDown: () => void = () => {}
+  #run: (() => Promise<void>) | undefined
+  #ended: WebAssembly.Global | undefined
+  #thrown: WebAssembly.Global | undefined
+
+  private constructor({ Suspending }: PromiseIntegration, code: PauseCode) {
+    const env = {
+      tag: javaScriptTag,
+      wants: () => this.#wants(),
+      suspend: new Suspending(() => this.#suspend()),
+      goOn: () => this.host?.goOn(),
+    } as unknown as WebAssembly.ModuleImports
+    this.door = new WebAssembly.Instance(code.door, { env }).exports['door']
+  }
+
+  /** Undefined where statements cannot pause. */
+  static open(code: PauseCode | undefined): Pausing | undefined {
+    return code && isComplete(integration) ? new Pausing(integration, code) : undefined
+  }
+
+  /** Once, when the module is instantiated. */
+  connect({ run }: PauseCode, loop: unknown, takeFlagDown: () => void): void {
+    assert(isComplete(integration), 'an instance was opened for pauses')
+    const env = { tag: javaScriptTag, loop } as unknown as WebAssembly.ModuleImports
+    const { exports } = new WebAssembly.Instance(run, { env })
+    this.#run = integration.promising(exports['run'])
+    this.#ended = exports['ended'] as WebAssembly.Global
+    this.#thrown = exports['thrown'] as WebAssembly.Global
+    this.#takeFlagDown = takeFlagDown
+  }
+
+  /** One turn of Postgres's main loop. A promise if it has paused, or trapped. */
+  turn(): Turn | Promise<Turn> {
+    const run = this.#run
+    const ended = this.#ended
+    assert(run && ended, 'connected')
+    ended.value = ENDED.not
+    this.#mayPause = true
+    const running = run()
+    if (ended.value !== ENDED.not) return this.#end()
+    return running.then(
+      () => this.#end(),
+      (error: unknown) => this.#end(error),
+    )
+  }
+
+  #end(trap?: unknown): Turn {
+    this.#mayPause = false
+    const how: unknown = this.#ended?.value
+    if (how === ENDED.done) return FINE
+    if (how === ENDED.not) return { error: trap }
+    const thrown = this.#thrown
+    const error: unknown = thrown?.value
+    if (thrown) thrown.value = null
+    return { error }
+  }
+
+  #wants(): number {
+    this.#takeFlagDown()
+    return this.#mayPause && this.framesBetween === 0 && this.host?.wantsPause() ? 1 : 0
+  }
+
+  #suspend(): Promise<void> {
+    assert(this.host, 'somebody wanted a pause')
+    return this.host.pause()
+  }
+}
+
+/** The same for all instances. */
+export interface PauseCode {
+  readonly door: WebAssembly.Module
+  readonly run: WebAssembly.Module
+}
+
+/** Undefined where statements cannot pause. Needs a runtime that compiles at run time. */
+export function compilePausing(): PauseCode | undefined {
+  if (!javaScriptTag || !isComplete(integration)) return undefined
+  return { door: assembleDoor(), run: assembleRun() }
+}
+
+function isComplete(found: Partial<PromiseIntegration>): found is PromiseIntegration {
+  return found.Suspending !== undefined && found.promising !== undefined
+}
+
+/** Types of both modules. */
+const TYPES = [
+  functionType([], [TYPE.i32]),
+  functionType([], []),
+  functionType([TYPE.externref], []),
+  functionType([], [TYPE.externref]),
+] as const
+const [ANSWER, PROCEDURE, TAG, CAUGHT] = [0, 1, 2, 3] as const
+const NULL_REFERENCE = [0xd0, TYPE.externref] as const
+
+function assembleDoor(): WebAssembly.Module {
+  const [wants, suspend, goOn, door] = [0, 1, 2, 3] as const
+  return assemble({
+    types: TYPES,
+    imports: [
+      importing.function('wants', ANSWER),
+      importing.function('suspend', PROCEDURE),
+      importing.function('goOn', PROCEDURE),
+      importing.tag('tag', TAG),
+    ],
+    functions: [ANSWER],
+    exports: [exporting.function('door', door)],
+    code: [
+      functionOf(
+        [],
+        [
+          ...[CODE.call, wants, CODE.if, NOTHING],
+          // What cannot be suspended, for JavaScript that is in between, throws: then it goes on.
+          ...[CODE.block, ...signed(CAUGHT)],
+          ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
+          ...[CODE.call, suspend, CODE.end, ...NULL_REFERENCE, CODE.end, CODE.drop],
+          ...[CODE.call, goOn, CODE.end],
+          ...[CODE.i32Const, 0],
+        ],
+      ),
+    ],
+  })
+}
+
+function assembleRun(): WebAssembly.Module {
+  const [loop, run] = [0, 1] as const
+  const [ended, thrown] = [0, 1] as const
+  return assemble({
+    types: TYPES,
+    imports: [importing.function('loop', PROCEDURE), importing.tag('tag', TAG)],
+    functions: [PROCEDURE],
+    globals: [
+      globalOf(TYPE.i32, [CODE.i32Const, ENDED.not]),
+      globalOf(TYPE.externref, NULL_REFERENCE),
+    ],
+    exports: [
+      exporting.function('run', run),
+      exporting.global('ended', ended),
+      exporting.global('thrown', thrown),
+    ],
+    code: [
+      functionOf(
+        [],
+        [
+          ...[CODE.block, ...signed(CAUGHT)],
+          ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
+          ...[CODE.call, loop, CODE.end],
+          ...[CODE.i32Const, ENDED.done, CODE.globalSet, ended, CODE.return, CODE.end],
+          ...[CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
+        ],
+      ),
+    ],
+  })
+}
+
+/**
+ * What makes `ProcessInterrupts` begin with the door: where it takes the flag down, it calls it.
+ * @param body of that function in the module
+ * @param flagAt address of the flag, InterruptPending
+ * @param doorIndex of the import
+ */
+export function pausePatch(
+  module: Uint8Array,
+  body: { readonly at: number; readonly end: number },
+  { flagAt, doorIndex }: { readonly flagAt: number; readonly doorIndex: number },
+): BytePatch {
+  const alignment = 2
+  const flagDown = Uint8Array.of(
+    ...[CODE.i32Const, ...signed(flagAt), CODE.i32Const, 0],
+    ...[CODE.i32Store, alignment, 0],
+  )
+  const found: number[] = []
+  for (let at = body.at; at + flagDown.length <= body.end; at++) {
+    if (flagDown.every((byte, index) => module[at + index] === byte)) found.push(at)
+  }
+  const [at] = found
+  assert(at !== undefined && found.length === 1, 'ProcessInterrupts takes its flag down once')
+  const bytes = new Uint8Array(flagDown.length).fill(CODE.nop)
+  bytes.set([CODE.call, ...unsigned(doorIndex), CODE.drop])
+  return { at, bytes }
+}
