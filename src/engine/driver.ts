@@ -12,6 +12,7 @@
 import { PgnapError } from '../base/errors.ts'
 import { explainConversions } from './conversion-errors.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
+import type { Pausing, Turn } from './pausing.ts'
 
 const STATUS_LONGJMP = 100
 const ANSWER_BYTES_INITIAL = 64 * 1024
@@ -26,6 +27,12 @@ export interface DriverOptions {
   readonly cancel: () => void
   /** Where `DoingCommandRead` lies. Absent: nobody cancels from another thread. */
   readonly commandReadAt?: number
+}
+
+/** What is made of the end of a run that has paused, before the thread does anything else. */
+export interface LaterEnd {
+  ended(answer: Uint8Array): Uint8Array
+  failed(error: unknown): unknown
 }
 
 export class Driver {
@@ -62,13 +69,9 @@ export class Driver {
    * @throws PgnapError ANSWER_TOO_LARGE, or whatever wasm threw (a trap, an exit).
    */
   run(request: Uint8Array): Uint8Array {
+    const raisedBefore = this.#begin(request)
     const module = this.#module
     const stackPointer = module.___stack_pointer
-    this.#request = request
-    this.#requestAt = 0
-    this.#answerBytes = 0
-    this.#overflowed = false
-    const raisedBefore = this.#errorsRaised
     do {
       const stackTop = stackPointer.value
       this.expectCommand()
@@ -76,13 +79,74 @@ export class Driver {
         module._PostgresMainLoopOnce()
       } catch (error) {
         stackPointer.value = stackTop
-        if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
-        this.#errorsRaised++
-        module._PostgresMainLongJmp()
+        this.#recover(error)
       }
-    } while (this.#requestAt < request.length || module._pq_buffer_remaining_data() > 0)
-    module._PostgresSendReadyForQueryIfNecessary()
-    module._pgl_pq_flush()
+    } while (this.#isMore)
+    return this.#end(raisedBefore)
+  }
+
+  /** The same, during which it may pause: then `later` makes something of its end. */
+  runPausing(
+    request: Uint8Array,
+    pausing: Pausing,
+    later: LaterEnd,
+  ): Uint8Array | Promise<Uint8Array> {
+    const raisedBefore = this.#begin(request)
+    const goOn = (): Uint8Array | Promise<Uint8Array> => {
+      do {
+        const stackTop: unknown = this.#module.___stack_pointer.value
+        this.expectCommand()
+        const turn = pausing.turn()
+        if (turn instanceof Promise) return turn.then((end) => comeBack(end, stackTop))
+        this.#turned(turn, stackTop)
+      } while (this.#isMore)
+      return this.#end(raisedBefore)
+    }
+    // In one go from here to the end, or to the next pause: the thread is nobody else's.
+    const comeBack = (turn: Turn, stackTop: unknown): Uint8Array | Promise<Uint8Array> => {
+      pausing.comeBack()
+      let answer: Uint8Array | Promise<Uint8Array>
+      try {
+        this.#turned(turn, stackTop)
+        answer = this.#isMore ? goOn() : this.#end(raisedBefore)
+        if (!(answer instanceof Promise)) answer = later.ended(answer)
+      } catch (error) {
+        throw later.failed(error)
+      }
+      return answer
+    }
+    return goOn()
+  }
+
+  /** How many errors there have been so far. */
+  #begin(request: Uint8Array): number {
+    this.#request = request
+    this.#requestAt = 0
+    this.#answerBytes = 0
+    this.#overflowed = false
+    return this.#errorsRaised
+  }
+
+  #turned(turn: Turn, stackTop: unknown): void {
+    if (!('error' in turn)) return
+    this.#module.___stack_pointer.value = stackTop
+    this.#recover(turn.error)
+  }
+
+  /** Postgres finishes the handling of its own error; anything else is the end. */
+  #recover(error: unknown): void {
+    if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
+    this.#errorsRaised++
+    this.#module._PostgresMainLongJmp()
+  }
+
+  get #isMore(): boolean {
+    return this.#requestAt < this.#request.length || this.#module._pq_buffer_remaining_data() > 0
+  }
+
+  #end(raisedBefore: number): Uint8Array {
+    this.#module._PostgresSendReadyForQueryIfNecessary()
+    this.#module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
     return this.#errorsRaised === raisedBefore ? this.answer : explainConversions(this.answer)
   }

@@ -60,6 +60,18 @@ export interface Slot {
    * @param others databases that are seen in `pg_database` beside the tenant's own; default: none
    */
   run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array
+  /**
+   * As {@link run}, for a statement that may take its time: the thread may do something else in the
+   * middle of it, anything but use this slot, and then the answer comes later. Default: it is run
+   * in one go.
+   */
+  runPausing?(
+    messages: Uint8Array,
+    client?: number,
+    others?: OtherDatabases,
+  ): Uint8Array | Promise<Uint8Array>
+  /** For how much of the last run the thread did something else, in ms. */
+  readonly awayMs?: number
   /** Goes up whenever a `run` has an error in its answer. */
   readonly errorsRaised: number
   /** Of the backend, after the last `run`. */

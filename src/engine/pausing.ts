@@ -36,14 +36,20 @@ import type { BytePatch } from './wasm-module.ts'
 /** An import that nobody needs: the group of a process that has one user. Its answer is zero. */
 export const DOOR_IMPORT = '__syscall_getegid32'
 
-/** Who decides about the pauses of a slot. */
+/** Who decides about the pauses of a slot, and knows what its thread does. */
 export interface PauseHost {
   /** Asked at each interrupt of a run that may pause. */
   wantsPause(): boolean
-  /** From now on the thread does something else. What runs goes on when the promise is kept. */
+  /** When to go on. */
   pause(): Promise<void>
-  /** It goes on, or could not be paused. */
+  /** The thread does something else from now on. */
+  leave(): void
+  /** It is back, or has never been away. */
   goOn(): void
+  /** A run that had paused has ended. @returns what the client is to be told instead of `answer` */
+  end(answer: Uint8Array | undefined): Uint8Array | undefined
+  /** How long the thread was away from the last run, in ms. */
+  readonly awayMs: number
 }
 
 /** What V8 has for it; TypeScript does not know it yet. */
@@ -73,17 +79,19 @@ export class Pausing {
   framesBetween = 0
   host: PauseHost | undefined
   #mayPause = false
+  #isAway = false
   #takeFlagDown: () => void = () => {}
   #run: (() => Promise<void>) | undefined
   #ended: WebAssembly.Global | undefined
   #thrown: WebAssembly.Global | undefined
+  #paused: WebAssembly.Global | undefined
 
   private constructor({ Suspending }: PromiseIntegration, code: PauseCode) {
     const env = {
       tag: javaScriptTag,
       wants: () => this.#wants(),
       suspend: new Suspending(() => this.#suspend()),
-      goOn: () => this.host?.goOn(),
+      goOn: () => this.comeBack(),
     } as unknown as WebAssembly.ModuleImports
     this.door = new WebAssembly.Instance(code.door, { env }).exports['door']
   }
@@ -96,27 +104,48 @@ export class Pausing {
   /** Once, when the module is instantiated. */
   connect({ run }: PauseCode, loop: unknown, takeFlagDown: () => void): void {
     assert(isComplete(integration), 'an instance was opened for pauses')
-    const env = { tag: javaScriptTag, loop } as unknown as WebAssembly.ModuleImports
+    const left = (): void => this.#leave()
+    const env = { tag: javaScriptTag, loop, left } as unknown as WebAssembly.ModuleImports
     const { exports } = new WebAssembly.Instance(run, { env })
     this.#run = integration.promising(exports['run'])
     this.#ended = exports['ended'] as WebAssembly.Global
     this.#thrown = exports['thrown'] as WebAssembly.Global
+    this.#paused = exports['paused'] as WebAssembly.Global
     this.#takeFlagDown = takeFlagDown
   }
 
-  /** One turn of Postgres's main loop. A promise if it has paused, or trapped. */
+  /**
+   * One turn of Postgres's main loop. A promise if it has paused, or trapped: who hears of its end
+   * has the thread {@link comeBack} first.
+   */
   turn(): Turn | Promise<Turn> {
     const run = this.#run
     const ended = this.#ended
-    assert(run && ended, 'connected')
+    const paused = this.#paused
+    assert(run && ended && paused, 'connected')
     ended.value = ENDED.not
+    paused.value = 0
     this.#mayPause = true
     const running = run()
     if (ended.value !== ENDED.not) return this.#end()
+    this.#leave()
     return running.then(
       () => this.#end(),
       (error: unknown) => this.#end(error),
     )
+  }
+
+  /** The thread does nothing but this run again. */
+  comeBack(): void {
+    if (!this.#isAway) return
+    this.#isAway = false
+    this.host?.goOn()
+  }
+
+  #leave(): void {
+    if (this.#isAway) return
+    this.#isAway = true
+    this.host?.leave()
   }
 
   #end(trap?: unknown): Turn {
@@ -136,7 +165,9 @@ export class Pausing {
   }
 
   #suspend(): Promise<void> {
-    assert(this.host, 'somebody wanted a pause')
+    assert(this.host && this.#paused, 'somebody wanted a pause')
+    this.#paused.value = 1
+    this.#leave()
     return this.host.pause()
   }
 }
@@ -197,20 +228,28 @@ function assembleDoor(): WebAssembly.Module {
 }
 
 function assembleRun(): WebAssembly.Module {
-  const [loop, run] = [0, 1] as const
-  const [ended, thrown] = [0, 1] as const
+  const [loop, left, run] = [0, 1, 2] as const
+  const [ended, thrown, paused] = [0, 1, 2] as const
+  // What comes next in the thread may be something else, before anybody hears of this end.
+  const leave = [CODE.globalGet, paused, CODE.if, NOTHING, CODE.call, left, CODE.end]
   return assemble({
     types: TYPES,
-    imports: [importing.function('loop', PROCEDURE), importing.tag('tag', TAG)],
+    imports: [
+      importing.function('loop', PROCEDURE),
+      importing.function('left', PROCEDURE),
+      importing.tag('tag', TAG),
+    ],
     functions: [PROCEDURE],
     globals: [
       globalOf(TYPE.i32, [CODE.i32Const, ENDED.not]),
       globalOf(TYPE.externref, NULL_REFERENCE),
+      globalOf(TYPE.i32, [CODE.i32Const, 0]),
     ],
     exports: [
       exporting.function('run', run),
       exporting.global('ended', ended),
       exporting.global('thrown', thrown),
+      exporting.global('paused', paused),
     ],
     code: [
       functionOf(
@@ -219,8 +258,10 @@ function assembleRun(): WebAssembly.Module {
           ...[CODE.block, ...signed(CAUGHT)],
           ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
           ...[CODE.call, loop, CODE.end],
-          ...[CODE.i32Const, ENDED.done, CODE.globalSet, ended, CODE.return, CODE.end],
+          ...[CODE.i32Const, ENDED.done, CODE.globalSet, ended],
+          ...[...leave, CODE.return, CODE.end],
           ...[CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
+          ...leave,
         ],
       ),
     ],

@@ -7,7 +7,8 @@
  * The memory of an empty slot equals the base, byte for byte: nothing of a tenant stays behind.
  * `verifySwaps` looks.
  *
- * Everything here is synchronous. A slot that threw must be discarded: wasm memory after a trap, or
+ * Everything here is synchronous, but a run that pauses (`pausing.ts`): until it has ended nothing
+ * else can be done with its slot. A slot that threw must be discarded: wasm memory after a trap, or
  * after a store failed under a page fault, proves nothing.
  */
 import { assert } from '../base/assert.ts'
@@ -20,7 +21,7 @@ import { answerForDatabases } from './database-functions.ts'
 import { DatabaseScans } from './database-scan.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
-import { Driver } from './driver.ts'
+import { Driver, type LaterEnd } from './driver.ts'
 import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
 import { fatalText, statusOf } from './answer-end.ts'
@@ -29,6 +30,7 @@ import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
+import type { PauseHost } from './pausing.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
@@ -78,7 +80,7 @@ export class WasmSlot implements Slot {
   readonly session: SessionMemory
   /** What the database of the tenant that is loaded is called. */
   #database = BUILT_NAME
-  #state: 'empty' | 'loaded' | 'broken' | 'discarded' = 'empty'
+  #state: 'empty' | 'loaded' | 'running' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
 
   constructor(options: WasmSlotOptions) {
@@ -282,18 +284,72 @@ export class WasmSlot implements Slot {
       const ofClient = client ? undefined : this.session.query
       const answer = this.#driver.run(messages)
       if (ofClient) this.session.query = ofClient
-      if (others) this.#databaseScans.hide()
-      this.#walTail.flush()
-      this.#instance.files.throwFault()
-      this.#status = statusOf(answer) ?? this.#statusFromModule()
-      if (this.#status === 'idle') this.#databaseScans.settle()
-      return answer
+      return this.#ran(answer, others)
     } catch (error) {
       this.#state = 'broken'
       throw this.#explain(error)
     } finally {
       this.#signals.settle()
     }
+  }
+
+  runPausing(
+    messages: Uint8Array,
+    client?: number,
+    others?: OtherDatabases,
+  ): Uint8Array | Promise<Uint8Array> {
+    const { pausing } = this.#instance
+    if (!pausing?.host) return this.run(messages, client, others)
+    assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
+    this.#state = 'running'
+    const { host } = pausing
+    const ended = (answer: Uint8Array): Uint8Array => {
+      assert(this.#state === 'running', 'what has paused is left alone')
+      this.#state = 'loaded'
+      const told = this.#ran(answer, others)
+      this.#signals.settle()
+      return told
+    }
+    const failed = (error: unknown): unknown => {
+      this.#state = 'broken'
+      this.#signals.settle()
+      return this.#explain(error)
+    }
+    const later: LaterEnd = {
+      ended: (answer) => {
+        const told = ended(answer)
+        return host.end(told) ?? told
+      },
+      failed: (error) => {
+        host.end(undefined)
+        return failed(error)
+      },
+    }
+    try {
+      if (others) this.#databaseScans.show(others)
+      const answer = this.#driver.runPausing(messages, pausing, later)
+      return answer instanceof Promise ? answer : ended(answer)
+    } catch (error) {
+      throw failed(error)
+    }
+  }
+
+  get awayMs(): number {
+    return this.#instance.pausing?.host?.awayMs ?? 0
+  }
+
+  set pauseHost(host: PauseHost) {
+    if (this.#instance.pausing) this.#instance.pausing.host = host
+  }
+
+  /** What has to be seen to after each run. */
+  #ran(answer: Uint8Array, others: OtherDatabases | undefined): Uint8Array {
+    if (others) this.#databaseScans.hide()
+    this.#walTail.flush()
+    this.#instance.files.throwFault()
+    this.#status = statusOf(answer) ?? this.#statusFromModule()
+    if (this.#status === 'idle') this.#databaseScans.settle()
+    return answer
   }
 
   unload(): void {
