@@ -70,6 +70,8 @@ export interface Slot {
     client?: number,
     others?: OtherDatabases,
   ): Uint8Array | Promise<Uint8Array>
+  /** Ends what has paused as soon as it goes on, with SQLSTATE 57014. */
+  cancel?(): void
   /** For how much of the last run the thread did something else, in ms. */
   readonly awayMs?: number
   /** Goes up whenever a `run` has an error in its answer. */

@@ -33,6 +33,11 @@ export function requestCancel(flags: CancelFlags): void {
   Atomics.store(words, flags.interruptPendingAt >> 2, 1)
 }
 
+/** Makes the backend look for causes, of which there need be none; it may pause then. */
+export function requestLook({ memory, interruptPendingAt }: CancelFlags): void {
+  Atomics.store(new Int32Array(memory.buffer), interruptPendingAt >> 2, 1)
+}
+
 /** Whether a cancel would be forgotten: what runs has to be read first. */
 export function isReadingCommand({ memory, commandReadAt }: InterruptFlags): boolean {
   return new Uint8Array(memory.buffer)[commandReadAt] !== 0

@@ -334,6 +334,10 @@ export class WasmSlot implements Slot {
     }
   }
 
+  cancel(): void {
+    requestCancel(this.interruptFlags)
+  }
+
   get awayMs(): number {
     return this.#instance.pausing?.host?.awayMs ?? 0
   }

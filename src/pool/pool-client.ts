@@ -243,6 +243,10 @@ export class LiveClient implements PoolClient {
   /** Undefined until its session has set itself a limit. */
   limits: ClientLimits | undefined = undefined
   closed = false
+  /** Its batch, if that has paused. */
+  running: Promise<Uint8Array> | undefined = undefined
+  /** It is to be closed when that has ended. */
+  closeDue = false
   /** The batch that runs next gives it its settings. */
   begins = false
   /** What its last batch has asked for, and is still to be done. */

@@ -18,6 +18,7 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { TransactionStatus } from '../engine/engine.ts'
 import { SYNC } from './backend-query.ts'
 import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
 import { carriedOut, noteAsked } from './database-commands.ts'
@@ -53,6 +54,19 @@ import { TenantMover } from './tenant-mover.ts'
 import { isUrgent, Upkeep } from './upkeep.ts'
 
 type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
+
+/** A batch as it was when it began. */
+interface StartedBatch {
+  readonly messages: Uint8Array
+  readonly complete: boolean
+  /** For the log of slow statements. */
+  readonly said: readonly string[]
+  readonly startMs: number
+  readonly errorsRaised: number
+  readonly was: TransactionStatus
+  /** Why nothing has run. */
+  readonly refusal: string | undefined
+}
 
 const NO_ANSWER = new Uint8Array(0)
 const NOTHING_SAID: readonly string[] = []
@@ -291,6 +305,11 @@ export class Pool implements ClientHost {
 
   closeClient(client: LiveClient): void {
     if (client.closed) return
+    if (client.running) {
+      // What it has left running ends first: until then its session is in the backend.
+      client.closeDue = true
+      return client.tenant.slot?.cancel?.()
+    }
     client.closed = true
     this.#clientCount--
     client.limits?.works()
@@ -307,23 +326,61 @@ export class Pool implements ClientHost {
     messages: Uint8Array,
     complete: boolean,
   ): Uint8Array | Promise<Uint8Array> {
-    const tenant = client.tenant
-    const { slot, open, progress } = tenant
-    assert(slot && open && progress, 'a batch needs a loaded tenant')
+    const { tenant } = client
+    const { slot } = tenant
+    assert(slot && tenant.open && tenant.progress, 'a batch needs a loaded tenant')
     client.limits?.works()
-    const { channels } = tenant.sessions
-    const result = this.#result
     const said = this.#slowLog?.read(client, messages) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#clock.monotonicMs())
-    let answer: Uint8Array
+    let batch: StartedBatch
+    let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
+    try {
+      const refusal = enterSession(client, slot)
+      const { errorsRaised, transactionStatus: was } = slot
+      batch = { messages, complete, said, startMs, errorsRaised, was, refusal }
+      if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
+    } catch (error) {
+      throw this.#lose(client, error)
+    }
+    if (!(answer instanceof Promise)) return this.#ran(client, batch, answer)
+    return (tenant.syncing = client.running = this.#answerPaused(client, batch, answer))
+  }
+
+  /** The end of a batch that has paused: until then nobody else has had its backend. */
+  async #answerPaused(
+    client: LiveClient,
+    batch: StartedBatch,
+    running: Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const { tenant } = client
+    try {
+      const answer = await running.catch((error: unknown) => {
+        throw this.#lose(client, error)
+      })
+      tenant.syncing = undefined
+      return await keptBytes(this.#ran(client, batch, answer))
+    } finally {
+      tenant.syncing = client.running = undefined
+      if (client.closeDue) this.closeClient(client)
+    }
+  }
+
+  /** What is to be done when a batch has run. */
+  #ran(
+    client: LiveClient,
+    { messages, complete, said, startMs, errorsRaised, was, refusal }: StartedBatch,
+    first: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    const { tenant } = client
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'a batch needs a loaded tenant')
+    const { channels } = tenant.sessions
+    const result = this.#result
+    let answer = first
     let ranMs: number
     let endMs: number
     let committed: boolean | Promise<void>
-    let refusal: string | undefined
     try {
-      refusal = enterSession(client, slot)
-      const { errorsRaised, transactionStatus: was } = slot
-      answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
       if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
@@ -337,7 +394,9 @@ export class Pool implements ClientHost {
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
       noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
-      committed = this.#syncs.commit(tenant, result.status, startMs)
+      const awayMs = slot.awayMs ?? 0
+      result.threadMs = -awayMs
+      committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
       if (committed) endMs = this.#clock.monotonicMs()
       this.#syncs.ended(endMs)
       result.complete = complete
@@ -348,7 +407,7 @@ export class Pool implements ClientHost {
     if (refusal !== undefined) throw this.#turnAway(client, refusal)
     this.#counters.countBatch(tenant, startMs, ranMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.threadMs = endMs - startMs
+    result.threadMs += endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (typeof committed === 'object') {
       const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }

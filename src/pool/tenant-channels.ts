@@ -16,6 +16,7 @@ import type { OtherDatabases } from '../engine/database-sight.ts'
 import type { Slot } from '../engine/engine.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import { ListenWatch } from './listen-watch.ts'
+import { runPausing, whenAnswered } from './pausing-run.ts'
 import { eachMessage, piecesOf } from '../base/message-frames.ts'
 
 const NOTIFICATION_RESPONSE = 0x41
@@ -34,6 +35,12 @@ export interface SessionOwner {
   told?(messages: Uint8Array): void
 }
 
+/** A batch with one end at most, and its answer. */
+interface RanPiece {
+  readonly messages: Uint8Array
+  readonly answer: Uint8Array
+}
+
 export class TenantChannels<Owner extends SessionOwner> {
   readonly #channels = new Map<Owner, Set<string>>()
   readonly #watches = new WeakMap<Owner, ListenWatch>()
@@ -44,19 +51,30 @@ export class TenantChannels<Owner extends SessionOwner> {
   /**
    * Runs a batch of `owner`, whose session the backend is in. Throws what the slot throws.
    * @returns its answer without the notifications that it has not asked for, a view as that of
-   *   `slot.run`; those for others wait for {@link deliver}
+   *   `slot.run`, or later, if it pauses; those for others wait for {@link deliver}
    */
-  run(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
+  run(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
     if (this.#isOnlyOne(owner)) {
-      const answer = slot.run(messages, owner.number, owner.otherDatabases)
-      const { channels } = slot.session
-      if (channels.length + this.#listed.size > 0) this.#note(owner, new Set(channels))
-      this.#watches.delete(owner)
-      return answer
+      const alone = (answer: Uint8Array): Uint8Array => {
+        const { channels } = slot.session
+        if (channels.length + this.#listed.size > 0) this.#note(owner, new Set(channels))
+        this.#watches.delete(owner)
+        return answer
+      }
+      return whenAnswered(runPausing(owner, slot, messages), alone)
     }
     const pieces = piecesOf(messages)
-    if (pieces.length === 1) return this.#runPiece(owner, slot, messages)
-    return concatBytes(pieces.map((piece) => new Uint8Array(this.#runPiece(owner, slot, piece))))
+    if (pieces.length === 1) {
+      const ran = (answer: Uint8Array): Uint8Array =>
+        this.#ranPiece(owner, slot, { messages, answer })
+      return whenAnswered(runPausing(owner, slot, messages), ran)
+    }
+    return concatBytes(
+      pieces.map((piece) => {
+        const answer = slot.run(piece, owner.number, owner.otherDatabases)
+        return new Uint8Array(this.#ranPiece(owner, slot, { messages: piece, answer }))
+      }),
+    )
   }
 
   /** Hands out what others are to hear of the batches that have run, when they are durable. */
@@ -94,9 +112,8 @@ export class TenantChannels<Owner extends SessionOwner> {
     for (const owner of this.#channels.keys()) if (!kept.has(owner)) this.forget(owner)
   }
 
-  /** Runs what has one end at most, where the backend listens for others as well. */
-  #runPiece(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array {
-    const answer = slot.run(messages, owner.number, owner.otherDatabases)
+  /** What has one end at most has run, where the backend listens for others as well. */
+  #ranPiece(owner: Owner, slot: Slot, { messages, answer }: RanPiece): Uint8Array {
     const now = new Set(slot.session.channels)
     const hides = this.#hides(owner)
     this.#note(owner, now)
@@ -119,11 +136,7 @@ export class TenantChannels<Owner extends SessionOwner> {
   }
 
   /** Takes in what it listens to that was in the list already for others. */
-  #watch(
-    owner: Owner,
-    now: ReadonlySet<string>,
-    { messages, answer }: { readonly messages: Uint8Array; readonly answer: Uint8Array },
-  ): void {
+  #watch(owner: Owner, now: ReadonlySet<string>, { messages, answer }: RanPiece): void {
     let watch = this.#watches.get(owner)
     if (!watch) this.#watches.set(owner, (watch = new ListenWatch()))
     const own = new Set(this.#channels.get(owner))

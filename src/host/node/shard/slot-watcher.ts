@@ -6,7 +6,8 @@ import type { Engine, Slot } from '../../../engine/engine.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
-import type { BatchPlace, ThreadSign } from './thread-sign.ts'
+import { PauseQueue } from './pause-queue.ts'
+import type { BatchPlace, PausedBatch, ThreadSign } from './thread-sign.ts'
 
 export interface SlotWatcher {
   slotCreated(slotNo: number, flags: InterruptFlags): void
@@ -34,6 +35,7 @@ export function watchEngine(
 ): Engine {
   let slotNo = 0
   let first = prepared
+  const pauses = new PauseQueue()
   return {
     fingerprint: engine.fingerprint,
     postgresMajor: engine.postgresMajor,
@@ -44,19 +46,7 @@ export function watchEngine(
       if (!watcher) return slot
       const own = slotNo++
       watcher.slotCreated(own, slot.interruptFlags)
-      const { sign } = watcher
-      const run = slot.run.bind(slot)
-      slot.run = (messages, client = 0, others) => {
-        const wishes = client > 0 ? wishesOf(client) : undefined
-        slot.expectCommand()
-        sign.begin(own, client, wishes)
-        try {
-          return sign.answered(run(messages, client, others))
-        } finally {
-          const wish = sign.end(slot.interruptFlags)
-          if (wish !== 0) wishes?.fulfilled(wish)
-        }
-      }
+      watchRuns(slot, { slotNo: own, sign: watcher.sign, wishesOf, pauses })
       const discard = slot.discard.bind(slot)
       slot.discard = () => {
         watcher.slotDiscarded(own)
@@ -65,4 +55,67 @@ export function watchEngine(
       return slot
     },
   }
+}
+
+interface RunWatch {
+  readonly slotNo: number
+  readonly sign: ThreadSign
+  readonly wishesOf: (client: number) => ClientWishes | undefined
+  readonly pauses: PauseQueue
+}
+
+/** Lets the main thread know what runs in a slot, and lets it pause when that thread wants it. */
+function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch): void {
+  const run = slot.run.bind(slot)
+  const runPausing = slot.runPausing.bind(slot)
+  let wishes: ClientWishes | undefined
+  const begin = (client: number): void => {
+    wishes = client > 0 ? wishesOf(client) : undefined
+    slot.expectCommand()
+    sign.begin(slotNo, client, wishes)
+  }
+  const end = (): void => {
+    const wish = sign.end(slot.interruptFlags)
+    if (wish !== 0) wishes?.fulfilled(wish)
+  }
+  slot.run = (messages, client = 0, others) => {
+    begin(client)
+    try {
+      return sign.answered(run(messages, client, others))
+    } finally {
+      end()
+    }
+  }
+  slot.runPausing = (messages, client = 0, others) => {
+    begin(client)
+    host.awayMs = 0
+    let answer: Uint8Array | Promise<Uint8Array> | undefined
+    try {
+      answer = runPausing(messages, client, others)
+      return answer instanceof Promise ? answer : sign.answered(answer)
+    } finally {
+      if (!(answer instanceof Promise)) end()
+    }
+  }
+  let paused: PausedBatch | undefined
+  let leftAtMs = 0
+  const host = {
+    awayMs: 0,
+    wantsPause: () => sign.wantsPause,
+    pause: () => pauses.turn(),
+    leave: () => {
+      paused = sign.pause()
+      leftAtMs = performance.now()
+    },
+    goOn: () => {
+      host.awayMs += performance.now() - leftAtMs
+      if (paused) sign.goOn(paused)
+    },
+    end: (answer: Uint8Array | undefined) => {
+      const told = answer && sign.answered(answer)
+      end()
+      return told
+    },
+  }
+  slot.pauseHost = host
 }

@@ -11,12 +11,18 @@
  *     shared        1 while clients of more than one tenant are connected to the shard
  *     patience      of upkeep that runs: ms that somebody may wait for it, and 1; else 0
  *     interrupting  1 while the main thread raises the flags of the batch that it has seen
+ *     pauses        how often the batch that runs has paused
+ *     pauseWanted   the batch that is to pause, at Postgres's next look for interrupts
+ *     away          how many batches of the shard have paused and not gone on yet
  *     canceled      that batch, and why it was cancelled: by which cancel request, if it was one
  *
  * The main thread says `interrupting`, then looks whether its batch still runs; the shard says that
  * the batch has ended, then looks whether somebody is interrupting, waits for that, and takes
  * back what came too late. One of the two always sees the other (Dekker), so a cancel that was
  * meant for one client never meets another.
+ *
+ * A batch that pauses is off these books until it goes on, under another number: what was meant for
+ * it stays in its slot, where nothing else runs.
  *
  * Why a statement was cancelled Postgres knows if a client asked or its own timeout passed. For the
  * other reasons the words are ours.
@@ -44,6 +50,9 @@ export const SIGN = {
   wish: 9,
   wishes: 10,
   patience: 11,
+  pauses: 12,
+  pauseWanted: 13,
+  away: 14,
 } as const
 
 /** Why a batch was cancelled. */
@@ -63,6 +72,17 @@ export interface BatchPlace {
 /** What fits a cell. */
 const PATIENCE_MS_MAX = 2 ** 31 - 2
 
+/** What is known of a batch that has paused. */
+export interface PausedBatch {
+  readonly slotNo: number
+  readonly client: number
+  readonly place: BatchPlace
+  readonly wish: number
+  readonly pauses: number
+  /** Why it was cancelled, if it was. */
+  readonly reason: number | undefined
+}
+
 const NO_PLACE: BatchPlace = { begunByte: 0, spentWish: 0 }
 
 /** The shard's end. */
@@ -70,6 +90,7 @@ export class ThreadSign implements UpkeepSign {
   readonly #cells: Int32Array
   readonly #neighbourWaitMs: number
   #number = 0
+  #isOn = false
 
   /** @param memory from {@link allocateSign} */
   constructor(memory: SharedArrayBuffer, neighbourWaitMs: number) {
@@ -99,12 +120,58 @@ export class ThreadSign implements UpkeepSign {
 
   /** A batch begins. @param client its number, 0 if nobody can ask for it to be cancelled */
   begin(slotNo: number, client: number, place: BatchPlace = NO_PLACE): void {
+    // What has trapped after a pause is heard of a moment later.
+    this.#stop()
+    this.#say(slotNo, client, place)
+    this.#cells[SIGN.wish] = 0
+    this.#cells[SIGN.pauses] = 0
+    this.#isOn = true
+    this.#number = Atomics.add(this.#cells, SIGN.batches, 1) + 1
+  }
+
+  #say(slotNo: number, client: number, place: BatchPlace): void {
     this.#cells[SIGN.slot] = slotNo
     this.#cells[SIGN.client] = client
     this.#cells[SIGN.begunByte] = place.begunByte
     this.#cells[SIGN.spentWish] = place.spentWish
-    this.#cells[SIGN.wish] = 0
-    this.#number = Atomics.add(this.#cells, SIGN.batches, 1) + 1
+  }
+
+  /** Whether what runs is to pause. */
+  get wantsPause(): boolean {
+    return Atomics.load(this.#cells, SIGN.pauseWanted) === this.#number
+  }
+
+  /** It pauses. */
+  pause(): PausedBatch {
+    this.#stop()
+    const cells = this.#cells
+    Atomics.add(cells, SIGN.away, 1)
+    return {
+      slotNo: cells[SIGN.slot] ?? 0,
+      client: cells[SIGN.client] ?? 0,
+      place: { begunByte: cells[SIGN.begunByte] ?? 0, spentWish: cells[SIGN.spentWish] ?? 0 },
+      wish: cells[SIGN.wish] ?? 0,
+      pauses: (cells[SIGN.pauses] ?? 0) + 1,
+      reason: this.#wasCanceled ? cells[SIGN.reason] : undefined,
+    }
+  }
+
+  /** It goes on. */
+  goOn({ slotNo, client, place, wish, pauses, reason }: PausedBatch): void {
+    this.#stop()
+    const cells = this.#cells
+    this.#say(slotNo, client, place)
+    cells[SIGN.wish] = wish
+    cells[SIGN.pauses] = pauses
+    Atomics.sub(cells, SIGN.away, 1)
+    const number = Atomics.load(cells, SIGN.batches) + 1
+    if (reason !== undefined) {
+      cells[SIGN.reason] = reason
+      Atomics.store(cells, SIGN.canceled, number)
+    }
+    this.#isOn = true
+    this.#number = number
+    Atomics.store(cells, SIGN.batches, number)
   }
 
   /** Its answer; it says why the batch was cancelled, if Postgres does not know the reason. */
@@ -120,14 +187,21 @@ export class ThreadSign implements UpkeepSign {
    * @returns the number of the cancel request that was about it; 0 if there was none
    */
   end(flags: InterruptFlags): number {
-    Atomics.add(this.#cells, SIGN.batches, 1)
-    while (Atomics.load(this.#cells, SIGN.interrupting) === 1) {
-      Atomics.wait(this.#cells, SIGN.interrupting, 1)
-    }
+    this.#stop()
     if (!this.#wasCanceled) return 0
     withdrawCancel(flags)
     noteStatementTimeout(flags, false)
     return this.#cells[SIGN.wish] ?? 0
+  }
+
+  /** Nothing runs; whoever was about to interrupt it has done so. */
+  #stop(): void {
+    if (!this.#isOn) return
+    this.#isOn = false
+    Atomics.add(this.#cells, SIGN.batches, 1)
+    while (Atomics.load(this.#cells, SIGN.interrupting) === 1) {
+      Atomics.wait(this.#cells, SIGN.interrupting, 1)
+    }
   }
 
   get #wasCanceled(): boolean {

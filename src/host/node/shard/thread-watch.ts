@@ -4,12 +4,20 @@
  * (Postgres's own books are read, `timeout-memory.ts`), because it keeps other tenants waiting,
  * because it is upkeep and somebody waits, or because the shard has to go on.
  *
+ * Before all that, what takes longer than a look pauses now and then, so that its thread hears and
+ * serves others (`pausing.ts`). What cannot pause keeps them waiting, for a while.
+ *
  * A client's wish may come while it waits for its turn, or before what it is about has been read.
  * So it is kept until the shard knows of nothing that it could still be about; whatever begins
  * meanwhile was sent before it or not, which shows from its place (`cancel-wish.ts`).
  */
 import type { Clock, Timer } from '../../../base/clock.ts'
-import { type InterruptFlags, isReadingCommand, requestCancel } from '../../../engine/interrupts.ts'
+import {
+  type InterruptFlags,
+  isReadingCommand,
+  requestCancel,
+  requestLook,
+} from '../../../engine/interrupts.ts'
 import { noteStatementTimeout, overdueIn } from '../../../engine/timeout-memory.ts'
 import { isSpent } from '../../../front/wire/cancel-wish.ts'
 import { isCountedBefore } from '../../../base/serial-number.ts'
@@ -19,6 +27,10 @@ import { REASON, SIGN } from './thread-sign.ts'
 const LOOK_EVERY_MS = 50
 /** The same while upkeep runs: by so much somebody may wait for it. */
 const LOOK_AT_UPKEEP_EVERY_MS = 10
+/** How long a statement runs in one go while others are connected: by so much they may wait. */
+const SHARED_SLICE_MS = 2
+/** The same for one that is alone: so long a newcomer may wait. */
+const SLICE_MS = 10
 /** Looks within `neighbourWaitMs`, if that is short. */
 const LOOKS_MIN = 4
 
@@ -109,22 +121,42 @@ export class ThreadWatch {
   #look(): void {
     this.#fulfil()
     const batch = Atomics.load(this.#cells, SIGN.batches)
-    const patience = batch % 2 === 0 ? 0 : Atomics.load(this.#cells, SIGN.patience)
-    this.#lookAgain(patience > 0)
-    if (batch % 2 === 0) return
+    const cells = this.#cells
+    const runs = batch % 2 === 1
+    const patience = runs ? Atomics.load(cells, SIGN.patience) : 0
+    // Of what takes no longer than a look nobody has to ask.
+    const isLong = runs && (batch === this.#looked || Atomics.load(cells, SIGN.pauses) > 0)
+    this.#lookAgain(patience > 0, isLong || Atomics.load(cells, SIGN.away) > 0)
+    if (!runs) return
     this.#checkTimeouts(batch)
     if (patience > 0) this.#checkUpkeep(batch, patience - 1)
     else this.#checkNeighbours(batch)
-    // Of what takes no longer than a look nobody has to ask.
-    if (batch === this.#looked) this.#checkClient(batch)
+    if (isLong) this.#checkClient(batch)
+    if (isLong && patience === 0) this.#pause(batch)
     this.#looked = batch
   }
 
-  #lookAgain(atUpkeep: boolean): void {
+  /** @param isLong something runs or has paused that takes longer than a look */
+  #lookAgain(atUpkeep: boolean, isLong: boolean): void {
     const { clock, neighbourWaitMs } = this.#options
     const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
-    const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : LOOK_EVERY_MS
+    const sliceMs = this.#isShared ? SHARED_SLICE_MS : SLICE_MS
+    const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : isLong ? sliceMs : LOOK_EVERY_MS
     this.#timer = clock.setTimer(Math.min(everyMs, lookMs), () => this.#look())
+  }
+
+  get #isShared(): boolean {
+    return Atomics.load(this.#cells, SIGN.shared) === 1
+  }
+
+  /** What runs pauses when Postgres next looks for interrupts, if it can. */
+  #pause(batch: number): void {
+    this.#during(batch, () => {
+      const flags = this.#flags
+      if (!flags) return
+      Atomics.store(this.#cells, SIGN.pauseWanted, batch)
+      requestLook(flags)
+    })
   }
 
   #fulfil(): void {
@@ -155,8 +187,7 @@ export class ThreadWatch {
   #checkNeighbours(batch: number): void {
     const { clock, neighbourWaitMs, onKeptOthers } = this.#options
     const nowMs = clock.monotonicMs()
-    const isAlone = Atomics.load(this.#cells, SIGN.shared) === 0
-    if (batch !== this.#seen || isAlone) {
+    if (batch !== this.#seen || !this.#isShared) {
       this.#seen = batch
       this.#sinceMs = nowMs
     } else if (neighbourWaitMs > 0 && nowMs - this.#sinceMs >= neighbourWaitMs) {

@@ -1,0 +1,23 @@
+/** Runs of clients' statements, most of which are over at once, and some of which pause. */
+import type { Slot } from '../engine/engine.ts'
+import type { SessionOwner } from './tenant-channels.ts'
+
+/** Runs a batch of `owner`, during which its thread may serve others. */
+export function runPausing(
+  owner: SessionOwner,
+  slot: Slot,
+  messages: Uint8Array,
+): Uint8Array | Promise<Uint8Array> {
+  const { number, otherDatabases } = owner
+  return slot.runPausing
+    ? slot.runPausing(messages, number, otherDatabases)
+    : slot.run(messages, number, otherDatabases)
+}
+
+/** Does `act` with an answer, at once if it is there. */
+export function whenAnswered(
+  answer: Uint8Array | Promise<Uint8Array>,
+  act: (answer: Uint8Array) => Uint8Array,
+): Uint8Array | Promise<Uint8Array> {
+  return answer instanceof Promise ? answer.then(act) : act(answer)
+}
