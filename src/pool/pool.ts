@@ -18,10 +18,10 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { TransactionStatus } from '../engine/engine.ts'
 import { SYNC } from './backend-query.ts'
+import { BatchRuns } from './batch-runs.ts'
 import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
-import { carriedOut, noteAsked } from './database-commands.ts'
+import { carriedOut } from './database-commands.ts'
 import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
 import { ImageShelf } from './image-shelf.ts'
@@ -29,17 +29,17 @@ import { KeepWarm } from './keep-warm.ts'
 import { LettingGo } from './letting-go.ts'
 import { LiveTenants } from './live-tenants.ts'
 import { type LimitsHost, noteLimits } from './note-limits.ts'
-import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
+import { LiveClient } from './pool-client.ts'
 import { noteWait, type PoolClientListener, resetTimings, type Rights } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
 import { effectsOn } from './pool-effects.ts'
-import { acquire, isFree, release } from './pool-fast-path.ts'
+import { acquire } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
-import type { BatchResult, PoolEffect, PoolEvent, TenantPhase } from './pool-model.ts'
+import type { PoolEffect, PoolEvent, TenantPhase } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { clientGone, rejectionError, sessionRefused, shuttingDown } from './pool-rejection.ts'
+import { clientGone, rejectionError, shuttingDown } from './pool-rejection.ts'
 import { PoolState } from './pool-state.ts'
 import { type PoolOverview, poolOverview } from './pool-overview.ts'
 import { PoolCounters, type PoolStatistics, poolStatistics } from './pool-statistics.ts'
@@ -49,27 +49,8 @@ import { RestingUpkeep } from './resting-upkeep.ts'
 import { SlotRack } from './slot-rack.ts'
 import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
-import { SyncDesk, type SyncedBatch } from './sync-desk.ts'
 import { TenantMover } from './tenant-mover.ts'
-import { isUrgent, Upkeep } from './upkeep.ts'
-
-type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
-
-/** A batch as it was when it began. */
-interface StartedBatch {
-  readonly messages: Uint8Array
-  readonly complete: boolean
-  /** For the log of slow statements. */
-  readonly said: readonly string[]
-  readonly startMs: number
-  readonly errorsRaised: number
-  readonly was: TransactionStatus
-  /** Why nothing has run. */
-  readonly refusal: string | undefined
-}
-
-const NO_ANSWER = new Uint8Array(0)
-const NOTHING_SAID: readonly string[] = []
+import { Upkeep } from './upkeep.ts'
 
 /**
  * One shard's pool.
@@ -95,15 +76,12 @@ export class Pool implements ClientHost {
   readonly #tenants = new LiveTenants()
   readonly #slots: SlotRack
   readonly #pending = new PendingBatches()
-  readonly #syncs = new SyncDesk()
-  /** One object for all batches: the state machine reads it and does not keep it. */
-  readonly #result: Ended = { ...NOTHING_RAN }
+  readonly #runs: BatchRuns
   readonly #effects: EffectQueue<PoolEffect>
-  readonly #limitsHost: LimitsHost
   readonly #drained = Promise.withResolvers<void>()
-  readonly #slowLog: SlowLog | undefined
+  /** Whether the times of all batches are taken. */
+  readonly #measures: boolean
   readonly #databases: DatabaseService | undefined
-  readonly #onWrote: PoolOptions['onWrote']
   #clientCount = 0
   #timer: Timer | undefined
 
@@ -113,11 +91,11 @@ export class Pool implements ClientHost {
     this.#clock = clock
     this.#counters = new PoolCounters(options)
     this.#databases = options.databases
-    this.#onWrote = options.onWrote
-    this.#limitsHost = { clock, event: (event) => this.#event(event) }
+    const limitsHost: LimitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
     this.#upkeep = new Upkeep({ log, clock, sign: options.upkeepSign, view: this.#state })
-    if (options.slowLog) this.#slowLog = new SlowLog({ ...options.slowLog, log })
+    const slowLog = options.slowLog && new SlowLog({ ...options.slowLog, log })
+    this.#measures = slowLog !== undefined
     const tools = { source, clock, log, upkeep: this.#upkeep, counters: this.#counters }
     const machine = { state: this.#state, event: (event: PoolEvent) => this.#event(event) }
     const core = { ...tools, ...machine, tenants: this.#tenants }
@@ -150,11 +128,23 @@ export class Pool implements ClientHost {
       ...machine,
       slots: this.#slots,
       pending: this.#pending,
-      slowLog: this.#slowLog,
+      slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost,
       onRead: (client, slot, startMs) =>
-        noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
+        noteLimits(client, slot, { status: client.transactionStatus, startMs }, limitsHost),
+    })
+    this.#runs = new BatchRuns({
+      ...machine,
+      clock,
+      counters: this.#counters,
+      forks: this.#forks,
+      lettingGo: this.#lettingGo,
+      limitsHost,
+      slowLog,
+      onWrote: options.onWrote,
+      runLater: (effects) => this.#effects.runLater(effects),
+      lose: (tenant, error) => this.#work.lose(tenant, error),
     })
     this.#effects = new EffectQueue(
       effectsOn({
@@ -184,7 +174,7 @@ export class Pool implements ClientHost {
     const entry = new ClientEntry(live.entry)
     const client = new LiveClient(this, { entry, tenant: live, listener, rights })
     live.clients.add(client)
-    if (this.#slowLog) client.measure()
+    if (this.#measures) client.measure()
     this.#event({ type: 'clientArrived', client: entry })
     this.#work.pin(live)
     return client
@@ -296,7 +286,7 @@ export class Pool implements ClientHost {
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
-    return carriedOut(client, this.#execute(client, messages, complete), this.#databases)
+    return carriedOut(client, this.#runs.run(client, messages, complete), this.#databases)
   }
 
   cancelWait(client: LiveClient): void {
@@ -320,142 +310,6 @@ export class Pool implements ClientHost {
     pending?.reject(client.ending ?? clientGone())
   }
 
-  /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
-  #execute(
-    client: LiveClient,
-    messages: Uint8Array,
-    complete: boolean,
-  ): Uint8Array | Promise<Uint8Array> {
-    const { tenant } = client
-    const { slot } = tenant
-    assert(slot && tenant.open && tenant.progress, 'a batch needs a loaded tenant')
-    client.limits?.works()
-    const said = this.#slowLog?.read(client, messages) ?? NOTHING_SAID
-    const startMs = noteStart(client, this.#clock.monotonicMs())
-    let batch: StartedBatch
-    let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
-    try {
-      const refusal = enterSession(client, slot)
-      const { errorsRaised, transactionStatus: was } = slot
-      batch = { messages, complete, said, startMs, errorsRaised, was, refusal }
-      if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
-    } catch (error) {
-      throw this.#lose(client, error)
-    }
-    if (!(answer instanceof Promise)) return this.#ran(client, batch, answer)
-    return (tenant.syncing = client.running = this.#answerPaused(client, batch, answer))
-  }
-
-  /** The end of a batch that has paused: until then nobody else has had its backend. */
-  async #answerPaused(
-    client: LiveClient,
-    batch: StartedBatch,
-    running: Promise<Uint8Array>,
-  ): Promise<Uint8Array> {
-    const { tenant } = client
-    try {
-      const answer = await running.catch((error: unknown) => {
-        throw this.#lose(client, error)
-      })
-      tenant.syncing = undefined
-      return await keptBytes(this.#ran(client, batch, answer))
-    } finally {
-      tenant.syncing = client.running = undefined
-      if (client.closeDue) this.closeClient(client)
-    }
-  }
-
-  /** What is to be done when a batch has run. */
-  #ran(
-    client: LiveClient,
-    { messages, complete, said, startMs, errorsRaised, was, refusal }: StartedBatch,
-    first: Uint8Array,
-  ): Uint8Array | Promise<Uint8Array> {
-    const { tenant } = client
-    const { slot, open, progress } = tenant
-    assert(slot && open && progress, 'a batch needs a loaded tenant')
-    const { channels } = tenant.sessions
-    const result = this.#result
-    let answer = first
-    let ranMs: number
-    let endMs: number
-    let committed: boolean | Promise<void>
-    try {
-      if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
-      ranMs = endMs = this.#clock.monotonicMs()
-      this.#forks.review(tenant)
-      this.#lettingGo.note(client, slot, { messages, answer, complete, was })
-      result.status = slot.transactionStatus
-      result.wrote = open.files.walDirty && !open.files.onlyStarted
-      progress.clientWrote ||= result.wrote
-      if (result.wrote) tenant.sessions.wrote()
-      if (result.wrote) this.#onWrote?.(tenant.entry.name)
-      answer = noteAsked(client, slot, { answer, complete })
-      if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
-      client.begins = false
-      noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
-      const awayMs = slot.awayMs ?? 0
-      result.threadMs = -awayMs
-      committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
-      if (committed) endMs = this.#clock.monotonicMs()
-      this.#syncs.ended(endMs)
-      result.complete = complete
-      if (typeof committed !== 'object') answer = this.#review(client, result, answer)
-    } catch (error) {
-      throw this.#lose(client, error)
-    }
-    if (refusal !== undefined) throw this.#turnAway(client, refusal)
-    this.#counters.countBatch(tenant, startMs, ranMs, endMs)
-    if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.threadMs += endMs - startMs
-    result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
-    if (typeof committed === 'object') {
-      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }
-      tenant.syncing = this.#answerSynced(client, done, committed)
-      return tenant.syncing
-    }
-    if (committed) this.#counters.countCommit(client, endMs - ranMs)
-    this.#slowLog?.ended(client, said)
-    channels.deliver(notify)
-    noteEnd(client, result.status, endMs)
-    if (client.ending) {
-      // It has ended itself: its answer is nobody's, and what it has open is rolled back.
-      this.#event({ type: 'batchFinished', client: client.entry, result })
-      throw client.ending
-    }
-    if (release(this.#state, client.entry, result, endMs)) return answer
-    const event = { type: 'batchFinished', client: client.entry, result } as const
-    const effects = this.#state.handle(event, endMs)
-    if (effects.length === 0) return answer
-    const copy = new Uint8Array(answer)
-    this.#effects.runLater(effects)
-    return copy
-  }
-
-  /** Whether others may have the backend now. If that has to be asked, the answer is copied. */
-  #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
-    const { clients, sessions, slot } = client.tenant
-    result.pinned = false
-    if (!slot || clients.size < 2 || !isFree(result)) return answer
-    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
-    result.pinned = sessions.pinned(slot) === client
-    return kept
-  }
-
-  #lose(client: LiveClient, error: unknown): PgnapError {
-    client.transactionStatus = 'idle'
-    client.mayGoOn = false
-    return this.#work.lose(client.tenant, error)
-  }
-
-  /** Its session could not be brought back: it must connect again, and nothing has run. */
-  #turnAway(client: LiveClient, refusal: string): PgnapError {
-    const error = sessionRefused(refusal)
-    this.#event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
-    queueMicrotask(() => client.dismiss(error))
-    return error
-  }
-
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {
     const reading = this.#forks.readingOf(client, messages, complete)
     const sinceMs = this.#clock.monotonicMs()
@@ -465,34 +319,6 @@ export class Pool implements ClientHost {
     this.#event({ type: 'batchRequested', client: client.entry, reading })
     this.#lettingGo.wanted(client.tenant)
     return answer
-  }
-
-  /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
-  async #answerSynced(
-    client: LiveClient,
-    { answer, result, ranMs, said }: SyncedBatch,
-    synced: Promise<void>,
-  ): Promise<Uint8Array> {
-    const { tenant, entry } = client
-    let told: Uint8Array
-    try {
-      await synced
-      told = this.#review(client, result, answer)
-    } catch (error) {
-      throw this.#lose(client, error)
-    } finally {
-      tenant.syncing = undefined
-    }
-    const nowMs = this.#clock.monotonicMs()
-    this.#counters.countCommit(client, nowMs - ranMs)
-    this.#slowLog?.ended(client, said)
-    tenant.sessions.channels.deliver(notify)
-    noteEnd(client, result.status, nowMs)
-    if (!release(this.#state, entry, result, nowMs)) {
-      this.#event({ type: 'batchFinished', client: entry, result })
-    }
-    if (client.closed) throw client.ending ?? clientGone()
-    return told
   }
 
   #grant(entry: ClientEntry): void {
@@ -507,7 +333,7 @@ export class Pool implements ClientHost {
     this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
-      const ran = this.#execute(client, pending.messages, pending.complete)
+      const ran = this.#runs.run(client, pending.messages, pending.complete)
       const answer = carriedOut(client, ran, this.#databases)
       pending.resolve(keptBytes(answer))
     } catch (error) {
@@ -551,8 +377,4 @@ export class Pool implements ClientHost {
   #live(name: TenantName): LiveTenant {
     return this.#tenants.of(this.#state.tenant(name))
   }
-}
-
-function notify(client: LiveClient, notification: Uint8Array): void {
-  client.listener?.messages?.(notification)
 }

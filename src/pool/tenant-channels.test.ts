@@ -27,6 +27,7 @@ beforeEach(() => {
 /** Runs messages of a client, as the pool does; what it hears itself is in its answer. */
 function run(client: Client, ...messages: Uint8Array[]): void {
   const answer = channels.run(client, backend.slot, concatBytes(messages))
+  assert.ok(answer instanceof Uint8Array, 'this slot never pauses')
   client.heard.push(...notificationsIn(answer))
   channels.deliver((to, bytes) => to.heard.push(...notificationsIn(bytes)))
 }
@@ -262,6 +263,7 @@ test('answers of any messages stay as they are but for what was not asked for', 
       const kept = all.filter(({ channel }) => channel === undefined || mine.includes(channel))
       const copy = answer.slice()
       const given = tenant.run(one, slot, say.query('SELECT 1'))
+      assert.ok(given instanceof Uint8Array, 'this slot never pauses')
       assert.deepEqual(new Uint8Array(given), concatBytes(kept.map(({ bytes }) => bytes)))
       const delivered: Uint8Array[] = []
       tenant.deliver((to, bytes) => {

@@ -68,10 +68,10 @@ test('a statement pauses, others run in their slots, and it goes on', async () =
   long.meanwhile = () => {
     if (seen.length === 5) return
     const answer = other.slot.run(queryMessage(`select ${seen.length} * 7`), 2)
-    seen.push(String(readAnswer(answer).rows[0]?.[0]))
+    seen.push(String(readAnswer(answer).result.rows[0]?.[0]))
   }
   const answer = await run(long, 'select sum(i) from generate_series(1, 20000) i')
-  assert.equal(readAnswer(answer).rows[0]?.[0], '200010000')
+  assert.equal(readAnswer(answer).result.rows[0]?.[0], '200010000')
   assert.deepEqual(seen, ['0', '7', '14', '21', '28'])
   assert.ok(long.count > 5, `${long.count} pauses`)
 })
@@ -97,7 +97,7 @@ test('spike', async () => {
       sql.slice(0, 40),
       long.count,
       (performance.now() - t).toFixed(1),
-      JSON.stringify(a.rows ?? a),
+      JSON.stringify(a.result.rows),
       a.error?.sqlState,
     )
   }

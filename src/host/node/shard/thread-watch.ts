@@ -25,6 +25,8 @@ import { REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
+/** The same while tenants share the thread: by so much a long one may make others wait at first. */
+const LOOK_AT_SHARED_EVERY_MS = 20
 /** The same while upkeep runs: by so much somebody may wait for it. */
 const LOOK_AT_UPKEEP_EVERY_MS = 10
 /** How long a statement runs in one go while others are connected: by so much they may wait. */
@@ -141,7 +143,8 @@ export class ThreadWatch {
     const { clock, neighbourWaitMs } = this.#options
     const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
     const sliceMs = this.#isShared ? SHARED_SLICE_MS : SLICE_MS
-    const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : isLong ? sliceMs : LOOK_EVERY_MS
+    const restMs = this.#isShared ? LOOK_AT_SHARED_EVERY_MS : LOOK_EVERY_MS
+    const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : isLong ? sliceMs : restMs
     this.#timer = clock.setTimer(Math.min(everyMs, lookMs), () => this.#look())
   }
 

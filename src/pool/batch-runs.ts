@@ -1,0 +1,243 @@
+/**
+ * Runs the batches of clients that have the backend, and sees to all that follows: what is
+ * committed, counted and told, and that the backend is given back.
+ *
+ * Most are over at once, on the caller's stack. Two things make an answer come later: a statement
+ * that takes its time pauses, so that its thread serves others, and while tenants share the thread
+ * the disk is waited for elsewhere (`sync-desk.ts`). To the pool's rules both look like a batch
+ * that runs for longer.
+ */
+import { assert } from '../base/assert.ts'
+import { keptBytes } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import type { PgnapError } from '../base/errors.ts'
+import type { TransactionStatus } from '../engine/engine.ts'
+import { noteAsked } from './database-commands.ts'
+import type { LettingGo } from './letting-go.ts'
+import { type LimitsHost, noteLimits } from './note-limits.ts'
+import { enterSession, noteEnd, noteRun, noteStart } from './pool-client.ts'
+import type { LiveClient, LiveTenant } from './pool-client.ts'
+import { isFree, release } from './pool-fast-path.ts'
+import { NOTHING_RAN } from './pool-model.ts'
+import type { BatchResult, PoolEffect, PoolEvent } from './pool-model.ts'
+import type { PoolOptions } from './pool-options.ts'
+import { clientGone, sessionRefused } from './pool-rejection.ts'
+import type { PoolState } from './pool-state.ts'
+import type { PoolCounters } from './pool-statistics.ts'
+import type { ReaderForks } from './reader-forks.ts'
+import type { SlowLog } from './slow-log.ts'
+import { SyncDesk, type SyncedBatch } from './sync-desk.ts'
+import { isUrgent } from './upkeep.ts'
+
+type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
+
+export interface BatchRunsOptions {
+  readonly clock: Clock
+  readonly state: PoolState
+  readonly counters: PoolCounters
+  readonly forks: ReaderForks
+  readonly lettingGo: LettingGo
+  readonly limitsHost: LimitsHost
+  readonly slowLog: SlowLog | undefined
+  readonly onWrote: PoolOptions['onWrote']
+  readonly event: (event: PoolEvent) => void
+  /** What may wait until the caller has used his answer. */
+  readonly runLater: (effects: readonly PoolEffect[]) => void
+  /** Something threw in the slot of a tenant. */
+  readonly lose: (tenant: LiveTenant, error: unknown) => PgnapError
+}
+
+/** A batch as it was when it began. */
+interface StartedBatch {
+  readonly messages: Uint8Array
+  readonly complete: boolean
+  /** For the log of slow statements. */
+  readonly said: readonly string[]
+  readonly startMs: number
+  readonly errorsRaised: number
+  readonly was: TransactionStatus
+  /** Why nothing has run. */
+  readonly refusal: string | undefined
+}
+
+const NO_ANSWER = new Uint8Array(0)
+const NOTHING_SAID: readonly string[] = []
+
+export class BatchRuns {
+  readonly #options: BatchRunsOptions
+  readonly #syncs = new SyncDesk()
+  /** One object for all batches: the state machine reads it and does not keep it. */
+  readonly #result: Ended = { ...NOTHING_RAN }
+
+  constructor(options: BatchRunsOptions) {
+    this.#options = options
+  }
+
+  /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
+  run(
+    client: LiveClient,
+    messages: Uint8Array,
+    complete: boolean,
+  ): Uint8Array | Promise<Uint8Array> {
+    const { tenant } = client
+    const { slot } = tenant
+    assert(slot && tenant.open && tenant.progress, 'a batch needs a loaded tenant')
+    client.limits?.works()
+    const said = this.#options.slowLog?.read(client, messages) ?? NOTHING_SAID
+    const startMs = noteStart(client, this.#options.clock.monotonicMs())
+    let batch: StartedBatch
+    let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
+    try {
+      const refusal = enterSession(client, slot)
+      const { errorsRaised, transactionStatus: was } = slot
+      batch = { messages, complete, said, startMs, errorsRaised, was, refusal }
+      if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
+    } catch (error) {
+      throw this.#lose(client, error)
+    }
+    if (!(answer instanceof Promise)) return this.#ran(client, batch, answer)
+    return (tenant.syncing = client.running = this.#answerPaused(client, batch, answer))
+  }
+
+  /** The end of a batch that has paused: until then nobody else has had its backend. */
+  async #answerPaused(
+    client: LiveClient,
+    batch: StartedBatch,
+    running: Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const { tenant } = client
+    try {
+      const answer = await running.catch((error: unknown) => {
+        throw this.#lose(client, error)
+      })
+      tenant.syncing = undefined
+      return await keptBytes(this.#ran(client, batch, answer))
+    } finally {
+      tenant.syncing = client.running = undefined
+      if (client.closeDue) client.close()
+    }
+  }
+
+  /** What is to be done when a batch has run. */
+  #ran(
+    client: LiveClient,
+    { messages, complete, said, startMs, errorsRaised, was, refusal }: StartedBatch,
+    first: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array> {
+    const { tenant } = client
+    const { slot, open, progress } = tenant
+    assert(slot && open && progress, 'a batch needs a loaded tenant')
+    const { channels } = tenant.sessions
+    const result = this.#result
+    let answer = first
+    let ranMs: number
+    let endMs: number
+    let committed: boolean | Promise<void>
+    try {
+      if (slot.errorsRaised !== errorsRaised) this.#options.counters.errors.recordAnswer(answer)
+      ranMs = endMs = this.#options.clock.monotonicMs()
+      this.#options.forks.review(tenant)
+      this.#options.lettingGo.note(client, slot, { messages, answer, complete, was })
+      result.status = slot.transactionStatus
+      result.wrote = open.files.walDirty && !open.files.onlyStarted
+      progress.clientWrote ||= result.wrote
+      if (result.wrote) tenant.sessions.wrote()
+      if (result.wrote) this.#options.onWrote?.(tenant.entry.name)
+      answer = noteAsked(client, slot, { answer, complete })
+      if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
+      client.begins = false
+      noteLimits(client, slot, { status: result.status, startMs }, this.#options.limitsHost)
+      const awayMs = slot.awayMs ?? 0
+      result.threadMs = -awayMs
+      committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
+      if (committed) endMs = this.#options.clock.monotonicMs()
+      this.#syncs.ended(endMs)
+      result.complete = complete
+      if (typeof committed !== 'object') answer = this.#review(client, result, answer)
+    } catch (error) {
+      throw this.#lose(client, error)
+    }
+    if (refusal !== undefined) throw this.#turnAway(client, refusal)
+    this.#options.counters.countBatch(tenant, startMs, ranMs, endMs)
+    if (client.timings) noteRun(client.timings, ranMs - startMs)
+    result.threadMs += endMs - startMs
+    result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
+    if (typeof committed === 'object') {
+      const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }
+      tenant.syncing = this.#answerSynced(client, done, committed)
+      return tenant.syncing
+    }
+    if (committed) this.#options.counters.countCommit(client, endMs - ranMs)
+    this.#options.slowLog?.ended(client, said)
+    channels.deliver(notify)
+    noteEnd(client, result.status, endMs)
+    if (client.ending) {
+      // It has ended itself: its answer is nobody's, and what it has open is rolled back.
+      this.#options.event({ type: 'batchFinished', client: client.entry, result })
+      throw client.ending
+    }
+    if (release(this.#options.state, client.entry, result, endMs)) return answer
+    const event = { type: 'batchFinished', client: client.entry, result } as const
+    const effects = this.#options.state.handle(event, endMs)
+    if (effects.length === 0) return answer
+    const copy = new Uint8Array(answer)
+    this.#options.runLater(effects)
+    return copy
+  }
+
+  /** Whether others may have the backend now. If that has to be asked, the answer is copied. */
+  #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
+    const { clients, sessions, slot } = client.tenant
+    result.pinned = false
+    if (!slot || clients.size < 2 || !isFree(result)) return answer
+    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
+    result.pinned = sessions.pinned(slot) === client
+    return kept
+  }
+
+  #lose(client: LiveClient, error: unknown): PgnapError {
+    client.transactionStatus = 'idle'
+    client.mayGoOn = false
+    return this.#options.lose(client.tenant, error)
+  }
+
+  /** Its session could not be brought back: it must connect again, and nothing has run. */
+  #turnAway(client: LiveClient, refusal: string): PgnapError {
+    const error = sessionRefused(refusal)
+    this.#options.event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
+    queueMicrotask(() => client.dismiss(error))
+    return error
+  }
+
+  /** The end of a batch whose changes the disk has not got yet: until then nobody hears of it. */
+  async #answerSynced(
+    client: LiveClient,
+    { answer, result, ranMs, said }: SyncedBatch,
+    synced: Promise<void>,
+  ): Promise<Uint8Array> {
+    const { tenant, entry } = client
+    let told: Uint8Array
+    try {
+      await synced
+      told = this.#review(client, result, answer)
+    } catch (error) {
+      throw this.#lose(client, error)
+    } finally {
+      tenant.syncing = undefined
+    }
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#options.counters.countCommit(client, nowMs - ranMs)
+    this.#options.slowLog?.ended(client, said)
+    tenant.sessions.channels.deliver(notify)
+    noteEnd(client, result.status, nowMs)
+    if (!release(this.#options.state, entry, result, nowMs)) {
+      this.#options.event({ type: 'batchFinished', client: entry, result })
+    }
+    if (client.closed) throw client.ending ?? clientGone()
+    return told
+  }
+}
+
+function notify(client: LiveClient, notification: Uint8Array): void {
+  client.listener?.messages?.(notification)
+}
