@@ -209,8 +209,13 @@ export class DatabaseScans {
 
   /** Carries a utility statement out. */
   utility(statement: number, process: () => void): void {
-    if (!this.#others || !this.#isShy(statement)) return process()
-    this.#aside(process)
+    if (this.wantsAside(statement)) this.#aside(process)
+    else process()
+  }
+
+  /** Whether a utility statement reads `pg_database` in its own way. */
+  wantsAside(statement: number): boolean {
+    return this.#others !== undefined && this.#isShy(statement)
   }
 
   /**

@@ -88,24 +88,32 @@ export function findStatementAnchors(
 export class DatabaseStatements {
   readonly #instance: Instance
   readonly #anchors: StatementAnchors
-  readonly #scans: Pick<DatabaseScans, 'utility'>
+  readonly #scans: Pick<DatabaseScans, 'utility' | 'wantsAside'>
   #noted: DatabaseStatement[] = []
 
   /** @param scans in whose hands are those statements that are no business of this */
   constructor(
     instance: Instance,
     anchors: StatementAnchors,
-    scans: Pick<DatabaseScans, 'utility'>,
+    scans: Pick<DatabaseScans, 'utility' | 'wantsAside'>,
   ) {
     this.#scans = scans
     this.#instance = instance
     this.#anchors = anchors
     instance.lent.onUtility = (plan, context, process) => this.#utility(plan, context, process)
+    instance.lent.ownsUtility = (plan) => this.#owns(plan)
   }
 
   /** What has been asked for since the last time, in order. */
   take(): readonly DatabaseStatement[] {
     return this.#noted.length === 0 ? NONE : this.#noted.splice(0)
+  }
+
+  #owns(plan: number): boolean {
+    const statement = this.#word(plan + this.#anchors.utilityAt)
+    const tag = this.#word(statement)
+    const { createTag, dropTag } = this.#anchors
+    return tag === createTag || tag === dropTag || this.#scans.wantsAside(statement)
   }
 
   /** Throws what wasm throws. */

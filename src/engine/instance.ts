@@ -349,8 +349,7 @@ export class Instance {
     if (invokes) for (const name of names) env[name] = invokes.functions[name] as WasmImport
     return () => {
       const { __indirect_function_table: table, __stack_pointer: stackPointer } = this.#exports
-      if (pauseCode)
-        pausing?.connect(pauseCode, this.#exports['PostgresMainLoopOnce'], takeFlagDown)
+      pausing?.connect(this.#exports['PostgresMainLoopOnce'], takeFlagDown)
       const LongJump = longJumpOf(env)
       invokes?.connect({
         table: table as WebAssembly.Table,

@@ -3,7 +3,7 @@
  * which memory images refer to: each instance must lend the same ones in the same order.
  */
 import { DATABASE_FUNCTIONS } from './database-functions.ts'
-import type { EmscriptenModule } from './emscripten.ts'
+import type { EmscriptenModule, WasmFunction } from './emscripten.ts'
 import type { Pausing } from './pausing.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
@@ -27,6 +27,8 @@ export class LentFunctions {
    * `database-statements.ts`.
    */
   onUtility: ((plan: number, context: number, process: () => void) => void) | undefined
+  /** Whether a plan's utility statement is to be told at all. */
+  ownsUtility: (plan: number) => boolean = () => this.onUtility !== undefined
   /** See `database-scan.ts`. */
   onScan: ((call: ScanCall, values: readonly number[]) => number) | undefined
   /** Entries that call {@link onScan}. */
@@ -46,12 +48,12 @@ export class LentFunctions {
 
   /**
    * @param standardUtility what Postgres itself does with a utility statement
-   * @param pausing of the instance
+   * @param pausing of the instance, if its statements can pause
    */
   constructor(
     module: EmscriptenModule,
     standardUtility: ExportedFunction,
-    pausing: Pick<Pausing, 'framesBetween'> = { framesBetween: 0 },
+    pausing?: Pick<Pausing, 'utilityDoor'>,
   ) {
     // Where Postgres wants a shell: there is none.
     const refuse = (): number => 1
@@ -75,16 +77,14 @@ export class LentFunctions {
       module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),
     )
     this.activity = module.addFunction((callAt = 0) => this.onActivity?.(callAt) ?? 0, 'pp')
-    this.utility = module.addFunction((...values) => {
+    const ours = (...values: number[]): number => {
       const [plan = 0, , , context = 0] = values
-      pausing.framesBetween++
-      try {
-        if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))
-        else standardUtility(...values)
-      } finally {
-        pausing.framesBetween--
-      }
+      if (this.onUtility) this.onUtility(plan, context, () => void standardUtility(...values))
+      else standardUtility(...values)
       return 0
-    }, 'vpppppppp')
+    }
+    const isOurs = (plan: number): number => (this.ownsUtility(plan) ? 1 : 0)
+    const door = pausing?.utilityDoor({ isOurs, ours, standard: standardUtility }) ?? ours
+    this.utility = module.addFunction(door as WasmFunction, 'vpppppppp')
   }
 }

@@ -75,9 +75,8 @@ const FINE: Turn = {}
 export class Pausing {
   /** What the module is to import as {@link DOOR_IMPORT}. */
   readonly door: unknown
-  /** Calls of JavaScript by the module that call the module again: nothing can pause in there. */
-  framesBetween = 0
   host: PauseHost | undefined
+  readonly #code: PauseCode
   #mayPause = false
   #isAway = false
   #takeFlagDown: () => void = () => {}
@@ -87,6 +86,7 @@ export class Pausing {
   #paused: WebAssembly.Global | undefined
 
   private constructor({ Suspending }: PromiseIntegration, code: PauseCode) {
+    this.#code = code
     const env = {
       tag: javaScriptTag,
       wants: () => this.#wants(),
@@ -102,8 +102,9 @@ export class Pausing {
   }
 
   /** Once, when the module is instantiated. */
-  connect({ run }: PauseCode, loop: unknown, takeFlagDown: () => void): void {
+  connect(loop: unknown, takeFlagDown: () => void): void {
     assert(isComplete(integration), 'an instance was opened for pauses')
+    const { run } = this.#code
     const left = (): void => this.#leave()
     const env = { tag: javaScriptTag, loop, left } as unknown as WebAssembly.ModuleImports
     const { exports } = new WebAssembly.Instance(run, { env })
@@ -135,6 +136,15 @@ export class Pausing {
     )
   }
 
+  /**
+   * What Postgres is to call for each utility statement: without JavaScript in between if that has
+   * no part in it, so that it can pause.
+   */
+  utilityDoor(ways: UtilityWays): unknown {
+    const env = ways as unknown as WebAssembly.ModuleImports
+    return new WebAssembly.Instance(this.#code.utility, { env }).exports['utility']
+  }
+
   /** The thread does nothing but this run again. */
   comeBack(): void {
     if (!this.#isAway) return
@@ -161,7 +171,7 @@ export class Pausing {
 
   #wants(): number {
     this.#takeFlagDown()
-    return this.#mayPause && this.framesBetween === 0 && this.host?.wantsPause() ? 1 : 0
+    return this.#mayPause && this.host?.wantsPause() ? 1 : 0
   }
 
   #suspend(): Promise<void> {
@@ -176,12 +186,22 @@ export class Pausing {
 export interface PauseCode {
   readonly door: WebAssembly.Module
   readonly run: WebAssembly.Module
+  readonly utility: WebAssembly.Module
+}
+
+/** What happens with a utility statement. */
+export interface UtilityWays {
+  /** Whether it is not Postgres's alone. */
+  readonly isOurs: (plan: number, context: number) => number
+  readonly ours: (...values: number[]) => void
+  /** A function of the module. */
+  readonly standard: unknown
 }
 
 /** Undefined where statements cannot pause. Needs a runtime that compiles at run time. */
 export function compilePausing(): PauseCode | undefined {
   if (!javaScriptTag || !isComplete(integration)) return undefined
-  return { door: assembleDoor(), run: assembleRun() }
+  return { door: assembleDoor(), run: assembleRun(), utility: assembleUtility() }
 }
 
 function isComplete(found: Partial<PromiseIntegration>): found is PromiseIntegration {
@@ -215,7 +235,7 @@ function assembleDoor(): WebAssembly.Module {
         [],
         [
           ...[CODE.call, wants, CODE.if, NOTHING],
-          // What cannot be suspended, for JavaScript that is in between, throws: then it goes on.
+          // With JavaScript in between it throws: what runs goes on then.
           ...[CODE.block, ...signed(CAUGHT)],
           ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
           ...[CODE.call, suspend, CODE.end, ...NULL_REFERENCE, CODE.end, CODE.drop],
@@ -262,6 +282,40 @@ function assembleRun(): WebAssembly.Module {
           ...[...leave, CODE.return, CODE.end],
           ...[CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
           ...leave,
+        ],
+      ),
+    ],
+  })
+}
+
+function assembleUtility(): WebAssembly.Module {
+  const [isOurs, ours, standard, utility] = [0, 1, 2, 3] as const
+  const [statement, question] = [0, 1] as const
+  const parameters = Array.from({ length: 8 }, (_, index) => index)
+  const [plan, context] = [0, 3] as const
+  const all = parameters.flatMap((index) => [CODE.localGet, index])
+  return assemble({
+    types: [
+      functionType(
+        parameters.map(() => TYPE.i32),
+        [],
+      ),
+      functionType([TYPE.i32, TYPE.i32], [TYPE.i32]),
+    ],
+    imports: [
+      importing.function('isOurs', question),
+      importing.function('ours', statement),
+      importing.function('standard', statement),
+    ],
+    functions: [statement],
+    exports: [exporting.function('utility', utility)],
+    code: [
+      functionOf(
+        [],
+        [
+          ...[CODE.localGet, plan, CODE.localGet, context, CODE.call, isOurs, CODE.if, NOTHING],
+          ...[...all, CODE.call, ours, CODE.return, CODE.end],
+          ...[...all, CODE.call, standard],
         ],
       ),
     ],

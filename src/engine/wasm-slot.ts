@@ -278,6 +278,10 @@ export class WasmSlot implements Slot {
   }
 
   run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array {
+    return this.#runNow(messages, client, others)
+  }
+
+  #runNow(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
       if (others) this.#databaseScans.show(others)
@@ -299,7 +303,7 @@ export class WasmSlot implements Slot {
     others?: OtherDatabases,
   ): Uint8Array | Promise<Uint8Array> {
     const { pausing } = this.#instance
-    if (!pausing?.host) return this.run(messages, client, others)
+    if (!pausing?.host) return this.#runNow(messages, client, others)
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     this.#state = 'running'
     const { host } = pausing

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { keptBytes } from '../../src/base/bytes.ts'
-import { requestCancel } from '../../src/engine/interrupts.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { queryMessage } from '../../src/front/wire/result.ts'
@@ -76,35 +75,84 @@ test('a statement pauses, others run in their slots, and it goes on', async () =
   assert.ok(long.count > 5, `${long.count} pauses`)
 })
 
-test('spike', async () => {
-  const long = await pausingSlot()
-  for (const sql of [
-    'select pg_sleep(0.05)',
-    `do $$ begin for i in 1..2000 loop perform i; end loop; end $$`,
-    'create function f(n int) returns int language plpgsql as $$ declare s int := 0; begin for i in 1..n loop s := s + (select 1); end loop; begin perform 1/0; exception when division_by_zero then s := s + 1000; end; return s; end $$',
-    'select f(500)',
-    'select 1/0',
-    'create table t as select i from generate_series(1,1000) i',
-    'create index on t(i)',
-    'vacuum t',
-    'select 1/(i-900) from t',
-    'select count(*) from t a, t b where a.i < 5',
-  ]) {
-    long.count = 0
-    const t = performance.now()
-    const a = readAnswer(await run(long, sql))
-    console.log(
-      sql.slice(0, 40),
-      long.count,
-      (performance.now() - t).toFixed(1),
-      JSON.stringify(a.result.rows),
-      a.error?.sqlState,
+test('whatever takes its time pauses, and comes to the same', async () => {
+  const pauses = await pausingSlot()
+  const { slot } = pauses
+  const plain = await engine.createSlot()
+  plain.begin(TenantFiles.inMemory({ template: engine.template, clock: systemClock }))
+  const statements = [
+    'create table t as select i, repeat(i::text, 9) as s from generate_series(1, 3000) i',
+    'create index on t (s)',
+    'vacuum analyze t',
+    `do $$ begin for n in 1..300 loop perform count(*) from t where i = n; end loop; end $$`,
+    `create function f(n int) returns int language plpgsql as $$
+       declare sum int := 0;
+       begin
+         for k in 1..n loop
+           begin sum := sum + 100 / (k % 3); exception when division_by_zero then sum := sum - 1; end;
+         end loop;
+         return sum;
+       end $$`,
+    'select f(60)',
+    'select i / (i - 2500) from t',
+    'select md5(string_agg(s, i::text order by s desc)) from t',
+    'update t set s = reverse(s) where i % 3 = 0',
+    'begin',
+    'declare c cursor for select s from t order by s',
+    'fetch 2 from c',
+    'delete from t',
+    'rollback',
+    `select count(*), max(s) from t`,
+    'select pg_sleep(0.01)',
+  ]
+  for (const sql of statements) {
+    pauses.count = 0
+    const answer = await run(pauses, sql)
+    assert.deepEqual(answer, plain.run(queryMessage(sql)), sql)
+    assert.equal(slot.transactionStatus, plain.transactionStatus)
+    const isLong = /table|index|vacuum|perform|f.60|string_agg|sleep|update/.test(sql)
+    assert.ok(
+      pauses.count > (isLong ? 20 : 0) || /^(begin|rollback)/.test(sql),
+      `${sql}: ${pauses.count}`,
     )
   }
-  let n = 0
-  long.meanwhile = () => {
-    if (++n === 20) requestCancel(long.slot.interruptFlags)
+  // verifySwaps: nothing of all this is left behind.
+  const other = await engine.createSlot()
+  const files = TenantFiles.inMemory({ template: engine.template, clock: systemClock })
+  slot.unload()
+  slot.begin(files)
+  await run(pauses, 'create temporary table kept as select 7 as n')
+  assert.ok(slot.canNap)
+  other.resume(files, slot.nap())
+  assert.equal(readAnswer(other.run(queryMessage('select n from kept'))).result.rows[0]?.[0], '7')
+})
+
+test('what has paused can be cancelled, and nothing else be done with its slot', async () => {
+  const pauses = await pausingSlot()
+  const { slot } = pauses
+  const refused: string[] = []
+  pauses.meanwhile = () => {
+    if (pauses.count !== 9) return
+    for (const act of [() => slot.run(queryMessage('select 1')), () => slot.nap()]) {
+      assert.throws(act)
+      refused.push('refused')
+    }
+    slot.cancel()
   }
-  const a = readAnswer(await run(long, 'select count(*) from t a, t b, t c where a.i < 3'))
-  console.log(a.error, long.count)
+  const { error } = readAnswer(await run(pauses, 'select count(*) from generate_series(1, 1e9)'))
+  assert.equal(error?.sqlState, '57014')
+  assert.equal(refused.length, 2)
+  assert.equal(readAnswer(await run(pauses, 'select 3')).result.rows[0]?.[0], '3')
+})
+
+test('many that pause are each on their own', async () => {
+  const slots = await Promise.all([1, 2, 3].map(() => pausingSlot()))
+  const sums = slots.map(async (pauses, index) => {
+    for (let round = 1; round <= 3; round++) {
+      const last = 2_000 * (index + 1)
+      const answer = await run(pauses, `select sum(i) from generate_series(1, ${last}) i`)
+      assert.equal(readAnswer(answer).result.rows[0]?.[0], String((last * (last + 1)) / 2))
+    }
+  })
+  await Promise.all(sums)
 })

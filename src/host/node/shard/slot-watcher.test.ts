@@ -18,15 +18,17 @@ async function watched(wishes: ClientWishes, during: (cells: Int32Array) => void
     timeoutTableAt: 64,
     commandReadAt: 16,
   }
+  const run = (messages: Uint8Array): Uint8Array => {
+    seen.push(isRunning())
+    during(cells)
+    return messages
+  }
   const slot = {
     interruptFlags: flags,
     discard: () => {},
     expectCommand: () => void seen.push(`expects ${isRunning()}`),
-    run: (messages: Uint8Array) => {
-      seen.push(isRunning())
-      during(cells)
-      return messages
-    },
+    run,
+    runPausing: run,
   }
   const engine = { createSlot: async () => slot as unknown as WasmSlot }
   const watcher = {
