@@ -12,7 +12,7 @@
 import { PgnapError } from '../base/errors.ts'
 import { explainConversions } from './conversion-errors.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
-import type { Pausing, Turn } from './pausing.ts'
+import type { Pausing, Turns } from './pausing.ts'
 
 const STATUS_LONGJMP = 100
 const ANSWER_BYTES_INITIAL = 64 * 1024
@@ -96,18 +96,18 @@ export class Driver {
       do {
         const stackTop: unknown = this.#module.___stack_pointer.value
         this.expectCommand()
-        const turn = pausing.turn()
-        if (turn instanceof Promise) return turn.then((end) => comeBack(end, stackTop))
-        this.#turned(turn, stackTop)
+        const turns = pausing.turns(this.#goesOn)
+        if (turns instanceof Promise) return turns.then((end) => comeBack(end, stackTop))
+        this.#turned(turns, stackTop)
       } while (this.#isMore)
       return this.#end(raisedBefore)
     }
     // In one go from here to the end, or to the next pause: the thread is nobody else's.
-    const comeBack = (turn: Turn, stackTop: unknown): Uint8Array | Promise<Uint8Array> => {
+    const comeBack = (turns: Turns, stackTop: unknown): Uint8Array | Promise<Uint8Array> => {
       pausing.comeBack()
       let answer: Uint8Array | Promise<Uint8Array>
       try {
-        this.#turned(turn, stackTop)
+        this.#turned(turns, stackTop)
         answer = this.#isMore ? goOn() : this.#end(raisedBefore)
         if (!(answer instanceof Promise)) answer = later.ended(answer)
       } catch (error) {
@@ -127,10 +127,10 @@ export class Driver {
     return this.#errorsRaised
   }
 
-  #turned(turn: Turn, stackTop: unknown): void {
-    if (!('error' in turn)) return
+  #turned(turns: Turns, stackTop: unknown): void {
+    if (!('error' in turns)) return
     this.#module.___stack_pointer.value = stackTop
-    this.#recover(turn.error)
+    this.#recover(turns.error)
   }
 
   /** Postgres finishes the handling of its own error; anything else is the end. */
@@ -142,6 +142,13 @@ export class Driver {
 
   get #isMore(): boolean {
     return this.#requestAt < this.#request.length || this.#module._pq_buffer_remaining_data() > 0
+  }
+
+  /** Whether the main loop has another turn. */
+  readonly #goesOn = (): boolean => {
+    if (!this.#isMore) return false
+    this.expectCommand()
+    return true
   }
 
   #end(raisedBefore: number): Uint8Array {

@@ -64,7 +64,7 @@ function stage(step: (name: string) => void, host: Partial<PauseHost> = {}): Sta
 
 test('what pauses goes on later; with JavaScript in between it goes on at once', async () => {
   const { pausing, seen } = stage((name) => seen.push(name))
-  const running = pausing.turn()
+  const running = pausing.turns(() => false)
   assert.ok(running instanceof Promise)
   assert.deepEqual(seen, ['before', 'leaves'])
   assert.deepEqual(await running, {})
@@ -76,7 +76,10 @@ test('what pauses goes on later; with JavaScript in between it goes on at once',
 
 test('whoever does not pause is done when the call comes back', () => {
   const { pausing, seen } = stage((name) => seen.push(name), { wantsPause: () => false })
-  assert.deepEqual(pausing.turn(), {})
+  assert.deepEqual(
+    pausing.turns(() => false),
+    {},
+  )
   assert.deepEqual(seen, ['before', 'from JavaScript', 'after'])
 })
 
@@ -84,8 +87,8 @@ test('what is thrown is told, at once or after a pause', async () => {
   const thrower = (when: string) => (name: string) => {
     if (name === when) throw new Error(when)
   }
-  const early = stage(thrower('before')).pausing.turn()
+  const early = stage(thrower('before')).pausing.turns(() => false)
   assert.match(String((early as { error: unknown }).error), /before/)
-  const late = await stage(thrower('after')).pausing.turn()
+  const late = await stage(thrower('after')).pausing.turns(() => false)
   assert.match(String(late.error), /after/)
 })

@@ -63,13 +63,13 @@ const integration = WebAssembly as unknown as Partial<PromiseIntegration>
 /** How a run has ended so far. */
 const ENDED = { not: 0, done: 1, thrown: 2 } as const
 
-/** How one turn of the main loop went. */
-export interface Turn {
+/** How turns of the main loop went. */
+export interface Turns {
   /** What it threw. */
   readonly error?: unknown
 }
 
-const FINE: Turn = {}
+const FINE: Turns = {}
 
 /** Of one instance. */
 export class Pausing {
@@ -80,6 +80,7 @@ export class Pausing {
   #mayPause = false
   #isAway = false
   #takeFlagDown: () => void = () => {}
+  #isMore: () => boolean = () => false
   #run: (() => Promise<void>) | undefined
   #ended: WebAssembly.Global | undefined
   #thrown: WebAssembly.Global | undefined
@@ -106,7 +107,8 @@ export class Pausing {
     assert(isComplete(integration), 'an instance was opened for pauses')
     const { run } = this.#code
     const left = (): void => this.#leave()
-    const env = { tag: javaScriptTag, loop, left } as unknown as WebAssembly.ModuleImports
+    const more = (): number => (this.#isMore() ? 1 : 0)
+    const env = { tag: javaScriptTag, loop, more, left } as unknown as WebAssembly.ModuleImports
     const { exports } = new WebAssembly.Instance(run, { env })
     this.#run = integration.promising(exports['run'])
     this.#ended = exports['ended'] as WebAssembly.Global
@@ -116,10 +118,13 @@ export class Pausing {
   }
 
   /**
-   * One turn of Postgres's main loop. A promise if it has paused, or trapped: who hears of its end
-   * has the thread {@link comeBack} first.
+   * Turns of Postgres's main loop, until one throws or there is nothing more. One entry for all of
+   * them: it costs a microsecond or two. A promise if one has paused, or trapped: who hears of its
+   * end has the thread {@link comeBack} first.
+   * @param isMore asked after each of them
    */
-  turn(): Turn | Promise<Turn> {
+  turns(isMore: () => boolean): Turns | Promise<Turns> {
+    this.#isMore = isMore
     const run = this.#run
     const ended = this.#ended
     const paused = this.#paused
@@ -158,7 +163,7 @@ export class Pausing {
     this.host?.leave()
   }
 
-  #end(trap?: unknown): Turn {
+  #end(trap?: unknown): Turns {
     this.#mayPause = false
     const how: unknown = this.#ended?.value
     if (how === ENDED.done) return FINE
@@ -248,7 +253,7 @@ function assembleDoor(): WebAssembly.Module {
 }
 
 function assembleRun(): WebAssembly.Module {
-  const [loop, left, run] = [0, 1, 2] as const
+  const [loop, more, left, run] = [0, 1, 2, 3] as const
   const [ended, thrown, paused] = [0, 1, 2] as const
   // What comes next in the thread may be something else, before anybody hears of this end.
   const leave = [CODE.globalGet, paused, CODE.if, NOTHING, CODE.call, left, CODE.end]
@@ -256,6 +261,7 @@ function assembleRun(): WebAssembly.Module {
     types: TYPES,
     imports: [
       importing.function('loop', PROCEDURE),
+      importing.function('more', ANSWER),
       importing.function('left', PROCEDURE),
       importing.tag('tag', TAG),
     ],
@@ -277,8 +283,8 @@ function assembleRun(): WebAssembly.Module {
         [
           ...[CODE.block, ...signed(CAUGHT)],
           ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
-          ...[CODE.call, loop, CODE.end],
-          ...[CODE.i32Const, ENDED.done, CODE.globalSet, ended],
+          ...[CODE.loop, NOTHING, CODE.call, loop, CODE.call, more, CODE.branchIf, 0, CODE.end],
+          ...[CODE.end, CODE.i32Const, ENDED.done, CODE.globalSet, ended],
           ...[...leave, CODE.return, CODE.end],
           ...[CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
           ...leave,

@@ -21,9 +21,11 @@ export const TYPE = {
 export const CODE = {
   nop: 0x01,
   block: 0x02,
+  loop: 0x03,
   if: 0x04,
   throwRef: 0x0a,
   end: 0x0b,
+  branchIf: 0x0d,
   return: 0x0f,
   call: 0x10,
   callIndirect: 0x11,

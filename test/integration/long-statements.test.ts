@@ -1,0 +1,123 @@
+/**
+ * A shard serves others while a statement takes its time, against the shipped program with one
+ * shard. What is counted is what comes to pass before the statement ends, not milliseconds.
+ */
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { after, before, test } from 'node:test'
+import pg from 'pg'
+import { type ServerProcess, startServer } from '../support/server.ts'
+
+/** Seconds, on any machine. */
+const LONG = 'select count(*) from generate_series(1, 5000) a, generate_series(1, 1000) b'
+const ENDLESS = 'select count(*) from generate_series(1, 100000) a, generate_series(1, 100000) b'
+/** Of a neighbour, that are answered meanwhile; it would be one or none. */
+const SERVED_MIN = 20
+
+let server: ServerProcess
+
+before(async () => {
+  server = await startServer({ flags: ['--shards', '1', '--slots', '4'] })
+})
+
+after(() => server[Symbol.asyncDispose]())
+
+async function connected(tenant: string): Promise<pg.Client> {
+  const client = new pg.Client(server.url(tenant))
+  client.on('error', () => {})
+  await client.connect()
+  await client.query('select 1')
+  return client
+}
+
+/** Runs it, and says when it has ended. */
+function start(
+  client: pg.Client,
+  sql: string,
+): { readonly ended: Promise<unknown>; isOver: boolean } {
+  const state = { ended: Promise.resolve() as Promise<unknown>, isOver: false }
+  state.ended = client.query(sql).then(
+    ({ rows }: { rows: unknown[] }) => rows[0],
+    (error: unknown) => error,
+  )
+  void state.ended.then(() => (state.isOver = true))
+  return state
+}
+
+test('neighbours of two long statements are served all the time, also over HTTP', async () => {
+  const [one, two, neighbour] = [
+    await connected('long-1'),
+    await connected('long-2'),
+    await connected('neighbour'),
+  ]
+  await neighbour.query('create table t (n int)')
+  const long = [start(one, LONG), start(two, `do $$ begin perform (${LONG}); end $$`)]
+  let served = 0
+  while (!long.some(({ isOver }) => isOver)) {
+    await neighbour.query('insert into t values ($1)', [served++])
+    if (served === 3) {
+      const answer = await server.request('/v1/tenants/newcomer/query', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ sql: 'select 7 as n' }),
+      })
+      assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 7 }])
+    }
+  }
+  assert.ok(served >= SERVED_MIN, `${served} statements were served`)
+  assert.deepEqual(await long[0]?.ended, { count: '5000000' })
+  assert.equal(await long[1]?.ended, undefined)
+  const { rows } = await neighbour.query('select count(*)::int as n from t')
+  assert.deepEqual(rows, [{ n: served }])
+  for (const client of [one, two, neighbour]) await client.end()
+})
+
+test('it ends by its timeout, by a cancel request and with its client', async () => {
+  const [one, neighbour] = [await connected('ends'), await connected('ends-neighbour')]
+  await one.query(`set statement_timeout = '200ms'`)
+  const late = (await start(one, ENDLESS).ended) as pg.DatabaseError
+  assert.match(late.message, /statement timeout/)
+  await one.query('set statement_timeout = 0')
+  const canceled = start(one, ENDLESS)
+  await neighbour.query('select 1')
+  const { processID, secretKey } = one as unknown as Record<'processID' | 'secretKey', number>
+  const request = connect(server.port, '127.0.0.1')
+  const words = Int32Array.of(16, 80_877_102, processID, secretKey)
+  request.end(Buffer.from(words.buffer).swap32())
+  assert.equal(((await canceled.ended) as pg.DatabaseError).code, '57014')
+  const left = start(one, ENDLESS)
+  await neighbour.query('select 1')
+  ;(one as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+  await left.ended
+  const next = await connected('ends')
+  assert.equal((await next.query('select 5 as n')).rows[0].n, 5)
+  for (const client of [next, neighbour]) await client.end()
+})
+
+test('its tenant can be dropped, by force, and others hear nothing of it', async () => {
+  const [one, admin] = [await connected('doomed'), await connected('admin')]
+  const long = start(one, ENDLESS)
+  await admin.query('select 1')
+  await admin.query('drop database doomed with (force)')
+  const ended = (await long.ended) as pg.DatabaseError
+  assert.equal(ended.code, '3D000')
+  const anew = await connected('doomed')
+  assert.equal((await anew.query('select 5 as n')).rows[0].n, 5)
+  for (const client of [anew, admin]) await client.end()
+})
+
+test('a server that is told to end does, whatever pauses in it', async () => {
+  await using ending = await startServer({ flags: ['--shards', '1'] })
+  const client = new pg.Client(ending.url('busy'))
+  client.on('error', () => {})
+  await client.connect()
+  const long = start(client, ENDLESS)
+  await ending.request('/v1/tenants/other/query', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ sql: 'select 1' }),
+  })
+  const { status } = await ending.stop()
+  assert.equal(status, 0)
+  assert.ok((await long.ended) instanceof Error)
+})
