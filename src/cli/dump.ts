@@ -22,7 +22,6 @@ interface DumpFlags {
   readonly output?: string
   readonly schemaOnly?: true
   readonly dataOnly?: true
-  readonly inserts?: true
   readonly table?: readonly string[]
 }
 
@@ -39,7 +38,6 @@ export function addDump(program: Command, terminal: Terminal): void {
     .option('--schema-only', 'without rows')
     .addOption(new Option('--data-only', 'nothing but rows').conflicts('schemaOnly'))
     .option('--table <pattern>', 'only such tables, as for pg_dump; may be given again', collect)
-    .option('--inserts', 'rows as INSERT, not COPY: for a table that is too large for one answer')
     .addHelpText('after', NOTE)
   addTarget(command)
   command.action(async (tenant: string) => {
@@ -71,7 +69,6 @@ function pgDumpOptions(flags: DumpFlags): string[] {
   return [
     ...(flags.schemaOnly ? ['--schema-only'] : []),
     ...(flags.dataOnly ? ['--data-only'] : []),
-    ...(flags.inserts ? ['--rows-per-insert=100'] : []),
     ...(flags.table ?? []).map((pattern) => `--table=${pattern}`),
   ]
 }

@@ -2,8 +2,16 @@
  * A file that has its name only when it is whole: whoever finds it there may rely on it. Until then
  * it lies beside under another name, which goes if it does not come to its end.
  */
-import { closeSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
-import { writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { PgnapError } from '../../../base/errors.ts'
 import { syncFolder } from '../durable-file.ts'
@@ -25,15 +33,17 @@ export class OutputFile implements Disposable {
   constructor(path: string) {
     this.#path = placeOf(path)
     this.#partial = `${this.#path}.${process.pid}.partial`
+    // Before the file is there: who sees it may send one at once.
+    for (const signal of SIGNALS) process.once(signal, this.#interrupted)
     try {
       this.#descriptor = openSync(this.#partial, 'w', FILE_MODE)
     } catch (cause) {
+      this.#close()
       throw new PgnapError('CONFIG_INVALID', `cannot write ${path}: ${reasonOf(cause)}`, {
         hint: 'name a file in a folder that exists and may be written to, with --output',
         cause,
       })
     }
-    for (const signal of SIGNALS) process.once(signal, this.#interrupted)
   }
 
   /** @throws PgnapError DUMP_FAILED, as {@link keep} */

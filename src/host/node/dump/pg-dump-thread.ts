@@ -38,7 +38,8 @@ const program = await create({
 })
 program.callMain([...words])
 flush()
-port.postMessage({ kind: 'ended', exitCode } satisfies PgDumpRequest)
+// Whoever hears it ends this thread, which must not be gone before it is heard.
+ask({ kind: 'ended', exitCode })
 
 function prepare(module: PgDumpModule): void {
   module.ENV['USER'] = 'postgres'

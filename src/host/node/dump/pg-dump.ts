@@ -8,9 +8,10 @@ import { PgnapError } from '../../../base/errors.ts'
 import { besideModule } from '../module-url.ts'
 import { OUTPUT_DEVICE, type PgDumpRequest, type PgDumpTask } from './pg-dump-protocol.ts'
 import type { SqlConnection } from './sql-connection.ts'
+import { tableOf, tableInParts } from './table-parts.ts'
 
 export interface PgDumpJob {
-  readonly connection: Pick<SqlConnection, 'greeting' | 'read' | 'write'>
+  readonly connection: SqlConnection
   readonly tenant: string
   /** Options of pg_dump's command line. */
   readonly options: readonly string[]
@@ -65,24 +66,30 @@ type Errand = Exclude<PgDumpRequest, { readonly kind: 'said' | 'ended' }>
 
 /** Does what pg_dump cannot wait for. */
 function servant({ connection, write }: PgDumpJob): (errand: Errand) => Promise<Uint8Array> {
-  let greeting: Uint8Array | undefined
+  /** What it hears before it hears the server again. */
+  let prompted: AsyncIterator<Uint8Array> | undefined
   let isGreeted = false
-  return async (errand) => {
-    if (errand.kind === 'write') {
-      await write(errand.bytes)
-      return NOTHING
-    }
-    if (errand.kind === 'send') {
-      // Its startup packet, which needs no other answer: it is somebody's who is in.
-      if (isGreeted) await connection.write(errand.bytes)
-      else greeting = connection.greeting
-      isGreeted = true
-      return NOTHING
-    }
-    const bytes = greeting ?? (await connection.read())
-    greeting = undefined
-    return bytes === undefined ? NOTHING : new Uint8Array(bytes)
+  const send = async (bytes: Uint8Array): Promise<void> => {
+    const table = tableOf(bytes)
+    // Its startup packet needs no other answer: it is somebody's who is in.
+    if (!isGreeted) prompted = once(connection.greeting)
+    else if (table) prompted = tableInParts(connection, table)
+    else await connection.write(bytes)
+    isGreeted = true
   }
+  return async (errand) => {
+    if (errand.kind === 'write') await write(errand.bytes)
+    if (errand.kind === 'send') await send(errand.bytes)
+    if (errand.kind !== 'receive') return NOTHING
+    const next = await prompted?.next()
+    if (next && next.done !== true) return next.value
+    prompted = undefined
+    return (await connection.read()) ?? NOTHING
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
 }
 
 function failed(said: readonly string[]): PgnapError {
@@ -90,9 +97,5 @@ function failed(said: readonly string[]): PgnapError {
     .slice(0, LINES_SAID_MAX)
     .map((line) => line.replace(/^pg_dump: (?:error|detail): /, ''))
   const detail = rest.join('\n')
-  const isTooLarge = /answer|ANSWER_TOO_LARGE/.test(detail)
-  return new PgnapError('DUMP_FAILED', message, {
-    ...(detail === '' ? {} : { detail }),
-    ...(isTooLarge ? { hint: 'pgnap dump --inserts' } : {}),
-  })
+  return new PgnapError('DUMP_FAILED', message, detail === '' ? {} : { detail })
 }

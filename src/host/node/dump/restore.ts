@@ -17,6 +17,8 @@ import { type ScriptStatement, StatementSplitter } from './statement-splitter.ts
 export interface RestoreOptions {
   /** Whether the tenant may have tables of its own already. */
   readonly intoExisting: boolean
+  /** Data of one COPY; larger tables come by several. Default: `LIMITS.restoreCopyBytes`. */
+  readonly copyBytes?: number
 }
 
 export interface Restored {
@@ -62,13 +64,13 @@ const ARCHIVES: readonly (readonly [begin: string, what: string, hint: string])[
  * TENANT_NOT_EMPTY, OUTCOME_UNKNOWN. But for the last the tenant is then as it was.
  */
 export async function restoreScript(
-  connection: SqlConnection,
+  connection: Pick<SqlConnection, 'run'>,
   input: AsyncIterable<Uint8Array>,
-  { intoExisting }: RestoreOptions,
+  { intoExisting, copyBytes = LIMITS.restoreCopyBytes }: RestoreOptions,
 ): Promise<Restored> {
   if (!intoExisting) await checkEmpty(connection)
   await connection.run('BEGIN')
-  const restored = await new ScriptRun(connection, linesOf(input)).run()
+  const restored = await new ScriptRun(connection, linesOf(input), copyBytes).run()
   try {
     await connection.run('COMMIT')
   } catch (error) {
@@ -81,7 +83,7 @@ export async function restoreScript(
   return restored
 }
 
-async function checkEmpty(connection: SqlConnection): Promise<void> {
+async function checkEmpty(connection: Pick<SqlConnection, 'run'>): Promise<void> {
   const { result } = await connection.run(OWN_TABLES)
   const [count, name] = result.rows[0] ?? []
   if (count === '0') return
@@ -92,8 +94,9 @@ async function checkEmpty(connection: SqlConnection): Promise<void> {
 }
 
 class ScriptRun {
-  readonly #connection: SqlConnection
+  readonly #connection: Pick<SqlConnection, 'run'>
   readonly #lines: AsyncIterator<Buffer>
+  readonly #copyBytes: number
   readonly #splitter = new StatementSplitter()
   #dataLineCount = 0
   /** Of a `\restrict` whose `\unrestrict` is still to come. */
@@ -101,9 +104,14 @@ class ScriptRun {
   #statements = 0
   #rows = 0
 
-  constructor(connection: SqlConnection, lines: AsyncIterator<Buffer>) {
+  constructor(
+    connection: Pick<SqlConnection, 'run'>,
+    lines: AsyncIterator<Buffer>,
+    copyBytes: number,
+  ) {
     this.#connection = connection
     this.#lines = lines
+    this.#copyBytes = copyBytes
   }
 
   async run(): Promise<Restored> {
@@ -166,7 +174,7 @@ class ScriptRun {
   async #runOnce(sql: string, lineNumber: number): Promise<boolean> {
     let isCopy = false
     let isAtEnd = false
-    let leftBytes = PLAIN_COPY.test(sql) ? LIMITS.restoreCopyBytes : Infinity
+    let leftBytes = PLAIN_COPY.test(sql) ? this.#copyBytes : Infinity
     const copyData = async (): Promise<Uint8Array | undefined> => {
       isCopy = true
       if (isAtEnd || leftBytes <= 0) return undefined
@@ -204,7 +212,7 @@ class ScriptRun {
   async #readData(): Promise<{ readonly bytes: Uint8Array; readonly isLast: boolean }> {
     const lines: Buffer[] = []
     let bytes = 0
-    while (bytes < COPY_MESSAGE_BYTES) {
+    while (bytes < Math.min(COPY_MESSAGE_BYTES, this.#copyBytes)) {
       const line = await this.#nextLine()
       if (!line) throw this.#cutOff()
       this.#dataLineCount++

@@ -10,7 +10,13 @@ import type { Duplex } from 'node:stream'
 import { concatBytes, utf8 } from '../../../base/bytes.ts'
 import { ERRORS, type ErrorCode, PgnapError } from '../../../base/errors.ts'
 import { BodyReader } from '../../../front/wire/body-reader.ts'
-import { BACKEND, FRAME_HEAD_BYTES, FRONTEND, frameEnd } from '../../../front/wire/frame.ts'
+import {
+  BACKEND,
+  FRAME_HEAD_BYTES,
+  FRONTEND,
+  frameEnd,
+  int32At,
+} from '../../../front/wire/frame.ts'
 import { MessageWriter } from '../../../front/wire/message-writer.ts'
 import { type MessageFields, type ResultSet, readAnswer } from '../../../front/wire/result.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
@@ -98,6 +104,16 @@ export class SqlConnection implements Disposable {
     }
   }
 
+  /** What one statement is answered, in pieces of whole messages, the last of which ends it. */
+  async *answersTo(sql: string): AsyncGenerator<Uint8Array> {
+    await this.write(queryMessage(utf8(sql)))
+    for (let isReady = false; !isReady;) {
+      const { messages, lastKind } = await this.#nextMessages()
+      isReady = lastKind === BACKEND.readyForQuery
+      yield messages
+    }
+  }
+
   /** Sends bytes of the protocol; waits while the other side takes none. */
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#stream.destroyed) throw brokenOff()
@@ -175,19 +191,44 @@ export class SqlConnection implements Disposable {
 
   /** One whole message, from its type on. */
   async #nextMessage(): Promise<Uint8Array> {
-    for (;;) {
-      const end = frameEnd(this.#received, 0, this.#received.length)
-      if (end > 0) {
-        const message = this.#received.subarray(0, end)
-        this.#received = this.#received.subarray(end)
-        return message
-      }
-      const before = this.#received
-      this.#received = new Uint8Array(0)
+    await this.#fill(FRAME_HEAD_BYTES)
+    const bytes = 1 + int32At(this.#received, 1)
+    await this.#fill(bytes)
+    const message = this.#received.subarray(0, bytes)
+    this.#received = this.#received.subarray(bytes)
+    return message
+  }
+
+  /** Has at least so many bytes received. Put together once: a message may come in many chunks. */
+  async #fill(bytes: number): Promise<void> {
+    if (this.#received.length >= bytes) return
+    const chunks = [this.#received]
+    let length = this.#received.length
+    this.#received = new Uint8Array(0)
+    while (length < bytes) {
       const chunk = await this.read()
       if (!chunk) throw brokenOff()
-      this.#received = before.length === 0 ? chunk : concatBytes([before, chunk])
+      chunks.push(chunk)
+      length += chunk.length
     }
+    this.#received = concatBytes(chunks)
+  }
+
+  /** The whole messages that are there, at least one. */
+  async #nextMessages(): Promise<{ readonly messages: Uint8Array; readonly lastKind?: number }> {
+    const first = await this.#nextMessage()
+    const { buffer, byteOffset } = first
+    let lastKind = first[0]
+    let length = first.length
+    for (let end = frameEnd(this.#received, 0, this.#received.length); end > 0;) {
+      lastKind = this.#received[0]
+      length += end
+      this.#received = this.#received.subarray(end)
+      end = frameEnd(this.#received, 0, this.#received.length)
+    }
+    // They lie behind each other in what was received together.
+    const messages = new Uint8Array(buffer, byteOffset, length)
+    return { messages, ...(lastKind === undefined ? {} : { lastKind }) }
   }
 }
 
