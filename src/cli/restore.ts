@@ -37,12 +37,17 @@ export function addRestore(program: Command, terminal: Terminal): void {
       const restored = await restoreScript(connection, input, { intoExisting })
       const json = command.getOptionValue('json') === true
       const { statements, rows } = restored
-      const text = `${tenant} is restored: ${statements} statements, ${rows} rows copied\n`
+      const done = `${count(statements, 'statement')}, ${count(rows, 'row')} copied`
+      const text = `${tenant} is restored: ${done}\n`
       terminal.out(json ? `${JSON.stringify({ tenant, ...restored })}\n` : text)
     } catch (error) {
       throw error instanceof ScriptError ? new StatementFailure(error.sql, error.cause) : error
     }
   })
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }
 
 async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {

@@ -1,8 +1,9 @@
-/** A database with one of everything that a dump has to know about, and rows that are hard to write. */
+/** A database with one of everything that a dump has to know, and rows that are hard to write. */
 export const EVERYTHING: string = String.raw`
 create extension hstore; create extension vector;
 create schema shop; comment on schema shop is 'it''s a shop; or $$one$$';
-create type shop.mood as enum ('sad', 'ok', 'it''s; fine'); create type shop.pair as (a int, b text);
+create type shop.mood as enum ('sad', 'ok', 'it''s; fine');
+create type shop.pair as (a int, b text);
 create domain shop.small as int check (value < 10);
 create sequence shop.odd start 3 increment 2 maxvalue 99 cycle; select nextval('shop.odd');
 create function shop.twice(n int) returns int language sql immutable as 'select n * 2;';
@@ -20,14 +21,17 @@ create table shop.item (
   bits bit varying(5), at timestamptz, span interval, raw bytea, h hstore, near vector(3),
   during tstzrange, addr inet, ok bool, f float8, u uuid, x char(3));
 create table shop."odd ""name""; (1)" ("a b" int, "c;d" text); create table shop.none ();
-create table shop.part (n bigserial, day date not null, primary key (n, day)) partition by range (day);
+create table shop.part (n bigserial, day date not null, primary key (n, day))
+  partition by range (day);
 create table shop.part_old partition of shop.part for values from (minvalue) to ('2020-01-01');
 create table shop.part_rest partition of shop.part default;
 create table shop.child (extra text) inherits (shop.item); create unlogged table shop.fast (n int);
-create table shop.tied (item int references shop.item on delete cascade deferrable initially deferred);
+create table shop.tied (
+  item int references shop.item on delete cascade deferrable initially deferred);
 create index on shop.item using gin (tags);
 create index low on shop.item (lower(name), price desc nulls last) include (mood) where price > 1;
-create view shop.cheap with (security_barrier) as select name, price from shop.item where price < 10;
+create view shop.cheap with (security_barrier) as
+  select name, price from shop.item where price < 10;
 create materialized view shop.counts as select mood, count(*) from shop.item group by mood;
 create rule no_delete as on delete to shop.cheap do instead (select 1; select 2);
 create trigger up before insert or update on shop.item for each row execute function shop.touch();
@@ -48,7 +52,8 @@ insert into shop.item (name, price, mood, few, pair, tags, data, bits, at, span,
   null, null, null, null),
  ('', 0, null, null, null, null, '"日本 😀"', null, null, null, null, null, null, null, null,
   null, null, null, null);
-insert into shop."odd ""name""; (1)" select n, repeat(md5(n::text), n % 9) || E';\n' from generate_series(1, 20000) n;
+insert into shop."odd ""name""; (1)"
+  select n, repeat(md5(n::text), n % 9) || E';\n' from generate_series(1, 20000) n;
 insert into shop.part (day) values ('2019-05-05'), ('2021-05-05'); insert into shop.tied values (1);
 insert into shop.child (id, name, extra) values (9, 'c', 'd'); insert into shop.fast values (1);
 refresh materialized view shop.counts; select lo_from_bytea(70000, '\x01025c27');

@@ -13,9 +13,9 @@ class Listener implements Pick<SqlConnection, 'run'> {
 
   async run(...[statement, options]: Parameters<SqlConnection['run']>): Promise<Finished> {
     const sql = typeof statement === 'string' ? statement : statement.latin1
-    const rows = /^SELECT count/.test(sql) ? [[this.tables, 'public.here']] : []
+    const rows = sql.startsWith('SELECT count') ? [[this.tables, 'public.here']] : []
     const result: ResultSet = { fields: [], rows, command: '', rowCount: null }
-    if (/^SELECT count/.test(sql)) return { result, status: 'idle' }
+    if (sql.startsWith('SELECT count')) return { result, status: 'idle' }
     if (sql === 'fail;') throw new PostgresError({ C: '22012', M: 'no', W: 'somewhere' })
     let data = ''
     let rowCount = 0

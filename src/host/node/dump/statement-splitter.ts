@@ -16,9 +16,12 @@ export interface ScriptStatement {
   readonly line: number
 }
 
-/** Whatever changes what a semicolon means, and words, since a `$` or a quote may be part of one. */
+/**
+ * What changes the meaning of a semicolon; and words and numbers, since a `$` may be a part of them,
+ * and a word say what the quote behind it is.
+ */
 const TOKEN =
-  /--|\/\*|'|"|[();]|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$|[A-Za-z_\x80-\xff][\w$\x80-\xff]*'?|\d+/g
+  /--|\/\*|'|"|[();]|\$(?:[a-z_\x80-\xff][\w\x80-\xff]*)?\$|[a-z_\x80-\xff][\w$\x80-\xff]*'?|\d+/gi
 const COMMENT_MARK = /\/\*|\*\//g
 /** In a text with escapes: what ends it, and what only looks as if. */
 const ESCAPED_MARK = /\\[^]|''|'/g

@@ -26,7 +26,7 @@ class Pages implements Pick<SqlConnection, 'run' | 'answersTo'> {
     this.asked.push(sql)
     const texts = sql.includes(this.#failing) ? 'Hd,E,Z' : 'Hd,dd,cCZ'
     for (const kinds of texts.split(',')) {
-      yield concatBytes([...kinds].map((kind) => message(kind, utf8('x'))))
+      yield concatBytes(Array.from(kinds, (kind) => message(kind, utf8('x'))))
     }
   }
 }
@@ -67,7 +67,7 @@ suite('a table in parts', () => {
     ])
   })
 
-  test('is asked for as a whole if it is small, and a page at a time if those are large', async () => {
+  test('is asked for as a whole if it is small, or by its pages if they are large', async () => {
     for (const pages of [0, 1, 2]) {
       const small = new Pages(pages)
       assert.equal(await kindsOf(small, 2000), 'HdddcCZ')

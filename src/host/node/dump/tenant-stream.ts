@@ -30,7 +30,7 @@ export async function streamOverHttp(root: URL, trust: SecureContextOptions = {}
     throw new PgnapError('SERVER_UNREACHABLE', `no WebSocket opens at ${root.origin}`, {
       cause,
       detail: cause instanceof Error ? cause.message : String(cause),
-      hint: 'name the HTTP port of a pgnap server with --url; a proxy has to let WebSockets through',
+      hint: 'name the HTTP port with --url; a proxy before it has to let WebSockets through',
     })
   }
   return createWebSocketStream(webSocket)
