@@ -5,6 +5,7 @@
  */
 import { type Command, Option } from 'commander'
 import { PgnapError } from '../base/errors.ts'
+import { visible } from './display-width.ts'
 import { addTarget, openTarget } from './target.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -55,7 +56,7 @@ export function addDump(program: Command, terminal: Terminal): void {
       tenant,
       options: pgDumpOptions(flags),
       write: async (bytes) => (file ? file.write(bytes) : outTo(terminal, bytes)),
-      remark: (line) => terminal.complain(`${line}\n`),
+      remark: (line) => terminal.complain(`${visible(line)}\n`),
     })
     file?.keep()
   })

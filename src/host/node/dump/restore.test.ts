@@ -105,6 +105,19 @@ suite('a restore', () => {
     assert.equal((await told("prepare x as select '\n\\q';\n")).length, 3)
   })
 
+  test('that fails reads no further, and says so to who writes the dump', async () => {
+    let isOver = false
+    const endless = (async function* () {
+      try {
+        for (;;) yield Buffer.from('fail;\n')
+      } finally {
+        isOver = true
+      }
+    })()
+    await assert.rejects(restoreScript(new Listener(), endless, { intoExisting: true }))
+    assert.ok(isOver)
+  })
+
   test('says which statement failed, and where it stands', async () => {
     await assert.rejects(told('copy t from stdin;\n1\n\\.\n\nfail;\n'), (error) => {
       assert.ok(error instanceof ScriptError && error.cause instanceof PostgresError)

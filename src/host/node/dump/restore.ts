@@ -69,8 +69,19 @@ export async function restoreScript(
   { intoExisting, copyBytes = LIMITS.restoreCopyBytes }: RestoreOptions,
 ): Promise<Restored> {
   if (!intoExisting) await checkEmpty(connection)
-  await connection.run('BEGIN')
-  const restored = await new ScriptRun(connection, linesOf(input), copyBytes).run()
+  const lines = linesOf(input)
+  try {
+    await connection.run('BEGIN')
+    const restored = await new ScriptRun(connection, lines, copyBytes).run()
+    await commit(connection)
+    return restored
+  } finally {
+    // Whoever is still writing the dump is not to wait for ever for who does not read it.
+    await lines.return(undefined)
+  }
+}
+
+async function commit(connection: Pick<SqlConnection, 'run'>): Promise<void> {
   try {
     await connection.run('COMMIT')
   } catch (error) {
@@ -80,7 +91,6 @@ export async function restoreScript(
       cause: error,
     })
   }
-  return restored
 }
 
 async function checkEmpty(connection: Pick<SqlConnection, 'run'>): Promise<void> {

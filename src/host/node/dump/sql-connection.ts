@@ -18,8 +18,12 @@ import {
   int32At,
 } from '../../../front/wire/frame.ts'
 import { MessageWriter } from '../../../front/wire/message-writer.ts'
-import { type MessageFields, type ResultSet, readAnswer } from '../../../front/wire/result.ts'
-import { PostgresError } from '../../../front/wire/result.ts'
+import {
+  type MessageFields,
+  PostgresError,
+  readAnswer,
+  type ResultSet,
+} from '../../../front/wire/result.ts'
 
 export interface Login {
   readonly tenant: string
@@ -99,17 +103,21 @@ export class SqlConnection implements Disposable {
       } else if (isKept(message[0])) {
         answer.push(message)
         // After one that is fatal nothing comes any more.
-        if (message[0] === BACKEND.errorResponse) this.#throwIfFatal(message)
+        if (message[0] === BACKEND.errorResponse) throwIfFatal(message)
       }
     }
   }
 
-  /** What one statement is answered, in pieces of whole messages, the last of which ends it. */
+  /**
+   * What one statement is answered, in pieces of whole messages, the last of which ends it. Throws
+   * an error that ends the connection; any other is a part of the answer.
+   */
   async *answersTo(sql: string): AsyncGenerator<Uint8Array> {
     await this.write(queryMessage(utf8(sql)))
     for (let isReady = false; !isReady;) {
-      const { messages, lastKind } = await this.#nextMessages()
-      isReady = lastKind === BACKEND.readyForQuery
+      const { messages, last } = await this.#nextMessages()
+      if (last[0] === BACKEND.errorResponse) throwIfFatal(last)
+      isReady = last[0] === BACKEND.readyForQuery
       yield messages
     }
   }
@@ -184,11 +192,6 @@ export class SqlConnection implements Disposable {
     await this.write(new MessageWriter().begin(FRONTEND.copyDone).end().view())
   }
 
-  #throwIfFatal(message: Uint8Array): void {
-    const fields = fieldsOf(message)
-    if (fields['V'] === 'FATAL' || fields['V'] === 'PANIC') throw plainError(fields)
-  }
-
   /** One whole message, from its type on. */
   async #nextMessage(): Promise<Uint8Array> {
     await this.#fill(FRAME_HEAD_BYTES)
@@ -214,21 +217,19 @@ export class SqlConnection implements Disposable {
     this.#received = concatBytes(chunks)
   }
 
-  /** The whole messages that are there, at least one. */
-  async #nextMessages(): Promise<{ readonly messages: Uint8Array; readonly lastKind?: number }> {
+  /** The whole messages that are there, at least one, and the last of them. */
+  async #nextMessages(): Promise<{ readonly messages: Uint8Array; readonly last: Uint8Array }> {
     const first = await this.#nextMessage()
-    const { buffer, byteOffset } = first
-    let lastKind = first[0]
-    let length = first.length
-    for (let end = frameEnd(this.#received, 0, this.#received.length); end > 0;) {
-      lastKind = this.#received[0]
-      length += end
+    let last = first
+    let bytes = first.length
+    for (;;) {
+      const end = frameEnd(this.#received, 0, this.#received.length)
+      // They lie behind each other in what was received together.
+      if (end < 0) return { messages: new Uint8Array(first.buffer, first.byteOffset, bytes), last }
+      last = this.#received.subarray(0, end)
       this.#received = this.#received.subarray(end)
-      end = frameEnd(this.#received, 0, this.#received.length)
+      bytes += end
     }
-    // They lie behind each other in what was received together.
-    const messages = new Uint8Array(buffer, byteOffset, length)
-    return { messages, ...(lastKind === undefined ? {} : { lastKind }) }
   }
 }
 
@@ -252,6 +253,11 @@ function queryMessage(sql: Uint8Array): Uint8Array {
 
 function latin1(text: string): Uint8Array {
   return Buffer.from(text, 'latin1')
+}
+
+function throwIfFatal(message: Uint8Array): void {
+  const fields = fieldsOf(message)
+  if (fields['V'] === 'FATAL' || fields['V'] === 'PANIC') throw plainError(fields)
 }
 
 function fieldsOf(message: Uint8Array): MessageFields {

@@ -17,8 +17,8 @@ export interface ScriptStatement {
 }
 
 /**
- * What changes the meaning of a semicolon; and words and numbers, since a `$` may be a part of them,
- * and a word say what the quote behind it is.
+ * What changes the meaning of a semicolon; and words and numbers, since a `$` may be a part of
+ * them, and a word say what the quote behind it is.
  */
 const TOKEN =
   /--|\/\*|'|"|[();]|\$(?:[a-z_\x80-\xff][\w\x80-\xff]*)?\$|[a-z_\x80-\xff][\w$\x80-\xff]*'?|\d+/gi
