@@ -16,7 +16,7 @@ Examples:
   pgnap dump acme > acme.sql
   pgnap dump acme --output acme.sql --schema-only
   pgnap dump acme --table "sales.*" --table customer
-  pgnap dump acme | pgnap restore other
+  pgnap dump acme | pgnap restore other     with a server: both ask it
 `
 
 interface DumpFlags {
