@@ -50,6 +50,10 @@ export const LIMITS = {
    * on.
    */
   copyBytesMax: 1_073_741_824, // 1 GiB
+  /** Bytes on disk of a table, of which a dump reads so many at once. One page it always reads. */
+  dumpCopyBytes: 2_097_152, // 2 MiB
+  /** Data of one COPY of a restored dump, of which a larger table takes several. */
+  restoreCopyBytes: 16_777_216, // 16 MiB
   /**
    * Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed.
    */
@@ -455,6 +459,9 @@ assert(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoin
 assert(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')
 assert(LIMITS.pipelineBytesMax <= LIMITS.messageBytesMax, 'a message may fill a pipeline')
 assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of any size')
+// Text of what was compressed on disk may have a hundred times its size.
+assert(LIMITS.dumpCopyBytes * 100 <= LIMITS.answerBytesMax, 'a part of a table is an answer')
+assert(LIMITS.restoreCopyBytes * 2 <= LIMITS.copyBytesMax, 'a part of a table is small')
 assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
 assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
 assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')

@@ -43,7 +43,7 @@ export function addSql(program: Command, terminal: Terminal): void {
     const sql = statement === '-' ? await terminal.input() : statement
     // As for clients of a server: who may make a tenant by asking it makes its folder as well.
     const mayMake = (config: Config): boolean => config.createOnConnect
-    await using target = await openTarget(command, terminal, mayMake)
+    await using target = await openTarget(command, terminal, { mayMake })
     let result: TextResult
     try {
       result = await target.query(tenant, sql)
