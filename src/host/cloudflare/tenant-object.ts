@@ -41,7 +41,7 @@ import type { IsolateFacts } from './isolate-facts.ts'
 import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
-import { type Outcome, outcomeOf } from './outcome.ts'
+import { type Outcome, outcomeOf, reached } from './outcome.ts'
 import { workerRandom } from './random.ts'
 import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
 import { TenantRuntime } from './tenant-runtime.ts'
@@ -112,7 +112,7 @@ export class TenantObject extends DurableObject<Environment> {
       await runtime.storage.remove()
       runtime.forget()
       this.#runtime = undefined
-      await this.#directory.remove(name)
+      await reached(this.#directory.remove(name))
     })
   }
 
@@ -311,15 +311,15 @@ export class TenantObject extends DurableObject<Environment> {
     const { pool, storage } = this.#here
     if (pool.phaseOf(tenant) === 'awake') return
     const templateId = storage.templateId()
-    if (templateId !== undefined) await fetchTemplate(templateId, this.#directory)
+    if (templateId !== undefined) await reached(fetchTemplate(templateId, this.#directory))
     else if (this.#createOnConnect) await this.#list(tenant)
   }
 
   /** Listed before it exists, so that nothing exists that is not listed. */
   async #list(tenant: TenantName): Promise<void> {
     if (this.#here.storage.exists()) return
-    await keepTemplate(this.#directory)
-    await this.#directory.add(tenant)
+    await reached(keepTemplate(this.#directory))
+    await reached(this.#directory.add(tenant))
   }
 
   #standing(tenant: TenantName): TenantStanding {

@@ -12,7 +12,7 @@ import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
 import { isolateMetrics } from './isolate-pool.ts'
 import { keptWarmMax, warmHottest } from './keep-warm.ts'
-import { resultOf } from './outcome.ts'
+import { heard } from './outcome.ts'
 import { upkeepAfterMs } from './upkeep-settings.ts'
 import { TenantControl } from './tenant-control.ts'
 import { openWebSocket } from './web-socket-door.ts'
@@ -40,7 +40,7 @@ export function createWorker(version: string): ExportedHandler<Environment> {
     },
     async scheduled(_event, environment): Promise<void> {
       const warm = async (name: string): Promise<void> => {
-        resultOf(await environment.TENANTS.getByName(name).wake(name))
+        await heard(environment.TENANTS.getByName(name).wake(name))
       }
       await warmHottest(environment, warm)
     },

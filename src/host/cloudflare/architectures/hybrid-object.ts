@@ -19,7 +19,7 @@ import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/ho
 import { fenced } from '../../../store/state.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
-import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
+import { heard, type Outcome, outcomeOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
@@ -166,7 +166,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   #flush(): Promise<boolean> {
     return this.#alarm.ring({
       has: async (order) => (await this.#home()).has(order),
-      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+      flush: (order) => heard(this.env.COMPUTE.flush(order)),
     })
   }
 
@@ -179,7 +179,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
 
   /** @throws PgnapError STORE_FENCED when it does everything by itself */
   async #home(): Promise<HomeStore> {
-    engine ??= resultOf(await this.env.COMPUTE.engine())
+    engine ??= await heard(this.env.COMPUTE.engine())
     if (this.#phase === 'local') throw fenced('its object runs it by itself now')
     return (this.#store ??= new HomeStore(this.ctx.storage, engine))
   }

@@ -3,7 +3,7 @@
  * Worker starts; see `traditional-object.ts`. What everything else is compared with.
  */
 import type { Statement } from '../../../front/control.ts'
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { servedBody } from './answers.ts'
 import { askRemote } from './remote.ts'
@@ -39,7 +39,7 @@ async function coldStart(ask: Ask): Promise<JsonBody> {
 }
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
-  const outcome = await environment.TRADITIONALS.getByName(tenant).facts()
-  const facts: TraditionalFacts = resultOf(outcome)
+  const object = environment.TRADITIONALS.getByName(tenant)
+  const facts: TraditionalFacts = await heard(object.facts())
   return { tenant, ...facts }
 }
