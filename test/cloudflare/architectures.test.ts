@@ -133,6 +133,15 @@ test('the scheduled event keeps compute, factory and the hottest tenants warm', 
   assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
 })
 
+test('settings that cannot be meant are told before anything is done', async () => {
+  await using wrong = await startArchitecturesForTest({ PGNAP_KEEP_WARM_TENANTS: 'many' })
+  const answer = await wrong.post('/sqlite/query', 'one', { sql: 'create table t(n)' })
+  assert.equal(answer.status, 500)
+  assert.match(await answer.text(), /^\{"error":\{"code":"CONFIG_INVALID".*KEEP_WARM_TENANTS/)
+  const bucket = await wrong.miniflare.getR2Bucket('BUCKET', 'pgnap-architectures')
+  assert.equal(await bucket.head('one/database.sqlite'), null)
+})
+
 test('who may not ask is not let in anywhere', async () => {
   await using guarded = await startArchitecturesForTest({
     PGNAP_USERS: '"ann" "correct horse"\n',

@@ -61,7 +61,7 @@ test('a token opens the API, and is not shortened by anybody', async () => {
 })
 
 test('tenants that are not to be made by being asked are unknown', async () => {
-  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'false' })
+  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'off' })
   const refused = await worker.query('nobody', 'select 1')
   assert.equal(refused.status, 404)
   assert.match(await refused.text(), /TENANT_UNKNOWN/)
@@ -73,5 +73,14 @@ test('settings that cannot be meant are refused, and nobody is let in', async ()
   await using worker = await startPgnap({ PGNAP_USERS: 'ann secret' })
   const answer = await worker.fetch('/v1/tenants')
   assert.equal(answer.status, 500)
-  assert.doesNotMatch(await answer.text(), /secret/)
+  const text = await answer.text()
+  assert.match(text, /^\{"error":\{"code":"CONFIG_INVALID","sqlState":"F0000"/)
+  assert.doesNotMatch(text, /secret|stack|\.ts\b|worker\.js/)
+})
+
+test('a setting that is neither yes nor no is refused: it would let anybody make tenants', async () => {
+  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'no' })
+  const answer = await worker.query('made-anyway', 'select 1')
+  assert.equal(answer.status, 500)
+  assert.match(await answer.text(), /PGNAP_CREATE_ON_CONNECT/)
 })

@@ -44,6 +44,7 @@ import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf, reached } from './outcome.ts'
 import { workerRandom } from './random.ts'
 import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
+import { createsOnConnect } from './settings.ts'
 import { TenantRuntime } from './tenant-runtime.ts'
 import { upkeepAfterMs } from './upkeep-settings.ts'
 
@@ -78,7 +79,7 @@ export class TenantObject extends DurableObject<Environment> {
 
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
-    this.#createOnConnect = environment.PGNAP_CREATE_ON_CONNECT !== 'false'
+    this.#createOnConnect = createsOnConnect(environment)
   }
 
   query(tenant: string, statement: Statement): Promise<Outcome<Answer>> {

@@ -11,9 +11,9 @@ import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
 import { isolateMetrics } from './isolate-pool.ts'
-import { keptWarmMax, warmHottest } from './keep-warm.ts'
+import { warmHottest } from './keep-warm.ts'
 import { heard } from './outcome.ts'
-import { upkeepAfterMs } from './upkeep-settings.ts'
+import { checkSettings, misconfigured } from './settings.ts'
 import { TenantControl } from './tenant-control.ts'
 import { openWebSocket } from './web-socket-door.ts'
 
@@ -30,8 +30,12 @@ const applications = new WeakMap<Environment, Application>()
 export function createWorker(version: string): ExportedHandler<Environment> {
   return {
     async fetch(request, environment, context): Promise<Response> {
-      const known = applications.get(environment)
-      const application = known ?? (await makeApplication(environment, version))
+      let application: Application
+      try {
+        application = applications.get(environment) ?? (await makeApplication(environment, version))
+      } catch (error) {
+        return misconfigured(error)
+      }
       applications.set(environment, application)
       if (isUpgrade(request) && isAllowed(request, application)) {
         return openWebSocket(request, environment)
@@ -66,9 +70,7 @@ function isAllowed({ url, headers }: Request, { check }: Application): boolean {
 
 async function makeApplication(environment: Environment, version: string): Promise<Application> {
   const guard = await guardOf(environment)
-  // Asked here, so that a mistake is seen at the first request and not once a minute.
-  keptWarmMax(environment)
-  upkeepAfterMs(environment)
+  checkSettings(environment)
   const http = createHttp({
     ...guard,
     control: new TenantControl(environment),
