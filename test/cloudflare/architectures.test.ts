@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { after, before, test } from 'node:test'
 import { LIMITS } from '../../src/base/limits.ts'
+import { parseExposition } from '../support/exposition.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
 
 interface Overview {
@@ -89,6 +90,25 @@ test('each that can be asked how it stands tells how long its loads and saves ta
   }
 })
 
+test('Prometheus is told how long loads and saves take, wherever they are made', async () => {
+  for (const name of ['thin', 'factory', 'ws', 'sqlite']) {
+    await worker.query(name, 'measured', 'create table t (n integer)')
+  }
+  await worker.query('warm-proxy', 'measured', 'select 1')
+  const families = parseExposition(await (await worker.get('/metrics')).text())
+  const loads = families.get('pgnap_place_loads_total')?.samples ?? new Map<string, number>()
+  const saves = families.get('pgnap_place_saves_total')?.samples ?? new Map<string, number>()
+  const sumOf = (samples: ReadonlyMap<string, number>, place: string): number =>
+    [...samples].reduce((sum, [key, n]) => sum + (key.includes(`place="${place}"`) ? n : 0), 0)
+  for (const place of ['compute-worker', 'factory', 'compute-object', 'sqlite', 'warm-proxy']) {
+    assert.ok(sumOf(loads, place) > 0, place)
+    // One keeps nothing.
+    if (place !== 'warm-proxy') assert.ok(sumOf(saves, place) > 0, place)
+  }
+  const alarms = families.get('pgnap_place_sync_alarm')?.samples
+  assert.equal(alarms?.get('pgnap_place_sync_alarm{place="sqlite",kind="load"}'), 0)
+})
+
 test('what is wrong is said as by /v1, whatever the architecture', async () => {
   const wrong = await worker.post('/pooled/query', 'one', { sql: 'select 1/0' })
   assert.equal(wrong.status, 400)
@@ -106,7 +126,12 @@ test('what is wrong is said as by /v1, whatever the architecture', async () => {
   assert.equal(method.headers.get('allow'), 'POST')
   const none = await worker.get('/multi-tenant/none/one/query')
   assert.equal(none.status, 404)
-  for (const path of ['/constructor', '/pooled/constructor']) {
+  const inPath = await worker.get('/multi-tenant/lazy-wasm/one/query')
+  assert.deepEqual([inPath.status, inPath.headers.get('allow')], [405, 'POST'])
+  const timing = await worker.post('/multi-tenant/lazy-wasm/one/timing')
+  assert.equal(timing.status, 404)
+  assert.match(await timing.text(), /POST \/multi-tenant\/lazy-wasm\/TENANT\/query/)
+  for (const path of ['/constructor', '/pooled/constructor', '/pooled/', '/multi-tenant']) {
     assert.equal((await worker.get(path)).status, 404, path)
   }
 })

@@ -126,7 +126,7 @@ test('a client that goes away in the middle keeps nobody waiting', async () => {
   assert.ok(performance.now() - startMs < 2 * LIMITS.homeAnswerMs)
 })
 
-test('scenario 1: a compute that ends in the middle: nobody knows, and all or nothing', async () => {
+test('scenario 1: of a compute that ends in the middle nobody knows', async () => {
   await rowsOf(await thin('midway', 'create table t as select 1 as n'))
   for (const [what, found] of [
     ['request-lost', 1],

@@ -4,7 +4,7 @@
  */
 import type { Hono } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
-import { createHttp, WEB_SOCKET_PATH } from '../../front/http/app.ts'
+import { createHttp, type MetricsPage, WEB_SOCKET_PATH } from '../../front/http/app.ts'
 import { type Asker, checkAsker } from '../../front/http/guard.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
@@ -26,13 +26,21 @@ interface Application {
 /** By environment: the platform gives one for as long as an isolate lives. */
 const applications = new WeakMap<Environment, Application>()
 
-/** @param version of pgnap */
-export function createWorker(version: string): ExportedHandler<Environment> {
+/** What a Worker tells Prometheus. */
+export type Metrics<Bindings extends Environment> = (environment: Bindings) => Promise<MetricsPage>
+
+/** @param version of pgnap. @param metrics default: those of the isolate */
+export function createWorker<Bindings extends Environment = Environment>(
+  version: string,
+  metrics: Metrics<Bindings> = async () => isolateMetrics(version),
+): ExportedHandler<Bindings> {
   return {
     async fetch(request, environment, context): Promise<Response> {
       let application: Application
       try {
-        application = applications.get(environment) ?? (await makeApplication(environment, version))
+        const told = (): Promise<MetricsPage> => metrics(environment)
+        application =
+          applications.get(environment) ?? (await makeApplication(environment, version, told))
       } catch (error) {
         return misconfigured(error)
       }
@@ -68,7 +76,11 @@ function isAllowed({ url, headers }: Request, { check }: Application): boolean {
   }
 }
 
-async function makeApplication(environment: Environment, version: string): Promise<Application> {
+async function makeApplication(
+  environment: Environment,
+  version: string,
+  metrics: () => Promise<MetricsPage>,
+): Promise<Application> {
   const guard = await guardOf(environment)
   checkSettings(environment)
   const http = createHttp({
@@ -78,7 +90,7 @@ async function makeApplication(environment: Environment, version: string): Promi
     log: consoleLog,
     version,
     serverVersion: POSTGRES_VERSION,
-    metrics: async () => isolateMetrics(version),
+    metrics,
   })
   return { http, check: checkAsker(guard) }
 }

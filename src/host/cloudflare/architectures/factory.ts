@@ -4,6 +4,7 @@
  * hoped that whoever is cold is served by one that is warm; so it is, at the price of a call.
  */
 import { heard, reached } from '../outcome.ts'
+import { servedBody } from './answers.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { ComputeRequest } from './compute.ts'
 import { askRemote } from './remote.ts'
@@ -20,6 +21,7 @@ export const factory: Architecture = {
       method: 'GET',
       what: 'whether the factory Worker is there',
       answer: async ({ environment, phases }) => ({
+        architecture: 'factory',
         pong: (await phases.measure('rpc', () => reached(environment.FACTORY.ping()))) === 'pong',
         phases: phases.times(),
       }),
@@ -29,7 +31,7 @@ export const factory: Architecture = {
       what: 'has a slot ready in the factory',
       answer: async ({ environment, phases }) => {
         const facts = await phases.measure('rpc', () => heard(environment.FACTORY.warmUp()))
-        return { factory: facts, timing: phases.report() }
+        return { architecture: 'factory', factory: facts, timing: phases.report() }
       },
     },
     'cold-start': {
@@ -38,10 +40,8 @@ export const factory: Architecture = {
       answer: async (ask) => {
         const request = await factoryRequest(ask)
         const { phases, environment } = ask
-        const { result, ...served } = await askRemote(phases, 'rpc', () =>
-          environment.FACTORY.coldQuery(request),
-        )
-        return { ...served, rowCount: result.rows.length, timing: phases.report() }
+        const served = await askRemote(phases, 'rpc', () => environment.FACTORY.coldQuery(request))
+        return { ...servedBody('factory', ask, served), timing: phases.report() }
       },
     },
   },

@@ -15,6 +15,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import { PgnapError } from '../../../base/errors.ts'
 import { Phases } from '../../../base/phases.ts'
+import type { SyncDelayFacts } from '../../../base/sync-delay.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
 import { fenced } from '../../../store/state.ts'
 import { workerClock } from '../clock.ts'
@@ -36,6 +37,8 @@ export interface HybridFacts {
   /** Statements of this life of the object, by who has run them. */
   readonly ran: { readonly compute: number; readonly local: number }
   readonly storeBytes: number
+  /** Of its own Postgres; undefined if it has none now. Those of the compute are the compute's. */
+  readonly syncDelay: SyncDelayFacts | undefined
 }
 
 let engine: EngineFacts | undefined
@@ -88,7 +91,8 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
     return outcomeOf(async () => {
       this.#look()
       const { databaseSize: storeBytes } = this.ctx.storage.sql
-      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes }
+      const { syncDelay } = this.#postgres
+      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes, syncDelay }
     })
   }
 

@@ -9,6 +9,7 @@ import { guardOf } from '../guard.ts'
 import { checkSettings, misconfigured } from '../settings.ts'
 import { createWorker } from '../worker.ts'
 import { createArchitectures, isOfArchitectures } from './app.ts'
+import { architecturesMetrics } from './delay-metrics.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { keepArchitecturesWarm } from './keep-warm.ts'
 
@@ -29,7 +30,9 @@ type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
 /** By environment: the platform gives one for as long as an isolate lives. */
 const applications = new WeakMap<ArchitecturesEnvironment, Promise<Application>>()
 
-const defaultWorker = createWorker(version)
+const defaultWorker = createWorker<ArchitecturesEnvironment>(version, (environment) =>
+  architecturesMetrics(version, environment),
+)
 
 const worker: ExportedHandler<ArchitecturesEnvironment> = {
   async fetch(request, environment, context): Promise<Response> {

@@ -15,7 +15,7 @@ import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
-import { theIsolate } from '../isolate.ts'
+import { theIsolate, theIsolateIfAny } from '../isolate.ts'
 import { PreparedClient } from '../prepared-client.ts'
 import { tenantPool } from '../tenant-pool.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
@@ -86,7 +86,15 @@ function facts(): JsonBody {
     requests,
   }))
   // Whoever asks how it stands does not make it.
-  return { durable: false, tenants, syncDelay: delaysOf('warm-proxy').facts() }
+  const isolate = theIsolateIfAny()
+  const { slotBytes = 0, imageCount = 0, imageBytes = 0 } = isolate?.share ?? {}
+  return {
+    durable: false,
+    isWarm: slotBytes > 0,
+    isolate: isolate && { id: isolate.id, slotBytes, imageCount, imageBytes },
+    tenants,
+    syncDelay: delaysOf('warm-proxy').facts(),
+  }
 }
 
 function memoryOf(tenant: TenantName): Memory {
