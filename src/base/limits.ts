@@ -257,6 +257,8 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /** As `loginCellsPerRow`, in an isolate: 128 KiB. */
+  isolateLoginCellsPerRow: 8_192,
   /** Objects of an isolate that have a slot of their own. Beyond: the least recently used ends. */
   isolateOwnSlotsMax: 2,
   /**

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { test } from 'node:test'
+import { LIMITS } from '../../src/base/limits.ts'
 import { startPgnap } from './pgnap-worker.ts'
 
 const USERS = '"ann" "correct horse"\n; a comment\n"bob" "battery staple"\n'
@@ -47,6 +48,21 @@ test('with users, a password opens tenants and the API, on any host', async () =
   const answer = await ask('battery%20staple')
   assert.equal(answer.status, 200)
   assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 1 }])
+})
+
+test('who is wrong too often has to wait, by where he comes from', async () => {
+  await using worker = await startPgnap({ PGNAP_USERS: USERS })
+  const list = (password: string, address: string): Promise<Response> =>
+    worker.fetch('/v1/tenants', {
+      headers: { ...basic('ann', password), 'CF-Connecting-IP': address },
+    })
+  for (let count = 0; count < LIMITS.loginFailuresPerAddressMax; count++) {
+    assert.equal((await list(`guess-${count}`, '192.0.2.1')).status, 401)
+  }
+  const limited = await list('correct horse', '192.0.2.1')
+  assert.equal(limited.status, 429)
+  assert.match(await limited.text(), /LOGIN_LIMITED.*53400.*"hint":"try again in \d+ s"/s)
+  assert.equal((await list('correct horse', '192.0.2.2')).status, 200)
 })
 
 test('a token opens the API, and is not shortened by anybody', async () => {

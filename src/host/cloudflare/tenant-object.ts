@@ -40,6 +40,7 @@ import { isolateFacts, theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
 import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
+import { theLoginLimiter } from './login-limits.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
 import { type Outcome, outcomeOf, reached } from './outcome.ts'
 import { workerRandom } from './random.ts'
@@ -260,6 +261,7 @@ export class TenantObject extends DurableObject<Environment> {
       serverVersion: POSTGRES_VERSION,
       processId,
       peer,
+      limiter: users && theLoginLimiter(),
       domain: this.env.PGNAP_DOMAIN,
       onClosed: () => connections.delete(processId),
     })
