@@ -397,6 +397,8 @@ export const LIMITS = {
   keptWarmDefault: 8,
   /** As many it may say: each is a call of an object, every minute. */
   keptWarmMax: 100,
+  /** What one of them may take before the next one's turn. */
+  keepWarmEachMs: 2_000,
   /**
    * Rest after the last request to a tenant that was written to, before its object's alarm sees to
    * its upkeep, unless PGNAP_UPKEEP_AFTER_SECONDS says otherwise.

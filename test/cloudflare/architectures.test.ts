@@ -158,6 +158,18 @@ test('the scheduled event keeps compute, factory and the hottest tenants warm', 
   assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
 })
 
+test('where there is no room for all the hottest tenant is the one that is kept warm', async () => {
+  await using fresh = await startArchitecturesForTest()
+  for (const tenant of ['hot', 'hot', 'hot', 'hot', 'warm', 'warm', 'warm', 'mild', 'mild']) {
+    await fresh.query('traditional', tenant, 'select 1')
+  }
+  for (let minute = 0; minute < 2; minute++) {
+    await (await fresh.miniflare.getWorker()).scheduled({ cron: '* * * * *' })
+    const status = await (await fresh.get('/traditional/status', 'hot')).json()
+    assert.equal((status as { isWarm: boolean }).isWarm, true)
+  }
+})
+
 test('settings that cannot be meant are told before anything is done', async () => {
   await using wrong = await startArchitecturesForTest({ PGNAP_KEEP_WARM_TENANTS: 'many' })
   const answer = await wrong.post('/sqlite/query', 'one', { sql: 'create table t(n)' })

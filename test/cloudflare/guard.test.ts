@@ -94,7 +94,7 @@ test('settings that cannot be meant are refused, and nobody is let in', async ()
   assert.doesNotMatch(text, /secret|stack|\.ts\b|worker\.js/)
 })
 
-test('a setting that is neither yes nor no is refused: it would let anybody make tenants', async () => {
+test('a setting that is neither yes nor no is refused, and lets nobody make tenants', async () => {
   await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'no' })
   const answer = await worker.query('made-anyway', 'select 1')
   assert.equal(answer.status, 500)
