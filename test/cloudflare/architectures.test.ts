@@ -136,6 +136,22 @@ test('what is wrong is said as by /v1, whatever the architecture', async () => {
   }
 })
 
+test('strategies that an architecture has not are refused, and none is ignored', async () => {
+  const statusOf = async (path: string): Promise<number> =>
+    (await worker.post(path, 'one', { sql: 'select 1 as n' })).status
+  for (const name of ['pooled', 'traditional']) {
+    assert.equal(await statusOf(`/${name}/query?load=lazy&write=sync&stale=refuse`), 200)
+    for (const asked of ['load=image', 'write=async', 'write=cdc', 'stale=allow']) {
+      assert.equal(await statusOf(`/${name}/query?${asked}`), 501, `${name} ${asked}`)
+    }
+    assert.equal(await statusOf(`/${name}/query?load=whatever`), 400)
+  }
+  assert.equal(await statusOf('/warm-proxy/query?write=sync'), 501)
+  for (const path of ['/pooled/timing?write=async', '/traditional/cold-start?load=delta']) {
+    assert.equal(await statusOf(path), 501, path)
+  }
+})
+
 test('the tenants of /pooled are those of the default Worker, which is there too', async () => {
   await worker.query('pooled', 'both', 'create table t as select 7 as n')
   const answer = await worker.post('/v1/tenants/both/query', undefined, { sql: 'select n from t' })

@@ -6,6 +6,7 @@
 import { done, heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { askRemote, poolPhases } from './remote.ts'
+import { onlyAtHome } from './strategies.ts'
 
 export const pooled: Architecture = {
   what: 'an object per tenant, one slot for all objects of the isolate; tenants are those of /v1',
@@ -14,7 +15,8 @@ export const pooled: Architecture = {
   status,
 }
 
-async function query({ environment, tenant, phases, statement }: Ask): Promise<Served> {
+async function query({ environment, tenant, url, phases, statement }: Ask): Promise<Served> {
+  onlyAtHome(url)
   const asked = await statement()
   return askRemote(phases, 'rpc', async () => {
     const { result, timings } = await done(

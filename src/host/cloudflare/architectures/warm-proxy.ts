@@ -21,6 +21,7 @@ import { tenantPool } from '../tenant-pool.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { delaysOf } from './isolate-delays.ts'
 import { poolPhases } from './remote.ts'
+import { onlyInMemory } from './strategies.ts'
 
 export const warmProxy: Architecture = {
   what: 'Postgres in the memory of the Worker, without objects and without storage',
@@ -45,7 +46,8 @@ interface Memory {
 /** Least recently used first. */
 const memories = new Map<TenantName, Memory>()
 
-async function query({ tenant, phases, statement }: Ask): Promise<Served> {
+async function query({ tenant, url, phases, statement }: Ask): Promise<Served> {
+  onlyInMemory(url)
   const asked = await statement()
   phases.measureSync('engine', theIsolate)
   const { share } = theIsolate()
