@@ -111,17 +111,39 @@ test('who asks for a WebSocket to what is no tenant is told with a SQLSTATE', as
   assert.match(text, /TENANT_NAME_INVALID.*"sqlState":"3D000".*"hint":"/s)
 })
 
+/** A startup packet (Postgres documentation, "Message Formats"). */
+function startupFor(tenant: string): Buffer {
+  const fields = Buffer.from(`user\0ann\0database\0${tenant}\0\0`)
+  const packet = Buffer.alloc(8 + fields.length)
+  packet.writeInt32BE(packet.length, 0)
+  packet.writeInt32BE(196_608, 4)
+  fields.copy(packet, 8)
+  return packet
+}
+
 test('who sends megabytes before it is let in is cut off', async () => {
   const socket = new WebSocket(`ws://${anywhere()}`)
   await once(socket, 'open')
-  const fields = Buffer.from('user\0ann\0database\0flood\0\0')
-  const startup = Buffer.alloc(8 + fields.length)
-  startup.writeInt32BE(startup.length, 0)
-  startup.writeInt32BE(196_608, 4)
-  fields.copy(startup, 8)
-  socket.send(Buffer.concat([startup, Buffer.alloc(LIMITS.isolateAheadBytesMax)]))
+  socket.send(Buffer.concat([startupFor('flood'), Buffer.alloc(LIMITS.isolateAheadBytesMax)]))
   const [{ code }] = (await once(socket, 'close')) as [CloseEvent]
   assert.equal(code, 1009)
+})
+
+test('who closes its WebSocket is answered at once, whenever that is', async () => {
+  const closed = async (when: 'silent' | 'opening' | 'joined', query = ''): Promise<number> => {
+    const socket = new WebSocket(`ws://${anywhere()}${query}`)
+    await once(socket, 'open')
+    if (when !== 'silent') socket.send(startupFor('closes'))
+    if (when === 'joined') await once(socket, 'message')
+    socket.close(4000, 'enough')
+    const signal = AbortSignal.timeout(5_000)
+    const [{ code }] = (await once(socket, 'close', { signal })) as [CloseEvent]
+    return code
+  }
+  for (const when of ['silent', 'opening', 'joined', 'opening'] as const) {
+    assert.equal(await closed(when), 4000, when)
+  }
+  assert.equal(await closed('joined', '?tenant=closes'), 1005)
 })
 
 test('a wrong password is refused, whichever way it comes', async () => {

@@ -85,6 +85,8 @@ function carry(socket: WebSocket, request: Request, environment: Environment): v
     if (!webSocket) throw new PgnapError('INTERNAL', 'the object of a tenant took no WebSocket')
     webSocket.binaryType = 'arraybuffer'
     webSocket.accept()
+    // Who has left meanwhile is not to stay there as a session.
+    if (socket.readyState !== WebSocket.OPEN) return webSocket.close(CLOSE.normal)
     join(webSocket, socket)
     for (const bytes of early) webSocket.send(bytes)
     early = []
@@ -115,6 +117,8 @@ function carry(socket: WebSocket, request: Request, environment: Environment): v
   socket.addEventListener('close', ({ code, reason }) => {
     timer.cancel()
     close(inner, code, reason)
+    // Its Close frame is ours to answer: else the client waits for that, and the platform for us.
+    if (socket.readyState === WebSocket.CLOSING) socket.close(sayable(code), reason)
   })
 }
 
@@ -159,6 +163,9 @@ function join(inner: WebSocket, socket: WebSocket): void {
 }
 
 function close(socket: WebSocket | undefined, code: number, reason: string): void {
-  if (socket?.readyState !== WebSocket.OPEN) return
-  socket.close(RESERVED_CLOSE_CODES.has(code) ? CLOSE.normal : code, reason)
+  if (socket?.readyState === WebSocket.OPEN) socket.close(sayable(code), reason)
+}
+
+function sayable(code: number): number {
+  return RESERVED_CLOSE_CODES.has(code) ? CLOSE.normal : code
 }
