@@ -112,7 +112,7 @@ test('who asks for a WebSocket to what is no tenant is told with a SQLSTATE', as
 })
 
 /** A startup packet (Postgres documentation, "Message Formats"). */
-function startupFor(tenant: string): Buffer {
+function startupFor(tenant: string): Buffer<ArrayBuffer> {
   const fields = Buffer.from(`user\0ann\0database\0${tenant}\0\0`)
   const packet = Buffer.alloc(8 + fields.length)
   packet.writeInt32BE(packet.length, 0)
