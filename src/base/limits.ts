@@ -261,6 +261,8 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /** As `loginCellsPerRow`, in an isolate: 128 KiB. */
+  isolateLoginCellsPerRow: 8_192,
   /** Objects of an isolate that have a slot of their own. Beyond: the least recently used ends. */
   isolateOwnSlotsMax: 2,
   /**
@@ -399,6 +401,8 @@ export const LIMITS = {
   keptWarmDefault: 8,
   /** As many it may say: each is a call of an object, every minute. */
   keptWarmMax: 100,
+  /** What one of them may take before the next one's turn. */
+  keepWarmEachMs: 2_000,
   /**
    * Rest after the last request to a tenant that was written to, before its object's alarm sees to
    * its upkeep, unless PGNAP_UPKEEP_AFTER_SECONDS says otherwise.
