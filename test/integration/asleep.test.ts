@@ -99,6 +99,37 @@ test('nothing of a client is there for the next one after a restart from an imag
   assert.equal(await next.value(facts), 'postgres "$user", public 0 0 0')
 })
 
+test('nor of several clients, who had sessions beside each other in it', async () => {
+  const data = join(folder, 'sessions')
+  {
+    await using server = await startServer({ data, flags })
+    const first = await connectPg(server, 'acme')
+    const second = await connectPg(server, 'acme')
+    for (const [index, { client }] of [first, second, first].entries()) {
+      await client.query(`set my.secret = 'x${index}'; set search_path = pg_catalog`)
+      await client.query(`prepare question${index} as select 1; listen gossip${index}`)
+    }
+    await server.stop()
+  }
+  await using server = await startServer({ data, flags })
+  await using next = await connectPg(server, 'acme')
+  const facts = `select concat_ws(' ', current_setting('search_path'),
+    nullif(current_setting('my.secret', true), ''),
+    (select count(*) from pg_prepared_statements), (select count(*) from pg_listening_channels()))`
+  assert.equal(await next.value(facts), '"$user", public 0 0')
+})
+
+test('a tenant that is deleted in its sleep leaves no image', async () => {
+  const data = join(folder, 'deleted')
+  for (const round of [0, 1]) {
+    await using server = await startServer({ data, flags })
+    if (round === 0) await query(server, 'acme', 'create table t(n int)')
+    else await server.request('/v1/tenants/acme', { method: 'DELETE' })
+    await server.stop()
+    assert.deepEqual(imagesOf(server), round === 0 ? ['acme.img'] : [])
+  }
+})
+
 test('--image-disk 0: nothing is written, tenants boot after a restart', async () => {
   const data = join(folder, 'no-disk')
   const without = [...flags, '--image-disk', '0']
