@@ -10,6 +10,19 @@ import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
 
+/** What `pgnap tenant show` and `list` say of each. */
+async function statesOf(server: ServerProcess): Promise<Record<string, string>> {
+  const shown: Record<string, string> = {}
+  const response = await server.request('/v1/tenants')
+  const list = (await response.json()) as { tenants: readonly { name: string; state: string }[] }
+  for (const { name, state } of list.tenants) {
+    const one = await server.request(`/v1/tenants/${name}`)
+    assert.equal(((await one.json()) as { state: string }).state, state)
+    shown[name] = state
+  }
+  return shown
+}
+
 interface Found {
   readonly tier: string | undefined
   readonly row: Record<string, unknown> | undefined
@@ -38,6 +51,8 @@ test('after each restart tenants wake from their disk images', async () => {
   const data = join(folder, 'restart')
   for (let round = 0; round < 3; round++) {
     await using server = await startServer({ data, flags })
+    const before = Object.fromEntries(NAMES.map((name) => [name, 'asleep']))
+    assert.deepEqual(await statesOf(server), round === 0 ? {} : before)
     for (const name of NAMES) {
       if (round === 0) await query(server, name, 'create table t(n int)')
       else {
@@ -135,6 +150,7 @@ test('--image-disk 0: nothing is written, tenants boot after a restart', async (
   const without = [...flags, '--image-disk', '0']
   for (const tier of [undefined, 'cold']) {
     await using server = await startServer({ data, flags: without })
+    assert.deepEqual(await statesOf(server), tier === undefined ? {} : { acme: 'cold' })
     if (tier === undefined) await query(server, 'acme', 'create table t(n int)')
     assert.equal((await query(server, 'acme', 'select count(*) from t')).tier, tier ?? 'awake')
     await server.request('/v1/tenants/acme/nap', { method: 'POST' })

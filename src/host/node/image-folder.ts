@@ -21,13 +21,13 @@ import type { TenantName } from '../../base/ids.ts'
 import type { Log } from '../../base/log.ts'
 import type { SlotImage } from '../../engine/slot-image.ts'
 import type { ImageAhead, ImageStore, StoredImage } from '../../pool/tenant-source.ts'
+import { IMAGE_SUFFIX, imagePath } from './tenant-files-on-disk.ts'
 import { compress, decompress, decompressNow } from './zstd.ts'
 
 const MAGIC = 'PGNAPIMG'
 const FORMAT_VERSION = 1
 const HASH_AT = 16
 const HEADER_AT = 48
-const SUFFIX = '.img'
 /** A file that is being written, or was when a process ended: tenant, suffix, number. */
 const UNFINISHED = /^(.+)\.img\.\d+\.new$/
 const FOLDER_MODE = 0o700
@@ -219,7 +219,7 @@ export class ImageFolder implements ImageStore {
   }
 
   #pathOf(tenant: TenantName): string {
-    return join(this.#options.path, `${tenant}${SUFFIX}`)
+    return imagePath(this.#options.path, tenant)
   }
 
   /** Counts what a former process has left. Not before something is to be added to it. */
@@ -238,8 +238,8 @@ export class ImageFolder implements ImageStore {
       if (unfinished !== undefined && owns(unfinished as TenantName)) {
         await rm(join(path, name), { force: true })
       }
-      if (!name.endsWith(SUFFIX)) continue
-      const tenant = name.slice(0, -SUFFIX.length) as TenantName
+      if (!name.endsWith(IMAGE_SUFFIX)) continue
+      const tenant = name.slice(0, -IMAGE_SUFFIX.length) as TenantName
       if (!owns(tenant)) continue
       // A tenant that wakes meanwhile takes its image along.
       const facts = await stat(join(path, name)).catch(() => undefined)
