@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPg } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { testFolder } from '../support/temporary-folder.ts'
@@ -145,12 +146,22 @@ test('a tenant that is deleted in its sleep leaves no image', async () => {
   }
 })
 
-test('--image-disk 0: nothing is written, tenants boot after a restart', async () => {
+test('--image-disk 0: nothing is written, and nothing left; tenants boot after a restart', async () => {
   const data = join(folder, 'no-disk')
   const without = [...flags, '--image-disk', '0']
+  {
+    await using server = await startServer({ data, flags })
+    await query(server, 'beta', 'select 1')
+    await server.stop()
+    assert.deepEqual(imagesOf(server), ['beta.img'])
+  }
   for (const tier of [undefined, 'cold']) {
     await using server = await startServer({ data, flags: without })
-    assert.deepEqual(await statesOf(server), tier === undefined ? {} : { acme: 'cold' })
+    while (imagesOf(server).length > 0) await sleep(10)
+    assert.deepEqual(await statesOf(server), {
+      ...(tier === undefined ? {} : { acme: 'cold' }),
+      beta: 'cold',
+    })
     if (tier === undefined) await query(server, 'acme', 'create table t(n int)')
     assert.equal((await query(server, 'acme', 'select count(*) from t')).tier, tier ?? 'awake')
     await server.request('/v1/tenants/acme/nap', { method: 'POST' })

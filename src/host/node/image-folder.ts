@@ -147,6 +147,21 @@ export class ImageFolder implements ImageStore {
     for (const tenant of this.#files.keys()) if (!isKept(tenant)) this.remove(tenant)
   }
 
+  /** Where nothing is kept any more: removes what former processes have left. Does not reject. */
+  async clear(): Promise<void> {
+    const { path, owns, log } = this.#options
+    try {
+      for (const name of await readdir(path)) {
+        const tenant = UNFINISHED.exec(name)?.[1] ?? tenantOfImage(name)
+        if (tenant !== undefined && owns(tenant as TenantName)) {
+          await rm(join(path, name), { force: true })
+        }
+      }
+    } catch (error) {
+      if (!isMissing(error)) log.warn('images of a former run are not removed', { error })
+    }
+  }
+
   letGo(tenant: TenantName): void {
     // A file that appeared later would be of a run that goes on elsewhere.
     this.#writing.delete(tenant)
@@ -238,9 +253,8 @@ export class ImageFolder implements ImageStore {
       if (unfinished !== undefined && owns(unfinished as TenantName)) {
         await rm(join(path, name), { force: true })
       }
-      if (!name.endsWith(IMAGE_SUFFIX)) continue
-      const tenant = name.slice(0, -IMAGE_SUFFIX.length) as TenantName
-      if (!owns(tenant)) continue
+      const tenant = tenantOfImage(name)
+      if (tenant === undefined || !owns(tenant)) continue
       // A tenant that wakes meanwhile takes its image along.
       const facts = await stat(join(path, name)).catch(() => undefined)
       if (facts) found.push({ tenant, bytes: facts.size, modifiedMs: facts.mtimeMs })
@@ -249,6 +263,11 @@ export class ImageFolder implements ImageStore {
     for (const { tenant, bytes } of found) this.#count(tenant, bytes)
     this.#adopted = true
   }
+}
+
+function tenantOfImage(file: string): TenantName | undefined {
+  if (!file.endsWith(IMAGE_SUFFIX)) return undefined
+  return file.slice(0, -IMAGE_SUFFIX.length) as TenantName
 }
 
 async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {
