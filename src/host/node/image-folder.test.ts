@@ -132,7 +132,7 @@ test('a file that is damaged or cut anywhere is no image, and is gone', async ()
   assert.equal(open(path).take(ACME)?.stamp, PLAIN.stamp)
 })
 
-test('where nothing is kept any more, what was kept before goes, but for other shards', async () => {
+test('where nothing is kept any more, what was kept before goes', async () => {
   const path = newPath()
   const folder = open(path)
   for (const each of ['a', 'b', 'c']) await folder.write(name(each), PLAIN)
