@@ -189,6 +189,7 @@ export class Shard implements ShardApi {
       owns: (tenant) => ownership.owns(tenant),
       log,
     })
+    if (!images.keepsAny) void images.clear()
     const control = ControlDatabase.openExisting(dataPath)
     const spares = new SpareStores({ tenantsPath, index, clock, log })
     const stores = new StoreFactory({
