@@ -27,7 +27,7 @@ import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LettingGo } from './letting-go.ts'
 import { LiveTenants } from './live-tenants.ts'
-import { type LimitsHost, noteLimits } from './note-limits.ts'
+import { type LimitsHost, noteErrors, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import { noteWait, type PoolClientListener, resetTimings, type Rights } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
@@ -324,7 +324,7 @@ export class Pool implements ClientHost {
       refusal = enterSession(client, slot)
       const { errorsRaised, transactionStatus: was } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
-      if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
+      if (slot.errorsRaised !== errorsRaised) noteErrors(client, answer, this.#counters)
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
       this.#lettingGo.note(client, slot, { messages, answer, complete, was })

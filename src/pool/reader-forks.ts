@@ -17,10 +17,11 @@ import { concatBytes } from '../base/bytes.ts'
 import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { ABORT, fatalError, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
+import { noteErrors, transactionTimeout } from './note-limits.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
   failFloating,
@@ -237,7 +238,7 @@ export class ReaderForks {
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
-    if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
+    if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
     onRead(client, fork.slot, startMs)
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)
@@ -428,6 +429,8 @@ function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | unde
 
 /** What a batch was told that was cancelled, in Postgres's words or ours. */
 function cancelIn(answer: Uint8Array): PgnapError | undefined {
+  const fatal = fatalError(answer)
+  if (fatal) return transactionTimeout(fatal.message)
   const error = firstError(answer)
   if (error?.sqlState !== ERRORS.QUERY_CANCELED.sqlState) return undefined
   return new PgnapError('QUERY_CANCELED', error.message)

@@ -243,6 +243,11 @@ describe('statement_timeout', () => {
   })
 })
 
+const LOOP = 'do $$ begin loop end loop; end $$'
+const CATCHING = `do $$ begin for n in 1 .. 1e9 loop
+  begin perform pg_sleep(1); exception when query_canceled then null; end;
+end loop; end $$`
+
 type Ended = (Error & { readonly code?: string }) | undefined
 
 /** Asks for the FATAL error with which a connection was sent away; undefined if it is there. */
@@ -306,8 +311,26 @@ describe('sessions', () => {
     await other.client.query('begin; insert into t values (1)')
     assert.equal((await failureOf(other.client.query('select pg_sleep(9)'))).code, '25P04')
     await delay(100)
-    assert.equal(ended()?.code, '25P04')
+    assert.ok(ended())
     await using third = await connectPg(server, 'transaction')
     assert.equal(await third.value('select count(*)::int from t'), 0)
   })
+
+  for (const [what, sql] of [
+    ['one statement', `set transaction_timeout = '200ms'; select pg_sleep(9)`],
+    ['a block that has set it itself', `begin; set local transaction_timeout = '200ms'; ${LOOP}`],
+    ['a function that catches it', `set transaction_timeout = '200ms'; ${CATCHING}`],
+  ] as const) {
+    test(`transaction_timeout ends the session, and so the transaction: ${what}`, async () => {
+      await using one = await connectPg(server, 'transaction-ends')
+      await using other = await connectPg(server, 'transaction-ends')
+      await other.client.query('create table if not exists t (n int)')
+      const end = endOf(one)
+      const failure = await failureOf(one.client.query(sql))
+      assert.deepEqual([failure.code, failure.severity], ['25P04', 'FATAL'])
+      await assert.rejects(one.client.query('select 1'))
+      assert.ok(end())
+      await other.client.query(`set lock_timeout = '900ms'; insert into t values (1)`)
+    })
+  }
 })
