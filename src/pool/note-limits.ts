@@ -14,11 +14,19 @@ export interface LimitsHost {
   readonly event: (event: PoolEvent) => void
 }
 
-/** A batch of `client` that began at `startMs` has left its session in this state. */
+/** What is said of a batch that has left the backend to itself. */
+export interface Rest {
+  readonly status: TransactionStatus
+  readonly startMs: number
+  /** It has ended with ReadyForQuery. */
+  readonly complete: boolean
+}
+
+/** A batch of `client` has left its session in this state. */
 export function noteLimits(
   client: LiveClient,
   { session: { timeouts } }: Slot,
-  { status, startMs }: { readonly status: TransactionStatus; readonly startMs: number },
+  { status, startMs, complete }: Rest,
   { clock, event }: LimitsHost,
 ): void {
   if (!client.limits && timeouts === NO_TIMEOUTS) return
@@ -31,7 +39,7 @@ export function noteLimits(
       event({ type: 'waitCanceled', client: client.entry, code })
     },
   })
-  client.limits.rests(timeouts, status, startMs)
+  client.limits.rests(timeouts, complete ? status : 'pipeline', startMs)
 }
 
 /** Something has failed in a batch of `client`, or has ended it by its transaction_timeout. */

@@ -139,8 +139,8 @@ export class Pool implements ClientHost {
       slowLog: this.#slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost,
-      onRead: (client, slot, startMs) =>
-        noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
+      onRead: (client, slot, rest) =>
+        noteLimits(client, slot, { status: client.transactionStatus, ...rest }, this.#limitsHost),
     })
     this.#effects = new EffectQueue(
       effectsOn({
@@ -336,7 +336,7 @@ export class Pool implements ClientHost {
       answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
-      noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
+      noteLimits(client, slot, { status: result.status, startMs, complete }, this.#limitsHost)
       committed = this.#syncs.commit(tenant, result.status, startMs)
       if (committed) endMs = this.#clock.monotonicMs()
       this.#syncs.ended(endMs)

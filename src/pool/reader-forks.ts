@@ -21,7 +21,7 @@ import { ABORT, fatalError, firstError, ownQuery, readAnswer, SYNC } from './bac
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
-import { noteErrors, transactionTimeout } from './note-limits.ts'
+import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
   failFloating,
@@ -79,7 +79,7 @@ export interface ReaderForksOptions {
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
   /** A batch of a client that began at `startMs` was answered in a fork. */
-  readonly onRead: (client: LiveClient, fork: Slot, startMs: number) => void
+  readonly onRead: (client: LiveClient, fork: Slot, rest: Pick<Rest, 'startMs' | 'complete'>) => void
   /** The slot of a tenant threw. */
   readonly onLost: (tenant: LiveTenant, error: unknown) => void
 }
@@ -239,7 +239,7 @@ export class ReaderForks {
     client.endedMs = endMs
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
-    onRead(client, fork.slot, startMs)
+    onRead(client, fork.slot, { startMs, complete })
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)

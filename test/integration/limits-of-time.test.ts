@@ -3,9 +3,12 @@
  * session. As native Postgres does it, also where clients share a backend.
  */
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
+import { say } from '../support/messages.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 
 let server: ServerProcess
@@ -314,6 +317,28 @@ describe('sessions', () => {
     assert.ok(ended())
     await using third = await connectPg(server, 'transaction')
     assert.equal(await third.value('select count(*)::int from t'), 0)
+  })
+
+  test('a pipeline between Flush and Sync is not idle, and is a transaction', async () => {
+    for (const [setting, end] of [
+      ['idle_session_timeout', 'Z'],
+      ['idle_in_transaction_session_timeout', 'Z'],
+      ['transaction_timeout', '25P04'],
+    ] as const) {
+      const socket = connect(server.port, '127.0.0.1').on('error', () => {})
+      let heard = ''
+      socket.on('data', (bytes) => (heard += String(bytes)))
+      socket.write(say.startup({ user: 'postgres', database: 'flushed', [setting]: '200ms' }))
+      while (!heard.includes('Z\0')) await delay(20)
+      heard = ''
+      const select = [say.parse('', 'select 1'), say.bind('', ''), say.execute('')]
+      socket.write(concatBytes([...select, say.flush()]))
+      await delay(600)
+      socket.write(say.sync())
+      while (!heard.includes(end) && !socket.closed) await delay(20)
+      assert.equal(heard.includes('FATAL'), end !== 'Z', setting)
+      socket.destroy()
+    }
   })
 
   for (const [what, sql] of [
