@@ -47,7 +47,8 @@ test('an idle transaction has a limit for each pause, a transaction one for all 
 test('a pipeline that has not ended is a transaction, and not idle', () => {
   const { clock, told, limits } = watched({})
   const idle = { idle_in_transaction_session_timeout: 50, idle_session_timeout: 50 }
-  limits.rests({ ...NO_TIMEOUTS, ...idle, transaction_timeout: 200 }, 'pipeline', clock.monotonicMs())
+  const timeouts = { ...NO_TIMEOUTS, ...idle, transaction_timeout: 200 }
+  limits.rests(timeouts, 'pipeline', clock.monotonicMs())
   clock.advance(199)
   assert.deepEqual(told, [])
   clock.advance(1)

@@ -78,8 +78,8 @@ export interface ReaderForksOptions {
   readonly event: (event: PoolEvent) => void
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
-  /** A batch of a client that began at `startMs` was answered in a fork. */
-  readonly onRead: (client: LiveClient, fork: Slot, rest: Pick<Rest, 'startMs' | 'complete'>) => void
+  /** A batch of a client was answered in a fork. */
+  readonly onRead: (client: LiveClient, fork: Slot, rest: Omit<Rest, 'status'>) => void
   /** The slot of a tenant threw. */
   readonly onLost: (tenant: LiveTenant, error: unknown) => void
 }
@@ -356,6 +356,8 @@ function runIn(
     answer = new Uint8Array(answer)
     goesOn = float(slot)
     rollBack(slot)
+    // Whether it might float does not matter to one that has failed: nothing goes on in it.
+    if (canceled && goesOn?.isFailed) setFloating(client, goesOn)
     if (!mayFloat || leavesPortal(whole, answer)) goesOn = undefined
   }
   const done = watch.seen ?? whatIsLeft(slot)
