@@ -97,7 +97,7 @@ export function firstError(answer: Uint8Array): BackendError | undefined {
   return error
 }
 
-/** The error in an answer with which its session ends; it is not Postgres's, whose backend goes on. */
+/** The error in an answer that ends its session. It is ours: with Postgres's own all would end. */
 export function fatalError(answer: Uint8Array): BackendError | undefined {
   let fatal: BackendError | undefined
   eachMessage(answer, (type, at, end) => {

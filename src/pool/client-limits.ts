@@ -41,11 +41,7 @@ export class ClientLimits {
    * A batch that began at `startMs` (monotonic) has left the backend to itself. @param status
    * pipeline: it has not ended yet, which is no idle session to Postgres, but a transaction
    */
-  rests(
-    timeouts: SessionTimeouts,
-    status: TransactionStatus | 'pipeline',
-    startMs: number,
-  ): void {
+  rests(timeouts: SessionTimeouts, status: TransactionStatus | 'pipeline', startMs: number): void {
     this.works()
     this.#timeouts = timeouts
     if (status === 'idle') {
