@@ -495,5 +495,5 @@ export class Pool implements ClientHost {
 }
 
 function notify(client: LiveClient, notification: Uint8Array): void {
-  client.listener?.messages?.(notification)
+  client.hear(notification)
 }
