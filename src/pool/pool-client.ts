@@ -298,7 +298,7 @@ export class LiveClient implements PoolClient {
 
   /** Another client has notified it. In a transaction it hears of that when it has ended. */
   hear(notification: Uint8Array): void {
-    if (this.#status === 'idle') return void this.listener?.messages?.(notification)
+    if (this.#status === 'idle') return this.listener?.messages?.(notification)
     this.#unheard.push(notification)
     this.#unheardBytes += notification.length
     if (this.#unheardBytes <= LIMITS.answerBytesMax) return
