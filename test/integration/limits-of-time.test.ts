@@ -247,9 +247,10 @@ describe('statement_timeout', () => {
 })
 
 const LOOP = 'do $$ begin loop end loop; end $$'
-const CATCHING = `do $$ begin for n in 1 .. 1e9 loop
-  begin perform pg_sleep(1); exception when query_canceled then null; end;
-end loop; end $$`
+const CATCHING = `do $$ begin
+  begin perform pg_sleep(1000); exception when query_canceled then null; end;
+  perform pg_sleep(1000);
+end $$`
 
 type Ended = (Error & { readonly code?: string }) | undefined
 
@@ -344,7 +345,7 @@ describe('sessions', () => {
   for (const [what, sql] of [
     ['one statement', `set transaction_timeout = '200ms'; select pg_sleep(9)`],
     ['a block that has set it itself', `begin; set local transaction_timeout = '200ms'; ${LOOP}`],
-    ['a function that catches it', `set transaction_timeout = '200ms'; ${CATCHING}`],
+    ['a function that catches it once', `set transaction_timeout = '200ms'; ${CATCHING}`],
   ] as const) {
     test(`transaction_timeout ends the session, and so the transaction: ${what}`, async () => {
       await using one = await connectPg(server, 'transaction-ends')
