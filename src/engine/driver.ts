@@ -11,6 +11,7 @@
  */
 import { PgnapError } from '../base/errors.ts'
 import { explainConversions } from './conversion-errors.ts'
+import { copyEnd } from './copy-end.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 
 const STATUS_LONGJMP = 100
@@ -80,7 +81,7 @@ export class Driver {
         this.#errorsRaised++
         module._PostgresMainLongJmp()
       }
-    } while (this.#requestAt < request.length || module._pq_buffer_remaining_data() > 0)
+    } while (this.#requestAt < this.#request.length || module._pq_buffer_remaining_data() > 0)
     module._PostgresSendReadyForQueryIfNecessary()
     module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
@@ -111,6 +112,7 @@ export class Driver {
   }
 
   #read(pointer: number, bytesMax: number): number {
+    if (this.#requestAt === this.#request.length) this.#goOn()
     const heap = this.#module.HEAPU8
     const request = this.#request
     const from = this.#requestAt
@@ -122,6 +124,14 @@ export class Driver {
     }
     this.#requestAt = from + count
     return count
+  }
+
+  /** Postgres has read everything, and asks for more. */
+  #goOn(): void {
+    const end = this.#overflowed ? undefined : copyEnd(this.#request, this.answer)
+    if (!end) return
+    this.#request = end
+    this.#requestAt = 0
   }
 
   #write(pointer: number, count: number): number {

@@ -83,6 +83,7 @@ function rowOf(view: DataView, answer: Uint8Array, start: number): Row {
 }
 
 export interface BackendError {
+  readonly severity: string
   readonly message: string
   readonly sqlState: string
 }
@@ -96,6 +97,16 @@ export function firstError(answer: Uint8Array): BackendError | undefined {
   return error
 }
 
+/** The error in an answer that ends its session. It is ours: with Postgres's own all would end. */
+export function fatalError(answer: Uint8Array): BackendError | undefined {
+  let fatal: BackendError | undefined
+  eachMessage(answer, (type, at, end) => {
+    const error = type === 0x45 ? errorOf(answer.subarray(at + 5, end)) : undefined
+    if (error?.severity === 'FATAL') fatal = error
+  })
+  return fatal
+}
+
 function refusalOf(body: Uint8Array): string {
   const { message, sqlState } = errorOf(body)
   return `${message} (${sqlState})`
@@ -106,6 +117,6 @@ function errorOf(body: Uint8Array): BackendError {
   for (const field of fromUtf8(body).split('\0')) {
     if (field !== '') fields.set(field.charAt(0), field.slice(1))
   }
-  const { M: message = 'unknown error', C: sqlState = 'no SQLSTATE' } = Object.fromEntries(fields)
-  return { message, sqlState }
+  const { V = '', M = 'unknown error', C = 'no SQLSTATE' } = Object.fromEntries(fields)
+  return { severity: V, message: M, sqlState: C }
 }

@@ -27,7 +27,7 @@ import { ImageShelf } from './image-shelf.ts'
 import { KeepWarm } from './keep-warm.ts'
 import { LettingGo } from './letting-go.ts'
 import { LiveTenants } from './live-tenants.ts'
-import { type LimitsHost, noteLimits } from './note-limits.ts'
+import { type LimitsHost, noteErrors, noteLimits } from './note-limits.ts'
 import { enterSession, LiveClient, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import { noteWait, type PoolClientListener, resetTimings, type Rights } from './pool-client.ts'
 import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
@@ -139,8 +139,8 @@ export class Pool implements ClientHost {
       slowLog: this.#slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost,
-      onRead: (client, slot, startMs) =>
-        noteLimits(client, slot, { status: client.transactionStatus, startMs }, this.#limitsHost),
+      onRead: (client, slot, rest) =>
+        noteLimits(client, slot, { status: client.transactionStatus, ...rest }, this.#limitsHost),
     })
     this.#effects = new EffectQueue(
       effectsOn({
@@ -324,7 +324,7 @@ export class Pool implements ClientHost {
       refusal = enterSession(client, slot)
       const { errorsRaised, transactionStatus: was } = slot
       answer = refusal === undefined ? channels.run(client, slot, messages) : NO_ANSWER
-      if (slot.errorsRaised !== errorsRaised) this.#counters.errors.recordAnswer(answer)
+      if (slot.errorsRaised !== errorsRaised) noteErrors(client, answer, this.#counters)
       ranMs = endMs = this.#clock.monotonicMs()
       this.#forks.review(tenant)
       this.#lettingGo.note(client, slot, { messages, answer, complete, was })
@@ -336,7 +336,7 @@ export class Pool implements ClientHost {
       answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
-      noteLimits(client, slot, { status: result.status, startMs }, this.#limitsHost)
+      noteLimits(client, slot, { status: result.status, startMs, complete }, this.#limitsHost)
       committed = this.#syncs.commit(tenant, result.status, startMs)
       if (committed) endMs = this.#clock.monotonicMs()
       this.#syncs.ended(endMs)
@@ -495,5 +495,5 @@ export class Pool implements ClientHost {
 }
 
 function notify(client: LiveClient, notification: Uint8Array): void {
-  client.listener?.messages?.(notification)
+  client.hear(notification)
 }

@@ -28,6 +28,7 @@ import { PauseBook } from '../../router/pause-book.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import { addUpPools, STATE_OF_PHASE } from '../pool-facts.ts'
 import type { CopyFolder } from './copy-folder.ts'
+import type { DeletionWay } from './shard/goodbyes.ts'
 import type { TenantStanding } from './shard/shard-api.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { TemplateUse } from './shard/tenant-copies.ts'
@@ -49,11 +50,6 @@ export interface ShardedControlOptions {
   readonly pauses?: Pick<PauseBook, 'list' | 'isPaused'>
   /** Told when a tenant is gone, so that another of its name is not paused. Default: nobody. */
   readonly operations?: Pick<ServerOperations, 'forget'> | undefined
-}
-
-export interface DeleteOptions {
-  /** Not if somebody uses it. */
-  readonly unlessUsed?: boolean
 }
 
 /** Of whom a shard knows nothing. */
@@ -184,9 +180,9 @@ export class ShardedControl implements Control {
     }
   }
 
-  async deleteTenant(tenant: string, { unlessUsed = false }: DeleteOptions = {}): Promise<void> {
+  async deleteTenant(tenant: string, way: DeletionWay = 'operator'): Promise<void> {
     const name = this.#name(tenant)
-    await this.#shards.call(name, (shard) => shard.deleteTenant(name, unlessUsed))
+    await this.#shards.call(name, (shard) => shard.deleteTenant(name, way))
     this.#roles?.forget(name)
     await this.#operations?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)
