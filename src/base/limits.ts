@@ -3,8 +3,6 @@
  * A limit without a reason is a number somebody will raise; a wait without a limit is a hang.
  * `docs/limits.md` lists the same names; a test compares the two.
  */
-import { assert } from './assert.ts'
-
 export const LIMITS = {
   /** Longest tenant name. It is a file name and a Postgres identifier (63 bytes). Beyond: 3D000. */
   tenantNameCharsMax: 63,
@@ -448,54 +446,3 @@ export const LIMITS = {
 } as const
 
 export type LimitName = keyof typeof LIMITS
-
-assert(
-  LIMITS.webSocketUnprovenBytesMax * 4 <= LIMITS.webSocketUnprovenTotalBytesMax,
-  'one WebSocket takes no more than its share before it is let in',
-)
-assert(LIMITS.loginGraceMs < LIMITS.authenticationMs, 'a login may take longer than its grace')
-assert(
-  LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,
-  'one address alone does not shut a user out',
-)
-assert(LIMITS.slotRetireBytes < LIMITS.slotMemoryBytesMax, 'a slot retires before its ceiling')
-assert(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoints come first')
-assert(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')
-assert(LIMITS.pipelineBytesMax <= LIMITS.messageBytesMax, 'a message may fill a pipeline')
-assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of any size')
-// Text of what was compressed on disk may have a hundred times its size.
-assert(LIMITS.dumpCopyBytes * 100 <= LIMITS.answerBytesMax, 'a part of a table is an answer')
-assert(LIMITS.restoreCopyBytes * 2 <= LIMITS.copyBytesMax, 'a part of a table is small')
-assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
-assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
-assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
-assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
-assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
-assert(LIMITS.slotThinkMs < LIMITS.slotQuantumMs, 'who rests makes room before who works')
-assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
-assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
-assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
-assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
-assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
-assert(LIMITS.replicaBytesMax <= LIMITS.computeRowBytes, 'a compute has room for one tenant')
-assert(
-  LIMITS.undeliveredBytesMax + LIMITS.isolateDirtyBytesMax <= 33_554_432,
-  'what is brought home fits a call',
-)
-assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
-assert(
-  LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
-  'a turn is longer than what it waits for',
-)
-assert(LIMITS.socketAnswerMs * 2 < LIMITS.rememberedNameMs, 'who asks again is known by then')
-assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
-assert(
-  LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&
-    LIMITS.syncAcceptableMs < LIMITS.syncWarningMs &&
-    LIMITS.syncWarningMs < LIMITS.syncCriticalMs,
-  'each status of a delay begins where the one before ends',
-)
-assert(
-  LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
-  'a slot of an isolate retires before its ceiling',
-)
