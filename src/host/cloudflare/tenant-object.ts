@@ -107,7 +107,7 @@ export class TenantObject extends DurableObject<Environment> {
       const runtime = this.#here
       runtime.storage.facts(name)
       const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
-        hint: 'connecting again makes a new, empty one',
+        hint: 'where connecting makes tenants, connecting again makes a new, empty one',
       })
       for (const connection of runtime.connections.values()) connection.shutdown(goodbye)
       await runtime.pool.expel(name, goodbye)

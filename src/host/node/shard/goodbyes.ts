@@ -23,7 +23,7 @@ export type DeletionWay = 'operator' | 'unless used' | 'force'
 /** Whom a statement sends away is told so in Postgres's words: programs know these. */
 export function deleted(tenant: TenantName, way: DeletionWay): PgnapError {
   const text = `database "${tenant}" has been deleted`
-  const hint = 'connecting again makes a new, empty one'
+  const hint = 'where connecting makes tenants, connecting again makes a new, empty one'
   return way === 'operator'
     ? new PgnapError('TENANT_UNKNOWN', text, { hint })
     : new PgnapError('SESSION_TERMINATED', TERMINATED, { detail: text, hint })
