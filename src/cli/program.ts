@@ -3,9 +3,10 @@
  * verb; a verb throws, and only here is it said and turned into an exit code.
  */
 import { Command, CommanderError } from 'commander'
+import { StatementFailure } from '../base/statement-failure.ts'
 import { EXIT, SaidFailure, reportFailure } from './failure.ts'
 import { addServe } from './serve.ts'
-import { StatementFailure, addSql } from './sql.ts'
+import { addSql } from './sql.ts'
 import { addBench } from './bench.ts'
 import { addDump } from './dump.ts'
 import { addInspect } from './inspect.ts'

@@ -2,7 +2,6 @@
 import { createReadStream } from 'node:fs'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
-import { StatementFailure } from './sql.ts'
 import { addTarget, openTarget } from './target.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -27,22 +26,18 @@ export function addRestore(program: Command, terminal: Terminal): void {
     .addHelpText('after', EXAMPLES)
   addTarget(command)
   command.action(async (tenant: string, file = '-') => {
-    const { ScriptError, restoreScript } = await import('../host/node/dump/restore.ts')
+    const { restoreScript } = await import('../host/node/dump/restore.ts')
     const input = file === '-' ? terminal.inputChunks() : chunksOf(file)
     await using target = await openTarget(command, terminal, { connects: true })
     await target.showTenant(tenant)
     using connection = await target.connect(tenant, 'pgnap restore')
     const intoExisting = command.getOptionValue('intoExisting') === true
-    try {
-      const restored = await restoreScript(connection, input, { intoExisting })
-      const json = command.getOptionValue('json') === true
-      const { statements, rows } = restored
-      const done = `${count(statements, 'statement')}, ${count(rows, 'row')} copied`
-      const text = `${tenant} is restored: ${done}\n`
-      terminal.out(json ? `${JSON.stringify({ tenant, ...restored })}\n` : text)
-    } catch (error) {
-      throw error instanceof ScriptError ? new StatementFailure(error.sql, error.cause) : error
-    }
+    const restored = await restoreScript(connection, input, { intoExisting })
+    const json = command.getOptionValue('json') === true
+    const { statements, rows } = restored
+    const done = `${count(statements, 'statement')}, ${count(rows, 'row')} copied`
+    const text = `${tenant} is restored: ${done}\n`
+    terminal.out(json ? `${JSON.stringify({ tenant, ...restored })}\n` : text)
   })
 }
 

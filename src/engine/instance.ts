@@ -32,8 +32,8 @@ import { growInSteps, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const WASM_PREFIX = '/pglite'
-/** Layout of musl's `struct dirent`, and its d_type values. */
 const SIGUSR1 = 10
+/** Layout of musl's `struct dirent`, and its d_type values. */
 const DIRENT_BYTES = 280
 const DIRENT_NAME_AT = 19
 const DIRENT_NAME_BYTES_MAX = 255

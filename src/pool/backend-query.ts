@@ -90,21 +90,20 @@ export interface BackendError {
 
 /** The first error in an answer. */
 export function firstError(answer: Uint8Array): BackendError | undefined {
-  let error: BackendError | undefined
-  eachMessage(answer, (type, at, end) => {
-    if (type === 0x45) error ??= errorOf(answer.subarray(at + 5, end))
-  })
-  return error
+  return errorsIn(answer)[0]
 }
 
 /** The error in an answer that ends its session. It is ours: with Postgres's own all would end. */
 export function fatalError(answer: Uint8Array): BackendError | undefined {
-  let fatal: BackendError | undefined
+  return errorsIn(answer).findLast(({ severity }) => severity === 'FATAL')
+}
+
+function errorsIn(answer: Uint8Array): BackendError[] {
+  const errors: BackendError[] = []
   eachMessage(answer, (type, at, end) => {
-    const error = type === 0x45 ? errorOf(answer.subarray(at + 5, end)) : undefined
-    if (error?.severity === 'FATAL') fatal = error
+    if (type === 0x45) errors.push(errorOf(answer.subarray(at + 5, end)))
   })
-  return fatal
+  return errors
 }
 
 function refusalOf(body: Uint8Array): string {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { PgnapError } from '../../../base/errors.ts'
+import { StatementFailure } from '../../../base/statement-failure.ts'
 import { PostgresError, type ResultSet } from '../../../front/wire/result.ts'
-import { type RestoreOptions, ScriptError, restoreScript } from './restore.ts'
+import { type RestoreOptions, restoreScript } from './restore.ts'
 import type { Finished, SqlConnection } from './sql-connection.ts'
 
 /** A tenant that writes down what it is told, with the data of each COPY behind it. */
@@ -26,7 +27,7 @@ class Listener implements Pick<SqlConnection, 'run'> {
       rowCount = data.split('\n').length - 1
     }
     this.told.push(sql + data)
-    const status = /^(?:commit|escape)/i.test(sql) ? 'idle' : 'open'
+    const status = /^(?:commit|escape)/i.test(sql) ? 'idle' : 'transaction'
     return { result: { ...result, rowCount }, status }
   }
 }
@@ -120,7 +121,7 @@ suite('a restore', () => {
 
   test('says which statement failed, and where it stands', async () => {
     await assert.rejects(told('copy t from stdin;\n1\n\\.\n\nfail;\n'), (error) => {
-      assert.ok(error instanceof ScriptError && error.cause instanceof PostgresError)
+      assert.ok(error instanceof StatementFailure && error.cause instanceof PostgresError)
       assert.equal(error.sql, 'fail;')
       assert.equal(error.cause.fields['W'], 'somewhere\nstatement at line 5 of the dump')
       return true

@@ -9,6 +9,7 @@
  */
 import { PgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
+import { StatementFailure } from '../../../base/statement-failure.ts'
 import { PostgresError } from '../../../front/wire/result.ts'
 import { linesOf } from './lines.ts'
 import type { SqlConnection } from './sql-connection.ts'
@@ -25,17 +26,6 @@ export interface Restored {
   readonly statements: number
   /** That came by COPY. */
   readonly rows: number
-}
-
-/** A statement of the script that Postgres said no to. */
-export class ScriptError extends Error {
-  override readonly name = 'ScriptError'
-  readonly sql: string
-
-  constructor(sql: string, cause: unknown) {
-    super('a statement failed', { cause })
-    this.sql = sql
-  }
 }
 
 const OWN_TABLES = `SELECT count(*), min(c.oid::regclass::text) FROM pg_class c
@@ -60,7 +50,7 @@ const ARCHIVES: readonly (readonly [begin: string, what: string, hint: string])[
 ]
 
 /**
- * Rejects with {@link ScriptError} if a statement fails, and PgnapError DUMP_INVALID,
+ * Rejects with {@link StatementFailure} if a statement fails, and PgnapError DUMP_INVALID,
  * TENANT_NOT_EMPTY, OUTCOME_UNKNOWN. But for the last the tenant is then as it was.
  */
 export async function restoreScript(
@@ -194,7 +184,7 @@ class ScriptRun {
       return bytes.length > 0 ? bytes : undefined
     }
     const { result, status } = await this.#attempt(sql, lineNumber, copyData)
-    if (status !== 'open') {
+    if (status !== 'transaction') {
       throw invalid(`line ${lineNumber} has ended the transaction: ${sql}`, ONE_TRANSACTION_HINT)
     }
     if (isCopy) this.#rows += result.rowCount ?? 0
@@ -214,7 +204,7 @@ class ScriptRun {
       const place = `statement at line ${lineNumber} of the dump`
       const W = where === undefined ? place : `${where}\n${place}`
       const text = Buffer.from(sql, 'latin1').toString()
-      throw new ScriptError(text, new PostgresError({ ...error.fields, W }))
+      throw new StatementFailure(text, new PostgresError({ ...error.fields, W }))
     }
   }
 

@@ -9,6 +9,8 @@
 import type { Duplex } from 'node:stream'
 import { concatBytes, utf8 } from '../../../base/bytes.ts'
 import { ERRORS, type ErrorCode, PgnapError } from '../../../base/errors.ts'
+import { statusOf } from '../../../engine/answer-end.ts'
+import type { TransactionStatus } from '../../../engine/engine.ts'
 import { BodyReader } from '../../../front/wire/body-reader.ts'
 import {
   BACKEND,
@@ -34,9 +36,6 @@ export interface Login {
   readonly program: string
 }
 
-/** Of ReadyForQuery: whether a transaction is open, or has failed. */
-export type TransactionStatus = 'idle' | 'open' | 'failed'
-
 export interface StatementOptions {
   /** Asked for the data of a COPY ... FROM STDIN, until it has no more. */
   readonly copyData?: () => Promise<Uint8Array | undefined>
@@ -49,7 +48,6 @@ export interface Finished {
 
 const PROTOCOL_3 = 3 << 16
 const PASSWORD_IN_CLEAR = 3
-const STATUS: Readonly<Record<string, TransactionStatus>> = { I: 'idle', T: 'open', E: 'failed' }
 
 export class SqlConnection implements Disposable {
   readonly #stream: Duplex
@@ -98,8 +96,7 @@ export class SqlConnection implements Disposable {
       } else if (message[0] === BACKEND.readyForQuery) {
         const { result, error } = readAnswer(concatBytes(answer))
         if (error) throw plainError(error.fields)
-        const letter = String.fromCharCode(message[FRAME_HEAD_BYTES] ?? 0)
-        return { result, status: STATUS[letter] ?? 'failed' }
+        return { result, status: statusOf(message) ?? 'failed' }
       } else if (isKept(message[0])) {
         answer.push(message)
         // After one that is fatal nothing comes any more.

@@ -19,7 +19,7 @@ class Pages implements Pick<SqlConnection, 'run' | 'answersTo'> {
 
   async run(): Promise<Finished> {
     const rows = [[String(this.#pages), String(this.#pages * 1000)]]
-    return { result: { fields: [], rows, command: '', rowCount: 1 }, status: 'open' }
+    return { result: { fields: [], rows, command: '', rowCount: 1 }, status: 'transaction' }
   }
 
   async *answersTo(sql: string): AsyncGenerator<Uint8Array> {
