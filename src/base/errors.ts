@@ -120,12 +120,17 @@ export class PgnapError extends Error {
   }
 }
 
+/** What something that was thrown says, an error or not. */
+export function errorText(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
 /**
  * `error` as a {@link PgnapError}: itself, or wrapped as INTERNAL with the original as its cause.
  */
 export function toPgnapError(error: unknown): PgnapError {
   if (error instanceof PgnapError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = errorText(error)
   return new PgnapError('INTERNAL', `internal error: ${message}`, {
     cause: error,
     hint: 'this is a bug in pgnap; please report it with the server log',

@@ -4,7 +4,7 @@
  * there.
  */
 import { type Command, Option } from 'commander'
-import { PgnapError } from '../base/errors.ts'
+import { PgnapError, errorText } from '../base/errors.ts'
 import { visible } from './display-width.ts'
 import { addTarget, openTarget } from './target.ts'
 import type { Terminal } from './terminal.ts'
@@ -78,7 +78,7 @@ async function outTo(terminal: Terminal, bytes: Uint8Array): Promise<void> {
   try {
     await terminal.outBytes(bytes)
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause)
+    const detail = errorText(cause)
     throw new PgnapError('DUMP_FAILED', 'the dump could not be written to standard output', {
       detail,
       hint: 'what was written is a part of it; make a file that is whole with --output',

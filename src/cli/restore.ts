@@ -1,7 +1,7 @@
 /** `pgnap restore TENANT [FILE]`: runs a dump in one transaction, so that it is all or nothing. */
 import { createReadStream } from 'node:fs'
 import type { Command } from 'commander'
-import { PgnapError } from '../base/errors.ts'
+import { PgnapError, errorText } from '../base/errors.ts'
 import { addTarget, openTarget } from './target.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -49,7 +49,7 @@ async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
   try {
     yield* createReadStream(file) as AsyncIterable<Uint8Array>
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = errorText(cause)
     throw new PgnapError('CONFIG_INVALID', `cannot read ${file}: ${reason}`, {
       hint: 'name a file that pgnap dump has written; - is standard input',
       cause,

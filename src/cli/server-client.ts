@@ -5,7 +5,7 @@
  * Errors arrive as what they were: those of pgnap with code and hint, those of Postgres with their
  * fields.
  */
-import { ERRORS, type ErrorCode, PgnapError } from '../base/errors.ts'
+import { ERRORS, type ErrorCode, PgnapError, errorText } from '../base/errors.ts'
 import type { SqlConnection } from '../host/node/dump/sql-connection.ts'
 import type { Fetch } from './pinned-fetch.ts'
 import type { TenantServer, TextResult } from './target.ts'
@@ -180,7 +180,7 @@ async function contentOf(answer: Response, root: URL): Promise<string> {
 
 function reasonOf(cause: unknown): string {
   const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
-  return reason instanceof Error ? reason.message : String(reason)
+  return errorText(reason)
 }
 
 async function reach(root: URL, send: () => Promise<Response>): Promise<Response> {

@@ -6,7 +6,7 @@
  * here before SQLite sees it.
  */
 import type { Database, SqlValue, Statement } from 'sql.js'
-import { PgnapError } from '../base/errors.ts'
+import { PgnapError, errorText } from '../base/errors.ts'
 import { sqlJsFailure } from './sql-js-error.ts'
 
 export interface StatementsAnswer {
@@ -77,7 +77,7 @@ export function runStatements(
   } catch (error) {
     const failure = sqlJsFailure(error)
     if (failure.code !== 'INTERNAL') throw failure
-    const text = error instanceof Error ? error.message : String(error)
+    const text = errorText(error)
     throw new PgnapError('REQUEST_INVALID', text, {
       hint: 'this is SQLite and not Postgres: see its SQL',
     })

@@ -8,7 +8,7 @@
  * much to do. That is no bug of ours, and whoever asked has to know whether to ask again.
  */
 import { AssertionError } from '../../base/assert.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { PostgresError } from '../../front/wire/result.ts'
 import { outcomeUnknown } from '../../replica/store-home.ts'
 import { fromRemote, type RemoteError, toRemote } from '../remote-error.ts'
@@ -41,7 +41,10 @@ export async function done<Result>(call: Promise<Outcome<Result>>): Promise<Resu
   } catch (error) {
     if (isOurs(error)) throw error
     if (isOverloaded(error)) throw unanswered(error)
-    throw outcomeUnknown(`its object or Worker has ended without an answer: ${said(error)}`, error)
+    throw outcomeUnknown(
+      `its object or Worker has ended without an answer: ${errorText(error)}`,
+      error,
+    )
   }
   return resultOf(outcome)
 }
@@ -76,12 +79,7 @@ function isOverloaded(error: unknown): boolean {
 function unanswered(cause: unknown): PgnapError {
   return new PgnapError('SERVER_UNREACHABLE', 'an object or Worker of pgnap does not answer', {
     cause,
-    detail: said(cause),
+    detail: errorText(cause),
     hint: 'try again in a moment',
   })
-}
-
-/** In the words of the platform. */
-function said(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -13,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { PgnapError } from '../../../base/errors.ts'
+import { PgnapError, errorText } from '../../../base/errors.ts'
 import { syncFolder } from '../durable-file.ts'
 
 /** A dump is as much its owner's business as the data folder is. */
@@ -39,7 +39,7 @@ export class OutputFile implements Disposable {
       this.#descriptor = openSync(this.#partial, 'w', FILE_MODE)
     } catch (cause) {
       this.#close()
-      throw new PgnapError('CONFIG_INVALID', `cannot write ${path}: ${reasonOf(cause)}`, {
+      throw new PgnapError('CONFIG_INVALID', `cannot write ${path}: ${errorText(cause)}`, {
         hint: 'name a file in a folder that exists and may be written to, with --output',
         cause,
       })
@@ -75,7 +75,7 @@ export class OutputFile implements Disposable {
     try {
       write(this.#descriptor)
     } catch (cause) {
-      throw new PgnapError('DUMP_FAILED', `cannot write ${this.#path}: ${reasonOf(cause)}`, {
+      throw new PgnapError('DUMP_FAILED', `cannot write ${this.#path}: ${errorText(cause)}`, {
         hint: 'nothing was left there; name another place with --output',
         cause,
       })
@@ -97,8 +97,4 @@ function placeOf(path: string): string {
   throw new PgnapError('CONFIG_INVALID', `${path} is no ordinary file`, {
     hint: 'leave --output out, and the dump goes to standard output',
   })
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

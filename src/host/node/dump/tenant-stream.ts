@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
-import { PgnapError } from '../../../base/errors.ts'
+import { PgnapError, errorText } from '../../../base/errors.ts'
 import { WEB_SOCKET_PATH } from '../../../front/http/app.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
 import { systemRandom } from '../random.ts'
@@ -29,7 +29,7 @@ export async function streamOverHttp(root: URL, trust: SecureContextOptions = {}
   } catch (cause) {
     throw new PgnapError('SERVER_UNREACHABLE', `no WebSocket opens at ${root.origin}`, {
       cause,
-      detail: cause instanceof Error ? cause.message : String(cause),
+      detail: errorText(cause),
       hint: 'name the HTTP port with --url; a proxy before it has to let WebSockets through',
     })
   }
