@@ -6,13 +6,20 @@
  *     cli/main.js, index.js, node.js   main thread: command line and library, with shared chunks
  *     worker-main.js, worker-body.cjs  a shard's thread: its beginning, and the rest as one script
  *     build-main.js                    the engine build, a process of its own
+ *     pg-dump-thread.js, pg-dump/      the thread of a pg_dump, and the program itself, as it came
  *
  * PGlite stays outside: its files are read as npm installed them. Everything else that is imported
  * is bundled, unminified, so that a stack names what it names in the source.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { rolldown, type Plugin } from 'rolldown'
+import {
+  PG_DUMP_FILES,
+  PG_DUMP_FOLDER,
+  PG_DUMP_PACKAGE,
+} from '../src/host/node/dump/pg-dump-files.ts'
+import { folderOf } from '../src/host/node/engine/stock-folder.ts'
 
 /** What `worker-main.ts` runs as a script. */
 const SCRIPT = 'worker-body'
@@ -22,6 +29,7 @@ const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
   { 'worker-main': 'src/host/node/shard/worker-main.ts' },
   { 'worker-body': 'src/host/node/shard/worker-body.ts' },
   { 'build-main': 'src/host/node/engine/build-main.ts' },
+  { 'pg-dump-thread': 'src/host/node/dump/pg-dump-thread.ts' },
 ]
 
 /** `import NAMES from "node:MODULE";` as the bundler writes it, a line of its own. */
@@ -55,7 +63,19 @@ export async function bundle(folder: string): Promise<ReadonlySet<string>> {
       }
     }
   }
+  const pgDump = copyPgDump(folder)
+  if (pgDump !== undefined) packages.add(pgDump)
   return packages
+}
+
+/** Copies it beside the programs; the folder of its package. */
+function copyPgDump(folder: string): string | undefined {
+  const source = folderOf(PG_DUMP_PACKAGE)
+  mkdirSync(join(folder, PG_DUMP_FOLDER), { recursive: true })
+  for (const name of PG_DUMP_FILES) {
+    copyFileSync(join(source, name), join(folder, PG_DUMP_FOLDER, name))
+  }
+  return packageOf(source)
 }
 
 /**

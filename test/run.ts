@@ -14,6 +14,7 @@ import { once } from 'node:events'
 import { globSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundle } from '../scripts/bundle.ts'
+import { loadEngineParts } from '../src/host/node/engine/load-engine.ts'
 
 interface Part {
   readonly files: readonly string[]
@@ -147,6 +148,8 @@ if ([...parts.values()].some((part) => part.isBundled)) {
   rmSync(PROGRAM, { recursive: true, force: true })
   await bundle(PROGRAM)
 }
+// In a fresh clone several tests would each build it at the same time.
+if (single.length === 0) await loadEngineParts({ progress: (step) => console.log(step) })
 const [first = '', ...others] = parts.keys()
 const beside = chosen.length === 0 ? BESIDE : []
 const rest = others.filter((name) => !beside.includes(name))

@@ -4,6 +4,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { EXIT } from '../src/cli/failure.ts'
 import { createProgram } from '../src/cli/program.ts'
+import { silentTerminal } from './support/silent-terminal.ts'
 import { DEFAULTS, SETTINGS, type Config, validate } from '../src/host/node/config.ts'
 
 interface Documented {
@@ -31,13 +32,7 @@ function documentedSettings(): Documented[] {
 }
 
 function program(): ReturnType<typeof createProgram> {
-  return createProgram({
-    out: () => {},
-    complain: () => {},
-    interactive: false,
-    environment: {},
-    input: async () => '',
-  })
+  return createProgram(silentTerminal)
 }
 
 /** The help of a verb, each option with its text on one line. */

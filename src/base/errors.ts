@@ -77,6 +77,9 @@ export const ERRORS = {
   STORE_ENGINE_MISMATCH: { sqlState: '0A000', kind: 'fix', httpStatus: 500 },
   VERSION_NOT_RETAINED: { sqlState: '22023', kind: 'fix', httpStatus: 404 },
   DATABASE_TOO_LARGE: { sqlState: '53100', kind: 'fix', httpStatus: 507 },
+  TENANT_NOT_EMPTY: { sqlState: '55000', kind: 'fix', httpStatus: 409 },
+  DUMP_INVALID: { sqlState: '22023', kind: 'fix', httpStatus: 400 },
+  DUMP_FAILED: { sqlState: '58000', kind: 'fix', httpStatus: 500 },
   DATA_FOLDER_IN_USE: { sqlState: '55006', kind: 'fix', httpStatus: 503 },
   CONFIG_INVALID: { sqlState: 'F0000', kind: 'fix', httpStatus: 400 },
   ENGINE_ASSETS_INVALID: { sqlState: '58P01', kind: 'report', httpStatus: 500 },
@@ -117,12 +120,17 @@ export class PgnapError extends Error {
   }
 }
 
+/** What something that was thrown says, an error or not. */
+export function errorText(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
 /**
  * `error` as a {@link PgnapError}: itself, or wrapped as INTERNAL with the original as its cause.
  */
 export function toPgnapError(error: unknown): PgnapError {
   if (error instanceof PgnapError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = errorText(error)
   return new PgnapError('INTERNAL', `internal error: ${message}`, {
     cause: error,
     hint: 'this is a bug in pgnap; please report it with the server log',

@@ -3,8 +3,6 @@
  * A limit without a reason is a number somebody will raise; a wait without a limit is a hang.
  * `docs/limits.md` lists the same names; a test compares the two.
  */
-import { assert } from './assert.ts'
-
 export const LIMITS = {
   /** Longest tenant name. It is a file name and a Postgres identifier (63 bytes). Beyond: 3D000. */
   tenantNameCharsMax: 63,
@@ -50,6 +48,10 @@ export const LIMITS = {
    * on.
    */
   copyBytesMax: 1_073_741_824, // 1 GiB
+  /** Bytes on disk of a table, of which a dump reads so many at once. One page it always reads. */
+  dumpCopyBytes: 2_097_152, // 2 MiB
+  /** Data of one COPY of a restored dump, of which a larger table takes several. */
+  restoreCopyBytes: 16_777_216, // 16 MiB
   /**
    * Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed.
    */
@@ -257,6 +259,8 @@ export const LIMITS = {
   isolateAheadBytesMax: 8_388_608, // 8 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
+  /** As `loginCellsPerRow`, in an isolate: 128 KiB. */
+  isolateLoginCellsPerRow: 8_192,
   /** Objects of an isolate that have a slot of their own. Beyond: the least recently used ends. */
   isolateOwnSlotsMax: 2,
   /**
@@ -395,6 +399,8 @@ export const LIMITS = {
   keptWarmDefault: 8,
   /** As many it may say: each is a call of an object, every minute. */
   keptWarmMax: 100,
+  /** What one of them may take before the next one's turn. */
+  keepWarmEachMs: 2_000,
   /**
    * Rest after the last request to a tenant that was written to, before its object's alarm sees to
    * its upkeep, unless PGNAP_UPKEEP_AFTER_SECONDS says otherwise.
@@ -440,51 +446,3 @@ export const LIMITS = {
 } as const
 
 export type LimitName = keyof typeof LIMITS
-
-assert(
-  LIMITS.webSocketUnprovenBytesMax * 4 <= LIMITS.webSocketUnprovenTotalBytesMax,
-  'one WebSocket takes no more than its share before it is let in',
-)
-assert(LIMITS.loginGraceMs < LIMITS.authenticationMs, 'a login may take longer than its grace')
-assert(
-  LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,
-  'one address alone does not shut a user out',
-)
-assert(LIMITS.slotRetireBytes < LIMITS.slotMemoryBytesMax, 'a slot retires before its ceiling')
-assert(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoints come first')
-assert(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')
-assert(LIMITS.pipelineBytesMax <= LIMITS.messageBytesMax, 'a message may fill a pipeline')
-assert(LIMITS.messageBytesMax <= LIMITS.copyBytesMax, 'a copy holds a message of any size')
-assert(LIMITS.answerPauseBytes <= LIMITS.answerBytesMax, 'a client is paused before it is dropped')
-assert(LIMITS.shardGraceMs < LIMITS.shardHangMs, 'grace is shorter than patience')
-assert(LIMITS.spareSlots < LIMITS.slotsPerShard, 'spare slots leave room for tenants')
-assert(LIMITS.turnMs < LIMITS.turnAloneMs, 'who has neighbours makes room more often')
-assert(LIMITS.turnMs < LIMITS.slotQuantumMs, 'a slot is kept for several turns')
-assert(LIMITS.slotThinkMs < LIMITS.slotQuantumMs, 'who rests makes room before who works')
-assert(LIMITS.maintenanceIdleMs < LIMITS.napAfterMs, 'upkeep comes before the nap')
-assert(LIMITS.moveAgainMs < LIMITS.moveHomeMs, 'who goes home has been left alone before')
-assert(LIMITS.tenantsPerPageMax < LIMITS.tenantNamesKeptMax, 'names are kept for more pages')
-assert(LIMITS.ringRecordBytesMax * 4 <= LIMITS.ringWindowBytes, 'a window holds a few records')
-assert(LIMITS.ringWindowBytes * 2 <= LIMITS.ringBytes, 'one client cannot fill a ring')
-assert(LIMITS.replicaBytesMax <= LIMITS.computeRowBytes, 'a compute has room for one tenant')
-assert(
-  LIMITS.undeliveredBytesMax + LIMITS.isolateDirtyBytesMax <= 33_554_432,
-  'what is brought home fits a call',
-)
-assert(LIMITS.bufferedBytesMax < LIMITS.undeliveredBytesMax, 'a buffer ends before its room does')
-assert(
-  LIMITS.deliveryMs + LIMITS.homeAnswerMs < LIMITS.computeTurnMs,
-  'a turn is longer than what it waits for',
-)
-assert(LIMITS.socketAnswerMs * 2 < LIMITS.rememberedNameMs, 'who asks again is known by then')
-assert(LIMITS.homeAnswerMs < LIMITS.deliveryMs, 'what is not heard of is brought again')
-assert(
-  LIMITS.syncOptimalMs < LIMITS.syncAcceptableMs &&
-    LIMITS.syncAcceptableMs < LIMITS.syncWarningMs &&
-    LIMITS.syncWarningMs < LIMITS.syncCriticalMs,
-  'each status of a delay begins where the one before ends',
-)
-assert(
-  LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
-  'a slot of an isolate retires before its ceiling',
-)

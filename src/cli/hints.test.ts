@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { silentTerminal } from '../../test/support/silent-terminal.ts'
 import { createProgram } from './program.ts'
 
 const SOURCES = join(import.meta.dirname, '..')
@@ -11,13 +12,7 @@ const HINT = /\bhint:\s*(.*)/g
 const COMMAND = /["'`:;(] ?pgnap ([a-z]+)(?: ([a-z]+))?/g
 
 test('every verb of pgnap that a hint names exists', () => {
-  const program = createProgram({
-    out: () => {},
-    complain: () => {},
-    interactive: false,
-    environment: {},
-    input: async () => '',
-  })
+  const program = createProgram(silentTerminal)
   const exists = (verb: string, then: string | undefined): boolean => {
     const found = program.commands.find((command) => command.name() === verb)
     if (!found || found.commands.length === 0 || then === undefined) return found !== undefined

@@ -16,10 +16,13 @@ export type Fetch = (
   init: { readonly method: string; readonly headers: Headers; readonly body?: string },
 ) => Promise<Response>
 
-/** @param certificate the server's own, in PEM */
-export function pinnedFetch(certificate: string): Fetch {
+/**
+ * What a connection of TLS trusts that is to reach this one server.
+ * @param certificate the server's own, in PEM
+ */
+export function pinnedTrust(certificate: string): RequestOptions {
   const expected = new X509Certificate(certificate)
-  const trust: RequestOptions = {
+  return {
     ca: certificate,
     // It may have been signed by another, which is of no matter here.
     allowPartialTrustChain: true,
@@ -28,6 +31,11 @@ export function pinnedFetch(certificate: string): Fetch {
         ? undefined
         : new Error('the server shows another certificate than its data folder tells'),
   }
+}
+
+/** @param certificate as of {@link pinnedTrust} */
+export function pinnedFetch(certificate: string): Fetch {
+  const trust = pinnedTrust(certificate)
   return async (url, { method, headers, body }) => {
     const asked = request(url, { ...trust, method, headers: Object.fromEntries(headers) })
     asked.end(body)

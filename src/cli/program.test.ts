@@ -13,6 +13,7 @@ import { validate } from '../host/node/config.ts'
 import { createProgram, run } from './program.ts'
 import { readyLine, welcome } from './serve.ts'
 import { localUrl } from '../host/node/local-url.ts'
+import { silentTerminal } from '../../test/support/silent-terminal.ts'
 import { testFolder } from '../../test/support/temporary-folder.ts'
 
 interface Said {
@@ -29,9 +30,9 @@ async function say(
 ): Promise<Said> {
   const said = { out: '', complaint: '', exitCode: -1 }
   said.exitCode = await run(words, {
+    ...silentTerminal,
     out: (text) => void (said.out += text),
     complain: (text) => void (said.complaint += text),
-    interactive: false,
     environment,
     input: async () => input,
   })
@@ -45,14 +46,7 @@ suite('command line', () => {
       assert.match(out, new RegExp(`Examples?:\\n(?:.*\\n)*  .*pgnap ${words.join(' ')}`))
       assert.equal(exitCode, 0)
     }
-    const terminal = {
-      out() {},
-      complain() {},
-      interactive: false,
-      environment: {},
-      input: async () => '',
-    }
-    for (const verb of createProgram(terminal).commands) {
+    for (const verb of createProgram(silentTerminal).commands) {
       await help(verb.name())
       for (const inner of verb.commands) await help(verb.name(), inner.name())
     }

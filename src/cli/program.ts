@@ -3,12 +3,15 @@
  * verb; a verb throws, and only here is it said and turned into an exit code.
  */
 import { Command, CommanderError } from 'commander'
+import { StatementFailure } from '../base/statement-failure.ts'
 import { EXIT, SaidFailure, reportFailure } from './failure.ts'
 import { addServe } from './serve.ts'
-import { StatementFailure, addSql } from './sql.ts'
+import { addSql } from './sql.ts'
 import { addBench } from './bench.ts'
+import { addDump } from './dump.ts'
 import { addInspect } from './inspect.ts'
 import type { HeadStart } from '../host/node/head-start.ts'
+import { addRestore } from './restore.ts'
 import { addTenant } from './tenant.ts'
 import { addVerify } from './verify.ts'
 import type { Terminal } from './terminal.ts'
@@ -40,6 +43,8 @@ export function createProgram(terminal: Terminal, head?: HeadStart): Command {
   addServe(program, terminal, head)
   addTenant(program, terminal)
   addSql(program, terminal)
+  addDump(program, terminal)
+  addRestore(program, terminal)
   addInspect(program, terminal)
   addVerify(program, terminal)
   addBench(program)

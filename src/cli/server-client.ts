@@ -5,7 +5,8 @@
  * Errors arrive as what they were: those of pgnap with code and hint, those of Postgres with their
  * fields.
  */
-import { ERRORS, type ErrorCode, PgnapError } from '../base/errors.ts'
+import { ERRORS, type ErrorCode, PgnapError, errorText } from '../base/errors.ts'
+import type { SqlConnection } from '../host/node/dump/sql-connection.ts'
 import type { Fetch } from './pinned-fetch.ts'
 import type { TenantServer, TextResult } from './target.ts'
 
@@ -83,6 +84,7 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
     },
     pinTenant: async (name) => ask('POST', path(name, 'pin')),
     unpinTenant: async (name) => ask('POST', path(name, 'unpin')),
+    connect: (tenant, program) => connect(base, options.certificate, { tenant, program }),
     [Symbol.asyncDispose]: async () => {},
   }
 }
@@ -102,10 +104,7 @@ function requester(base: URL, token: string | undefined, send: Fetch): Ask {
     const credentials = [username, password].map(decoded).join(':')
     headers.set('Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`)
   }
-  const root = new URL(base)
-  root.username = ''
-  root.password = ''
-  if (!root.pathname.endsWith('/')) root.pathname += '/'
+  const root = rootOf(base)
   return async (method, path, body) => {
     const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) }
     const answer = await reach(root, () => send(new URL(path, root), init))
@@ -115,6 +114,41 @@ function requester(base: URL, token: string | undefined, send: Fetch): Ask {
     if (!answer.ok) throw errorFrom(value, root, answer.status)
     return value
   }
+}
+
+/** By the wire, inside of a WebSocket; who the client is stands in the URL. */
+async function connect(
+  base: URL,
+  certificate: string | undefined,
+  { tenant, program }: { readonly tenant: string; readonly program: string },
+): Promise<SqlConnection> {
+  const [{ SqlConnection }, { streamOverHttp }] = await Promise.all([
+    import('../host/node/dump/sql-connection.ts'),
+    import('../host/node/dump/tenant-stream.ts'),
+  ])
+  const pinned = certificate === undefined ? undefined : await import('./pinned-fetch.ts')
+  const trust = pinned && certificate !== undefined ? pinned.pinnedTrust(certificate) : {}
+  const stream = await streamOverHttp(rootOf(base), trust)
+  const user = base.username === '' ? 'postgres' : decoded(base.username)
+  try {
+    const password = decoded(base.password)
+    return await SqlConnection.open(stream, { tenant, user, password, program })
+  } catch (error) {
+    if (!(error instanceof PgnapError) || error.code !== 'AUTHENTICATION_FAILED') throw error
+    throw new PgnapError('AUTHENTICATION_FAILED', error.message, {
+      hint: 'name an administrator: --url http://user:password@host:port',
+      cause: error,
+    })
+  }
+}
+
+/** The address without who asks, to which paths can be added. */
+function rootOf(base: URL): URL {
+  const root = new URL(base)
+  root.username = ''
+  root.password = ''
+  if (!root.pathname.endsWith('/')) root.pathname += '/'
+  return root
 }
 
 /** Of a part of the URL, where a `%` may stand for itself by mistake. */
@@ -146,7 +180,7 @@ async function contentOf(answer: Response, root: URL): Promise<string> {
 
 function reasonOf(cause: unknown): string {
   const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
-  return reason instanceof Error ? reason.message : String(reason)
+  return errorText(reason)
 }
 
 async function reach(root: URL, send: () => Promise<Response>): Promise<Response> {

@@ -1,5 +1,6 @@
 /** `pgnap sql TENANT STATEMENT`: one statement, a table as psql prints it, or JSON. */
 import type { Command } from 'commander'
+import { StatementFailure } from '../base/statement-failure.ts'
 import type { Config } from '../host/node/config.ts'
 import { type TableColumn, formatTable, rowsLine } from './table.ts'
 import { type TextResult, addTarget, openTarget } from './target.ts'
@@ -12,17 +13,6 @@ Examples:
   echo "select 1" | pgnap sql acme -
   pgnap sql acme "select 1" --url http://127.0.0.1:6480
 `
-
-/** An error together with the statement that met it, so that it can be pointed into. */
-export class StatementFailure extends Error {
-  override readonly name = 'StatementFailure'
-  readonly sql: string
-
-  constructor(sql: string, cause: unknown) {
-    super('a statement failed', { cause })
-    this.sql = sql
-  }
-}
 
 /**
  * Types whose values stand at the right, as in psql: int2, int4, int8, oid, floats, numeric, money.
@@ -43,7 +33,7 @@ export function addSql(program: Command, terminal: Terminal): void {
     const sql = statement === '-' ? await terminal.input() : statement
     // As for clients of a server: who may make a tenant by asking it makes its folder as well.
     const mayMake = (config: Config): boolean => config.createOnConnect
-    await using target = await openTarget(command, terminal, mayMake)
+    await using target = await openTarget(command, terminal, { mayMake })
     let result: TextResult
     try {
       result = await target.query(tenant, sql)

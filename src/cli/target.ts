@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { PgnapError } from '../base/errors.ts'
 import type { Config } from '../host/node/config.ts'
+import type { SqlConnection } from '../host/node/dump/sql-connection.ts'
 import { type ServerAddress, ownerAddress, requireDataFolder } from '../host/node/data-folder.ts'
 import { localUrl } from '../host/node/local-url.ts'
 import type { Backend } from '../host/node/server.ts'
@@ -54,7 +55,16 @@ export interface TenantServer extends AsyncDisposable {
   revokeRole(name: string, role: string): Promise<void>
   pinTenant(name: string): Promise<Facts>
   unpinTenant(name: string): Promise<Facts>
+  /**
+   * A connection to a tenant, which the caller disposes of. The tenant has to be there: where
+   * tenants are made by being connected to, its first statement would make it.
+   * @param program what it calls itself
+   */
+  connect(tenant: string, program: string): Promise<SqlConnection>
 }
+
+/** Nobody but the verb can connect, and it has proven what it may by opening the folder. */
+const ALONE = { auth: 'trust', createOnConnect: false } as const
 
 /** Adds the options that name a target. */
 export function addTarget(command: Command): Command {
@@ -62,15 +72,21 @@ export function addTarget(command: Command): Command {
   return addSettings(command, ['data', 'host', 'httpPort', 'adminTokenFile'])
 }
 
+export interface TargetOptions {
+  /** Whether the verb may make a tenant, and so the folder that it is in. Default: it may not. */
+  readonly mayMake?: (config: Config) => boolean
+  /** Whether it connects to tenants, which are there. */
+  readonly connects?: true
+}
+
 /**
  * The target of a verb's options. The caller disposes it.
- * @param mayMake whether the verb may make a tenant, and so the folder that it is in
  * Rejects with SERVER_UNREACHABLE, CONFIG_INVALID, or what opening the folder rejects with.
  */
 export async function openTarget(
   command: Command,
   terminal: Terminal,
-  mayMake: (config: Config) => boolean = () => false,
+  { mayMake = () => false, connects }: TargetOptions = {},
 ): Promise<TenantServer> {
   const named = command.getOptionValue('url') as string | undefined
   const url = named ?? (terminal.environment['PGNAP_URL'] || undefined)
@@ -83,7 +99,7 @@ export async function openTarget(
   }
   if (!mayMake(config)) requireDataFolder(config.data)
   try {
-    return await openHere(config, terminal)
+    return await openHere(connects ? { ...config, ...ALONE } : config, terminal)
   } catch (error) {
     if (error instanceof PgnapError && error.code === 'DATA_FOLDER_IN_USE') {
       const address = ownerAddress(config.data) ?? (await configured(config))
@@ -147,6 +163,14 @@ function ofBackend(backend: Backend): TenantServer {
     revokeRole: (name, role) => control.revokeRole(name, role),
     pinTenant: (name) => control.pinTenant(name),
     unpinTenant: (name) => control.unpinTenant(name),
+    connect: async (tenant, program) => {
+      const [{ SqlConnection }, { streamWithin }] = await Promise.all([
+        import('../host/node/dump/sql-connection.ts'),
+        import('../host/node/dump/tenant-stream.ts'),
+      ])
+      const stream = await streamWithin(backend, tenant)
+      return SqlConnection.open(stream, { tenant, user: 'postgres', password: '', program })
+    },
     [Symbol.asyncDispose]: () => backend.drain(),
   }
 }

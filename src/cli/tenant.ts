@@ -110,7 +110,8 @@ function addOneTenantVerb(tenant: Command, verb: OneTenantVerb, terminal: Termin
   const { option } = verb
   if (option) command.option(`--${option.name} <tenant>`, option.text)
   command.action(async (name: string) => {
-    await using target = await openTarget(command, terminal, () => verb.makesFolder === true)
+    const mayMake = (): boolean => verb.makesFolder === true
+    await using target = await openTarget(command, terminal, { mayMake })
     const value = option && (command.getOptionValue(option.name) as string | undefined)
     const facts = await verb.run(target, name, value)
     if (command.getOptionValue('json') === true) {

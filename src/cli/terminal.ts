@@ -15,7 +15,17 @@ export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** All of standard input. */
   input(): Promise<string>
+  /** Standard input as it comes. */
+  inputChunks(): AsyncIterable<Uint8Array>
+  /** As `out`; settles when there is room for more. Rejects if nobody takes it any more. */
+  outBytes(bytes: Uint8Array): Promise<void>
 }
+
+/** Errors of standard output belong to what was written; unheard, one would end the process. */
+const hearErrors = (): void => {
+  process.stdout.off('error', ignore).on('error', ignore)
+}
+const ignore = (): void => {}
 
 /** The terminal of this process. */
 export const processTerminal: Terminal = {
@@ -24,4 +34,10 @@ export const processTerminal: Terminal = {
   interactive: process.stdout.isTTY === true,
   environment: process.env,
   input: () => text(process.stdin),
+  inputChunks: () => process.stdin,
+  outBytes: (bytes) =>
+    new Promise((resolve, reject) => {
+      hearErrors()
+      process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))
+    }),
 }

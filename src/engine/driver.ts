@@ -11,6 +11,7 @@
  */
 import { PgnapError } from '../base/errors.ts'
 import { explainConversions } from './conversion-errors.ts'
+import { copyEnd } from './copy-end.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 import type { Pausing, Turns } from './pausing.ts'
 
@@ -182,6 +183,7 @@ export class Driver {
   }
 
   #read(pointer: number, bytesMax: number): number {
+    if (this.#requestAt === this.#request.length) this.#goOn()
     const heap = this.#module.HEAPU8
     const request = this.#request
     const from = this.#requestAt
@@ -193,6 +195,14 @@ export class Driver {
     }
     this.#requestAt = from + count
     return count
+  }
+
+  /** Postgres has read everything, and asks for more. */
+  #goOn(): void {
+    const end = this.#overflowed ? undefined : copyEnd(this.#request, this.answer)
+    if (!end) return
+    this.#request = end
+    this.#requestAt = 0
   }
 
   #write(pointer: number, count: number): number {

@@ -35,6 +35,7 @@ import { growInSteps, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const WASM_PREFIX = '/pglite'
+const SIGUSR1 = 10
 /** Layout of musl's `struct dirent`, and its d_type values. */
 const DIRENT_BYTES = 280
 const DIRENT_NAME_AT = 19
@@ -379,6 +380,12 @@ export class Instance {
     // A JavaScript timer would fire in whatever tenant is in the slot by then. Time limits are the
     // pool's business.
     replace('_setitimer_js', () => () => 0)
+    // By that a backend tells itself to catch up with changes of the catalog, which it does before
+    // its next command in any case. Its handler would take the number of a client, by which the
+    // backend goes, for that of a stranger, and end it.
+    replace('__call_sighandler', (original) => (handler = 0, signal = 0) => {
+      return signal === SIGUSR1 ? 0 : original(handler, signal)
+    })
     if (wall) {
       const monotonic = env['emscripten_get_now']
       assert(monotonic, 'the module imports a monotonic clock')

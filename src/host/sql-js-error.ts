@@ -1,5 +1,5 @@
 /** What sql.js has said no with, as an error of pgnap: it tells a text and no code. */
-import { PgnapError } from '../base/errors.ts'
+import { PgnapError, errorText } from '../base/errors.ts'
 import { sqliteFailure } from '../medium/sqlite-error.ts'
 
 const NO_MEMORY = 'SQLITE_NOMEM'
@@ -21,7 +21,7 @@ export function isOutOfMemory(error: unknown): boolean {
 export function sqlJsFailure(error: unknown): PgnapError {
   if (error instanceof PgnapError) return error
   // Of a use that it does not expect it throws a text.
-  const text = error instanceof Error ? error.message : String(error)
+  const text = errorText(error)
   const resultName = NAMES.find(([known]) => text.startsWith(known))?.[1]
   return sqliteFailure({ resultName, text, cause: error })
 }

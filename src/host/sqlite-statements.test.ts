@@ -66,10 +66,25 @@ test('a table alone is a change', async () => {
   assert.notEqual(changesOf(database), before)
 })
 
-test('a transaction that is left open is rolled back', async () => {
+test('what JSON would change is text: large whole numbers, and what is none', async () => {
+  using database = await opened()
+  const values = (sql: string): unknown[] =>
+    Object.values(runStatements(database, sql, []).rows[0] ?? {})
+  const sql =
+    'select 9007199254740991, 9007199254740993, -9223372036854775808, 1e400, -1e400, 1e300'
+  const large = ['9007199254740993', '-9223372036854775808', 'Infinity', '-Infinity', 1e300]
+  assert.deepEqual(values(sql), [9_007_199_254_740_991, ...large])
+})
+
+test('a transaction that is left open is rolled back, and said to be', async () => {
   using database = await opened()
   runStatements(database, 'create table t(n)', [])
-  runStatements(database, 'begin; insert into t values (1)', [])
+  for (const sql of ['begin; insert into t values (1)', 'savepoint a; insert into t values (1)']) {
+    assert.throws(() => runStatements(database, sql, []), {
+      code: 'REQUEST_INVALID',
+      hint: /COMMIT/,
+    })
+  }
   assert.equal(runStatements(database, 'select count(*) as n from t', []).rows[0]?.['n'], 0)
   runStatements(database, 'begin; insert into t values (1); commit', [])
   assert.equal(runStatements(database, 'select count(*) as n from t', []).rows[0]?.['n'], 1)

@@ -6,7 +6,7 @@
  * here before SQLite sees it.
  */
 import type { Database, SqlValue, Statement } from 'sql.js'
-import { PgnapError } from '../base/errors.ts'
+import { PgnapError, errorText } from '../base/errors.ts'
 import { sqlJsFailure } from './sql-js-error.ts'
 
 export interface StatementsAnswer {
@@ -43,9 +43,15 @@ const WORD = /\w+|[^]/y
 /** `explain query plan pragma main.name`. */
 const PRAGMA_WORDS = 7
 
+/** With the setting by which whole numbers come as what they are; types know it not. */
+interface ExactStatement {
+  get(parameters: undefined, settings: { readonly useBigInt: true }): (SqlValue | bigint)[]
+}
+
 /**
  * Runs the statements of a text in order; what the last one returns. A transaction that they leave
- * open is rolled back. If one fails, those before it stay: the caller gives the database up.
+ * open is rolled back and an error: nobody is to take what was in it for stored. If one fails,
+ * those before it stay: the caller gives the database up.
  * @param parameters of the first statement
  * @throws PgnapError REQUEST_INVALID, NOT_SUPPORTED, and STORE_* for what is wrong with the file
  */
@@ -71,7 +77,7 @@ export function runStatements(
   } catch (error) {
     const failure = sqlJsFailure(error)
     if (failure.code !== 'INTERNAL') throw failure
-    const text = error instanceof Error ? error.message : String(error)
+    const text = errorText(error)
     throw new PgnapError('REQUEST_INVALID', text, {
       hint: 'this is SQLite and not Postgres: see its SQL',
     })
@@ -113,7 +119,7 @@ function run(
   const rows: Record<string, SqlValue>[] = []
   const names = statement.getColumnNames()
   while (statement.step()) {
-    const values = statement.get()
+    const values = (statement as unknown as ExactStatement).get(undefined, { useBigInt: true })
     rows.push(Object.fromEntries(names.map((name, at) => [name, shown(values[at] ?? null)])))
   }
   const rowCount = names.length > 0 ? rows.length : database.getRowsModified()
@@ -125,11 +131,20 @@ function endTransaction(database: Database): void {
   try {
     database.run('ROLLBACK')
   } catch (error) {
-    if (!/no transaction is active/.test(String(error))) throw error
+    if (/no transaction is active/.test(String(error))) return
+    throw error
   }
+  throw new PgnapError('REQUEST_INVALID', 'the request left a transaction open: it is undone', {
+    hint: 'send BEGIN, what belongs together and COMMIT in one request',
+  })
 }
 
-function shown(value: SqlValue): SqlValue {
+/** As JSON can hold it: numbers that it would change are texts, as those of Postgres. */
+function shown(value: SqlValue | bigint): SqlValue {
+  if (typeof value === 'bigint') {
+    return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+  }
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
   if (!(value instanceof Uint8Array)) return value
   return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

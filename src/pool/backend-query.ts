@@ -83,17 +83,27 @@ function rowOf(view: DataView, answer: Uint8Array, start: number): Row {
 }
 
 export interface BackendError {
+  readonly severity: string
   readonly message: string
   readonly sqlState: string
 }
 
 /** The first error in an answer. */
 export function firstError(answer: Uint8Array): BackendError | undefined {
-  let error: BackendError | undefined
+  return errorsIn(answer)[0]
+}
+
+/** The error in an answer that ends its session. It is ours: with Postgres's own all would end. */
+export function fatalError(answer: Uint8Array): BackendError | undefined {
+  return errorsIn(answer).findLast(({ severity }) => severity === 'FATAL')
+}
+
+function errorsIn(answer: Uint8Array): BackendError[] {
+  const errors: BackendError[] = []
   eachMessage(answer, (type, at, end) => {
-    if (type === 0x45) error ??= errorOf(answer.subarray(at + 5, end))
+    if (type === 0x45) errors.push(errorOf(answer.subarray(at + 5, end)))
   })
-  return error
+  return errors
 }
 
 function refusalOf(body: Uint8Array): string {
@@ -106,6 +116,6 @@ function errorOf(body: Uint8Array): BackendError {
   for (const field of fromUtf8(body).split('\0')) {
     if (field !== '') fields.set(field.charAt(0), field.slice(1))
   }
-  const { M: message = 'unknown error', C: sqlState = 'no SQLSTATE' } = Object.fromEntries(fields)
-  return { message, sqlState }
+  const { V = '', M = 'unknown error', C = 'no SQLSTATE' } = Object.fromEntries(fields)
+  return { severity: V, message: M, sqlState: C }
 }

@@ -14,7 +14,7 @@ import type { PgnapError } from '../base/errors.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 import { noteAsked } from './database-commands.ts'
 import type { LettingGo } from './letting-go.ts'
-import { type LimitsHost, noteLimits } from './note-limits.ts'
+import { type LimitsHost, noteErrors, noteLimits } from './note-limits.ts'
 import { enterSession, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
 import { isFree, release } from './pool-fast-path.ts'
@@ -134,7 +134,9 @@ export class BatchRuns {
     let endMs: number
     let committed: boolean | Promise<void>
     try {
-      if (slot.errorsRaised !== errorsRaised) this.#options.counters.errors.recordAnswer(answer)
+      if (slot.errorsRaised !== errorsRaised) {
+        noteErrors(client, answer, this.#options.counters)
+      }
       ranMs = endMs = this.#options.clock.monotonicMs()
       this.#options.forks.review(tenant)
       this.#options.lettingGo.note(client, slot, { messages, answer, complete, was })
@@ -146,7 +148,12 @@ export class BatchRuns {
       answer = noteAsked(client, slot, { answer, complete })
       if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
       client.begins = false
-      noteLimits(client, slot, { status: result.status, startMs }, this.#options.limitsHost)
+      noteLimits(
+        client,
+        slot,
+        { status: result.status, startMs, complete },
+        this.#options.limitsHost,
+      )
       const awayMs = slot.awayMs ?? 0
       result.threadMs = -awayMs
       committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
@@ -239,5 +246,5 @@ export class BatchRuns {
 }
 
 function notify(client: LiveClient, notification: Uint8Array): void {
-  client.listener?.messages?.(notification)
+  client.hear(notification)
 }

@@ -44,6 +44,17 @@ test('an idle transaction has a limit for each pause, a transaction one for all 
   assert.deepEqual(told, ['25P04', '25P03'])
 })
 
+test('a pipeline that has not ended is a transaction, and not idle', () => {
+  const { clock, told, limits } = watched({})
+  const idle = { idle_in_transaction_session_timeout: 50, idle_session_timeout: 50 }
+  const timeouts = { ...NO_TIMEOUTS, ...idle, transaction_timeout: 200 }
+  limits.rests(timeouts, 'pipeline', clock.monotonicMs())
+  clock.advance(199)
+  assert.deepEqual(told, [])
+  clock.advance(1)
+  assert.deepEqual(told, ['25P04'])
+})
+
 test('a transaction that has taken its time in a statement ends with that statement', () => {
   const { clock, told, limits } = watched({})
   const startMs = clock.monotonicMs()

@@ -37,8 +37,11 @@ export class ClientLimits {
     this.#options = options
   }
 
-  /** A batch that began at `startMs` (monotonic) has left the backend to itself. */
-  rests(timeouts: SessionTimeouts, status: TransactionStatus, startMs: number): void {
+  /**
+   * A batch that began at `startMs` (monotonic) has left the backend to itself. @param status
+   * pipeline: it has not ended yet, which is no idle session to Postgres, but a transaction
+   */
+  rests(timeouts: SessionTimeouts, status: TransactionStatus | 'pipeline', startMs: number): void {
     this.works()
     this.#timeouts = timeouts
     if (status === 'idle') {
@@ -47,7 +50,7 @@ export class ClientLimits {
       return
     }
     this.#transactionSinceMs ??= startMs
-    const idleMs = timeouts.idle_in_transaction_session_timeout
+    const idleMs = status === 'pipeline' ? 0 : timeouts.idle_in_transaction_session_timeout
     this.#send(idleMs, 'IDLE_IN_TRANSACTION_TIMEOUT', 'idle-in-transaction')
     const { transaction_timeout: limitMs } = timeouts
     const passedMs = this.#options.clock.monotonicMs() - this.#transactionSinceMs

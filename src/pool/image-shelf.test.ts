@@ -12,6 +12,7 @@ import type { ImageStore, OpenTenant, StoredImage } from './tenant-source.ts'
 import { Upkeep } from './upkeep.ts'
 
 const IMAGE_BYTES = 1_000_000
+const DELTA = new Uint8Array(IMAGE_BYTES)
 
 /** A disk whose writes end when the test says so. */
 class Disk implements ImageStore {
@@ -111,7 +112,7 @@ function napping(name: string, parts: TenantParts = {}): LiveTenant {
       stackPointer: 0,
       descriptors: [],
       libraryHandles: [],
-      delta: { bytes: new Uint8Array(IMAGE_BYTES), endBytes: 0 },
+      delta: { bytes: DELTA, endBytes: 0 },
       heapEnd: 0,
       status: holds ? 'transaction' : 'idle',
       copied: false,
@@ -186,19 +187,37 @@ test('what the disk refuses is not tried again; what failed is, after a pause', 
 
 test('without a disk the oldest without clients go first, then the oldest of all', () => {
   for (const keepsAny of [undefined, false]) {
-    const { shelf, disk, dropped } = bench(2, keepsAny !== undefined)
+    const { shelf, disk, dropped } = bench(60, keepsAny !== undefined)
     disk.keepsAny = false
-    const parts = { a: { clients: 1 }, b: {}, c: { clients: 1 }, d: { clients: 1 } }
-    for (const [name, each] of Object.entries(parts)) shelf.put(napping(name, each), false)
+    const put = (name: string, clients: number): void =>
+      shelf.put(napping(name, { clients }), false)
+    put('a', 1)
+    put('b', 0)
+    for (let count = 3; count <= 76; count++) put(`c${count}`, 1)
     assert.equal(shelf.crowded, true)
     shelf.makeRoom()
     assert.deepEqual(dropped, ['b'], 'and no session, up to twice the room')
-    shelf.put(napping('e', { clients: 1 }), false)
-    shelf.put(napping('f', { clients: 1 }), false)
+    for (let count = 77; count <= 122; count++) put(`c${count}`, 1)
     shelf.makeRoom()
     assert.deepEqual(dropped, ['b', 'a'])
     assert.equal(disk.waiting, '')
   }
+})
+
+test('a budget below one image ends no session while the image goes to disk', async () => {
+  const { shelf, disk, moved, dropped } = bench(0.1)
+  shelf.put(napping('a', { clients: 1 }), false)
+  shelf.put(napping('b', { clients: 1, holds: true }), false)
+  shelf.makeRoom()
+  assert.deepEqual([disk.waiting, dropped], ['a', []])
+  await disk.end()
+  shelf.makeRoom()
+  assert.deepEqual([moved, dropped], [['a'], []])
+  const others = LIMITS.slotRetireBytes / IMAGE_BYTES
+  for (let count = 1; count <= others; count++)
+    shelf.put(napping(`c${count}`, { clients: 1 }), false)
+  shelf.makeRoom()
+  assert.deepEqual(dropped, ['b'], 'beyond the largest image there is they go, the oldest first')
 })
 
 test('an open transaction and what only open files have do not go to disk', () => {

@@ -43,8 +43,13 @@ const WRITERS_AT_END = 4
 const OPEN_STORE_BYTES = 300_000
 /** How far beyond its budget the shelf may be while images are on their way to disk. */
 const SLACK = 1.25
-/** The same where the session of a connected client would be lost with an image. */
+/**
+ * The same where the session of a connected client would be lost with an image. The largest image
+ * always finds room: a small budget must not end every connection whose tenant naps, while its
+ * image is on its way to disk.
+ */
 const SESSION_SLACK = 2
+const SESSION_BYTES_MIN = LIMITS.slotRetireBytes
 /** After a write has failed, the next is not tried before: a full disk stays full for a while. */
 const PAUSE_AFTER_FAILURE_MS = 1_000
 
@@ -204,8 +209,9 @@ export class ImageShelf {
       if (!this.crowded) return
       if (tenant.clients.size === 0) this.#dropForRoom(tenant)
     }
+    const sessionBytesMax = Math.max(bytesMax * SESSION_SLACK, SESSION_BYTES_MIN)
     for (const tenant of this.#tenants.keys()) {
-      if (this.#bytes <= bytesMax * SESSION_SLACK) return
+      if (this.#bytes <= sessionBytesMax) return
       this.#dropForRoom(tenant)
     }
   }

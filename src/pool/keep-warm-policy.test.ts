@@ -99,6 +99,24 @@ test('a pinned tenant is brought back at once, without a rhythm and without room
   assert.equal(policy.next(START_MS + HOUR_MS, nobody, full), undefined)
 })
 
+test('a clock that was years ahead and is set right keeps nobody from being brought back', () => {
+  const year = 365 * 24 * HOUR_MS
+  const { policy, nextMs } = regular('acme')
+  assert.equal(policy.next(nextMs, nobody, ROOMY), 'acme')
+  policy.warmed(name('acme'), 30 * MB)
+  policy.pin(name('pinned'))
+  assert.equal(policy.next(nextMs + 30_000, nobody, ROOMY), 'pinned')
+  policy.failed(name('pinned'))
+  const backMs = nextMs - year
+  assert.deepEqual(policy.takeExpired(backMs), ['acme'], 'its room is given back')
+  assert.equal(policy.next(backMs, nobody, ROOMY), 'pinned')
+  policy.unpin(name('pinned'))
+  for (let visit = 0; visit < 6; visit++) {
+    policy.arrived(name('acme'), backMs + visit * 2 * HOUR_MS)
+  }
+  assert.equal(policy.next(backMs + 12 * HOUR_MS, nobody, ROOMY), 'acme', 'also by its rhythm')
+})
+
 type Step =
   | { readonly do: 'arrive' | 'leave' | 'forget' | 'pin' | 'unpin'; readonly tenant: TenantName }
   | { readonly do: 'warm' | 'fail' | 'postpone'; readonly roomBytes: number }

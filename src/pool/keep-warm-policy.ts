@@ -83,6 +83,8 @@ export class KeepWarmPolicy {
   /** The likeliest last. */
   #candidates: Candidate[] = []
   #scanAtMs = Number.NEGATIVE_INFINITY
+  /** The time that was last heard. */
+  #nowMs = Number.NEGATIVE_INFINITY
   /** What this scan has not come to yet. */
   #unseen: MapIterator<[TenantName, Known]> | undefined
 
@@ -160,6 +162,7 @@ export class KeepWarmPolicy {
    * are the first that memory can do without.
    */
   takeExpired(nowMs: number): TenantName[] {
+    this.#hear(nowMs)
     const expired: TenantName[] = []
     for (const [tenant, { untilMs }] of this.#pending) if (untilMs <= nowMs) expired.push(tenant)
     for (const tenant of expired) this.left(tenant)
@@ -175,6 +178,7 @@ export class KeepWarmPolicy {
     isInMemory: (tenant: TenantName) => boolean,
     room: ImageRoom,
   ): TenantName | undefined {
+    this.#hear(nowMs)
     if (this.#candidates.length === 0) this.#scan(nowMs, isInMemory)
     for (let next = this.#candidates.pop(); next; next = this.#candidates.pop()) {
       const { tenant, untilMs } = next
@@ -224,12 +228,26 @@ export class KeepWarmPolicy {
     if (pin) pin.retryAtMs = Number.NEGATIVE_INFINITY
   }
 
+  /**
+   * A clock that was far ahead and was set right has left times behind that may not come for years:
+   * whoever waits for one may be tried now, and who was brought back was so for nobody.
+   */
+  #hear(nowMs: number): void {
+    const isSetBack = nowMs < this.#nowMs - SCAN_EVERY_MS
+    this.#nowMs = nowMs
+    if (!isSetBack) return
+    this.#scanAtMs = Number.NEGATIVE_INFINITY
+    for (const known of this.#known.values()) known.triedUntilMs = Number.NEGATIVE_INFINITY
+    for (const pin of this.#pinned.values()) pin.retryAtMs = Number.NEGATIVE_INFINITY
+    for (const [tenant, { untilMs, bytes }] of this.#pending) {
+      if (Number.isFinite(untilMs)) this.#pending.set(tenant, { untilMs: nowMs, bytes })
+    }
+  }
+
   /** The next slice of a scan, or the first one if it is time. */
   #scan(nowMs: number, isInMemory: (tenant: TenantName) => boolean): void {
     const found: Candidate[] = []
-    // A clock that was set back must not end the scans.
-    const isTime = nowMs >= this.#scanAtMs || nowMs < this.#scanAtMs - SCAN_EVERY_MS
-    const unseen = this.#unseen ?? (isTime ? this.#known.entries() : undefined)
+    const unseen = this.#unseen ?? (nowMs >= this.#scanAtMs ? this.#known.entries() : undefined)
     if (!unseen) return
     this.#unseen = unseen
     for (let count = 0; count < SCAN_SLICE; count++) {

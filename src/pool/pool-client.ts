@@ -2,7 +2,8 @@
  * One client of a tenant, as the pool hands it out. It is only the handle: whether a batch may run
  * is decided by `pool-state.ts`, and running it is the work of `pool.ts`.
  */
-import type { PgnapError } from '../base/errors.ts'
+import { PgnapError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
 import type { AskedDatabases } from './database-commands.ts'
@@ -229,7 +230,10 @@ export class LiveClient implements PoolClient {
   readonly number: number
   readonly mayMakeDatabases: boolean
   readonly otherDatabases: OtherDatabases | undefined
-  transactionStatus: TransactionStatus = 'idle'
+  #status: TransactionStatus = 'idle'
+  /** What others have notified while it was in a transaction. */
+  #unheard: Uint8Array[] = []
+  #unheardBytes = 0
   /** Its transaction, if that is open nowhere; see `floating-transaction.ts`. */
   floating: FloatingTransaction | undefined = undefined
   /** Its transaction, if that is in the backend and might float; see `letting-go.ts`. */
@@ -283,6 +287,29 @@ export class LiveClient implements PoolClient {
   begin(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
     this.begins = true
     return this.run(messages, true)
+  }
+
+  get transactionStatus(): TransactionStatus {
+    return this.#status
+  }
+
+  set transactionStatus(status: TransactionStatus) {
+    this.#status = status
+    if (status !== 'idle' || this.#unheardBytes === 0) return
+    this.#unheardBytes = 0
+    for (const notification of this.#unheard.splice(0)) this.listener?.messages?.(notification)
+  }
+
+  /** Another client has notified it. In a transaction it hears of that when it has ended. */
+  hear(notification: Uint8Array): void {
+    if (this.#status === 'idle') return this.listener?.messages?.(notification)
+    this.#unheard.push(notification)
+    this.#unheardBytes += notification.length
+    if (this.#unheardBytes <= LIMITS.answerBytesMax) return
+    const text = `${this.#unheardBytes} bytes of notifications wait for the end of a transaction`
+    const hint = 'end transactions soon where you LISTEN'
+    const error = new PgnapError('ANSWER_TOO_LARGE', text, { hint })
+    queueMicrotask(() => this.dismiss(error))
   }
 
   told(messages: Uint8Array): void {

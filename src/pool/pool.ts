@@ -131,8 +131,8 @@ export class Pool implements ClientHost {
       slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
       onLost,
-      onRead: (client, slot, startMs) =>
-        noteLimits(client, slot, { status: client.transactionStatus, startMs }, limitsHost),
+      onRead: (client, slot, rest) =>
+        noteLimits(client, slot, { status: client.transactionStatus, ...rest }, limitsHost),
     })
     this.#runs = new BatchRuns({
       ...machine,

@@ -17,10 +17,11 @@ import { concatBytes } from '../base/bytes.ts'
 import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ABORT, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { ABORT, fatalError, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
 import { mayRead, noteRead } from './fork-desk.ts'
+import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
   failFloating,
@@ -77,8 +78,8 @@ export interface ReaderForksOptions {
   readonly event: (event: PoolEvent) => void
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
-  /** A batch of a client that began at `startMs` was answered in a fork. */
-  readonly onRead: (client: LiveClient, fork: Slot, startMs: number) => void
+  /** A batch of a client was answered in a fork. */
+  readonly onRead: (client: LiveClient, fork: Slot, rest: Omit<Rest, 'status'>) => void
   /** The slot of a tenant threw. */
   readonly onLost: (tenant: LiveTenant, error: unknown) => void
 }
@@ -237,8 +238,8 @@ export class ReaderForks {
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
-    if (fork.slot.errorsRaised !== errorsRaised) counters.errors.recordAnswer(answer)
-    onRead(client, fork.slot, startMs)
+    if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
+    onRead(client, fork.slot, { startMs, complete })
     counters.forks.reads++
     counters.countBatch(tenant, startMs, endMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)
@@ -355,6 +356,8 @@ function runIn(
     answer = new Uint8Array(answer)
     goesOn = float(slot)
     rollBack(slot)
+    // Whether it might float does not matter to one that has failed: nothing goes on in it.
+    if (canceled && goesOn?.isFailed) setFloating(client, goesOn)
     if (!mayFloat || leavesPortal(whole, answer)) goesOn = undefined
   }
   const done = watch.seen ?? whatIsLeft(slot)
@@ -428,6 +431,8 @@ function whatIsLeft({ transactionStatus, session, canNap }: Slot): string | unde
 
 /** What a batch was told that was cancelled, in Postgres's words or ours. */
 function cancelIn(answer: Uint8Array): PgnapError | undefined {
+  const fatal = fatalError(answer)
+  if (fatal) return transactionTimeout(fatal.message)
   const error = firstError(answer)
   if (error?.sqlState !== ERRORS.QUERY_CANCELED.sqlState) return undefined
   return new PgnapError('QUERY_CANCELED', error.message)

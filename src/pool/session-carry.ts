@@ -2,8 +2,9 @@
  * Carries the session of one client over a nap without an image. The tenant leaves its slot without
  * its memory, but clients that are connected must find what they left: settings, the role, prepared
  * statements. All of it can be read back from the backend and said again to the next one. What
- * cannot (temporary tables, session advisory locks, cursors WITH HOLD) keeps the tenant in its
- * slot. Channels belong to all clients: `tenant-sessions.ts` has them.
+ * cannot (temporary tables, session advisory locks, cursors WITH HOLD) goes along in an image, or
+ * keeps the tenant in its slot where there can be none. Channels belong to all clients:
+ * `tenant-sessions.ts` has them.
  *
  * Only the unnamed prepared statement is out of reach: it is in no catalog. A driver that parses it
  * in one round trip and binds it in the next must not be parted from its backend in between; the

@@ -84,14 +84,16 @@ export class TenantMover {
   leave(tenant: LiveTenant, reason: EvictionReason): Destination {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'only a loaded tenant can leave')
-    const canNap = reason !== 'renewal' && this.#canNap(tenant, slot, open)
+    const canNap = reason !== 'renewal' && this.#canNap(slot, open)
+    // The image of a slot that has grown is large: it is taken only of what nothing else carries.
+    const isUsual = slot.reusable || tenant.entry.holder !== undefined
     const nap = (): Destination => {
       this.#nap(tenant, { slot, open, atRest: reason === 'requested' })
       return 'napping'
     }
     const hasSession = tenant.clients.size > 0 && reason !== 'drain'
     const wantsRoom = this.#options.shelf.crowded && hasSession && !tenant.entry.holder
-    if (canNap && !wantsRoom) return nap()
+    if (canNap && isUsual && !wantsRoom) return nap()
     // Only an image carries a transaction, and nobody waits yet who would be worth a shutdown.
     if (tenant.entry.holder || reason === 'ahead') return 'stays'
     if (hasSession && !tenant.sessions.carry(slot)) return canNap ? nap() : 'stays'
@@ -165,10 +167,9 @@ export class TenantMover {
     }
   }
 
-  #canNap(tenant: LiveTenant, slot: Slot, open: OpenTenant): boolean {
+  #canNap(slot: Slot, open: OpenTenant): boolean {
     // What is not logged would be emptied by the recovery that follows the loss of an image.
-    if (!slot.canNap || open.files.hasUnlogged || !this.#options.shelf.exists) return false
-    return slot.reusable || tenant.entry.holder !== undefined
+    return slot.canNap && !open.files.hasUnlogged && this.#options.shelf.exists
   }
 
   #nap(

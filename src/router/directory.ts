@@ -12,6 +12,8 @@ export interface TenantFacts {
   readonly createdAtMs: number
   /** Size of the store, its history included. */
   readonly storedBytes: number
+  /** Whether there is an image of its memory on disk; if it fits is seen when it is used. */
+  readonly hasImage: boolean
 }
 
 export interface TenantPage {

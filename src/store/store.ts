@@ -346,6 +346,8 @@ function create(medium: Medium, options: StoreOptions): StoreMeta {
 
 function mismatch(what: string): PgnapError {
   return new PgnapError('STORE_ENGINE_MISMATCH', `this store needs another engine: ${what}`, {
-    hint: 'serve it with the pgnap that wrote it, run pg_dump there, and load that here',
+    hint:
+      'dump it with the pgnap that wrote it (npx pgnap@VERSION dump TENANT --data FOLDER), ' +
+      'and load that into a new tenant here: pgnap restore TENANT FILE',
   })
 }

@@ -1,6 +1,7 @@
 /**
  * The part of `verify` that knows of files: records make one tree, and chunks belong to records.
  */
+import { errorText } from '../base/errors.ts'
 import type { InodeNo, Version } from '../base/ids.ts'
 import { isDirectoryMode } from './file-node.ts'
 import type { InodeRecord } from './inode-record.ts'
@@ -35,7 +36,7 @@ export function verifyFiles(
         if (level === head) own.set(inode, record)
         if (!records.has(inode)) records.set(inode, record)
       } catch (error) {
-        say(`inode ${inode}: ${error instanceof Error ? error.message : String(error)}`)
+        say(`inode ${inode}: ${errorText(error)}`)
       }
     }
   }

@@ -2,6 +2,7 @@
  * Every invariant of a store, checked against every row; used by `pgnap verify` and by tests after
  * every fault. Reads in slices, so memory does not grow with the store. Finds; never repairs.
  */
+import { errorText } from '../base/errors.ts'
 import type { PageKey, Version } from '../base/ids.ts'
 import type { SqlRow } from '../medium/medium.ts'
 import { VALUE_BYTES_MAX } from './commit.ts'
@@ -182,6 +183,6 @@ function attempt(check: () => unknown, what: string, say: (text: string) => numb
   try {
     check()
   } catch (error) {
-    say(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+    say(`${what}: ${errorText(error)}`)
   }
 }

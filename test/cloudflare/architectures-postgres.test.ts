@@ -129,8 +129,14 @@ test('warm-proxy: the tenant that was asked least is gone when there are too man
     await worker.query('warm-proxy', `crowd-${index}`, 'select 1')
   }
   assert.equal(await worker.ask('warm-proxy', 'victim', "select to_regclass('t')"), null)
-  const { tenants } = await jsonOf<{ tenants: unknown[] }>(worker.get('/warm-proxy/status'))
+  interface Status {
+    readonly tenants: readonly unknown[]
+    readonly isWarm: boolean
+    readonly isolate: { readonly slotBytes: number }
+  }
+  const { tenants, isWarm, isolate } = await jsonOf<Status>(worker.get('/warm-proxy/status'))
   assert.ok(tenants.length <= LIMITS.warmTenantsMax)
+  assert.ok(isWarm && isolate.slotBytes > 10_000_000)
 })
 
 test('warm-proxy: requests at the same time are all answered', async () => {

@@ -148,6 +148,18 @@ test('a statement that fails leaves nothing behind, not even what came before it
   assert.equal(await worker.ask('sqlite', 'failing', 'select count(*) as n from t'), 0)
 })
 
+test('what a request leaves open is not acknowledged', async () => {
+  await worker.query('sqlite', 'open', 'create table t(n)')
+  const answer = await worker.post('/sqlite/query', 'open', {
+    sql: 'begin; insert into t values (1)',
+  })
+  assert.equal(answer.status, 400)
+  assert.match(await answer.text(), /REQUEST_INVALID.*22023.*COMMIT/s)
+  assert.equal(await worker.ask('sqlite', 'open', 'select count(*) as n from t'), 0)
+  await worker.query('sqlite', 'open', 'begin; insert into t values (1); commit')
+  assert.equal(await worker.ask('sqlite', 'open', 'select count(*) as n from t'), 1)
+})
+
 test('no user reaches another one’s database', async () => {
   await worker.query('sqlite', 'secret', 'create table t as select 42 as n')
   const sql = "attach 'secret/database.sqlite' as other"

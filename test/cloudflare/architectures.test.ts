@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { after, before, test } from 'node:test'
 import { LIMITS } from '../../src/base/limits.ts'
+import { parseExposition } from '../support/exposition.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
 
 interface Overview {
@@ -89,6 +90,25 @@ test('each that can be asked how it stands tells how long its loads and saves ta
   }
 })
 
+test('Prometheus is told how long loads and saves take, wherever they are made', async () => {
+  for (const name of ['thin', 'factory', 'ws', 'sqlite']) {
+    await worker.query(name, 'measured', 'create table t (n integer)')
+  }
+  await worker.query('warm-proxy', 'measured', 'select 1')
+  const families = parseExposition(await (await worker.get('/metrics')).text())
+  const loads = families.get('pgnap_place_loads_total')?.samples ?? new Map<string, number>()
+  const saves = families.get('pgnap_place_saves_total')?.samples ?? new Map<string, number>()
+  const sumOf = (samples: ReadonlyMap<string, number>, place: string): number =>
+    [...samples].reduce((sum, [key, n]) => sum + (key.includes(`place="${place}"`) ? n : 0), 0)
+  for (const place of ['compute-worker', 'factory', 'compute-object', 'sqlite', 'warm-proxy']) {
+    assert.ok(sumOf(loads, place) > 0, place)
+    // One keeps nothing.
+    if (place !== 'warm-proxy') assert.ok(sumOf(saves, place) > 0, place)
+  }
+  const alarms = families.get('pgnap_place_sync_alarm')?.samples
+  assert.equal(alarms?.get('pgnap_place_sync_alarm{place="sqlite",kind="load"}'), 0)
+})
+
 test('what is wrong is said as by /v1, whatever the architecture', async () => {
   const wrong = await worker.post('/pooled/query', 'one', { sql: 'select 1/0' })
   assert.equal(wrong.status, 400)
@@ -106,8 +126,29 @@ test('what is wrong is said as by /v1, whatever the architecture', async () => {
   assert.equal(method.headers.get('allow'), 'POST')
   const none = await worker.get('/multi-tenant/none/one/query')
   assert.equal(none.status, 404)
-  for (const path of ['/constructor', '/pooled/constructor']) {
+  const inPath = await worker.get('/multi-tenant/lazy-wasm/one/query')
+  assert.deepEqual([inPath.status, inPath.headers.get('allow')], [405, 'POST'])
+  const timing = await worker.post('/multi-tenant/lazy-wasm/one/timing')
+  assert.equal(timing.status, 404)
+  assert.match(await timing.text(), /POST \/multi-tenant\/lazy-wasm\/TENANT\/query/)
+  for (const path of ['/constructor', '/pooled/constructor', '/pooled/', '/multi-tenant']) {
     assert.equal((await worker.get(path)).status, 404, path)
+  }
+})
+
+test('strategies that an architecture has not are refused, and none is ignored', async () => {
+  const statusOf = async (path: string): Promise<number> =>
+    (await worker.post(path, 'one', { sql: 'select 1 as n' })).status
+  for (const name of ['pooled', 'traditional']) {
+    assert.equal(await statusOf(`/${name}/query?load=lazy&write=sync&stale=refuse`), 200)
+    for (const asked of ['load=image', 'write=async', 'write=cdc', 'stale=allow']) {
+      assert.equal(await statusOf(`/${name}/query?${asked}`), 501, `${name} ${asked}`)
+    }
+    assert.equal(await statusOf(`/${name}/query?load=whatever`), 400)
+  }
+  assert.equal(await statusOf('/warm-proxy/query?write=sync'), 501)
+  for (const path of ['/pooled/timing?write=async', '/traditional/cold-start?load=delta']) {
+    assert.equal(await statusOf(path), 501, path)
   }
 })
 
@@ -131,6 +172,27 @@ test('the scheduled event keeps compute, factory and the hottest tenants warm', 
   assert.deepEqual([before, after], [1, 2])
   const { factory } = await statusOf('/factory/status', 'any')
   assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
+})
+
+test('where there is no room for all the hottest tenant is the one that is kept warm', async () => {
+  await using fresh = await startArchitecturesForTest()
+  for (const tenant of ['hot', 'hot', 'hot', 'hot', 'warm', 'warm', 'warm', 'mild', 'mild']) {
+    await fresh.query('traditional', tenant, 'select 1')
+  }
+  for (let minute = 0; minute < 2; minute++) {
+    await (await fresh.miniflare.getWorker()).scheduled({ cron: '* * * * *' })
+    const status = await (await fresh.get('/traditional/status', 'hot')).json()
+    assert.equal((status as { isWarm: boolean }).isWarm, true)
+  }
+})
+
+test('settings that cannot be meant are told before anything is done', async () => {
+  await using wrong = await startArchitecturesForTest({ PGNAP_KEEP_WARM_TENANTS: 'many' })
+  const answer = await wrong.post('/sqlite/query', 'one', { sql: 'create table t(n)' })
+  assert.equal(answer.status, 500)
+  assert.match(await answer.text(), /^\{"error":\{"code":"CONFIG_INVALID".*KEEP_WARM_TENANTS/)
+  const bucket = await wrong.miniflare.getR2Bucket('BUCKET', 'pgnap-architectures')
+  assert.equal(await bucket.head('one/database.sqlite'), null)
 })
 
 test('who may not ask is not let in anywhere', async () => {

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import { LIMITS } from '../../src/base/limits.ts'
+import type { SyncDelayFacts } from '../../src/base/sync-delay.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import {
   type ArchitecturesUnderTest,
@@ -35,6 +36,7 @@ interface HybridStatus {
   readonly object: {
     readonly phase: string
     readonly ran: { readonly compute: number; readonly local: number }
+    readonly syncDelay?: SyncDelayFacts
   }
 }
 
@@ -58,8 +60,9 @@ test('hybrid: the compute Worker answers first, the object when it is warm', asy
   const found = await worker.timing('hybrid', 'warms', 'select max(n) as n from t')
   assert.deepEqual([found.servedBy, found.rows], ['tenant-object', [{ n: 5 }]])
   assert.ok(phasesOf(found).includes('execute') && !phasesOf(found).includes('compute'))
-  const { phase, ran } = await hybridStatus('warms')
+  const { phase, ran, syncDelay } = await hybridStatus('warms')
   assert.equal(phase, 'local')
+  assert.ok((syncDelay?.load.count ?? 0) >= 1 && (syncDelay?.save.count ?? 0) >= 1)
   assert.ok(ran.compute >= 1 && ran.local >= 2)
 })
 
@@ -130,6 +133,7 @@ test('factory: a cold start makes an object, finds the tenant, and leaves nothin
     await worker.post('/factory/cold-start', 'one', { sql: 'select n from t' }),
   )
   assert.deepEqual([cold.rowCount, cold.servedBy], [1, 'compute-object'])
+  assert.deepEqual([cold.architecture, cold.tenant, cold.rows], ['factory', 'one', [{ n: 1 }]])
   assert.ok(phasesOf(cold).includes('instantiate'))
   await jsonOf(await worker.post('/factory/cold-start', 'one', { sql: 'update t set n = 5' }))
   assert.equal(await worker.ask('factory', 'one', 'select n from t'), 5)
@@ -143,19 +147,21 @@ test('consumer: its own object and the factory, warm, cold and beside each other
     jsonOf<Ran>(await worker.post(`/consumer/${path}`, 'buyer', { sql }))
   await ran('direct', 'create table t as select 1 as n')
   const direct = await ran('direct', 'select n from t')
-  assert.deepEqual([direct.servedBy, direct.rows], ['consumer-object', [['1']]])
+  assert.deepEqual([direct.servedBy, direct.rows], ['consumer-object', [{ n: 1 }]])
   await ran('factory', 'create table t as select 2 as n')
   const made = await ran('factory', 'select n from t')
-  assert.deepEqual([made.servedBy, made.rows], ['compute-object', [['2']]])
+  assert.deepEqual([made.servedBy, made.rows], ['compute-object', [{ n: 2 }]])
   for (const path of ['cold-direct', 'cold-factory']) {
-    const cold = await ran(path, 'select 3')
-    assert.equal(JSON.stringify(cold.rows), '[["3"]]')
+    const cold = await ran(path, 'select 3 as n')
+    assert.deepEqual(cold.rows, [{ n: 3 }])
     assert.ok(phasesOf(cold).includes('instantiate'), `${path}: ${phasesOf(cold).join(' ')}`)
   }
+  const answer = await worker.post('/consumer/compare', 'buyer', { sql: 'select n from t' })
+  assert.match(answer.headers.get('server-timing') ?? '', /^direct;dur=[\d.]+, factory;dur=/)
   const compared = await jsonOf<{ direct: Ran; factory: Ran; difference: { faster: string } }>(
-    await worker.post('/consumer/compare', 'buyer', { sql: 'select n from t' }),
+    answer,
   )
-  assert.deepEqual([compared.direct.rows, compared.factory.rows], [[['1']], [['2']]])
+  assert.deepEqual([compared.direct.rows, compared.factory.rows], [[{ n: 1 }], [{ n: 2 }]])
   assert.match(compared.difference.faster, /^(direct|factory)$/)
   const missing = await worker.post('/consumer/query', 'buyer', { sql: 'select 1' })
   assert.equal(missing.status, 404)

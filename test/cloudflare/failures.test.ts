@@ -41,6 +41,25 @@ test('what cannot be stored is an error to its client, and never seen again', as
   assert.equal(await worker.ask('broken', 'select n from t'), 3)
 })
 
+test('an object that ends in the middle is no bug: nobody knows what it has stored', async () => {
+  await worker.ask('midway', 'create table t as select 1 as n')
+  await door('end-during', 'midway')
+  const broken = await worker.query('midway', 'update t set n = 2')
+  assert.equal(broken.status, 500)
+  assert.match(await broken.text(), /OUTCOME_UNKNOWN.*08007.*"hint":"look.*a test ends this/s)
+  assert.ok([1, 2].includes(Number(await worker.ask('midway', 'select n from t'))))
+  assert.equal(await worker.ask('midway', 'update t set n = 3 returning n'), 3)
+})
+
+test('an object that ends while it is only looked at may be asked again', async () => {
+  await worker.ask('looked', 'select 1')
+  await door('end-during', 'looked')
+  const broken = await worker.fetch('/v1/tenants/looked')
+  assert.equal(broken.status, 503)
+  assert.match(await broken.text(), /SERVER_UNREACHABLE.*08001.*"hint":"try again/s)
+  assert.equal((await worker.fetch('/v1/tenants/looked')).status, 200)
+})
+
 /** Where a request finds its tenant. */
 async function tierOf(tenant: string): Promise<string | undefined> {
   const answer = await worker.query(tenant, 'select 1')

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { test } from 'node:test'
+import { LIMITS } from '../../src/base/limits.ts'
 import { startPgnap } from './pgnap-worker.ts'
 
 const USERS = '"ann" "correct horse"\n; a comment\n"bob" "battery staple"\n'
@@ -49,6 +50,21 @@ test('with users, a password opens tenants and the API, on any host', async () =
   assert.deepEqual(((await answer.json()) as { rows: unknown }).rows, [{ n: 1 }])
 })
 
+test('who is wrong too often has to wait, by where he comes from', async () => {
+  await using worker = await startPgnap({ PGNAP_USERS: USERS })
+  const list = (password: string, address: string): Promise<Response> =>
+    worker.fetch('/v1/tenants', {
+      headers: { ...basic('ann', password), 'CF-Connecting-IP': address },
+    })
+  for (let count = 0; count < LIMITS.loginFailuresPerAddressMax; count++) {
+    assert.equal((await list(`guess-${count}`, '192.0.2.1')).status, 401)
+  }
+  const limited = await list('correct horse', '192.0.2.1')
+  assert.equal(limited.status, 429)
+  assert.match(await limited.text(), /LOGIN_LIMITED.*53400.*"hint":"try again in \d+ s"/s)
+  assert.equal((await list('correct horse', '192.0.2.2')).status, 200)
+})
+
 test('a token opens the API, and is not shortened by anybody', async () => {
   await using worker = await startPgnap({ PGNAP_USERS: USERS, PGNAP_ADMIN_TOKEN: TOKEN })
   for (const path of ['/v1/tenants', '/v1/pool', '/metrics']) {
@@ -61,7 +77,7 @@ test('a token opens the API, and is not shortened by anybody', async () => {
 })
 
 test('tenants that are not to be made by being asked are unknown', async () => {
-  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'false' })
+  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'off' })
   const refused = await worker.query('nobody', 'select 1')
   assert.equal(refused.status, 404)
   assert.match(await refused.text(), /TENANT_UNKNOWN/)
@@ -73,5 +89,14 @@ test('settings that cannot be meant are refused, and nobody is let in', async ()
   await using worker = await startPgnap({ PGNAP_USERS: 'ann secret' })
   const answer = await worker.fetch('/v1/tenants')
   assert.equal(answer.status, 500)
-  assert.doesNotMatch(await answer.text(), /secret/)
+  const text = await answer.text()
+  assert.match(text, /^\{"error":\{"code":"CONFIG_INVALID","sqlState":"F0000"/)
+  assert.doesNotMatch(text, /secret|stack|\.ts\b|worker\.js/)
+})
+
+test('a setting that is neither yes nor no is refused, and lets nobody make tenants', async () => {
+  await using worker = await startPgnap({ PGNAP_CREATE_ON_CONNECT: 'no' })
+  const answer = await worker.query('made-anyway', 'select 1')
+  assert.equal(answer.status, 500)
+  assert.match(await answer.text(), /PGNAP_CREATE_ON_CONNECT/)
 })

@@ -126,6 +126,20 @@ test('a client that goes away in the middle keeps nobody waiting', async () => {
   assert.ok(performance.now() - startMs < 2 * LIMITS.homeAnswerMs)
 })
 
+test('scenario 1: of a compute that ends in the middle nobody knows', async () => {
+  await rowsOf(await thin('midway', 'create table t as select 1 as n'))
+  for (const [what, found] of [
+    ['request-lost', 1],
+    ['answer-lost', 2],
+  ] as const) {
+    await worker.get(`/lose/${what}`)
+    const error = await errorIn(await thin('midway', 'update t set n = n + 1'))
+    assert.deepEqual([error.code, error.sqlState], ['OUTCOME_UNKNOWN', '08007'], what)
+    assert.match(error.hint, /look whether it is there/)
+    assert.equal(await valueOf(await thin('midway', 'select n from t')), found, what)
+  }
+})
+
 test('scenario 2: what cannot be stored is an error, and what follows starts clean', async () => {
   await rowsOf(await thin('unstored', 'create table t as select 1 as n'))
   await fail('unstored', 'call=deliver&what=storage')

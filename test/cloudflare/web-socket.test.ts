@@ -1,10 +1,14 @@
 /** The Postgres protocol inside of WebSockets, as the shipped Worker speaks it. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, neonConfig, Pool } from '@neondatabase/serverless'
+import { WebSocket as PlainWebSocket } from 'ws'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
 
 /** workerd puts an object away after ten seconds without an event. */
@@ -90,6 +94,58 @@ test('an address that names the tenant leads to its object, and nowhere else', a
   await client.end()
   neonConfig.wsProxy = () => `${anywhere()}?tenant=named`
   await assert.rejects(tryOut('other'), /two different databases/)
+})
+
+test('who asks for a WebSocket to what is no tenant is told with a SQLSTATE', async () => {
+  const asked = request(new URL('/v2?tenant=Not-A-Name', worker.url), {
+    headers: {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    },
+  })
+  asked.end()
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+  const text = Buffer.concat(await answer.toArray()).toString()
+  assert.equal(answer.statusCode, 400)
+  assert.match(text, /TENANT_NAME_INVALID.*"sqlState":"3D000".*"hint":"/s)
+})
+
+/** A startup packet (Postgres documentation, "Message Formats"). */
+function startupFor(tenant: string): Buffer<ArrayBuffer> {
+  const fields = Buffer.from(`user\0ann\0database\0${tenant}\0\0`)
+  const packet = Buffer.alloc(8 + fields.length)
+  packet.writeInt32BE(packet.length, 0)
+  packet.writeInt32BE(196_608, 4)
+  fields.copy(packet, 8)
+  return packet
+}
+
+test('who sends megabytes before it is let in is cut off', async () => {
+  const socket = new WebSocket(`ws://${anywhere()}`)
+  await once(socket, 'open')
+  socket.send(Buffer.concat([startupFor('flood'), Buffer.alloc(LIMITS.isolateAheadBytesMax)]))
+  const [{ code }] = (await once(socket, 'close')) as [CloseEvent]
+  assert.equal(code, 1009)
+})
+
+test('who closes its WebSocket is answered at once, whenever that is', async () => {
+  const closed = async (when: 'silent' | 'opening' | 'joined', query = ''): Promise<number> => {
+    // Node's own takes one Close frame in twenty for the end of the connection (1006).
+    const socket = new PlainWebSocket(`ws://${anywhere()}${query}`)
+    await once(socket, 'open')
+    if (when !== 'silent') socket.send(startupFor('closes'))
+    if (when === 'joined') await once(socket, 'message')
+    socket.close(4000, 'enough')
+    const signal = AbortSignal.timeout(5_000)
+    const [code] = (await once(socket, 'close', { signal })) as [number]
+    return code
+  }
+  for (const when of ['silent', 'opening', 'joined', 'opening'] as const) {
+    assert.equal(await closed(when), 4000, when)
+  }
+  assert.equal(await closed('joined', '?tenant=closes'), 1005)
 })
 
 test('a wrong password is refused, whichever way it comes', async () => {

@@ -55,7 +55,7 @@ function firstCommit(byte: number): StoreChanges {
 test('a store of another major, template or format is refused with what to do', () => {
   const medium = NodeSqliteMedium.inMemory()
   open(medium)
-  const dump = { code: 'STORE_ENGINE_MISMATCH', hint: /pg_dump/ }
+  const dump = { code: 'STORE_ENGINE_MISMATCH', hint: /pgnap@VERSION dump .*: pgnap restore / }
   assert.throws(() => open(medium, undefined, { postgresMajor: 19 }), dump)
   const none = { get: (): undefined => undefined }
   const options = { ...storeOptions(template, { fingerprint: 'one' }), templates: none }

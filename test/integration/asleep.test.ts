@@ -4,11 +4,25 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connectPg } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
 const folder = testFolder()
+
+/** What `pgnap tenant show` and `list` say of each. */
+async function statesOf(server: ServerProcess): Promise<Record<string, string>> {
+  const shown: Record<string, string> = {}
+  const response = await server.request('/v1/tenants')
+  const list = (await response.json()) as { tenants: readonly { name: string; state: string }[] }
+  for (const { name, state } of list.tenants) {
+    const one = await server.request(`/v1/tenants/${name}`)
+    assert.equal(((await one.json()) as { state: string }).state, state)
+    shown[name] = state
+  }
+  return shown
+}
 
 interface Found {
   readonly tier: string | undefined
@@ -38,6 +52,8 @@ test('after each restart tenants wake from their disk images', async () => {
   const data = join(folder, 'restart')
   for (let round = 0; round < 3; round++) {
     await using server = await startServer({ data, flags })
+    const before = Object.fromEntries(NAMES.map((name) => [name, 'asleep']))
+    assert.deepEqual(await statesOf(server), round === 0 ? {} : before)
     for (const name of NAMES) {
       if (round === 0) await query(server, name, 'create table t(n int)')
       else {
@@ -99,11 +115,60 @@ test('nothing of a client is there for the next one after a restart from an imag
   assert.equal(await next.value(facts), 'postgres "$user", public 0 0 0')
 })
 
-test('--image-disk 0: nothing is written, tenants boot after a restart', async () => {
+test('nor of several clients, who had sessions beside each other in it', async () => {
+  const data = join(folder, 'sessions')
+  {
+    // No room in memory: the image goes to disk while they are connected.
+    await using server = await startServer({ data, flags: [...flags, '--image-cache', '1kB'] })
+    const first = await connectPg(server, 'acme')
+    const second = await connectPg(server, 'acme')
+    await first.client.query('create table t(n int)')
+    for (const [index, { client }] of [first, second, first].entries()) {
+      await client.query(`set my.secret = 'x${index}'; set search_path = pg_catalog`)
+      await client.query(`prepare question${index} as select 1; listen gossip${index}`)
+    }
+    await server.request('/v1/tenants/acme/nap', { method: 'POST' })
+    while (imagesOf(server).length === 0) await sleep(10)
+    for (const { client } of [first, second]) client.on('error', () => {})
+    await server.stop('SIGKILL')
+  }
+  await using server = await startServer({ data, flags })
+  // What was put aside for one of them could be found by nobody, and would stay for ever.
+  assert.equal((await query(server, 'acme', 'select 1 as n')).tier, 'cold')
+  await using next = await connectPg(server, 'acme')
+  const facts = `select concat_ws(' ', current_setting('search_path'),
+    nullif(current_setting('my.secret', true), ''),
+    (select count(*) from pg_prepared_statements), (select count(*) from pg_listening_channels()))`
+  assert.equal(await next.value(facts), '"$user", public 0 0')
+})
+
+test('a tenant that is deleted in its sleep leaves no image', async () => {
+  const data = join(folder, 'deleted')
+  for (const round of [0, 1]) {
+    await using server = await startServer({ data, flags })
+    if (round === 0) await query(server, 'acme', 'create table t(n int)')
+    else await server.request('/v1/tenants/acme', { method: 'DELETE' })
+    await server.stop()
+    assert.deepEqual(imagesOf(server), round === 0 ? ['acme.img'] : [])
+  }
+})
+
+test('--image-disk 0: nothing is written, and nothing left; tenants boot', async () => {
   const data = join(folder, 'no-disk')
   const without = [...flags, '--image-disk', '0']
+  {
+    await using server = await startServer({ data, flags })
+    await query(server, 'beta', 'select 1')
+    await server.stop()
+    assert.deepEqual(imagesOf(server), ['beta.img'])
+  }
   for (const tier of [undefined, 'cold']) {
     await using server = await startServer({ data, flags: without })
+    while (imagesOf(server).length > 0) await sleep(10)
+    assert.deepEqual(await statesOf(server), {
+      ...(tier === undefined ? {} : { acme: 'cold' }),
+      beta: 'cold',
+    })
     if (tier === undefined) await query(server, 'acme', 'create table t(n int)')
     assert.equal((await query(server, 'acme', 'select count(*) from t')).tier, tier ?? 'awake')
     await server.request('/v1/tenants/acme/nap', { method: 'POST' })

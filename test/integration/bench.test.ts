@@ -43,11 +43,13 @@ const METRICS = [
   '10k-disk',
   '10k-images',
 ]
+/** Not built for this: `package.test.ts` does that. */
+const PROGRAM = process.env['PGNAP_PROGRAM'] ?? 'src/cli/main.ts'
 /** What depends on where the requests of a moment happen to find their tenants. */
 const TIERS = /^10k-(awake|napping|asleep|cold|new)$/
 
 test('every row of the benchmark runs against this checkout', () => {
-  const args = ['bench/run.ts', '--smoke', '--peers', 'pgnap', '--json']
+  const args = ['bench/run.ts', '--smoke', '--peers', 'pgnap', '--json', '--pgnap', PROGRAM]
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
   assert.equal(status, 0, stderr + stdout)
   const lines = stdout.trim().split('\n')

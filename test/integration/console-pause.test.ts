@@ -222,8 +222,9 @@ describe('PAUSE', () => {
     await using waiter = await connectPg(ending, 'acme')
     holder.client.on('error', () => {})
     waiter.client.on('error', () => {})
+    // It has written: it cannot float, after which nobody would be waited for.
     await holder.client.query('begin')
-    await holder.client.query('select 1')
+    await holder.client.query('insert into t values (1)')
     const paused = failureOf(say('pause', ending))
     await until(async () => {
       const [, { value } = {}] = (await say('show state', ending)) as { value: string }[]

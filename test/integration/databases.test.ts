@@ -162,9 +162,10 @@ describe('DROP DATABASE', () => {
     assert.equal(failure.code, '55006')
     assert.equal(failure.message, 'database "used" is being accessed by other users')
     assert.equal(failure.detail, 'There is 1 other session using the database.')
-    const ended = new Promise((resolve) => other.client.once('error', resolve))
+    const ended = new Promise<Error>((resolve) => other.client.once('error', resolve))
     await run('drop database used with (force)')
-    await ended
+    const { code, detail } = (await ended) as Error & Record<string, unknown>
+    assert.deepEqual([code, detail], ['57P01', 'database "used" has been deleted'])
     assert.equal(await statusOf('used'), 404)
     assert.equal((await refused('drop database template1'))[0], '42501')
   })

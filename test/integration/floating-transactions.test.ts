@@ -278,6 +278,16 @@ describe('who writes', () => {
     assert.equal(command, 'ROLLBACK')
   })
 
+  test('is cancelled in the batch that began it, and has failed', async () => {
+    await using both = await scene('canceled-begin')
+    const { reader } = both
+    const sql = `begin; set local statement_timeout = '50ms'; select pg_sleep(5)`
+    assert.equal((await failureOf(reader.client.query(sql))).code, '57014')
+    assert.equal((await failureOf(reader.value(COUNT))).code, '25P02')
+    assert.equal((await reader.client.query('commit')).command, 'ROLLBACK')
+    assert.equal(await reader.value(COUNT), 1)
+  })
+
   test('gives up after its lock_timeout', async () => {
     await using both = await scene('lock')
     const { writer, reader } = both

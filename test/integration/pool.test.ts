@@ -292,6 +292,28 @@ test('an image carries temporary tables, advisory locks and cursors, and ends th
   await pool.drain()
 })
 
+test('they go along also from a slot that has grown: nobody pins one by thinking', async () => {
+  const parts = await loadEngineParts()
+  // Any memory is too large for the next tenant.
+  const options = { clock: systemClock, random: systemRandom, slotRetireBytes: 1 }
+  const strict = await createEngine(parts, options)
+  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0 }
+  pool = new Pool({ engine: strict, source: newFactory(), clock, log: silentLog, limits })
+  for (const [setUp, probe] of Object.entries(STATES)) {
+    const client = pool.connect(newTenant())
+    await ask(client, setUp)
+    clock.advance(10)
+    const visitor = pool.connect(newTenant())
+    assert.equal(await ask(visitor, 'select 1'), '1')
+    visitor.close()
+    clock.advance(10)
+    assert.equal(await ask(client, probe), '0', setUp)
+    client.close()
+  }
+  assert.ok(pool.statistics().slots.retired > 3)
+  await pool.drain()
+})
+
 test('an open transaction naps, in any slot goes on, and commits', async () => {
   const [name, other, third] = [newTenant(), newTenant(), newTenant()]
   const client = pool.connect(name)

@@ -60,6 +60,22 @@ test('each has its own, and everything says so', async () => {
   }
 })
 
+test('a transaction may change so much of the catalog that it has to signal itself', async () => {
+  await using one = await connectPg(server, 'many-tables')
+  const tables = Array.from(
+    { length: 80 },
+    (_, n) => `create table t${n} (a int primary key, b text)`,
+  )
+  await one.client.query('begin')
+  await one.client.query(tables.join(';'))
+  await one.client.query('commit')
+  assert.equal(
+    await one.value('select count(*)::int from pg_tables where tablename ~ $1', ['^t']),
+    80,
+  )
+  assert.deepEqual(await saidBy(one), asOf(one))
+})
+
 for (const [how, setting] of [
   ['with an image', []],
   ['by a boot', ['alter system set work_mem = 5000']],

@@ -41,6 +41,8 @@ async function clientCountOf(tenant: string): Promise<number> {
 async function rawClient(tenant: string): Promise<(...messages: Uint8Array[]) => Promise<string>> {
   const socket = connect(server.port, '127.0.0.1')
   after(() => socket.destroy())
+  // Whoever waits for an answer hears of it.
+  socket.on('error', () => {}).on('end', () => socket.destroy(new Error('the server has left')))
   const answer = async (): Promise<string> => {
     let heard = ''
     // ReadyForQuery of an idle session.
@@ -215,6 +217,38 @@ describe('statements and memory', () => {
     for (let count = 0; count < 5; count++) await wave()
     // A table of statements takes 8 KiB.
     assert.ok((await bytes()) - before < 20 * 8192)
+  })
+})
+
+describe('a COPY FROM STDIN whose data nobody sends fails alone', () => {
+  async function post(path: string, body: object): Promise<number> {
+    const headers = { 'Neon-Connection-String': 'postgres://me@localhost/no-data' }
+    const init = { method: 'POST', headers, body: JSON.stringify(body) }
+    return (await server.request(path, init)).status
+  }
+
+  test('over HTTP, in a batch too', async () => {
+    const [one, other] = await two('no-data')
+    await one.client.query(`create table t (n int); set work_mem = '7MB'`)
+    const copy = { query: 'copy t from stdin' }
+    assert.equal(await post('/sql', copy), 400)
+    assert.equal(await post('/sql', { queries: [{ query: 'select 1' }, copy] }), 400)
+    assert.equal(await post('/v1/tenants/no-data/query', { sql: copy.query }), 400)
+    assert.equal(await one.value('show work_mem'), '7MB')
+    assert.equal(await other.value('select count(*)::int from t'), 0)
+    await end(one, other)
+  })
+
+  test('where a text hides it from who reads it first', async () => {
+    const [other] = await two('hidden-copy')
+    await other.client.query(`create table t (n int); set work_mem = '7MB'`)
+    const one = await rawClient('hidden-copy')
+    await one(say.query('set standard_conforming_strings = off'))
+    const hidden = String.raw`select 'a\''; copy t from stdin; select ''`
+    assert.match(await one(say.query(hidden)), /57014.*no data was sent/)
+    assert.match(await one(say.query('select 1')), /SELECT 1/)
+    assert.equal(await other.value('show work_mem'), '7MB')
+    await other.client.end()
   })
 })
 

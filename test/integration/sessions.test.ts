@@ -263,6 +263,25 @@ describe('notifications', () => {
     for (const each of [one, other]) await each[Symbol.asyncDispose]()
   })
 
+  test('who is in a transaction hears of it when that has ended', async () => {
+    const [one, other] = await two('news-later')
+    const heard: string[] = []
+    other.client.on('notification', ({ payload }) => heard.push(String(payload)))
+    await other.client.query('listen a')
+    for (const end of ['commit', 'rollback']) {
+      await other.client.query('begin')
+      await one.client.query(`notify a, '1'`)
+      await one.client.query(`notify a, '2'`)
+      await other.client.query('select 1')
+      if (end === 'rollback') await failureOf(other.client.query('select 1 / 0'))
+      await delay(50)
+      assert.deepEqual(heard, [], `not before the ${end}`)
+      await other.client.query(end)
+      assert.deepEqual(heard.splice(0), ['1', '2'])
+    }
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('however LISTEN is said, also where another one listens already', async () => {
     const [one, other] = await two('ways')
     const heard: string[] = []

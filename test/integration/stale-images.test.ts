@@ -194,6 +194,18 @@ for (const [index, { name, rows, make }] of KINDS.entries()) {
   })
 }
 
+test('never used: an image whose tenant was given another name, with its files', async () => {
+  const world = server('renamed')
+  mkdirSync(dirname(world.storePath('gamma')), { recursive: true })
+  renameSync(world.storePath(TENANT), world.storePath('gamma'))
+  renameSync(world.imagePath(TENANT), world.imagePath('gamma'))
+  assert.equal(await world.ask('gamma', 'select current_database()'), 'gamma')
+  assert.equal(await world.ask('gamma', COUNT), '3')
+  assert.deepEqual(wakes(world), { cold: 1 })
+  assert.equal(world.hasImage('gamma'), false, 'it is dropped')
+  await world.pool.drain()
+})
+
 /** Kinds that can be made under a tenant that naps, its store closed. */
 const IN_MEMORY = [
   'of a newer version, the store is a backup',

@@ -16,7 +16,7 @@ after(() => server[Symbol.asyncDispose]())
 
 const OPTIONS =
   '-c timezone=Asia/Tokyo -c work_mem=5MB -c search_path=one,"$user" -c my.own=it\'s\\ mine'
-const GIVEN = { timezone: 'Asia/Tokyo', work_mem: '5MB', search_path: 'one, "$user"' }
+const GIVEN = { timezone: 'Asia/Tokyo', work_mem: '5MB', search_path: 'one,"$user"' }
 const NAMES = [...Object.keys(GIVEN), 'application_name', 'my.own']
 
 const nap = async (tenant: string): Promise<void> => {

@@ -107,6 +107,22 @@ test('nor after a savepoint that was rolled back, and its transaction', async ()
   assert.ok((await one.numberAfterKill()) > 2)
 })
 
+test('nor if a neighbour has done just the same in the same slot before', async () => {
+  const path = join(folder, 'neighbour')
+  const world = new ImageWorld({ engine, path, limits: { slotsPerShard: 1 } })
+  const names = ['acme', 'beta'].map((name) => world.newTenant(name))
+  for (const name of names) await world.ask(name, 'create sequence s')
+  // As many records of the log, and the same transaction: what is known of one is not of the other.
+  for (const name of names) await world.ask(name, `begin; select nextval('s'); rollback`)
+  for (const name of names) assert.equal(await world.ask(name, `select nextval('s')`), '2')
+  world.copyTo(join(folder, 'neighbour-killed'))
+  const other = world.again({ path: join(folder, 'neighbour-killed') })
+  for (const name of names) {
+    assert.ok(Number(await other.ask(name, `select nextval('s')`)) > 2, name)
+  }
+  await Promise.all([world.pool.drain(), other.pool.drain()])
+})
+
 test('nor if no batch ends outside a transaction', async () => {
   await using one = await bench('chain')
   await one.ask('begin')

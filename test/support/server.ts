@@ -126,9 +126,13 @@ export function serveWords(data: string, flags: readonly string[] = []): string[
 
 /**
  * Runs the program to its end, such as a server that cannot start. It may take {@link END_MS_MAX}.
+ * @param input what it reads from its standard input. Default: it has none
  */
-export async function runProgram(words: readonly string[]): Promise<Outcome> {
+export async function runProgram(words: readonly string[], input?: string): Promise<Outcome> {
   const { child, exited, output } = launch(words)
+  // A program that refuses to start does not read what it is sent.
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(input)
   const timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX)
   try {
     return { ...(await exited), ...output }
@@ -146,7 +150,7 @@ function launch(
   readonly output: { stdout: string; stderr: string }
 } {
   const child = spawn(process.execPath, [path, ...words], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
     env: environment,
   })
   running.add(child)

@@ -4,7 +4,7 @@
  */
 import type { Context } from 'hono'
 import { concatBytes, fromUtf8 } from '../../base/bytes.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import { parseLossless } from './lossless-json.ts'
@@ -37,7 +37,7 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
   try {
     value = parseLossless(text)
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = errorText(cause)
     throw invalid(`the body is not JSON: ${reason}`, 'send one JSON object', cause)
   }
   return jsonObject(value, 'the body')

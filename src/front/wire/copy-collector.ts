@@ -132,7 +132,7 @@ export class CopyCollector {
       default:
         this.error = new PgnapError(
           'PROTOCOL_VIOLATION',
-          `unexpected message type ${type} during COPY from stdin`,
+          `unexpected message type ${hex(type)} during COPY from stdin`,
         )
         this.outcome = 'violation'
     }
@@ -157,4 +157,8 @@ export class CopyCollector {
     this.#chunks.push(message)
     this.outcome = 'done'
   }
+}
+
+function hex(type: number): string {
+  return `0x${type.toString(16).toUpperCase().padStart(2, '0')}`
 }

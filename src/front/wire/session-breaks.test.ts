@@ -42,3 +42,14 @@ for (const later of [false, true]) {
     assert.equal(client.batches.length, 1, 'nothing of it runs any more')
   })
 }
+
+test('a message that has no place in a COPY is named as Postgres names it', () => {
+  const link = new FakeLink()
+  const client = new FakeClient(false)
+  const clock = new ManualClock()
+  const session = new Session({ link, client, clock, log: silentLog, onClosed: () => {} })
+  session.receive(say.query('copy t from stdin'))
+  session.receive(say.query('select a'))
+  const heard = String(link.bytes())
+  assert.match(heard, /08P01.*unexpected message type 0x51 during COPY from stdin/)
+})

@@ -17,7 +17,7 @@ export interface StartupOptions {
  * The settings inside the startup parameter `options`: `-c name=value`, `-cname=value`,
  * `--name=value`; words are parted by space, a backslash keeps the character after it.
  * `endpoint=NAME` and `project=NAME` stand among them where Neon's clients choose a database.
- * Throws PROTOCOL_VIOLATION for any other word, TENANT_CONFLICT for two endpoints.
+ * Throws COMMAND_INVALID for any other word, TENANT_CONFLICT for two endpoints.
  */
 export function splitOptions(options: string): StartupOptions {
   const settings: [string, string][] = []
@@ -25,9 +25,9 @@ export function splitOptions(options: string): StartupOptions {
   const words = splitWords(options)
   for (let index = 0; index < words.length; index++) {
     const word = words[index] ?? ''
-    if (word === '-c') settings.push(parseSetting(words[++index] ?? '', word))
-    else if (word.startsWith('-c')) settings.push(parseSetting(word.slice(2), word))
-    else if (word.startsWith('--')) settings.push(parseSetting(word.slice(2), word))
+    if (word === '-c') settings.push(parseSetting(words[++index], '-c ', word))
+    else if (word.startsWith('-c')) settings.push(parseSetting(word.slice(2), '-c ', word))
+    else if (word.startsWith('--')) settings.push(parseSetting(word.slice(2), '--', word))
     else {
       const name = /^(?:endpoint|project)=(.*)$/s.exec(word)?.[1]
       if (name === undefined) throw optionError(word)
@@ -51,34 +51,21 @@ export function quoteLiteral(text: string): string {
   return text.includes('\\') ? `E${quoted}` : quoted
 }
 
-// Blank is what Postgres takes for it, space and \t to \r: \s would add U+00A0 and U+FEFF.
-const BLANK = /^[ \t-\r]*$/
-
 /**
- * Settings whose values are lists of names: SET would take one quoted text for one name, so the
- * list is taken apart here. (Other lists, as DateStyle, are read from one text.)
+ * Settings whose values are lists of names: SET would take one quoted text for one name. (Other
+ * lists, as DateStyle, are read from one text.)
  */
 const NAME_LISTS: ReadonlySet<string> = new Set(['search_path', 'temp_tablespaces'])
 
 function settingSql(name: string, value: string): string {
-  const names = NAME_LISTS.has(name) && !BLANK.test(value) ? splitNames(value) : [value]
-  // A broken list goes to Postgres as one text by a way that reads it as a list, for its own error.
-  if (!names) return `SELECT set_config(${quoteLiteral(name)},${quoteLiteral(value)},false)`
-  return `SET ${quoteIdentifier(name)} TO ${names.map(quoteLiteral).join(',')}`
+  const text = quoteLiteral(value)
+  // Whatever the search path of the database has in it; and the list stays as it was written.
+  return NAME_LISTS.has(name)
+    ? `SELECT pg_catalog.set_config(${quoteLiteral(name)},${text},false)`
+    : `SET ${quoteIdentifier(name)} TO ${text}`
 }
 
-/** `a, "B c"` as [`a`, `B c`]; undefined if it is not a list of names. */
-function splitNames(list: string): string[] | undefined {
-  const names: string[] = []
-  const element = /[ \t-\r]*(?:"((?:[^"]|"")+)"|([^ \t-\r",]+))[ \t-\r]*(,|$)/y
-  for (;;) {
-    const match = element.exec(list)
-    if (!match) return undefined
-    names.push(match[1]?.replaceAll('""', '"') ?? (match[2] ?? '').toLowerCase())
-    if (match[3] === '') return names
-  }
-}
-
+// Blank is what Postgres takes for it, space and \t to \r: \s would add U+00A0 and U+FEFF.
 function splitWords(options: string): string[] {
   const words: string[] = []
   for (const match of options.matchAll(/(?:[^ \t-\r\\]|\\[\s\S])+/g)) {
@@ -87,9 +74,10 @@ function splitWords(options: string): string[] {
   return words
 }
 
-function parseSetting(text: string, word: string): [string, string] {
+function parseSetting(text: string | undefined, flag: string, word: string): [string, string] {
+  if (text === undefined || text === '') throw optionError(word)
   const equals = text.indexOf('=')
-  if (equals <= 0) throw optionError(word)
+  if (equals <= 0) throw wordError(`${flag}${shown(text)} requires a value`)
   return [text.slice(0, equals).replaceAll('-', '_').toLowerCase(), text.slice(equals + 1)]
 }
 
@@ -103,8 +91,15 @@ function twoEndpoints(one: string, other: string): PgnapError {
 }
 
 function optionError(word: string): PgnapError {
-  const shown = word.slice(0, LIMITS.tenantNameCharsMax)
-  return new PgnapError('PROTOCOL_VIOLATION', `invalid word in startup options: ${shown}`, {
-    hint: 'write settings as -c name=value or --name=value',
+  return wordError(`invalid command-line argument for server process: ${shown(word)}`)
+}
+
+function wordError(text: string): PgnapError {
+  return new PgnapError('COMMAND_INVALID', text, {
+    hint: 'in startup options, write settings as -c name=value or --name=value',
   })
+}
+
+function shown(word: string): string {
+  return word.slice(0, LIMITS.tenantNameCharsMax)
 }

@@ -72,8 +72,14 @@ suite('startup packets', () => {
     assert.equal(refusal(words(12, 80877102, 1)), '08P01')
     assert.equal(refusal(say.startup({ database: 'x' })), '28000')
     assert.equal(refusal(say.startup({ user: 'a', replication: 'database' })), '0A000')
-    assert.equal(refusal(say.startup({ user: 'a', options: '-x' })), '08P01')
+    assert.equal(refusal(say.startup({ user: 'a', options: '-x' })), '42601')
     assert.equal(refusal(words(12, 3 << 16, 0x61616161)), '08P01')
+    for (const tail of ['', 'user\0', 'user\0a', 'user\0a\0', 'user\0a\0\0\0', 'user\0a\0\0a\0']) {
+      const length = words(8 + tail.length, 3 << 16)
+      const request = parseStartup(Buffer.concat([length, Buffer.from(tail)]))
+      assert.ok(request.kind === 'invalid')
+      assert.match(request.error.message, /^invalid startup packet layout: expected/, tail)
+    }
     assert.equal(parseStartup(say.startup({ user: 'a', replication: 'off' })).kind, 'startup')
   })
 
@@ -139,21 +145,19 @@ suite('startup settings', () => {
     assert.deepEqual(kept.settings, [['x', 'a\u00a0b\ufeff']])
     assert.equal(splitOptions('project=a endpoint=a').endpoint, 'a')
     assert.throws(() => splitOptions('project=a endpoint=b'), /two databases: "a" and "b"/)
-    assert.throws(() => splitOptions('-c novalue'), /startup options/)
-    assert.throws(() => splitOptions('-c'), /startup options/)
+    assert.throws(() => splitOptions('-c novalue'), /^PgnapError: -c novalue requires a value/)
+    assert.throws(() => splitOptions('--novalue'), /--novalue requires a value/)
+    assert.throws(() => splitOptions('-c'), /invalid command-line argument .*: -c$/)
   })
 
   test('settings become SQL that says what was meant', () => {
     const sql = (name: string, value: string): string => settingsSql(new Map([[name, value]]))
     assert.equal(sql('datestyle', 'ISO, MDY'), `SET "datestyle" TO 'ISO, MDY';`)
-    assert.equal(sql('search_path', 'A, "B c","d""e"'), `SET "search_path" TO 'a','B c','d"e';`)
-    assert.equal(sql('search_path', ''), `SET "search_path" TO '';`)
-    assert.equal(sql('search_path', 'a,,b'), `SELECT set_config('search_path','a,,b',false);`)
+    const path = (text: string): string =>
+      `SELECT pg_catalog.set_config('search_path',${text},false);`
+    assert.equal(sql('search_path', 'A,"B c" ,\u00a0'), path(`'A,"B c" ,\u00a0'`))
+    assert.equal(sql('search_path', ''), path(`''`))
     assert.equal(sql(`x" TO 1; --`, `'; drop`), `SET "x"" TO 1; --" TO '''; drop';`)
-    assert.equal(
-      sql('search_path', 'a\u00a0b, \ufeff'),
-      `SET "search_path" TO 'a\u00a0b','\ufeff';`,
-    )
     assert.equal(settingsSql(new Map()), '')
   })
 

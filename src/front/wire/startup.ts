@@ -108,18 +108,14 @@ function parsePacket(bytes: Uint8Array, byteLength: number, minorVersion: number
 function readPacket(bytes: Uint8Array, byteLength: number, minorVersion: number): StartupPacket {
   const typed = new Map<string, string>()
   const unknownOptions: string[] = []
-  const reader = new BodyReader(bytes, 8, byteLength)
-  for (let name = reader.string(); name !== ''; name = reader.string()) {
-    const value = reader.string()
+  for (const [name, value] of readPairs(bytes, byteLength)) {
     if (name.startsWith('_pq_.')) unknownOptions.push(name)
     else typed.set(name.toLowerCase(), value)
   }
-  if (reader.remaining > 0) {
-    throw new PgnapError('PROTOCOL_VIOLATION', 'invalid startup packet layout')
-  }
   const user = typed.get('user') ?? ''
   if (user === '') {
-    throw new PgnapError('AUTHENTICATION_UNSUPPORTED', 'no user name in startup packet')
+    const text = 'no PostgreSQL user name specified in startup packet'
+    throw new PgnapError('AUTHENTICATION_UNSUPPORTED', text)
   }
   refuseReplication(typed.get('replication'))
   const database = typed.get('database') ?? ''
@@ -137,6 +133,21 @@ function readPacket(bytes: Uint8Array, byteLength: number, minorVersion: number)
     parameters,
     unknownOptions,
   }
+}
+
+/** Names and values up to the empty name, which must be the last byte. */
+function readPairs(bytes: Uint8Array, byteLength: number): [name: string, value: string][] {
+  const pairs: [string, string][] = []
+  const reader = new BodyReader(bytes, 8, byteLength)
+  // With a zero byte at the end of all, every string has an end.
+  while (reader.remaining > 0 && bytes[byteLength - 1] === 0) {
+    const name = reader.string()
+    if (name === '' && reader.remaining === 0) return pairs
+    if (name === '' || reader.remaining === 0) break
+    pairs.push([name, reader.string()])
+  }
+  const text = 'invalid startup packet layout: expected terminator as last byte'
+  throw new PgnapError('PROTOCOL_VIOLATION', text)
 }
 
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'options', 'replication'])

@@ -7,7 +7,7 @@
  *
  * Source: Cloudflare Durable Objects, "SQLite-backed Durable Object Storage", PITR API.
  */
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 
 export type BookmarkStorage = Pick<
   DurableObjectStorage,
@@ -68,7 +68,7 @@ async function explained(ask: () => Promise<string>): Promise<string> {
   try {
     return await ask()
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = errorText(error)
     if (UNIMPLEMENTED.test(reason)) throw unsupported(error)
     throw new PgnapError('REQUEST_INVALID', `the platform refused the bookmark: ${reason}`, {
       cause: error,

@@ -42,3 +42,15 @@ declare module 'node:zlib' {
   export function gunzipSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   export function brotliDecompressSync(bytes: Uint8Array): Uint8Array<ArrayBuffer>
 }
+
+declare module 'node:crypto' {
+  interface Hmac {
+    update(text: string): Hmac
+    digest(): Uint8Array & { readUInt32LE(at: number): number }
+  }
+  export function createHmac(algorithm: 'sha256', secret: Uint8Array): Hmac
+}
+
+declare module 'node:net' {
+  export function isIPv6(address: string): boolean
+}

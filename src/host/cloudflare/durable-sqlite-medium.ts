@@ -11,7 +11,7 @@
  * life of it: when the object is made anew, it goes on with the new one's (`rebind`).
  */
 import { assert, AssertionError } from '../../base/assert.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import type { Medium, SqlRow, SqlValue } from '../../medium/medium.ts'
 import { sqliteFailure } from '../../medium/sqlite-error.ts'
 
@@ -140,7 +140,7 @@ function received(value: SqlStorageValue): SqlValue {
 /** What the platform threw, as a {@link PgnapError}. */
 function storageError(error: unknown): PgnapError | AssertionError {
   if (error instanceof PgnapError || error instanceof AssertionError) return error
-  const text = error instanceof Error ? error.message : String(error)
+  const text = errorText(error)
   const [, resultName] = RESULT_NAME.exec(text) ?? []
   if (resultName !== undefined) return sqliteFailure({ resultName, text, cause: error })
   return new PgnapError('STORE_IO', 'the storage of this tenant failed', {

@@ -8,6 +8,7 @@ import { makeVerifier } from '../../router/scram-verifier.ts'
 import { Users } from '../../router/users.ts'
 import { passwordCheck } from '../password-check.ts'
 import type { Environment } from './environment.ts'
+import { theLoginLimiter } from './login-limits.ts'
 import { workerRandom } from './random.ts'
 
 /** Shorter ones can be guessed, or are a mistake. */
@@ -25,7 +26,7 @@ export async function guardOf(environment: Environment): Promise<GuardOptions> {
     allowedOrigins: listed(PGNAP_ORIGINS),
     domain: PGNAP_DOMAIN,
     addressOf: ({ req }: Context) => req.header('CF-Connecting-IP') ?? '',
-    ...(authenticate ? { authenticate } : {}),
+    ...(authenticate ? { authenticate, limiter: theLoginLimiter() } : {}),
     ...(PGNAP_ADMIN_TOKEN === undefined ? {} : { isAdminToken: tokenCheck(PGNAP_ADMIN_TOKEN) }),
   }
 }

@@ -61,13 +61,20 @@ export function isolatePool(): IsolatePoolFacts {
   }
 }
 
-/** As Prometheus reads them. docs/cloudflare.md lists what is not on Node. */
-export function isolateMetrics(version: string): MetricsPage {
+/**
+ * As Prometheus reads them. docs/cloudflare.md lists what is not on Node.
+ * @param more what else there is. Default: nothing
+ */
+export function isolateMetrics(
+  version: string,
+  more: (writer: MetricsText) => void = () => {},
+): MetricsPage {
   const { isolate, ...pool } = isolatePool()
   const writer = new MetricsText(SCOPE)
   const versions = { version, postgres: POSTGRES_VERSION }
   writer.info('pgnap_info', 'Versions of pgnap and of Postgres; always 1.', versions)
   poolMetrics(writer, pool)
+  more(writer)
   if (!isolate) return writer.page
   const { id, ageMs, accountedBytes, counters } = isolate
   writer.info('pgnap_isolate_info', 'Names the isolate; always 1.', { isolate: id })

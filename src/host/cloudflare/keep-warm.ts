@@ -52,7 +52,12 @@ export interface WarmReport {
   readonly failed: readonly string[]
 }
 
-/** Warms the hottest tenants. What fails is logged, and keeps no other from being warmed. */
+/**
+ * Warms the hottest tenants. What fails is logged, and keeps no other from being warmed.
+ *
+ * One after the other, the hottest last: where there is no room for all of them, whoever comes last
+ * is the one that stays. All at once would leave it to chance.
+ */
 export async function warmHottest(environment: Environment, warm: Warm): Promise<WarmReport> {
   const max = keptWarmMax(environment)
   const warmed: string[] = []
@@ -73,9 +78,17 @@ export async function warmHottest(environment: Environment, warm: Warm): Promise
       consoleLog.warn('a tenant could not be kept warm', { tenant: name, error })
     }
   }
-  await Promise.all(hottest.map(({ name }) => warmOne(name)))
+  for (const { name } of hottest.toReversed()) await inTime(warmOne(name))
   consoleLog.info('kept warm', { warmed: warmed.length, failed: failed.length })
   return { warmed, failed }
+}
+
+/** Whoever takes too long goes on, and nobody waits for it. */
+async function inTime(work: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = workerClock.setTimer(LIMITS.keepWarmEachMs, resolve)
+  await Promise.race([work, promise])
+  timer.cancel()
 }
 
 /** @throws PgnapError CONFIG_INVALID */

@@ -35,7 +35,7 @@ import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import type { IsolatePoolFacts } from './isolate-facts.ts'
 import { isolatePool } from './isolate-pool.ts'
-import { type Outcome, resultOf } from './outcome.ts'
+import { done, heard, type Outcome, reached } from './outcome.ts'
 import type { Listed, TenantObject, TenantStanding } from './tenant-object.ts'
 
 type TenantStub = DurableObjectStub<TenantObject>
@@ -74,7 +74,7 @@ export class TenantControl implements Control, Bookmarks {
     readonly after?: string
     readonly limit: number
   }): Promise<TenantPage> {
-    const names = await this.#directory.page(after, limit)
+    const names = await reached(this.#directory.page(after, limit))
     const tenants: ListedTenant[] = []
     for (let from = 0; from < names.length; from += ASKED_AT_ONCE) {
       const asked = names.slice(from, from + ASKED_AT_ONCE).map((name) => this.#find(name))
@@ -89,7 +89,7 @@ export class TenantControl implements Control, Bookmarks {
 
   async deleteTenant(tenant: string): Promise<void> {
     const name = parseTenantName(tenant)
-    resultOf(await this.#object(name).remove(name))
+    await done(this.#object(name).remove(name))
   }
 
   napTenant(tenant: string): Promise<TenantFacts> {
@@ -137,15 +137,15 @@ export class TenantControl implements Control, Bookmarks {
   async bookmarkOf(tenant: string, at?: string): Promise<Bookmark> {
     const name = parseTenantName(tenant)
     const atMs = at === undefined ? undefined : timeOf(at)
-    return resultOf(await this.#object(name).bookmark(name, atMs))
+    return heard(this.#object(name).bookmark(name, atMs))
   }
 
   async restoreTenant(tenant: string, bookmark: string): Promise<Bookmark> {
     const name = parseTenantName(tenant)
     const object = this.#object(name)
-    const undo = resultOf(await object.restore(name, bookmark))
+    const undo = await done(object.restore(name, bookmark))
     // One that was deleted comes back.
-    await this.#directory.add(name)
+    await reached(this.#directory.add(name))
     // The call ends with the object.
     await Promise.allSettled([object.restart()])
     return undo
@@ -183,7 +183,7 @@ export class TenantControl implements Control, Bookmarks {
   ): Promise<Result> {
     const name = parseTenantName(tenant)
     const startMs = workerClock.monotonicMs()
-    const result = resultOf(await ask(this.#object(name), name))
+    const result = await done(ask(this.#object(name), name))
     const { queueMs, wakeMs, executeMs, persistMs } = result.timings
     const tookMs = workerClock.monotonicMs() - startMs
     const routeMs = Math.max(0, tookMs - queueMs - wakeMs - executeMs - persistMs)
@@ -195,7 +195,7 @@ export class TenantControl implements Control, Bookmarks {
     ask: (object: TenantStub, name: TenantName) => Promise<Outcome<TenantStanding>>,
   ): Promise<TenantFacts> {
     const name = parseTenantName(tenant)
-    const standing = resultOf(await ask(this.#object(name), name))
+    const standing = await heard(ask(this.#object(name), name))
     return { name, shard: 0, pinned: false, paused: false, ...standing }
   }
 

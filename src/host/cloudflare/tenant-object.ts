@@ -40,10 +40,12 @@ import { isolateFacts, theIsolate } from './isolate.ts'
 import type { IsolateFacts } from './isolate-facts.ts'
 import { noteRequest } from './keep-warm.ts'
 import { fetchTemplate, keepTemplate } from './kept-templates.ts'
+import { theLoginLimiter } from './login-limits.ts'
 import { checkRoom, ObjectGateway } from './object-gateway.ts'
-import { type Outcome, outcomeOf } from './outcome.ts'
+import { type Outcome, outcomeOf, reached } from './outcome.ts'
 import { workerRandom } from './random.ts'
 import { endOrphan, SleepingConnection, type SocketTag, tagOf } from './sleeping-connection.ts'
+import { createsOnConnect } from './settings.ts'
 import { TenantRuntime } from './tenant-runtime.ts'
 import { upkeepAfterMs } from './upkeep-settings.ts'
 
@@ -78,7 +80,7 @@ export class TenantObject extends DurableObject<Environment> {
 
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
-    this.#createOnConnect = environment.PGNAP_CREATE_ON_CONNECT !== 'false'
+    this.#createOnConnect = createsOnConnect(environment)
   }
 
   query(tenant: string, statement: Statement): Promise<Outcome<Answer>> {
@@ -105,14 +107,14 @@ export class TenantObject extends DurableObject<Environment> {
       const runtime = this.#here
       runtime.storage.facts(name)
       const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
-        hint: 'connecting again makes a new, empty one',
+        hint: 'where connecting makes tenants, connecting again makes a new, empty one',
       })
       for (const connection of runtime.connections.values()) connection.shutdown(goodbye)
       await runtime.pool.expel(name, goodbye)
       await runtime.storage.remove()
       runtime.forget()
       this.#runtime = undefined
-      await this.#directory.remove(name)
+      await reached(this.#directory.remove(name))
     })
   }
 
@@ -259,6 +261,7 @@ export class TenantObject extends DurableObject<Environment> {
       serverVersion: POSTGRES_VERSION,
       processId,
       peer,
+      limiter: users && theLoginLimiter(),
       domain: this.env.PGNAP_DOMAIN,
       onClosed: () => connections.delete(processId),
     })
@@ -311,15 +314,15 @@ export class TenantObject extends DurableObject<Environment> {
     const { pool, storage } = this.#here
     if (pool.phaseOf(tenant) === 'awake') return
     const templateId = storage.templateId()
-    if (templateId !== undefined) await fetchTemplate(templateId, this.#directory)
+    if (templateId !== undefined) await reached(fetchTemplate(templateId, this.#directory))
     else if (this.#createOnConnect) await this.#list(tenant)
   }
 
   /** Listed before it exists, so that nothing exists that is not listed. */
   async #list(tenant: TenantName): Promise<void> {
     if (this.#here.storage.exists()) return
-    await keepTemplate(this.#directory)
-    await this.#directory.add(tenant)
+    await reached(keepTemplate(this.#directory))
+    await reached(this.#directory.add(tenant))
   }
 
   #standing(tenant: TenantName): TenantStanding {

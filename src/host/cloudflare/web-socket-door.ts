@@ -13,23 +13,25 @@ import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import { errorResponse } from '../../base/error-message.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { concatBytes } from '../../base/bytes.ts'
+import { errorAnswer } from '../../front/http/answers.ts'
 import { ENCRYPTION_REFUSED } from '../../front/wire/server-messages.ts'
 import { parseStartup } from '../../front/wire/startup.ts'
 import { parseTenantAddress, parseTenantName } from '../../router/tenant-name.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
 import { workerClock } from './clock.ts'
 import type { Environment } from './environment.ts'
+import { reached } from './outcome.ts'
 import { TENANT_HEADER } from './tenant-object.ts'
 
 const TENANT_PARAMETER = 'tenant'
-const CLOSE = { normal: 1000, unsupportedData: 1003, goingAway: 1001 } as const
+const CLOSE = { normal: 1000, unsupportedData: 1003, goingAway: 1001, tooBig: 1009 } as const
 /** Codes that a Close frame may not carry: what a socket says that was closed without one. */
 const RESERVED_CLOSE_CODES: ReadonlySet<number> = new Set([1004, 1005, 1006, 1015])
 
 /** Answers a request for a WebSocket that may be made. */
 export async function openWebSocket(request: Request, environment: Environment): Promise<Response> {
   const named = tenantIn(request, environment)
-  if (named !== undefined) return handOn(request, environment, named)
+  if (named !== undefined) return handOn(request, environment, named).catch(refusal)
   const { 0: client, 1: socket } = new WebSocketPair()
   socket.binaryType = 'arraybuffer'
   socket.accept()
@@ -51,26 +53,29 @@ async function handOn(
   environment: Environment,
   tenant: string,
 ): Promise<Response> {
-  try {
-    const name = parseTenantName(tenant)
-    const headers = new Headers(request.headers)
-    headers.set(TENANT_HEADER, name)
-    return await environment.TENANTS.getByName(name).fetch(new Request(request, { headers }))
-  } catch (error) {
-    const { message, hint, httpStatus } = toPgnapError(error)
-    return Response.json({ error: { message, hint } }, { status: httpStatus })
-  }
+  const name = parseTenantName(tenant)
+  const headers = new Headers(request.headers)
+  headers.set(TENANT_HEADER, name)
+  return reached(environment.TENANTS.getByName(name).fetch(new Request(request, { headers })))
+}
+
+/** Where there is no socket yet on which it could be said in the protocol. */
+function refusal(error: unknown): Response {
+  const { status, body } = errorAnswer(error)
+  return Response.json(body, { status })
 }
 
 /** Reads the first message of a client, and brings it to its object. */
 function carry(socket: WebSocket, request: Request, environment: Environment): void {
   let early: Uint8Array[] = []
+  let earlyBytes = 0
   let inner: WebSocket | undefined
   let isOpening = false
   const timer = workerClock.setTimer(LIMITS.authenticationMs, () => {
     if (!isOpening) socket.close(CLOSE.goingAway, 'nothing was asked for')
   })
   const fail = (error: unknown): void => {
+    if (socket.readyState !== WebSocket.OPEN) return
     socket.send(errorResponse(toPgnapError(error), 'FATAL').slice())
     socket.close(CLOSE.normal)
   }
@@ -80,6 +85,8 @@ function carry(socket: WebSocket, request: Request, environment: Environment): v
     if (!webSocket) throw new PgnapError('INTERNAL', 'the object of a tenant took no WebSocket')
     webSocket.binaryType = 'arraybuffer'
     webSocket.accept()
+    // Who has left meanwhile is not to stay there as a session.
+    if (socket.readyState !== WebSocket.OPEN) return webSocket.close(CLOSE.normal)
     join(webSocket, socket)
     for (const bytes of early) webSocket.send(bytes)
     early = []
@@ -91,6 +98,12 @@ function carry(socket: WebSocket, request: Request, environment: Environment): v
     }
     if (inner) return inner.send(data)
     early.push(new Uint8Array(data))
+    earlyBytes += data.byteLength
+    // Nobody takes it yet, and there is no way to slow a client down.
+    if (earlyBytes > LIMITS.isolateAheadBytesMax) {
+      early = []
+      return socket.close(CLOSE.tooBig, 'too much was sent ahead of its answers')
+    }
     if (isOpening) return
     try {
       const { tenant, rest } = read(concatBytes(early), request, environment)
@@ -104,6 +117,8 @@ function carry(socket: WebSocket, request: Request, environment: Environment): v
   socket.addEventListener('close', ({ code, reason }) => {
     timer.cancel()
     close(inner, code, reason)
+    // Its Close frame is ours to answer: else the client waits for that, and the platform for us.
+    if (socket.readyState === WebSocket.CLOSING) socket.close(sayable(code), reason)
   })
 }
 
@@ -148,6 +163,9 @@ function join(inner: WebSocket, socket: WebSocket): void {
 }
 
 function close(socket: WebSocket | undefined, code: number, reason: string): void {
-  if (socket?.readyState !== WebSocket.OPEN) return
-  socket.close(RESERVED_CLOSE_CODES.has(code) ? CLOSE.normal : code, reason)
+  if (socket?.readyState === WebSocket.OPEN) socket.close(sayable(code), reason)
+}
+
+function sayable(code: number): number {
+  return RESERVED_CLOSE_CODES.has(code) ? CLOSE.normal : code
 }

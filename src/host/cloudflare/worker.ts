@@ -4,16 +4,16 @@
  */
 import type { Hono } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
-import { createHttp, WEB_SOCKET_PATH } from '../../front/http/app.ts'
+import { createHttp, type MetricsPage, WEB_SOCKET_PATH } from '../../front/http/app.ts'
 import { type Asker, checkAsker } from '../../front/http/guard.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
 import { isolateMetrics } from './isolate-pool.ts'
-import { keptWarmMax, warmHottest } from './keep-warm.ts'
-import { resultOf } from './outcome.ts'
-import { upkeepAfterMs } from './upkeep-settings.ts'
+import { warmHottest } from './keep-warm.ts'
+import { heard } from './outcome.ts'
+import { checkSettings, misconfigured } from './settings.ts'
 import { TenantControl } from './tenant-control.ts'
 import { openWebSocket } from './web-socket-door.ts'
 
@@ -26,12 +26,24 @@ interface Application {
 /** By environment: the platform gives one for as long as an isolate lives. */
 const applications = new WeakMap<Environment, Application>()
 
-/** @param version of pgnap */
-export function createWorker(version: string): ExportedHandler<Environment> {
+/** What a Worker tells Prometheus. */
+export type Metrics<Bindings extends Environment> = (environment: Bindings) => Promise<MetricsPage>
+
+/** @param version of pgnap. @param metrics default: those of the isolate */
+export function createWorker<Bindings extends Environment = Environment>(
+  version: string,
+  metrics: Metrics<Bindings> = async () => isolateMetrics(version),
+): ExportedHandler<Bindings> {
   return {
     async fetch(request, environment, context): Promise<Response> {
-      const known = applications.get(environment)
-      const application = known ?? (await makeApplication(environment, version))
+      let application: Application
+      try {
+        const told = (): Promise<MetricsPage> => metrics(environment)
+        application =
+          applications.get(environment) ?? (await makeApplication(environment, version, told))
+      } catch (error) {
+        return misconfigured(error)
+      }
       applications.set(environment, application)
       if (isUpgrade(request) && isAllowed(request, application)) {
         return openWebSocket(request, environment)
@@ -40,7 +52,7 @@ export function createWorker(version: string): ExportedHandler<Environment> {
     },
     async scheduled(_event, environment): Promise<void> {
       const warm = async (name: string): Promise<void> => {
-        resultOf(await environment.TENANTS.getByName(name).wake(name))
+        await heard(environment.TENANTS.getByName(name).wake(name))
       }
       await warmHottest(environment, warm)
     },
@@ -64,11 +76,13 @@ function isAllowed({ url, headers }: Request, { check }: Application): boolean {
   }
 }
 
-async function makeApplication(environment: Environment, version: string): Promise<Application> {
+async function makeApplication(
+  environment: Environment,
+  version: string,
+  metrics: () => Promise<MetricsPage>,
+): Promise<Application> {
   const guard = await guardOf(environment)
-  // Asked here, so that a mistake is seen at the first request and not once a minute.
-  keptWarmMax(environment)
-  upkeepAfterMs(environment)
+  checkSettings(environment)
   const http = createHttp({
     ...guard,
     control: new TenantControl(environment),
@@ -76,7 +90,7 @@ async function makeApplication(environment: Environment, version: string): Promi
     log: consoleLog,
     version,
     serverVersion: POSTGRES_VERSION,
-    metrics: async () => isolateMetrics(version),
+    metrics,
   })
   return { http, check: checkAsker(guard) }
 }

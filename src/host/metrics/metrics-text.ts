@@ -40,6 +40,16 @@ export class MetricsText implements MetricsWriter {
     this.#family('gauge', { name, help, samples: [{ metricName: name, labels, value: 1 }] })
   }
 
+  /** What is told apart by more than one label. */
+  labelled(
+    type: 'counter' | 'gauge',
+    { name, help }: { readonly name: string; readonly help: string },
+    values: readonly (readonly [labels: Sample['labels'], value: number])[],
+  ): void {
+    const samples = values.map(([labels, value]) => ({ metricName: name, labels, value }))
+    this.#family(type, { name, help, samples })
+  }
+
   get page(): MetricsPage {
     return { contentType: CONTENT_TYPE, text: `${this.#families.join('\n\n')}\n` }
   }

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import * as v from 'valibot'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { isLoopback } from '../../base/loopback.ts'
 
@@ -373,7 +373,7 @@ function readConfigFile(path: string): ConfigInput {
     }
     return parsed
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = errorText(cause)
     throw new PgnapError('CONFIG_INVALID', `cannot use the configuration file ${path}: ${why}`, {
       hint: 'it holds one JSON object, such as { "port": 6432, "napAfterMs": "10s" }',
       cause,

@@ -14,7 +14,7 @@
 import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import type { TenantName } from '../../base/ids.ts'
 import type { Random } from '../../base/random.ts'
 import { parseVerifier, type Verifier, verifierText } from '../../router/scram-verifier.ts'
@@ -173,7 +173,7 @@ function attempt<Result>(body: () => Result): Result {
   } catch (error) {
     if (error instanceof PgnapError) throw error
     const { code } = explainFolderError(FILE, error)
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = errorText(error)
     throw new PgnapError(code, `${FILE} cannot be used: ${reason}`, {
       cause: error,
       hint: 'check the disk and the data folder',

@@ -19,7 +19,7 @@ import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSyn
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../base/clock.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { makeFolderDurably } from './durable-file.ts'
 
 /** A data folder that this process has for itself. Disposing it gives it up. */
@@ -226,7 +226,7 @@ export function explainFolderError(path: string, error: unknown): PgnapError {
     case SQLITE_FULL:
       return explain('STORE_FULL', 'has no space left', 'free space on its disk')
     default: {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = errorText(error)
       return explain('STORE_IO', `cannot be used: ${reason}`, 'check the disk and the path')
     }
   }

@@ -132,6 +132,17 @@ test('a file that is damaged or cut anywhere is no image, and is gone', async ()
   assert.equal(open(path).take(ACME)?.stamp, PLAIN.stamp)
 })
 
+test('where nothing is kept any more, what was kept before goes', async () => {
+  const path = newPath()
+  const folder = open(path)
+  for (const each of ['a', 'b', 'c']) await folder.write(name(each), PLAIN)
+  writeFileSync(join(path, 'a.img.7.new'), 'half')
+  writeFileSync(join(path, 'README'), 'not ours')
+  await open(path, { bytesMax: 0, owns: (tenant) => tenant !== 'b' }).clear()
+  assert.deepEqual(readdirSync(path).toSorted(), ['README', 'b.img'])
+  await open(newPath(), { bytesMax: 0 }).clear()
+})
+
 test('beyond its bytes the oldest files go, one that is too large does not come', async () => {
   const path = newPath()
   const folder = open(path, { bytesMax: 20_000 })

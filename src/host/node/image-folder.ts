@@ -21,13 +21,13 @@ import type { TenantName } from '../../base/ids.ts'
 import type { Log } from '../../base/log.ts'
 import type { SlotImage } from '../../engine/slot-image.ts'
 import type { ImageAhead, ImageStore, StoredImage } from '../../pool/tenant-source.ts'
+import { IMAGE_SUFFIX, imagePath } from './tenant-files-on-disk.ts'
 import { compress, decompress, decompressNow } from './zstd.ts'
 
 const MAGIC = 'PGNAPIMG'
 const FORMAT_VERSION = 1
 const HASH_AT = 16
 const HEADER_AT = 48
-const SUFFIX = '.img'
 /** A file that is being written, or was when a process ended: tenant, suffix, number. */
 const UNFINISHED = /^(.+)\.img\.\d+\.new$/
 const FOLDER_MODE = 0o700
@@ -147,6 +147,21 @@ export class ImageFolder implements ImageStore {
     for (const tenant of this.#files.keys()) if (!isKept(tenant)) this.remove(tenant)
   }
 
+  /** Where nothing is kept any more: removes what former processes have left. Does not reject. */
+  async clear(): Promise<void> {
+    const { path, owns, log } = this.#options
+    try {
+      for (const name of await readdir(path)) {
+        const tenant = UNFINISHED.exec(name)?.[1] ?? tenantOfImage(name)
+        if (tenant !== undefined && owns(tenant as TenantName)) {
+          await rm(join(path, name), { force: true })
+        }
+      }
+    } catch (error) {
+      if (!isMissing(error)) log.warn('images of a former run are not removed', { error })
+    }
+  }
+
   letGo(tenant: TenantName): void {
     // A file that appeared later would be of a run that goes on elsewhere.
     this.#writing.delete(tenant)
@@ -219,7 +234,7 @@ export class ImageFolder implements ImageStore {
   }
 
   #pathOf(tenant: TenantName): string {
-    return join(this.#options.path, `${tenant}${SUFFIX}`)
+    return imagePath(this.#options.path, tenant)
   }
 
   /** Counts what a former process has left. Not before something is to be added to it. */
@@ -238,9 +253,8 @@ export class ImageFolder implements ImageStore {
       if (unfinished !== undefined && owns(unfinished as TenantName)) {
         await rm(join(path, name), { force: true })
       }
-      if (!name.endsWith(SUFFIX)) continue
-      const tenant = name.slice(0, -SUFFIX.length) as TenantName
-      if (!owns(tenant)) continue
+      const tenant = tenantOfImage(name)
+      if (tenant === undefined || !owns(tenant)) continue
       // A tenant that wakes meanwhile takes its image along.
       const facts = await stat(join(path, name)).catch(() => undefined)
       if (facts) found.push({ tenant, bytes: facts.size, modifiedMs: facts.mtimeMs })
@@ -249,6 +263,11 @@ export class ImageFolder implements ImageStore {
     for (const { tenant, bytes } of found) this.#count(tenant, bytes)
     this.#adopted = true
   }
+}
+
+function tenantOfImage(file: string): TenantName | undefined {
+  if (!file.endsWith(IMAGE_SUFFIX)) return undefined
+  return file.slice(0, -IMAGE_SUFFIX.length) as TenantName
 }
 
 async function serialize({ image, ...rest }: StoredImage): Promise<Uint8Array> {

@@ -10,7 +10,7 @@ import type { Control } from '../../front/control.ts'
 import { systemClock } from './clock.ts'
 import { CopyFolder } from './copy-folder.ts'
 import type { Config } from './config.ts'
-import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { type DataFolder, imagesPath, openDataFolder } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
@@ -202,7 +202,7 @@ async function openBackend(
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
   const folder = openDataFolder({ path: config.data, clock: systemClock })
-  const tenantFolder = new TenantFolder(folder.tenantsPath)
+  const tenantFolder = new TenantFolder(folder.tenantsPath, imagesPath(folder.path))
   const { pins, copies } = openFiles(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })
   const { roles, logins } = users ?? {}

@@ -23,11 +23,13 @@ import type {
   TenantTime,
 } from '../../front/control.ts'
 import type { PoolStatistics } from '../../pool/pool-statistics.ts'
-import type { TenantList } from '../../router/directory.ts'
+import type { TenantFacts as FolderFacts, TenantList } from '../../router/directory.ts'
 import { PauseBook } from '../../router/pause-book.ts'
 import { parseTenantName } from '../../router/tenant-name.ts'
 import { addUpPools, STATE_OF_PHASE } from '../pool-facts.ts'
 import type { CopyFolder } from './copy-folder.ts'
+import type { DeletionWay } from './shard/goodbyes.ts'
+import type { TenantStanding } from './shard/shard-api.ts'
 import type { ShardSet } from './shard/shard-set.ts'
 import type { TemplateUse } from './shard/tenant-copies.ts'
 import type { PinFile } from './pin-file.ts'
@@ -50,10 +52,8 @@ export interface ShardedControlOptions {
   readonly operations?: Pick<ServerOperations, 'forget'> | undefined
 }
 
-export interface DeleteOptions {
-  /** Not if somebody uses it. */
-  readonly unlessUsed?: boolean
-}
+/** Of whom a shard knows nothing. */
+const NOBODY: TenantStanding = { phase: 'cold', clients: 0 }
 
 export class ShardedControl implements Control {
   readonly #shards: ShardSet
@@ -143,38 +143,36 @@ export class ShardedControl implements Control {
   }): Promise<TenantPage> {
     const { tenants: found, next } = await this.#listed.page(page)
     const byShard = Map.groupBy(found, ({ name }) => this.#shards.indexOf(name))
-    const states = new Map<string, Pick<TenantFacts, 'state' | 'clients'>>()
+    const states = new Map<string, TenantStanding>()
     await Promise.all(
       [...byShard].map(async ([index, owned]) => {
         const standings = await this.#shards.at(index).standings(owned.map(({ name }) => name))
         owned.forEach(({ name }, at) => {
-          const { phase = 'cold', clients = 0 } = standings[at] ?? {}
-          states.set(name, { state: STATE_OF_PHASE[phase], clients })
+          states.set(name, standings[at] ?? NOBODY)
         })
       }),
     )
-    const tenants = found.map(({ name, createdAtMs, storedBytes }) => ({
-      name,
-      state: states.get(name)?.state ?? 'cold',
-      shard: this.#shards.indexOf(name),
-      clients: states.get(name)?.clients ?? 0,
-      pinned: this.#pins.has(name),
-      paused: this.#pauses.isPaused(name),
-      storeBytes: storedBytes,
-      createdMs: createdAtMs,
-    }))
+    const tenants = found.map((facts) => this.#shown(facts, states.get(facts.name)))
     return { tenants, next }
   }
 
   async showTenant(tenant: string): Promise<TenantFacts> {
     const name = this.#name(tenant)
-    const { createdAtMs, storedBytes } = await this.#folder.facts(name)
+    const facts = await this.#folder.facts(name)
     const [standing] = await this.#shards.at(this.#shards.indexOf(name)).standings([name])
+    return this.#shown(facts, standing)
+  }
+
+  #shown(
+    { name, createdAtMs, storedBytes, hasImage }: FolderFacts,
+    { phase, clients }: TenantStanding = NOBODY,
+  ): TenantFacts {
     return {
       name,
-      state: STATE_OF_PHASE[standing?.phase ?? 'cold'],
+      // A shard forgets whom it has put to sleep, and does not know who was asleep before it began.
+      state: phase === 'cold' && hasImage ? 'asleep' : STATE_OF_PHASE[phase],
       shard: this.#shards.indexOf(name),
-      clients: standing?.clients ?? 0,
+      clients,
       pinned: this.#pins.has(name),
       paused: this.#pauses.isPaused(name),
       storeBytes: storedBytes,
@@ -182,9 +180,9 @@ export class ShardedControl implements Control {
     }
   }
 
-  async deleteTenant(tenant: string, { unlessUsed = false }: DeleteOptions = {}): Promise<void> {
+  async deleteTenant(tenant: string, way: DeletionWay = 'operator'): Promise<void> {
     const name = this.#name(tenant)
-    await this.#shards.call(name, (shard) => shard.deleteTenant(name, unlessUsed))
+    await this.#shards.call(name, (shard) => shard.deleteTenant(name, way))
     this.#roles?.forget(name)
     await this.#operations?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)

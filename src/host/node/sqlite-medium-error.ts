@@ -1,18 +1,18 @@
 /** What `node:sqlite` and the operating system say, as errors of pgnap. */
 import { AssertionError } from '../../base/assert.ts'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { sqliteFailure, syncFailure } from '../../medium/sqlite-error.ts'
 
 /** What `node:sqlite` threw, as a {@link PgnapError}; our own errors pass through. */
 export function sqliteError(error: unknown): Error {
   if (error instanceof PgnapError || error instanceof AssertionError) return error
-  const text = error instanceof Error ? error.message : String(error)
+  const text = errorText(error)
   return sqliteFailure({ resultCode: resultCodeOf(error), text, cause: error })
 }
 
 /** A log that could not be made durable: what the operating system said. */
 export function syncError(error: unknown): PgnapError {
-  const text = error instanceof Error ? error.message : String(error)
+  const text = errorText(error)
   const isFull = error instanceof Error && 'code' in error && error.code === 'ENOSPC'
   return syncFailure(text, isFull, error)
 }

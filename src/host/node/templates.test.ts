@@ -65,7 +65,7 @@ test('a store opens under a later engine, on the template it was made on', () =>
 const mismatch = (error: unknown): boolean => {
   assert.ok(error instanceof PgnapError)
   assert.equal(error.code, 'STORE_ENGINE_MISMATCH')
-  assert.match(String(error.hint), /pg_dump/)
+  assert.match(String(error.hint), /: pgnap restore /)
   return true
 }
 

@@ -46,7 +46,7 @@ export class TenantDatabases implements DatabaseService {
     try {
       // What can be nobody's name does not exist.
       if (!isTenantName(name)) throw missing(name)
-      await this.#options.control().deleteTenant(name, { unlessUsed: !force })
+      await this.#options.control().deleteTenant(name, force ? 'force' : 'unless used')
     } catch (error) {
       throw error instanceof PgnapError && error.code === 'TENANT_UNKNOWN' ? missing(name) : error
     }

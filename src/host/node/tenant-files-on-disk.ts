@@ -5,6 +5,7 @@ import type { TenantName } from '../../base/ids.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
 
 const SUFFIX = '.db'
+export const IMAGE_SUFFIX = '.img'
 const DELETED = '.deleted'
 
 /** Files that SQLite keeps beside a database while it is open, or after a crash. */
@@ -12,6 +13,11 @@ const COMPANIONS = ['-wal', '-shm', '-journal'] as const
 
 export function storePath(tenantsPath: string, tenant: TenantName): string {
   return join(tenantsPath, `${tenant}${SUFFIX}`)
+}
+
+/** The memory image of a tenant in its folder (`image-folder.ts`). */
+export function imagePath(imagesPath: string, tenant: TenantName): string {
+  return join(imagesPath, `${tenant}${IMAGE_SUFFIX}`)
 }
 
 /** The database of a store and what may lie beside it. */

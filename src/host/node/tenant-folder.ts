@@ -11,16 +11,19 @@ import type { TenantFacts } from '../../router/directory.ts'
 import { isTenantName } from '../../router/tenant-name.ts'
 import { explainFolderError } from './data-folder.ts'
 import { syncFolder } from './durable-file.ts'
-import { isThere, storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
+import { imagePath, isThere, storeFiles, storePath, tenantOfFile } from './tenant-files-on-disk.ts'
 
 /** Read in another thread, and looked at in this one in a millisecond. */
 const ENTRIES_PER_READ = 512
 
 export class TenantFolder {
   readonly #tenantsPath: string
+  readonly #imagesPath: string | undefined
 
-  constructor(tenantsPath: string) {
+  /** @param imagesPath where images are. Default: there are none */
+  constructor(tenantsPath: string, imagesPath?: string) {
     this.#tenantsPath = tenantsPath
+    this.#imagesPath = imagesPath
   }
 
   async exists(tenant: TenantName): Promise<boolean> {
@@ -93,7 +96,9 @@ export class TenantFolder {
     let storedBytes = database.size
     for (const file of companions)
       storedBytes += statSync(file, { throwIfNoEntry: false })?.size ?? 0
-    return { name, createdAtMs: Math.floor(database.birthtimeMs), storedBytes }
+    const images = this.#imagesPath
+    const hasImage = images !== undefined && isThere(imagePath(images, name))
+    return { name, createdAtMs: Math.floor(database.birthtimeMs), storedBytes, hasImage }
   }
 }
 

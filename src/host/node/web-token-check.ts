@@ -1,6 +1,6 @@
 /** The check of web tokens, from what the configuration says of their keys. */
 import { readFileSync } from 'node:fs'
-import { PgnapError } from '../../base/errors.ts'
+import { PgnapError, errorText } from '../../base/errors.ts'
 import { isLoopback } from '../../base/loopback.ts'
 import { type TokenCheck, type WebTokenOptions, webTokenCheck } from '../../router/web-tokens.ts'
 import { systemClock } from './clock.ts'
@@ -18,7 +18,7 @@ export function configuredTokenCheck(config: Config): TokenCheck | undefined {
     return webTokenCheck({ keys: keysOf(jwks), audience, tenantClaim, now })
   } catch (cause) {
     if (cause instanceof PgnapError) throw cause
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = errorText(cause)
     throw new PgnapError('CONFIG_INVALID', `jwks: ${jwks} cannot be used: ${why}`, {
       hint: 'name a file {"keys": [...]} as RFC 7517 has it, or the https URL of one',
       cause,

@@ -1,6 +1,6 @@
 /** The shipped Workers of the comparison, with doors through which a test makes things fail. */
 import worker, {
-  Compute,
+  Compute as ShippedWorker,
   ComputeObject as ShippedCompute,
   ConsumerObject,
   DirectoryObject,
@@ -15,15 +15,7 @@ import type { Outcome } from '../../../src/host/cloudflare/outcome.ts'
 import type { TenantName } from '../../../src/base/ids.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../src/replica/home.ts'
 
-export {
-  Compute,
-  ConsumerObject,
-  DirectoryObject,
-  Factory,
-  HybridObject,
-  RouterObject,
-  TenantObject,
-}
+export { ConsumerObject, DirectoryObject, Factory, HybridObject, RouterObject, TenantObject }
 
 /** What happens to the next calls of a home. */
 interface Fault {
@@ -83,6 +75,26 @@ export class StateObject extends ShippedObject {
   }
 }
 
+/** In the isolate of the compute Worker: what of its next question gets lost. */
+let lost: string | undefined
+
+export class Compute extends ShippedWorker {
+  async loseNext(what: string): Promise<void> {
+    lost = what
+  }
+
+  override async query(
+    ...asked: Parameters<ShippedWorker['query']>
+  ): ReturnType<ShippedWorker['query']> {
+    const what = lost
+    lost = undefined
+    if (what === 'request-lost') throw new Error('a test has ended this compute')
+    const answer = await super.query(...asked)
+    if (what === 'answer-lost') throw new Error('a test has ended this compute')
+    return answer
+  }
+}
+
 /** When the next questions over a WebSocket drop it. */
 type Drop = 'unheard' | 'unanswered'
 
@@ -110,6 +122,7 @@ export class ComputeObject extends ShippedCompute {
 
 interface Doors extends environments.ArchitecturesEnvironment {
   readonly STATES: DurableObjectNamespace<StateObject>
+  readonly COMPUTE: Service<Compute>
   readonly COMPUTES: DurableObjectNamespace<ComputeObject>
 }
 
@@ -123,7 +136,8 @@ const handler: ExportedHandler<Doors> = {
       await state.fail(fault)
     } else if (door === 'drop') {
       await environment.COMPUTES.getByName('shared').dropNext(object as Drop)
-    } else if (door === 'end') await state.end().catch(() => {})
+    } else if (door === 'lose') await environment.COMPUTE.loseNext(object)
+    else if (door === 'end') await state.end().catch(() => {})
     else if (door === 'delegated') return delegated(request, environment, object as TenantName)
     else if (door === 'second') return second(request, environment, { object, tenant })
     else return (await worker.fetch?.(request, environment, context)) ?? new Response()

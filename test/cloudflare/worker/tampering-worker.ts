@@ -20,6 +20,8 @@ interface Doors extends Environment {
 const lives = new Map<string, number>()
 
 export class TenantObject extends ShippedObject {
+  #endsDuringNext = false
+
   constructor(context: DurableObjectState, environment: Environment) {
     super(context, environment)
     const id = context.id.toString()
@@ -69,6 +71,28 @@ export class TenantObject extends ShippedObject {
     this.ctx.storage.sql.exec('DROP TABLE layer')
   }
 
+  /** The next call of somebody ends this incarnation, when its work is done. */
+  async endDuringNext(): Promise<void> {
+    this.#endsDuringNext = true
+  }
+
+  override async query(
+    ...asked: Parameters<ShippedObject['query']>
+  ): ReturnType<ShippedObject['query']> {
+    return this.#ending(await super.query(...asked))
+  }
+
+  override async show(
+    ...asked: Parameters<ShippedObject['show']>
+  ): ReturnType<ShippedObject['show']> {
+    return this.#ending(await super.show(...asked))
+  }
+
+  #ending<Answer>(answer: Answer): Answer {
+    if (this.#endsDuringNext) this.ctx.abort('a test ends this object')
+    return answer
+  }
+
   /** Ends this incarnation; the next request makes another one. */
   async end(): Promise<void> {
     this.ctx.abort('a test ends this object')
@@ -86,6 +110,7 @@ const handler: ExportedHandler<Doors> = {
     else if (door === 'damage') await object.damage()
     else if (door === 'break') await object.breakStorage(true)
     else if (door === 'mend') await object.breakStorage(false)
+    else if (door === 'end-during') await object.endDuringNext()
     else if (door === 'end') await object.end().catch(() => {})
     else return (await worker.fetch?.(request, environment, context)) ?? new Response()
     return new Response()

@@ -43,6 +43,7 @@ import { noteAsked } from './keep-warm.ts'
 import { ARCHITECTURES } from './routes.ts'
 
 const TENANT_HEADER = 'X-Tenant-Id'
+const TENANT_IN_PATH = 'multi-tenant'
 /** That of `/sqlite`. */
 const USER_QUERY = 'user'
 const QUERY_EXAMPLE = '{"sql": "select $1::int", "params": [1]}'
@@ -53,7 +54,7 @@ type Bindings = { Bindings: ArchitecturesEnvironment }
 export function isOfArchitectures({ pathname }: URL): boolean {
   const [, first = ''] = pathname.split('/', 2)
   return (
-    first === 'architectures' || first === 'multi-tenant' || Object.hasOwn(ARCHITECTURES, first)
+    first === 'architectures' || first === TENANT_IN_PATH || Object.hasOwn(ARCHITECTURES, first)
   )
 }
 
@@ -68,7 +69,7 @@ export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
       const route = path === '' ? `/${name}` : `/${name}/${path}`
       addEndpoint(app, name, route, endpoint)
       if (path !== 'query') continue
-      addEndpoint(app, name, `/multi-tenant/${name}/:tenant/query`, endpoint)
+      addEndpoint(app, name, `/${TENANT_IN_PATH}/${name}/:tenant/query`, endpoint)
     }
   }
   app.notFound((context) => failure(context, unknownRoute(context)))
@@ -115,12 +116,26 @@ function overview(): readonly JsonBody[] {
 
 function overviewOf(name: string, architecture: Architecture): JsonBody {
   const { what, durability } = architecture
-  const endpoints = Object.entries(endpointsOf(name, architecture)).map(([path, endpoint]) => ({
-    method: endpoint.method,
-    path: path === '' ? `/${name}` : `/${name}/${path}`,
-    what: endpoint.what,
-  }))
-  return { architecture: name, what, durability, endpoints }
+  return { architecture: name, what, durability, endpoints: routesOf(name, architecture) }
+}
+
+/** As a list shows them. */
+interface Route {
+  readonly method: Endpoint['method']
+  readonly path: string
+  readonly what: string
+}
+
+function routesOf(name: string, architecture: Architecture): readonly Route[] {
+  return Object.entries(endpointsOf(name, architecture)).flatMap(([route, { method, what }]) => {
+    const path = route === '' ? `/${name}` : `/${name}/${route}`
+    if (route !== 'query') return [{ method, path, what }]
+    const inPath = `/${TENANT_IN_PATH}/${name}/TENANT/query`
+    return [
+      { method, path, what },
+      { method, path: inPath, what: `${what}, of the tenant in the path` },
+    ]
+  })
 }
 
 function addEndpoint(
@@ -180,7 +195,9 @@ function serverTiming(phases: Phases): string {
 /** The error for a request that no route takes; sets Allow where another method would do. */
 function unknownRoute(context: Context): PgnapError {
   const { method, path } = context.req
-  const [, name = '', ...rest] = path.split('/')
+  const [, first = '', ...rest] = path.split('/')
+  const isTenantInPath = first === TENANT_IN_PATH
+  const name = isTenantInPath ? (rest[0] ?? '') : first
   const architecture = Object.hasOwn(ARCHITECTURES, name) && ARCHITECTURES[name]
   if (!architecture) {
     const names = Object.keys(ARCHITECTURES).join(', ')
@@ -188,16 +205,17 @@ function unknownRoute(context: Context): PgnapError {
       hint: `there are ${names}; GET /architectures tells of them`,
     })
   }
-  const known = endpointsOf(name, architecture)
-  const route = rest.join('/')
-  const endpoint = Object.hasOwn(known, route) ? known[route] : undefined
+  const known = routesOf(name, architecture)
+  const asked = isTenantInPath && rest.length === 3 && rest[1] !== '' ? rest[2] : undefined
+  const route = asked === undefined ? path : `/${TENANT_IN_PATH}/${name}/TENANT/${asked}`
+  const endpoint = known.find((each) => each.path === route)
   if (endpoint) {
     context.header('Allow', endpoint.method)
     return new PgnapError('METHOD_NOT_ALLOWED', `${method} is not allowed on ${path}`, {
       hint: `use ${endpoint.method}`,
     })
   }
-  const routes = Object.entries(known).map(([each, other]) => `${other.method} /${name}/${each}`)
+  const routes = known.map((each) => `${each.method} ${each.path}`)
   return new PgnapError('ROUTE_UNKNOWN', `there is no route ${path}`, {
     hint: `there are ${routes.join(', ')}`,
   })

@@ -21,6 +21,7 @@ import { compute, type ComputeRequest, type FlushOrder, reachHome, seatKeyOf } f
 import { ComputePool, type ComputeFacts } from './compute-pool.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { mayHelp } from './flush-alarm.ts'
+import { delaysOf } from './isolate-delays.ts'
 import { RememberedAnswers } from './remembered-answers.ts'
 
 /** What is sent over a WebSocket to a compute, and what comes back. */
@@ -62,6 +63,9 @@ const FLUSH_PREFIX = 'flush/'
 /** Close code of WebSockets for frames of the wrong kind. */
 const UNSUPPORTED_DATA = 1003
 
+/** Of all that this isolate has. */
+const monitor = delaysOf('compute-object')
+
 /** By the object's id; what an object has had in memory its next life goes on with. */
 const memories = new Map<string, Memory>()
 
@@ -100,7 +104,10 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
       // Nobody would be there to flush what was acknowledged ahead.
       const write = request.write === 'async' ? 'sync' : request.write
       const asked = { ...request, write }
-      const { phases: theirs, ...served } = await this.#compute(asked, new ComputePool({ share }))
+      const { phases: theirs, ...served } = await this.#compute(
+        asked,
+        new ComputePool({ share, monitor }),
+      )
       return { ...served, phases: [...phases.times(), ...theirs] }
     })
   }
@@ -171,7 +178,7 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
   get #memory(): Memory {
     if (this.#mine) return this.#mine
     this.#mine = memories.get(this.#id) ?? {
-      pool: new ComputePool({ share: theIsolate().share }),
+      pool: new ComputePool({ share: theIsolate().share, monitor }),
       answers: new RememberedAnswers<RemoteServed>(workerClock),
       lives: 0,
     }

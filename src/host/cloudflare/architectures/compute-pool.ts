@@ -29,6 +29,8 @@ export interface ComputePoolOptions {
   readonly share: SlotShare
   /** Counts from one per key that is not in memory; the fewer, the rows that are kept. */
   readonly rowBytesMax?: number
+  /** Told how long loads and saves take. Default: one of its own. */
+  readonly monitor?: SyncDelayMonitor
 }
 
 export interface SeatKey extends Strategies {
@@ -64,14 +66,15 @@ interface Seat {
 
 export class ComputePool {
   readonly share: SlotShare
-  readonly monitor: SyncDelayMonitor = new SyncDelayMonitor({ clock: workerClock, log: consoleLog })
+  readonly monitor: SyncDelayMonitor
   readonly #rowBytesMax: number
   readonly #seats = new Map<string, Seat>()
   /** Of seats that are gone. */
   readonly #lost: Loss = { commits: 0, bytes: 0 }
 
-  constructor({ share, rowBytesMax = LIMITS.computeRowBytes }: ComputePoolOptions) {
+  constructor({ share, rowBytesMax = LIMITS.computeRowBytes, monitor }: ComputePoolOptions) {
     this.share = share
+    this.monitor = monitor ?? new SyncDelayMonitor({ clock: workerClock, log: consoleLog })
     this.#rowBytesMax = rowBytesMax
   }
 

@@ -27,12 +27,14 @@ import {
   seatKeyOf,
 } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
+import { delaysOf } from './isolate-delays.ts'
 
 let pool: ComputePool | undefined
 
 /** That of this isolate. */
 export function theComputePool(): ComputePool {
-  return (pool ??= new ComputePool({ share: theIsolate().share }))
+  const monitor = delaysOf('compute-worker')
+  return (pool ??= new ComputePool({ share: theIsolate().share, monitor }))
 }
 
 export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {

@@ -2,8 +2,9 @@
  * `/consumer`: what an object with a Postgres of its own takes beside the factory, cold and warm
  * (`consumer-object.ts`, `factory.ts`). The two have different tenants of the same name.
  */
-import { Phases } from '../../../base/phases.ts'
+import { type PhaseReport, Phases } from '../../../base/phases.ts'
 import { workerClock } from '../clock.ts'
+import { servedBody } from './answers.ts'
 import type { Architecture, Ask, Endpoint, JsonBody, Served } from './architecture.ts'
 import { askFactory, factoryRequest } from './factory.ts'
 import { askRemote } from './remote.ts'
@@ -20,8 +21,8 @@ export const consumer: Architecture = {
       method: 'POST',
       what: 'runs one statement in both, one after the other',
       answer: async (ask) => {
-        const own = await measured(ask, direct)
-        const theirs = await measured(ask, askFactory)
+        const own = await compared(ask, 'direct', direct)
+        const theirs = await compared(ask, 'factory', askFactory)
         const [directMs, factoryMs] = [own.timing.totalMs, theirs.timing.totalMs]
         return {
           architecture: 'consumer',
@@ -44,25 +45,28 @@ function endpoint(what: string, run: Run): Endpoint {
   return {
     method: 'POST',
     what,
-    answer: async (ask): Promise<JsonBody> => ({
-      architecture: 'consumer',
-      tenant: ask.tenant,
-      ...(await measured(ask, run)),
-    }),
+    answer: async (ask): Promise<JsonBody> => {
+      // The body comes first, and is nobody's time.
+      await ask.statement()
+      const phases = new Phases(workerClock)
+      const body = servedBody('consumer', ask, await run({ ...ask, phases }))
+      ask.phases.include(phases.times())
+      return { ...body, timing: phases.report() }
+    },
   }
 }
 
-/** With phases of its own: two that are compared are not added up. */
-async function measured(
+/** One of two, with phases of its own: those of both are not added up. */
+async function compared(
   ask: Ask,
+  name: string,
   run: Run,
-): Promise<JsonBody & { readonly timing: ReturnType<Phases['report']> }> {
-  // The body comes first, and is nobody's time.
+): Promise<JsonBody & { readonly timing: PhaseReport }> {
   await ask.statement()
   const phases = new Phases(workerClock)
-  const { result, servedBy, notes } = await run({ ...ask, phases })
-  const { rows, rowCount, command } = result
-  return { servedBy, ...notes, command, rowCount, rows, timing: phases.report() }
+  const served = await ask.phases.measure(name, () => run({ ...ask, phases }))
+  const { architecture: _architecture, tenant: _tenant, ...body } = servedBody(name, ask, served)
+  return { ...body, timing: phases.report() }
 }
 
 async function direct(ask: Ask): Promise<Served> {

@@ -3,7 +3,8 @@
  * stores are elsewhere (`compute-object.ts`, `factory-worker.ts`, `state-object.ts`). Seed 001
  * hoped that whoever is cold is served by one that is warm; so it is, at the price of a call.
  */
-import { resultOf } from '../outcome.ts'
+import { heard, reached } from '../outcome.ts'
+import { servedBody } from './answers.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { ComputeRequest } from './compute.ts'
 import { askRemote } from './remote.ts'
@@ -20,7 +21,8 @@ export const factory: Architecture = {
       method: 'GET',
       what: 'whether the factory Worker is there',
       answer: async ({ environment, phases }) => ({
-        pong: (await phases.measure('rpc', () => environment.FACTORY.ping())) === 'pong',
+        architecture: 'factory',
+        pong: (await phases.measure('rpc', () => reached(environment.FACTORY.ping()))) === 'pong',
         phases: phases.times(),
       }),
     },
@@ -28,8 +30,8 @@ export const factory: Architecture = {
       method: 'POST',
       what: 'has a slot ready in the factory',
       answer: async ({ environment, phases }) => {
-        const facts = await phases.measure('rpc', async () => environment.FACTORY.warmUp())
-        return { factory: resultOf(facts), timing: phases.report() }
+        const facts = await phases.measure('rpc', () => heard(environment.FACTORY.warmUp()))
+        return { architecture: 'factory', factory: facts, timing: phases.report() }
       },
     },
     'cold-start': {
@@ -38,10 +40,8 @@ export const factory: Architecture = {
       answer: async (ask) => {
         const request = await factoryRequest(ask)
         const { phases, environment } = ask
-        const { result, ...served } = await askRemote(phases, 'rpc', () =>
-          environment.FACTORY.coldQuery(request),
-        )
-        return { ...served, rowCount: result.rows.length, timing: phases.report() }
+        const served = await askRemote(phases, 'rpc', () => environment.FACTORY.coldQuery(request))
+        return { ...servedBody('factory', ask, served), timing: phases.report() }
       },
     },
   },
@@ -61,8 +61,8 @@ export async function askFactory(ask: Ask): Promise<Served> {
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
   const [factoryFacts, state] = await Promise.all([
-    environment.FACTORY.facts(),
-    environment.STATES.getByName(`factory/${tenant}`).facts(),
+    heard(environment.FACTORY.facts()),
+    heard(environment.STATES.getByName(`factory/${tenant}`).facts()),
   ])
-  return { tenant, factory: resultOf(factoryFacts), state: resultOf(state) }
+  return { tenant, factory: factoryFacts, state }
 }

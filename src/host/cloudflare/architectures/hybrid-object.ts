@@ -15,11 +15,12 @@
 import { DurableObject } from 'cloudflare:workers'
 import { PgnapError } from '../../../base/errors.ts'
 import { Phases } from '../../../base/phases.ts'
+import type { SyncDelayFacts } from '../../../base/sync-delay.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../replica/home.ts'
 import { fenced } from '../../../store/state.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
-import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
+import { heard, type Outcome, outcomeOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
@@ -36,6 +37,8 @@ export interface HybridFacts {
   /** Statements of this life of the object, by who has run them. */
   readonly ran: { readonly compute: number; readonly local: number }
   readonly storeBytes: number
+  /** Of its own Postgres; undefined if it has none now. Those of the compute are the compute's. */
+  readonly syncDelay: SyncDelayFacts | undefined
 }
 
 let engine: EngineFacts | undefined
@@ -88,7 +91,8 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
     return outcomeOf(async () => {
       this.#look()
       const { databaseSize: storeBytes } = this.ctx.storage.sql
-      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes }
+      const { syncDelay } = this.#postgres
+      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes, syncDelay }
     })
   }
 
@@ -166,7 +170,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
   #flush(): Promise<boolean> {
     return this.#alarm.ring({
       has: async (order) => (await this.#home()).has(order),
-      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+      flush: (order) => heard(this.env.COMPUTE.flush(order)),
     })
   }
 
@@ -179,7 +183,7 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
 
   /** @throws PgnapError STORE_FENCED when it does everything by itself */
   async #home(): Promise<HomeStore> {
-    engine ??= resultOf(await this.env.COMPUTE.engine())
+    engine ??= await heard(this.env.COMPUTE.engine())
     if (this.#phase === 'local') throw fenced('its object runs it by itself now')
     return (this.#store ??= new HomeStore(this.ctx.storage, engine))
   }

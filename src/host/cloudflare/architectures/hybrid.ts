@@ -2,7 +2,7 @@
  * `/hybrid`: an object with its store and a Postgres of its own, which answers through the compute
  * Worker until that is warm (`hybrid-object.ts`). `servedBy` says who it was.
  */
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { HomeAddress } from './compute.ts'
 import { askRemote } from './remote.ts'
@@ -26,8 +26,8 @@ async function query(ask: Ask): Promise<Served> {
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
   const [object, compute] = await Promise.all([
-    environment.HYBRIDS.getByName(tenant).facts(),
-    environment.COMPUTE.facts(),
+    heard(environment.HYBRIDS.getByName(tenant).facts()),
+    heard(environment.COMPUTE.facts()),
   ])
-  return { tenant, object: resultOf(object), compute: resultOf(compute) }
+  return { tenant, object, compute }
 }

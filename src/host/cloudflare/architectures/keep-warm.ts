@@ -8,7 +8,7 @@ import { parseTenantName } from '../../../router/tenant-name.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { noteRequest, warmHottest, type WarmReport } from '../keep-warm.ts'
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Ask } from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { ARCHITECTURES } from './routes.ts'
@@ -29,8 +29,8 @@ export async function keepArchitecturesWarm(
 ): Promise<WarmReport> {
   const { COMPUTE, FACTORY } = environment
   const pings = {
-    compute: async () => void resultOf(await COMPUTE.keepWarm()),
-    factory: async () => void resultOf(await FACTORY.warmUp()),
+    compute: async () => void (await heard(COMPUTE.keepWarm())),
+    factory: async () => void (await heard(FACTORY.warmUp())),
   }
   for (const [name, ping] of Object.entries(pings)) {
     // One that is not there keeps nobody else from being warmed.
@@ -44,7 +44,7 @@ export async function keepArchitecturesWarm(
 async function warm(environment: ArchitecturesEnvironment, name: string): Promise<void> {
   const [architecture = '', tenant] = name.split(SEPARATOR)
   if (tenant === undefined) {
-    resultOf(await environment.TENANTS.getByName(name).wake(name))
+    await heard(environment.TENANTS.getByName(name).wake(name))
     return
   }
   await ARCHITECTURES[architecture]?.query?.({

@@ -99,8 +99,12 @@ async function outcomeWith(
 
 async function fromCache(): Promise<Uint8Array<ArrayBuffer> | undefined> {
   if (refusal) return undefined
+  const startMs = workerClock.monotonicMs()
   const found = await caches.default.match(CACHE_ADDRESS)
-  return found && new Uint8Array(await found.arrayBuffer())
+  if (!found) return undefined
+  const code = new Uint8Array(await found.arrayBuffer())
+  delaysOf('lazy-wasm').record('load', workerClock.monotonicMs() - startMs)
+  return code
 }
 
 async function toCache(code: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -2,7 +2,7 @@
  * `/lazy-wasm`: an object without compiled code, which fetches it when it is first asked and
  * delegates until it has it (seed 002). On Workers that is for ever; see `lazy-object.ts`.
  */
-import { resultOf } from '../outcome.ts'
+import { heard, resultOf } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { HomeAddress } from './compute.ts'
 import { delaysOf } from './isolate-delays.ts'
@@ -38,15 +38,15 @@ async function query(ask: Ask): Promise<Served> {
 
 async function forceLoad(ask: Ask): Promise<JsonBody> {
   const object = ask.environment.LAZIES.getByName(addressOf(ask).object)
-  const wasm = await ask.phases.measure('rpc', async () => resultOf(await object.forceLoad()))
+  const wasm = await ask.phases.measure('rpc', () => heard(object.forceLoad()))
   return { architecture: 'lazy-wasm', tenant: ask.tenant, wasm }
 }
 
 async function status(ask: Ask): Promise<JsonBody> {
   const { environment, tenant } = ask
-  const facts = await environment.LAZIES.getByName(addressOf(ask).object).lazyFacts()
-  const { store, ...wasm } = resultOf(facts)
-  const delegatesTo = resultOf(await environment.COMPUTE.facts())
+  const object = environment.LAZIES.getByName(addressOf(ask).object)
+  const { store, ...wasm } = await heard(object.lazyFacts())
+  const delegatesTo = await heard(environment.COMPUTE.facts())
   const syncDelay = delaysOf('lazy-wasm').facts()
   return { tenant, wasm, store: resultOf(store), delegatesTo, syncDelay }
 }

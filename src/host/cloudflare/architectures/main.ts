@@ -6,8 +6,10 @@
 import type { Hono } from 'hono'
 import { version } from 'pgnap:version'
 import { guardOf } from '../guard.ts'
+import { checkSettings, misconfigured } from '../settings.ts'
 import { createWorker } from '../worker.ts'
 import { createArchitectures, isOfArchitectures } from './app.ts'
+import { architecturesMetrics } from './delay-metrics.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { keepArchitecturesWarm } from './keep-warm.ts'
 
@@ -28,14 +30,22 @@ type Application = Hono<{ Bindings: ArchitecturesEnvironment }>
 /** By environment: the platform gives one for as long as an isolate lives. */
 const applications = new WeakMap<ArchitecturesEnvironment, Promise<Application>>()
 
-const defaultWorker = createWorker(version)
+const defaultWorker = createWorker<ArchitecturesEnvironment>(version, (environment) =>
+  architecturesMetrics(version, environment),
+)
 
 const worker: ExportedHandler<ArchitecturesEnvironment> = {
   async fetch(request, environment, context): Promise<Response> {
     if (!isOfArchitectures(new URL(request.url))) {
       return (await defaultWorker.fetch?.(request, environment, context)) ?? new Response()
     }
-    return (await applicationOf(environment)).fetch(request, environment, context)
+    let application: Application
+    try {
+      application = await applicationOf(environment)
+    } catch (error) {
+      return misconfigured(error)
+    }
+    return application.fetch(request, environment, context)
   },
   async scheduled(_event, environment): Promise<void> {
     await keepArchitecturesWarm(environment)
@@ -46,7 +56,12 @@ export default worker
 function applicationOf(environment: ArchitecturesEnvironment): Promise<Application> {
   const known = applications.get(environment)
   if (known) return known
-  const made = guardOf(environment).then(createArchitectures)
+  const made = makeApplication(environment)
   applications.set(environment, made)
   return made
+}
+
+async function makeApplication(environment: ArchitecturesEnvironment): Promise<Application> {
+  checkSettings(environment)
+  return createArchitectures(await guardOf(environment))
 }

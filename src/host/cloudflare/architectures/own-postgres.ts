@@ -9,6 +9,7 @@ import type { Answer, Statement } from '../../../front/control.ts'
 import { Call } from '../../call.ts'
 import { DIRECTORY_NAME, type Environment } from '../environment.ts'
 import { fetchTemplate, keepTemplate } from '../kept-templates.ts'
+import { reached } from '../outcome.ts'
 import { TenantRuntime } from '../tenant-runtime.ts'
 import { endOwnSlot, makeOwnSlot, ownSlot } from './own-slots.ts'
 import { poolPhases } from './remote.ts'
@@ -43,7 +44,7 @@ export class OwnPostgres {
         await (this.#making ??= makeOwnSlot(this.#id).finally(() => (this.#making = undefined)))
       }
       const id = this.#here.storage.templateId()
-      await (id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
+      await reached(id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
       // Another object may have needed the room meanwhile.
     } while (!this.isWarm)
   }

@@ -3,9 +3,10 @@
  * store; one slot serves all objects of the isolate by memory images (docs/decisions/0024). Its
  * tenants are those of `/v1` and `/sql`.
  */
-import { resultOf } from '../outcome.ts'
+import { done, heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { askRemote, poolPhases } from './remote.ts'
+import { onlyAtHome } from './strategies.ts'
 
 export const pooled: Architecture = {
   what: 'an object per tenant, one slot for all objects of the isolate; tenants are those of /v1',
@@ -14,11 +15,12 @@ export const pooled: Architecture = {
   status,
 }
 
-async function query({ environment, tenant, phases, statement }: Ask): Promise<Served> {
+async function query({ environment, tenant, url, phases, statement }: Ask): Promise<Served> {
+  onlyAtHome(url)
   const asked = await statement()
   return askRemote(phases, 'rpc', async () => {
-    const { result, timings } = resultOf(
-      await environment.TENANTS.getByName(tenant).query(tenant, asked),
+    const { result, timings } = await done(
+      environment.TENANTS.getByName(tenant).query(tenant, asked),
     )
     const notes = { wokenFrom: timings.wokenFrom }
     return {
@@ -28,6 +30,5 @@ async function query({ environment, tenant, phases, statement }: Ask): Promise<S
 }
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
-  const shown = await environment.TENANTS.getByName(tenant).show(tenant)
-  return resultOf(shown) as JsonBody
+  return (await heard(environment.TENANTS.getByName(tenant).show(tenant))) as JsonBody
 }

@@ -1,7 +1,7 @@
 /** Calls between the objects and Workers of the comparison: outcomes with phases. */
 import type { Phases, PhaseTime } from '../../../base/phases.ts'
 import type { Timings } from '../../../front/control.ts'
-import { type Outcome, resultOf } from '../outcome.ts'
+import { done, type Outcome } from '../outcome.ts'
 import type { RemoteServed, Served } from './architecture.ts'
 
 /**
@@ -14,7 +14,7 @@ export function askRemote(
   ask: () => Promise<Outcome<RemoteServed>>,
 ): Promise<Served> {
   return phases.measure(name, async () => {
-    const { phases: theirs, ...served } = resultOf(await ask())
+    const { phases: theirs, ...served } = await done(ask())
     phases.include(theirs)
     return served
   })

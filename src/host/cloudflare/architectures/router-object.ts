@@ -13,7 +13,7 @@ import { PgnapError } from '../../../base/errors.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { Phases } from '../../../base/phases.ts'
 import { workerClock } from '../clock.ts'
-import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
+import { heard, type Outcome, outcomeOf, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { ComputeRequest } from './compute.ts'
 import {
@@ -89,7 +89,7 @@ export class RouterObject extends DurableObject<ArchitecturesEnvironment> {
     return outcomeOf(async () => ({
       connected: this.#line?.socket.readyState === WebSocket.OPEN,
       counters: { ...this.#counters },
-      compute: resultOf(await this.#compute.facts()),
+      compute: await heard(this.#compute.facts()),
     }))
   }
 

@@ -14,7 +14,7 @@ import { readMeta } from '../../../store/schema.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { DurableSqliteMedium } from '../durable-sqlite-medium.ts'
-import { type Outcome, outcomeOf, resultOf } from '../outcome.ts'
+import { heard, type Outcome, outcomeOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeAddress, HomeCalls } from './compute.ts'
 import type { Strategies } from './compute-pool.ts'
@@ -68,7 +68,7 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
   override async alarm(): Promise<void> {
     await this.#alarm.ring({
       has: async (order) => (await this.#open()).has(order),
-      flush: async (order) => resultOf(await this.env.COMPUTE.flush(order)),
+      flush: (order) => heard(this.env.COMPUTE.flush(order)),
     })
   }
 
@@ -83,7 +83,7 @@ export class StateObject extends DurableObject<ArchitecturesEnvironment> impleme
   /** Of a new store the compute says what engine it is for; afterwards the store says it. */
   async #open(): Promise<HomeStore> {
     if (this.#home) return this.#home
-    engine ??= resultOf(await this.env.COMPUTE.engine())
+    engine ??= await heard(this.env.COMPUTE.engine())
     // Another request may have opened it while this one waited: two would fence each other.
     this.#home ??= new HomeStore(this.ctx.storage, engine)
     return this.#home

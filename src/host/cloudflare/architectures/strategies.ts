@@ -20,6 +20,30 @@ export function strategiesIn({ searchParams }: URL): StrategiesAsked {
   return { load, write, staleAllowed: stale === 'allow' }
 }
 
+/**
+ * Where Postgres stands on its store there is one way: pages come as they are read, and an answer
+ * leaves when its commit is stored. Who asks for another is not to believe that he has it.
+ * @throws PgnapError REQUEST_INVALID, NOT_SUPPORTED
+ */
+export function onlyAtHome(url: URL): void {
+  const { searchParams } = url
+  const { load, write, staleAllowed } = strategiesIn(url)
+  const isOther = (searchParams.has('load') && load !== 'lazy') || write !== 'sync' || staleAllowed
+  if (isOther) throw unavailable('here Postgres is where the store is: load=lazy, write=sync')
+}
+
+/** Where there is no store, nothing is loaded from it or written to it. */
+export function onlyInMemory({ searchParams }: URL): void {
+  const asked = ['load', 'write', 'stale'].find((name) => searchParams.has(name))
+  if (asked !== undefined) throw unavailable('here is no store: nothing is durable')
+}
+
+function unavailable(message: string): PgnapError {
+  return new PgnapError('NOT_SUPPORTED', message, {
+    hint: 'leave out "load", "write" and "stale", or ask /thin, /factory, /ws or /hybrid',
+  })
+}
+
 function nameOf<Name>({ name }: { readonly name: Name }): Name {
   return name
 }

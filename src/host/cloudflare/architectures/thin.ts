@@ -4,7 +4,7 @@
  * `compute-worker.ts`). The object is up at once, however cold it was, and its tenant is warm
  * wherever the compute Worker has it.
  */
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { HomeAddress } from './compute.ts'
 import { askRemote } from './remote.ts'
@@ -32,8 +32,8 @@ async function query(ask: Ask): Promise<Served> {
 async function status(ask: Ask): Promise<JsonBody> {
   const { environment } = ask
   const [state, compute] = await Promise.all([
-    environment.STATES.getByName(addressOf(ask).object).facts(),
-    environment.COMPUTE.facts(),
+    heard(environment.STATES.getByName(addressOf(ask).object).facts()),
+    heard(environment.COMPUTE.facts()),
   ])
-  return { tenant: ask.tenant, state: resultOf(state), compute: resultOf(compute) }
+  return { tenant: ask.tenant, state, compute }
 }

@@ -3,10 +3,11 @@
  * Worker starts; see `traditional-object.ts`. What everything else is compared with.
  */
 import type { Statement } from '../../../front/control.ts'
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { servedBody } from './answers.ts'
 import { askRemote } from './remote.ts'
+import { onlyAtHome } from './strategies.ts'
 import type { TraditionalFacts } from './traditional-object.ts'
 
 export const traditional: Architecture = {
@@ -23,14 +24,16 @@ export const traditional: Architecture = {
   },
 }
 
-async function query({ environment, tenant, phases, statement }: Ask): Promise<Served> {
+async function query({ environment, tenant, url, phases, statement }: Ask): Promise<Served> {
+  onlyAtHome(url)
   const asked = await statement()
   const object = environment.TRADITIONALS.getByName(tenant)
   return askRemote(phases, 'rpc', () => object.query(tenant, asked))
 }
 
 async function coldStart(ask: Ask): Promise<JsonBody> {
-  const { environment, tenant, phases } = ask
+  const { environment, tenant, url, phases } = ask
+  onlyAtHome(url)
   const asked: Statement = await ask.statement()
   const { TRADITIONALS } = environment
   const object = TRADITIONALS.get(TRADITIONALS.newUniqueId())
@@ -39,7 +42,7 @@ async function coldStart(ask: Ask): Promise<JsonBody> {
 }
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
-  const outcome = await environment.TRADITIONALS.getByName(tenant).facts()
-  const facts: TraditionalFacts = resultOf(outcome)
+  const object = environment.TRADITIONALS.getByName(tenant)
+  const facts: TraditionalFacts = await heard(object.facts())
   return { tenant, ...facts }
 }

@@ -15,12 +15,13 @@ import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
-import { theIsolate } from '../isolate.ts'
+import { theIsolate, theIsolateIfAny } from '../isolate.ts'
 import { PreparedClient } from '../prepared-client.ts'
 import { tenantPool } from '../tenant-pool.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import { delaysOf } from './isolate-delays.ts'
 import { poolPhases } from './remote.ts'
+import { onlyInMemory } from './strategies.ts'
 
 export const warmProxy: Architecture = {
   what: 'Postgres in the memory of the Worker, without objects and without storage',
@@ -45,7 +46,8 @@ interface Memory {
 /** Least recently used first. */
 const memories = new Map<TenantName, Memory>()
 
-async function query({ tenant, phases, statement }: Ask): Promise<Served> {
+async function query({ tenant, url, phases, statement }: Ask): Promise<Served> {
+  onlyInMemory(url)
   const asked = await statement()
   phases.measureSync('engine', theIsolate)
   const { share } = theIsolate()
@@ -86,7 +88,15 @@ function facts(): JsonBody {
     requests,
   }))
   // Whoever asks how it stands does not make it.
-  return { durable: false, tenants, syncDelay: delaysOf('warm-proxy').facts() }
+  const isolate = theIsolateIfAny()
+  const { slotBytes = 0, imageCount = 0, imageBytes = 0 } = isolate?.share ?? {}
+  return {
+    durable: false,
+    isWarm: slotBytes > 0,
+    isolate: isolate && { id: isolate.id, slotBytes, imageCount, imageBytes },
+    tenants,
+    syncDelay: delaysOf('warm-proxy').facts(),
+  }
 }
 
 function memoryOf(tenant: TenantName): Memory {

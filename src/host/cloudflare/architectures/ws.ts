@@ -3,7 +3,7 @@
  * nobody asks (`router-object.ts`, `compute-object.ts`); when it drops, a call takes its place. The
  * answer's `way` says which it was. Tenants' stores are in objects of their own.
  */
-import { resultOf } from '../outcome.ts'
+import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
 import type { ComputeRequest } from './compute.ts'
 import { askRemote } from './remote.ts'
@@ -31,8 +31,8 @@ async function query(ask: Ask): Promise<Served> {
 
 async function status({ environment, tenant }: Ask): Promise<JsonBody> {
   const [router, state] = await Promise.all([
-    environment.ROUTERS.getByName(ROUTER_NAME).facts(),
-    environment.STATES.getByName(`ws/${tenant}`).facts(),
+    heard(environment.ROUTERS.getByName(ROUTER_NAME).facts()),
+    heard(environment.STATES.getByName(`ws/${tenant}`).facts()),
   ])
-  return { tenant, router: resultOf(router), state: resultOf(state) }
+  return { tenant, router, state }
 }

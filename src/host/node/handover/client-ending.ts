@@ -24,6 +24,7 @@ export type AskEnding = (descriptor: number) => Ending
 /** How often a client that has ended its side is asked, and the pause after that. */
 const QUESTIONS = 2
 const ASK_AGAIN_MS = 10_000
+
 /** Undefined: a client's end shows when its statement has ended. */
 export function loadAskEnding(): AskEnding | undefined {
   const poll = loadPoll()

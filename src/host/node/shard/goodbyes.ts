@@ -17,10 +17,16 @@ export function shuttingDown(): PgnapError {
   })
 }
 
-export function deleted(tenant: TenantName): PgnapError {
-  return new PgnapError('TENANT_UNKNOWN', `database "${tenant}" has been deleted`, {
-    hint: 'connecting again makes a new, empty one',
-  })
+/** By an operator, or by DROP DATABASE, without and with FORCE. */
+export type DeletionWay = 'operator' | 'unless used' | 'force'
+
+/** Whom a statement sends away is told so in Postgres's words: programs know these. */
+export function deleted(tenant: TenantName, way: DeletionWay): PgnapError {
+  const text = `database "${tenant}" has been deleted`
+  const hint = 'where connecting makes tenants, connecting again makes a new, empty one'
+  return way === 'operator'
+    ? new PgnapError('TENANT_UNKNOWN', text, { hint })
+    : new PgnapError('SESSION_TERMINATED', TERMINATED, { detail: text, hint })
 }
 
 export function revoked(role: string): PgnapError {

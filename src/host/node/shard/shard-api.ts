@@ -18,6 +18,7 @@ import type { PoolLoad } from '../../../pool/resting-tenants.ts'
 import type { SlotPicture, TenantPicture } from '../../../pool/pool-overview.ts'
 import type { PoolStatistics } from '../../../pool/pool-statistics.ts'
 import type { TenantPhase } from '../../../pool/pool-model.ts'
+import type { DeletionWay } from './goodbyes.ts'
 import type { TemplateUse } from './tenant-copies.ts'
 import type { ClientWish } from './thread-watch.ts'
 
@@ -52,8 +53,8 @@ export interface ShardApi extends MoveParty {
   createTenant(tenant: string, copy?: string): Promise<void>
   /** Writes a copy of the store of a tenant to `path`, which no tenant knows. */
   copyTenant(tenant: string, path: string, use: TemplateUse): Promise<void>
-  /** Sends the clients away (`unlessUsed`: refuses), closes the store and removes it. */
-  deleteTenant(tenant: string, unlessUsed: boolean): Promise<void>
+  /** Sends the clients away, or refuses if there are any, closes the store and removes it. */
+  deleteTenant(tenant: string, way: DeletionWay): Promise<void>
   /** Sends all clients of a tenant away, after the batches that run. */
   dismissAll(tenant: string): Promise<void>
   /** Keeps a tenant at rest from now on, or all; or lets them go. Whether it is here or not. */

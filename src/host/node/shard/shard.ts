@@ -38,7 +38,7 @@ import type { Config } from '../config.ts'
 import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
 import { ImageFolder } from '../image-folder.ts'
-import { type SharedLogins, SharedLoginLimiter } from '../login-limiter.ts'
+import { type SharedLogins, SharedLoginLimiter } from '../../login-limiter.ts'
 import { Newcomers } from '../newcomers.ts'
 import { readPins } from '../pin-file.ts'
 import { readCredentials } from '../read-credentials.ts'
@@ -47,6 +47,7 @@ import { StoreFactory } from '../store-factory.ts'
 import { NodeTenantDirectory } from '../tenant-directory.ts'
 import { Call } from '../../call.ts'
 import { deleted, revoked, shuttingDown, terminated, tooManyLogins } from './goodbyes.ts'
+import type { DeletionWay } from './goodbyes.ts'
 import { ownedSource } from './owned-source.ts'
 import { type EngineSettings, openEngine, type PreparedEngine } from './shard-engine.ts'
 import { type ClientWishes, type SlotWatcher, watchEngine } from './slot-watcher.ts'
@@ -189,6 +190,7 @@ export class Shard implements ShardApi {
       owns: (tenant) => ownership.owns(tenant),
       log,
     })
+    if (!images.keepsAny) void images.clear()
     const control = ControlDatabase.openExisting(dataPath)
     const spares = new SpareStores({ tenantsPath, index, clock, log })
     const stores = new StoreFactory({
@@ -327,11 +329,11 @@ export class Shard implements ShardApi {
     await this.#copies.copy(name, path, use)
   }
 
-  async deleteTenant(tenant: string, unlessUsed: boolean): Promise<void> {
+  async deleteTenant(tenant: string, way: DeletionWay): Promise<void> {
     const name = await this.#existing(tenant)
     this.#ownership.check(name)
-    if (unlessUsed) await this.#copies.untilUnused(name, 0)
-    const goodbye = deleted(name)
+    if (way === 'unless used') await this.#copies.untilUnused(name, 0)
+    const goodbye = deleted(name, way)
     await this.#pool.expel(name, goodbye)
     await this.#directory.delete(name)
     // Whoever came meanwhile was let into the old one, and would make a new one with its next word.

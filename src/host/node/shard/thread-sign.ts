@@ -179,7 +179,8 @@ export class ThreadSign implements UpkeepSign {
     if (!this.#wasCanceled) return answer
     const reason = this.#cells[SIGN.reason]
     if (reason === REASON.neighbours) return explained(answer, keptOthers(this.#neighbourWaitMs))
-    return reason === REASON.transaction ? explained(answer, tookTooLong()) : answer
+    // As in a server, where it ends the session.
+    return reason === REASON.transaction ? explained(answer, tookTooLong(), 'FATAL') : answer
   }
 
   /**
@@ -210,8 +211,12 @@ export class ThreadSign implements UpkeepSign {
 }
 
 /** `answer` with Postgres's word of a cancel replaced by ours. */
-function explained(answer: Uint8Array, error: PgnapError): Uint8Array {
-  const told = errorResponse(error, 'ERROR')
+function explained(
+  answer: Uint8Array,
+  error: PgnapError,
+  severity: 'ERROR' | 'FATAL' = 'ERROR',
+): Uint8Array {
+  const told = errorResponse(error, severity)
   const parts: Uint8Array[] = []
   for (let at = 0; at < answer.length;) {
     const end = frameEnd(answer, at, answer.length)
@@ -239,7 +244,5 @@ function keptOthers(limitMs: number): PgnapError {
 }
 
 function tookTooLong(): PgnapError {
-  return new PgnapError('TRANSACTION_TIMEOUT', 'canceling statement due to transaction timeout', {
-    hint: 'keep transactions short, or raise transaction_timeout',
-  })
+  return new PgnapError('TRANSACTION_TIMEOUT', 'terminating connection due to transaction timeout')
 }

@@ -193,12 +193,15 @@ test('a statement that is overdue by Postgres’s own books is cancelled once', 
   assert.equal(toldOfTimeout(flags), 0, 'the next cancel has another reason')
 })
 
-test('a transaction that is overdue is cancelled in our words', () => {
+test('a transaction that is overdue is cancelled in our words, and until it ends', () => {
   const { clock, sign, flags } = world()
   setTimeoutAt(flags, TRANSACTION, clock.nowMs() + 100)
   sign.begin(5, 11)
   clock.advance(200)
   assert.equal(isCanceled(flags), true)
+  takeNote(flags)
+  clock.advance(200)
+  assert.equal(isCanceled(flags), true, 'a function that catches it does not go on')
   assert.match(messageIn(sign.answered(CANCEL)) ?? '', /due to transaction timeout/)
 })
 

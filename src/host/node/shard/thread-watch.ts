@@ -179,9 +179,11 @@ export class ThreadWatch {
   #checkTimeouts(batch: number): void {
     const flags = this.#flags
     const overdue = flags && overdueIn(flags, this.#options.clock.nowMs())
-    // Once: what catches the cancel and goes on is let go on, as in a server.
-    if (!overdue || overdue.sinceMs === this.#overdueMs) return
+    if (!overdue) return
     const isStatement = overdue.limit === 'statement'
+    // Once: what catches the cancel and goes on is let go on, as in a server. The end of a session
+    // cannot be caught.
+    if (isStatement && overdue.sinceMs === this.#overdueMs) return
     const reason = isStatement ? REASON.known : REASON.transaction
     if (!this.#interrupt(batch, reason, { isTimeout: isStatement })) return
     this.#overdueMs = overdue.sinceMs

@@ -6,7 +6,7 @@
 import { X509Certificate, createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import { PgnapError } from '../../../base/errors.ts'
+import { PgnapError, errorText } from '../../../base/errors.ts'
 import type { Config } from '../config.ts'
 
 export interface TlsFiles {
@@ -91,10 +91,14 @@ function readPair({ tlsCert, tlsKey }: TlsFiles): Pair {
   try {
     createSecureContext(context)
   } catch (cause) {
-    throw new PgnapError('CONFIG_INVALID', `tls-cert: ${tlsCert} cannot be used: ${why(cause)}`, {
-      hint: 'make a certificate with a key that OpenSSL takes today, such as ECDSA P-256',
-      cause,
-    })
+    throw new PgnapError(
+      'CONFIG_INVALID',
+      `tls-cert: ${tlsCert} cannot be used: ${errorText(cause)}`,
+      {
+        hint: 'make a certificate with a key that OpenSSL takes today, such as ECDSA P-256',
+        cause,
+      },
+    )
   }
   return { context, leaf }
 }
@@ -103,7 +107,7 @@ function readPem(setting: 'tls-cert' | 'tls-key', path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new PgnapError('CONFIG_INVALID', `${setting}: cannot read ${path}: ${why(cause)}`, {
+    throw new PgnapError('CONFIG_INVALID', `${setting}: cannot read ${path}: ${errorText(cause)}`, {
       hint: `name a PEM file that this user may read with --${setting}`,
       cause,
     })
@@ -119,7 +123,7 @@ function certificatesOf(path: string, text: string): X509Certificate[] {
     if (blocks.length === 0) throw new TypeError('it holds no BEGIN CERTIFICATE')
     return blocks.map((block) => new X509Certificate(block))
   } catch (cause) {
-    throw new PgnapError('CONFIG_INVALID', `tls-cert: ${path} is not PEM: ${why(cause)}`, {
+    throw new PgnapError('CONFIG_INVALID', `tls-cert: ${path} is not PEM: ${errorText(cause)}`, {
       hint: 'it holds one certificate, then those that signed it, each between BEGIN and END',
       cause,
     })
@@ -141,7 +145,7 @@ function privateKeyOf(path: string, text: string): KeyObject {
       'CONFIG_INVALID',
       isEncrypted
         ? `tls-key: ${path} is locked with a passphrase`
-        : `tls-key: ${path} holds no private key in PEM: ${why(cause)}`,
+        : `tls-key: ${path} holds no private key in PEM: ${errorText(cause)}`,
       {
         hint: isEncrypted
           ? `nobody is there to type it: openssl pkey -in ${path} -out FILE, mode 0600`
@@ -150,8 +154,4 @@ function privateKeyOf(path: string, text: string): KeyObject {
       },
     )
   }
-}
-
-function why(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

@@ -1,6 +1,6 @@
 /**
- * Counts failed logins for all threads of a server, in a table of fixed size that they share: an
- * attacker with a million addresses takes no more memory than one with none.
+ * Counts failed logins for all threads of a server, or for one isolate, in a table of fixed size:
+ * an attacker with a million addresses takes no more memory than one with none.
  *
  * Each count is the time at which its allowance will be full again (GCRA): a failure moves it
  * forward by one refill, and who is a whole allowance ahead has to wait. A name has two cells, by a
@@ -11,10 +11,10 @@
  */
 import { createHmac } from 'node:crypto'
 import { isIPv6 } from 'node:net'
-import type { Clock } from '../../base/clock.ts'
-import { PgnapError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
-import type { LoginAttempt, LoginLimiter } from '../../router/login-attempts.ts'
+import type { Clock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { LoginAttempt, LoginLimiter } from '../router/login-attempts.ts'
 
 export interface SharedLoginLimiterOptions {
   /** The same in all threads. */
@@ -22,6 +22,8 @@ export interface SharedLoginLimiterOptions {
   readonly secret: Uint8Array
   /** Failures of one address at once; 0: nobody has to wait. */
   readonly addressFailuresMax: number
+  /** Where that is set, for the hint; empty: nowhere. Default: `--login-failures` */
+  readonly setting?: string
   readonly clock: Pick<Clock, 'nowMs'>
 }
 
@@ -36,6 +38,7 @@ interface Allowance {
 const TICK_MS = 100
 const ROWS = 2
 const KINDS = 2
+const LIMIT = 'is the limit of one address'
 
 /** What the limiters of one server's threads share. */
 export interface SharedLogins {
@@ -44,8 +47,12 @@ export interface SharedLogins {
   readonly startMs: number
 }
 
-export function allocateLogins(startMs: number): SharedLogins {
-  const cellCount = KINDS * ROWS * LIMITS.loginCellsPerRow
+/** @param cellsPerRow the fewer, the more innocents are stopped while many attack */
+export function allocateLogins(
+  startMs: number,
+  cellsPerRow: number = LIMITS.loginCellsPerRow,
+): SharedLogins {
+  const cellCount = KINDS * ROWS * cellsPerRow
   return { memory: new SharedArrayBuffer(cellCount * Int32Array.BYTES_PER_ELEMENT), startMs }
 }
 
@@ -60,12 +67,13 @@ export class SharedLoginLimiter implements LoginLimiter {
 
   check(attempt: LoginAttempt): void {
     const now = this.#now()
+    const { setting = '--login-failures' } = this.#options
     for (const [whose, allowance] of this.#allowances(attempt)) {
       const waitTicks = Math.min(...allowance.cells.map((cell) => this.#wait(cell, allowance, now)))
       if (waitTicks <= 0) continue
       const seconds = Math.ceil((waitTicks * TICK_MS) / 1000)
       throw new PgnapError('LOGIN_LIMITED', `too many failed logins ${whose}`, {
-        hint: `try again in ${seconds} s; --login-failures is the limit of one address`,
+        hint: `try again in ${seconds} s${setting === '' ? '' : `; ${setting} ${LIMIT}`}`,
       })
     }
   }
@@ -105,9 +113,9 @@ export class SharedLoginLimiter implements LoginLimiter {
 
   #cellsOf(kind: number, name: string): [number, number] {
     const hash = createHmac('sha256', this.#options.secret).update(`${kind} ${name}`).digest()
+    const perRow = this.#cells.length / (KINDS * ROWS)
     const cell = (row: number): number =>
-      (kind * ROWS + row) * LIMITS.loginCellsPerRow +
-      (hash.readUInt32LE(row * 4) % LIMITS.loginCellsPerRow)
+      (kind * ROWS + row) * perRow + (hash.readUInt32LE(row * 4) % perRow)
     return [cell(0), cell(1)]
   }
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ManualClock } from '../../base/clock.ts'
-import { PgnapError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
-import type { LoginAttempt } from '../../router/login-attempts.ts'
+import { ManualClock } from '../base/clock.ts'
+import { PgnapError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { LoginAttempt } from '../router/login-attempts.ts'
 import { SharedLoginLimiter, allocateLogins, networkOf } from './login-limiter.ts'
 
 const SECRET = new Uint8Array(32).fill(1)
