@@ -125,6 +125,18 @@ export const LIMITS = {
   /** Slots of one shard that may be awake at once. More tenants than this share them by turns. */
   slotsPerShard: 8,
   /**
+   * Who has run so many batches in a row, each of which took less than `quickBatchMs`, is trusted:
+   * the next one is run without being able to pause, which costs as much as a small statement.
+   */
+  trustBatches: 16,
+  /** Less than this is quick, in ms of the thread. */
+  quickBatchMs: 5,
+  /** A trusted batch that takes this long costs its tenant the trust. */
+  longBatchMs: 20,
+  /** For so long at first, in ms; each time for twice as long, up to the next one. */
+  distrustMs: 5_000,
+  distrustMsMax: 600_000,
+  /**
    * Thread time that a tenant may use in one go while other tenants have clients in the shard. Then
    * it stands in line: whoever has had the least of the thread lately is next.
    */

@@ -12,7 +12,7 @@ interface Stage {
 
 /** A module whose main loop calls `step` of the stage, once directly and once by JavaScript. */
 function stage(step: (name: string) => void, host: Partial<PauseHost> = {}): Stage {
-  const code = compilePausing()
+  const code = compilePausing({ take: () => {}, giveBack: () => {} })
   const pausing = Pausing.open(code)
   assert.ok(code && pausing, 'this runtime can pause')
   const seen: string[] = []

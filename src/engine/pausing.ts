@@ -52,6 +52,14 @@ export interface PauseHost {
   readonly awayMs: number
 }
 
+/** What V8 takes the stack of an entry from is given for that moment. */
+export interface StackRoom {
+  /** Before the entry. */
+  take(): void
+  /** Once, after it. */
+  giveBack(): void
+}
+
 /** What V8 has for it; TypeScript does not know it yet. */
 interface PromiseIntegration {
   readonly Suspending: new (call: () => Promise<void>) => WebAssembly.ImportValue
@@ -78,6 +86,7 @@ export class Pausing {
   host: PauseHost | undefined
   readonly #code: PauseCode
   #mayPause = false
+  #isEntering = false
   #isAway = false
   #takeFlagDown: () => void = () => {}
   #isMore: () => boolean = () => false
@@ -106,9 +115,11 @@ export class Pausing {
   connect(loop: unknown, takeFlagDown: () => void): void {
     assert(isComplete(integration), 'an instance was opened for pauses')
     const { run } = this.#code
+    const entered = (): void => this.#entered()
     const left = (): void => this.#leave()
     const more = (): number => (this.#isMore() ? 1 : 0)
-    const env = { tag: javaScriptTag, loop, more, left } as unknown as WebAssembly.ModuleImports
+    const functions = { entered, loop, more, left }
+    const env = { tag: javaScriptTag, ...functions } as unknown as WebAssembly.ModuleImports
     const { exports } = new WebAssembly.Instance(run, { env })
     this.#run = integration.promising(exports['run'])
     this.#ended = exports['ended'] as WebAssembly.Global
@@ -119,7 +130,7 @@ export class Pausing {
 
   /**
    * Turns of Postgres's main loop, until one throws or there is nothing more. One entry for all of
-   * them: it costs a microsecond or two. A promise if one has paused, or trapped: who hears of its
+   * them: it costs some twenty microseconds, most of them for the stack. A promise if one has paused, or trapped: who hears of its
    * end has the thread {@link comeBack} first.
    * @param isMore asked after each of them
    */
@@ -132,13 +143,30 @@ export class Pausing {
     ended.value = ENDED.not
     paused.value = 0
     this.#mayPause = true
-    const running = run()
+    const running = this.#enter(run)
     if (ended.value !== ENDED.not) return this.#end()
     this.#leave()
     return running.then(
       () => this.#end(),
       (error: unknown) => this.#end(error),
     )
+  }
+
+  #enter(run: () => Promise<void>): Promise<void> {
+    this.#isEntering = true
+    this.#code.room.take()
+    try {
+      return run()
+    } finally {
+      this.#entered()
+    }
+  }
+
+  /** It has its stack. */
+  #entered(): void {
+    if (!this.#isEntering) return
+    this.#isEntering = false
+    this.#code.room.giveBack()
   }
 
   /**
@@ -189,6 +217,7 @@ export class Pausing {
 
 /** The same for all instances. */
 export interface PauseCode {
+  readonly room: StackRoom
   readonly door: WebAssembly.Module
   readonly run: WebAssembly.Module
   readonly utility: WebAssembly.Module
@@ -203,10 +232,13 @@ export interface UtilityWays {
   readonly standard: unknown
 }
 
-/** Undefined where statements cannot pause. Needs a runtime that compiles at run time. */
-export function compilePausing(): PauseCode | undefined {
+/**
+ * Undefined where statements cannot pause. Needs a runtime that compiles at run time.
+ * @param room for stacks, or a statement that goes deep would lose its backend
+ */
+export function compilePausing(room: StackRoom): PauseCode | undefined {
   if (!javaScriptTag || !isComplete(integration)) return undefined
-  return { door: assembleDoor(), run: assembleRun(), utility: assembleUtility() }
+  return { room, door: assembleDoor(), run: assembleRun(), utility: assembleUtility() }
 }
 
 function isComplete(found: Partial<PromiseIntegration>): found is PromiseIntegration {
@@ -253,13 +285,14 @@ function assembleDoor(): WebAssembly.Module {
 }
 
 function assembleRun(): WebAssembly.Module {
-  const [loop, more, left, run] = [0, 1, 2, 3] as const
+  const [inside, loop, more, left, run] = [0, 1, 2, 3, 4] as const
   const [ended, thrown, paused] = [0, 1, 2] as const
   // What comes next in the thread may be something else, before anybody hears of this end.
   const leave = [CODE.globalGet, paused, CODE.if, NOTHING, CODE.call, left, CODE.end]
   return assemble({
     types: TYPES,
     imports: [
+      importing.function('entered', PROCEDURE),
       importing.function('loop', PROCEDURE),
       importing.function('more', ANSWER),
       importing.function('left', PROCEDURE),
@@ -281,6 +314,7 @@ function assembleRun(): WebAssembly.Module {
       functionOf(
         [],
         [
+          ...[CODE.call, inside],
           ...[CODE.block, ...signed(CAUGHT)],
           ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
           ...[CODE.loop, NOTHING, CODE.call, loop, CODE.call, more, CODE.branchIf, 0, CODE.end],

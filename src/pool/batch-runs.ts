@@ -85,6 +85,7 @@ export class BatchRuns {
     client.limits?.works()
     const said = this.#options.slowLog?.read(client, messages) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
+    client.mayPause = !client.pace.isTrusted(startMs)
     let batch: StartedBatch
     let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
     try {
@@ -155,6 +156,7 @@ export class BatchRuns {
         this.#options.limitsHost,
       )
       const awayMs = slot.awayMs ?? 0
+      client.pace.note(ranMs - startMs - awayMs, ranMs)
       result.threadMs = -awayMs
       committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
       if (committed) endMs = this.#options.clock.monotonicMs()

@@ -2,14 +2,14 @@
 import type { Slot } from '../engine/engine.ts'
 import type { SessionOwner } from './tenant-channels.ts'
 
-/** Runs a batch of `owner`, during which its thread may serve others. */
+/** Runs a batch of `owner`, during which its thread may serve others if it is to be able to. */
 export function runPausing(
   owner: SessionOwner,
   slot: Slot,
   messages: Uint8Array,
 ): Uint8Array | Promise<Uint8Array> {
-  const { number, otherDatabases } = owner
-  return slot.runPausing
+  const { number, otherDatabases, mayPause = true } = owner
+  return mayPause && slot.runPausing
     ? slot.runPausing(messages, number, otherDatabases)
     : slot.run(messages, number, otherDatabases)
 }
@@ -17,7 +17,7 @@ export function runPausing(
 /** Does `act` with an answer, at once if it is there. */
 export function whenAnswered(
   answer: Uint8Array | Promise<Uint8Array>,
-  act: (answer: Uint8Array) => Uint8Array,
+  act: (answer: Uint8Array) => Uint8Array | Promise<Uint8Array>,
 ): Uint8Array | Promise<Uint8Array> {
   return answer instanceof Promise ? answer.then(act) : act(answer)
 }

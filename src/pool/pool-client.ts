@@ -4,6 +4,7 @@
  */
 import { PgnapError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { ClientPace, TenantPace } from './batch-pace.ts'
 import { BusyMeter } from './busy-meter.ts'
 import type { ClientLimits } from './client-limits.ts'
 import type { AskedDatabases } from './database-commands.ts'
@@ -179,6 +180,7 @@ export interface LiveTenant {
   wokenFrom: WakeTier
   /** What it has kept the shard's thread busy with. */
   readonly busy: BusyMeter
+  readonly pace: TenantPace
 }
 
 /** A tenant of which nothing is loaded yet. */
@@ -199,6 +201,7 @@ export function newLiveTenant(entry: TenantEntry): LiveTenant {
     awakeSinceMs: 0,
     wokenFrom: 'cold',
     busy: new BusyMeter(),
+    pace: new TenantPace(),
   }
 }
 
@@ -247,6 +250,9 @@ export class LiveClient implements PoolClient {
   /** Undefined until its session has set itself a limit. */
   limits: ClientLimits | undefined = undefined
   closed = false
+  readonly pace: ClientPace
+  /** Whether the batch that runs next is to be able to pause. */
+  mayPause = true
   /** Its batch, if that has paused. */
   running: Promise<Uint8Array> | undefined = undefined
   /** It is to be closed when that has ended. */
@@ -274,6 +280,7 @@ export class LiveClient implements PoolClient {
     this.#host = host
     this.entry = parts.entry
     this.tenant = parts.tenant
+    this.pace = new ClientPace(parts.tenant.pace)
     this.listener = parts.listener
     this.number = parts.rights.number ?? 0
     this.otherDatabases = parts.rights.otherDatabases

@@ -268,7 +268,15 @@ export class Pool implements ClientHost {
    */
   drain(graceMs: number = LIMITS.drainMs): Promise<void> {
     this.#event({ type: 'drainRequested', deadlineMs: this.#clock.monotonicMs() + graceMs })
-    return this.#drained.promise
+    const late = this.#clock.setTimer(graceMs, () => this.#cancelPaused())
+    return this.#drained.promise.finally(() => late.cancel())
+  }
+
+  /** What has paused has had its time. */
+  #cancelPaused(): void {
+    for (const { clients, slot } of this.#tenants.values()) {
+      if ([...clients].some(({ running }) => running)) slot?.cancel?.()
+    }
   }
 
   runBatch(

@@ -20,6 +20,7 @@ import { runPausing, whenAnswered } from './pausing-run.ts'
 import { eachMessage, piecesOf } from '../base/message-frames.ts'
 
 const NOTIFICATION_RESPONSE = 0x41
+const NOTHING = new Uint8Array(0)
 /** Type, length, process id. */
 const CHANNEL_AT = 9
 /** ReadyForQuery outside of a transaction. */
@@ -31,6 +32,8 @@ export interface SessionOwner {
   readonly number: number
   /** What it sees in `pg_database` beside its own. */
   readonly otherDatabases?: OtherDatabases | undefined
+  /** Whether its next batch is to be able to pause. Default: it is. */
+  readonly mayPause?: boolean
   /** Tells its client what it has not asked for: whole messages, a view. */
   told?(messages: Uint8Array): void
 }
@@ -63,18 +66,23 @@ export class TenantChannels<Owner extends SessionOwner> {
       }
       return whenAnswered(runPausing(owner, slot, messages), alone)
     }
-    const pieces = piecesOf(messages)
-    if (pieces.length === 1) {
-      const ran = (answer: Uint8Array): Uint8Array =>
-        this.#ranPiece(owner, slot, { messages, answer })
-      return whenAnswered(runPausing(owner, slot, messages), ran)
+    return this.#runPieces(owner, slot, piecesOf(messages))
+  }
+
+  /** One after the other, each of which may pause. */
+  #runPieces(
+    owner: Owner,
+    slot: Slot,
+    [messages = NOTHING, ...rest]: readonly Uint8Array[],
+  ): Uint8Array | Promise<Uint8Array> {
+    const ran = (answer: Uint8Array): Uint8Array | Promise<Uint8Array> => {
+      const own = this.#ranPiece(owner, slot, { messages, answer })
+      if (rest.length === 0) return own
+      const kept = new Uint8Array(own)
+      const others = this.#runPieces(owner, slot, rest)
+      return whenAnswered(others, (next) => concatBytes([kept, next]))
     }
-    return concatBytes(
-      pieces.map((piece) => {
-        const answer = slot.run(piece, owner.number, owner.otherDatabases)
-        return new Uint8Array(this.#ranPiece(owner, slot, { messages: piece, answer }))
-      }),
-    )
+    return whenAnswered(runPausing(owner, slot, messages), ran)
   }
 
   /** Hands out what others are to hear of the batches that have run, when they are durable. */

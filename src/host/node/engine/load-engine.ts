@@ -23,6 +23,7 @@ import {
   WasmEngine,
   type WasmEngineOptions,
 } from '../../../engine/wasm-engine.ts'
+import { deepStack } from './deep-stack.ts'
 import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cache.ts'
 import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
 import { beginGuess, compileStock, type Guess, readStockWasm } from './stock-code.ts'
@@ -173,16 +174,20 @@ function threadCode({ module, bundle }: EngineCode): ThreadCode {
   }
 }
 
-/** {@link threadDoors}, made once. */
+/** Made once per thread. */
 let doors: ThreadDoors | undefined
 
 /** What lets Postgres call itself without JavaScript in between, if V8 has what it takes. */
 function threadDoors(): ThreadDoors {
-  if (!javaScriptTag) return {}
+  return (doors ??= javaScriptTag ? makeDoors() : {})
+}
+
+function makeDoors(): ThreadDoors {
   let code: InvokeCode | undefined
-  const pauseCode = compilePausing()
-  return (doors ??= {
+  const room = deepStack()
+  const pauseCode = room && compilePausing(room)
+  return {
     compileInvokes: (names) => (code ??= compileInvokes(names)),
     ...(pauseCode ? { pauseCode } : {}),
-  })
+  }
 }

@@ -6,6 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Config } from '../config.ts'
 import type { EngineCode, EngineParts, Preparer } from '../engine/load-engine.ts'
+import { shareDeepStacks } from '../engine/deep-stack.ts'
 import { besideModule } from '../module-url.ts'
 import type { ToWorker } from './worker-messages.ts'
 
@@ -18,6 +19,7 @@ const STACK_MB = 64
 
 /** Starts a thread. It does not keep the process alive. */
 export function startThread(): Worker {
+  shareDeepStacks()
   const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
     resourceLimits: { stackSizeMb: STACK_MB },
   })

@@ -71,6 +71,7 @@ function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch)
   let wishes: ClientWishes | undefined
   const begin = (client: number): void => {
     wishes = client > 0 ? wishesOf(client) : undefined
+    host.awayMs = 0
     slot.expectCommand()
     sign.begin(slotNo, client, wishes)
   }
@@ -88,7 +89,6 @@ function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch)
   }
   slot.runPausing = (messages, client = 0, others) => {
     begin(client)
-    host.awayMs = 0
     let answer: Uint8Array | Promise<Uint8Array> | undefined
     try {
       answer = runPausing(messages, client, others)

@@ -1,0 +1,52 @@
+/**
+ * Gives a statement that may pause a stack as deep as its thread's own.
+ *
+ * V8 gives whatever it can suspend a stack of its own, of as many kB as two of its flags say when it
+ * is entered: 984, of which a recursion has used up soon what Postgres takes for a tenth of
+ * `max_stack_depth`. The flags belong to the process, and V8 compares them before it takes code from
+ * a cache, so they are changed for the microseconds of the entry alone, by one thread at a time.
+ */
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
+import { setFlagsFromString } from 'node:v8'
+import type { StackRoom } from '../../../engine/pausing.ts'
+
+/** A little less than a shard's thread has (`shard-thread.ts`). Address space, until it is used. */
+const DEEP_KB = 62 * 1024
+/** V8's own, on every machine of 64 bits. */
+const USUAL_KB = 984
+const FLAGS = ['--stack-size', '--wasm-stack-switching-stack-size'] as const
+
+/** Under this name all threads of a process find the cell that says whose the flags are. */
+const LOCK_NAME = 'pgnap: who changes the flags of stacks'
+/** Who has been suspended by the system in the middle of it may take that long. */
+const LOCK_LOOK_MS = 1
+
+/** Undefined if somebody has set the size of stacks for the whole process. */
+export function deepStack(): StackRoom | undefined {
+  const said = [...process.execArgv, process.env['NODE_OPTIONS'] ?? '']
+  if (said.some((words) => /stack[-_]size/.test(words))) return undefined
+  const lock = sharedLock()
+  return {
+    take: () => {
+      while (Atomics.compareExchange(lock, 0, 0, 1) !== 0) Atomics.wait(lock, 0, 1, LOCK_LOOK_MS)
+      for (const flag of FLAGS) setFlagsFromString(`${flag}=${DEEP_KB}`)
+    },
+    giveBack: () => {
+      for (const flag of FLAGS) setFlagsFromString(`${flag}=${USUAL_KB}`)
+      Atomics.store(lock, 0, 0)
+    },
+  }
+}
+
+/** To be called before a thread is started: it gets what the one that starts it has. */
+export function shareDeepStacks(): void {
+  sharedLock()
+}
+
+function sharedLock(): Int32Array {
+  const found = getEnvironmentData(LOCK_NAME)
+  if (found instanceof SharedArrayBuffer) return new Int32Array(found)
+  const made = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
+  setEnvironmentData(LOCK_NAME, made)
+  return new Int32Array(made)
+}
