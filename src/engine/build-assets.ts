@@ -56,7 +56,7 @@ import { findReporting } from './setting-reports.ts'
 import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { findTransactionStart } from './transaction-start.ts'
-import { startPostgres } from './wasm-slot.ts'
+import { startPostgres } from './postgres-process.ts'
 import { neededExports } from './needed-exports.ts'
 import { DOOR_IMPORT, pausePatch } from './pausing.ts'
 import {

@@ -26,7 +26,7 @@ import {
   unsigned,
 } from './wasm-assembly.ts'
 
-/** What `invoke_SIGNATURE` says of its result and its parameters, of which a pointer is not told. */
+/** What `invoke_SIGNATURE` says of its result and its parameters, but for the pointer. */
 const NAME = /^invoke_([vijfd])([ijfd]*)$/
 const TYPES: Readonly<Record<string, number>> = {
   i: TYPE.i32,

@@ -68,6 +68,7 @@ export class BatchRuns {
   readonly #syncs = new SyncDesk()
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: Ended = { ...NOTHING_RAN }
+  #pausedCount = 0
 
   constructor(options: BatchRunsOptions) {
     this.#options = options
@@ -85,7 +86,7 @@ export class BatchRuns {
     client.limits?.works()
     const said = this.#options.slowLog?.read(client, messages) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
-    client.mayPause = !client.pace.isTrusted(startMs)
+    client.mayPause = !client.pace.isTrusted(startMs) && this.#hasRoomToPause
     let batch: StartedBatch
     let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
     try {
@@ -100,6 +101,11 @@ export class BatchRuns {
     return (tenant.syncing = client.running = this.#answerPaused(client, batch, answer))
   }
 
+  /** What has paused keeps its slot: one is always left for everybody else. */
+  get #hasRoomToPause(): boolean {
+    return this.#pausedCount < this.#options.state.limits.slotsPerShard - 1
+  }
+
   /** The end of a batch that has paused: until then nobody else has had its backend. */
   async #answerPaused(
     client: LiveClient,
@@ -107,6 +113,7 @@ export class BatchRuns {
     running: Promise<Uint8Array>,
   ): Promise<Uint8Array> {
     const { tenant } = client
+    this.#pausedCount++
     try {
       const answer = await running.catch((error: unknown) => {
         throw this.#lose(client, error)
@@ -114,6 +121,7 @@ export class BatchRuns {
       tenant.syncing = undefined
       return await keptBytes(this.#ran(client, batch, answer))
     } finally {
+      this.#pausedCount--
       tenant.syncing = client.running = undefined
       if (client.closeDue) client.close()
     }

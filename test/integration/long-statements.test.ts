@@ -22,8 +22,8 @@ before(async () => {
 
 after(() => server[Symbol.asyncDispose]())
 
-async function connected(tenant: string): Promise<pg.Client> {
-  const client = new pg.Client(server.url(tenant))
+async function connected(tenant: string, at: ServerProcess = server): Promise<pg.Client> {
+  const client = new pg.Client(at.url(tenant))
   client.on('error', () => {})
   await client.connect()
   await client.query('select 1')
@@ -92,6 +92,51 @@ test('it ends by its timeout, by a cancel request and with its client', async ()
   const next = await connected('ends')
   assert.equal((await next.query('select 5 as n')).rows[0].n, 5)
   for (const client of [next, neighbour]) await client.end()
+})
+
+test('what can pause goes as deep as what cannot, and ends in an error of its own', async () => {
+  const [one, neighbour] = [await connected('deep'), await connected('deep-neighbour')]
+  await one.query(
+    `create function deep(n int) returns int language plpgsql as $$ begin
+       if n = 0 then perform pg_sleep(0.3); return 0; end if;
+       return 1 + deep(n - 1);
+     end $$`,
+  )
+  const deep = start(one, 'select deep(1000)')
+  let served = 0
+  while (!deep.isOver) {
+    await neighbour.query('select 1')
+    served++
+  }
+  assert.deepEqual(await deep.ended, { deep: 1000 })
+  assert.ok(served >= SERVED_MIN, `${served} statements were served`)
+  const deepest = (await start(one, 'select deep(5000)').ended) as pg.DatabaseError
+  assert.equal(deepest.code, '54001')
+  const { rows } = await one
+    .query(`select length(repeat('[', 20000)::json::text)`)
+    .catch((error: pg.DatabaseError) => ({ rows: [error.code] }))
+  assert.deepEqual(rows, ['22P02'])
+  const sum = await one.query(`select ${Array.from({ length: 3000 }, () => 1).join('+')} as n`)
+  assert.deepEqual(sum.rows, [{ n: 3000 }])
+  for (const client of [one, neighbour]) await client.end()
+})
+
+test('one slot is always left for others: what would take it runs in one go', async () => {
+  const flags = ['--shards', '1', '--slots', '2', '--neighbour-wait-timeout', '500ms']
+  await using small = await startServer({ flags })
+  const clients: pg.Client[] = []
+  for (const tenant of ['first', 'second', 'third']) clients.push(await connected(tenant, small))
+  const [first, second, third] = clients as [pg.Client, pg.Client, pg.Client]
+  const paused = start(first, ENDLESS)
+  await third.query('select 1')
+  const refused = (await start(second, ENDLESS).ended) as pg.DatabaseError
+  assert.equal(refused.code, '57014')
+  assert.match(refused.message, /kept other tenants waiting/)
+  assert.equal(paused.isOver, false)
+  assert.equal((await third.query('select 5 as n')).rows[0].n, 5)
+  first.end().catch(() => {})
+  ;(first as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+  for (const client of [second, third]) await client.end()
 })
 
 test('its tenant can be dropped, by force, and others hear nothing of it', async () => {

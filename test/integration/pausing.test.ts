@@ -89,7 +89,8 @@ test('whatever takes its time pauses, and comes to the same', async () => {
        declare sum int := 0;
        begin
          for k in 1..n loop
-           begin sum := sum + 100 / (k % 3); exception when division_by_zero then sum := sum - 1; end;
+           begin sum := sum + 100 / (k % 3);
+           exception when division_by_zero then sum := sum - 1; end;
          end loop;
          return sum;
        end $$`,

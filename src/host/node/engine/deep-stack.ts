@@ -1,10 +1,10 @@
 /**
  * Gives a statement that may pause a stack as deep as its thread's own.
  *
- * V8 gives whatever it can suspend a stack of its own, of as many kB as two of its flags say when it
- * is entered: 984, of which a recursion has used up soon what Postgres takes for a tenth of
- * `max_stack_depth`. The flags belong to the process, and V8 compares them before it takes code from
- * a cache, so they are changed for the microseconds of the entry alone, by one thread at a time.
+ * V8 gives whatever it can suspend a stack of its own, as large as the smaller one of two of its
+ * flags says at its entry: 984 kB, which a recursion has used up before Postgres counts a tenth of
+ * its `max_stack_depth`. The flags belong to the process, and V8 compares them before it takes code
+ * from a cache. So they are changed for the microseconds of the entry, by one thread at a time.
  */
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
 import { setFlagsFromString } from 'node:v8'
