@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connectPg, type PgConnection } from '../support/clients.ts'
+import { beQuick, connectPg, type PgConnection } from '../support/clients.ts'
 import {
   cancelRequestIn,
   greet,
@@ -27,6 +27,8 @@ const TRANSPORTS: Readonly<
   'in TLS': { flags: tlsFlags(), open: (server) => negotiatedTls(server) },
 }
 const ENDLESS = 'select pg_sleep(1000)'
+/** In the tests of one transport. */
+const HELD_TIMES = 5
 /** Longer than two looks of the main thread. */
 const long = (word: string): Buffer => queryMessage(`select '${word}' from pg_sleep(0.15)`)
 
@@ -45,20 +47,25 @@ async function answers(socket: Socket, count: number): Promise<string[]> {
 for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
   describe(transport, () => {
     let server: ServerProcess
-    let holder: PgConnection
+    let held = 0
+    /** Of a tenant each: what keeps the thread costs it the server's trust. */
+    const holders: PgConnection[] = []
     before(async () => {
       server = await startServer({ flags: ['--shards', '1', '--slots', '2', ...flags] })
       const ssl = transport === 'in TLS' ? { rejectUnauthorized: false } : false
-      holder = await connectPg(server, 'holder', { ssl })
-      await holder.value('select 1')
+      for (let count = 0; count < HELD_TIMES; count++) {
+        const holder = await connectPg(server, `holder-${count}`, { ssl })
+        await beQuick(holder)
+        holders.push(holder)
+      }
     })
     after(async () => {
-      await holder[Symbol.asyncDispose]()
+      for (const holder of holders) await holder[Symbol.asyncDispose]()
       await server[Symbol.asyncDispose]()
     })
 
     /** A client, the request that cancels it, and the thread held for a while. */
-    async function held(tenant: string) {
+    async function hold(tenant: string) {
       const socket = await open(server)
       const request = cancelRequestIn(await greet(socket, tenant))
       const cancel = async (): Promise<void> => {
@@ -66,13 +73,15 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
         other.resume().end(request)
         await once(other, 'close')
       }
+      const holder = holders[held++]
+      assert.ok(holder, 'there are enough of them')
       const free = holder.value('select pg_sleep(0.5)::text')
       await delay(100)
       return { socket, cancel, free }
     }
 
     test('the first of what was sent before, not the second, nor what comes after', async () => {
-      const { socket, cancel, free } = await held('several')
+      const { socket, cancel, free } = await hold('several')
       socket.write(Buffer.concat([queryMessage(ENDLESS), long('word second')]))
       await cancel()
       socket.write(long('word third'))
@@ -83,7 +92,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('nothing if nothing was sent before', async () => {
-      const { socket, cancel, free } = await held('nothing')
+      const { socket, cancel, free } = await hold('nothing')
       await cancel()
       socket.write(long('word later'))
       assert.deepEqual(await answers(socket, 1), ['word later'])
@@ -92,7 +101,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('what was sent before in part', async () => {
-      const { socket, cancel, free } = await held('part')
+      const { socket, cancel, free } = await hold('part')
       const message = queryMessage(ENDLESS)
       socket.write(message.subarray(0, 12))
       await cancel()
@@ -103,7 +112,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('of each client its own', async () => {
-      const [first, second] = [await held('each-first'), await held('each-second')]
+      const [first, second] = [await hold('each-first'), await hold('each-second')]
       first.socket.write(queryMessage(ENDLESS))
       second.socket.write(long('word spared'))
       await first.cancel()

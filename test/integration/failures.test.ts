@@ -12,6 +12,7 @@ import { describe, test } from 'node:test'
 import type { TenantName } from '../../src/base/ids.ts'
 import { shardOf } from '../../src/router/assignment.ts'
 import {
+  beQuick,
   type Failure,
   type PgConnection,
   type Target,
@@ -177,6 +178,7 @@ describe('threads', () => {
     await using housemate = await connectPg(server, alsoOne)
     await housemate.client.query('create table t as select 3 as n')
     await hanging.client.query('create table t as select 1 as n')
+    await beQuick(hanging)
     const failed = failureOf(hanging.client.query('do $$ begin loop end loop; end $$'))
     await neighbour.client.query('create table t as select 2 as n')
     assert.equal(await neighbour.value('select n from t'), 2)

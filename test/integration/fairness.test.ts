@@ -8,11 +8,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { TenantName } from '../../src/base/ids.ts'
-import { LIMITS } from '../../src/base/limits.ts'
 import { shardOf } from '../../src/router/assignment.ts'
 import { Connection } from '../../bench/wire/connection.ts'
 import { queryMessage } from '../../bench/wire/messages.ts'
-import { connectPg, failureOf } from '../support/clients.ts'
+import { beQuick, connectPg, failureOf } from '../support/clients.ts'
 import { type Neighbour, startNeighbour } from '../../bench/neighbour.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { WireClient } from '../torture/wire-client.ts'
@@ -141,8 +140,7 @@ test('one without end that cannot pause is cancelled, and its client told why', 
   await using quiet = await connectPg(server, QUIET)
   await using hostile = await connectPg(server, 'trusted')
   await hostile.client.query('create table kept as select 1 as n')
-  // Who has always been quick is run without being able to pause.
-  for (let n = 0; n <= LIMITS.trustBatches; n++) await hostile.client.query('select 1')
+  await beQuick(hostile)
   const runaway = failureOf(hostile.client.query(RUNAWAY))
   const startMs = performance.now()
   await quiet.client.query('select 1')

@@ -7,7 +7,7 @@ import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { concatBytes } from '../../src/base/bytes.ts'
-import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
+import { beQuick, cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { say } from '../support/messages.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 
@@ -81,6 +81,7 @@ describe('a cancel request', () => {
     await using one = await connectPg(server, 'cancel-turn-one')
     await using other = await connectPg(server, 'cancel-turn-other')
     await other.value('select 1')
+    await beQuick(one)
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
     // Sent while the shard is held, so that it begins before anything else is heard there.
@@ -95,6 +96,7 @@ describe('a cancel request', () => {
     await using one = await connectPg(server, 'cancel-held-one')
     await one.value('select 1')
     const other = await Promise.all([1, 2, 3].map((n) => connectPg(server, `cancel-new-${n}`)))
+    await beQuick(one)
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
     // Their tenants have yet to be made.
@@ -110,6 +112,7 @@ describe('a cancel request', () => {
     await using warm = await connectPg(server, 'cancel-later-warm')
     await using fresh = await connectPg(server, 'cancel-later-fresh')
     await Promise.all([one.value('select 1'), warm.value('select 1')])
+    await beQuick(one)
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
     await Promise.all([warm, fresh].map((each) => cancelPg(server, each)))
