@@ -75,9 +75,16 @@ interface Signature {
 export const javaScriptTag: object | undefined = (WebAssembly as { readonly JSTag?: object }).JSTag
 
 /** Compiles the code. Needs {@link javaScriptTag}, and a runtime that compiles at run time. */
-export function compileInvokes(names: readonly string[]): InvokeCode {
+export function compileInvokes(
+  names: readonly string[],
+  compile: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module,
+): InvokeCode {
   const signatures = names.map(signatureOf)
-  return { names, doors: assembleDoors(names, signatures), calls: assembleCalls(names, signatures) }
+  return {
+    names,
+    doors: compile(assembleDoors(names, signatures)),
+    calls: compile(assembleCalls(names, signatures)),
+  }
 }
 
 /** Functions of one instance. */
@@ -97,7 +104,8 @@ export function openInvokes({ names, doors, calls }: InvokeCode): Invokes {
 function signatureOf(name: string): Signature {
   const [, result = '', parameters = ''] = NAME.exec(name) ?? []
   assert(result !== '', `${name} tells a signature`)
-  const types = (letters: string): Bytes => [...letters].flatMap((letter) => TYPES[letter] ?? [])
+  const types = (letters: string): Bytes =>
+    Array.from(letters).flatMap((letter) => TYPES[letter] ?? [])
   return { parameters: types(parameters), results: types(result) }
 }
 
@@ -109,7 +117,7 @@ function withPointer({ parameters, results }: Signature): Bytes {
 function assembleDoors(
   names: readonly string[],
   signatures: readonly Signature[],
-): WebAssembly.Module {
+): Uint8Array<ArrayBuffer> {
   return assemble({
     types: signatures.map(withPointer),
     functions: signatures.map((_, index) => index),
@@ -123,9 +131,9 @@ function assembleDoors(
       return functionOf(
         [],
         [
-          ...all.flatMap(localGet),
-          ...[CODE.i32Const, ...signed(index)],
-          ...[CODE.tailCallIndirect, ...unsigned(index), 0],
+          all.flatMap(localGet),
+          [CODE.i32Const, ...signed(index)],
+          [CODE.tailCallIndirect, ...unsigned(index), 0],
         ],
       )
     }),
@@ -139,7 +147,7 @@ const [STACK_POINTER, TAG, TABLE] = [0, 0, 0] as const
 function assembleCalls(
   names: readonly string[],
   signatures: readonly Signature[],
-): WebAssembly.Module {
+): Uint8Array<ArrayBuffer> {
   const count = names.length
   // Behind those with the pointer and those without.
   const [setThrew, isLongJump, tag, caught] = [
@@ -187,18 +195,18 @@ function callOf(
       [1, TYPE.exnref],
     ],
     [
-      ...[CODE.globalGet, STACK_POINTER, ...localSet(stack)],
-      ...[CODE.block, ...signed(types.caught)],
-      ...[CODE.tryTable, result, 1, CATCH.oneWithReference, TAG, 0],
-      ...parameters.flatMap((_, at) => localGet(at + 1)),
-      ...[...localGet(0), CODE.callIndirect, ...unsigned(types.inner), TABLE],
-      ...[CODE.end, CODE.return, CODE.end],
+      [CODE.globalGet, STACK_POINTER, ...localSet(stack)],
+      [CODE.block, ...signed(types.caught)],
+      [CODE.tryTable, result, 1, CATCH.oneWithReference, TAG, 0],
+      parameters.flatMap((_, at) => localGet(at + 1)),
+      [...localGet(0), CODE.callIndirect, ...unsigned(types.inner), TABLE],
+      [CODE.end, CODE.return, CODE.end],
       // Here are what was thrown and a reference to the exception.
-      ...localSet(thrown),
-      ...[...localGet(stack), CODE.globalSet, STACK_POINTER],
-      ...[CODE.call, IS_LONG_JUMP, CODE.if, NOTHING],
-      ...[CODE.i32Const, 1, CODE.i32Const, 0, CODE.call, SET_THREW, ...zero, CODE.return, CODE.end],
-      ...[...localGet(thrown), CODE.throwRef],
+      localSet(thrown),
+      [...localGet(stack), CODE.globalSet, STACK_POINTER],
+      [CODE.call, IS_LONG_JUMP, CODE.if, NOTHING],
+      [CODE.i32Const, 1, CODE.i32Const, 0, CODE.call, SET_THREW, ...zero, CODE.return, CODE.end],
+      [...localGet(thrown), CODE.throwRef],
     ],
   )
 }

@@ -10,9 +10,12 @@ interface Stage {
   readonly seen: string[]
 }
 
+const compile = (bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module =>
+  new WebAssembly.Module(bytes)
+
 /** A module whose main loop calls `step` of the stage, once directly and once by JavaScript. */
 function stage(step: (name: string) => void, host: Partial<PauseHost> = {}): Stage {
-  const code = compilePausing({ take: () => {}, giveBack: () => {} })
+  const code = compilePausing({ take: () => {}, giveBack: () => {} }, compile)
   const pausing = Pausing.open(code)
   assert.ok(code && pausing, 'this runtime can pause')
   const seen: string[] = []
@@ -31,23 +34,22 @@ function stage(step: (name: string) => void, host: Partial<PauseHost> = {}): Sta
   const door = pausing.door as () => number
   const [direct, byJavaScript, before, after] = [0, 1, 2, 3] as const
   const call = (index: number): Bytes => [CODE.call, index]
-  const module = assemble({
-    types: [functionType([], []), functionType([], [TYPE.i32])],
-    imports: [
-      importing.function('door', 1),
-      importing.function('byJavaScript', 0),
-      importing.function('before', 0),
-      importing.function('after', 0),
-    ],
-    functions: [0],
-    exports: [exporting.function('loop', 4)],
-    code: [
-      functionOf(
-        [],
-        [...call(before), ...call(direct), CODE.drop, ...call(byJavaScript), ...call(after)],
-      ),
-    ],
-  })
+  const module = compile(
+    assemble({
+      types: [functionType([], []), functionType([], [TYPE.i32])],
+      imports: [
+        importing.function('door', 1),
+        importing.function('byJavaScript', 0),
+        importing.function('before', 0),
+        importing.function('after', 0),
+      ],
+      functions: [0],
+      exports: [exporting.function('loop', 4)],
+      code: [
+        functionOf([], [call(before), call(direct), [CODE.drop], call(byJavaScript), call(after)]),
+      ],
+    }),
+  )
   const env = {
     door,
     byJavaScript: () => {

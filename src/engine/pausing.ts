@@ -68,6 +68,11 @@ interface PromiseIntegration {
 
 const integration = WebAssembly as unknown as Partial<PromiseIntegration>
 
+/** A global variable of a module. */
+interface Cell {
+  value: unknown
+}
+
 /** How a run has ended so far. */
 const ENDED = { not: 0, done: 1, thrown: 2 } as const
 
@@ -91,9 +96,9 @@ export class Pausing {
   #takeFlagDown: () => void = () => {}
   #isMore: () => boolean = () => false
   #run: (() => Promise<void>) | undefined
-  #ended: WebAssembly.Global | undefined
-  #thrown: WebAssembly.Global | undefined
-  #paused: WebAssembly.Global | undefined
+  #ended: Cell | undefined
+  #thrown: Cell | undefined
+  #paused: Cell | undefined
 
   private constructor({ Suspending }: PromiseIntegration, code: PauseCode) {
     this.#code = code
@@ -122,9 +127,9 @@ export class Pausing {
     const env = { tag: javaScriptTag, ...functions } as unknown as WebAssembly.ModuleImports
     const { exports } = new WebAssembly.Instance(run, { env })
     this.#run = integration.promising(exports['run'])
-    this.#ended = exports['ended'] as WebAssembly.Global
-    this.#thrown = exports['thrown'] as WebAssembly.Global
-    this.#paused = exports['paused'] as WebAssembly.Global
+    this.#ended = exports['ended'] as Cell
+    this.#thrown = exports['thrown'] as Cell
+    this.#paused = exports['paused'] as Cell
     this.#takeFlagDown = takeFlagDown
   }
 
@@ -193,11 +198,11 @@ export class Pausing {
 
   #end(trap?: unknown): Turns {
     this.#mayPause = false
-    const how: unknown = this.#ended?.value
+    const how = this.#ended?.value
     if (how === ENDED.done) return FINE
     if (how === ENDED.not) return { error: trap }
     const thrown = this.#thrown
-    const error: unknown = thrown?.value
+    const error = thrown?.value
     if (thrown) thrown.value = null
     return { error }
   }
@@ -236,9 +241,17 @@ export interface UtilityWays {
  * Undefined where statements cannot pause. Needs a runtime that compiles at run time.
  * @param room for stacks, or a statement that goes deep would lose its backend
  */
-export function compilePausing(room: StackRoom): PauseCode | undefined {
+export function compilePausing(
+  room: StackRoom,
+  compile: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module,
+): PauseCode | undefined {
   if (!javaScriptTag || !isComplete(integration)) return undefined
-  return { room, door: assembleDoor(), run: assembleRun(), utility: assembleUtility() }
+  return {
+    room,
+    door: compile(assembleDoor()),
+    run: compile(assembleRun()),
+    utility: compile(assembleUtility()),
+  }
 }
 
 function isComplete(found: Partial<PromiseIntegration>): found is PromiseIntegration {
@@ -255,7 +268,7 @@ const TYPES = [
 const [ANSWER, PROCEDURE, TAG, CAUGHT] = [0, 1, 2, 3] as const
 const NULL_REFERENCE = [0xd0, TYPE.externref] as const
 
-function assembleDoor(): WebAssembly.Module {
+function assembleDoor(): Uint8Array<ArrayBuffer> {
   const [wants, suspend, goOn, door] = [0, 1, 2, 3] as const
   return assemble({
     types: TYPES,
@@ -271,20 +284,20 @@ function assembleDoor(): WebAssembly.Module {
       functionOf(
         [],
         [
-          ...[CODE.call, wants, CODE.if, NOTHING],
+          [CODE.call, wants, CODE.if, NOTHING],
           // With JavaScript in between it throws: what runs goes on then.
-          ...[CODE.block, ...signed(CAUGHT)],
-          ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
-          ...[CODE.call, suspend, CODE.end, ...NULL_REFERENCE, CODE.end, CODE.drop],
-          ...[CODE.call, goOn, CODE.end],
-          ...[CODE.i32Const, 0],
+          [CODE.block, ...signed(CAUGHT)],
+          [CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
+          [CODE.call, suspend, CODE.end, ...NULL_REFERENCE, CODE.end, CODE.drop],
+          [CODE.call, goOn, CODE.end],
+          [CODE.i32Const, 0],
         ],
       ),
     ],
   })
 }
 
-function assembleRun(): WebAssembly.Module {
+function assembleRun(): Uint8Array<ArrayBuffer> {
   const [inside, loop, more, left, run] = [0, 1, 2, 3, 4] as const
   const [ended, thrown, paused] = [0, 1, 2] as const
   // What comes next in the thread may be something else, before anybody hears of this end.
@@ -314,21 +327,21 @@ function assembleRun(): WebAssembly.Module {
       functionOf(
         [],
         [
-          ...[CODE.call, inside],
-          ...[CODE.block, ...signed(CAUGHT)],
-          ...[CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
-          ...[CODE.loop, NOTHING, CODE.call, loop, CODE.call, more, CODE.branchIf, 0, CODE.end],
-          ...[CODE.end, CODE.i32Const, ENDED.done, CODE.globalSet, ended],
-          ...[...leave, CODE.return, CODE.end],
-          ...[CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
-          ...leave,
+          [CODE.call, inside],
+          [CODE.block, ...signed(CAUGHT)],
+          [CODE.tryTable, NOTHING, 1, CATCH.one, 0, 0],
+          [CODE.loop, NOTHING, CODE.call, loop, CODE.call, more, CODE.branchIf, 0, CODE.end],
+          [CODE.end, CODE.i32Const, ENDED.done, CODE.globalSet, ended],
+          [...leave, CODE.return, CODE.end],
+          [CODE.globalSet, thrown, CODE.i32Const, ENDED.thrown, CODE.globalSet, ended],
+          leave,
         ],
       ),
     ],
   })
 }
 
-function assembleUtility(): WebAssembly.Module {
+function assembleUtility(): Uint8Array<ArrayBuffer> {
   const [isOurs, ours, standard, utility] = [0, 1, 2, 3] as const
   const [statement, question] = [0, 1] as const
   const parameters = Array.from({ length: 8 }, (_, index) => index)
@@ -353,9 +366,9 @@ function assembleUtility(): WebAssembly.Module {
       functionOf(
         [],
         [
-          ...[CODE.localGet, plan, CODE.localGet, context, CODE.call, isOurs, CODE.if, NOTHING],
-          ...[...all, CODE.call, ours, CODE.return, CODE.end],
-          ...[...all, CODE.call, standard],
+          [CODE.localGet, plan, CODE.localGet, context, CODE.call, isOurs, CODE.if, NOTHING],
+          [...all, CODE.call, ours, CODE.return, CODE.end],
+          [...all, CODE.call, standard],
         ],
       ),
     ],
@@ -375,8 +388,13 @@ export function pausePatch(
 ): BytePatch {
   const alignment = 2
   const flagDown = Uint8Array.of(
-    ...[CODE.i32Const, ...signed(flagAt), CODE.i32Const, 0],
-    ...[CODE.i32Store, alignment, 0],
+    CODE.i32Const,
+    ...signed(flagAt),
+    CODE.i32Const,
+    0,
+    CODE.i32Store,
+    alignment,
+    0,
   )
   const found: number[] = []
   for (let at = body.at; at + flagDown.length <= body.end; at++) {

@@ -101,13 +101,13 @@ export function globalOf(type: number, value: Bytes): Bytes {
 /** A function: how many locals of each type it has beside its parameters, and what it does. */
 export function functionOf(
   locals: readonly (readonly [count: number, type: number])[],
-  code: Bytes,
+  lines: readonly Bytes[],
 ): Bytes {
   const body = [
     ...unsigned(locals.length),
     ...locals.flatMap(([count, type]) => [...unsigned(count), type]),
   ]
-  return vector([...body, ...code, CODE.end])
+  return vector([...body, ...lines.flat(), CODE.end])
 }
 
 /** Parts of a module; each entry as the functions above make them. */
@@ -123,7 +123,7 @@ export interface ModuleParts {
   readonly code: readonly Bytes[]
 }
 
-export function assemble(parts: ModuleParts): WebAssembly.Module {
+export function assemble(parts: ModuleParts): Uint8Array<ArrayBuffer> {
   const { types, imports = [], functions, tableEntries, globals = [], exports, code } = parts
   const tables = tableEntries === undefined ? [] : [[TYPE.funcref, 0, ...unsigned(tableEntries)]]
   const header = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
@@ -137,7 +137,7 @@ export function assemble(parts: ModuleParts): WebAssembly.Module {
     ...section(SECTION.exports, exports),
     ...section(SECTION.code, code),
   ]
-  return new WebAssembly.Module(Uint8Array.from(bytes))
+  return Uint8Array.from(bytes)
 }
 
 /** LEB128 of a number that is not negative. */

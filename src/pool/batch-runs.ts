@@ -11,7 +11,7 @@ import { assert } from '../base/assert.ts'
 import { keptBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
-import type { TransactionStatus } from '../engine/engine.ts'
+import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import { noteAsked } from './database-commands.ts'
 import type { LettingGo } from './letting-go.ts'
 import { type LimitsHost, noteErrors, noteLimits } from './note-limits.ts'
@@ -130,39 +130,25 @@ export class BatchRuns {
   /** What is to be done when a batch has run. */
   #ran(
     client: LiveClient,
-    { messages, complete, said, startMs, errorsRaised, was, refusal }: StartedBatch,
+    batch: StartedBatch,
     first: Uint8Array,
   ): Uint8Array | Promise<Uint8Array> {
+    const { complete, said, startMs, refusal } = batch
     const { tenant } = client
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
     const { channels } = tenant.sessions
     const result = this.#result
+    const ranMs = this.#options.clock.monotonicMs()
+    let endMs = ranMs
     let answer = first
-    let ranMs: number
-    let endMs: number
     let committed: boolean | Promise<void>
     try {
-      if (slot.errorsRaised !== errorsRaised) {
-        noteErrors(client, answer, this.#options.counters)
-      }
-      ranMs = endMs = this.#options.clock.monotonicMs()
-      this.#options.forks.review(tenant)
-      this.#options.lettingGo.note(client, slot, { messages, answer, complete, was })
       result.status = slot.transactionStatus
       result.wrote = open.files.walDirty && !open.files.onlyStarted
       progress.clientWrote ||= result.wrote
-      if (result.wrote) tenant.sessions.wrote()
       if (result.wrote) this.#options.onWrote?.(tenant.entry.name)
-      answer = noteAsked(client, slot, { answer, complete })
-      if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
-      client.begins = false
-      noteLimits(
-        client,
-        slot,
-        { status: result.status, startMs, complete },
-        this.#options.limitsHost,
-      )
+      answer = this.#noted(client, slot, batch, answer)
       const awayMs = slot.awayMs ?? 0
       client.pace.note(ranMs - startMs - awayMs, ranMs)
       result.threadMs = -awayMs
@@ -200,6 +186,27 @@ export class BatchRuns {
     const copy = new Uint8Array(answer)
     this.#options.runLater(effects)
     return copy
+  }
+
+  /** Takes in what a batch has left in its session. @returns the answer as its client gets it */
+  #noted(
+    client: LiveClient,
+    slot: Slot,
+    { messages, complete, startMs, errorsRaised, was }: StartedBatch,
+    first: Uint8Array,
+  ): Uint8Array {
+    const { counters, forks, lettingGo, limitsHost } = this.#options
+    const { tenant } = client
+    const { status, wrote } = this.#result
+    if (slot.errorsRaised !== errorsRaised) noteErrors(client, first, counters)
+    forks.review(tenant)
+    lettingGo.note(client, slot, { messages, answer: first, complete, was })
+    if (wrote) tenant.sessions.wrote()
+    let answer = noteAsked(client, slot, { answer: first, complete })
+    if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
+    client.begins = false
+    noteLimits(client, slot, { status, startMs, complete }, limitsHost)
+    return answer
   }
 
   /** Whether others may have the backend now. If that has to be asked, the answer is copied. */

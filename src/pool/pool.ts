@@ -34,7 +34,7 @@ import { noteWait, type PoolClientListener, resetTimings, type Rights } from './
 import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
-import { effectsOn } from './pool-effects.ts'
+import { type EffectTargets, effectsOn } from './pool-effects.ts'
 import { acquire } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
 import type { PoolEffect, PoolEvent, TenantPhase } from './pool-model.ts'
@@ -146,21 +146,22 @@ export class Pool implements ClientHost {
       runLater: (effects) => this.#effects.runLater(effects),
       lose: (tenant, error) => this.#work.lose(tenant, error),
     })
-    this.#effects = new EffectQueue(
-      effectsOn({
-        ...parts,
-        slots: this.#slots,
-        work: this.#work,
-        forks: this.#forks,
-        pauses: this.pauses,
-        live: (name) => this.#live(name),
-        grant: (entry) => this.#grant(entry),
-        reject: (effect) => this.#reject(effect),
-        setTimer: (atMs) => this.#setTimer(atMs),
-        drained: () => this.#ended(),
-      }),
-    )
+    this.#effects = new EffectQueue(effectsOn({ ...parts, ...this.#ownTargets() }))
     this.#event({ type: 'tick' })
+  }
+
+  #ownTargets(): Omit<EffectTargets, 'clock' | 'counters' | 'shelf' | 'tenants' | 'event'> {
+    return {
+      slots: this.#slots,
+      work: this.#work,
+      forks: this.#forks,
+      pauses: this.pauses,
+      live: (name) => this.#live(name),
+      grant: (entry) => this.#grant(entry),
+      reject: (effect) => this.#reject(effect),
+      setTimer: (atMs) => this.#setTimer(atMs),
+      drained: () => this.#ended(),
+    }
   }
 
   /**
@@ -275,7 +276,7 @@ export class Pool implements ClientHost {
   /** What has paused has had its time. */
   #cancelPaused(): void {
     for (const { clients, slot } of this.#tenants.values()) {
-      if ([...clients].some(({ running }) => running)) slot?.cancel?.()
+      if ([...clients].some(({ running }) => running !== undefined)) slot?.cancel?.()
     }
   }
 

@@ -195,11 +195,11 @@ describe('what one takes from the list', () => {
 test('nothing is handed out before it is durable, and nothing to who has left', () => {
   query(one, 'LISTEN a')
   query(other, 'LISTEN a')
-  channels.run(one, backend.slot, say.query('NOTIFY a x'))
+  void channels.run(one, backend.slot, say.query('NOTIFY a x'))
   assert.deepEqual(other.heard, [])
   channels.forget(other)
   channels.deliver(() => assert.fail('it has left'))
-  channels.run(one, backend.slot, say.query('NOTIFY a x'))
+  void channels.run(one, backend.slot, say.query('NOTIFY a x'))
   channels.lose(new Map())
   channels.deliver(() => assert.fail('the backend was lost'))
 })
@@ -248,7 +248,7 @@ test('answers of any messages stay as they are but for what was not asked for', 
         for (const name of names) {
           if (!listed.includes(name)) listed.push(name)
           answer = concatBytes([message('C', utf8('LISTEN\0')), ready])
-          tenant.run(client, slot, say.query(`LISTEN ${quoted(name)}`))
+          void tenant.run(client, slot, say.query(`LISTEN ${quoted(name)}`))
         }
       }
       // A backend tells only what is in its list.

@@ -21,7 +21,7 @@ beforeEach(() => {
 
 function run(client: SessionOwner, ...statements: string[]): void {
   assert.equal(sessions.enter(client, backend.slot), undefined)
-  for (const sql of statements) sessions.channels.run(client, backend.slot, queryMessage(sql))
+  for (const sql of statements) void sessions.channels.run(client, backend.slot, queryMessage(sql))
 }
 
 /** @returns who is told */

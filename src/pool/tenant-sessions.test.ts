@@ -335,7 +335,7 @@ type Step = typeof steps extends fc.Arbitrary<(infer One)[]> ? One : never
 function act({ client, model }: Player, what: Step['what']): void {
   const { settings, prepared, channels } = model
   const query = (sql: string): void => {
-    sessions.channels.run(client, backend.slot, queryMessage(sql))
+    void sessions.channels.run(client, backend.slot, queryMessage(sql))
   }
   if ('set' in what) {
     query(`SET ${what.set} TO "${what.to}"`)
@@ -356,7 +356,7 @@ function act({ client, model }: Player, what: Step['what']): void {
     if (prepared.has(name)) return
     if (what.parse) {
       const body = utf8(`${name}\0PREPARE ${name} AS\0\0\0`)
-      sessions.channels.run(client, backend.slot, concatBytes([message('P', body), SYNC]))
+      void sessions.channels.run(client, backend.slot, concatBytes([message('P', body), SYNC]))
     } else query(`PREPARE ${name} AS`)
     prepared.add(name)
   } else if ('listen' in what) {

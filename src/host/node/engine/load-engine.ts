@@ -158,7 +158,7 @@ export async function createEngine(
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),
-    compileLibrary: (bytes) => new WebAssembly.Module(bytes),
+    compileLibrary: compile,
     deltaCode,
     base,
   })
@@ -174,6 +174,10 @@ function threadCode({ module, bundle }: EngineCode): ThreadCode {
   }
 }
 
+function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  return new WebAssembly.Module(bytes)
+}
+
 /** Made once per thread. */
 let doors: ThreadDoors | undefined
 
@@ -185,9 +189,9 @@ function threadDoors(): ThreadDoors {
 function makeDoors(): ThreadDoors {
   let code: InvokeCode | undefined
   const room = deepStack()
-  const pauseCode = room && compilePausing(room)
+  const pauseCode = room && compilePausing(room, compile)
   return {
-    compileInvokes: (names) => (code ??= compileInvokes(names)),
+    compileInvokes: (names) => (code ??= compileInvokes(names, compile)),
     ...(pauseCode ? { pauseCode } : {}),
   }
 }
