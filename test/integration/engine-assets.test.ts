@@ -197,16 +197,20 @@ test('what was prepared of unverified assets is used if they are right', async (
   assert.equal(early.parts?.assets, assets)
 })
 
-test('what was prepared of assets of another build is discarded', async () => {
+test('what was prepared of assets of another build is discarded, but once', async () => {
   const own = join(folder, assetFileName(fingerprint))
   const other = join(folder, assetFileName('0'.repeat(32) as Fingerprint))
-  // The newest file of a cache is the likely one.
+  // Of a cache the file that was used last is the likely one.
   copyFileSync(own, other)
   utimesSync(own, 1, 1)
+  utimesSync(other, 2, 2)
   const early = listener()
   const { assets } = await loadEngineParts({ cacheFolder: folder, early })
   assert.deepEqual(early.heard, ['begin', 'prepare', 'discard'])
   assert.notEqual(early.parts?.assets, assets)
+  const next = listener()
+  await loadEngineParts({ cacheFolder: folder, early: next })
+  assert.deepEqual(next.heard, ['begin', 'prepare'])
 })
 
 test('the version that clients are told is that of the module', async () => {

@@ -4,6 +4,7 @@
  *   2. the cache: $PGNAP_CACHE, or `.pgnap-cache` in a checkout, or the user's cache folder
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
+import { utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PgnapError } from '../../../base/errors.ts'
 import type { Fingerprint } from '../../../base/ids.ts'
@@ -34,7 +35,7 @@ export interface ProvableFile extends SharedFile {
 
 /**
  * The asset file that is most likely the right one, before the hash of the stock files has named
- * it: a package has one, a cache is used for its newest one.
+ * it: a package has one, of those in a cache it is the one that was used last.
  */
 export function guessAssets(options: CacheOptions): AssetFile | undefined {
   for (const folder of assetFolders(options)) {
@@ -64,7 +65,10 @@ export async function ensureAssets(
   const found = paths.find((path) => existsSync(path))
   if (found !== undefined) {
     const file = found === guess?.path ? guess.file : provable(openForever(found))
-    if (await isIntact(file, fingerprint)) return file
+    if (await isIntact(file, fingerprint)) {
+      if (guess && guess.path !== found) await noteUse(found)
+      return file
+    }
     progress('the cached engine is damaged, building it anew')
   }
   const { buildAssetFile } = await import('./build-asset-file.ts')
@@ -74,6 +78,13 @@ export async function ensureAssets(
   const file = provable(openForever(path))
   await verify(file, fingerprint)
   return file
+}
+
+/** Where several builds share a cache, the next start is to guess this one. */
+async function noteUse(path: string): Promise<void> {
+  const now = new Date()
+  // A cache that cannot be written serves as well, a fifth of a second later.
+  await utimes(path, now, now).catch(() => {})
 }
 
 /** File name of the assets of one build. */
