@@ -86,7 +86,8 @@ export class BatchRuns {
     client.limits?.works()
     const said = this.#options.slowLog?.read(client, messages) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
-    client.mayPause = !client.pace.isTrusted(startMs) && this.#hasRoomToPause
+    // What gives a session its settings is quick.
+    client.mayPause = !client.begins && !client.pace.isTrusted(startMs) && this.#hasRoomToPause
     let batch: StartedBatch
     let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
     try {
