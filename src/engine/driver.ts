@@ -16,6 +16,7 @@ import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 import type { Pausing, Turns } from './pausing.ts'
 
 const STATUS_LONGJMP = 100
+const SYNC: Uint8Array = new Uint8Array([0x53, 0, 0, 0, 4])
 const ANSWER_BYTES_INITIAL = 64 * 1024
 /** Below this a byte loop beats the call into TypedArray.prototype.set. */
 const COPY_LOOP_BYTES_MAX = 64
@@ -117,6 +118,37 @@ export class Driver {
       return answer
     }
     return goOn()
+  }
+
+  /**
+   * Has Postgres handle an error that `cause` makes it raise outside of any run; what it says of it
+   * is nobody's, and what it had read of that run is skipped.
+   * @returns whether there was one
+   */
+  raise(cause: () => void): boolean {
+    const stackTop: unknown = this.#module.___stack_pointer.value
+    const { errorsRaised } = this
+    try {
+      cause()
+    } catch (error) {
+      this.#module.___stack_pointer.value = stackTop
+      this.#recover(error)
+    }
+    this.run(SYNC)
+    return this.errorsRaised > errorsRaised
+  }
+
+  /**
+   * Whether Postgres has read nothing yet of what comes after the statement that it is at, but the
+   * Sync of the same query.
+   */
+  get isAtLast(): boolean {
+    const unread = Number(this.#module._pq_buffer_remaining_data())
+    const at = this.#requestAt - unread
+    return (
+      unread === 0 ||
+      (unread === SYNC.length && SYNC.every((byte, i) => this.#request[at + i] === byte))
+    )
   }
 
   /** How many errors there have been so far. */

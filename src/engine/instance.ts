@@ -190,6 +190,15 @@ export class Instance {
     return Number(symbol.value)
   }
 
+  /** 32 bits of memory. */
+  word(at: number): number {
+    return new Int32Array(this.memory.buffer)[at >> 2] ?? 0
+  }
+
+  setWord(at: number, value: number): void {
+    new Int32Array(this.memory.buffer)[at >> 2] = value
+  }
+
   /** A function of Postgres, as wasm has it: 64-bit numbers are BigInts. */
   functionOf(name: EngineFunction): ExportedFunction {
     const symbol = this.#exports[name]

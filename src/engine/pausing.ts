@@ -183,6 +183,11 @@ export class Pausing {
     return new WebAssembly.Instance(this.#code.utility, { env }).exports['utility']
   }
 
+  /** The thread does something else, in the middle of a run. */
+  get isAway(): boolean {
+    return this.#isAway
+  }
+
   /** The thread does nothing but this run again. */
   comeBack(): void {
     if (!this.#isAway) return

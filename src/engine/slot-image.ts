@@ -13,6 +13,7 @@ import type { Fingerprint } from '../base/ids.ts'
 import type { SignalReceiver } from './backend-signals.ts'
 import type { TransactionStatus } from './engine.ts'
 import type { PackedDelta } from './memory-delta.ts'
+import type { RunStart } from './midway.ts'
 import type { Descriptor } from './slot-files.ts'
 
 /** What of a run is not in memory. */
@@ -37,6 +38,8 @@ export interface SlotImage extends NamedRunState {
   /** End of the heap (sbrk): what a memory must reach to take it. */
   readonly heapEnd: number
   readonly status: TransactionStatus
+  /** Of a copy that was taken in the middle of a statement, which is to end in it. */
+  readonly midway?: RunStart | undefined
   /**
    * The image is of another life of this tenant: a session that it holds is a copy, and its random
    * numbers must not be repeated.

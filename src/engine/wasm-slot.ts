@@ -27,8 +27,9 @@ import type { Slot, TransactionStatus } from './engine.ts'
 import { fatalText, statusOf } from './answer-end.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import type { Instance } from './instance.ts'
-import { type InterruptFlags, requestCancel } from './interrupts.ts'
+import { type InterruptFlags, isReadingCommand, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
+import { endMidway, noteStart, type RunStart } from './midway.ts'
 import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import type { PauseHost } from './pausing.ts'
 import { endPostgres, lastWordsOf, startPostgres } from './postgres-process.ts'
@@ -76,6 +77,8 @@ export class WasmSlot implements Slot {
   #database = BUILT_NAME
   #state: 'empty' | 'loaded' | 'running' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
+  /** Of the last run that could pause. */
+  #runStart: RunStart | undefined
 
   constructor(options: WasmSlotOptions) {
     const { instance } = options
@@ -134,10 +137,25 @@ export class WasmSlot implements Slot {
   }
 
   get canNap(): boolean {
-    if (this.#state !== 'loaded' || this.#changed) return false
+    return this.#state === 'loaded' && this.#isMovable
+  }
+
+  get canCopy(): boolean {
+    const isWhole = this.#state === 'loaded' || this.#isMidway
+    return isWhole && this.#isMovable && this.memoryBytes <= this.#options.retireBytes
+  }
+
+  /** In the middle of a statement, and the thread does something else. */
+  get #isMidway(): boolean {
+    if (this.#state !== 'running' || !this.#instance.pausing?.isAway) return false
+    return !isReadingCommand(this.interruptFlags) && this.#driver.isAtLast
+  }
+
+  /** Whether what is outside of its memory can be had elsewhere. */
+  get #isMovable(): boolean {
     const { files } = this.#instance
-    if (files.settingsChanged || files.keepsStatistics || this.#databaseScans.areOpen) return false
-    return files.descriptors() !== undefined
+    if (this.#changed || files.settingsChanged || files.keepsStatistics) return false
+    return !this.#databaseScans.areOpen && files.descriptors() !== undefined
   }
 
   /** The instance has functions that others have not: its memory fits only itself. */
@@ -229,6 +247,7 @@ export class WasmSlot implements Slot {
 
   nap(): SlotImage {
     this.#writeWatch.endWatch()
+    assert(this.canNap, 'only what fits other slots is taken out as an image')
     const image = this.#image(false)
     this.#state = 'broken'
     this.#delta.undo(image.delta)
@@ -237,12 +256,18 @@ export class WasmSlot implements Slot {
   }
 
   copy(): SlotImage {
+    assert(this.canCopy, 'only what fits other slots is copied')
     return this.#image(true)
   }
 
   fork(files: TenantFiles, image: SlotImage): WriteWatch {
     this.resume(files, image)
     this.#instance.files.forked = true
+    if (image.midway) {
+      const { portals } = this.#options.assets.sessionAnchors
+      endMidway(this.#instance, this.#driver, { start: image.midway, portals })
+      this.#status = 'idle'
+    }
     this.#writeWatch.arm()
     return this.#writeWatch
   }
@@ -300,6 +325,7 @@ export class WasmSlot implements Slot {
     if (!pausing?.host) return this.#runNow(messages, client, others)
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     this.#state = 'running'
+    this.#runStart = noteStart(this.#instance)
     const { host } = pausing
     const ended = (answer: Uint8Array): Uint8Array => {
       assert(this.#state === 'running', 'what has paused is left alone')
@@ -389,20 +415,21 @@ export class WasmSlot implements Slot {
   }
 
   #image(copied: boolean): SlotImage {
-    assert(this.canNap, 'only what fits other slots is taken out as an image')
     const instance = this.#instance
+    const midway = this.#isMidway ? this.#runStart : undefined
     const descriptors = instance.files.descriptors()
     assert(descriptors, 'what can nap has only open what can be opened elsewhere')
     return {
       memoryId: this.#options.assets.memoryId,
       database: this.#database,
-      stackPointer: Number(instance.module.___stack_pointer.value),
+      stackPointer: midway?.stackPointer ?? Number(instance.module.___stack_pointer.value),
       descriptors,
       libraryHandles: instance.libraryHandles,
       delta: this.#delta.capture(this.#scanEnd),
       heapEnd: instance.heapEnd,
       status: this.#status,
       copied,
+      midway,
       ...(copied ? { signalReceiver: this.signalReceiver } : {}),
     }
   }
