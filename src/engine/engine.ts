@@ -102,6 +102,11 @@ export interface Slot {
    */
   nap(): SlotImage
   /**
+   * Whether `copy` is possible: as for `nap`, of a memory that fits any slot. Also in the middle of
+   * a statement that has paused.
+   */
+  readonly canCopy: boolean
+  /**
    * The same image while the tenant stays and goes on: a *fork*, to be resumed in another slot over
    * files of the version that is committed now (`Store.view` of the past). About a millisecond, in
    * the middle of a transaction too; what the copy writes is nobody's.

@@ -162,7 +162,7 @@ export class ForkDesk {
   #isWanted(tenant: TenantEntry): boolean {
     const { holder, phase, fork, forksInVain, paused } = tenant
     if (phase !== 'awake' || fork || paused || forksInVain >= IN_VAIN_MAX) return false
-    if (!(holder instanceof ClientEntry) || holder.phase !== 'holding') return false
+    if (!(holder instanceof ClientEntry) || !keepsBackend(holder)) return false
     return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
   }
 
@@ -256,4 +256,9 @@ export function noteRead(
 export function readersWant(tenant: TenantEntry): boolean {
   if (tenant.paused || tenant.forksInVain >= IN_VAIN_MAX) return false
   return firstReader(tenant) !== undefined
+}
+
+/** Whether a client has the backend and not the thread: it is thinking, or its statement paused. */
+export function keepsBackend({ phase, isAway }: ClientEntry): boolean {
+  return phase === 'holding' || (phase === 'running' && isAway)
 }

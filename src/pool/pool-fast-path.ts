@@ -49,6 +49,7 @@ export function release(
   if (free && (tenant.waiting.size > 0 || tenant.fork || mustLeave(tenant))) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false
+  client.isAway = false
   tenant.turnSpentMs = spentMs
   tenant.lastUsedMs = nowMs
   client.phase = free ? 'idle' : 'holding'

@@ -60,6 +60,8 @@ export class ClientEntry {
   arrivedMs = 0
   /** Monotonic time at which it began to wait; meaningful only while `waiting`. */
   waitSinceMs = 0
+  /** Its batch has paused at least once: whenever anything else happens, it is paused. */
+  isAway = false
   /** It went away while its batch was running: clean up when that batch has ended. */
   leaving = false
   /** It has had the backend: there may be a session to forget when it leaves. */
@@ -217,6 +219,7 @@ export type PoolEvent =
   | { readonly type: 'tick'; readonly upkeepOf?: TenantEntry }
   /** The event loop has looked at everything that came in since `awaitTurn`. */
   | { readonly type: 'turn' }
+  | { readonly type: 'batchPaused'; readonly client: ClientEntry }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
 /** A step of upkeep has ended. */

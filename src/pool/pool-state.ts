@@ -118,6 +118,10 @@ export class PoolState implements ForkHost {
         return this.#request(event.client, event.reading ?? 'no', nowMs)
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
+      case 'batchPaused':
+        assert(event.client.phase === 'running', 'what runs pauses')
+        event.client.isAway = true
+        return
       case 'floated':
         event.client.phase = 'running'
         return this.#finish(event.client, NOTHING_RAN, nowMs)

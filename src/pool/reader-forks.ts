@@ -20,7 +20,7 @@ import type { Slot } from '../engine/engine.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer, SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
-import { mayRead, noteRead } from './fork-desk.ts'
+import { keepsBackend, mayRead, noteRead } from './fork-desk.ts'
 import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
@@ -252,7 +252,7 @@ export class ReaderForks {
   #load(tenant: LiveTenant, into: Slot): Fork | NoFork {
     const { log } = this.#options
     const { slot, open, sessions, entry } = tenant
-    if (!slot || !open?.asCommitted || !isThinking(entry)) return 'not now'
+    if (!slot || !open?.asCommitted || !leavesThread(entry)) return 'not now'
     const { transaction } = slot
     // A client that only keeps the backend has no transaction: it may commit with every batch.
     if (transaction === 0 && !isFailed(slot)) return 'never'
@@ -387,7 +387,7 @@ function runIn(
  * shard, for seconds, again and again, and costs a second slot.
  */
 function canFork(slot: Slot, files: TenantFiles): boolean {
-  return slot.canNap && slot.reusable && !files.hasUnlogged
+  return slot.canCopy && !files.hasUnlogged
 }
 
 function isFailed(slot: Slot | undefined): boolean {
@@ -417,9 +417,9 @@ export function internalAmongSql(ids: readonly number[]): string {
     AND oid OPERATOR(pg_catalog.=) ANY ('{${ids.join()}}'::pg_catalog.oid[])`
 }
 
-/** Whether a client has the backend, and no batch of it is under way. */
-function isThinking({ phase, holder }: TenantEntry): boolean {
-  return phase === 'awake' && holder instanceof ClientEntry && holder.phase === 'holding'
+/** Whether a client has the backend, and its thread is free for others. */
+function leavesThread({ phase, holder }: TenantEntry): boolean {
+  return phase === 'awake' && holder instanceof ClientEntry && keepsBackend(holder)
 }
 
 /** What a batch has left open in the fork. */
