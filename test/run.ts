@@ -87,12 +87,12 @@ const PARTS: Readonly<Record<string, Part>> = {
 const ASKED_FOR = 'architectures'
 
 /**
- * In a run of everything, these are run one after the other, both rows at the same time. None looks
- * at a clock, and the second row, which takes longer, has its longest files first: they would keep
- * one processor busy at its end, and the other one idle.
+ * In a run of everything, these are run one after the other, both rows at the same time. The second
+ * row, which takes longer, has its longest files first: they would keep one processor busy at its
+ * end, and the other one idle. Beside the most processes runs what looks at no clock at all.
  */
 const SIDE_BY_SIDE: readonly (readonly string[])[] = [
-  ['unit', 'cloudflare'],
+  ['cloudflare', 'unit'],
   ['torture', 'integration'],
 ]
 
