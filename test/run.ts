@@ -1,6 +1,6 @@
 /**
- * Runs the tests: `npm test`, or `npm test -- PART` for one part (unit, integration, alone,
- * cloudflare, architectures), or `npm test -- FILE...` for single files. The comparison of
+ * Runs the tests: `npm test`, or `npm test -- PART` for one part (unit, cloudflare, torture,
+ * integration, alone, architectures), or `npm test -- FILE...` for single files. The comparison of
  * architectures takes three minutes of workerd and is run only when it is asked for; its strategies
  * are proven in the part `unit` as well, on Node.
  *
@@ -25,15 +25,20 @@ interface Part {
   readonly not?: readonly string[]
 }
 
-/** They look at the time that something takes, or need `dist` for themselves. */
+/** They look at the time that something takes. */
 const ALONE: readonly string[] = [
   'cancel-order',
   'fairness',
   'limits-of-time',
-  'package',
   'start',
   'vanished-clients',
 ].map((name) => `test/integration/${name}.test.ts`)
+
+/**
+ * What it does before each of its tests it would do before each of thousands of others, in a
+ * process with them: it starts a program that takes a limit off its process.
+ */
+const LIMITS_ITS_PROCESS = 'src/host/node/shard/tenant-copies.test.ts'
 
 /** Of the Worker with the architectures that are there for comparison. */
 const ARCHITECTURES: readonly string[] = [
@@ -56,33 +61,53 @@ const PARTS: Readonly<Record<string, Part>> = {
       'compat/*.test.ts',
     ],
     flags: ['--test-isolation=none'],
+    not: [LIMITS_ITS_PROCESS],
+  },
+  cloudflare: {
+    files: ['test/cloudflare/*.test.ts'],
+    flags: ['--test-concurrency=1'],
+    not: ARCHITECTURES,
+  },
+  torture: {
+    files: ['test/torture/*.test.ts'],
+    flags: ['--test-concurrency=2'],
+    isBundled: true,
   },
   integration: {
-    files: ['test/integration/*.test.ts', 'test/torture/*.test.ts'],
+    files: ['test/integration/*.test.ts', LIMITS_ITS_PROCESS],
     // Most of them wait for a server most of the time.
     flags: ['--test-concurrency=3'],
     isBundled: true,
     not: ALONE,
   },
   alone: { files: ALONE, flags: ['--test-concurrency=1'], isBundled: true },
-  cloudflare: {
-    files: ['test/cloudflare/*.test.ts'],
-    flags: ['--test-concurrency=1'],
-    not: ARCHITECTURES,
-  },
   architectures: { files: ARCHITECTURES, flags: ['--test-concurrency=1'] },
 }
 /** Not run unless it is asked for. */
 const ASKED_FOR = 'architectures'
 
 /**
- * In a run of everything, these are run one after the other beside the first part, which keeps one
- * processor busy and looks at no clock.
+ * In a run of everything, these are run one after the other, both rows at the same time. The second
+ * row, which takes longer, has its longest files first: they would keep one processor busy at its
+ * end, and the other one idle. Beside the most processes runs what looks at no clock at all.
  */
-const BESIDE: readonly string[] = ['cloudflare', 'integration']
+const SIDE_BY_SIDE: readonly (readonly string[])[] = [
+  ['cloudflare', 'unit'],
+  ['torture', 'integration'],
+]
 
 /** Where the bundled program is while parts are run; inside of the checkout, to find packages. */
 const PROGRAM = join(import.meta.dirname, '../.pgnap-cache/test-program')
+
+/**
+ * What Node has made of each module is kept for the next process: half of what one takes until its
+ * tests run is to strip types and to compile, of much the same modules for most. Not by the
+ * environment, which the program under test would have as well: it has a folder of its own.
+ */
+const CODE = join(import.meta.dirname, '../.pgnap-cache/test-code')
+const KEEPING_CODE = `--import=data:text/javascript,${encodeURIComponent(
+  `import { enableCompileCache } from 'node:module'; enableCompileCache(${JSON.stringify(CODE)})`,
+)}`
 
 const chosen = process.argv.slice(2)
 const single = chosen.filter((argument) => argument.endsWith('.ts'))
@@ -119,7 +144,7 @@ async function run(name: string, part: Part, isShown: boolean): Promise<boolean>
   if (isShown) process.stdout.write(title)
   // Without files node would look for some of its own choice.
   if (found.length === 0) return missing.length === 0
-  const words = ['--test', ...flags, ...found]
+  const words = [KEEPING_CODE, '--test', ...flags, ...found]
   const output = isShown ? 'inherit' : 'pipe'
   const env = isBundled
     ? { ...process.env, PGNAP_PROGRAM: join(PROGRAM, 'cli/main.js') }
@@ -145,14 +170,13 @@ async function runInTurn(names: readonly string[], isShown: boolean): Promise<bo
 }
 
 if ([...parts.values()].some((part) => part.isBundled)) {
-  rmSync(PROGRAM, { recursive: true, force: true })
+  for (const folder of [PROGRAM, CODE]) rmSync(folder, { recursive: true, force: true })
   await bundle(PROGRAM)
 }
 // In a fresh clone several tests would each build it at the same time.
 if (single.length === 0) await loadEngineParts({ progress: (step) => console.log(step) })
-const [first = '', ...others] = parts.keys()
-const beside = chosen.length === 0 ? BESIDE : []
-const rest = others.filter((name) => !beside.includes(name))
-const together = await Promise.all([runInTurn([first], true), runInTurn(beside, false)])
+const rows = chosen.length === 0 ? SIDE_BY_SIDE : []
+const rest = [...parts.keys()].filter((name) => !rows.flat().includes(name))
+const together = await Promise.all(rows.map((row, index) => runInTurn(row, index === 0)))
 const isGood = await runInTurn(rest, true)
 process.exit(isGood && together.every(Boolean) ? 0 : 1)

@@ -10,7 +10,7 @@
  */
 import { concatBytes, utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
-import { onlyPlace } from './memory-search.ts'
+import { bytesEqualTo, onlyPlace } from './memory-search.ts'
 
 /** More than Postgres reads at once, so that a COPY has to go on reading. */
 const COPY_LINES = 40
@@ -34,8 +34,7 @@ export function findCommandRead({ heap, staticEnd, run, send }: CommandReadProbe
   ])
   let found: number[] | undefined
   const keep = (value: number): void => {
-    const bytes = heap().subarray(0, staticEnd)
-    found = (found ?? Array.from(bytes.keys())).filter((at) => bytes[at] === value)
+    found = bytesEqualTo(value, heap().subarray(0, staticEnd), found)
   }
   const sendCopy = (): void => {
     let reads = 0

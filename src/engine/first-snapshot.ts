@@ -11,7 +11,7 @@
  */
 import { utf8 } from '../base/bytes.ts'
 import { message } from '../base/protocol-message.ts'
-import { onlyPlace } from './memory-search.ts'
+import { bytesEqualTo, onlyPlace } from './memory-search.ts'
 
 export interface FirstSnapshotProbe {
   /** Memory now; it may grow. */
@@ -51,8 +51,7 @@ export function findFirstSnapshot({ heap, staticEnd, run, send }: FirstSnapshotP
   let places: number[] | undefined
   for (const [statement, value] of STEPS) {
     run(statement)
-    const bytes = heap().subarray(0, staticEnd)
-    places = (places ?? Array.from(bytes.keys())).filter((at) => bytes[at] === value)
+    places = bytesEqualTo(value, heap().subarray(0, staticEnd), places)
   }
   // A transaction of which it says that it has had none lets its modes be changed.
   const found = places?.filter((at) => {

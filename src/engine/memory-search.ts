@@ -30,33 +30,48 @@ export class MemorySearch {
     return textAt(this.#heap, at)
   }
 
-  wordsEqualTo(value: number): number[] {
+  /** @param endBytes how far to look. Default: to the end */
+  wordsEqualTo(value: number, endBytes: number = this.#heap.length): number[] {
+    const words = this.#words.subarray(0, endBytes >> 2)
     const found: number[] = []
-    for (let index = this.#words.indexOf(value); index >= 0;) {
+    for (let index = words.indexOf(value); index >= 0; index = words.indexOf(value, index + 1)) {
       found.push(index * 4)
-      index = this.#words.indexOf(value, index + 1)
     }
     return found
   }
 
-  /** Variables that point at a hash table of that name, wherever they lie. */
-  tablesNamed(name: string): number[] {
+  /** Variables that point at a hash table of that name, up to `endBytes`. */
+  tablesNamed(name: string, endBytes?: number): number[] {
     return this.textsEqualTo(name)
       .flatMap((text) => this.wordsEqualTo(text))
-      .flatMap((at) => this.wordsEqualTo(at - TABLE_NAME_AT))
+      .flatMap((at) => this.wordsEqualTo(at - TABLE_NAME_AT, endBytes))
   }
 
   /** Addresses of whole texts. */
   textsEqualTo(text: string): number[] {
     const bytes = utf8(`${text}\0`)
     const heap = this.#heap
-    const [first = 0] = bytes
+    const [first = 0, second = 0] = bytes
     const found: number[] = []
     for (let at = heap.indexOf(first); at >= 0; at = heap.indexOf(first, at + 1)) {
+      // Almost all others differ here.
+      if (heap[at + 1] !== second) continue
       if (bytes.every((byte, index) => heap[at + index] === byte)) found.push(at)
     }
     return found
   }
+}
+
+/** Places of a byte, of those given or of all. */
+export function bytesEqualTo(
+  value: number,
+  bytes: Uint8Array,
+  places?: readonly number[],
+): number[] {
+  if (places) return places.filter((at) => bytes[at] === value)
+  const found: number[] = []
+  for (let at = 0; at < bytes.length; at++) if (bytes[at] === value) found.push(at)
+  return found
 }
 
 /** The one place where something was found. */

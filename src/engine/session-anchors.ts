@@ -91,10 +91,9 @@ export function findSessionAnchors(
   | 'activityFunction'
 > {
   const memory = new MemorySearch(heap)
-  const inStatic = (value: number): number[] =>
-    memory.wordsEqualTo(value).filter((at) => at < staticEnd)
+  const inStatic = (value: number): number[] => memory.wordsEqualTo(value, staticEnd)
   /** Static pointers to hash tables of a name. */
-  const tables = (name: string): number[] => memory.tablesNamed(name).filter((at) => at < staticEnd)
+  const tables = (name: string): number[] => memory.tablesNamed(name, staticEnd)
   const lockTables = tables('PROCLOCK hash')
   const processAnchors = findProcessAnchors(memory, process, staticEnd)
   const sequences = onlyPlace('the table of sequences', tables('Sequence values'))

@@ -7,20 +7,34 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { SeededRandom } from '../base/random.ts'
+import type { Action } from '../../test/support/pool-action.ts'
+import { actionsOf } from '../../test/support/pool-actions.ts'
 import { fingerprintOf } from '../../test/support/pool-fingerprint.ts'
 import { World } from '../../test/support/pool-world.ts'
 import type { Config } from '../../test/support/pool-world.ts'
 
 /** Goes a path of which all but the last step has been gone, and checked, before. */
-function replay(config: Config, path: readonly string[], knownSteps: number): World {
-  const world = new World(config)
-  for (const [step, name] of path.entries()) {
-    world.goesKnownPath = step < knownSteps
-    const action = world.actions().find((each) => each.name === name)
-    assert.ok(action, `${name} is possible`)
-    action.run()
+function replay(config: Config, path: readonly Action[]): World {
+  const world = new World(config, path.length > 1)
+  for (const [at, action] of path.entries()) {
+    if (at === path.length - 1) {
+      world.goesKnownPath = false
+      assert.ok(actionsOf(world).includes(action), `${action.name} is possible`)
+    }
+    action.run(world)
   }
   return world
+}
+
+/** Goes a path by names for the first time. */
+function pathOf(config: Config, names: readonly string[]): Action[] {
+  const world = new World(config)
+  return names.map((name) => {
+    const action = actionsOf(world).find((each) => each.name === name)
+    assert.ok(action, `${name} is possible`)
+    action.run(world)
+    return action
+  })
 }
 
 /**
@@ -29,19 +43,19 @@ function replay(config: Config, path: readonly string[], knownSteps: number): Wo
  */
 function explore(config: Config, depth: number, start: readonly string[] = []): number {
   const seen = new Set<string>()
-  let frontier: string[][] = [[...start]]
+  let frontier: Action[][] = [pathOf(config, start)]
   for (let step = 0; step <= depth; step++) {
-    const next: string[][] = []
+    const next: Action[][] = []
     for (const path of frontier) {
       try {
-        const world = replay(config, path, step === 0 ? 0 : path.length - 1)
+        const world = replay(config, path)
         const print = fingerprintOf(world)
         if (seen.has(print)) continue
         seen.add(print)
-        if (step < depth) for (const { name } of world.actions()) next.push([...path, name])
+        if (step < depth) for (const action of actionsOf(world)) next.push([...path, action])
         world.settle()
       } catch (error) {
-        throw new Error(`after: ${path.join(', ')}`, { cause: error })
+        throw new Error(`after: ${path.map(({ name }) => name).join(', ')}`, { cause: error })
       }
     }
     frontier = next
@@ -145,9 +159,9 @@ test('long random games with many clients', () => {
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.
         const patient = random.below(20) > 0
-        const all = world.actions()
+        const all = actionsOf(world)
         const actions = all.filter(({ name }) => !(patient && name.startsWith('leave')))
-        actions[random.below(actions.length)]?.run()
+        actions[random.below(actions.length)]?.run(world)
       }
       world.settle()
     }),

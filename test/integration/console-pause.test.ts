@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Client, type Connection } from 'pg'
 import { cancelRequestOf, connectPg, failureOf } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
@@ -60,7 +61,7 @@ async function askNew(name: string, sql: string): Promise<unknown> {
 
 /** Until it is so; the server's own clocks decide when. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve))
+  while (!(await isSo())) await delay(10)
 }
 
 async function isWaiting(name: string): Promise<boolean> {

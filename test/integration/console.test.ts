@@ -7,6 +7,7 @@ import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Client, type Connection } from 'pg'
 import postgres from 'postgres'
 import { LIMITS } from '../../src/base/limits.ts'
@@ -47,6 +48,7 @@ async function eventually<Result>(
   for (;;) {
     const seen = await look()
     if (isSo(seen)) return seen
+    await delay(10)
   }
 }
 

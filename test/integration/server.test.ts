@@ -8,6 +8,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { REPORTED_SETTINGS } from '../../src/front/wire/greeting.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import { makeVerifier, verifierText } from '../../src/router/scram-verifier.ts'
@@ -455,6 +456,6 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + 10_000
   while (!(await condition())) {
     assert.ok(performance.now() < deadlineMs, 'it should have happened by now')
-    await new Promise((resolve) => setImmediate(resolve))
+    await delay(10)
   }
 }

@@ -1,13 +1,22 @@
 /** Forks in the pool's world: what the shell could be in the middle of, and what must hold. */
 import assert from 'node:assert/strict'
+import type { TenantName } from '../../src/base/ids.ts'
 import { mayRead, noteRead, readersWant } from '../../src/pool/fork-desk.ts'
 import { ClientEntry } from '../../src/pool/pool-model.ts'
 import type { PoolEffect, SlotEntry, TenantEntry } from '../../src/pool/pool-model.ts'
 import { slotsExpected } from '../../src/pool/pool-policy.ts'
 import { forkAnswers } from '../../src/pool/thread-turns.ts'
-import type { Action, World } from './pool-world.ts'
+import { type Action, toEach } from './pool-action.ts'
+import type { World } from './pool-world.ts'
 
 type ForkEffect = Extract<PoolEffect, { type: 'fork' | 'endFork' | 'read' }>
+
+const made = toEach<TenantName>('fork', ({ forks }) => forks.carryOut('done'))
+const notMade = toEach<TenantName>('no fork', ({ forks }) => forks.carryOut('refused'))
+const lost = toEach<TenantName>('fork lost', ({ forks }) => forks.carryOut('lost'))
+const ended = toEach<number>('end fork', ({ forks }) => forks.carryOut('done'))
+const served = toEach<number>('read', ({ forks }) => forks.carryOut('done'))
+const refused = toEach<number>('writes', ({ forks }) => forks.carryOut('refused'))
 
 export class WorldForks {
   readonly #world: World
@@ -31,47 +40,43 @@ export class WorldForks {
   }
 
   /** It has only read so far, and somebody waits: its transaction leaves the backend. */
-  floats(client: ClientEntry, index: number): Action[] {
-    const { tenant, phase } = client
-    if (phase !== 'holding' || tenant.phase !== 'awake' || tenant.waiting.size === 0) return []
-    const run = (): void => {
-      this.#world.transactions.delete(client)
-      this.#world.event({ type: 'floated', client })
-    }
-    return [{ name: `float ${index}`, run }]
+  mayFloat({ tenant, phase }: ClientEntry): boolean {
+    return phase === 'holding' && tenant.phase === 'awake' && tenant.waiting.size > 0
   }
 
+  float(client: ClientEntry): void {
+    this.#world.transactions.delete(client)
+    this.#world.event({ type: 'floated', client })
+  }
+
+  /** What may come of the next effect. */
   actions(rough: boolean): Action[] {
     const [effect] = this.todo
     if (!effect) return []
-    const actions: Action[] = []
-    const add = (name: string, run: () => void): void => {
-      actions.push({ name, run: () => (this.todo.shift(), run()) })
+    if (effect.type === 'endFork') return [ended(effect.slot.id)]
+    if (effect.type === 'fork') {
+      const { name } = effect.tenant
+      return rough ? [made(name), notMade(name), lost(name)] : [made(name)]
     }
-    switch (effect.type) {
-      case 'fork':
-        add(`fork ${effect.tenant.name}`, () => this.#make(effect.slot, effect.tenant))
-        if (!rough) break
-        add(`no fork ${effect.tenant.name}`, () => this.#left(effect.slot, true, true))
-        add(`fork lost ${effect.tenant.name}`, () => this.#left(effect.slot, true, false))
-        break
-      case 'endFork':
-        add(`end fork ${effect.slot.id}`, () => this.#end(effect.slot))
-        break
-      case 'read': {
-        const { client } = effect
-        const id = this.#world.clients.indexOf(client)
-        add(`read ${id}`, () => this.#read(client, 'served'))
-        if (rough) add(`writes ${id}`, () => this.#read(client, 'refused'))
-      }
+    const index = this.#world.clients.indexOf(effect.client)
+    return rough ? [served(index), refused(index)] : [served(index)]
+  }
+
+  carryOut(outcome: 'done' | 'refused' | 'lost'): void {
+    const effect = this.todo.shift()
+    assert.ok(effect)
+    if (effect.type === 'endFork') return this.#end(effect.slot)
+    if (effect.type === 'read') {
+      return this.#read(effect.client, outcome === 'done' ? 'served' : 'refused')
     }
-    return actions
+    if (outcome === 'done') return this.#make(effect.slot, effect.tenant)
+    this.#left(effect.slot, true, outcome === 'refused')
   }
 
   /** Carries the next effect out, well; false if there is none. */
   step(): boolean {
     const [action] = this.actions(false)
-    action?.run()
+    action?.run(this.#world)
     return action !== undefined
   }
 

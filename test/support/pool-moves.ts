@@ -1,5 +1,6 @@
 /** What may happen to a tenant of the pool's world that none of its clients asked for. */
 import assert from 'node:assert/strict'
+import type { TenantName } from '../../src/base/ids.ts'
 import type { RestingPhase, TenantEntry } from '../../src/pool/pool-model.ts'
 import {
   canLeave,
@@ -8,55 +9,74 @@ import {
   slotsExpected,
   slotToWarmIn,
 } from '../../src/pool/pool-policy.ts'
-import type { Action, World } from './pool-world.ts'
+import { type Action, toTenant } from './pool-action.ts'
+import type { World } from './pool-world.ts'
+
+const nap = toTenant('nap', (world, tenant) => world.event({ type: 'napRequested', tenant }))
+const upkeepDue = toTenant('upkeep due', (world, tenant) =>
+  world.event({ type: 'upkeepDue', tenant }),
+)
+const imageRead = toTenant('read image', (world, tenant) =>
+  world.event({ type: 'imageRead', tenant }),
+)
+const warmed = toTenant('warm', (world, tenant) => {
+  const slot = slotToWarmIn(world.state)
+  assert.ok(slot)
+  world.event({ type: 'warmRequested', tenant, slot })
+})
+const imageDropped = toTenant('drop image', (world, tenant) => {
+  world.endLife(tenant)
+  world.event({ type: 'imageMoved', tenant, to: 'cold' })
+})
+const imageToDisk = toTenant('image to disk', (world, tenant) =>
+  world.event({ type: 'imageMoved', tenant, to: 'asleep' }),
+)
 
 /** A nap by hand, and being brought back before it is asked for. */
 export function movesByOthers(world: World, tenant: TenantEntry): Action[] {
   const { name, phase } = tenant
-  const slot = slotToWarmIn(world.state)
   const actions: Action[] = []
-  const add = (verb: string, run: () => void): void => {
-    actions.push({ name: `${verb} ${name}`, run })
-  }
-  if (phase === 'awake') add('nap', () => world.event({ type: 'napRequested', tenant }))
-  add('upkeep due', () => world.event({ type: 'upkeepDue', tenant }))
-  if (phase === 'asleep') add('read image', () => world.event({ type: 'imageRead', tenant }))
-  if (slot && (phase === 'cold' || phase === 'asleep')) {
-    add('warm', () => world.event({ type: 'warmRequested', tenant, slot }))
+  if (phase === 'awake') actions.push(nap(name))
+  actions.push(upkeepDue(name))
+  if (phase === 'asleep') actions.push(imageRead(name))
+  if ((phase === 'cold' || phase === 'asleep') && slotToWarmIn(world.state)) {
+    actions.push(warmed(name))
   }
   if (phase !== 'napping' && phase !== 'asleep') return actions
-  add('drop image', () => {
-    world.endLife(tenant)
-    world.event({ type: 'imageMoved', tenant, to: 'cold' })
-  })
-  if (phase === 'asleep' || tenant.holder) return actions
-  add('image to disk', () => world.event({ type: 'imageMoved', tenant, to: 'asleep' }))
+  actions.push(imageDropped(name))
+  if (phase === 'napping' && !tenant.holder) actions.push(imageToDisk(name))
   return actions
 }
 
+/** @param to where it is then; without, where it was */
+function bootFails(
+  verb: string,
+  { to, slotUsable }: { readonly to?: RestingPhase; readonly slotUsable: boolean },
+): (name: TenantName) => Action {
+  return toTenant(verb, (world, tenant) => {
+    const from = world.boots.get(tenant)
+    assert.ok(from)
+    const rests = to ?? from
+    world.boots.delete(tenant)
+    if (rests !== from) world.endLife(tenant)
+    world.event({ type: 'bootFailed', tenant, to: rests, error: 'boot', slotUsable })
+  })
+}
+
+const booted = toTenant('boot', (world, tenant) => world.booted(tenant))
+const bootFailed = bootFails('boot failed', { to: 'cold', slotUsable: false })
+const notOpened = bootFails('not opened', { slotUsable: true })
+const notOpenedMoved = bootFails('not opened, moved', { to: 'asleep', slotUsable: true })
+
 /** What may come of loading a tenant. */
 export function bootEnds(
-  world: World,
-  tenant: TenantEntry,
+  name: TenantName,
   { from, rough }: { readonly from: RestingPhase; readonly rough: boolean },
 ): Action[] {
-  const { name } = tenant
-  const fails = (to: RestingPhase, slotUsable: boolean): void => {
-    world.boots.delete(tenant)
-    if (to !== from) world.endLife(tenant)
-    world.event({ type: 'bootFailed', tenant, to, error: 'boot', slotUsable })
-  }
-  const booted = { name: `boot ${name}`, run: () => world.booted(tenant) }
-  if (!rough) return [booted]
-  return [
-    booted,
-    { name: `boot failed ${name}`, run: () => fails('cold', false) },
-    { name: `not opened ${name}`, run: () => fails(from, true) },
-    // While a store is being opened, room may be wanted: the image goes to disk, or goes.
-    ...(from === 'napping'
-      ? [{ name: `not opened, moved ${name}`, run: () => fails('asleep', true) }]
-      : []),
-  ]
+  if (!rough) return [booted(name)]
+  const ends = [booted(name), bootFailed(name), notOpened(name)]
+  // While a store is being opened, room may be wanted: the image goes to disk, or goes.
+  return from === 'napping' ? [...ends, notOpenedMoved(name)] : ends
 }
 
 /** Whoever could make room for those who wait does so now, or there is a timer for it. */

@@ -1,25 +1,33 @@
 /** Whoever keeps tenants at rest in the pool's world, or renews them, and what he is promised. */
 import assert from 'node:assert/strict'
+import type { TenantName } from '../../src/base/ids.ts'
 import { ClientEntry, isResting } from '../../src/pool/pool-model.ts'
 import type { PauseEvent, TenantEntry } from '../../src/pool/pool-model.ts'
 import { mustLeaveAtMs, mustLeave } from '../../src/pool/pool-policy.ts'
-import type { Action, World } from './pool-world.ts'
+import { type Action, toEach, toTenant } from './pool-action.ts'
+import type { World } from './pool-world.ts'
+
+const ALL = 'all'
+/** One of a type and a name, or of all. */
+const act = (type: PauseEvent['type']): ((name: TenantName | typeof ALL) => Action) =>
+  toEach(type, (world, name) =>
+    world.event({ type, name: name === ALL ? undefined : name } as PauseEvent),
+  )
+const paused = act('paused')
+const resumed = act('resumed')
+const held = act('held')
+const letGo = act('letGo')
+const renew = toTenant('renew', (world, tenant) =>
+  world.event({ type: 'renewalRequested', tenant }),
+)
 
 /** What an administrator may do next. */
-export function pausesAndRenewals(world: World): Action[] {
-  const { state } = world
-  const actions: Action[] = []
-  const act = (event: PauseEvent): void => {
-    actions.push({ name: `${event.type} ${event.name ?? 'all'}`, run: () => world.event(event) })
-  }
-  act({ type: state.pauses.isPausedAll ? 'resumed' : 'paused', name: undefined })
-  for (const tenant of state.tenants.values()) {
-    const { name, renewalDue } = tenant
-    act({ type: state.pauses.isPausedByName(name) ? 'resumed' : 'paused', name })
-    act({ type: state.pauses.isHeld(name) ? 'letGo' : 'held', name })
-    if (renewalDue) continue
-    const renew = (): void => world.event({ type: 'renewalRequested', tenant })
-    actions.push({ name: `renew ${name}`, run: renew })
+export function pausesAndRenewals({ state }: World): Action[] {
+  const actions = [state.pauses.isPausedAll ? resumed(ALL) : paused(ALL)]
+  for (const { name, renewalDue } of state.tenants.values()) {
+    actions.push(state.pauses.isPausedByName(name) ? resumed(name) : paused(name))
+    actions.push(state.pauses.isHeld(name) ? letGo(name) : held(name))
+    if (!renewalDue) actions.push(renew(name))
   }
   return actions
 }

@@ -1,6 +1,6 @@
 /**
- * The pool's state machine and everything that a shell could be in the middle of. `actions` are all
- * that could happen next; `check` holds after each of them; `settle` lets the world run out.
+ * The pool's state machine and everything that a shell could be in the middle of. `actionsOf` tells
+ * all that could happen next; `check` holds after each of them; `settle` lets the world run out.
  */
 import assert from 'node:assert/strict'
 import type { TenantName } from '../../src/base/ids.ts'
@@ -16,8 +16,8 @@ import type {
 import { holderWaits } from '../../src/pool/pool-policy.ts'
 import { wantsTurn } from '../../src/pool/thread-turns.ts'
 import { PoolState } from '../../src/pool/pool-state.ts'
-import { bootEnds, checkRoom, checkSlots, movesByOthers } from './pool-moves.ts'
-import { checkGoesOn, checkPauses, checkRested, pausesAndRenewals } from './pool-pauses.ts'
+import { checkRoom, checkSlots } from './pool-moves.ts'
+import { checkGoesOn, checkPauses, checkRested } from './pool-pauses.ts'
 import { WorldForks } from './pool-forks.ts'
 import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
@@ -35,11 +35,6 @@ export interface Config {
   readonly reads?: boolean
   /** Whether an administrator pauses, resumes and renews. */
   readonly pauses?: boolean
-}
-
-export interface Action {
-  readonly name: string
-  readonly run: () => void
 }
 
 export class World {
@@ -65,17 +60,18 @@ export class World {
   timerAtMs: number = Number.POSITIVE_INFINITY
   drained = false
   /** Where it goes all has been checked before. */
-  goesKnownPath = false
+  goesKnownPath: boolean
   #slotCount = 0
-  readonly #rough: boolean
+  readonly rough: boolean
+  readonly reads: boolean
+  readonly pauses: boolean
   readonly #batchMs: number
-  readonly #reads: boolean
-  readonly #pauses: boolean
 
-  constructor(config: Config) {
-    this.#reads = config.reads ?? false
-    this.#rough = config.rough
-    this.#pauses = config.pauses ?? false
+  constructor(config: Config, goesKnownPath = false) {
+    this.goesKnownPath = goesKnownPath
+    this.reads = config.reads ?? false
+    this.rough = config.rough
+    this.pauses = config.pauses ?? false
     this.#batchMs = config.batchMs ?? 0
     this.state = new PoolState({ ...SMALL, ...config.limits })
     this.clients = config.clients.map(
@@ -169,108 +165,6 @@ export class World {
     }
   }
 
-  // What could happen next
-
-  actions(): Action[] {
-    return [...this.#clientActions(), ...this.#workActions(), ...this.#timeActions()]
-  }
-
-  #clientActions(): Action[] {
-    return this.clients.flatMap((client, index): Action[] => {
-      const act = (name: string, run: () => void): Action => ({ name: `${name} ${index}`, run })
-      const leave = act('leave', () => this.leave(client))
-      const askable = (this.left[index] ?? 0) > 0 || client.phase === 'holding'
-      const request = act('request', () => this.request(client))
-      const pins = this.#mayPin(client) ? [act('pin', () => this.#pin(client))] : []
-      switch (client.phase) {
-        case 'idle':
-        case 'holding':
-        case 'lost': {
-          const crash = act('crash', () => this.#crash(client.tenant))
-          const crashes = this.#rough && client.tenant.phase === 'awake' ? [crash] : []
-          const floats = this.#reads ? this.forks.floats(client, index) : []
-          return [...(askable ? [request] : []), leave, ...crashes, ...pins, ...floats]
-        }
-        case 'waiting': {
-          const cancel = act('cancel', () => this.event({ type: 'waitCanceled', client }))
-          return this.#rough ? [leave, cancel, ...pins] : [leave]
-        }
-        case 'running':
-          return [
-            act('finish', () => this.finish(client, true)),
-            act('begin', () => this.finish(client, false)),
-            ...(this.#reads ? [act('chain', () => this.forks.chain(client))] : []),
-            act('leave running', () => this.leave(client)),
-            ...(this.#rough ? [act('crash', () => this.#crash(client.tenant))] : []),
-          ]
-        case 'gone':
-          return []
-      }
-    })
-  }
-
-  /** Its session may turn out to hold what cannot be put aside, whenever its memory is there. */
-  #mayPin({ tenant, phase }: ClientEntry): boolean {
-    const comes = phase === 'waiting' && (tenant.phase !== 'awake' || tenant.outOfTurn)
-    const isThere = ['waking', 'awake', 'napping'].includes(tenant.phase)
-    return this.#rough && isThere && !tenant.holder && (phase === 'idle' || comes)
-  }
-
-  #pin(client: ClientEntry): void {
-    this.transactions.set(client, this.#lifeOf(client.tenant))
-    this.event({ type: 'clientPinned', client })
-  }
-
-  #workActions(): Action[] {
-    const actions = this.forks.actions(this.#rough)
-    const add = (name: string, run: () => void): void => void actions.push({ name, run })
-    if (this.creating) {
-      add('slot created', () => this.slotCreated())
-      if (this.#rough) add('slot failed', () => this.#slotFailed())
-    }
-    for (const [tenant, from] of this.boots) {
-      actions.push(...bootEnds(this, tenant, { from, rough: this.#rough }))
-    }
-    for (const tenant of this.evictions) {
-      add(`evicted ${tenant.name}`, () => this.evicted(tenant))
-      if (!this.#rough) continue
-      // Only who has clients has a session to lose, and nobody is asked at the end.
-      if (tenant.clientCount > 0 && this.state.drainDeadlineMs === undefined) {
-        add(`stays ${tenant.name}`, () => {
-          this.evictions.delete(tenant)
-          this.event({ type: 'evictionRefused', tenant })
-        })
-      }
-      add(`evicted to napping ${tenant.name}`, () => {
-        this.evictions.delete(tenant)
-        this.event({ type: 'evicted', tenant, to: 'napping', slotReusable: true })
-      })
-    }
-    for (const tenant of this.cleaning) {
-      add(`cleaned ${tenant.name}`, () => this.cleaned(tenant))
-      if (this.#rough) add(`crash cleaning ${tenant.name}`, () => this.#crash(tenant))
-    }
-    for (const tenant of this.maintaining) {
-      add(`maintained ${tenant.name}`, () => this.maintained(tenant))
-      if (this.#rough) add(`crash maintaining ${tenant.name}`, () => this.#crash(tenant))
-    }
-    return actions
-  }
-
-  #timeActions(): Action[] {
-    const actions: Action[] = []
-    if (this.timerAtMs < Number.POSITIVE_INFINITY) {
-      actions.push({ name: 'tick', run: () => this.tick() })
-    }
-    if (this.turnAwaited) actions.push({ name: 'turn', run: () => this.turn() })
-    if (this.#pauses) actions.push(...pausesAndRenewals(this))
-    if (!this.#rough) return actions
-    for (const tenant of this.state.tenants.values()) {
-      actions.push(...movesByOthers(this, tenant))
-    }
-    return actions
-  }
-
   // Doing it
 
   request(client: ClientEntry): void {
@@ -282,7 +176,7 @@ export class World {
       this.#begin(client)
       return this.check()
     }
-    const reads = this.#reads
+    const reads = this.reads
     if (reads && this.forks.readNow(client)) return this.check()
     this.asked.add(client)
     // Some of them begin a transaction.
@@ -322,6 +216,11 @@ export class World {
     this.event({ type: 'batchFinished', client, result })
   }
 
+  pin(client: ClientEntry): void {
+    this.transactions.set(client, this.#lifeOf(client.tenant))
+    this.event({ type: 'clientPinned', client })
+  }
+
   leave(client: ClientEntry): void {
     this.asked.delete(client)
     this.event({ type: 'clientLeft', client })
@@ -334,7 +233,7 @@ export class World {
     this.event({ type: 'slotCreated', slot })
   }
 
-  #slotFailed(): void {
+  slotFailed(): void {
     this.creating = false
     this.event({ type: 'slotFailed', error: 'no memory' })
   }
@@ -360,7 +259,7 @@ export class World {
     this.event({ type: 'maintained', tenant, more: false })
   }
 
-  #crash(tenant: TenantEntry): void {
+  crash(tenant: TenantEntry): void {
     const slot = tenant.slot
     assert.ok(slot)
     for (const work of [this.boots, this.evictions, this.cleaning, this.maintaining])

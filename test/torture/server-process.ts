@@ -9,7 +9,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { within } from './within.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const PROGRAM =
+  process.env['PGNAP_PROGRAM'] ?? fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 /**
  * Naps and the pruning of history happen within a round, and memory has room for a few images only,
  * so that tenants are found in every state.

@@ -7,7 +7,10 @@ import { testFolder } from '../../../test/support/temporary-folder.ts'
 
 const TEXT = '(function (name) { const greet = () => `hello, ${name}`; return greet() })'
 
-/** What runs in a process of its own: what was kept is of use to the next one. */
+/**
+ * What runs in a process of its own: what was kept is of use to the next one. What is compiled is
+ * kept half a second later; of what was kept, nothing is to be waited for.
+ */
 const PROGRAM = `
   import { enableCompileCache } from 'node:module'
   import { Script } from 'node:vm'
@@ -15,12 +18,14 @@ const PROGRAM = `
   if (folder) enableCompileCache(folder)
   const { runKept } = await import('./kept-code.ts')
   const run = Script.prototype.runInThisContext
+  let waitMs = 0
   Script.prototype.runInThisContext = function () {
-    console.log(this.cachedDataRejected === undefined ? 'compiled' : 'kept')
+    if (this.cachedDataRejected === undefined) waitMs = 600
+    console.log(waitMs > 0 ? 'compiled' : 'kept')
     return run.call(this)
   }
   console.log(runKept(text, '/some/greeting.js')('reader'))
-  setTimeout(() => {}, 900)
+  setTimeout(() => {}, waitMs)
 `
 
 function start(folder: string, text: string): readonly string[] {
