@@ -124,6 +124,10 @@ export class LentSlot implements Slot {
   }
 
   /** A lent slot that is empty again is as good as another. */
+  get canCopy(): boolean {
+    return this.canNap && this.reusable
+  }
+
   get reusable(): boolean {
     return this.#state === 'empty' || this.#state === 'loaded'
   }

@@ -115,6 +115,8 @@ export class BatchRuns {
   ): Promise<Uint8Array> {
     const { tenant } = client
     this.#pausedCount++
+    const { state, clock, runLater } = this.#options
+    runLater(state.handle({ type: 'batchPaused', client: client.entry }, clock.monotonicMs()))
     try {
       const answer = await running.catch((error: unknown) => {
         throw this.#lose(client, error)

@@ -124,8 +124,8 @@ export interface PoolClient {
   /** Begins to keep timings for this client. */
   measure(): void
   /**
-   * Ends a wait with QUERY_CANCELED. A batch that is in the backend is not reached from this
-   * thread.
+   * Ends a wait with QUERY_CANCELED, or a batch that has paused in the backend, as a cancel request
+   * does. Another one that is there is not reached from this thread.
    */
   cancel(): void
   /**
@@ -341,7 +341,8 @@ export class LiveClient implements PoolClient {
   }
 
   cancel(): void {
-    this.#host.cancelWait(this)
+    if (this.running) this.tenant.slot?.cancel?.()
+    else this.#host.cancelWait(this)
   }
 
   close(): void {

@@ -111,6 +111,14 @@ test('every interleaving of readers whose tenant has its turn with each batch', 
   assert.ok(explore({ ...config, batchMs: 1, reads: true }, 6, OPEN) > 500)
 })
 
+/** A client whose statement takes long and has paused, another one that waits to read, two slots. */
+const LONG = ['request 0', 'slot created', 'boot a', 'pause 0', 'request 1', 'tick', 'slot created']
+
+test('every interleaving of readers beside a statement that has paused, with failures', () => {
+  const config = { limits: {}, clients: ['a', 'a', 'b'], requestsPerClient: 2, rough: true }
+  assert.ok(explore({ ...config, reads: true, long: true }, 5, LONG) > 1_000)
+})
+
 /** An administrator who pauses, resumes and renews, one tenant and all. */
 const PAUSES = { rough: false, pauses: true, requestsPerClient: 2 }
 
@@ -142,9 +150,10 @@ test('long random games with many clients', () => {
     batchMs: fc.constantFrom(0, 0.5, 1, 20),
     reads: fc.boolean(),
     pauses: fc.boolean(),
+    long: fc.boolean(),
   })
   fc.assert(
-    fc.property(game, ({ seed, clients, steps, batchMs, reads, pauses, ...drawn }) => {
+    fc.property(game, ({ seed, clients, steps, batchMs, reads, pauses, long, ...drawn }) => {
       const random = new SeededRandom(seed)
       const limits = { ...drawn, tenantQueueMax: 4, shardQueueMax: 4 }
       const world = new World({
@@ -155,6 +164,7 @@ test('long random games with many clients', () => {
         batchMs,
         reads,
         pauses,
+        long,
       })
       for (let step = 0; step < steps; step++) {
         // Clients that leave at the first chance make dull games.

@@ -181,6 +181,7 @@ export class PoolState implements ForkHost {
     if (result.urgent) tenant.maintenanceUrgent = true
     const free = isFree(result)
     client.phase = free ? 'idle' : 'holding'
+    client.isAway = false
     if (free) tenant.holder = undefined
     if (client.leaving) this.#leave(client, nowMs)
     else if (free) this.#free(tenant, nowMs)
@@ -435,6 +436,7 @@ export class PoolState implements ForkHost {
   #loseTransaction(client: ClientEntry, error: unknown): void {
     if (client.phase === 'holding') return void (client.phase = 'lost')
     if (client.phase === 'running') client.phase = 'idle'
+    client.isAway = false
     if (client.leaving) this.#leave(client, 0)
     else this.#reject(client, 'SLOT_LOST', error)
   }

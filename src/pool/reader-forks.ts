@@ -134,6 +134,7 @@ export class ReaderForks {
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
     this.#refused = undefined
+    this.review(client.tenant)
     if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
     if (this.readingOf(client, messages, complete) === 'no') return undefined
     if (client.timings) resetTimings(client.timings)
@@ -157,6 +158,7 @@ export class ReaderForks {
     if (!client?.pending) return
     const { sinceMs, resolve, reject } = client.pending
     const startMs = clock.monotonicMs()
+    this.review(client.tenant)
     if (!client.tenant.fork || !forkAnswers(entry.tenant)) {
       return event({ type: 'readEnded', client: entry, outcome: 'missed', threadMs: 0 })
     }
@@ -179,7 +181,7 @@ export class ReaderForks {
   }
 
   /**
-   * The backend of `tenant` has run something. If the transaction has ended beside which its fork
+   * The backend of `tenant` has run something, or goes on with what has paused. If the transaction has ended beside which its fork
    * was made, that shows no longer all that is committed, and does not answer again.
    */
   review(tenant: LiveTenant): void {

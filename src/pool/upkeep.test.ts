@@ -62,6 +62,7 @@ class Tenant {
     begin: () => {},
     resume: () => {},
     canNap: false,
+    canCopy: false,
     copy: () => assert.fail('upkeep forks nobody'),
     fork: () => assert.fail('upkeep forks nobody'),
     transaction: 0,

@@ -136,3 +136,42 @@ test('a client that vanishes, a nap in between, a cancel and a limit of time', a
   assert.equal((await forks()).now, 0)
   for (const each of [b, c]) await each[Symbol.asyncDispose]()
 })
+
+/** Seconds, on any machine. */
+const LONG = 'select count(*) from generate_series(1, 4000) a, generate_series(1, 1000) b'
+
+test('reads do not wait for a statement that takes its time; writes do', async () => {
+  const [a, b, c] = await clients('midway')
+  await a.client.query('create table t(n int); insert into t values (1)')
+  let isOver = false
+  const long = a.client
+    .query(`insert into t select n from generate_series(2, 3) n where (${LONG}) > 0`)
+    .then(() => (isOver = true))
+  assert.equal(await bounded(b.value('select count(*) from t')), '1')
+  const written = b.client.query('insert into t values (4)')
+  let reads = 0
+  while (!isOver && reads < 20) {
+    assert.equal(await bounded(c.value('select $1 + count(*)::int from t', [reads])), reads++ + 1)
+  }
+  assert.ok(reads >= 20, `${reads} reads beside it`)
+  await Promise.all([long, written])
+  assert.equal(await c.value('select count(*) from t'), '4')
+  for (const each of [a, b, c]) await each[Symbol.asyncDispose]()
+})
+
+test('who finds a long statement among the activities can cancel it, and end it', async () => {
+  const [a, b] = await clients('found')
+  await a.value('select 1')
+  for (const [end, code] of [
+    ['pg_cancel_backend', '57014'],
+    ['pg_terminate_backend', '57P01'],
+  ] as const) {
+    const failed = failureOf(a.client.query('select pg_sleep(1000)'))
+    const sql = `select ${end}(pid) from pg_stat_activity where query = 'select pg_sleep(1000)'
+      and state = 'active'`
+    const deadlineMs = performance.now() + BOUNDED_MS
+    while ((await bounded(b.value(sql))) !== true) assert.ok(performance.now() < deadlineMs)
+    assert.equal((await bounded(failed)).code, code)
+  }
+  for (const each of [a, b]) await each[Symbol.asyncDispose]()
+})

@@ -148,6 +148,7 @@ export class FakeSlot implements Slot {
   memoryBytes = 1_000
   reusable = true
   canNap = false
+  canCopy = false
   discarded = false
   files: FakeFiles | undefined = undefined
   readonly log: string[]

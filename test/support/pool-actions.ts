@@ -26,6 +26,7 @@ const float = toClient('float', (world, client) => world.forks.float(client))
 const cancel = toClient('cancel', (world, client) => world.event({ type: 'waitCanceled', client }))
 const finish = toClient('finish', (world, client) => world.finish(client, true))
 const begin = toClient('begin', (world, client) => world.finish(client, false))
+const pause = toClient('pause', (world, client) => world.event({ type: 'batchPaused', client }))
 const chain = toClient('chain', (world, client) => world.forks.chain(client))
 
 function addOfClient(actions: Action[], world: World, client: ClientEntry, index: number): void {
@@ -50,6 +51,7 @@ function addOfClient(actions: Action[], world: World, client: ClientEntry, index
     case 'running':
       actions.push(finish(index), begin(index))
       if (reads) actions.push(chain(index))
+      if (world.long && !client.isAway) actions.push(pause(index))
       actions.push(leaveRunning(index))
       if (rough) actions.push(crash(index))
       return

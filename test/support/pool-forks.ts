@@ -1,7 +1,7 @@
 /** Forks in the pool's world: what the shell could be in the middle of, and what must hold. */
 import assert from 'node:assert/strict'
 import type { TenantName } from '../../src/base/ids.ts'
-import { mayRead, noteRead, readersWant } from '../../src/pool/fork-desk.ts'
+import { keepsBackend, mayRead, noteRead, readersWant } from '../../src/pool/fork-desk.ts'
 import { ClientEntry } from '../../src/pool/pool-model.ts'
 import type { PoolEffect, SlotEntry, TenantEntry } from '../../src/pool/pool-model.ts'
 import { slotsExpected } from '../../src/pool/pool-policy.ts'
@@ -126,7 +126,7 @@ export class WorldForks {
   }
 
   #make(slot: SlotEntry, tenant: TenantEntry): void {
-    const holds = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
+    const holds = tenant.holder instanceof ClientEntry && keepsBackend(tenant.holder)
     if (tenant.phase !== 'awake' || !holds) return this.#left(slot, true, true)
     this.shows.set(slot, this.#endedOf(tenant))
     this.#world.event({ type: 'forkMade', slot })

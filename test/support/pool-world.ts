@@ -35,6 +35,8 @@ export interface Config {
   readonly reads?: boolean
   /** Whether an administrator pauses, resumes and renews. */
   readonly pauses?: boolean
+  /** Whether batches may take long, and pause. */
+  readonly long?: boolean
 }
 
 export class World {
@@ -65,6 +67,7 @@ export class World {
   readonly rough: boolean
   readonly reads: boolean
   readonly pauses: boolean
+  readonly long: boolean
   readonly #batchMs: number
 
   constructor(config: Config, goesKnownPath = false) {
@@ -72,6 +75,7 @@ export class World {
     this.reads = config.reads ?? false
     this.rough = config.rough
     this.pauses = config.pauses ?? false
+    this.long = config.long ?? false
     this.#batchMs = config.batchMs ?? 0
     this.state = new PoolState({ ...SMALL, ...config.limits })
     this.clients = config.clients.map(
