@@ -18,7 +18,7 @@ import { type MemorySearch, onlyPlace } from './memory-search.ts'
 export interface SessionFacts {
   readonly processId: number
   readonly applicationName: string
-  /** `active`: it waits for its turn. */
+  /** `active`: it waits for its turn, or its statement has paused. */
   readonly state: 'idle' | 'active' | 'transaction' | 'failed'
   /** In milliseconds since 1970, as the next two. */
   readonly connectedMs: number

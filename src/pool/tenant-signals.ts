@@ -1,8 +1,8 @@
 /**
  * What clients of a tenant know of each other, by `pg_stat_activity`, and what they send each other
- * by `pg_cancel_backend` and `pg_terminate_backend`. While
- * one of them runs that, nobody else runs anything, in the backend or in a fork of it: the others
- * are idle, in a transaction perhaps, or wait. To cancel who is idle means nothing, as in a server;
+ * by `pg_cancel_backend` and `pg_terminate_backend`. While one of them runs that, nobody else of
+ * them has the thread: the others are idle, in a transaction perhaps, or wait, and one may have a
+ * statement in the backend that has paused, if this is a fork of it. To cancel who is idle means nothing, as in a server;
  * who is terminated is sent away, whatever it does.
  *
  * Signals are not part of a transaction: they are sent even if the statement fails afterwards.
@@ -38,31 +38,34 @@ export function signalReceiverOf(tenant: LiveTenant, clock: Clock): SignalReceiv
 }
 
 function factsOf(client: LiveClient, tenant: LiveTenant, sinceMs: number): SessionFacts {
-  const { entry, askedMs, endedMs, transactionStatus, waitingSinceMs, floating, pending } = client
+  const { entry, askedMs, endedMs, transactionStatus, waitingSinceMs, floating } = client
+  const { pending, running } = client
   const { sessions, slot } = tenant
   const requestMs = waitingSinceMs ?? askedMs
-  const isOpen = transactionStatus !== 'idle'
+  const isOpen = transactionStatus !== 'idle' || running !== undefined
+  const activeSinceMs = waitingSinceMs ?? (running ? client.ranMs : undefined)
   // Whoever asks is in a fork then, and the backend as its holder has left it.
   const held = entry === tenant.entry.holder ? slot?.session : undefined
   const startedAt = floating?.startedAt ?? (isOpen && held ? held.transactionStart : 0n)
   return {
     processId: processIdOf(client),
     applicationName: sessions.applicationNameOf(client, slot),
-    state: waitingSinceMs !== undefined ? 'active' : isOpen ? transactionStatus : 'idle',
+    state: activeSinceMs === undefined ? transactionStatus : 'active',
     connectedMs: entry.arrivedMs + sinceMs,
     requestMs: requestMs === undefined ? 0 : requestMs + sinceMs,
-    stateSinceMs: (waitingSinceMs ?? endedMs ?? entry.arrivedMs) + sinceMs,
+    stateSinceMs: (activeSinceMs ?? endedMs ?? entry.arrivedMs) + sinceMs,
     // With what has failed its transaction has ended.
     transactionStart: transactionStatus === 'failed' ? 0n : startedAt,
     query: pending ? statementIn(pending.messages) : sessions.queryOf(client, slot),
   }
 }
 
-/** Of the batch that waits now, when the one that runs has ended. Not every client knows of it. */
+/** Of the batch that waits or has paused now, when this one has ended. Not every client knows. */
 function cancelWait(client: LiveClient): void {
-  const { pending, listener } = client
+  const { pending, running, listener } = client
   queueMicrotask(() => {
-    if (!pending || client.pending !== pending) return
+    const isSame = client.pending === pending && client.running === running
+    if (!isSame || !(pending ?? running)) return
     if (listener?.cancel) listener.cancel()
     else client.cancel()
   })

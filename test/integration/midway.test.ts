@@ -156,7 +156,7 @@ test('a copy shows what is committed, wherever the statement is', async () => {
     if (sql.startsWith('call')) world.committed = undefined
     world.pauses = world.copies = 0
     interrupt()
-    const answer = new Uint8Array(await keptBytes(slot.runPausing(messages, 1)))
+    const answer: Uint8Array = new Uint8Array(await keptBytes(slot.runPausing(messages, 1)))
     if (world.failure) throw world.failure
     assert.deepEqual(answer, plain.run(messages), sql)
     assert.equal(slot.transactionStatus, plain.transactionStatus)
