@@ -22,17 +22,16 @@ import { DatabaseScans } from './database-scan.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import { type DatabaseStatement, DatabaseStatements } from './database-statements.ts'
 import { Driver, type LaterEnd } from './driver.ts'
-import { isExitStatus } from './emscripten.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
-import { fatalText, statusOf } from './answer-end.ts'
+import { statusOf } from './answer-end.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, isReadingCommand, requestCancel } from './interrupts.ts'
 import type { MemoryDelta } from './memory-delta.ts'
 import { endMidway, noteStart, type RunStart } from './midway.ts'
-import { REFUSED_SETTINGS_FILE, setSettingsAside } from './settings-file.ts'
 import type { PauseHost } from './pausing.ts'
-import { endPostgres, lastWordsOf, startPostgres } from './postgres-process.ts'
+import { endPostgres, startPostgres } from './postgres-process.ts'
+import { explain, explainStart } from './slot-failure.ts'
 import { SlotFiles } from './slot-files.ts'
 import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
@@ -171,7 +170,7 @@ export class WasmSlot implements Slot {
       this.#instance.files.starting = files.templateId === this.#options.assets.template.id
       this.#start(files, database, names)
     } catch (error) {
-      throw this.#explainStart(error, files)
+      throw explainStart(this.#instance, this.#driver, { error, files })
     } finally {
       this.#instance.files.starting = false
     }
@@ -310,7 +309,7 @@ export class WasmSlot implements Slot {
       return this.#ran(answer, others)
     } catch (error) {
       this.#state = 'broken'
-      throw this.#explain(error)
+      throw explain(this.#instance, this.#driver, error)
     } finally {
       this.#signals.settle()
     }
@@ -337,7 +336,7 @@ export class WasmSlot implements Slot {
     const failed = (error: unknown): unknown => {
       this.#state = 'broken'
       this.#signals.settle()
-      return this.#explain(error)
+      return explain(this.#instance, this.#driver, error)
     }
     const later: LaterEnd = {
       ended: (answer) => {
@@ -397,7 +396,7 @@ export class WasmSlot implements Slot {
       endPostgres(this.#instance, this.#driver)
       files.throwFault()
     } catch (error) {
-      throw this.#explain(error)
+      throw explain(this.#instance, this.#driver, error)
     }
     files.removeCounters()
     this.#delta.revert(this.#scanEnd)
@@ -476,36 +475,5 @@ export class WasmSlot implements Slot {
   /** A batch that ended in Flush has no ReadyForQuery: ask the backend. */
   #statusFromModule(): TransactionStatus {
     return this.#instance.module._IsTransactionBlock() === 0 ? 'idle' : 'transaction'
-  }
-
-  /**
-   * Recovery that cannot read a page panics and aborts: what the store said is the reason. A start
-   * that Postgres itself refused may be its owner's doing, who must be able to undo it.
-   */
-  #explainStart(error: unknown, files: TenantFiles): PgnapError {
-    const known = this.#explain(error)
-    const refused = this.#instance.files.fault === undefined && known.code === 'STORE_CORRUPT'
-    if (!refused || !setSettingsAside(files)) return known
-    const message = 'Postgres did not start with the settings of ALTER SYSTEM: they are set aside'
-    return new PgnapError('SETTINGS_REFUSED', message, {
-      cause: known,
-      hint: `connect again; select pg_read_file('${REFUSED_SETTINGS_FILE}') shows them`,
-      ...(known.detail === undefined ? {} : { detail: known.detail }),
-    })
-  }
-
-  #explain(error: unknown): PgnapError {
-    const { fault } = this.#instance.files
-    if (fault instanceof PgnapError) return fault
-    if (error instanceof PgnapError) return error
-    const hint = 'the same statement may work now: the tenant restarts from its store'
-    // After its last words it exits, or aborts, if it goes by a number that is not its own.
-    const said = fatalText(this.#driver.answer)
-    if (said !== undefined) return new PgnapError('SLOT_LOST', said, { hint })
-    if (isExitStatus(error)) {
-      return new PgnapError('SLOT_LOST', `Postgres exited with status ${error.status}`, { hint })
-    }
-    const details = { hint, cause: error, ...lastWordsOf(this.#instance) }
-    return new PgnapError('SLOT_LOST', 'the backend of this tenant crashed', details)
   }
 }

@@ -1,9 +1,10 @@
 /**
  * Which tenants have a fork, and who reads in it: the rules, as a part of `pool-state.ts`.
  *
- * While a client of a tenant has a transaction open and is thinking, the others need not wait for
- * it if all they want is to read. Their batches run in a *fork*: a copy of the backend in a second
- * slot, in which that transaction was rolled back, so that it shows what is committed.
+ * While a client of a tenant has a transaction open and is thinking, or its statement has paused,
+ * the others need not wait for it if all they want is to read. Their batches run in a *fork*: a
+ * copy of the backend in a second slot, in which that transaction was rolled back, so that it shows
+ * what is committed.
  *
  *                 a reader waits, a slot is free                  slot is empty
  *     +---------+ -------------> +--------+                       +---------+

@@ -49,10 +49,17 @@ export function release(
   if (free && (tenant.waiting.size > 0 || tenant.fork || mustLeave(tenant))) return false
   // The first write after a rest has to arm the timer of upkeep, so it takes the long way.
   if (result.wrote && !tenant.maintenanceDue) return false
-  client.isAway = false
   tenant.turnSpentMs = spentMs
   tenant.lastUsedMs = nowMs
-  client.phase = free ? 'idle' : 'holding'
-  if (free) tenant.holder = undefined
+  giveBack(client, result)
   return true
+}
+
+/** The batch of a client has ended. @returns whether the backend is for whoever comes next */
+export function giveBack(client: ClientEntry, result: BatchResult): boolean {
+  const free = isFree(result)
+  client.phase = free ? 'idle' : 'holding'
+  client.isAway = false
+  if (free) client.tenant.holder = undefined
+  return free
 }

@@ -111,7 +111,7 @@ test('every interleaving of readers whose tenant has its turn with each batch', 
   assert.ok(explore({ ...config, batchMs: 1, reads: true }, 6, OPEN) > 500)
 })
 
-/** A client whose statement takes long and has paused, another one that waits to read, two slots. */
+/** A client whose statement has paused, another one that waits to read, two slots. */
 const LONG = ['request 0', 'slot created', 'boot a', 'pause 0', 'request 1', 'tick', 'slot created']
 
 test('every interleaving of readers beside a statement that has paused, with failures', () => {

@@ -42,7 +42,7 @@ import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, refusalOf } from '
 import { leavesNow, leavingReason, nextDeadlineMs, pickToNapAhead } from './pool-policy.ts'
 import { isIdle, pickVictim, slotsExpected, thinkingHolders, wantsSlotMade } from './pool-policy.ts'
 import { ForkDesk, type ForkHost } from './fork-desk.ts'
-import { acquire, isFree } from './pool-fast-path.ts'
+import { acquire, giveBack } from './pool-fast-path.ts'
 import { PauseDesk } from './pause-desk.ts'
 import type { Reading } from './reading-batch.ts'
 import { type Reaction, REACTIONS } from './pool-reactions.ts'
@@ -119,9 +119,7 @@ export class PoolState implements ForkHost {
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'batchPaused':
-        assert(event.client.phase === 'running', 'what runs pauses')
-        event.client.isAway = true
-        return
+        return void (event.client.isAway = true)
       case 'floated':
         event.client.phase = 'running'
         return this.#finish(event.client, NOTHING_RAN, nowMs)
@@ -179,10 +177,7 @@ export class PoolState implements ForkHost {
     this.turns.charge(tenant, result.threadMs, nowMs)
     if (result.wrote) tenant.maintenanceDue = true
     if (result.urgent) tenant.maintenanceUrgent = true
-    const free = isFree(result)
-    client.phase = free ? 'idle' : 'holding'
-    client.isAway = false
-    if (free) tenant.holder = undefined
+    const free = giveBack(client, result)
     if (client.leaving) this.#leave(client, nowMs)
     else if (free) this.#free(tenant, nowMs)
   }

@@ -181,8 +181,9 @@ export class ReaderForks {
   }
 
   /**
-   * The backend of `tenant` has run something, or goes on with what has paused. If the transaction has ended beside which its fork
-   * was made, that shows no longer all that is committed, and does not answer again.
+   * The backend of `tenant` has run something, or what has paused there has gone on. If the
+   * transaction has ended beside which its fork was made, that shows no longer all that is
+   * committed, and does not answer again.
    */
   review(tenant: LiveTenant): void {
     const { fork, slot, open } = tenant

@@ -2,8 +2,8 @@
  * What clients of a tenant know of each other, by `pg_stat_activity`, and what they send each other
  * by `pg_cancel_backend` and `pg_terminate_backend`. While one of them runs that, nobody else of
  * them has the thread: the others are idle, in a transaction perhaps, or wait, and one may have a
- * statement in the backend that has paused, if this is a fork of it. To cancel who is idle means nothing, as in a server;
- * who is terminated is sent away, whatever it does.
+ * statement in the backend that has paused, if this is a fork of it. To cancel who is idle means
+ * nothing, as in a server; who is terminated is sent away, whatever it does.
  *
  * Signals are not part of a transaction: they are sent even if the statement fails afterwards.
  */
