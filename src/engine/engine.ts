@@ -62,8 +62,8 @@ export interface Slot {
   run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array
   /**
    * As {@link run}, for a statement that may take its time: the thread may do something else in the
-   * middle of it, anything but use this slot, and then the answer comes later. Default: it is run
-   * in one go.
+   * middle of it, anything but use this slot, and then the answer comes later. `messages` is read
+   * until then. Default: it is run in one go.
    */
   runPausing?(
     messages: Uint8Array,
@@ -72,7 +72,7 @@ export interface Slot {
   ): Uint8Array | Promise<Uint8Array>
   /** Ends what has paused as soon as it goes on, with SQLSTATE 57014. */
   cancel?(): void
-  /** For how much of the last run the thread did something else, in ms. */
+  /** For how much of all its runs so far the thread did something else, in ms. */
   readonly awayMs?: number
   /** Goes up whenever a `run` has an error in its answer. */
   readonly errorsRaised: number

@@ -48,7 +48,7 @@ export interface PauseHost {
   goOn(): void
   /** A run that had paused has ended. @returns what the client is to be told instead of `answer` */
   end(answer: Uint8Array | undefined): Uint8Array | undefined
-  /** How long the thread was away from the last run, in ms. */
+  /** How long the thread was away from its runs so far, in ms. */
   readonly awayMs: number
 }
 

@@ -55,6 +55,8 @@ interface StartedBatch {
   readonly said: readonly string[]
   readonly startMs: number
   readonly errorsRaised: number
+  /** Of the slot, so far. */
+  readonly awayMs: number
   readonly was: TransactionStatus
   /** Why nothing has run. */
   readonly refusal: string | undefined
@@ -74,26 +76,32 @@ export class BatchRuns {
     this.#options = options
   }
 
-  /** Runs one batch of a client that has the backend. A direct answer is a view, see the top. */
+  /**
+   * Runs one batch of a client that has the backend. A direct answer is a view, see the top.
+   * @param isLent its bytes are good for the length of this call, not until it is answered
+   */
   run(
     client: LiveClient,
-    messages: Uint8Array,
+    given: Uint8Array,
     complete: boolean,
+    isLent: boolean,
   ): Uint8Array | Promise<Uint8Array> {
     const { tenant } = client
     const { slot } = tenant
     assert(slot && tenant.open && tenant.progress, 'a batch needs a loaded tenant')
     client.limits?.works()
-    const said = this.#options.slowLog?.read(client, messages) ?? NOTHING_SAID
+    const said = this.#options.slowLog?.read(client, given) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
     // What gives a session its settings is quick.
     client.mayPause = !client.begins && !client.pace.isTrusted(startMs) && this.#hasRoomToPause
+    // In a pause whoever lent them reads the bytes of somebody else into the same place.
+    const messages = client.mayPause && isLent ? new Uint8Array(given) : given
     let batch: StartedBatch
     let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
     try {
       const refusal = enterSession(client, slot)
-      const { errorsRaised, transactionStatus: was } = slot
-      batch = { messages, complete, said, startMs, errorsRaised, was, refusal }
+      const { errorsRaised, awayMs = 0, transactionStatus: was } = slot
+      batch = { messages, complete, said, startMs, errorsRaised, awayMs, was, refusal }
       if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
     } catch (error) {
       throw this.#lose(client, error)
@@ -113,19 +121,27 @@ export class BatchRuns {
     batch: StartedBatch,
     running: Promise<Uint8Array>,
   ): Promise<Uint8Array> {
-    const { tenant } = client
     this.#pausedCount++
     const { state, clock, runLater } = this.#options
     runLater(state.handle({ type: 'batchPaused', client: client.entry }, clock.monotonicMs()))
-    try {
-      const answer = await running.catch((error: unknown) => {
-        throw this.#lose(client, error)
-      })
-      tenant.syncing = undefined
-      return await keptBytes(this.#ran(client, batch, answer))
-    } finally {
+    // Before its end is told to anybody: the next one may pause within that.
+    const ended = (): void => {
       this.#pausedCount--
-      tenant.syncing = client.running = undefined
+      client.tenant.syncing = client.running = undefined
+    }
+    try {
+      // At once: a moment later somebody else might have changed what it left.
+      return await running.then(
+        (answer) => {
+          ended()
+          return keptBytes(this.#ran(client, batch, answer))
+        },
+        (error: unknown) => {
+          ended()
+          throw this.#lose(client, error)
+        },
+      )
+    } finally {
       if (client.closeDue) client.close()
     }
   }
@@ -143,6 +159,7 @@ export class BatchRuns {
     const { channels } = tenant.sessions
     const result = this.#result
     const ranMs = this.#options.clock.monotonicMs()
+    const awayMs = (slot.awayMs ?? 0) - batch.awayMs
     let endMs = ranMs
     let answer = first
     let committed: boolean | Promise<void>
@@ -152,9 +169,7 @@ export class BatchRuns {
       progress.clientWrote ||= result.wrote
       if (result.wrote) this.#options.onWrote?.(tenant.entry.name)
       answer = this.#noted(client, slot, batch, answer)
-      const awayMs = slot.awayMs ?? 0
       client.pace.note(ranMs - startMs - awayMs, ranMs)
-      result.threadMs = -awayMs
       committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
       if (committed) endMs = this.#options.clock.monotonicMs()
       this.#syncs.ended(endMs)
@@ -164,9 +179,9 @@ export class BatchRuns {
       throw this.#lose(client, error)
     }
     if (refusal !== undefined) throw this.#turnAway(client, refusal)
-    this.#options.counters.countBatch(tenant, startMs, ranMs, endMs)
+    result.threadMs = endMs - startMs - awayMs
+    this.#options.counters.countBatch(tenant, ranMs - startMs, result.threadMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.threadMs += endMs - startMs
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
     if (typeof committed === 'object') {
       const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }

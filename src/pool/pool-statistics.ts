@@ -73,9 +73,9 @@ export class PoolCounters {
   }
 
   /** Numbers one by one, because an object per query would be an allocation. */
-  countBatch(tenant: LiveTenant, startMs: number, ranMs: number, endMs: number): void {
-    this.execution.record(ranMs - startMs)
-    this.#countBusy(tenant, endMs - startMs, endMs)
+  countBatch(tenant: LiveTenant, execMs: number, threadMs: number, endMs: number): void {
+    this.execution.record(execMs)
+    this.#countBusy(tenant, threadMs, endMs)
   }
 
   /** What a batch has changed is durable, so long after it had run. */

@@ -295,7 +295,8 @@ export class Pool implements ClientHost {
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
-    return carriedOut(client, this.#runs.run(client, messages, complete), this.#databases)
+    const answer = this.#runs.run(client, messages, complete, true)
+    return carriedOut(client, answer, this.#databases)
   }
 
   cancelWait(client: LiveClient): void {
@@ -342,7 +343,7 @@ export class Pool implements ClientHost {
     this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
-      const ran = this.#runs.run(client, pending.messages, pending.complete)
+      const ran = this.#runs.run(client, pending.messages, pending.complete, false)
       const answer = carriedOut(client, ran, this.#databases)
       pending.resolve(keptBytes(answer))
     } catch (error) {

@@ -244,7 +244,7 @@ export class ReaderForks {
     if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
     onRead(client, fork.slot, { startMs, complete })
     counters.forks.reads++
-    counters.countBatch(tenant, startMs, endMs, endMs)
+    counters.countBatch(tenant, endMs - startMs, endMs - startMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)
     slowLog?.ended(client, said ?? [])
     // It has ended itself: its answer is nobody's.

@@ -154,6 +154,9 @@ export class FakeSlot implements Slot {
   readonly log: string[]
   readonly #answer = new Uint8Array(64)
   bootError: Error | undefined = undefined
+  /** What may pause does, until it is told to go on. */
+  pauses: PromiseWithResolvers<void>[] | undefined = undefined
+  awayMs = 0
 
   constructor(log: string[]) {
     this.log = log
@@ -204,6 +207,17 @@ export class FakeSlot implements Slot {
     this.files = files as unknown as FakeFiles
     this.transactionStatus = 'idle'
     this.log.push(`${how} ${this.files.tenant}`)
+  }
+
+  runPausing(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    if (!this.pauses) return this.run(messages)
+    const pause = Promise.withResolvers<void>()
+    this.pauses.push(pause)
+    return pause.promise.then(() => this.run(messages))
+  }
+
+  cancel(): void {
+    this.log.push(`cancel ${this.files?.tenant}`)
   }
 
   run(messages: Uint8Array): Uint8Array {

@@ -6,7 +6,7 @@
  * its `max_stack_depth`. The flags belong to the process, and V8 compares them before it takes code
  * from a cache. So they are changed for the microseconds of the entry, by one thread at a time.
  */
-import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
+import { getEnvironmentData, setEnvironmentData, threadId } from 'node:worker_threads'
 import { setFlagsFromString } from 'node:v8'
 import type { StackRoom } from '../../../engine/pausing.ts'
 
@@ -18,24 +18,42 @@ const FLAGS = ['--stack-size', '--wasm-stack-switching-stack-size'] as const
 
 /** Under this name all threads of a process find the cell that says whose the flags are. */
 const LOCK_NAME = 'pgnap: who changes the flags of stacks'
-/** Who has been suspended by the system in the middle of it may take that long. */
-const LOCK_LOOK_MS = 1
+/** What the cell says while nobody has them; else it is the number of a thread, and 1. */
+const FREE = 0
 
 /** Undefined if somebody has set the size of stacks for the whole process. */
 export function deepStack(): StackRoom | undefined {
   const said = [...process.execArgv, process.env['NODE_OPTIONS'] ?? '']
   if (said.some((words) => /stack[-_]size/.test(words))) return undefined
   const lock = sharedLock()
+  const own = threadId + 1
   return {
     take: () => {
-      while (Atomics.compareExchange(lock, 0, 0, 1) !== 0) Atomics.wait(lock, 0, 1, LOCK_LOOK_MS)
-      for (const flag of FLAGS) setFlagsFromString(`${flag}=${DEEP_KB}`)
+      for (;;) {
+        const owner = Atomics.compareExchange(lock, 0, FREE, own)
+        if (owner === FREE) break
+        Atomics.wait(lock, 0, owner)
+      }
+      setSize(DEEP_KB)
     },
-    giveBack: () => {
-      for (const flag of FLAGS) setFlagsFromString(`${flag}=${USUAL_KB}`)
-      Atomics.store(lock, 0, 0)
-    },
+    giveBack: () => giveBack(lock),
   }
+}
+
+/** A thread has ended, perhaps in the middle of an entry: the others would wait for it for ever. */
+export function giveBackFor(endedThreadId: number): void {
+  const lock = sharedLock()
+  if (Atomics.load(lock, 0) === endedThreadId + 1) giveBack(lock)
+}
+
+function giveBack(lock: Int32Array): void {
+  setSize(USUAL_KB)
+  Atomics.store(lock, 0, FREE)
+  Atomics.notify(lock, 0, 1)
+}
+
+function setSize(kilobytes: number): void {
+  for (const flag of FLAGS) setFlagsFromString(`${flag}=${kilobytes}`)
 }
 
 /** To be called before a thread is started: it gets what the one that starts it has. */

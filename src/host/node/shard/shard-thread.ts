@@ -6,7 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Config } from '../config.ts'
 import type { EngineCode, EngineParts, Preparer } from '../engine/load-engine.ts'
-import { shareDeepStacks } from '../engine/deep-stack.ts'
+import { giveBackFor, shareDeepStacks } from '../engine/deep-stack.ts'
 import { besideModule } from '../module-url.ts'
 import type { ToWorker } from './worker-messages.ts'
 
@@ -23,6 +23,9 @@ export function startThread(): Worker {
   const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
     resourceLimits: { stackSizeMb: STACK_MB },
   })
+  // Asked now: who has ended has no number any more.
+  const { threadId } = worker
+  worker.once('exit', () => giveBackFor(threadId))
   // A shard that sleeps must not be what keeps a library's process alive.
   worker.unref()
   return worker
@@ -32,14 +35,14 @@ export function startThread(): Worker {
 export class EarlyThread implements Preparer {
   #worker: Worker | undefined = startThread()
   readonly #loaded = Promise.withResolvers<void>()
+  /** If it fails, nobody gets it: the thread that is started in its place says why. */
+  readonly #forget = (): void => {
+    this.#worker = undefined
+    this.#loaded.resolve()
+  }
 
   constructor() {
-    // If it fails, nobody gets it: the thread that is started in its place says why.
-    const forget = (): void => {
-      this.#worker = undefined
-      this.#loaded.resolve()
-    }
-    this.#worker?.once('error', forget).once('exit', forget)
+    this.#worker?.once('error', this.#forget).once('exit', this.#forget)
     this.#worker?.once('message', () => this.#loaded.resolve())
   }
 
@@ -76,7 +79,7 @@ export class EarlyThread implements Preparer {
   take(): Worker | undefined {
     const worker = this.#worker
     this.#worker = undefined
-    worker?.removeAllListeners('error').removeAllListeners('exit')
+    worker?.off('error', this.#forget).off('exit', this.#forget)
     worker?.once('exit', () => this.#loaded.resolve())
     return worker
   }

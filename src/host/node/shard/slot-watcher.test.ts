@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { PauseHost } from '../../../engine/pausing.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
 import { type ClientWishes, watchEngine } from './slot-watcher.ts'
@@ -60,4 +61,17 @@ test('a client hears of its wish when what it was about has ended', async () => 
   })
   slot.run(new Uint8Array(1), 11)
   assert.deepEqual(heard, [77])
+})
+
+test('what else runs in a slot takes nothing from the time that its thread was away', async () => {
+  const { slot } = await watched({ begunByte: 0, spentWish: 0, fulfilled: () => {} })
+  const { pauseHost } = slot as unknown as { pauseHost: PauseHost }
+  slot.runPausing?.(new Uint8Array(1), 11)
+  pauseHost.leave()
+  await new Promise((resolve) => setTimeout(resolve, 2))
+  pauseHost.goOn()
+  const { awayMs } = pauseHost
+  assert.ok(awayMs > 0)
+  slot.run(new Uint8Array(1))
+  assert.equal(pauseHost.awayMs, awayMs)
 })

@@ -71,7 +71,6 @@ function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch)
   let wishes: ClientWishes | undefined
   const begin = (client: number): void => {
     wishes = client > 0 ? wishesOf(client) : undefined
-    host.awayMs = 0
     slot.expectCommand()
     sign.begin(slotNo, client, wishes)
   }

@@ -7,7 +7,7 @@ import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import { errorResponse } from '../../../base/error-message.ts'
 import { readAnswer } from '../../../front/wire/result.ts'
 import { PgnapError } from '../../../base/errors.ts'
-import { allocateSign, ThreadSign } from './thread-sign.ts'
+import { allocateSign, SIGN, ThreadSign } from './thread-sign.ts'
 import { ThreadWatch } from './thread-watch.ts'
 
 const TIMEOUT_BYTES = 40
@@ -67,7 +67,7 @@ function world({
     isAwaited,
     onKeptOthers: () => kept.push('kept'),
   })
-  return { clock, sign, watch, flags, kept }
+  return { clock, sign, watch, flags, kept, cells: new Int32Array(memory) }
 }
 
 const messageIn = (answer: Uint8Array): string | undefined => readAnswer(answer).error?.message
@@ -82,6 +82,20 @@ test('a wish meets what runs for that client, and nothing else', () => {
   assert.equal(messageIn(sign.answered(CANCEL)), 'canceling statement', 'Postgres knows why')
   sign.end(flags)
   assert.equal(isCanceled(flags), false, 'what came too late is taken back')
+})
+
+test('it goes on so when more batches have run than fit the count', () => {
+  const { sign, watch, flags, cells } = world()
+  cells[SIGN.batches] = 2 ** 31 - 2
+  for (let round = 0; round < 3; round++) {
+    sign.begin(5, 11)
+    assert.equal(watch.cancel(11), undefined)
+    assert.equal(isCanceled(flags), true)
+    assert.equal(messageIn(sign.answered(CANCEL)), 'canceling statement')
+    sign.end(flags)
+    assert.equal(isCanceled(flags), false)
+  }
+  assert.ok((cells[SIGN.batches] ?? 0) < 0)
 })
 
 test('a wish that finds its client waiting is kept until the shard has heard of it', () => {

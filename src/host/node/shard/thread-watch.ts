@@ -21,7 +21,7 @@ import {
 import { noteStatementTimeout, overdueIn } from '../../../engine/timeout-memory.ts'
 import { isSpent } from '../../../front/wire/cancel-wish.ts'
 import { isCountedBefore } from '../../../base/serial-number.ts'
-import { REASON, SIGN } from './thread-sign.ts'
+import { isRunning, REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
@@ -124,7 +124,7 @@ export class ThreadWatch {
     this.#fulfil()
     const batch = Atomics.load(this.#cells, SIGN.batches)
     const cells = this.#cells
-    const runs = batch % 2 === 1
+    const runs = isRunning(batch)
     const patience = runs ? Atomics.load(cells, SIGN.patience) : 0
     // Of what takes no longer than a look nobody has to ask.
     const isLong = runs && (batch === this.#looked || Atomics.load(cells, SIGN.pauses) > 0)
@@ -252,7 +252,7 @@ export class ThreadWatch {
   #during(batch: number, act: () => void): void {
     const cells = this.#cells
     Atomics.store(cells, SIGN.interrupting, 1)
-    if (batch % 2 === 1 && Atomics.load(cells, SIGN.batches) === batch) act()
+    if (isRunning(batch) && Atomics.load(cells, SIGN.batches) === batch) act()
     Atomics.store(cells, SIGN.interrupting, 0)
     Atomics.notify(cells, SIGN.interrupting)
   }
