@@ -2,13 +2,16 @@
  * Random games of clients that write, read, set, and hold transactions open, against what must be
  * so: whoever reads, in a transaction or not, sees all that had been acknowledged before it asked,
  * nothing that is open or was rolled back, and its own session; and in the end nothing is missing.
+ * In some games statements pause anywhere, as those do that take their time.
  */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import fc from 'fast-check'
 import type { TenantName } from '../../src/base/ids.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { SeededRandom } from '../../src/base/random.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
+import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { ask, ImageWorld, verifyingEngine } from '../support/image-world.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -18,9 +21,43 @@ const READ = `select coalesce(string_agg(tag, ',' order by at), '') || '|'
 const TENANT = 'acme' as TenantName
 
 let engine: WasmEngine
+/** Of the game that is played, if statements pause in it. */
+let pausing: { readonly world: ImageWorld; readonly random: SeededRandom } | undefined
 before(async () => {
   engine = await verifyingEngine()
+  const createSlot = engine.createSlot.bind(engine)
+  engine.createSlot = async () => letPause(await createSlot())
 })
+
+/** So long that nobody is trusted to be quick, who would not pause. */
+const PAUSE_MS = 2 * LIMITS.quickBatchMs
+
+function letPause(slot: WasmSlot): WasmSlot {
+  const interrupt = (): void => {
+    if (!pausing || pausing.random.below(3) === 0) return
+    const { memory, interruptPendingAt } = slot.interruptFlags
+    new Int32Array(memory.buffer)[interruptPendingAt >> 2] = 1
+  }
+  slot.pauseHost = {
+    wantsPause: () => pausing !== undefined && pausing.random.below(2) === 0,
+    pause: async () => {
+      for (let turn = pausing?.random.below(4) ?? 0; turn >= 0; turn--) {
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      pausing?.world.clock.advance(PAUSE_MS)
+    },
+    leave: () => {},
+    goOn: interrupt,
+    end: (answer) => answer,
+    awayMs: 0,
+  }
+  const run = slot.runPausing.bind(slot)
+  slot.runPausing = (...given) => {
+    interrupt()
+    return run(...given)
+  }
+  return slot
+}
 
 class Player {
   readonly client: PoolClient
@@ -77,10 +114,19 @@ class Game {
       }
       await this.turn(5)
     }
-    const all = await this.#read(this.players[0] ?? assert.fail())
+    const all = await this.#driven(this.#read(this.players[0] ?? assert.fail()))
     assert.deepEqual(all.toSorted(), this.acknowledged.toSorted(), 'nothing is lost')
     for (const tags of this.#seen) assert.deepEqual(tags, all.slice(0, tags.length), 'nor undone')
     for (const { client } of this.players) client.close()
+  }
+
+  /** Time goes on until it is done. */
+  async #driven<Result>(work: Promise<Result>): Promise<Result> {
+    let isOver = false
+    const ended = work.finally(() => (isOver = true))
+    ended.catch(() => {})
+    while (!isOver) await this.turn(5)
+    return ended
   }
 
   async turn(ms = this.#random.below(3)): Promise<void> {
@@ -172,12 +218,14 @@ test('readers see what was acknowledged and nothing else, whatever happens', asy
     seed: fc.integer(),
     steps: fc.integer({ min: 40, max: 160 }),
     slots: fc.constantFrom(1, 2, 3),
+    pauses: fc.boolean(),
   })
   await fc.assert(
-    fc.asyncProperty(game, async ({ seed, steps, slots }) => {
+    fc.asyncProperty(game, async ({ seed, steps, slots, pauses }) => {
       using folder = temporaryFolder()
       const limits = { slotsPerShard: slots }
       const world = new ImageWorld({ engine, path: folder.path, limits })
+      pausing = pauses ? { world, random: new SeededRandom(seed) } : undefined
       const played = new Game(world, seed)
       const [first] = played.players
       assert.ok(first)
