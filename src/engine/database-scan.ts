@@ -209,13 +209,22 @@ export class DatabaseScans {
 
   /** Carries a utility statement out. */
   utility(statement: number, process: () => void): void {
-    if (this.wantsAside(statement)) this.#aside(process)
+    if (this.#others && this.#isShy(statement)) this.#aside(process)
     else process()
   }
 
-  /** Whether a utility statement reads `pg_database` in its own way. */
-  wantsAside(statement: number): boolean {
-    return this.#others !== undefined && this.#isShy(statement)
+  /**
+   * The same in two steps, with nothing of ours around the statement, so that it can pause.
+   * @returns whether it reads `pg_database` in its own way: then {@link stepBack} follows at its end
+   */
+  stepAside(statement: number): boolean {
+    if (!this.#others || !this.#isShy(statement)) return false
+    this.#pointAt(this.#anchors.method)
+    return true
+  }
+
+  stepBack(): void {
+    this.#pointAt(this.#anchors.copy)
   }
 
   /**
@@ -227,7 +236,7 @@ export class DatabaseScans {
     try {
       return work()
     } finally {
-      this.#pointAt(this.#anchors.copy)
+      this.stepBack()
     }
   }
 

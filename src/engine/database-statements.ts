@@ -88,20 +88,24 @@ export function findStatementAnchors(
 export class DatabaseStatements {
   readonly #instance: Instance
   readonly #anchors: StatementAnchors
-  readonly #scans: Pick<DatabaseScans, 'utility' | 'wantsAside'>
+  readonly #scans: Pick<DatabaseScans, 'utility' | 'stepAside' | 'stepBack'>
   #noted: DatabaseStatement[] = []
 
   /** @param scans in whose hands are those statements that are no business of this */
   constructor(
     instance: Instance,
     anchors: StatementAnchors,
-    scans: Pick<DatabaseScans, 'utility' | 'wantsAside'>,
+    scans: Pick<DatabaseScans, 'utility' | 'stepAside' | 'stepBack'>,
   ) {
     this.#scans = scans
     this.#instance = instance
     this.#anchors = anchors
     instance.lent.onUtility = (plan, context, process) => this.#utility(plan, context, process)
-    instance.lent.ownsUtility = (plan) => this.#owns(plan)
+    instance.lent.utilities = {
+      isOurs: (plan) => this.#isOurs(this.#word(this.#statement(plan))),
+      stepAside: (plan) => scans.stepAside(this.#statement(plan)),
+      stepBack: () => scans.stepBack(),
+    }
   }
 
   /** What has been asked for since the last time, in order. */
@@ -109,20 +113,20 @@ export class DatabaseStatements {
     return this.#noted.length === 0 ? NONE : this.#noted.splice(0)
   }
 
-  #owns(plan: number): boolean {
-    const statement = this.#word(plan + this.#anchors.utilityAt)
-    const tag = this.#word(statement)
-    const { createTag, dropTag } = this.#anchors
-    return tag === createTag || tag === dropTag || this.#scans.wantsAside(statement)
+  #statement(plan: number): number {
+    return this.#word(plan + this.#anchors.utilityAt)
+  }
+
+  #isOurs(tag: number): boolean {
+    return tag === this.#anchors.createTag || tag === this.#anchors.dropTag
   }
 
   /** Throws what wasm throws. */
   #utility(plan: number, context: number, process: () => void): void {
-    const { utilityAt, createTag, dropTag } = this.#anchors
-    const statement = this.#word(plan + utilityAt)
+    const statement = this.#statement(plan)
     const tag = this.#word(statement)
-    if (tag !== createTag && tag !== dropTag) return this.#scans.utility(statement, process)
-    const kind = tag === createTag ? 'create' : 'drop'
+    if (!this.#isOurs(tag)) return this.#scans.utility(statement, process)
+    const kind = tag === this.#anchors.createTag ? 'create' : 'drop'
     this.#preventInTransaction(kind, context)
     const optionsAt = kind === 'create' ? CREATE_OPTIONS_AT : DROP_OPTIONS_AT
     this.#noted.push({

@@ -4,8 +4,17 @@
  */
 import { DATABASE_FUNCTIONS } from './database-functions.ts'
 import type { EmscriptenModule, WasmFunction } from './emscripten.ts'
-import type { Pausing } from './pausing.ts'
+import type { Pausing, UtilityWays } from './pausing.ts'
 import type { ExportedFunction } from './wal-tail.ts'
+
+/** What is asked about utility statements where they can pause, of each of them. */
+export interface UtilityRules {
+  /** Whether it is to be told to {@link LentFunctions.onUtility}. */
+  isOurs(plan: number): boolean
+  /** Before one that is not. @returns whether {@link stepBack} is to be called at its end */
+  stepAside(plan: number): boolean
+  stepBack(): void
+}
 
 /** What a client can send another one of its tenant. */
 export type Signal = 'cancel' | 'terminate'
@@ -27,8 +36,8 @@ export class LentFunctions {
    * `database-statements.ts`.
    */
   onUtility: ((plan: number, context: number, process: () => void) => void) | undefined
-  /** Whether a plan's utility statement is to be told at all. */
-  ownsUtility: (plan: number) => boolean = () => this.onUtility !== undefined
+  /** Whether a plan's utility statement is to be told, or else what becomes of it. */
+  utilities: UtilityRules | undefined
   /** See `database-scan.ts`. */
   onScan: ((call: ScanCall, values: readonly number[]) => number) | undefined
   /** Entries that call {@link onScan}. */
@@ -83,8 +92,14 @@ export class LentFunctions {
       else standardUtility(...values)
       return 0
     }
-    const isOurs = (plan: number): number => (this.ownsUtility(plan) ? 1 : 0)
-    const door = pausing?.utilityDoor({ isOurs, ours, standard: standardUtility }) ?? ours
+    const ways: UtilityWays = {
+      isOurs: (plan) => (this.utilities?.isOurs(plan) ? 1 : 0),
+      ours,
+      aside: (plan) => (this.utilities?.stepAside(plan) ? 1 : 0),
+      back: () => this.utilities?.stepBack(),
+      standard: standardUtility,
+    }
+    const door = pausing?.utilityDoor(ways) ?? ours
     this.utility = module.addFunction(door as WasmFunction, 'vpppppppp')
   }
 }

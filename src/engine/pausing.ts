@@ -179,7 +179,7 @@ export class Pausing {
    * no part in it, so that it can pause.
    */
   utilityDoor(ways: UtilityWays): unknown {
-    const env = ways as unknown as WebAssembly.ModuleImports
+    const env = { ...ways, tag: javaScriptTag } as unknown as WebAssembly.ModuleImports
     return new WebAssembly.Instance(this.#code.utility, { env }).exports['utility']
   }
 
@@ -238,6 +238,9 @@ export interface UtilityWays {
   /** Whether it is not Postgres's alone. */
   readonly isOurs: (plan: number, context: number) => number
   readonly ours: (...values: number[]) => void
+  /** Prepares what is Postgres's alone; whether {@link back} is to be called at its end. */
+  readonly aside: (plan: number) => number
+  readonly back: () => void
   /** A function of the module. */
   readonly standard: unknown
 }
@@ -347,10 +350,11 @@ function assembleRun(): Uint8Array<ArrayBuffer> {
 }
 
 function assembleUtility(): Uint8Array<ArrayBuffer> {
-  const [isOurs, ours, standard, utility] = [0, 1, 2, 3] as const
-  const [statement, question] = [0, 1] as const
+  const [isOurs, ours, standard, aside, back, utility] = [0, 1, 2, 3, 4, 5] as const
+  const [statement, question, preparation, procedure, tag, caught] = [0, 1, 2, 3, 4, 5] as const
   const parameters = Array.from({ length: 8 }, (_, index) => index)
   const [plan, context] = [0, 3] as const
+  const thrown = parameters.length
   const all = parameters.flatMap((index) => [CODE.localGet, index])
   return assemble({
     types: [
@@ -359,20 +363,34 @@ function assembleUtility(): Uint8Array<ArrayBuffer> {
         [],
       ),
       functionType([TYPE.i32, TYPE.i32], [TYPE.i32]),
+      functionType([TYPE.i32], [TYPE.i32]),
+      functionType([], []),
+      functionType([TYPE.externref], []),
+      functionType([], [TYPE.externref, TYPE.exnref]),
     ],
     imports: [
       importing.function('isOurs', question),
       importing.function('ours', statement),
       importing.function('standard', statement),
+      importing.function('aside', preparation),
+      importing.function('back', procedure),
+      importing.tag('tag', tag),
     ],
     functions: [statement],
     exports: [exporting.function('utility', utility)],
     code: [
       functionOf(
-        [],
+        [[1, TYPE.exnref]],
         [
           [CODE.localGet, plan, CODE.localGet, context, CODE.call, isOurs, CODE.if, NOTHING],
           [...all, CODE.call, ours, CODE.return, CODE.end],
+          [CODE.localGet, plan, CODE.call, aside, CODE.if, NOTHING],
+          [CODE.block, ...signed(caught)],
+          [CODE.tryTable, NOTHING, 1, CATCH.oneWithReference, 0, 0],
+          [...all, CODE.call, standard, CODE.end],
+          [CODE.call, back, CODE.return, CODE.end],
+          [CODE.localSet, thrown, CODE.drop, CODE.call, back],
+          [CODE.localGet, thrown, CODE.throwRef, CODE.end],
           [...all, CODE.call, standard],
         ],
       ),

@@ -121,6 +121,27 @@ test('what can pause goes as deep as what cannot, and ends in an error of its ow
   for (const client of [one, neighbour]) await client.end()
 })
 
+test('what reads pg_database in its own way pauses as well, and leaves all databases in sight', async () => {
+  const [one, neighbour] = [await connected('tidy'), await connected('tidy-neighbour')]
+  const count = 'select count(*)::int as n from pg_database'
+  const seen = (await one.query(count)).rows
+  assert.ok(seen[0].n > 1, 'other tenants are in sight')
+  await one.query('create table t as select i, md5(i::text) from generate_series(1, 300000) i')
+  let served = 0
+  for (const sql of ['analyze t', 'vacuum full t', 'analyze']) {
+    const long = start(one, sql)
+    for (; !long.isOver; served++) await neighbour.query('select 1')
+    assert.equal(await long.ended, undefined)
+  }
+  assert.ok(served >= SERVED_MIN, `${served} statements were served`)
+  const caught = `do $$ begin analyze nowhere; exception when undefined_table then null; end $$`
+  for (const sql of ['analyze t', caught]) {
+    const results = (await one.query(`${sql}; ${count}`)) as unknown as pg.QueryResult[]
+    assert.deepEqual(results[1]?.rows, seen, sql)
+  }
+  for (const client of [one, neighbour]) await client.end()
+})
+
 test('one slot is always left for others: what would take it runs in one go', async () => {
   const flags = ['--shards', '1', '--slots', '2', '--neighbour-wait-timeout', '500ms']
   await using small = await startServer({ flags })
