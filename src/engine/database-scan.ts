@@ -215,7 +215,7 @@ export class DatabaseScans {
 
   /**
    * The same in two steps, with nothing of ours around the statement, so that it can pause.
-   * @returns whether it reads `pg_database` in its own way: then {@link stepBack} follows at its end
+   * @returns whether it reads `pg_database` in its own way: then {@link stepBack} follows its end
    */
   stepAside(statement: number): boolean {
     if (!this.#others || !this.#isShy(statement)) return false

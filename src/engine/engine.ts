@@ -70,8 +70,11 @@ export interface Slot {
     client?: number,
     others?: OtherDatabases,
   ): Uint8Array | Promise<Uint8Array>
-  /** Ends what has paused as soon as it goes on, with SQLSTATE 57014. */
-  cancel?(): void
+  /**
+   * Ends what has paused as soon as it goes on, with SQLSTATE 57014.
+   * @param forGood again whenever it goes on, if it catches that: nobody wants it any more
+   */
+  cancel?(forGood?: boolean): void
   /** For how much of all its runs so far the thread did something else, in ms. */
   readonly awayMs?: number
   /** Goes up whenever a `run` has an error in its answer. */

@@ -89,6 +89,8 @@ export class Pausing {
   /** What the module is to import as {@link DOOR_IMPORT}. */
   readonly door: unknown
   host: PauseHost | undefined
+  /** Called whenever what has paused goes on. */
+  onReturn: (() => void) | undefined
   readonly #code: PauseCode
   #mayPause = false
   #isEntering = false
@@ -193,6 +195,7 @@ export class Pausing {
     if (!this.#isAway) return
     this.#isAway = false
     this.host?.goOn()
+    this.onReturn?.()
   }
 
   #leave(): void {

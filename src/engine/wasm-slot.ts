@@ -325,6 +325,7 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     this.#state = 'running'
     this.#runStart = noteStart(this.#instance)
+    pausing.onReturn = undefined
     const { host } = pausing
     const ended = (answer: Uint8Array): Uint8Array => {
       assert(this.#state === 'running', 'what has paused is left alone')
@@ -357,8 +358,11 @@ export class WasmSlot implements Slot {
     }
   }
 
-  cancel(): void {
-    requestCancel(this.interruptFlags)
+  cancel(forGood = false): void {
+    const cancel = (): void => requestCancel(this.interruptFlags)
+    const { pausing } = this.#instance
+    if (forGood && pausing) pausing.onReturn = cancel
+    cancel()
   }
 
   get awayMs(): number {

@@ -276,7 +276,7 @@ export class Pool implements ClientHost {
   /** What has paused has had its time. */
   #cancelPaused(): void {
     for (const { clients, slot } of this.#tenants.values()) {
-      if ([...clients].some(({ running }) => running !== undefined)) slot?.cancel?.()
+      if ([...clients].some(({ running }) => running !== undefined)) slot?.cancel?.(true)
     }
   }
 
@@ -308,7 +308,7 @@ export class Pool implements ClientHost {
     if (client.running) {
       // What it has left running ends first: until then its session is in the backend.
       client.closeDue = true
-      return client.tenant.slot?.cancel?.()
+      return client.tenant.slot?.cancel?.(true)
     }
     client.closed = true
     this.#clientCount--

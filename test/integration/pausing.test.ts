@@ -146,6 +146,22 @@ test('what has paused can be cancelled, and nothing else be done with its slot',
   assert.equal(readAnswer(await run(pauses, 'select 3')).result.rows[0]?.[0], '3')
 })
 
+test('what nobody wants any more ends, whatever it catches', async () => {
+  const pauses = await pausingSlot()
+  const { slot } = pauses
+  pauses.meanwhile = () => {
+    if (pauses.count === 9) slot.cancel(true)
+  }
+  const stubborn = `do $$ begin loop
+    begin perform count(*) from generate_series(1, 1000);
+    exception when query_canceled then null; end;
+    exit when clock_timestamp() > now() + interval '10 s';
+  end loop; end $$`
+  const { error } = readAnswer(await run(pauses, stubborn))
+  assert.equal(error?.sqlState, '57014')
+  assert.equal(readAnswer(await run(pauses, 'select 3')).result.rows[0]?.[0], '3')
+})
+
 test('many that pause are each on their own', async () => {
   const slots = await Promise.all([1, 2, 3].map(() => pausingSlot()))
   const sums = slots.map(async (pauses, index) => {

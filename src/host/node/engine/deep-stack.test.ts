@@ -20,7 +20,7 @@ async function threadThatEndsInside(): Promise<number> {
   return threadId
 }
 
-test('a thread that ends in the middle of an entry does not keep the others from theirs', async () => {
+test('a thread that ends in the middle of an entry does not keep others from theirs', async () => {
   const ended = await threadThatEndsInside()
   const state = new Int32Array(new SharedArrayBuffer(4))
   const code = `

@@ -66,7 +66,7 @@ test('a client hears of its wish when what it was about has ended', async () => 
 test('what else runs in a slot takes nothing from the time that its thread was away', async () => {
   const { slot } = await watched({ begunByte: 0, spentWish: 0, fulfilled: () => {} })
   const { pauseHost } = slot as unknown as { pauseHost: PauseHost }
-  slot.runPausing?.(new Uint8Array(1), 11)
+  void slot.runPausing?.(new Uint8Array(1), 11)
   pauseHost.leave()
   await new Promise((resolve) => setTimeout(resolve, 2))
   pauseHost.goOn()

@@ -3,8 +3,8 @@
  * a statement: a few shared integers, and the rule by which the main thread interrupts a batch
  * without ever hitting the next one.
  *
- *     batches       counts up when a batch begins and when it ends: odd while one runs; modulo 2^32,
- *                   and below zero for half of the time
+ *     batches       counts up when a batch begins and when it ends: odd while one runs; modulo
+ *                   2^32, and below zero for half of the time
  *     slot, client  in which it runs, and for whom
  *     begunByte     where it begins in what that client has sent; modulo 2^32, as the next one
  *     spentWish     the last cancel request of that client that the shard has made use of
