@@ -121,7 +121,7 @@ test('what can pause goes as deep as what cannot, and ends in an error of its ow
   for (const client of [one, neighbour]) await client.end()
 })
 
-test('what reads pg_database in its own way pauses, and leaves all databases in sight', async () => {
+test('what reads pg_database in its own way pauses, and leaves them all in sight', async () => {
   const [one, neighbour] = [await connected('tidy'), await connected('tidy-neighbour')]
   const count = 'select count(*)::int as n from pg_database'
   const seen = (await one.query(count)).rows
