@@ -27,6 +27,21 @@ test('who comes to a tenant of quick ones is trusted as they are', () => {
   assert.equal(new ClientPace(tenant).isTrusted(LIMITS.distrustMs), false)
 })
 
+test('clients that send one quick batch each prove their tenant, until one takes its time', () => {
+  const tenant = new TenantPace()
+  for (let n = 0; n < LIMITS.trustBatches; n++) {
+    const client = new ClientPace(tenant)
+    assert.equal(client.isTrusted(0), false)
+    client.note(0.1, 0)
+  }
+  assert.equal(new ClientPace(tenant).isTrusted(0), true)
+  new ClientPace(new TenantPace()).note(LIMITS.longBatchMs, 0)
+  assert.equal(new ClientPace(tenant).isTrusted(0), true)
+  const slow = new ClientPace(tenant)
+  slow.note(LIMITS.quickBatchMs, 0)
+  assert.equal(new ClientPace(tenant).isTrusted(0), false)
+})
+
 test('a trusted batch that is long costs its whole tenant the trust, each time for longer', () => {
   const tenant = new TenantPace()
   const [client, other] = [new ClientPace(tenant), new ClientPace(tenant)]

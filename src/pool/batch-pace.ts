@@ -1,8 +1,8 @@
 /**
  * Whose batches are run so that they can pause (`Slot.runPausing`). To enter the backend that way
  * costs as much as a small statement, most of it for a fresh stack. So whoever has been quick for a
- * while is trusted to be so again, and run without, and with him who comes to the same tenant.
- * Whoever takes his time is not.
+ * while is trusted to be so again, and run without, as is who comes to a tenant of which all has
+ * been quick for a while. Whoever takes his time is not.
  *
  * A trusted batch may take long all the same, and keeps its thread then. That is held against its
  * tenant: nobody of it is trusted for a while, and the next time for twice as long.
@@ -11,8 +11,8 @@ import { LIMITS } from '../base/limits.ts'
 
 /** What is remembered of a tenant. */
 export class TenantPace {
-  /** Somebody has earned trust since it was last lost. */
-  isProven = false
+  /** In a row, whoever of its clients sent them. */
+  quickBatches = 0
   /** Monotonic. */
   distrustedUntilMs = 0
   distrustMs: number = LIMITS.distrustMs
@@ -21,7 +21,6 @@ export class TenantPace {
   lose(nowMs: number): void {
     const isLongAgo = nowMs - this.distrustedUntilMs >= LIMITS.distrustMsMax
     if (isLongAgo) this.distrustMs = LIMITS.distrustMs
-    this.isProven = false
     this.distrustedUntilMs = nowMs + this.distrustMs
     this.distrustMs = Math.min(2 * this.distrustMs, LIMITS.distrustMsMax)
   }
@@ -35,7 +34,7 @@ export class ClientPace {
 
   constructor(tenant: TenantPace) {
     this.#tenant = tenant
-    this.#quickBatches = tenant.isProven ? LIMITS.trustBatches : 0
+    this.#quickBatches = Math.min(tenant.quickBatches, LIMITS.trustBatches)
   }
 
   /** Whether its next batch need not be able to pause. */
@@ -45,11 +44,13 @@ export class ClientPace {
 
   /** A batch has had the thread for `ranMs`. */
   note(ranMs: number, nowMs: number): void {
+    const tenant = this.#tenant
     if (ranMs < LIMITS.quickBatchMs) {
-      if (++this.#quickBatches === LIMITS.trustBatches) this.#tenant.isProven = true
+      this.#quickBatches++
+      tenant.quickBatches++
       return
     }
-    if (ranMs >= LIMITS.longBatchMs && this.isTrusted(nowMs)) this.#tenant.lose(nowMs)
-    this.#quickBatches = 0
+    if (ranMs >= LIMITS.longBatchMs && this.isTrusted(nowMs)) tenant.lose(nowMs)
+    this.#quickBatches = tenant.quickBatches = 0
   }
 }
