@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { beQuick, connectPg, type PgConnection } from '../support/clients.ts'
+import { connectPg, type PgConnection } from '../support/clients.ts'
 import {
   cancelRequestIn,
   greet,
@@ -16,7 +16,7 @@ import {
   queryMessage,
   readBytes,
 } from '../support/raw-tls.ts'
-import { type ServerProcess, startServer } from '../support/server.ts'
+import { NOTHING_PAUSES, type ServerProcess, startServer } from '../support/server.ts'
 import { tlsFlags } from '../support/tls-files.ts'
 
 const TRANSPORTS: Readonly<
@@ -27,8 +27,6 @@ const TRANSPORTS: Readonly<
   'in TLS': { flags: tlsFlags(), open: (server) => negotiatedTls(server) },
 }
 const ENDLESS = 'select pg_sleep(1000)'
-/** In the tests of one transport. */
-const HELD_TIMES = 5
 /** Longer than two looks of the main thread. */
 const long = (word: string): Buffer => queryMessage(`select '${word}' from pg_sleep(0.15)`)
 
@@ -47,25 +45,20 @@ async function answers(socket: Socket, count: number): Promise<string[]> {
 for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
   describe(transport, () => {
     let server: ServerProcess
-    let held = 0
-    /** Of a tenant each: what keeps the thread costs it the server's trust. */
-    const holders: PgConnection[] = []
+    let holder: PgConnection
     before(async () => {
-      server = await startServer({ flags: ['--shards', '1', '--slots', '2', ...flags] })
+      server = await startServer({ flags: [...NOTHING_PAUSES, ...flags] })
       const ssl = transport === 'in TLS' ? { rejectUnauthorized: false } : false
-      for (let count = 0; count < HELD_TIMES; count++) {
-        const holder = await connectPg(server, `holder-${count}`, { ssl })
-        await beQuick(holder)
-        holders.push(holder)
-      }
+      holder = await connectPg(server, 'holder', { ssl })
+      await holder.value('select 1')
     })
     after(async () => {
-      for (const holder of holders) await holder[Symbol.asyncDispose]()
+      await holder[Symbol.asyncDispose]()
       await server[Symbol.asyncDispose]()
     })
 
     /** A client, the request that cancels it, and the thread held for a while. */
-    async function hold(tenant: string) {
+    async function held(tenant: string) {
       const socket = await open(server)
       const request = cancelRequestIn(await greet(socket, tenant))
       const cancel = async (): Promise<void> => {
@@ -73,15 +66,13 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
         other.resume().end(request)
         await once(other, 'close')
       }
-      const holder = holders[held++]
-      assert.ok(holder, 'there are enough of them')
       const free = holder.value('select pg_sleep(0.5)::text')
       await delay(100)
       return { socket, cancel, free }
     }
 
     test('the first of what was sent before, not the second, nor what comes after', async () => {
-      const { socket, cancel, free } = await hold('several')
+      const { socket, cancel, free } = await held('several')
       socket.write(Buffer.concat([queryMessage(ENDLESS), long('word second')]))
       await cancel()
       socket.write(long('word third'))
@@ -92,7 +83,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('nothing if nothing was sent before', async () => {
-      const { socket, cancel, free } = await hold('nothing')
+      const { socket, cancel, free } = await held('nothing')
       await cancel()
       socket.write(long('word later'))
       assert.deepEqual(await answers(socket, 1), ['word later'])
@@ -101,7 +92,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('what was sent before in part', async () => {
-      const { socket, cancel, free } = await hold('part')
+      const { socket, cancel, free } = await held('part')
       const message = queryMessage(ENDLESS)
       socket.write(message.subarray(0, 12))
       await cancel()
@@ -112,7 +103,7 @@ for (const [transport, { flags, open }] of Object.entries(TRANSPORTS)) {
     })
 
     test('of each client its own', async () => {
-      const [first, second] = [await hold('each-first'), await hold('each-second')]
+      const [first, second] = [await held('each-first'), await held('each-second')]
       first.socket.write(queryMessage(ENDLESS))
       second.socket.write(long('word spared'))
       await first.cancel()

@@ -11,9 +11,9 @@ import type { TenantName } from '../../src/base/ids.ts'
 import { shardOf } from '../../src/router/assignment.ts'
 import { Connection } from '../../bench/wire/connection.ts'
 import { queryMessage } from '../../bench/wire/messages.ts'
-import { beQuick, connectPg, failureOf } from '../support/clients.ts'
+import { connectPg, failureOf } from '../support/clients.ts'
 import { type Neighbour, startNeighbour } from '../../bench/neighbour.ts'
-import { type ServerProcess, startServer } from '../support/server.ts'
+import { NOTHING_PAUSES, type ServerProcess, startServer } from '../support/server.ts'
 import { WireClient } from '../torture/wire-client.ts'
 
 /** All of them ask at any time: first come, first served would let as many go before. */
@@ -137,10 +137,12 @@ async function rowsFor(durationMs: number): Promise<number> {
 const RUNAWAY = `do $$ begin loop perform 1; end loop; end $$`
 
 test('one without end that cannot pause is cancelled, and its client told why', async () => {
-  await using quiet = await connectPg(server, QUIET)
-  await using hostile = await connectPg(server, 'trusted')
+  const wait = ['--neighbour-wait-timeout', `${NEIGHBOUR_WAIT_MS}ms`]
+  await using held = await startServer({ flags: [...NOTHING_PAUSES, ...wait] })
+  await using quiet = await connectPg(held, QUIET)
+  await using hostile = await connectPg(held, HOSTILE)
+  await quiet.client.query('select 1')
   await hostile.client.query('create table kept as select 1 as n')
-  await beQuick(hostile)
   const runaway = failureOf(hostile.client.query(RUNAWAY))
   const startMs = performance.now()
   await quiet.client.query('select 1')

@@ -7,9 +7,9 @@ import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { concatBytes } from '../../src/base/bytes.ts'
-import { beQuick, cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
+import { cancelPg, connectPg, failureOf, type PgConnection } from '../support/clients.ts'
 import { say } from '../support/messages.ts'
-import { type ServerProcess, startServer } from '../support/server.ts'
+import { NOTHING_PAUSES, type ServerProcess, startServer } from '../support/server.ts'
 
 let server: ServerProcess
 before(async () => {
@@ -78,44 +78,44 @@ describe('a cancel request', () => {
   })
 
   test('reaches a client that waits for its thread, when its turn has come', async () => {
-    await using one = await connectPg(server, 'cancel-turn-one')
-    await using other = await connectPg(server, 'cancel-turn-other')
+    await using held = await startServer({ flags: NOTHING_PAUSES })
+    await using one = await connectPg(held, 'cancel-turn-one')
+    await using other = await connectPg(held, 'cancel-turn-other')
     await other.value('select 1')
-    await beQuick(one)
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
     // Sent while the shard is held, so that it begins before anything else is heard there.
     const running = failureOf(other.client.query('select pg_sleep(1000)'))
     await delay(100)
-    await cancelPg(server, other)
+    await cancelPg(held, other)
     assert.equal(await before, '')
     assert.equal((await running).code, '57014')
   })
 
   test('reaches what its thread reads later, and what then has to wait', async () => {
-    await using one = await connectPg(server, 'cancel-held-one')
+    await using held = await startServer({ flags: NOTHING_PAUSES })
+    await using one = await connectPg(held, 'cancel-held-one')
     await one.value('select 1')
-    const other = await Promise.all([1, 2, 3].map((n) => connectPg(server, `cancel-new-${n}`)))
-    await beQuick(one)
+    const other = await Promise.all([1, 2, 3].map((n) => connectPg(held, `cancel-new-${n}`)))
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
     // Their tenants have yet to be made.
     const running = other.map((each) => failureOf(each.client.query('select pg_sleep(1000)')))
-    await Promise.all(other.map((each) => cancelPg(server, each)))
+    await Promise.all(other.map((each) => cancelPg(held, each)))
     assert.equal(await before, '')
     for (const each of running) assert.equal((await each).code, '57014')
     for (const each of other) await each[Symbol.asyncDispose]()
   })
 
   test('does not reach what is sent after it, however late both are heard', async () => {
-    await using one = await connectPg(server, 'cancel-later-one')
-    await using warm = await connectPg(server, 'cancel-later-warm')
-    await using fresh = await connectPg(server, 'cancel-later-fresh')
+    await using held = await startServer({ flags: NOTHING_PAUSES })
+    await using one = await connectPg(held, 'cancel-later-one')
+    await using warm = await connectPg(held, 'cancel-later-warm')
+    await using fresh = await connectPg(held, 'cancel-later-fresh')
     await Promise.all([one.value('select 1'), warm.value('select 1')])
-    await beQuick(one)
     const before = one.value('select pg_sleep(0.7)::text')
     await delay(100)
-    await Promise.all([warm, fresh].map((each) => cancelPg(server, each)))
+    await Promise.all([warm, fresh].map((each) => cancelPg(held, each)))
     const later = [warm, fresh].map((each) => each.value('select pg_sleep(0.3)::text'))
     assert.equal(await before, '')
     assert.deepEqual(await Promise.all(later), ['', ''])

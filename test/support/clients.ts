@@ -6,7 +6,6 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Client, type ClientConfig } from 'pg'
-import { LIMITS } from '../../src/base/limits.ts'
 import type { Outcome } from './server.ts'
 
 /** The ports of a server, wherever it runs. */
@@ -158,14 +157,6 @@ export async function cancelPg(
   socket.end(request)
   socket.resume()
   await once(socket, 'close')
-}
-
-/**
- * Makes the server trust a client to be quick. What it sends next cannot pause, and holds its
- * shard's thread.
- */
-export async function beQuick({ client }: PgConnection): Promise<void> {
-  for (let count = 0; count < LIMITS.trustBatches; count++) await client.query('select 1')
 }
 
 /** The error that `action` rejects with, with the fields of Postgres. */

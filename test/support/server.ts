@@ -43,6 +43,9 @@ export interface StartOptions {
   readonly data?: string
 }
 
+/** With a single slot nothing can pause: what runs holds its shard's thread. */
+export const NOTHING_PAUSES: readonly string[] = ['--shards', '1', '--slots', '1']
+
 export interface ServerProcess extends AsyncDisposable {
   readonly port: number
   readonly httpPort: number
