@@ -34,12 +34,6 @@ const ALONE: readonly string[] = [
   'vanished-clients',
 ].map((name) => `test/integration/${name}.test.ts`)
 
-/**
- * What it does before each of its tests it would do before each of thousands of others, in a
- * process with them: it starts a program that takes a limit off its process.
- */
-const LIMITS_ITS_PROCESS = 'src/host/node/shard/tenant-copies.test.ts'
-
 /** Of the Worker with the architectures that are there for comparison. */
 const ARCHITECTURES: readonly string[] = [
   'architectures-postgres',
@@ -61,7 +55,6 @@ const PARTS: Readonly<Record<string, Part>> = {
       'compat/*.test.ts',
     ],
     flags: ['--test-isolation=none'],
-    not: [LIMITS_ITS_PROCESS],
   },
   cloudflare: {
     files: ['test/cloudflare/*.test.ts'],
@@ -74,7 +67,7 @@ const PARTS: Readonly<Record<string, Part>> = {
     isBundled: true,
   },
   integration: {
-    files: ['test/integration/*.test.ts', LIMITS_ITS_PROCESS],
+    files: ['test/integration/*.test.ts'],
     // Most of them wait for a server most of the time.
     flags: ['--test-concurrency=3'],
     isBundled: true,

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, beforeEach, test } from 'node:test'
+import { after, before, beforeEach, describe, test } from 'node:test'
 import type { Fingerprint, TenantName } from '../../../base/ids.ts'
 import { silentLog } from '../../../base/log.ts'
 import { Pool } from '../../../pool/pool.ts'
@@ -49,8 +49,6 @@ after(async () => {
   await pool.drain(0)
   folder[Symbol.dispose]()
 })
-beforeEach(() => limitFiles('unlimited'))
-
 /** The soft one, which a process may raise again. */
 function limitFiles(bytes: number | 'unlimited'): void {
   const { status } = spawnSync('prlimit', ['--pid', `${process.pid}`, `--fsize=${bytes}:`])
@@ -94,47 +92,53 @@ async function refusedWith(copied: Promise<boolean>): Promise<unknown> {
   return (failure as { code?: unknown } | undefined)?.code
 }
 
-test('a log that does not come into the file of the original is no copy', { skip }, async () => {
-  const crashed = ['', '-wal'].map((suffix) => [`${path}${suffix}`, `${path}${suffix}.kept`])
-  write('second', () => {
-    for (const [from = '', to = ''] of crashed) copyFileSync(from, to)
-  })
-  for (const [to = '', from = ''] of crashed) copyFileSync(from, to)
-  limitFiles(statSync(path).size)
-  assert.equal(await refusedWith(copy()), 'STORE_IO')
-  assert.equal(await copy(), true, 'with room again')
-})
+describe('copies of a tenant', () => {
+  beforeEach(() => limitFiles('unlimited'))
+  // Whoever shares the process with it would write into the same limit.
+  after(() => limitFiles('unlimited'))
 
-test('a log that does not come into the file of the copy is no copy', { skip }, async () => {
-  const lastPages = (to: string): Store => {
-    const store = stores.openCopy(to)
-    const compact = store.compact.bind(store)
-    store.compact = (bytesMax) => {
-      const freed = compact(bytesMax)
-      if (freed === 0) limitFiles(8192)
-      return freed
+  test('a log that does not come into the file of the original is no copy', { skip }, async () => {
+    const crashed = ['', '-wal'].map((suffix) => [`${path}${suffix}`, `${path}${suffix}.kept`])
+    write('second', () => {
+      for (const [from = '', to = ''] of crashed) copyFileSync(from, to)
+    })
+    for (const [to = '', from = ''] of crashed) copyFileSync(from, to)
+    limitFiles(statSync(path).size)
+    assert.equal(await refusedWith(copy()), 'STORE_IO')
+    assert.equal(await copy(), true, 'with room again')
+  })
+
+  test('a log that does not come into the file of the copy is no copy', { skip }, async () => {
+    const lastPages = (to: string): Store => {
+      const store = stores.openCopy(to)
+      const compact = store.compact.bind(store)
+      store.compact = (bytesMax) => {
+        const freed = compact(bytesMax)
+        if (freed === 0) limitFiles(8192)
+        return freed
+      }
+      return store
     }
-    return store
-  }
-  assert.equal(await refusedWith(copy(lastPages)), 'STORE_IO')
-  assert.equal(await copy(), true, 'with room again')
-})
-
-test('while anybody wants a tenant as it is, opening makes no other of its name', async () => {
-  const gone = 'gone' as TenantName
-  const unknown = { code: 'TENANT_UNKNOWN' }
-  const remove = (): void => rmSync(stores.pathOf(gone))
-  await assert.rejects(
-    stores.keeping(gone, async () => {}),
-    unknown,
-  )
-  stores.open(gone).close()
-  await stores.keeping(gone, async () => {
-    await stores.keeping(gone, async () => stores.open(gone).close())
-    remove()
-    assert.throws(() => stores.open(gone), unknown)
-    assert.equal(stores.exists(gone), false)
+    assert.equal(await refusedWith(copy(lastPages)), 'STORE_IO')
+    assert.equal(await copy(), true, 'with room again')
   })
-  stores.open(gone).close()
-  assert.equal(stores.exists(gone), true)
+
+  test('while anybody wants a tenant as it is, opening makes no other of its name', async () => {
+    const gone = 'gone' as TenantName
+    const unknown = { code: 'TENANT_UNKNOWN' }
+    const remove = (): void => rmSync(stores.pathOf(gone))
+    await assert.rejects(
+      stores.keeping(gone, async () => {}),
+      unknown,
+    )
+    stores.open(gone).close()
+    await stores.keeping(gone, async () => {
+      await stores.keeping(gone, async () => stores.open(gone).close())
+      remove()
+      assert.throws(() => stores.open(gone), unknown)
+      assert.equal(stores.exists(gone), false)
+    })
+    stores.open(gone).close()
+    assert.equal(stores.exists(gone), true)
+  })
 })
