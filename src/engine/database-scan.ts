@@ -209,8 +209,12 @@ export class DatabaseScans {
 
   /** Carries a utility statement out. */
   utility(statement: number, process: () => void): void {
-    if (this.#others && this.#isShy(statement)) this.#aside(process)
-    else process()
+    if (!this.stepAside(statement)) return process()
+    try {
+      process()
+    } finally {
+      this.stepBack()
+    }
   }
 
   /**
