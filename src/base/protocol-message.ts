@@ -10,3 +10,6 @@ export function message(type: string, body: Uint8Array): Uint8Array<ArrayBuffer>
   bytes.set(body, 5)
   return bytes
 }
+
+/** Ends a pipeline: everything up to it is answered. */
+export const SYNC: Uint8Array = message('S', new Uint8Array(0))

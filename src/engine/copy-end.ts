@@ -6,13 +6,12 @@
  */
 import { concatBytes, utf8 } from '../base/bytes.ts'
 import { eachMessage } from '../base/message-frames.ts'
-import { message } from '../base/protocol-message.ts'
+import { message, SYNC } from '../base/protocol-message.ts'
 
 const COPY_IN_RESPONSE = 0x47
 const COMMAND_COMPLETE = 0x43
 const ERROR_RESPONSE = 0x45
 const SYNC_TYPE = 0x53
-const SYNC = message('S', new Uint8Array(0))
 const COPY_FAIL = message('f', utf8('no data was sent with the statement\0'))
 
 /**

@@ -10,13 +10,13 @@
  * the memory is not to be trusted after it.
  */
 import { PgnapError } from '../base/errors.ts'
+import { SYNC } from '../base/protocol-message.ts'
 import { explainConversions } from './conversion-errors.ts'
 import { copyEnd } from './copy-end.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 import type { Pausing, Turns } from './pausing.ts'
 
 const STATUS_LONGJMP = 100
-const SYNC: Uint8Array = new Uint8Array([0x53, 0, 0, 0, 4])
 const ANSWER_BYTES_INITIAL = 64 * 1024
 /** Below this a byte loop beats the call into TypedArray.prototype.set. */
 const COPY_LOOP_BYTES_MAX = 64
@@ -80,8 +80,7 @@ export class Driver {
       try {
         module._PostgresMainLoopOnce()
       } catch (error) {
-        stackPointer.value = stackTop
-        this.#recover(error)
+        this.#recover(error, stackTop)
       }
     } while (this.#isMore)
     return this.#end(raisedBefore)
@@ -131,8 +130,7 @@ export class Driver {
     try {
       cause()
     } catch (error) {
-      this.#module.___stack_pointer.value = stackTop
-      this.#recover(error)
+      this.#recover(error, stackTop)
     }
     this.run(SYNC)
     return this.errorsRaised > errorsRaised
@@ -161,13 +159,15 @@ export class Driver {
   }
 
   #turned(turns: Turns, stackTop: unknown): void {
-    if (!('error' in turns)) return
-    this.#module.___stack_pointer.value = stackTop
-    this.#recover(turns.error)
+    if ('error' in turns) this.#recover(turns.error, stackTop)
   }
 
-  /** Postgres finishes the handling of its own error; anything else is the end. */
-  #recover(error: unknown): void {
+  /**
+   * Postgres finishes the handling of its own error; anything else is the end.
+   * @param stackTop where the stack pointer was before what threw
+   */
+  #recover(error: unknown, stackTop: unknown): void {
+    this.#module.___stack_pointer.value = stackTop
     if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
     this.#errorsRaised++
     this.#module._PostgresMainLongJmp()

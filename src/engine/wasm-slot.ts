@@ -13,6 +13,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
+import { SYNC } from '../base/protocol-message.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
@@ -38,8 +39,6 @@ import { SessionMemory } from './session-memory.ts'
 import type { NamedRunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 import { WriteWatch } from './write-watch.ts'
-
-const SYNC: Uint8Array = new Uint8Array([0x53, 0, 0, 0, 4])
 
 export interface WasmSlotOptions {
   readonly instance: Instance

@@ -7,16 +7,13 @@
  * It must never be used while a client holds the backend.
  */
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
-import { message } from '../base/protocol-message.ts'
+import { message, SYNC } from '../base/protocol-message.ts'
 import { eachMessage } from '../base/message-frames.ts'
 
 /** Name of the pool's own statement and portal; nothing of it outlives one query. */
 export const OWN_NAME = '_pgnap_pool'
 
 export type Row = readonly (string | null)[]
-
-/** Sync alone: wakes a tenant and changes nothing. */
-export const SYNC: Uint8Array = message('S', new Uint8Array(0))
 
 /**
  * `statement` without parameters, to its end, in the extended protocol. Leaves nothing of its own,

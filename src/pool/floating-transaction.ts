@@ -15,9 +15,9 @@
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
-import { message } from '../base/protocol-message.ts'
+import { message, SYNC } from '../base/protocol-message.ts'
 import type { Slot } from '../engine/engine.ts'
-import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { ownQuery, readAnswer } from './backend-query.ts'
 import { eachMessage } from '../base/message-frames.ts'
 
 export interface FloatingTransaction {

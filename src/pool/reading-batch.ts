@@ -9,9 +9,8 @@
  */
 
 import { concatBytes, textAt, utf8 } from '../base/bytes.ts'
-import { message } from '../base/protocol-message.ts'
+import { message, SYNC } from '../base/protocol-message.ts'
 import { skipGap } from '../base/sql-gap.ts'
-import { SYNC } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { eachMessage, piecesOf } from '../base/message-frames.ts'
 

@@ -13,8 +13,8 @@
 import { concatBytes, utf8 } from '../base/bytes.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { Slot } from '../engine/engine.ts'
-import { message } from '../base/protocol-message.ts'
-import { OWN_NAME, ownQuery, readAnswer, type Row, SYNC } from './backend-query.ts'
+import { message, SYNC } from '../base/protocol-message.ts'
+import { OWN_NAME, ownQuery, readAnswer, type Row } from './backend-query.ts'
 
 /** What a client has set up in the backend. */
 export interface CarriedSession {

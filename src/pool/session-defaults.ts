@@ -6,7 +6,8 @@
 import { concatBytes } from '../base/bytes.ts'
 import type { Slot } from '../engine/engine.ts'
 import { STORED_SETTINGS_SQL } from '../engine/stored-settings.ts'
-import { ownQuery, readAnswer, SYNC } from './backend-query.ts'
+import { SYNC } from '../base/protocol-message.ts'
+import { ownQuery, readAnswer } from './backend-query.ts'
 import { eachMessage } from '../base/message-frames.ts'
 import { IDENTITY } from './session-carry.ts'
 
