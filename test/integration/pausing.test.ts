@@ -111,7 +111,8 @@ test('whatever takes its time pauses, and comes to the same', async () => {
     const answer = await run(pauses, sql)
     assert.deepEqual(answer, plain.run(queryMessage(sql)), sql)
     assert.equal(slot.transactionStatus, plain.transactionStatus)
-    const isLong = /table|index|vacuum|perform|f.60|string_agg|sleep|update/.test(sql)
+    // How often a sleep pauses is a matter of time, and not of what there is to do.
+    const isLong = /table|index|vacuum|perform|f.60|string_agg|update/.test(sql)
     assert.ok(
       pauses.count > (isLong ? 20 : 0) || /^(begin|rollback)/.test(sql),
       `${sql}: ${pauses.count}`,
