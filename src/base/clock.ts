@@ -13,6 +13,11 @@ export interface Clock {
   nowMs(): number
   /** Milliseconds from an arbitrary origin, with fractions; never goes back. For durations. */
   monotonicMs(): number
+  /**
+   * Milliseconds that this thread has had a processor, with fractions. A thread that others make
+   * wait has had less than has gone by. Missing where it cannot be known.
+   */
+  readonly processorMs?: () => number
   /** Runs `action` once, `delayMs` from now. A timer does not keep the process alive. */
   setTimer(delayMs: number, action: () => void): Timer
   /** Runs `action` once, as soon as whatever else has come in has been looked at. */

@@ -27,6 +27,7 @@ import type { PoolCounters } from './pool-statistics.ts'
 import type { ReaderForks } from './reader-forks.ts'
 import type { SlowLog } from './slow-log.ts'
 import { SyncDesk, type SyncedBatch } from './sync-desk.ts'
+import { ThreadTime } from './thread-time.ts'
 import { isUrgent } from './upkeep.ts'
 
 type Ended = { -readonly [Key in keyof BatchResult]: BatchResult[Key] }
@@ -57,6 +58,8 @@ interface StartedBatch {
   readonly errorsRaised: number
   /** Of the slot, so far. */
   readonly awayMs: number
+  /** Of the tenant's files, so far. */
+  readonly fetchCount: number
   readonly was: TransactionStatus
   /** Why nothing has run. */
   readonly refusal: string | undefined
@@ -68,12 +71,15 @@ const NOTHING_SAID: readonly string[] = []
 export class BatchRuns {
   readonly #options: BatchRunsOptions
   readonly #syncs = new SyncDesk()
+  readonly #threadTime: ThreadTime
   /** One object for all batches: the state machine reads it and does not keep it. */
   readonly #result: Ended = { ...NOTHING_RAN }
+  readonly #looked = (): void => this.#options.state.turns.looked()
   #pausedCount = 0
 
   constructor(options: BatchRunsOptions) {
     this.#options = options
+    this.#threadTime = new ThreadTime(options.clock)
   }
 
   /**
@@ -87,11 +93,13 @@ export class BatchRuns {
     isLent: boolean,
   ): Uint8Array | Promise<Uint8Array> {
     const { tenant } = client
-    const { slot } = tenant
-    assert(slot && tenant.open && tenant.progress, 'a batch needs a loaded tenant')
+    const { slot, open } = tenant
+    assert(slot && open && tenant.progress, 'a batch needs a loaded tenant')
     client.limits?.works()
     const said = this.#options.slowLog?.read(client, given) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
+    this.#threadTime.begin(startMs)
+    const { fetchCount } = open.files
     // What gives a session its settings is quick.
     client.mayPause = !client.begins && !client.pace.isTrusted(startMs) && this.#hasRoomToPause
     // In a pause whoever lent them reads the bytes of somebody else into the same place.
@@ -101,7 +109,7 @@ export class BatchRuns {
     try {
       const refusal = enterSession(client, slot)
       const { errorsRaised, awayMs = 0, transactionStatus: was } = slot
-      batch = { messages, complete, said, startMs, errorsRaised, awayMs, was, refusal }
+      batch = { messages, complete, said, startMs, errorsRaised, awayMs, fetchCount, was, refusal }
       if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
     } catch (error) {
       throw this.#lose(client, error)
@@ -169,7 +177,9 @@ export class BatchRuns {
       progress.clientWrote ||= result.wrote
       if (result.wrote) this.#options.onWrote?.(tenant.entry.name)
       answer = this.#noted(client, slot, batch, answer)
-      client.pace.note(ranMs - startMs - awayMs, ranMs)
+      const heldMs = ranMs - startMs - awayMs
+      const hasWaited = awayMs > 0 || open.files.fetchCount !== batch.fetchCount
+      client.pace.note(hasWaited ? heldMs : this.#threadTime.busyMs(heldMs), ranMs)
       committed = this.#syncs.commit(tenant, result.status, awayMs > 0 ? ranMs : startMs)
       if (committed) endMs = this.#options.clock.monotonicMs()
       this.#syncs.ended(endMs)
@@ -180,6 +190,7 @@ export class BatchRuns {
     }
     if (refusal !== undefined) throw this.#turnAway(client, refusal)
     result.threadMs = endMs - startMs - awayMs
+    this.#watchLook()
     this.#options.counters.countBatch(tenant, ranMs - startMs, result.threadMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
     result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
@@ -204,6 +215,12 @@ export class BatchRuns {
     const copy = new Uint8Array(answer)
     this.#options.runLater(effects)
     return copy
+  }
+
+  /** In the next look at the sockets whoever is in turn has a whole one. */
+  #watchLook(): void {
+    const { state, clock } = this.#options
+    if (state.turns.mustWatchLook()) clock.nextTurn(this.#looked)
   }
 
   /** Takes in what a batch has left in its session. @returns the answer as its client gets it */

@@ -43,7 +43,7 @@ export function release(
   assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
   if (client.leaving || result.urgent || pool.slotQueue.size > 0) return false
   if (pool.drainDeadlineMs !== undefined) return false
-  const spentMs = tenant.turnSpentMs + result.threadMs
+  const spentMs = pool.turns.spentMs(tenant, nowMs) + result.threadMs
   if (spentMs >= pool.turns.turnMs) return false
   const free = isFree(result)
   if (free && (tenant.waiting.size > 0 || tenant.fork || mustLeave(tenant))) return false

@@ -108,6 +108,8 @@ export class TenantEntry {
   /** Thread time used in this turn, and whether that was all it may have; see `thread-turns.ts`. */
   turnSpentMs = 0
   outOfTurn = false
+  /** The look at the sockets in which that was. */
+  turnLook = 0
   /** Thread time of the turns before, fading, as it was at `usageAtMs`. */
   usageMs = 0
   usageAtMs = 0

@@ -23,7 +23,7 @@ export interface PoolView {
   readonly supply: Pick<SlotSupply, 'creating' | 'createAfterMs' | 'returns' | 'wantsFreeSlot'>
   readonly drainDeadlineMs: number | undefined
   readonly forks: Pick<ForkDesk, 'lackSlot'>
-  readonly turns: Pick<ThreadTurns, 'turnMs' | 'pauseUntilMs'>
+  readonly turns: Pick<ThreadTurns, 'turnMs' | 'spentMs' | 'pauseUntilMs'>
 }
 
 /** Awake, and nobody uses or awaits its backend. */

@@ -189,3 +189,23 @@ test('who is out of turn stands in line, also in the middle of a transaction', (
   tenant.outOfTurn = true
   assert.ok(!acquire(thread, client))
 })
+
+test('who needs less than a turn in each look at the sockets never stands in line', () => {
+  const thread = new Thread()
+  const [one] = [thread.join(0.8 * LIMITS.turnMs), thread.join(50)]
+  one.tenant.outOfTurn = false
+  for (let looks = 0; looks < 20_000; looks++) {
+    thread.run(one)
+    assert.ok(!one.tenant.outOfTurn)
+    assert.ok(thread.turns.mustWatchLook(), 'somebody is to tell of the next look')
+    assert.ok(!thread.turns.mustWatchLook(), 'one is enough')
+    thread.turns.looked()
+  }
+  const usedMs = thread.turns.usedMs(one.tenant, thread.nowMs)
+  const steadyMs = LIMITS.turnMemoryMs / Math.LN2
+  assert.ok(Math.abs(usedMs - steadyMs) < 0.01 * steadyMs, `${usedMs} ms are on its bill`)
+  // Two of them in one look are more than a turn.
+  thread.run(one)
+  thread.run(one)
+  assert.ok(one.tenant.outOfTurn)
+})

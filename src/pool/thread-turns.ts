@@ -11,7 +11,8 @@
  * Batches run in the order in which the event loop delivers them. Without this a tenant with a
  * thousand busy connections would have a thousand batches for each one of its neighbour. With it,
  * it has `turnMs` between two looks at the sockets, and whoever is in turn is served on the spot
- * when its bytes are seen.
+ * when its bytes are seen. So a client that works alone, with short statements, never leaves its
+ * turn: it has no second one to send before it was answered.
  *
  * A batch of fifty milliseconds is one batch all the same. After it the tenant has used so much
  * that others go first; but the next statement of a client that works alone, one after the other,
@@ -24,7 +25,7 @@
  * yields so that newcomers are heard.
  *
  * It must never let a tenant that has used more go before one that waits and has used less, and
- * never cost a batch of a tenant in turn more than an addition.
+ * never cost a batch of a tenant in turn more than an addition and, once in a look, a power.
  */
 import type { PoolLimits, SlotEntry, TenantEntry } from './pool-model.ts'
 import { ClientEntry } from './pool-model.ts'
@@ -48,6 +49,9 @@ export class ThreadTurns {
   #tenantCount = 0
   #asked = false
   #ended = false
+  /** Looks at the sockets so far, as far as they are counted. */
+  #look = 0
+  #lookIsWatched = false
 
   /** @param onShared told when clients of several tenants are there, and when they are not */
   constructor(limits: TurnLimits, onShared?: (shared: boolean) => void) {
@@ -74,9 +78,32 @@ export class ThreadTurns {
     if (!this.#ended) this.turnMs = shared ? this.#limits.turnMs : this.#limits.turnAloneMs
   }
 
+  /** What `tenant` has used in its turn. In each look at the sockets it begins anew. */
+  spentMs(tenant: TenantEntry, nowMs: number): number {
+    if (tenant.turnLook === this.#look) return tenant.turnSpentMs
+    tenant.turnLook = this.#look
+    if (tenant.turnSpentMs > 0) this.#bill(tenant, tenant.turnSpentMs, nowMs)
+    return (tenant.turnSpentMs = 0)
+  }
+
+  /**
+   * Whether the shell is to call {@link looked} at the next turn of the event loop, because of a
+   * batch that has just ended. Once for each call. Who is alone has his turn over many looks.
+   */
+  mustWatchLook(): boolean {
+    if (this.#lookIsWatched || this.#tenantCount < 2) return false
+    return (this.#lookIsWatched = true)
+  }
+
+  /** The thread has been to its sockets, and goes there again. */
+  looked(): void {
+    this.#lookIsWatched = false
+    this.#look++
+  }
+
   /** A batch of `tenant` has held the thread for `ms`. */
   charge(tenant: TenantEntry, ms: number, nowMs: number): void {
-    tenant.turnSpentMs += ms
+    tenant.turnSpentMs = this.spentMs(tenant, nowMs) + ms
     if (tenant.turnSpentMs < this.turnMs) return
     this.#bill(tenant, tenant.turnSpentMs, nowMs)
     tenant.turnSpentMs = 0

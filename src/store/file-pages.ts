@@ -45,6 +45,8 @@ export class FilePages {
   ephemeralBytes = 0
   /** Bytes of WAL written since the files were opened. */
   walBytesWritten = 0
+  /** How often the store was asked for chunks. */
+  fetchCount = 0
   readonly #options: FilePagesOptions
   /** The chunks of WAL that were fetched last. */
   #lastWalRun = { ino: 0, end: 0, count: 0 }
@@ -140,6 +142,7 @@ export class FilePages {
     if (!needsStore) return this.#fromTemplate(node, chunk, node.baseBytes)
     const cached = this.cache.get(chunkKey(node.ino, chunk))
     if (cached !== undefined) return cached
+    this.fetchCount++
     const left = Math.ceil(node.size / node.chunkBytes) - chunk
     const count = node.isWal ? Math.min(this.#walRun(node, chunk), left) : 1
     const content = count > 1 ? this.#fetchRun(node, chunk, count) : this.#fetch(node, chunk)

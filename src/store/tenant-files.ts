@@ -14,8 +14,7 @@ import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { InodeNo, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import { FileError, withPermissions } from './file-node.ts'
-import type { FileNode } from './file-node.ts'
+import { FileError, type FileNode, withPermissions } from './file-node.ts'
 import { changesOf } from './file-changes.ts'
 import { FilePages } from './file-pages.ts'
 import { FileTree, RELCACHE_FILE } from './file-tree.ts'
@@ -97,9 +96,7 @@ export class TenantFiles implements Disposable {
     return new TenantFiles(view, options)
   }
 
-  /**
-   * A copy of the template that is written to in memory and nowhere else. `commit` does nothing.
-   */
+  /** A copy of the template that is written in memory and nowhere else. `commit` does nothing. */
   static inMemory(options: TenantFilesOptions): TenantFiles {
     return new TenantFiles(undefined, options)
   }
@@ -136,11 +133,14 @@ export class TenantFiles implements Disposable {
     return this.#walDirty && this.dirty
   }
 
-  /**
-   * Bytes of WAL written since these files were opened. Take the difference between checkpoints.
-   */
+  /** Bytes of WAL written since they were opened. Take the difference between checkpoints. */
   get walBytesWritten(): number {
     return this.#pages.walBytesWritten
+  }
+
+  /** How often something had to be fetched from the store. */
+  get fetchCount(): number {
+    return this.#pages.fetchCount
   }
 
   /** Sizes of all files but WAL and ephemeral ones. */

@@ -280,6 +280,7 @@ export class World {
 
   turn(): void {
     this.turnAwaited = false
+    this.state.turns.looked()
     this.event({ type: 'turn' })
   }
 

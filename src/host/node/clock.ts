@@ -16,6 +16,10 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
+  processorMs: () => {
+    const { user, system } = process.threadCpuUsage()
+    return (user + system) / 1000
+  },
   setTimer,
   nextTurn: (action) => void setImmediate(action),
 }
