@@ -160,6 +160,17 @@ export const LIMITS = {
    */
   slotThinkMs: 1,
   /**
+   * At most one tenant that is busy has to give its slot up in this time: a swap takes the thread
+   * for some three milliseconds, and if each batch of each tenant had to wait for one, the thread
+   * would do nothing else. Whoever waits for a slot waits as much longer for each before him.
+   */
+  slotBusyMs: 12,
+  /**
+   * A tenant is busy, as far as that goes, until it has said nothing for this long, or the thread
+   * has had nothing to do for `slotThinkMs`: then a swap takes nobody's time.
+   */
+  slotLullMs: 20,
+  /**
    * Wait of a client that begins a transaction beside another's before a fork is made for it: most
    * transactions write, and one fork takes the thread 2 ms.
    */

@@ -17,7 +17,7 @@ function open() {
   const engine = new FakeEngine()
   const clock = new ManualClock()
   const source = new FakeStores()
-  const limits = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0 }
   const pool = new Pool({ engine, source, clock, log: silentLog, limits, imageCacheBytes: 1e6 })
   return { pool, engine, clock }
 }

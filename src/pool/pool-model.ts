@@ -385,6 +385,8 @@ export interface PoolLimits {
   readonly napAfterMs: number
   readonly slotQuantumMs: number
   readonly slotThinkMs: number
+  readonly slotBusyMs: number
+  readonly slotLullMs: number
   readonly beginPatienceMs: number
   readonly slotQuietMs: number
   readonly slotRetryMs: number

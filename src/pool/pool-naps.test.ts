@@ -28,7 +28,7 @@ async function bench(imageCacheBytes = 1_000_000, images?: ImageStore): Promise<
   const engine = new FakeEngine()
   const stores = Object.assign(new FakeStores(), images ? { images } : {})
   const clock = new ManualClock()
-  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0 }
   const pool = new Pool({ engine, source: stores, clock, log: silentLog, limits, imageCacheBytes })
   const lost: string[] = []
   const connect = (tenant = ACME): PoolClient =>

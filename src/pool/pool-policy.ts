@@ -20,7 +20,10 @@ export interface PoolView {
   readonly slots: ReadonlySet<SlotEntry>
   readonly slotQueue: ReadonlySet<TenantEntry>
   readonly waitingByAge: ReadonlySet<ClientEntry>
-  readonly supply: Pick<SlotSupply, 'creating' | 'createAfterMs' | 'returns' | 'wantsFreeSlot'>
+  readonly supply: Pick<
+    SlotSupply,
+    'creating' | 'createAfterMs' | 'returns' | 'wantsFreeSlot' | 'busyLeftMs' | 'swappedMs'
+  >
   readonly drainDeadlineMs: number | undefined
   readonly forks: Pick<ForkDesk, 'lackSlot'>
   readonly turns: Pick<ThreadTurns, 'turnMs' | 'spentMs' | 'pauseUntilMs'>
@@ -182,14 +185,16 @@ function quietAtMs(view: PoolView): number {
 }
 
 /**
- * The least recently used of the tenants that may be asked to leave now; an open transaction only
- * if there is no other.
+ * The least recently used of the tenants that may be asked to leave now. An open transaction only
+ * if there is no other, and before that who is busy: the one that has had its slot the longest.
  */
 export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefined {
   let victim: TenantEntry | undefined
+  const isBetter = (one: TenantEntry, other: TenantEntry): boolean =>
+    isBetterVictim(one, other, (each) => isBusy(view, each, nowMs))
   for (const { tenant } of view.slots) {
     if (!tenant || !canLeave(tenant) || nowMs < evictableAtMs(view, tenant)) continue
-    if (!victim || isBetterVictim(tenant, victim)) victim = tenant
+    if (!victim || isBetter(tenant, victim)) victim = tenant
   }
   return victim
 }
@@ -211,13 +216,41 @@ export function pickToNapAhead(view: PoolView, nowMs: number): TenantEntry | und
   return found
 }
 
-function restsAtMs({ limits }: PoolView, { lastUsedMs, notAheadUntilMs }: TenantEntry): number {
-  return Math.max(lastUsedMs + limits.slotThinkMs, notAheadUntilMs)
+function restsAtMs(view: PoolView, tenant: TenantEntry): number {
+  const thoughtMs = tenant.lastUsedMs + view.limits.slotThinkMs
+  return Math.max(thoughtMs, busyUntilMs(view, tenant), tenant.notAheadUntilMs)
 }
 
-function isBetterVictim(tenant: TenantEntry, other: TenantEntry): boolean {
+/**
+ * Until then a tenant with clients is taken for busy. While the thread has other things to do, it
+ * does not look at its sockets: a swap is longer than most clients think, and after one they would
+ * all seem to be silent.
+ */
+function busyUntilMs(view: SlotsView, tenant: TenantEntry): number {
+  const { slotLullMs, slotThinkMs } = view.limits
+  if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
+  let workedMs = view.supply.swappedMs
+  for (const { tenant: each } of view.slots)
+    if (each) workedMs = Math.max(workedMs, each.lastUsedMs)
+  return Math.min(tenant.lastUsedMs + slotLullMs, workedMs + slotThinkMs)
+}
+
+/** Whether others take its slot from a tenant that would probably have gone on. */
+export function isBusy(view: SlotsView, tenant: TenantEntry, nowMs: number): boolean {
+  return nowMs < busyUntilMs(view, tenant)
+}
+
+function isBetterVictim(
+  tenant: TenantEntry,
+  other: TenantEntry,
+  works: (tenant: TenantEntry) => boolean,
+): boolean {
   const [open, otherOpen] = [tenant.holder !== undefined, other.holder !== undefined]
-  return open === otherOpen ? tenant.lastUsedMs < other.lastUsedMs : !open
+  if (open !== otherOpen) return !open
+  const [busy, otherBusy] = [works(tenant), works(other)]
+  if (busy !== otherBusy) return !busy
+  // Of those that are busy it is a matter of turns, not of who has paused for longer.
+  return busy ? tenant.awakeSinceMs < other.awakeSinceMs : tenant.lastUsedMs < other.lastUsedMs
 }
 
 /**
@@ -262,15 +295,29 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
 /**
  * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum,
  * but not while its clients are thinking; one in the middle of a transaction for a quantum after
- * its last batch.
+ * its last batch. Those that are busy leave one after the other.
  */
-export function evictableAtMs({ limits }: Pick<PoolView, 'limits'>, tenant: TenantEntry): number {
+export function evictableAtMs(view: SlotsView, tenant: TenantEntry): number {
+  const { limits } = view
   const { awakeSinceMs, lastUsedMs, pinnedUntilMs } = tenant
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  if (!isIdle(tenant)) return Math.max(lastUsedMs + limits.slotQuantumMs, pinnedUntilMs)
-  const quantumEndMs = awakeSinceMs + limits.slotQuantumMs
-  return Math.max(Math.min(quantumEndMs, lastUsedMs + limits.slotThinkMs), pinnedUntilMs)
+  const quantumMs = (isIdle(tenant) ? awakeSinceMs : lastUsedMs) + limits.slotQuantumMs
+  const thoughtMs = isIdle(tenant) ? lastUsedMs + limits.slotThinkMs : quantumMs
+  const busyMs = Math.min(nextBusyLeavesMs(view), busyUntilMs(view, tenant))
+  return Math.max(Math.min(quantumMs, thoughtMs), pinnedUntilMs, busyMs)
 }
+
+/** When a tenant that works without a pause has had its slot for long enough, if others wait. */
+export function quantumEndMs(view: SlotsView, tenant: TenantEntry): number {
+  const quantumMs = tenant.awakeSinceMs + view.limits.slotQuantumMs
+  return Math.max(quantumMs, nextBusyLeavesMs(view), tenant.pinnedUntilMs)
+}
+
+function nextBusyLeavesMs({ limits, supply }: SlotsView): number {
+  return supply.busyLeftMs + limits.slotBusyMs
+}
+
+type SlotsView = Pick<PoolView, 'limits' | 'slots' | 'supply'>
 
 /** Why a batch may not even wait; `goesOn`: its client has a transaction open. */
 export function refusalOf(

@@ -69,7 +69,7 @@ test('every interleaving of three clients of three tenants on two slots', () => 
 })
 
 test('every interleaving of three tenants on one slot, with failures', () => {
-  const limits = { slotsPerShard: 1, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 1, slotQuantumMs: 0, slotBusyMs: 0 }
   const config = { limits, clients: ['a', 'b', 'c'], requestsPerClient: 1, rough: true }
   assert.ok(explore(config, 8) > 1_000)
 })
@@ -133,7 +133,7 @@ test('every interleaving of pauses and renewals beside an open transaction, with
 })
 
 test('every interleaving of pauses of tenants that share one slot, with failures', () => {
-  const limits = { slotsPerShard: 1, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 1, slotQuantumMs: 0, slotBusyMs: 0 }
   const config = { ...PAUSES, limits, clients: ['a', 'b'], rough: true }
   assert.ok(explore(config, 5, ['request 0', 'slot created']) > 500)
 })
@@ -145,6 +145,8 @@ test('long random games with many clients', () => {
     slotsPerShard: fc.integer({ min: 1, max: 4 }),
     spareSlots: fc.integer({ min: 0, max: 2 }),
     slotQuantumMs: fc.constantFrom(0, 5),
+    slotBusyMs: fc.constantFrom(0, 4),
+    slotLullMs: fc.constantFrom(0, 6),
     clients: fc.array(tenant, { minLength: 1, maxLength: 14 }),
     steps: fc.integer({ min: 1, max: 200 }),
     batchMs: fc.constantFrom(0, 0.5, 1, 20),

@@ -40,7 +40,8 @@ import { ClientEntry, isForkEvent, isPauseEvent, isResting, NOTHING_RAN } from '
 import { isTenantMove, TenantEntry, type TenantMove } from './pool-model.ts'
 import { canLeave, dueAtRest, first, holderWaits, isFreeSlot, refusalOf } from './pool-policy.ts'
 import { leavesNow, leavingReason, nextDeadlineMs, pickToNapAhead } from './pool-policy.ts'
-import { isIdle, pickVictim, slotsExpected, thinkingHolders, wantsSlotMade } from './pool-policy.ts'
+import { isBusy, isIdle, pickVictim, quantumEndMs, thinkingHolders } from './pool-policy.ts'
+import { slotsExpected, wantsSlotMade } from './pool-policy.ts'
 import { ForkDesk, type ForkHost } from './fork-desk.ts'
 import { acquire, giveBack } from './pool-fast-path.ts'
 import { PauseDesk } from './pause-desk.ts'
@@ -136,7 +137,7 @@ export class PoolState implements ForkHost {
       case 'maintained':
         return this.#maintained(event, nowMs)
       case 'slotCreated':
-        this.supply.creating = false
+        this.supply.made(nowMs)
         return void this.slots.add(event.slot)
       case 'slotFailed':
         return this.#slotFailed(event.error, nowMs)
@@ -234,11 +235,9 @@ export class PoolState implements ForkHost {
     if (tenant.maintenanceUrgent) return this.#maintain(tenant)
     if (this.drainDeadlineMs !== undefined) return this.#evict(tenant, 'drain', nowMs)
     // Not before it has served somebody: slots would go round for ever and nobody would be served.
-    const quantumEndMs = tenant.awakeSinceMs + this.limits.slotQuantumMs
-    const overdue = tenant.served && nowMs >= Math.max(quantumEndMs, tenant.pinnedUntilMs)
-    if (tenant.waiting.size > 0 && overdue && this.slotQueue.size > slotsExpected(this)) {
-      return this.#evict(tenant, 'fairness', nowMs)
-    }
+    const isOverdue = tenant.served && nowMs >= quantumEndMs(this, tenant)
+    const isWanted = tenant.waiting.size > 0 && this.slotQueue.size > slotsExpected(this)
+    if (isOverdue && isWanted) return this.#evict(tenant, 'fairness', nowMs)
     if (leavesNow(tenant, nowMs)) return this.#evict(tenant, leavingReason(tenant), nowMs)
     const next = first(tenant.waiting)
     if (next && !tenant.outOfTurn && !tenant.paused) this.#serve(next)
@@ -337,7 +336,7 @@ export class PoolState implements ForkHost {
     assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
     this.forks.leave(tenant)
     tenant.phase = 'draining'
-    this.supply.leaves(tenant, reason, nowMs)
+    this.supply.leaves(tenant, { reason, isBusy: isBusy(this, tenant, nowMs) }, nowMs)
     this.effects.push({ type: 'evict', tenant, reason })
   }
 
@@ -363,6 +362,7 @@ export class PoolState implements ForkHost {
     const reaction: Reaction = REACTIONS[tenant.phase][event.type]
     assert(reaction !== 'never', `${event.type} while ${tenant.phase}`)
     if (reaction === 'ignore') return
+    this.supply.swappedMs = nowMs
     switch (event.type) {
       case 'bootFinished':
         tenant.phase = 'awake'

@@ -198,7 +198,11 @@ test('a stream of short batches does not keep a slot from others past the quantu
 })
 
 test('a slot that traps costs its own client one batch, and nobody else anything', async () => {
-  const { connect, engine, stores } = await bench({ slotsPerShard: 2, slotQuantumMs: 0 })
+  const { connect, engine, stores } = await bench({
+    slotsPerShard: 2,
+    slotQuantumMs: 0,
+    slotBusyMs: 0,
+  })
   const [victim, bystander, neighbour] = [connect('acme'), connect('acme'), connect('zeta')]
   await ask(victim, 'begin')
   await ask(neighbour, 'begin')
@@ -244,7 +248,7 @@ test('a commit that fails is an error for the client, and the slot goes', async 
 })
 
 test('who wrote is shut down before it leaves; who did not is not', async () => {
-  const { pool, connect, engine, stores } = await bench({ slotQuantumMs: 0 })
+  const { pool, connect, engine, stores } = await bench({ slotQuantumMs: 0, slotBusyMs: 0 })
   const [writer, reader] = [connect('writer'), connect('reader')]
   await ask(writer, 'write')
   assert.equal(await ask(reader, 'read'), 'did read')
@@ -378,7 +382,7 @@ test('no slot at all: the error is told at once, and slots are tried again later
 })
 
 test('draining: idle tenants leave, transactions may end, nobody else begins', async () => {
-  const limits = { slotsPerShard: 2, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 2, slotQuantumMs: 0, slotBusyMs: 0 }
   const { connect, engine, pool, stores, clock } = await bench(limits)
   const [writer, sleeper] = [connect('acme'), connect('zeta')]
   await ask(writer, 'begin')

@@ -14,6 +14,12 @@ import type { EvictionReason, TenantEntry } from './pool-model.ts'
 /** How long a swap counts as a sign of more to come, and a tenant as one that comes back soon. */
 const RECENT_MS = 1_000
 
+interface Leaving {
+  readonly reason: EvictionReason
+  /** Its clients would have gone on. */
+  readonly isBusy: boolean
+}
+
 export class SlotSupply {
   /** Slots are made one at a time: two at once would only delay the first. */
   creating = false
@@ -21,13 +27,18 @@ export class SlotSupply {
   createAfterMs: number = Number.NEGATIVE_INFINITY
   /** Tenants that came back soon after they had made room, since a slot was last made. */
   returns = 0
+  /** When somebody who was busy had to make room the last time. */
+  busyLeftMs: number = Number.NEGATIVE_INFINITY
+  /** The end of the last half of a swap, or the like: the thread has not looked at its sockets. */
+  swappedMs: number = Number.NEGATIVE_INFINITY
   #wantedUntilMs = Number.NEGATIVE_INFINITY
   #putOutAhead: TenantEntry | undefined
 
-  leaves(tenant: TenantEntry, reason: EvictionReason, nowMs: number): void {
+  leaves(tenant: TenantEntry, { reason, isBusy }: Leaving, nowMs: number): void {
     tenant.leavesFor = reason
     const forOthers = reason === 'pressure' || reason === 'fairness'
     if (forOthers) this.#wantedUntilMs = nowMs + RECENT_MS
+    if (forOthers && isBusy) this.busyLeftMs = nowMs
     if (reason === 'ahead') this.#putOutAhead = tenant
     if (forOthers || reason === 'ahead') tenant.putOutMs = nowMs
   }
@@ -48,6 +59,11 @@ export class SlotSupply {
     const inVain = tenant === this.#putOutAhead
     this.#putOutAhead = undefined
     this.#wantedUntilMs = inVain ? Number.NEGATIVE_INFINITY : nowMs + RECENT_MS
+  }
+
+  made(nowMs: number): void {
+    this.creating = false
+    this.swappedMs = nowMs
   }
 
   making(): void {

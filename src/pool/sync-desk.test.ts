@@ -196,7 +196,11 @@ test('a client that leaves meanwhile is cleaned up after', async () => {
 })
 
 test('a tenant neither naps nor makes room before the disk has what it wrote', async () => {
-  const { world, acme, globex } = await World.of({ slotQuantumMs: 0, napAfterMs: 10 })
+  const { world, acme, globex } = await World.of({
+    slotQuantumMs: 0,
+    slotBusyMs: 0,
+    napAfterMs: 10,
+  })
   const answer = later(acme, 'write')
   assert.throws(() => world.pool.nap(ACME), { code: 'TENANT_BUSY' })
   const other = later(globex, 'write')

@@ -130,3 +130,31 @@ test('a thread that starts learns who is where, and that nobody has who is on th
   assert.deepEqual(owned(third), [true, false])
   assert.throws(() => first.check(tenant), { code: 'TENANT_MOVED' })
 })
+
+test('tenants with connections are counted where they are, or about to be', async () => {
+  const { assignments } = setUp()
+  const enter = (name: TenantName, kind: 'call' | 'connection'): Visit =>
+    assignments.enter(name, kind) as Visit
+  assert.deepEqual(assignments.connected, [0, 0])
+  const call = enter(tenant, 'call')
+  assert.deepEqual(assignments.connected, [0, 0], 'a call ends soon')
+  const first = enter(tenant, 'connection')
+  const second = enter(tenant, 'connection')
+  assert.deepEqual(assignments.connected, [1, 0])
+  for (const visit of [call, first, first]) visit[Symbol.dispose]()
+  assert.deepEqual(assignments.connected, [1, 0])
+  assert.ok(assignments.isInUse(tenant))
+  second[Symbol.dispose]()
+  assert.deepEqual(assignments.connected, [0, 0])
+  assert.ok(!assignments.isInUse(tenant))
+  const move = assignments.begin(tenant, AWAY)
+  assert.ok(move && assignments.isInUse(tenant))
+  const late = assignments.enter(tenant, 'connection') as Promise<Visit>
+  assert.deepEqual(assignments.connected, [0, 1])
+  assignments.letGo(move)
+  assignments.end(move, AWAY)
+  assert.deepEqual(assignments.connected, [0, 1])
+  const visit = await late
+  visit[Symbol.dispose]()
+  assert.deepEqual(assignments.connected, [0, 0])
+})

@@ -83,6 +83,8 @@ export class Assignments {
   readonly #moving = new Map<TenantName, Moving>()
   /** Those that have moved, in order of their moves. */
   readonly #moved = new Map<TenantName, Exception>()
+  /** Of each shard: tenants with connections, and those that are moving there. */
+  readonly #connected: number[]
 
   constructor(options: AssignmentsOptions) {
     const { shardCount, clock } = options
@@ -91,6 +93,7 @@ export class Assignments {
     this.shardCount = shardCount
     this.#clock = clock
     this.#limits = { waitMs, quietMs, waitingMax, movedMax }
+    this.#connected = Array.from({ length: shardCount }, () => 0)
   }
 
   /** For whoever only wants to know; while a tenant moves, its old owner. */
@@ -106,6 +109,21 @@ export class Assignments {
   enter(tenant: TenantName, kind: VisitKind): Visit | Promise<Visit> {
     const moving = this.#moving.get(tenant)
     return moving ? this.#wait(moving, kind) : this.#visit(tenant, kind)
+  }
+
+  /** Whether somebody uses it, or it is moving. */
+  isInUse(tenant: TenantName): boolean {
+    return this.#uses.has(tenant) || this.#moving.has(tenant)
+  }
+
+  /** Of each shard: tenants with connections, and those that are moving there. */
+  get connected(): readonly number[] {
+    return this.#connected
+  }
+
+  /** Whether half of those that may be elsewhere than their hash says are. */
+  get isHalfMoved(): boolean {
+    return this.#moved.size + this.#moving.size >= this.#limits.movedMax / 2
   }
 
   /** Whether somebody is connected to it: then it stays. */
@@ -125,6 +143,7 @@ export class Assignments {
     const isNew = to !== shardOf(tenant, this.shardCount) && !this.#moved.has(tenant)
     if (isNew && away >= this.#limits.movedMax) return undefined
     const move = { tenant, from, to }
+    this.#count(to, 1)
     this.#moving.set(tenant, { move, letGo: false, waiting: new Set(), quiet: undefined })
     return move
   }
@@ -154,6 +173,7 @@ export class Assignments {
     const { tenant, from, to } = move
     assert(owner === from || (letGo && owner === to), 'the new owner comes after the old one')
     this.#moving.delete(tenant)
+    this.#count(to, -1)
     if (owner === to) this.#moved.delete(tenant)
     if (owner === to && owner !== shardOf(tenant, this.shardCount)) {
       this.#moved.set(tenant, { shard: owner, usedMs: this.#clock.monotonicMs() })
@@ -192,18 +212,25 @@ export class Assignments {
     this.#uses.set(tenant, uses)
     const of = kind === 'call' ? 'calls' : 'connections'
     uses[of]++
+    const shard = this.ownerOf(tenant)
+    if (kind === 'connection' && uses.connections === 1) this.#count(shard, 1)
     let isOver = false
     const leave = (): void => {
       if (isOver) return
       isOver = true
       uses[of]--
+      if (kind === 'connection' && uses.connections === 0) this.#count(shard, -1)
       const exception = this.#moved.get(tenant)
       if (exception) exception.usedMs = this.#clock.monotonicMs()
       if (uses.calls + uses.connections > 0) return
       this.#uses.delete(tenant)
       this.#moving.get(tenant)?.quiet?.()
     }
-    return { shard: this.ownerOf(tenant), [Symbol.dispose]: leave }
+    return { shard, [Symbol.dispose]: leave }
+  }
+
+  #count(shard: ShardIndex, change: 1 | -1): void {
+    this.#connected[shard] = (this.#connected[shard] ?? 0) + change
   }
 
   #wait({ move, waiting }: Moving, kind: VisitKind): Promise<Visit> {

@@ -49,7 +49,7 @@ const newFactory = (): StoreFactory =>
 
 function newPool(): Pool {
   // Nobody moves the clock while a test waits, so nobody may have to wait for it.
-  const few = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0 }
+  const few = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0 }
   return new Pool({ engine, source: newFactory(), clock, log: silentLog, limits: few })
 }
 
@@ -297,7 +297,7 @@ test('they go along also from a slot that has grown: nobody pins one by thinking
   // Any memory is too large for the next tenant.
   const options = { clock: systemClock, random: systemRandom, slotRetireBytes: 1 }
   const strict = await createEngine(parts, options)
-  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0 }
+  const limits = { slotsPerShard: 1, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0 }
   pool = new Pool({ engine: strict, source: newFactory(), clock, log: silentLog, limits })
   for (const [setUp, probe] of Object.entries(STATES)) {
     const client = pool.connect(newTenant())

@@ -66,6 +66,50 @@ describe('under load', () => {
   })
 })
 
+describe('who connects', () => {
+  const eight = ofFirst.slice(0, 8)
+
+  test('goes where fewer are, all at once or again, and finds everything there', async () => {
+    using folder = temporaryFolder()
+    for (const round of [1, 2]) {
+      await using server = await startServer({ data: folder.path, flags: FLAGS })
+      for (const count of [round * 2 - 1, round * 2]) {
+        const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+        await Promise.all(
+          all.map(async ({ client }) => {
+            await client.query('create table if not exists t(n int)')
+            await client.query('insert into t values (1)')
+          }),
+        )
+        for (const each of all) assert.equal(await each.value('select count(*)::int from t'), count)
+        const shards = await shardsOf(server, eight)
+        const away = eight.filter((tenant) => shards.get(tenant) === AWAY)
+        assert.equal(away.length, eight.length / 2)
+        await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
+      }
+    }
+  })
+
+  test('also if all of them have been at home before, if that evens out more', async () => {
+    await using server = await startServer({ flags: FLAGS })
+    for (const tenant of eight) await query(server, tenant, 'create table t as select 1 as n')
+    assert.deepEqual(new Set((await shardsOf(server, eight)).values()), new Set([HOME]))
+    const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+    for (const each of all) assert.equal(await each.value('select n from t'), 1)
+    const shards = [...(await shardsOf(server, eight)).values()]
+    assert.ok(shards.filter((shard) => shard === AWAY).length >= 3, shards.join())
+    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
+  })
+
+  test('stays at home with --no-rebalance', async () => {
+    await using server = await startServer({ flags: [...FLAGS, '--no-rebalance'] })
+    const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+    for (const each of all) assert.equal(await each.value('select 1'), 1)
+    assert.deepEqual(new Set((await shardsOf(server, eight)).values()), new Set([HOME]))
+    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
+  })
+})
+
 describe('one move', () => {
   test('a napping tenant wakes from its image in the other thread', async () => {
     await using server = await startShards()

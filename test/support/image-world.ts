@@ -75,7 +75,7 @@ export class ImageWorld {
       createMissing: false,
       images: this.images,
     })
-    const few = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0 }
+    const few = { slotsPerShard: 2, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0 }
     this.pool = new Pool({
       engine,
       source: this.stores,

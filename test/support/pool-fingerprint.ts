@@ -52,6 +52,8 @@ export function fingerprintOf(world: World): string {
       world.turnAwaited,
       Math.max(0, state.turns.pauseUntilMs - nowMs),
       state.supply.returns,
+      Math.max(-1, state.supply.swappedMs - nowMs),
+      Math.max(-state.limits.slotBusyMs, state.supply.busyLeftMs - nowMs),
       state.supply.wantsFreeSlot(world.nowMs),
       Math.max(0, state.supply.createAfterMs - nowMs),
       Math.min(100, world.timerAtMs - nowMs),

@@ -10,6 +10,8 @@ export const SMALL: PoolLimits = {
   napAfterMs: 20,
   slotQuantumMs: 5,
   slotThinkMs: 1,
+  slotBusyMs: 0,
+  slotLullMs: 0,
   beginPatienceMs: 2,
   slotQuietMs: 10,
   slotRetryMs: 30,

@@ -93,7 +93,7 @@ function newPool(imageCacheBytes: number, slotsPerShard = 1): Pool {
     const medium = new NodeSqliteMedium(path)
     return disks.get(path)?.open(medium) ?? medium
   }
-  const limits = { slotsPerShard, spareSlots: 0, slotQuantumMs: 0, slotRetryMs: 0 }
+  const limits = { slotsPerShard, spareSlots: 0, slotQuantumMs: 0, slotBusyMs: 0, slotRetryMs: 0 }
   const source = newFactory(onDisk)
   return new Pool({ engine, source, clock, log: silentLog, limits, imageCacheBytes })
 }

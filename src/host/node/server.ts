@@ -211,12 +211,12 @@ async function openBackend(
   const settings = awaitedLater(engine.then((parts) => settingsOf(config, folder, parts, logins)))
   const folderReady = awaitedLater(engine.then((parts) => keepTemplate(folder.path, parts)))
   const listed = new ListedTenants({ folder: tenantFolder, clock: systemClock })
-  const databases = new TenantDatabases({ folder: tenantFolder, control: () => control })
   const pauses = new PauseBook()
   const shards = new ShardSet({
     paused: () => pauses.list(),
-    databases,
+    databases: new TenantDatabases({ folder: tenantFolder, control: () => control }),
     count: config.shards,
+    places: config.rebalance,
     handover,
     settings,
     folderReady,

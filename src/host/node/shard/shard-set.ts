@@ -16,6 +16,7 @@ import type {
   Statement,
 } from '../../../front/control.ts'
 import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
+import { Placement } from '../../../router/placement.ts'
 import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
 import type { MovedTenant } from '../../../router/ownership.ts'
 import { CANCEL_SECRET_BYTES, CancelKeys } from '../cancel-keys.ts'
@@ -35,6 +36,11 @@ export interface ShardSetOptions {
   readonly early?: Pick<EarlyThread, 'take'>
   /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
   readonly queryWaitMs?: number
+  /**
+   * Whether a tenant goes elsewhere when its first client connects, if its shard has more of them.
+   * Default: false.
+   */
+  readonly places?: boolean
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   readonly databases: WorkerShardOptions['databases']
@@ -59,15 +65,17 @@ export class ShardSet {
   readonly #clock: Clock
   readonly #log: Log
   readonly #cancelKeys: CancelKeys
+  readonly #placement: Placement | undefined
   #lastCall = 0
   readonly #early: Pick<EarlyThread, 'take'> | undefined
   /** Outcomes of moves, by the shard that was to be left. */
   readonly #moves: Record<MoveOutcome, number>[]
 
   /** Starts no thread yet: see {@link want} and {@link start}. */
-  constructor({ count, early, queryWaitMs, random, ...options }: ShardSetOptions) {
+  constructor({ count, early, places, queryWaitMs, random, ...options }: ShardSetOptions) {
     const { clock, log } = options
     this.#early = early
+    this.#placement = places === true && count > 1 ? new Placement() : undefined
     this.#clock = clock
     this.#log = log
     const waitMs = queryWaitMs === undefined ? {} : { waitMs: queryWaitMs }
@@ -135,7 +143,21 @@ export class ShardSet {
 
   /** See {@link Assignments.enter}. */
   enter(tenant: TenantName, kind: VisitKind): Visit | Promise<Visit> {
+    if (kind === 'call') this.#placement?.saw(tenant)
+    else if (this.#placement) this.#place(tenant, this.#placement)
     return this.assignments.enter(tenant, kind)
+  }
+
+  /** Who enters next waits for the move, if there is one. */
+  #place(tenant: TenantName, placement: Placement): void {
+    const { assignments } = this
+    if (assignments.isInUse(tenant) || assignments.isHalfMoved) return
+    const connected = this.#shards.map(({ running }, shard) =>
+      running ? assignments.connected[shard] : undefined,
+    )
+    const at = assignments.ownerOf(tenant)
+    const to = placement.choose(tenant, at, connected, this.#clock.monotonicMs())
+    if (to !== undefined) void this.move(tenant, to, 'debug')
   }
 
   /** Asks the shard that owns a tenant. */
@@ -147,8 +169,15 @@ export class ShardSet {
     return await ask(this.at(visit.shard))
   }
 
-  /** Moves a tenant that rests to another shard. Does not reject. */
-  async move(tenant: TenantName, to: ShardIndex): Promise<MoveOutcome> {
+  /**
+   * Moves a tenant that rests to another shard. Does not reject.
+   * @param level of what is logged if it has moved
+   */
+  async move(
+    tenant: TenantName,
+    to: ShardIndex,
+    level: 'info' | 'debug' = 'info',
+  ): Promise<MoveOutcome> {
     const from = this.indexOf(tenant)
     const startMs = this.#clock.monotonicMs()
     const at = (shard: ShardIndex): Remote<ShardApi> => this.at(shard)
@@ -157,7 +186,7 @@ export class ShardSet {
     if (counts) counts[outcome]++
     const tookMs = Math.round(this.#clock.monotonicMs() - startMs)
     const facts = { tenant, from, to, tookMs }
-    if (outcome === 'moved') this.#log.info('a tenant has moved to another shard', facts)
+    if (outcome === 'moved') this.#log[level]('a tenant has moved to another shard', facts)
     else this.#log.debug('a tenant did not move to another shard', { ...facts, outcome })
     return outcome
   }
