@@ -52,7 +52,8 @@ export function fingerprintOf(world: World): string {
       world.turnAwaited,
       Math.max(0, state.turns.pauseUntilMs - nowMs),
       state.supply.returns,
-      Math.max(-1, state.supply.swappedMs - nowMs),
+      // Without a lull it makes no difference when anybody was heard.
+      state.limits.slotLullMs > 0 ? Math.max(-60, state.supply.swappedMs - nowMs) : 0,
       Math.max(-state.limits.slotBusyMs, state.supply.busyLeftMs - nowMs),
       state.supply.wantsFreeSlot(world.nowMs),
       Math.max(0, state.supply.createAfterMs - nowMs),
