@@ -190,11 +190,10 @@ function quietAtMs(view: PoolView): number {
  */
 export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefined {
   let victim: TenantEntry | undefined
-  const isBetter = (one: TenantEntry, other: TenantEntry): boolean =>
-    isBetterVictim(one, other, (each) => isBusy(view, each, nowMs))
+  const works = (tenant: TenantEntry): boolean => isBusy(view, tenant, nowMs)
   for (const { tenant } of view.slots) {
     if (!tenant || !canLeave(tenant) || nowMs < evictableAtMs(view, tenant)) continue
-    if (!victim || isBetter(tenant, victim)) victim = tenant
+    if (!victim || isBetterVictim(tenant, victim, works)) victim = tenant
   }
   return victim
 }
@@ -298,13 +297,13 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
  * its last batch. Those that are busy leave one after the other.
  */
 export function evictableAtMs(view: SlotsView, tenant: TenantEntry): number {
-  const { limits } = view
+  const { slotQuantumMs, slotThinkMs } = view.limits
   const { awakeSinceMs, lastUsedMs, pinnedUntilMs } = tenant
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  const quantumMs = (isIdle(tenant) ? awakeSinceMs : lastUsedMs) + limits.slotQuantumMs
-  const thoughtMs = isIdle(tenant) ? lastUsedMs + limits.slotThinkMs : quantumMs
   const busyMs = Math.min(nextBusyLeavesMs(view), busyUntilMs(view, tenant))
-  return Math.max(Math.min(quantumMs, thoughtMs), pinnedUntilMs, busyMs)
+  if (!isIdle(tenant)) return Math.max(lastUsedMs + slotQuantumMs, pinnedUntilMs, busyMs)
+  const atMs = Math.min(awakeSinceMs + slotQuantumMs, lastUsedMs + slotThinkMs)
+  return Math.max(atMs, pinnedUntilMs, busyMs)
 }
 
 /** When a tenant that works without a pause has had its slot for long enough, if others wait. */

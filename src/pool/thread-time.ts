@@ -3,7 +3,7 @@
  * to run than there are processors, or a machine shares them with others, it may have waited for
  * one. Whoever is judged by his batches (`batch-pace.ts`) is not to be judged by that.
  *
- * The processor time of a thread is a system call away, so it is looked up every `sampleMs` before
+ * The processor time of a thread is a system call away, so it is looked up every millisecond before
  * a batch begins, and again at the end of one that was suspiciously long. What lies between the two
  * is counted as its own.
  */

@@ -123,7 +123,12 @@ export class Assignments {
 
   /** Whether half of those that may be elsewhere than their hash says are. */
   get isHalfMoved(): boolean {
-    return this.#moved.size + this.#moving.size >= this.#limits.movedMax / 2
+    return this.#awayCount >= this.#limits.movedMax / 2
+  }
+
+  /** Tenants that are elsewhere than their hash says, or may soon be. */
+  get #awayCount(): number {
+    return this.#moved.size + this.#moving.size
   }
 
   /** Whether somebody is connected to it: then it stays. */
@@ -139,9 +144,8 @@ export class Assignments {
     assert(to >= 0 && to < this.shardCount, 'a tenant moves to a shard that exists')
     const from = this.ownerOf(tenant)
     if (from === to || this.#moving.has(tenant) || this.isConnected(tenant)) return undefined
-    const away = this.#moved.size + this.#moving.size
     const isNew = to !== shardOf(tenant, this.shardCount) && !this.#moved.has(tenant)
-    if (isNew && away >= this.#limits.movedMax) return undefined
+    if (isNew && this.#awayCount >= this.#limits.movedMax) return undefined
     const move = { tenant, from, to }
     this.#count(to, 1)
     this.#moving.set(tenant, { move, letGo: false, waiting: new Set(), quiet: undefined })

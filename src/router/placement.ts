@@ -12,6 +12,7 @@
  */
 import type { ShardIndex, TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import { ROUND_MS } from './rebalancer.ts'
 
 /** So many tenants more have to be connected for one to go that has not been here before. */
 const NEW_GAP = 1
@@ -21,9 +22,6 @@ const KNOWN_GAP = 2
 const GAP_SHARE = 1 / 8
 /** Tenants that are remembered as having been here. */
 const KNOWN_MAX = 10_000
-/** Known ones go in rounds, as those that move because of their load. */
-const ROUND_MS = 3 * LIMITS.rebalanceEveryMs
-
 export class Placement {
   /** When each was last sent elsewhere, if it was; who came last is last. */
   readonly #known = new Map<TenantName, number>()
@@ -79,9 +77,7 @@ export class Placement {
     this.#known.delete(tenant)
     this.#known.set(tenant, placedMs)
     if (this.#known.size <= KNOWN_MAX) return
-    for (const first of this.#known.keys()) {
-      this.#known.delete(first)
-      return
-    }
+    const [oldest] = this.#known.keys()
+    if (oldest !== undefined) this.#known.delete(oldest)
   }
 }

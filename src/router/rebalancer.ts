@@ -17,6 +17,8 @@ const HOT = 0.7
 const GAP = 0.35
 /** Looks in a row that must agree. After a decision they are counted anew. */
 const LOOKS = 3
+/** So long after a few tenants have moved the next few may. */
+export const ROUND_MS: number = LOOKS * LIMITS.rebalanceEveryMs
 /** Weight of the newest look in the average. */
 const NEWEST = 0.5
 /** A tenant with less of a thread than this changes nothing by moving. */
