@@ -54,7 +54,8 @@ const PARTS: Readonly<Record<string, Part>> = {
       'bench/**/*.test.ts',
       'compat/*.test.ts',
     ],
-    flags: ['--test-isolation=none'],
+    // The explorations of states make objects by the million, most of them for a moment.
+    flags: ['--test-isolation=none', '--max-semi-space-size=64'],
   },
   cloudflare: {
     files: ['test/cloudflare/*.test.ts'],
