@@ -33,7 +33,8 @@
  */
 import { ClientEntry } from './pool-model.ts'
 import type { ForkEvent, PoolEffect, SlotEntry, TenantEntry } from './pool-model.ts'
-import { evictableAtMs, isFreeSlot, isIdle, type PoolView, somebodyRests } from './pool-policy.ts'
+import { evictableAtMs, isFreeSlot, isIdle, type PoolView } from './pool-policy.ts'
+import { somebodyRests, workedMs } from './pool-policy.ts'
 import { firstReader, forkAnswers } from './thread-turns.ts'
 import type { Reading } from './reading-batch.ts'
 import type { ThreadTurns } from './thread-turns.ts'
@@ -190,23 +191,23 @@ export class ForkDesk {
     const { slots, slotQueue } = this.#host
     const others = Array.from(slots, (slot) => slot.tenant).filter((each) => each !== undefined)
     if (slotQueue.size > 0 || others.some(({ phase }) => phase === 'draining')) return []
+    const worked = workedMs(this.#host)
     return others
-      .filter((each) => each !== tenant && isIdle(each) && nowMs >= this.#leavesAtMs(each))
+      .filter((each) => each !== tenant && isIdle(each))
+      .filter((each) => nowMs >= evictableAtMs(this.#host, each, worked))
       .toSorted((one, two) => one.lastUsedMs - two.lastUsedMs)
   }
 
   /** When a slot can be had of which nobody tells; that somebody rests is an event. */
   #roomAtMs(nowMs: number): number {
     let atMs = Number.POSITIVE_INFINITY
+    const worked = workedMs(this.#host)
     for (const { tenant } of this.#host.slots) {
-      const leavesAtMs = tenant && isIdle(tenant) ? this.#leavesAtMs(tenant) : nowMs
+      if (!tenant || !isIdle(tenant)) continue
+      const leavesAtMs = evictableAtMs(this.#host, tenant, worked)
       if (leavesAtMs > nowMs) atMs = Math.min(atMs, leavesAtMs)
     }
     return atMs
-  }
-
-  #leavesAtMs(tenant: TenantEntry): number {
-    return evictableAtMs(this.#host, tenant)
   }
 
   #left(slot: SlotEntry, how: Extract<ForkEvent, { type: 'forkLeft' }>): void {

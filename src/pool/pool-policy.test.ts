@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { TenantName } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import { SlotEntry, TenantEntry } from './pool-model.ts'
-import { evictableAtMs, isBusy, pickVictim, type PoolView } from './pool-policy.ts'
+import { ClientEntry, SlotEntry, TenantEntry } from './pool-model.ts'
+import { evictableAtMs, isBusy, nextDeadlineMs, pickVictim } from './pool-policy.ts'
+import { type PoolView, somebodyRests } from './pool-policy.ts'
 import { PoolState } from './pool-state.ts'
 
 const LONG_AGO = -1_000
@@ -70,4 +71,37 @@ test('of those that are busy the one leaves that has had its slot the longest', 
   third.clientCount = 0
   second.lastUsedMs = nowMs
   assert.equal(pickVictim(view, nowMs), third)
+})
+
+test('while a statement has paused nobody is taken for silent because the others are', () => {
+  const { view, tenants } = awake(3)
+  const [silent, , long] = tenants
+  assert.ok(silent && long)
+  const client = new ClientEntry(long)
+  client.phase = 'running'
+  long.holder = client
+  assert.equal(evictableAtMs(view, silent), slotThinkMs, 'it runs in one go, and is heard of')
+  client.isAway = true
+  assert.equal(evictableAtMs(view, silent), slotBusyMs)
+  assert.ok(isBusy(view, silent, slotLullMs - 0.5) && !isBusy(view, silent, slotLullMs))
+  long.lastUsedMs = LONG_AGO
+  assert.equal(pickVictim(view, slotThinkMs), undefined)
+  assert.equal(pickVictim(view, slotBusyMs), silent)
+})
+
+test('a judgement looks at each slot a few times, however many there are', () => {
+  const { view, state } = awake(200)
+  state.supply.swappedMs = slotBusyMs
+  const waiting = new TenantEntry('waiting' as TenantName)
+  state.tenants.set(waiting.name, waiting)
+  state.waiting.tenants.add(waiting)
+  let scans = 0
+  Object.defineProperty(state.slots, Symbol.iterator, {
+    value: () => {
+      scans++
+      return state.slots.values()
+    },
+  })
+  for (const judge of [pickVictim, nextDeadlineMs, somebodyRests]) judge(view, slotBusyMs)
+  assert.ok(scans < 12, `${scans} scans`)
 })

@@ -123,9 +123,10 @@ export function somebodyRests(
   nowMs: number,
   among: typeof isIdle = canLeave,
 ): boolean {
+  const worked = workedMs(view)
   for (const { tenant } of view.slots) {
     if (!tenant || !among(tenant)) continue
-    if (evictableAtMs(view, tenant) <= nowMs + view.limits.slotQuantumMs) return true
+    if (evictableAtMs(view, tenant, worked) <= nowMs + view.limits.slotQuantumMs) return true
   }
   return false
 }
@@ -190,9 +191,10 @@ function quietAtMs(view: PoolView): number {
  */
 export function pickVictim(view: PoolView, nowMs: number): TenantEntry | undefined {
   let victim: TenantEntry | undefined
-  const works = (tenant: TenantEntry): boolean => isBusy(view, tenant, nowMs)
+  const worked = workedMs(view)
+  const works = (tenant: TenantEntry): boolean => isBusy(view, tenant, nowMs, worked)
   for (const { tenant } of view.slots) {
-    if (!tenant || !canLeave(tenant) || nowMs < evictableAtMs(view, tenant)) continue
+    if (!tenant || !canLeave(tenant) || nowMs < evictableAtMs(view, tenant, worked)) continue
     if (!victim || isBetterVictim(tenant, victim, works)) victim = tenant
   }
   return victim
@@ -208,35 +210,58 @@ function wantsRoomAhead(view: PoolView, nowMs: number): boolean {
 export function pickToNapAhead(view: PoolView, nowMs: number): TenantEntry | undefined {
   if (!wantsRoomAhead(view, nowMs)) return undefined
   let found: TenantEntry | undefined
+  const worked = workedMs(view)
   for (const { tenant } of view.slots) {
-    if (!tenant || !isIdle(tenant) || nowMs < restsAtMs(view, tenant)) continue
+    if (!tenant || !isIdle(tenant) || nowMs < restsAtMs(view, tenant, worked)) continue
     if (!found || tenant.lastUsedMs < found.lastUsedMs) found = tenant
   }
   return found
 }
 
-function restsAtMs(view: PoolView, tenant: TenantEntry): number {
+function restsAtMs(view: PoolView, tenant: TenantEntry, worked: number): number {
   const thoughtMs = tenant.lastUsedMs + view.limits.slotThinkMs
-  return Math.max(thoughtMs, busyUntilMs(view, tenant), tenant.notAheadUntilMs)
+  return Math.max(thoughtMs, busyUntilMs(view, tenant, worked), tenant.notAheadUntilMs)
+}
+
+/**
+ * When the thread last had something to do. Whoever asks for many tenants asks once: with hundreds
+ * of slots a scan for each of them would take longer than what they run.
+ */
+export function workedMs({ slots, supply }: SlotsView): number {
+  let lastMs = supply.swappedMs
+  for (const { tenant } of slots) {
+    if (!tenant) continue
+    // It goes on in between, whenever the thread has looked at its sockets.
+    if (hasPaused(tenant)) return Number.POSITIVE_INFINITY
+    lastMs = Math.max(lastMs, tenant.lastUsedMs)
+  }
+  return lastMs
+}
+
+/** Whether a statement of it has paused, and has not come to its end. */
+function hasPaused({ holder }: TenantEntry): boolean {
+  return holder instanceof ClientEntry && holder.isAway
 }
 
 /**
  * Until then a tenant with clients is taken for busy. While the thread has other things to do, it
  * does not look at its sockets: a swap is longer than most clients think, and after one they would
  * all seem to be silent.
+ * @param worked of {@link workedMs}
  */
-function busyUntilMs(view: SlotsView, tenant: TenantEntry): number {
-  const { slotLullMs, slotThinkMs } = view.limits
+function busyUntilMs({ limits }: SlotsView, tenant: TenantEntry, worked: number): number {
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  let workedMs = view.supply.swappedMs
-  for (const { tenant: each } of view.slots)
-    if (each) workedMs = Math.max(workedMs, each.lastUsedMs)
-  return Math.min(tenant.lastUsedMs + slotLullMs, workedMs + slotThinkMs)
+  return Math.min(tenant.lastUsedMs + limits.slotLullMs, worked + limits.slotThinkMs)
 }
 
 /** Whether others take its slot from a tenant that would probably have gone on. */
-export function isBusy(view: SlotsView, tenant: TenantEntry, nowMs: number): boolean {
-  return nowMs < busyUntilMs(view, tenant)
+export function isBusy(
+  view: SlotsView,
+  tenant: TenantEntry,
+  nowMs: number,
+  worked: number = workedMs(view),
+): boolean {
+  return nowMs < busyUntilMs(view, tenant, worked)
 }
 
 function isBetterVictim(
@@ -261,6 +286,7 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
   const oldest = first(view.waitingByAge)
   let atMs = oldest ? oldest.waitSinceMs + limits.queryWaitMs : Number.POSITIVE_INFINITY
   const roomAhead = wantsRoomAhead(view, nowMs)
+  const worked = workedMs(view)
   if (view.turns.pauseUntilMs > nowMs) atMs = Math.min(atMs, view.turns.pauseUntilMs)
   for (const { tenant } of view.slots) {
     if (!tenant || tenant.phase !== 'awake') continue
@@ -276,10 +302,10 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
     }
     if (roomAhead) {
       const { slotThinkMs } = limits
-      atMs = Math.min(atMs, isIdle(tenant) ? restsAtMs(view, tenant) : nowMs + slotThinkMs)
+      atMs = Math.min(atMs, isIdle(tenant) ? restsAtMs(view, tenant, worked) : nowMs + slotThinkMs)
     }
     if (!rests || view.slotQueue.size === 0) continue
-    const leavesAtMs = evictableAtMs(view, tenant)
+    const leavesAtMs = evictableAtMs(view, tenant, worked)
     if (leavesAtMs > nowMs) atMs = Math.min(atMs, leavesAtMs)
   }
   if (view.drainDeadlineMs !== undefined) {
@@ -295,12 +321,17 @@ export function nextDeadlineMs(view: PoolView, nowMs: number): number {
  * A tenant whose clients have all left has nothing to lose; another keeps its slot for a quantum,
  * but not while its clients are thinking; one in the middle of a transaction for a quantum after
  * its last batch. Those that are busy leave one after the other.
+ * @param worked of {@link workedMs}
  */
-export function evictableAtMs(view: SlotsView, tenant: TenantEntry): number {
+export function evictableAtMs(
+  view: SlotsView,
+  tenant: TenantEntry,
+  worked: number = workedMs(view),
+): number {
   const { slotQuantumMs, slotThinkMs } = view.limits
   const { awakeSinceMs, lastUsedMs, pinnedUntilMs } = tenant
   if (tenant.clientCount === 0) return Number.NEGATIVE_INFINITY
-  const busyMs = Math.min(nextBusyLeavesMs(view), busyUntilMs(view, tenant))
+  const busyMs = Math.min(nextBusyLeavesMs(view), busyUntilMs(view, tenant, worked))
   if (!isIdle(tenant)) return Math.max(lastUsedMs + slotQuantumMs, pinnedUntilMs, busyMs)
   const atMs = Math.min(awakeSinceMs + slotQuantumMs, lastUsedMs + slotThinkMs)
   return Math.max(atMs, pinnedUntilMs, busyMs)
