@@ -10,7 +10,7 @@ import { PgnapError } from '../../src/base/errors.ts'
 import type { ShardIndex, TenantName } from '../../src/base/ids.ts'
 import type { PoolFacts } from '../../src/front/control.ts'
 import { shardOf } from '../../src/router/assignment.ts'
-import { connectPg } from '../support/clients.ts'
+import { connectPg, failureOf } from '../support/clients.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { type TwoShards, startTwoShards } from '../support/shards.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -201,6 +201,36 @@ describe('one move', () => {
     await slow
   })
 
+  test('those that wait for a move count as connections', async () => {
+    // With one slot nothing pauses: the old owner does not hear of the move.
+    await using server = await startTwoShards({ config: { slots: 1 } })
+    const { shards, control, connectionsMax } = server
+    await control.query(one, { sql: 'select 1', parameters: [] })
+    const over = new AbortController()
+    const sql = 'select pg_sleep(1000)'
+    const slow = failureOf(control.query(two, { sql, parameters: [] }, over.signal))
+    const move = shards.move(one, AWAY)
+    const tooMany = 7
+    let refused = 0
+    const enough = Promise.withResolvers<void>()
+    const all = Array.from({ length: connectionsMax + tooMany }, async () => {
+      try {
+        await using connection = await connectPg(server, one, PATIENT)
+        return await connection.value('select 1')
+      } catch (error) {
+        if (++refused === tooMany) enough.resolve()
+        return (error as { code?: string }).code
+      }
+    })
+    await enough.promise
+    over.abort()
+    const answers = await Promise.all(all)
+    assert.equal(answers.filter((answer) => answer === 1).length, connectionsMax)
+    assert.equal(answers.filter((answer) => answer === '53300').length, tooMany)
+    assert.equal(await move, 'moved')
+    await slow
+  })
+
   test('a tenant is deleted and made again while it moves', async () => {
     await using server = await startShards()
     const { shards, control } = server
@@ -250,6 +280,8 @@ describe('threads that end in a move', () => {
   }
 })
 
+/** For whoever might wait for what does not end by itself. */
+const PATIENT = { connectionTimeoutMillis: 20_000 }
 const FLAGS = ['--shards', '2', '--slots', '4', '--log-level', 'info']
 /** Some ten milliseconds of a shard's time, and next to nothing of the main thread's. */
 const BUSY = 'select count(*)::int from generate_series(1, 100000)'

@@ -31,6 +31,7 @@ export interface TwoShards extends AsyncDisposable, Target {
   readonly handover: Handover
   readonly shards: ShardSet
   readonly control: ShardedControl
+  readonly connectionsMax: number
   /** The first thread of the shard that was named. */
   readonly victim: Worker
 }
@@ -49,6 +50,8 @@ export interface TwoShardsOptions {
   readonly hangMs?: number
   readonly graceMs?: number
 }
+
+const CONNECTIONS_MAX = 100
 
 export async function startTwoShards(options: TwoShardsOptions = {}): Promise<TwoShards> {
   const { config: changes = {}, victimIndex = 0, tls, ...patience } = options
@@ -88,7 +91,7 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
   const listener = await listenForWire({
     host: '127.0.0.1',
     port: 0,
-    connectionsMax: 100,
+    connectionsMax: CONNECTIONS_MAX,
     handover,
     shards,
     clock: systemClock,
@@ -104,6 +107,7 @@ export async function startTwoShards(options: TwoShardsOptions = {}): Promise<Tw
     port: listener.address.port,
     shards,
     control,
+    connectionsMax: CONNECTIONS_MAX,
     victim,
     [Symbol.asyncDispose]: async () => {
       listener.close()

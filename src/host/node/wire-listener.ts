@@ -85,8 +85,16 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
     graceMs: LIMITS.loginGraceMs,
     clock: options.clock,
   })
+  const waiting = new Set<Duplex>()
+  const begin = (peer: Peer): Reception => ({
+    options,
+    peer,
+    newcomers,
+    waiting,
+    deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs,
+  })
   const server: Server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
-    receive(socket, { ...beginning(peerOf(socket), newcomers, options), clear: socket }),
+    receive(socket, { ...begin(peerOf(socket)), clear: socket }),
   )
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, { host, port, flag: 'port' })))
@@ -95,7 +103,7 @@ export async function listenForWire(options: WireListenerOptions): Promise<WireL
   const bound = server.address() as AddressInfo
   return {
     address: { host: bound.address, port: bound.port },
-    accept: (stream, peer) => receive(stream, beginning(peer, newcomers, options)),
+    accept: (stream, peer) => receive(stream, begin(peer)),
     close: () => server.close(),
   }
 }
@@ -106,17 +114,10 @@ interface Reception {
   readonly deadlineMs: number
   readonly peer: Peer
   readonly newcomers: Newcomers
+  /** Those whose tenant is moving. They are on no shard's books, and connections all the same. */
+  readonly waiting: Set<Duplex>
   /** The connection itself, if TLS may begin on it: it is one of TCP, and speaks none yet. */
   readonly clear?: Socket
-}
-
-function beginning(peer: Peer, newcomers: Newcomers, options: WireListenerOptions): Reception {
-  return {
-    options,
-    peer,
-    newcomers,
-    deadlineMs: options.clock.monotonicMs() + LIMITS.authenticationMs,
-  }
 }
 
 /** From now on `socket` is one of those of which nobody knows who they are. */
@@ -131,7 +132,7 @@ function enter(socket: Duplex, { newcomers }: Reception): () => void {
 
 function receive(socket: Duplex, reception: Reception): void {
   const leave = enter(socket, reception)
-  const { options, deadlineMs, peer } = reception
+  const { options, deadlineMs, peer, waiting } = reception
   const { clock, shards, handover, connectionsMax } = options
   const timeoutMs = Math.max(0, deadlineMs - clock.monotonicMs())
   const peek = peekFor(reception)
@@ -141,18 +142,14 @@ function receive(socket: Duplex, reception: Reception): void {
     const arrival = { socket, peer, initialBytes }
     if (route.to === 'console') {
       route.adminConsole.serve(socket, peer, initialBytes)
-    } else if (handover.openCount >= connectionsMax) {
+    } else if (handover.openCount + waiting.size >= connectionsMax) {
       refuse(socket, tooMany(connectionsMax))
     } else if (route.to === 'shard') {
       hand(arrival, route.index, options)
     } else {
       const visit = shards.enter(route.tenant, 'connection')
-      if (visit instanceof Promise) {
-        visit.then(
-          (late) => handVisit(arrival, late, options),
-          (error: unknown) => refuse(socket, toPgnapError(error)),
-        )
-      } else handVisit(arrival, visit, options)
+      if (visit instanceof Promise) wait(arrival, visit, reception)
+      else handVisit(arrival, visit, options)
     }
   })
 }
@@ -170,8 +167,9 @@ function encrypt(
   const hello = isDirect ? { initialBytes } : {}
   tls.secure(socket, { isDirect, timeoutMs, ...hello }, (inside) => {
     leave()
-    const { newcomers } = reception
-    receive(inside, { options, deadlineMs, newcomers, peer: { ...peer, ...tlsFacts(inside) } })
+    const { newcomers, waiting } = reception
+    const secured = { ...peer, ...tlsFacts(inside) }
+    receive(inside, { options, deadlineMs, newcomers, waiting, peer: secured })
   })
 }
 
@@ -180,6 +178,26 @@ interface Arrival {
   readonly socket: Duplex
   readonly peer: Peer
   readonly initialBytes: Uint8Array
+}
+
+function wait(arrival: Arrival, visit: Promise<Visit>, { waiting, options }: Reception): void {
+  const { socket } = arrival
+  const over = (): void => {
+    waiting.delete(socket)
+    socket.off('close', over)
+  }
+  waiting.add(socket)
+  socket.once('close', over)
+  visit.then(
+    (late) => {
+      over()
+      handVisit(arrival, late, options)
+    },
+    (error: unknown) => {
+      over()
+      refuse(socket, toPgnapError(error))
+    },
+  )
 }
 
 /** As long as the connection lasts, its tenant stays where it is. */
