@@ -101,6 +101,42 @@ describe('who connects', () => {
     await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
   })
 
+  test('does not go where a statement holds the thread', async () => {
+    await using server = await startServer({ flags: ['--shards', '2', '--slots', '1'] })
+    const held = ALL.find((name) => shardOf(name, 2) === AWAY) ?? ''
+    await using long = await connectPg(server, held)
+    const [first = '', second = '', third = ''] = eight
+    // Known at home, so that a difference of one lets them stay.
+    for (const tenant of [first, second]) await query(server, tenant, 'select 1')
+    await using one = await connectPg(server, first)
+    await using two = await connectPg(server, second)
+    const over = failureOf(long.client.query('select pg_sleep(1000)'))
+    await untilBusy(server, AWAY)
+    await using three = await connectPg(server, third, PATIENT)
+    for (const each of [one, two, three]) assert.equal(await each.value('select 1'), 1)
+    await server.stop('SIGKILL')
+    await over
+  })
+
+  test('moves nobody by a name that nobody has', async () => {
+    const flags = [...FLAGS, '--no-create-on-connect']
+    await using server = await startServer({ flags })
+    const [first = '', second = '', third = ''] = eight
+    for (const name of [first, second, third]) {
+      const body = JSON.stringify({ name })
+      assert.ok((await server.request('/v1/tenants', { method: 'POST', body })).ok)
+    }
+    await using one = await connectPg(server, first)
+    await using two = await connectPg(server, second)
+    for (const name of eight.slice(3)) {
+      assert.equal((await failureOf(connectPg(server, name))).code, '3D000')
+    }
+    assert.deepEqual((await poolOf(server)).moves, { done: 0, refused: 0, failed: 0, guests: 0 })
+    await using three = await connectPg(server, third)
+    for (const each of [one, two, three]) assert.equal(await each.value('select 1'), 1)
+    assert.equal((await poolOf(server)).moves.done, 1)
+  })
+
   test('stays at home with --no-rebalance', async () => {
     await using server = await startServer({ flags: [...FLAGS, '--no-rebalance'] })
     const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
@@ -317,6 +353,18 @@ async function write(
 
 async function poolOf(server: ServerProcess): Promise<PoolFacts> {
   return (await (await server.request('/v1/pool')).json()) as PoolFacts
+}
+
+/** Until a thread has been held for a while. */
+async function untilBusy(server: ServerProcess, shard: ShardIndex): Promise<void> {
+  await using console = await connectPg(server, 'pgnap')
+  const deadlineMs = performance.now() + 30_000
+  for (;;) {
+    const { rows } = await console.client.query<{ silent_ms: number }>('show shards')
+    if (Number(rows[shard]?.silent_ms) > 100) return
+    assert.ok(performance.now() < deadlineMs, JSON.stringify(rows))
+    await delay(20)
+  }
 }
 
 async function moved(server: ServerProcess, count: number): Promise<void> {

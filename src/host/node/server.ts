@@ -20,7 +20,7 @@ import { PinFile } from './pin-file.ts'
 import { systemRandom } from './random.ts'
 import type { ServerUsers } from './server-users.ts'
 import { Balancer } from './shard/balancer.ts'
-import { ShardSet } from './shard/shard-set.ts'
+import { ShardSet, type ShardSetOptions } from './shard/shard-set.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ServerOperations } from './server-operations.ts'
@@ -216,7 +216,7 @@ async function openBackend(
     paused: () => pauses.list(),
     databases: new TenantDatabases({ folder: tenantFolder, control: () => control }),
     count: config.shards,
-    places: config.rebalance,
+    mayPlace: placesOf(config, tenantFolder),
     handover,
     settings,
     folderReady,
@@ -263,6 +263,19 @@ async function openBackend(
     drain,
     [Symbol.asyncDispose]: drain,
   }
+}
+
+/**
+ * Who moves takes one of the few places of those that are not at home. So a stranger's word is not
+ * enough for a name that nobody has: only where whoever connects makes that tenant.
+ */
+function placesOf(
+  { rebalance, createOnConnect, auth }: Config,
+  folder: TenantFolder,
+): ShardSetOptions['mayPlace'] {
+  if (!rebalance) return undefined
+  if (createOnConnect && auth === 'trust') return () => true
+  return (tenant) => folder.has(tenant)
 }
 
 async function firstServed(

@@ -37,10 +37,10 @@ export interface ShardSetOptions {
   /** Longest wait for a tenant that moves. Default: `LIMITS.queryWaitMs`. */
   readonly queryWaitMs?: number
   /**
-   * Whether a tenant goes elsewhere when its first client connects, if its shard has more of them.
-   * Default: false.
+   * Which tenants go elsewhere when their first client connects, if their shard has more of them.
+   * Asked while nobody knows yet who connects. Default: none.
    */
-  readonly places?: boolean
+  readonly mayPlace?: ((tenant: TenantName) => boolean) | undefined
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   readonly databases: WorkerShardOptions['databases']
@@ -66,16 +66,18 @@ export class ShardSet {
   readonly #log: Log
   readonly #cancelKeys: CancelKeys
   readonly #placement: Placement | undefined
+  readonly #mayPlace: (tenant: TenantName) => boolean
   #lastCall = 0
   readonly #early: Pick<EarlyThread, 'take'> | undefined
   /** Outcomes of moves, by the shard that was to be left. */
   readonly #moves: Record<MoveOutcome, number>[]
 
   /** Starts no thread yet: see {@link want} and {@link start}. */
-  constructor({ count, early, places, queryWaitMs, random, ...options }: ShardSetOptions) {
+  constructor({ count, early, mayPlace, queryWaitMs, random, ...options }: ShardSetOptions) {
     const { clock, log } = options
     this.#early = early
-    this.#placement = places === true && count > 1 ? new Placement() : undefined
+    this.#placement = mayPlace && count > 1 ? new Placement() : undefined
+    this.#mayPlace = mayPlace ?? (() => false)
     this.#clock = clock
     this.#log = log
     const waitMs = queryWaitMs === undefined ? {} : { waitMs: queryWaitMs }
@@ -151,9 +153,9 @@ export class ShardSet {
   /** Who enters next waits for the move, if there is one. */
   #place(tenant: TenantName, placement: Placement): void {
     const { assignments } = this
-    if (assignments.isInUse(tenant) || assignments.isHalfMoved) return
-    const connected = this.#shards.map(({ running }, shard) =>
-      running ? assignments.connected[shard] : undefined,
+    if (assignments.isInUse(tenant) || assignments.isHalfMoved || !this.#mayPlace(tenant)) return
+    const connected = this.#shards.map(({ hears }, shard) =>
+      hears ? assignments.connected[shard] : undefined,
     )
     const at = assignments.ownerOf(tenant)
     const to = placement.choose(tenant, at, connected, this.#clock.monotonicMs())

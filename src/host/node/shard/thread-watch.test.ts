@@ -72,6 +72,18 @@ function world({
 
 const messageIn = (answer: Uint8Array): string | undefined => readAnswer(answer).error?.message
 
+test('a thread is held by what was seen to run and has not ended or paused since', () => {
+  const { clock, sign, watch, flags } = world()
+  assert.equal(watch.isHeld, false)
+  sign.begin(5, 11)
+  assert.equal(watch.isHeld, false, 'it has perhaps just begun')
+  clock.advance(60)
+  assert.equal(watch.isHeld, true)
+  sign.end(flags)
+  sign.begin(5, 11)
+  assert.equal(watch.isHeld, false)
+})
+
 test('a wish meets what runs for that client, and nothing else', () => {
   const { sign, watch, flags } = world()
   sign.begin(5, 11)

@@ -120,6 +120,12 @@ export class ThreadWatch {
     this.#interrupt(Atomics.load(this.#cells, SIGN.batches), REASON.known)
   }
 
+  /** Whether what was seen to run at the last look has neither ended nor paused since. */
+  get isHeld(): boolean {
+    const batch = Atomics.load(this.#cells, SIGN.batches)
+    return isRunning(batch) && batch === this.#looked
+  }
+
   #look(): void {
     this.#fulfil()
     const batch = Atomics.load(this.#cells, SIGN.batches)

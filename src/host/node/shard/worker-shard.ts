@@ -131,11 +131,25 @@ export class WorkerShard {
     return this.#state === 'running'
   }
 
+  /**
+   * Whether it would hear of something soon. Who asks it to let go of a tenant, or to take one,
+   * waits until what holds its thread is over.
+   */
+  get hears(): boolean {
+    const isHeld = this.#threadWatch?.isHeld ?? false
+    return this.running && !isHeld && this.#silentMs < PING_EVERY_MS
+  }
+
+  /** For how long it has owed a sign of life. */
+  get #silentMs(): number {
+    const sinceMs = this.#unansweredSinceMs
+    return sinceMs === undefined ? 0 : this.#options.clock.monotonicMs() - sinceMs
+  }
+
   /** What can be known of it without asking it. */
   facts(): Omit<ShardFacts, keyof MovesOfShard> {
-    const { index, clock } = this.#options
-    const sinceMs = this.#unansweredSinceMs
-    const silentMs = sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs
+    const { index } = this.#options
+    const silentMs = this.#silentMs
     const state = this.#state === 'waiting' ? 'starting' : this.#state
     const loop = this.#worker?.performance.eventLoopUtilization()
     const { active: activeMs = 0, idle: idleMs = 0 } = loop ?? {}
