@@ -137,6 +137,24 @@ describe('who connects', () => {
     assert.equal((await poolOf(server)).moves.done, 1)
   })
 
+  test('finds a pinned tenant where its image is, also after a restart', async () => {
+    using folder = temporaryFolder()
+    const [first = '', second = ''] = eight
+    {
+      await using server = await startServer({ data: folder.path, flags: FLAGS })
+      await query(server, second, 'create table t as select 1 as n')
+      const pin = await server.request(`/v1/tenants/${second}/pin`, { method: 'POST' })
+      assert.ok(pin.ok)
+      await server.stop()
+    }
+    await using server = await startServer({ data: folder.path, flags: FLAGS })
+    await using other = await connectPg(server, first)
+    await using pinned = await connectPg(server, second)
+    assert.equal(await pinned.value('select n from t'), 1)
+    assert.deepEqual([...(await shardsOf(server, [first, second])).values()], [HOME, HOME])
+    await Promise.all([other, pinned].map((each) => each[Symbol.asyncDispose]()))
+  })
+
   test('stays at home with --no-rebalance', async () => {
     await using server = await startServer({ flags: [...FLAGS, '--no-rebalance'] })
     const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
@@ -282,6 +300,18 @@ describe('one move', () => {
       assert.deepEqual(result.rows, [[null]], 'nothing of the former one is left')
     }
   })
+})
+
+test('a tenant that is gone takes no place among those that are away', async () => {
+  await using server = await startShards()
+  const { shards, control } = server
+  await control.query(one, { sql: 'select 1', parameters: [] })
+  assert.equal(await shards.move(one, AWAY), 'moved')
+  assert.equal((await control.pool()).moves.guests, 1)
+  await control.deleteTenant(one)
+  await control.createTenant(one)
+  assert.equal(shards.indexOf(one), HOME)
+  assert.equal((await control.pool()).moves.guests, 0)
 })
 
 describe('threads that end in a move', () => {

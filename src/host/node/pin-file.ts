@@ -32,6 +32,10 @@ export class PinFile {
     this.#tenants = new Set(readPins(dataPath))
   }
 
+  get names(): Iterable<TenantName> {
+    return this.#tenants
+  }
+
   has(tenant: TenantName): boolean {
     return this.#tenants.has(tenant)
   }

@@ -216,7 +216,7 @@ async function openBackend(
     paused: () => pauses.list(),
     databases: new TenantDatabases({ folder: tenantFolder, control: () => control }),
     count: config.shards,
-    mayPlace: placesOf(config, tenantFolder),
+    ...placementOf(config, tenantFolder, pins),
     handover,
     settings,
     folderReady,
@@ -269,13 +269,14 @@ async function openBackend(
  * Who moves takes one of the few places of those that are not at home. So a stranger's word is not
  * enough for a name that nobody has: only where whoever connects makes that tenant.
  */
-function placesOf(
+function placementOf(
   { rebalance, createOnConnect, auth }: Config,
   folder: TenantFolder,
-): ShardSetOptions['mayPlace'] {
-  if (!rebalance) return undefined
-  if (createOnConnect && auth === 'trust') return () => true
-  return (tenant) => folder.has(tenant)
+  { names: inMemory }: PinFile,
+): Pick<ShardSetOptions, 'mayPlace' | 'inMemory'> {
+  if (!rebalance) return {}
+  if (createOnConnect && auth === 'trust') return { mayPlace: () => true, inMemory }
+  return { mayPlace: (tenant) => folder.has(tenant), inMemory }
 }
 
 async function firstServed(

@@ -183,6 +183,7 @@ export class ShardedControl implements Control {
   async deleteTenant(tenant: string, way: DeletionWay = 'operator'): Promise<void> {
     const name = this.#name(tenant)
     await this.#shards.call(name, (shard) => shard.deleteTenant(name, way))
+    void this.#shards.forget(name)
     this.#roles?.forget(name)
     await this.#operations?.forget(name)
     if (this.#pins.has(name)) await this.#setPinned(name, false)
@@ -203,8 +204,10 @@ export class ShardedControl implements Control {
 
   /** All shards are told, since a tenant may move. One that is dead reads the list as it starts. */
   async #setPinned(tenant: TenantName, pinned: boolean): Promise<void> {
-    if (pinned) this.#pins.add(tenant)
-    else this.#pins.delete(tenant)
+    if (pinned) {
+      this.#pins.add(tenant)
+      this.#shards.saw(tenant)
+    } else this.#pins.delete(tenant)
     await Promise.allSettled(this.#shards.map((shard) => shard.setPinned(tenant, pinned)))
   }
 

@@ -15,6 +15,7 @@ import type {
   ShardFacts,
   Statement,
 } from '../../../front/control.ts'
+import { shardOf } from '../../../router/assignment.ts'
 import { Assignments, type Visit, type VisitKind } from '../../../router/assignments.ts'
 import { Placement } from '../../../router/placement.ts'
 import { type MoveOutcome, moveTenant } from '../../../router/tenant-move.ts'
@@ -40,7 +41,9 @@ export interface ShardSetOptions {
    * Which tenants go elsewhere when their first client connects, if their shard has more of them.
    * Asked while nobody knows yet who connects. Default: none.
    */
-  readonly mayPlace?: ((tenant: TenantName) => boolean) | undefined
+  readonly mayPlace?: (tenant: TenantName) => boolean
+  /** Tenants that will be in memory before anybody connects to them. Default: none. */
+  readonly inMemory?: Iterable<TenantName>
   /** Told about the tenants that are made and removed. Default: nobody. */
   readonly tenantWatcher?: TenantWatcher
   readonly databases: WorkerShardOptions['databases']
@@ -74,10 +77,11 @@ export class ShardSet {
 
   /** Starts no thread yet: see {@link want} and {@link start}. */
   constructor({ count, early, mayPlace, queryWaitMs, random, ...options }: ShardSetOptions) {
-    const { clock, log } = options
+    const { clock, log, inMemory = [] } = options
     this.#early = early
     this.#placement = mayPlace && count > 1 ? new Placement() : undefined
     this.#mayPlace = mayPlace ?? (() => false)
+    for (const tenant of inMemory) this.saw(tenant)
     this.#clock = clock
     this.#log = log
     const waitMs = queryWaitMs === undefined ? {} : { waitMs: queryWaitMs }
@@ -143,9 +147,14 @@ export class ShardSet {
     return this.assignments.ownerOf(tenant)
   }
 
+  /** A tenant is in memory where it belongs, or will be, though nobody has connected to it. */
+  saw(tenant: TenantName): void {
+    this.#placement?.saw(tenant)
+  }
+
   /** See {@link Assignments.enter}. */
   enter(tenant: TenantName, kind: VisitKind): Visit | Promise<Visit> {
-    if (kind === 'call') this.#placement?.saw(tenant)
+    if (kind === 'call') this.saw(tenant)
     else if (this.#placement) this.#place(tenant, this.#placement)
     return this.assignments.enter(tenant, kind)
   }
@@ -191,6 +200,15 @@ export class ShardSet {
     if (outcome === 'moved') this.#log[level]('a tenant has moved to another shard', facts)
     else this.#log.debug('a tenant did not move to another shard', { ...facts, outcome })
     return outcome
+  }
+
+  /**
+   * A tenant is gone: nobody is to find the places taken of those that may be elsewhere than their
+   * hash says. Does not reject.
+   */
+  async forget(tenant: TenantName): Promise<void> {
+    const home = shardOf(tenant, this.count)
+    if (this.indexOf(tenant) !== home) await this.move(tenant, home, 'debug')
   }
 
   /**
