@@ -163,10 +163,11 @@ export class ShardSet {
   #place(tenant: TenantName, placement: Placement): void {
     const { assignments } = this
     if (assignments.isInUse(tenant) || assignments.isHalfMoved || !this.#mayPlace(tenant)) return
-    const connected = this.#shards.map(({ hears }, shard) =>
-      hears ? assignments.connected[shard] : undefined,
-    )
     const at = assignments.ownerOf(tenant)
+    // Where its own thread is held it waits for the end of that anyway, and then it goes.
+    const connected = this.#shards.map(({ running, hears }, shard) =>
+      (shard === at ? running : hears) ? assignments.connected[shard] : undefined,
+    )
     const to = placement.choose(tenant, at, connected, this.#clock.monotonicMs())
     if (to !== undefined) void this.move(tenant, to, 'debug')
   }

@@ -132,8 +132,8 @@ export class WorkerShard {
   }
 
   /**
-   * Whether it would hear of something soon. Who asks it to let go of a tenant, or to take one,
-   * waits until what holds its thread is over.
+   * Whether it would hear of something soon. Who asks it to take a tenant waits until what holds
+   * its thread is over.
    */
   get hears(): boolean {
     const isHeld = this.#threadWatch?.isHeld ?? false
