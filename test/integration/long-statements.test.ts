@@ -30,6 +30,18 @@ async function connected(tenant: string, at: ServerProcess = server): Promise<pg
   return client
 }
 
+/** Until a statement of `tenant` has paused: before, nobody hears of it. */
+async function untilActive(tenant: string, at: ServerProcess): Promise<void> {
+  const admin = new pg.Client(at.url('pgnap'))
+  await admin.connect()
+  const isActive = async (): Promise<boolean> => {
+    const { rows } = await admin.query<{ database: string; state: string }>('show servers')
+    return rows.some(({ database, state }) => database === tenant && state === 'active')
+  }
+  while (!(await isActive()));
+  await admin.end()
+}
+
 /** Runs it, and says when it has ended. */
 function start(
   client: pg.Client,
@@ -149,6 +161,8 @@ test('one slot is always left for others: what would take it runs in one go', as
   for (const tenant of ['first', 'second', 'third']) clients.push(await connected(tenant, small))
   const [first, second, third] = clients as [pg.Client, pg.Client, pg.Client]
   const paused = start(first, ENDLESS)
+  // It may have to wait for a slot, and whoever begins before it would be the one to pause.
+  await untilActive('first', small)
   await third.query('select 1')
   const refused = (await start(second, ENDLESS).ended) as pg.DatabaseError
   assert.equal(refused.code, '57014')
