@@ -78,6 +78,8 @@ test('a thread is held by what was seen to run and has not ended or paused since
   sign.begin(5, 11)
   assert.equal(watch.isHeld, false, 'it has perhaps just begun')
   clock.advance(60)
+  assert.equal(watch.isHeld, false, 'others are as short')
+  clock.advance(100)
   assert.equal(watch.isHeld, true)
   sign.end(flags)
   sign.begin(5, 11)

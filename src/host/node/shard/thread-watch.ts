@@ -33,6 +33,8 @@ const LOOK_AT_UPKEEP_EVERY_MS = 10
 const SHARED_SLICE_MS = 2
 /** The same for one that is alone: so long a newcomer may wait. */
 const SLICE_MS = 10
+/** A thread is held by what runs for longer than a boot, or a first statement, may take. */
+const HELD_MS = 100
 /** Looks within `neighbourWaitMs`, if that is short. */
 const LOOKS_MIN = 4
 
@@ -76,6 +78,8 @@ export class ThreadWatch {
   #keptOthers = 0
   /** Of the last look. */
   #looked = 0
+  /** Since when that has been seen to run. */
+  #lookedSinceMs = 0
   #overdueMs = 0
   /** The upkeep that somebody was seen to wait for, and since when. */
   #awaited = 0
@@ -120,10 +124,11 @@ export class ThreadWatch {
     this.#interrupt(Atomics.load(this.#cells, SIGN.batches), REASON.known)
   }
 
-  /** Whether what was seen to run at the last look has neither ended nor paused since. */
+  /** Whether something has run for a while and has neither ended nor paused. */
   get isHeld(): boolean {
     const batch = Atomics.load(this.#cells, SIGN.batches)
-    return isRunning(batch) && batch === this.#looked
+    if (!isRunning(batch) || batch !== this.#looked) return false
+    return this.#options.clock.monotonicMs() - this.#lookedSinceMs >= HELD_MS
   }
 
   #look(): void {
@@ -141,6 +146,7 @@ export class ThreadWatch {
     else this.#checkNeighbours(batch)
     if (isLong) this.#checkClient(batch)
     if (isLong && patience === 0) this.#pause(batch)
+    if (batch !== this.#looked) this.#lookedSinceMs = this.#options.clock.monotonicMs()
     this.#looked = batch
   }
 
