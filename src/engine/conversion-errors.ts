@@ -52,7 +52,7 @@ function explain(body: Uint8Array): Uint8Array | undefined {
     ['C', FEATURE_NOT_SUPPORTED],
     ['M', 'conversion between character encodings is not supported'],
     ['D', `Postgres's conversion ${library} is not available on this server.`],
-    ['H', 'use client_encoding UTF8, and convert in the client'],
+    ['H', 'use client_encoding UTF8; psql does with PGCLIENTENCODING=UTF8 in its environment'],
   ]
   return messageOfFields('E', [...fields.filter(([name]) => !REPLACED.has(name)), ...said])
 }

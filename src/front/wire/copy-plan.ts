@@ -7,7 +7,7 @@
  * make a backend read past its input: so the grammar of COPY is followed, not a pattern of words.
  * The usual message pays a search for four letters and nothing else.
  */
-import { fromUtf8 } from '../../base/bytes.ts'
+import { fromBytes } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { FRONTEND } from './frame.ts'
@@ -220,5 +220,5 @@ function stringEnd(bytes: Uint8Array, start: number, end: number): number {
 function stringAt(bytes: Uint8Array, start: number, end: number): string {
   const after = stringEnd(bytes, start, end)
   const closed = after > start && bytes[after - 1] === 0
-  return fromUtf8(bytes.subarray(start, closed ? after - 1 : after))
+  return fromBytes(bytes.subarray(start, closed ? after - 1 : after))
 }
