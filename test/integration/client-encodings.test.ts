@@ -105,7 +105,7 @@ test('the startup packet, its options, SET and RESET say which it is', async () 
   assert.match(await five.value(`set client_encoding = 'klingon'`), /^22023/)
 })
 
-test('parameters and results, as text and binary, of statements prepared in both ways', async () => {
+test('parameters and results, as text and binary, prepared in both ways', async () => {
   await using one = await connect('prepared')
   await using other = await connect('prepared', 'UTF8')
   await one.say(parse('é', `select $1::text || 'ü', 'ñ'::text`), SYNC)
@@ -260,7 +260,7 @@ test('psql on a console of Windows', { skip: missing('psql') }, async () => {
   assert.deepEqual([status, stdout], [0, 't|1\nWIN1252\n'])
 })
 
-test('an encoding in which a letter may have a backslash is refused, with the way out', async () => {
+test('an encoding that is not there is refused, with the way out', async () => {
   const refused = await connect('sjis', 'SJIS')
   const error = refused.greeted?.find(({ type }) => type === 'E')?.body.toString() ?? ''
   assert.match(error, /0A000/)
