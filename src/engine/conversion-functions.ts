@@ -109,7 +109,7 @@ class Converter {
         heap[out++] = heap[at++] as number
         continue
       }
-      const bytes = verifiedLength(encoding, heap, at, end)
+      const bytes = verifiedLength(encoding, { bytes: heap, at, end })
       if (bytes < 0) break
       const next = this.#localAsUtf(conversion, at, bytes, out)
       if (next === out) {
@@ -277,10 +277,10 @@ class Converter {
   }
 
   #shown(encoding: number, at: number, length: number): string {
-    const heap = this.#host.module.HEAPU8
-    const whole = Math.min(characterLength(encoding, heap[at] as number), length, SHOWN_BYTES_MAX)
+    const bytes = this.#host.module.HEAPU8
+    const whole = characterLength(encoding, { bytes, at, end: at + length })
     return Array.from(
-      heap.slice(at, at + whole),
+      bytes.slice(at, at + Math.min(whole, SHOWN_BYTES_MAX)),
       (byte) => `0x${byte.toString(16).padStart(2, '0')}`,
     ).join(' ')
   }

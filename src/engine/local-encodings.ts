@@ -14,24 +14,114 @@ export const ENCODING_NAMES: readonly string[] = (
   'KOI8U SJIS BIG5 GBK UHC GB18030 JOHAB SHIFT_JIS_2004'
 ).split(' ')
 
-/** Numbers of some. Below UTF-8 are those in which a character may have several bytes. */
+/** Numbers of some. */
 export const ENCODING = {
   EUC_JP: 1,
   EUC_CN: 2,
+  EUC_KR: 3,
   EUC_TW: 4,
   EUC_JIS_2004: 5,
   UTF8: 6,
   LATIN1: 8,
+  SJIS: 35,
+  BIG5: 36,
+  GBK: 37,
+  UHC: 38,
+  GB18030: 39,
 } as const
 
 /** Bytes that say how long the character is which they begin: of half-width kana, of Plane 3. */
 const SS2 = 0x8e
 const SS3 = 0x8f
-const EUC_MIN = 0xa1
-const EUC_MAX = 0xfe
-/** Behind SS2, in a Japanese text, and in that of Taiwan. */
-const KANA_MAX = 0xdf
-const PLANE_MAX = 0xa7
+
+/** Part of a text, of which a character begins at `at`. */
+interface Place {
+  readonly bytes: Uint8Array
+  readonly at: number
+  readonly end: number
+}
+
+/** How an encoding is cut into characters, of which those below 0x80 have one byte. */
+interface Cut {
+  /** Of a character that begins so, and may go on so: what is shown of it if it is none. */
+  length(first: number, second: number): number
+  /** Whether so many bytes are a character. */
+  isOne(place: Place, length: number): boolean
+}
+
+const isEuc = (byte = 0): boolean => byte >= 0xa1 && byte <= 0xfe
+const isDigit = (byte = 0): boolean => byte >= 0x30 && byte <= 0x39
+const areEuc = ({ bytes }: Place, from: number, to: number): boolean => {
+  for (let index = from; index < to; index++) if (!isEuc(bytes[index])) return false
+  return true
+}
+
+const ONE_BYTE: Cut = { length: () => 1, isOne: () => true }
+
+const JAPANESE: Cut = {
+  length: (first) => (first === SS3 ? 3 : 2),
+  isOne: (place, length) => {
+    const { bytes, at } = place
+    const second = bytes[at + 1] ?? 0
+    if (bytes[at] === SS2) return second >= 0xa1 && second <= 0xdf
+    return areEuc(place, bytes[at] === SS3 ? at + 1 : at, at + length)
+  },
+}
+
+const KOREAN: Cut = {
+  length: () => 2,
+  isOne: (place) => areEuc(place, place.at, place.at + 2),
+}
+
+const OF_TAIWAN: Cut = {
+  length: (first) => (first === SS2 ? 4 : first === SS3 ? 3 : 2),
+  isOne: (place, length) => {
+    const { bytes, at } = place
+    const plane = bytes[at + 1] ?? 0
+    if (bytes[at] === SS3) return false
+    if (bytes[at] !== SS2) return isEuc(plane)
+    return plane >= 0xa1 && plane <= 0xa7 && areEuc(place, at + 2, at + length)
+  },
+}
+
+const SHIFTED: Cut = {
+  length: (first) => (first >= 0xa1 && first <= 0xdf ? 1 : 2),
+  isOne: ({ bytes, at }, length) => {
+    const [first = 0, second = 0] = bytes.subarray(at, at + 2)
+    if (length === 1) return true
+    const isHead = (first >= 0x81 && first <= 0x9f) || (first >= 0xe0 && first <= 0xfc)
+    return isHead && ((second >= 0x40 && second <= 0x7e) || (second >= 0x80 && second <= 0xfc))
+  },
+}
+
+/** One pair is kept free to stand for what is none. */
+const ANY_TWO: Cut = {
+  length: () => 2,
+  isOne: ({ bytes, at }) => bytes[at + 1] !== 0 && !(bytes[at] === 0x8d && bytes[at + 1] === 0x20),
+}
+
+const OF_CHINA: Cut = {
+  length: (_, second) => (isDigit(second) ? 4 : 2),
+  isOne: ({ bytes, at }, length) => {
+    const [first = 0, second = 0, third = 0, fourth = 0] = bytes.subarray(at, at + length)
+    const isLead = (byte: number): boolean => byte >= 0x81 && byte <= 0xfe
+    if (length === 4) return isLead(first) && isLead(third) && isDigit(fourth)
+    return isLead(first) && second >= 0x40 && second !== 0x7f && second <= 0xfe
+  },
+}
+
+const CUTS: Readonly<Record<number, Cut>> = {
+  [ENCODING.EUC_JP]: JAPANESE,
+  [ENCODING.EUC_CN]: KOREAN,
+  [ENCODING.EUC_KR]: KOREAN,
+  [ENCODING.EUC_TW]: OF_TAIWAN,
+  [ENCODING.EUC_JIS_2004]: JAPANESE,
+  [ENCODING.SJIS]: SHIFTED,
+  [ENCODING.BIG5]: ANY_TWO,
+  [ENCODING.GBK]: ANY_TWO,
+  [ENCODING.UHC]: ANY_TWO,
+  [ENCODING.GB18030]: OF_CHINA,
+}
 
 /** How long a character of UTF-8 is, by its first byte. */
 export function utf8Length(first: number): number {
@@ -42,50 +132,22 @@ export function utf8Length(first: number): number {
 }
 
 /** How long a character is that begins so: what is shown of it if it is none. */
-export function characterLength(encoding: number, first: number): number {
-  if (encoding === ENCODING.UTF8) return utf8Length(first)
-  if (first < 0x80 || encoding > ENCODING.EUC_JIS_2004) return 1
-  const isLong = encoding !== ENCODING.EUC_CN
-  if (isLong && first === SS2) return encoding === ENCODING.EUC_TW ? 4 : 2
-  return isLong && first === SS3 ? 3 : 2
+export function characterLength(encoding: number, { bytes, at, end }: Place): number {
+  const first = bytes[at] ?? 0
+  if (encoding === ENCODING.UTF8) return Math.min(utf8Length(first), end - at)
+  if (first < 0x80) return 1
+  const second = at + 1 < end ? (bytes[at + 1] ?? 0) : 0
+  return Math.min((CUTS[encoding] ?? ONE_BYTE).length(first, second), end - at)
 }
 
-/** The length of the character at `at`; -1 if there is none, or not the whole of it. */
-export function verifiedLength(
-  encoding: number,
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-): number {
-  const first = bytes[at] as number
-  if (first < 0x80 || encoding > ENCODING.UTF8) return 1
-  const isJapanese = encoding === ENCODING.EUC_JP || encoding === ENCODING.EUC_JIS_2004
-  const isOfTaiwan = encoding === ENCODING.EUC_TW
-  let length = 2
-  let from = at
-  if (isJapanese && first === SS2) {
-    const second = at + 1 < end ? (bytes[at + 1] as number) : 0
-    return second >= EUC_MIN && second <= KANA_MAX ? 2 : -1
-  }
-  if (isJapanese && first === SS3) {
-    length = 3
-    from = at + 1
-  } else if (isOfTaiwan && first === SS2) {
-    length = 4
-    from = at + 2
-    const plane = at + 1 < end ? (bytes[at + 1] as number) : 0
-    if (plane < EUC_MIN || plane > PLANE_MAX) return -1
-  } else if (isOfTaiwan) {
-    if (first === SS3) return -1
-    // Whatever it begins with.
-    from = at + 1
-  }
-  if (at + length > end) return -1
-  for (let index = from; index < at + length; index++) {
-    const byte = bytes[index] as number
-    if (byte < EUC_MIN || byte > EUC_MAX) return -1
-  }
-  return length
+/** The length of the character that begins there; -1 if there is none, or not the whole of it. */
+export function verifiedLength(encoding: number, place: Place): number {
+  const { bytes, at, end } = place
+  const first = bytes[at] ?? 0
+  if (first < 0x80) return 1
+  const cut = CUTS[encoding] ?? ONE_BYTE
+  const length = cut.length(first, at + 1 < end ? (bytes[at + 1] ?? 0) : 0)
+  return at + length <= end && cut.isOne(place, length) ? length : -1
 }
 
 /** Whether the bytes are one character of UTF-8, in its shortest form and no surrogate. */
