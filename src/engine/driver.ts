@@ -167,14 +167,23 @@ export class Driver {
   }
 
   /**
-   * Postgres finishes the handling of its own error; anything else is the end.
+   * Postgres finishes the handling of its own error; anything else is the end. That it cannot be
+   * told in the client's encoding is another error, which is told instead; Postgres sees to it that
+   * there is an end to that.
    * @param stackTop where the stack pointer was before what threw
    */
   #recover(error: unknown, stackTop: unknown): void {
-    this.#module.___stack_pointer.value = stackTop
-    if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
-    this.#errorsRaised++
-    this.#module._PostgresMainLongJmp()
+    for (let raised: unknown = error; raised !== undefined;) {
+      this.#module.___stack_pointer.value = stackTop
+      if (!isExitStatus(raised) || raised.status !== STATUS_LONGJMP) throw raised
+      this.#errorsRaised++
+      raised = undefined
+      try {
+        this.#module._PostgresMainLongJmp()
+      } catch (next) {
+        raised = next
+      }
+    }
   }
 
   get #isMore(): boolean {

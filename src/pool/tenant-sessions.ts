@@ -13,6 +13,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { LIMITS } from '../base/limits.ts'
+import { recodeMessages } from '../base/recode-messages.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
@@ -356,7 +357,11 @@ export class TenantSessions<Owner extends SessionOwner> {
 
   #begin(owner: Owner, slot: Slot): void {
     const told = this.#defaults.begin(owner, slot)
-    if (told) owner.told?.(told)
+    if (!told) return
+    const encoding = this.encodingOf(owner, slot)
+    const convert = (text: Uint8Array): Uint8Array | undefined =>
+      slot.session.convert(text, UTF8, encoding)
+    owner.told?.(recodeMessages(told, { type: 'S', textsAt: 0, convert }))
   }
 
   /**

@@ -148,6 +148,37 @@ test('what is no character is refused, and so is what has none', async () => {
   assert.equal(await one.value('select 1'), '1')
 })
 
+test('an error that cannot be told is told as one, and the session goes on', async () => {
+  await using one = await connect('untold')
+  const told = /^22P05 character with byte sequence 0xe2 0x82 0xac in encoding "UTF8"/
+  const euro = `U&"\\20AC"`
+  for (let round = 0; round < 20; round++) assert.match(await one.value(`select ${euro}`), told)
+  await one.query('begin')
+  const raising = `do $$ begin raise exception '%', U&'\\20AC'; end $$`
+  assert.match(await one.value(raising), told)
+  assert.match(await one.value('select 1'), /^25P02/)
+  await one.query('rollback')
+  assert.match(await one.value(raising.replace('exception', 'notice')), told)
+  // What stands behind it in the pipeline is passed over.
+  const piped = await one.say(parse('', `select ${euro}`), bind('', false), EXECUTE, SYNC)
+  assert.equal(piped.map(({ type }) => type).join(''), 'EZ')
+  await one.query('set statement_timeout = 50')
+  assert.match(await one.value('select pg_sleep(9)'), /^57014/)
+})
+
+test('a statement that pauses leaves others their words', async () => {
+  await using slow = await connect('pauses')
+  await using quick = await connect('pauses', 'WIN1252')
+  await using other = await connectPg(server, 'pauses')
+  await slow.query(`create table t as select 'é'::text as a`)
+  const sleeping = slow.value(`select a || 'ü' from t, pg_sleep(0.6)`)
+  for (let round = 0; round < 5; round++) {
+    assert.equal(await quick.value(`select '\x80' || a from t`), '\x80é')
+    assert.equal(await other.value(`select '日' || a from t`), '日é')
+  }
+  assert.equal(await sleeping, 'éü')
+})
+
 test('COPY goes both ways, and finds its end', async () => {
   await using one = await connect('copies')
   await one.query('create table "é"("ü" text, n int)')
@@ -236,6 +267,34 @@ test('beside an open transaction they read in a fork, and prepare what stays', a
   assert.deepEqual(valuesOf(await reader.say(bind('p', false), EXECUTE, SYNC)), ['éü'])
   assert.match(await reader.value(`select a from t where a <> 'é'`), /^22P05/)
   assert.equal(await writer.value(`select string_agg(a, ',') from t`), 'é,日')
+})
+
+test('what a fork cannot keep apart is answered by the backend', async () => {
+  await using writer = await connectPg(server, 'apart')
+  await using reader = await connect('apart')
+  await reader.query('create table t(a text)')
+  await reader.query(`insert into t values ('é')`)
+  const open = async (): Promise<void> => {
+    await writer.client.query('begin')
+    await writer.client.query(`insert into t values ('ü')`)
+    assert.equal(await reader.value('select count(*) from t'), '1')
+  }
+  await open()
+  // These two names are the same to whoever takes them for UTF-8.
+  const named = [parse('é', `select 'first'`), parse('è', `select 'second'`), SYNC]
+  const first = reader.say(...named, bind('é', false), EXECUTE, SYNC)
+  await writer.client.query('rollback')
+  assert.equal(errorOf(await first), undefined)
+  assert.deepEqual(valuesOf(await reader.answer()), ['first'])
+  await open()
+  await reader.say(parse('q', `select 'é' || '\xa4'`), SYNC)
+  const changed = reader.query('set client_encoding = LATIN9')
+  await writer.client.query('rollback')
+  assert.equal(errorOf(await changed), undefined)
+  // The sign of a currency has become that of another one.
+  assert.equal(await reader.value(`select U&'\\20AC'`), '\xa4')
+  const executed = await reader.say(bind('q', false), EXECUTE, SYNC)
+  assert.match(errorOf(executed) ?? '', /^22P05 .* 0xc2 0xa4 /)
 })
 
 test('a session is shown in UTF-8, and comes back after a shutdown of its backend', async () => {
