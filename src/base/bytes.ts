@@ -9,6 +9,14 @@ export const utf8 = (text: string): Uint8Array<ArrayBuffer> =>
 
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
 
+const oneByOne = new TextDecoder('windows-1252')
+
+/**
+ * A character for each byte, ASCII as it is and all others beyond it: for text whose encoding is
+ * not known, or does not matter. No two are the same.
+ */
+export const fromBytes = (bytes: Uint8Array): string => oneByOne.decode(bytes)
+
 /** The text from `at` to the next zero byte. `bytes` may be memory that threads share. */
 export const textAt = (bytes: Uint8Array, at: number): string =>
   fromUtf8(bytes.slice(at, bytes.indexOf(0, at)))

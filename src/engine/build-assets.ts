@@ -45,6 +45,7 @@ import { type LibraryLayout, layOutLibraries } from './library-layout.ts'
 import { BASE_LIBRARIES, isBase, LIBRARY_FOLDER, type LibraryExports } from './library-loader.ts'
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
+import { encodingProbe, findEncoding } from './client-encoding.ts'
 import { findCommandRead } from './command-read.ts'
 import { findFirstSnapshot } from './first-snapshot.ts'
 import { replaceActivity } from './session-activity.ts'
@@ -53,7 +54,7 @@ import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
-import { SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
+import { CONVERSIONS, SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
 import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './postgres-process.ts'
@@ -159,14 +160,15 @@ function copyTree(
 }
 
 /**
- * The base libraries of the stock bundle, by path. The others (encoding conversions, replication)
- * call functions that the stock module does not export: a slot would die of the first such call,
- * while a library that cannot be opened is an error of one statement.
+ * The libraries of the stock bundle that are of use, by path. The others (replication, and
+ * conversions that no client of a UTF-8 database needs) call functions that the stock module does
+ * not export: a slot would die of the first such call, while a library that cannot be opened is an
+ * error of one statement.
  */
 async function stockLibraries(): Promise<FilePack> {
   const pglite = await PGlite.create({ noInitDb: true })
   const fs = pglite.Module.FS as PgliteFs
-  const paths = BASE_LIBRARIES.map((name) => `${LIBRARY_FOLDER}/${name}`)
+  const paths = [...BASE_LIBRARIES, ...CONVERSIONS].map((name) => `${LIBRARY_FOLDER}/${name}`)
   return new Map(paths.map((path) => [path, fs.readFile(path)]))
 }
 
@@ -345,7 +347,11 @@ function probeSession({
   const firstSnapshot = findFirstSnapshot({ ...probe, send })
   const scans = findScanAnchors(new MemorySearch(instance.module.HEAPU8), instance, methodRoom)
   const transaction = { transactionStart, firstSnapshot }
-  return { ...anchors, ...replaced, ...transaction, reporting, statements, commandRead, scans }
+  run(encodingProbe[0])
+  const encoding = findEncoding(instance.module.HEAPU8, instance.heapStart)
+  run(encodingProbe[1])
+  const found = { reporting, statements, commandRead, scans, encoding }
+  return { ...anchors, ...replaced, ...transaction, ...found }
 }
 
 /** The one value of an answer, which stands before CommandComplete. */

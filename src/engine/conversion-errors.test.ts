@@ -31,7 +31,11 @@ test('a conversion that cannot be loaded is said without a path, all around it i
       ['C', '0A000'],
       ['M', 'conversion between character encodings is not supported'],
       ['D', `Postgres's conversion ${library} is not available on this server.`],
-      ['H', 'use client_encoding UTF8, and convert in the client'],
+      [
+        'H',
+        'use client_encoding UTF8; psql does after "set PGCLIENTENCODING=UTF8" (Windows), ' +
+          'or "export PGCLIENTENCODING=UTF8"',
+      ],
     ])
     assert.equal(fromUtf8(explained), fromUtf8(concatBytes([ROW, error, ROW, error, READY])))
   }

@@ -1,6 +1,6 @@
 /**
- * Says what is meant where Postgres cannot load a library that converts between encodings: none of
- * them fits the module (docs/decisions/0031). Its own error tells of a missing file and where in
+ * Says what is meant where Postgres cannot load a library that converts between encodings: some of
+ * them are left out (docs/decisions/0031). Its own error tells of a missing file and where in
  * the module's file system it would lie, which is nobody's business and leads nowhere; this one has
  * the SQLSTATE that Postgres has for encodings that it cannot convert.
  *
@@ -18,6 +18,9 @@ const HEAD_BYTES = 5
 const ROUTINE = 'internal_load_library'
 /** As `utf8_and_euc_jp.so`, wherever it lies. */
 const LIBRARY = /\/(\w+_and_\w+|euc2004_sjis2004)\.so"/
+const HINT =
+  'use client_encoding UTF8; psql does after "set PGCLIENTENCODING=UTF8" (Windows), ' +
+  'or "export PGCLIENTENCODING=UTF8"'
 const FEATURE_NOT_SUPPORTED = '0A000'
 /** Letters whose fields are not true of this error any more. */
 const REPLACED: ReadonlySet<string> = new Set(['C', 'M', 'D', 'H', 'F', 'L', 'R'])
@@ -52,7 +55,7 @@ function explain(body: Uint8Array): Uint8Array | undefined {
     ['C', FEATURE_NOT_SUPPORTED],
     ['M', 'conversion between character encodings is not supported'],
     ['D', `Postgres's conversion ${library} is not available on this server.`],
-    ['H', 'use client_encoding UTF8, and convert in the client'],
+    ['H', HINT],
   ]
   return messageOfFields('E', [...fields.filter(([name]) => !REPLACED.has(name)), ...said])
 }

@@ -29,6 +29,8 @@ export interface DriverOptions {
   readonly cancel: () => void
   /** Where `DoingCommandRead` lies. Absent: nobody cancels from another thread. */
   readonly commandReadAt?: number
+  /** Nothing is left to be said in a run but that Postgres is ready, and what goes with that. */
+  readonly beforeReady?: () => void
 }
 
 /** What is made of the end of a run that has paused, before the thread does anything else. */
@@ -42,6 +44,7 @@ export class Driver {
   readonly #answerBytesMax: number
   readonly #cancel: () => void
   readonly #commandReadAt: number | undefined
+  readonly #beforeReady: (() => void) | undefined
   readonly #readCallback: number
   readonly #writeCallback: number
   #request: Uint8Array = new Uint8Array(0)
@@ -51,11 +54,12 @@ export class Driver {
   #overflowed = false
   #errorsRaised = 0
 
-  constructor({ module, answerBytesMax, cancel, commandReadAt }: DriverOptions) {
+  constructor({ module, answerBytesMax, cancel, commandReadAt, beforeReady }: DriverOptions) {
     this.#module = module
     this.#answerBytesMax = answerBytesMax
     this.#cancel = cancel
     this.#commandReadAt = commandReadAt
+    this.#beforeReady = beforeReady
     this.#readCallback = module.addFunction(this.#read.bind(this), 'iii')
     this.#writeCallback = module.addFunction(this.#write.bind(this), 'iii')
     this.bind()
@@ -163,14 +167,23 @@ export class Driver {
   }
 
   /**
-   * Postgres finishes the handling of its own error; anything else is the end.
+   * Postgres finishes the handling of its own error; anything else is the end. That it cannot be
+   * told in the client's encoding is another error, which is told instead; Postgres sees to it that
+   * there is an end to that.
    * @param stackTop where the stack pointer was before what threw
    */
   #recover(error: unknown, stackTop: unknown): void {
-    this.#module.___stack_pointer.value = stackTop
-    if (!isExitStatus(error) || error.status !== STATUS_LONGJMP) throw error
-    this.#errorsRaised++
-    this.#module._PostgresMainLongJmp()
+    for (let raised: unknown = error; raised !== undefined;) {
+      this.#module.___stack_pointer.value = stackTop
+      if (!isExitStatus(raised) || raised.status !== STATUS_LONGJMP) throw raised
+      this.#errorsRaised++
+      raised = undefined
+      try {
+        this.#module._PostgresMainLongJmp()
+      } catch (next) {
+        raised = next
+      }
+    }
   }
 
   get #isMore(): boolean {
@@ -185,6 +198,7 @@ export class Driver {
   }
 
   #end(raisedBefore: number): Uint8Array {
+    this.#beforeReady?.()
     this.#module._PostgresSendReadyForQueryIfNecessary()
     this.#module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()

@@ -27,7 +27,13 @@ import type { SessionAnchors } from './session-memory.ts'
 import type { NameAnchors } from './database-name.ts'
 import type { RunState } from './slot-image.ts'
 import type { BytePatch } from './wasm-module.ts'
-import { EXTENSIONS, RECIPE_VERSION, SLOT_MEMORY_BYTES_MIN, START_PARAMETERS } from './recipe.ts'
+import {
+  CONVERSIONS,
+  EXTENSIONS,
+  RECIPE_VERSION,
+  SLOT_MEMORY_BYTES_MIN,
+  START_PARAMETERS,
+} from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
 const FORMAT_VERSION = 8
@@ -190,6 +196,7 @@ export async function fingerprintOf(stock: StockDigests): Promise<Fingerprint> {
     SLOT_MEMORY_BYTES_MIN,
     START_PARAMETERS,
     EXTENSIONS,
+    CONVERSIONS,
     // What the module exports, and with it the function table, follows from them.
     ENGINE_SYMBOLS,
   ])

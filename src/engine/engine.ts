@@ -56,7 +56,9 @@ export interface Slot {
    * answer leaves. A throw (a wasm trap, a store that failed under a page fault) means
    * that the memory is not to be trusted: discard the slot.
    * @param client by which number a watcher knows for whom this is; default 0: nobody's, and it
-   *   leaves no trace in `session.query`
+   *   leaves no trace in `session.query`. Who has one above 0 talks in the encoding of the session,
+   *   all others UTF-8; of what comes right before the last ReadyForQuery, notifications are UTF-8
+   *   for everybody
    * @param others databases that are seen in `pg_database` beside the tenant's own; default: none
    */
   run(messages: Uint8Array, client?: number, others?: OtherDatabases): Uint8Array

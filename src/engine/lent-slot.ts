@@ -322,6 +322,14 @@ class LentSession implements BackendSession {
     this.#session.setDefaults(defaults)
   }
 
+  get clientEncoding(): string {
+    return this.#session.clientEncoding
+  }
+
+  convert(text: Uint8Array, from: string, to: string): Uint8Array | undefined {
+    return this.#session.convert(text, from, to)
+  }
+
   get holdsOn(): boolean {
     return this.#session.holdsOn
   }

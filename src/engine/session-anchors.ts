@@ -88,6 +88,7 @@ export function findSessionAnchors(
   | 'firstSnapshot'
   | 'scans'
   | 'databaseFunctions'
+  | 'encoding'
   | 'activityFunction'
 > {
   const memory = new MemorySearch(heap)

@@ -12,6 +12,7 @@
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import { ClientEncoding, type EncodingAnchors } from './client-encoding.ts'
 import type { ScanAnchors } from './database-scan.ts'
 import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
@@ -59,6 +60,7 @@ export interface SessionAnchors {
   /** Whether it has had a snapshot: a byte; see `first-snapshot.ts`. */
   readonly firstSnapshot: number
   readonly process: ProcessAnchors
+  readonly encoding: EncodingAnchors
   readonly activity: Omit<ActivityAnchors, 'original'>
   /** Postgres's own functions that send a signal, which others stand for. */
   readonly signals: SignalFunctions
@@ -99,7 +101,7 @@ export const EMPTY_FRAME: SessionFrame = {
 }
 
 /** What of an instance is needed here. */
-interface SessionInstance extends Pick<Instance, 'module' | 'functionOf'> {
+interface SessionInstance extends Pick<Instance, 'module' | 'functionOf' | 'functionAt'> {
   readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
 }
 
@@ -108,12 +110,14 @@ export class SessionMemory implements BackendSession {
   readonly #anchors: SessionAnchors
   readonly #instance: SessionInstance
   readonly #module: EmscriptenModule
+  readonly encoding: ClientEncoding
   #view: DataView
 
   constructor(anchors: SessionAnchors, instance: SessionInstance) {
     this.#anchors = anchors
     this.#instance = instance
     this.#module = instance.module
+    this.encoding = new ClientEncoding(anchors.encoding, instance)
     this.#view = viewOf(instance.module.HEAPU8)
   }
 
@@ -166,6 +170,14 @@ export class SessionMemory implements BackendSession {
 
   setDefaults(defaults: ReadonlyMap<string, string>): void {
     setDefaults(this.#instance, defaults)
+  }
+
+  get clientEncoding(): string {
+    return this.encoding.name
+  }
+
+  convert(text: Uint8Array, from: string, to: string): Uint8Array | undefined {
+    return this.encoding.convert(text, from, to)
   }
 
   get holdsOn(): boolean {
@@ -276,6 +288,13 @@ export interface BackendSession {
    * has not set itself. Outside of a transaction.
    */
   setDefaults(defaults: ReadonlyMap<string, string>): void
+  /** In which encoding its client talks, as Postgres calls it. */
+  readonly clientEncoding: string
+  /**
+   * Text of one encoding in another, one of which is UTF8 and the other one that a session of this
+   * backend has had. Undefined: it has no such text.
+   */
+  convert(text: Uint8Array, from: string, to: string): Uint8Array | undefined
   /** Whether a session that begins is to be given settings; false: there are none. */
   readonly mayHaveStoredSettings: boolean
   /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */

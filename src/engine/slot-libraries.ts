@@ -14,6 +14,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
+import { conversionFunctions } from './conversion-functions.ts'
 import type { EmscriptenModule, WasmFunction, WasmImport } from './emscripten.ts'
 import type { Library, LibraryCode } from './library-code.ts'
 import { ALIGNMENT_BYTES } from './library-layout.ts'
@@ -37,12 +38,14 @@ export class SlotLibraries {
   readonly #tableAt: number
   /** What the libraries that are loaded here export. */
   readonly #loaded = new Map<Library, WebAssembly.Exports>()
+  readonly #lent: Readonly<Record<string, WasmFunction>>
   #longJump: Constructor | undefined
 
   /** Reserves the rooms: at the same moment in the life of every instance. */
   constructor(code: LibraryCode, host: LibraryHost) {
     this.#code = code
     this.#host = host
+    this.#lent = conversionFunctions(host)
     const roomAt = host.module._malloc(code.layout.memoryBytes + ALIGNMENT_BYTES)
     assert(roomAt !== 0, 'there is memory for the variables of libraries')
     // The module's malloc aligns to half of that.
@@ -160,6 +163,8 @@ export class SlotLibraries {
     // A stub only says that the engine's module imports a function that nobody has.
     if (known && !known.stub) return known
     if (name.startsWith('invoke_')) return this.#invoke(name)
+    const lent = this.#lent[name]
+    if (lent) return lent
     return () => {
       throw new PgnapError('SLOT_LOST', `a library has called ${name}(), which is not here`, {
         hint: 'connect again; this function of the extension does not work here',

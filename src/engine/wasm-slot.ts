@@ -91,6 +91,7 @@ export class WasmSlot implements Slot {
       answerBytesMax: options.answerBytesMax,
       cancel: () => requestCancel(this.interruptFlags),
       commandReadAt,
+      beforeReady: () => this.session.encoding.speakTo('pool'),
     })
     this.session = new SessionMemory(options.assets.sessionAnchors, instance)
     const { sessionAnchors } = options.assets
@@ -302,10 +303,11 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
       if (others) this.#databaseScans.show(others)
+      this.#speakTo(client)
       const ofClient = client ? undefined : this.session.query
       const answer = this.#driver.run(messages)
       if (ofClient) this.session.query = ofClient
-      return this.#ran(answer, others)
+      return this.#ran(answer, others, client)
     } catch (error) {
       this.#state = 'broken'
       throw explain(this.#instance, this.#driver, error)
@@ -329,7 +331,7 @@ export class WasmSlot implements Slot {
     const ended = (answer: Uint8Array): Uint8Array => {
       assert(this.#state === 'running', 'what has paused is left alone')
       this.#state = 'loaded'
-      const told = this.#ran(answer, others)
+      const told = this.#ran(answer, others, client)
       this.#signals.settle()
       return told
     }
@@ -350,11 +352,17 @@ export class WasmSlot implements Slot {
     }
     try {
       if (others) this.#databaseScans.show(others)
+      this.#speakTo(client)
       const answer = this.#driver.runPausing(messages, pausing, later)
       return answer instanceof Promise ? answer : ended(answer)
     } catch (error) {
       throw failed(error)
     }
+  }
+
+  /** Whoever has no number that clients know talks UTF-8, whatever was set. */
+  #speakTo(client = 0): void {
+    this.session.encoding.speakTo(client > 0 ? 'client' : 'pool')
   }
 
   cancel(forGood = false): void {
@@ -373,13 +381,13 @@ export class WasmSlot implements Slot {
   }
 
   /** What has to be seen to after each run. */
-  #ran(answer: Uint8Array, others: OtherDatabases | undefined): Uint8Array {
+  #ran(answer: Uint8Array, others: OtherDatabases | undefined, client = 0): Uint8Array {
     if (others) this.#databaseScans.hide()
     this.#walTail.flush()
     this.#instance.files.throwFault()
     this.#status = statusOf(answer) ?? this.#statusFromModule()
     if (this.#status === 'idle') this.#databaseScans.settle()
-    return answer
+    return client > 0 ? this.session.encoding.tellReports(answer) : answer
   }
 
   unload(): void {

@@ -96,7 +96,7 @@ export class BatchRuns {
     const { slot, open } = tenant
     assert(slot && open && tenant.progress, 'a batch needs a loaded tenant')
     client.limits?.works()
-    const said = this.#options.slowLog?.read(client, given) ?? NOTHING_SAID
+    const said = this.#options.slowLog?.read(client, given, slot) ?? NOTHING_SAID
     const startMs = noteStart(client, this.#options.clock.monotonicMs())
     this.#threadTime.begin(startMs)
     const { fetchCount } = open.files

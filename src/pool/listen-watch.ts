@@ -9,7 +9,7 @@
  *
  * Out of reach is a LISTEN inside of a function that another client's LISTEN hides.
  */
-import { fromUtf8, textAt, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { matchEnd, skipGap } from '../base/sql-gap.ts'
 import { eachMessage } from '../base/message-frames.ts'
 
@@ -45,12 +45,19 @@ export class ListenWatch {
   #failed = false
   #mentioned = false
   #hidden = false
+  #textOf: (bytes: Uint8Array) => string = fromUtf8
 
   /**
    * Takes in a batch and its answer.
+   * @param textOf reads what the client says. Default: as UTF-8
    * @returns a channel per LISTEN whose transaction has ended well; undefined where it is not known
    */
-  take(messages: Uint8Array, answer: Uint8Array): readonly (string | undefined)[] {
+  take(
+    messages: Uint8Array,
+    answer: Uint8Array,
+    textOf: (bytes: Uint8Array) => string = fromUtf8,
+  ): readonly (string | undefined)[] {
+    this.#textOf = textOf
     eachMessage(messages, (type, at, end) => this.#say(type, messages.subarray(at + 5, end)))
     const heard: (string | undefined)[] = []
     eachMessage(answer, (type, at, end) => {
@@ -64,25 +71,30 @@ export class ListenWatch {
   }
 
   #say(type: number | undefined, body: Uint8Array): void {
-    if (type === QUERY) for (const name of this.#namesIn(textAt(body, 0))) this.#said.push(name)
-    if (type === PARSE) this.#parse(textAt(body, 0), body)
+    if (type === QUERY)
+      for (const name of this.#namesIn(this.#textAt(body, 0))) this.#said.push(name)
+    if (type === PARSE) this.#parse(this.#textAt(body, 0), body)
     if (type === BIND && this.#statements.size > 0) {
-      const portal = textAt(body, 0)
-      const channel = this.#statements.get(textAt(body, body.indexOf(0) + 1))
+      const portal = this.#textAt(body, 0)
+      const channel = this.#statements.get(this.#textAt(body, body.indexOf(0) + 1))
       if (channel === undefined) this.#portals.delete(portal)
       else this.#portals.set(portal, channel)
     }
     if (type === EXECUTE && this.#portals.size > 0) {
-      const channel = this.#portals.get(textAt(body, 0))
+      const channel = this.#portals.get(this.#textAt(body, 0))
       if (channel !== undefined) this.#said.push(channel)
     }
   }
 
   #parse(statement: string, body: Uint8Array): void {
-    const [channel] = this.#namesIn(textAt(body, body.indexOf(0) + 1))
+    const [channel] = this.#namesIn(this.#textAt(body, body.indexOf(0) + 1))
     if (channel === undefined) return void this.#statements.delete(statement)
     if (this.#statements.size >= STATEMENTS_MAX) this.#statements.clear()
     this.#statements.set(statement, channel)
+  }
+
+  #textAt(body: Uint8Array, at: number): string {
+    return this.#textOf(body.slice(at, body.indexOf(0, at)))
   }
 
   #namesIn(sql: string): string[] {

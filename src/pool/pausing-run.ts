@@ -8,10 +8,19 @@ export function runPausing(
   slot: Slot,
   messages: Uint8Array,
 ): Uint8Array | Promise<Uint8Array> {
-  const { number, otherDatabases, mayPause = true } = owner
+  const { otherDatabases, mayPause = true } = owner
+  const number = numberOf(owner)
   return mayPause && slot.runPausing
     ? slot.runPausing(messages, number, otherDatabases)
     : slot.run(messages, number, otherDatabases)
+}
+
+/**
+ * By which number a batch of `owner` is run. What gives it its settings is of the pool's making: in
+ * UTF-8, whatever it sets, and whatever is stored for it.
+ */
+export function numberOf({ number, begins }: SessionOwner): number {
+  return begins === true ? 0 : number
 }
 
 /** Does `act` with an answer, at once if it is there. */

@@ -23,6 +23,7 @@ import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
 import { keepsBackend, mayRead, noteRead } from './fork-desk.ts'
 import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
+import { numberOf } from './pausing-run.ts'
 import type { PendingBatches } from './pending-batches.ts'
 import {
   failFloating,
@@ -218,7 +219,7 @@ export class ReaderForks {
     const { fork } = tenant
     assert(fork, 'who reads has a fork')
     const { counters, clock, log, slowLog, onRead } = this.#options
-    const said = slowLog?.read(client, messages)
+    const said = slowLog?.read(client, messages, fork.slot)
     const { errorsRaised } = fork.slot
     let answer: Uint8Array | PgnapError | string | undefined
     try {
@@ -351,7 +352,7 @@ function runIn(
   const { errorsRaised } = slot
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
-  let answer = slot.run(whole, client.number, client.otherDatabases)
+  let answer = slot.run(whole, numberOf(client), client.otherDatabases)
   const canceled = slot.errorsRaised === errorsRaised ? undefined : cancelIn(answer)
   const isOpen = slot.transactionStatus !== 'idle'
   let goesOn: FloatingTransaction | undefined

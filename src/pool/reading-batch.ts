@@ -122,13 +122,15 @@ export function boundStatements(messages: Uint8Array): string[] {
 
 /**
  * What a batch that was answered in full has done to its client's statements, in order. Undefined:
- * it cannot be told, because a simple query was skipped with what failed before it.
+ * it cannot be told, because a simple query was skipped with what failed before it, or a name is in
+ * another encoding.
  */
 export function saidIn(messages: Uint8Array, answer: Uint8Array): SaidStatements | undefined {
   const said: SaidStatements = new Map()
   const done = doneIn(answer)
   const pieces = piecesOf(messages)
   if (pieces.length !== done.length) return undefined
+  let isReadable = true
   for (const [index, piece] of pieces.entries()) {
     let { parsed, closed } = done[index] ?? { parsed: 0, closed: 0 }
     eachMessage(piece, (type, at, end) => {
@@ -136,13 +138,16 @@ export function saidIn(messages: Uint8Array, answer: Uint8Array): SaidStatements
       if (type === QUERY) note(said, '', undefined)
       if (type === PARSE && parsed-- > 0) {
         // Of a Node Buffer `slice` is only a view.
+        isReadable &&= !isUnreadable(textAt(piece, at + 5))
         note(said, textAt(piece, at + 5), new Uint8Array(piece.subarray(at, end)))
       }
       if (type !== CLOSE || closed-- <= 0) return
-      if (piece[at + 5] === OF_STATEMENT) note(said, textAt(piece, at + 6), undefined)
+      if (piece[at + 5] !== OF_STATEMENT) return
+      isReadable &&= !isUnreadable(textAt(piece, at + 6))
+      note(said, textAt(piece, at + 6), undefined)
     })
   }
-  return said
+  return isReadable ? said : undefined
 }
 
 /** Says again what was said last of each statement, whatever there is of that name. */
@@ -152,6 +157,9 @@ export function sayAgain(said: SaidStatements | undefined): Uint8Array[] {
     return concatBytes(parse ? [close, parse, SYNC] : [close, SYNC])
   })
 }
+
+/** Whether a name is not text of UTF-8: others might be mistaken for it. */
+const isUnreadable = (name: string): boolean => name.includes('\ufffd')
 
 function note(said: SaidStatements, name: string, parse: Uint8Array | undefined): void {
   said.delete(name)

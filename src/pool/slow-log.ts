@@ -9,6 +9,8 @@ import { fromUtf8 } from '../base/bytes.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { eachMessage } from '../base/message-frames.ts'
+import { UTF8 } from '../engine/client-encoding.ts'
+import type { Slot } from '../engine/engine.ts'
 import type { LiveClient } from './pool-client.ts'
 
 export interface SlowLogOptions {
@@ -41,14 +43,16 @@ export class SlowLog {
   /**
    * What a batch says that is about to run, as far as it is to be logged. To be asked before it
    * runs: the client's bytes are not there afterwards.
+   * @param slot in which it will; it knows how to read what is not UTF-8
    */
-  read(client: LiveClient, messages: Uint8Array): readonly string[] {
+  read(client: LiveClient, messages: Uint8Array, slot?: Slot): readonly string[] {
     if (!this.#options.statements) return []
+    const textOf = readerFor(client, slot)
     const statements: string[] = []
     let last: string | undefined
     eachMessage(messages, (type, at, end) => {
       if (type !== PARSE && type !== BIND && type !== QUERY) return
-      const texts = new Texts(messages, at + HEAD_BYTES, end)
+      const texts = new Texts(messages, { at: at + HEAD_BYTES, end, textOf })
       const first = texts.next()
       if (type === QUERY) statements.push(first)
       if (type === PARSE) this.#remember(client, first, (last = texts.next()))
@@ -96,12 +100,17 @@ export class SlowLog {
 class Texts {
   readonly #bytes: Uint8Array
   readonly #end: number
+  readonly #textOf: (bytes: Uint8Array) => string
   #at: number
 
-  constructor(bytes: Uint8Array, at: number, end: number) {
+  constructor(
+    bytes: Uint8Array,
+    { at, end, textOf }: { at: number; end: number; textOf: (bytes: Uint8Array) => string },
+  ) {
     this.#bytes = bytes
     this.#at = at
     this.#end = end
+    this.#textOf = textOf
   }
 
   /** No more of it than is logged: a text may be as long as a message. */
@@ -109,10 +118,19 @@ class Texts {
     const zero = this.#bytes.indexOf(0, this.#at)
     const end = zero < 0 || zero > this.#end ? this.#end : zero
     const cut = Math.min(end, this.#at + LIMITS.slowStatementCharsMax)
-    const text = fromUtf8(this.#bytes.subarray(this.#at, cut))
+    const text = this.#textOf(this.#bytes.subarray(this.#at, cut))
     this.#at = end + 1
     return text
   }
+}
+
+/** Reads what a client says, in whichever encoding that is. */
+function readerFor(client: LiveClient, slot: Slot | undefined): (bytes: Uint8Array) => string {
+  if (!slot || slot.lost === true) return fromUtf8
+  const encoding = client.tenant.sessions.encodingOf(client, slot)
+  if (encoding === UTF8) return fromUtf8
+  // A text that was cut in the middle of a character is none.
+  return (bytes) => fromUtf8(slot.session.convert(bytes, encoding, UTF8) ?? bytes)
 }
 
 function shown(statements: readonly string[]): string {

@@ -10,10 +10,13 @@
  * for that. Only what is notified in the very transaction of an UNLISTEN is lost.
  */
 import { assert } from '../base/assert.ts'
-import { concatBytes, textAt } from '../base/bytes.ts'
+import { concatBytes, fromUtf8, textAt } from '../base/bytes.ts'
+import { messageOfFields } from '../base/error-message.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import type { OtherDatabases } from '../engine/database-sight.ts'
+import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
+import { recodeMessages } from '../base/recode-messages.ts'
 import { ownQuery, readAnswer } from './backend-query.ts'
 import { ListenWatch } from './listen-watch.ts'
 import { runPausing, whenAnswered } from './pausing-run.ts'
@@ -23,6 +26,7 @@ const NOTIFICATION_RESPONSE = 0x41
 const NOTHING = new Uint8Array(0)
 /** Type, length, process id. */
 const CHANNEL_AT = 9
+const HEAD_BYTES = 5
 /** ReadyForQuery outside of a transaction. */
 const IDLE = [0x5a, 0, 0, 0, 5, 0x49]
 
@@ -34,6 +38,8 @@ export interface SessionOwner {
   readonly otherDatabases?: OtherDatabases | undefined
   /** Whether its next batch is to be able to pause. Default: it is. */
   readonly mayPause?: boolean
+  /** Whether its next batch gives it its settings. Default: it does not. */
+  readonly begins?: boolean
   /** Tells its client what it has not asked for: whole messages, a view. */
   told?(messages: Uint8Array): void
 }
@@ -49,7 +55,13 @@ export class TenantChannels<Owner extends SessionOwner> {
   readonly #watches = new WeakMap<Owner, ListenWatch>()
   /** The backend's list when it was last looked at: whatever changes is the doing of who runs. */
   #listed: ReadonlySet<string> = new Set()
+  readonly #encodingOf: (owner: Owner, slot: Slot) => string
   #outbox: { readonly to: Owner; readonly notification: Uint8Array }[] = []
+
+  /** @param encodingOf in which encoding an owner talks. Default: all in UTF-8 */
+  constructor(encodingOf: (owner: Owner, slot: Slot) => string = () => UTF8) {
+    this.#encodingOf = encodingOf
+  }
 
   /**
    * Runs a batch of `owner`, whose session the backend is in. Throws what the slot throws.
@@ -57,12 +69,13 @@ export class TenantChannels<Owner extends SessionOwner> {
    *   `slot.run`, or later, if it pauses; those for others wait for {@link deliver}
    */
   run(owner: Owner, slot: Slot, messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
-    if (this.#isOnlyOne(owner)) {
+    // Right before the end of a piece notifications are UTF-8 for everybody.
+    if (this.#isOnlyOne(owner) && this.#encodingOf(owner, slot) === UTF8) {
       const alone = (answer: Uint8Array): Uint8Array => {
         const { channels } = slot.session
         if (channels.length + this.#listed.size > 0) this.#note(owner, new Set(channels))
         this.#watches.delete(owner)
-        return answer
+        return this.#encodingOf(owner, slot) === UTF8 ? answer : this.#sort(owner, slot, answer)
       }
       return whenAnswered(runPausing(owner, slot, messages), alone)
     }
@@ -125,9 +138,9 @@ export class TenantChannels<Owner extends SessionOwner> {
     const now = new Set(slot.session.channels)
     const hides = this.#hides(owner)
     this.#note(owner, now)
-    if (hides) this.#watch(owner, now, { messages, answer })
+    if (hides) this.#watch(owner, slot, { messages, answer })
     else this.#watches.delete(owner)
-    const own = this.#sort(owner, answer)
+    const own = this.#sort(owner, slot, answer)
     if (!endsIdle(answer) || this.#wanted().isSubsetOf(now)) return own
     const kept = new Uint8Array(own)
     this.listenAgain(slot)
@@ -144,11 +157,16 @@ export class TenantChannels<Owner extends SessionOwner> {
   }
 
   /** Takes in what it listens to that was in the list already for others. */
-  #watch(owner: Owner, now: ReadonlySet<string>, { messages, answer }: RanPiece): void {
+  #watch(owner: Owner, slot: Slot, { messages, answer }: RanPiece): void {
+    const now = this.#listed
+    const encoding = this.#encodingOf(owner, slot)
+    const textOf = (bytes: Uint8Array): string =>
+      fromUtf8(slot.session.convert(bytes, encoding, UTF8) ?? bytes)
     let watch = this.#watches.get(owner)
     if (!watch) this.#watches.set(owner, (watch = new ListenWatch()))
     const own = new Set(this.#channels.get(owner))
-    for (const channel of watch.take(messages, answer)) {
+    const heard = watch.take(messages, answer, encoding === UTF8 ? fromUtf8 : textOf)
+    for (const channel of heard) {
       // Rather too much than not what it waits for.
       if (channel === undefined) for (const each of now) own.add(each)
       else if (now.has(channel)) own.add(channel)
@@ -165,7 +183,7 @@ export class TenantChannels<Owner extends SessionOwner> {
    * Puts the notifications for others aside.
    * @returns the answer without those that `owner` has not asked for
    */
-  #sort(owner: Owner, answer: Uint8Array): Uint8Array {
+  #sort(owner: Owner, slot: Slot, answer: Uint8Array): Uint8Array {
     const kept: Uint8Array[] = []
     let keptTo = 0
     eachMessage(answer, (type, at, end) => {
@@ -173,13 +191,31 @@ export class TenantChannels<Owner extends SessionOwner> {
       const notification = answer.slice(at, end)
       const channel = textAt(notification, CHANNEL_AT)
       for (const [to, channels] of this.#channels) {
-        if (to !== owner && channels.has(channel)) this.#outbox.push({ to, notification })
+        if (to === owner || !channels.has(channel)) continue
+        this.#outbox.push({ to, notification: this.#inWordsOf(to, slot, notification) })
       }
-      if (this.#channels.get(owner)?.has(channel)) return
-      kept.push(answer.subarray(keptTo, at))
+      const isOwn = this.#channels.get(owner)?.has(channel) === true
+      const told = isOwn ? this.#inWordsOf(owner, slot, notification) : NOTHING
+      if (told === notification) return
+      kept.push(answer.subarray(keptTo, at), told)
       keptTo = end
     })
     return keptTo === 0 ? answer : concatBytes([...kept, answer.subarray(keptTo)])
+  }
+
+  /** A notification in the encoding of who hears it, or what it hears instead. */
+  #inWordsOf(to: Owner, slot: Slot, notification: Uint8Array): Uint8Array {
+    const encoding = this.#encodingOf(to, slot)
+    if (encoding === UTF8) return notification
+    let isWhole = true
+    const convert = (text: Uint8Array): Uint8Array | undefined => {
+      const converted = slot.session.convert(text, UTF8, encoding)
+      isWhole &&= converted !== undefined
+      return converted
+    }
+    const textsAt = CHANNEL_AT - HEAD_BYTES
+    const told = recodeMessages(notification, { type: 'A', textsAt, convert })
+    return isWhole ? told : untranslatable(encoding)
   }
 
   /** Whether nobody else is concerned by what is listened to. */
@@ -197,6 +233,17 @@ export class TenantChannels<Owner extends SessionOwner> {
   #wanted(): Set<string> {
     return new Set(Array.from(this.#channels.values(), (channels) => [...channels]).flat())
   }
+}
+
+/** What the backend of a listener would say. */
+function untranslatable(encoding: string): Uint8Array {
+  const text = `a notification has a character with no equivalent in encoding "${encoding}"`
+  return messageOfFields('E', [
+    ['S', 'ERROR'],
+    ['V', 'ERROR'],
+    ['C', '22P05'],
+    ['M', text],
+  ])
 }
 
 function endsIdle(answer: Uint8Array): boolean {

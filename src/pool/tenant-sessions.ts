@@ -13,7 +13,9 @@
  */
 import { assert } from '../base/assert.ts'
 import { LIMITS } from '../base/limits.ts'
+import { recodeMessages } from '../base/recode-messages.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
+import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
@@ -40,6 +42,8 @@ interface Aside {
   readonly preparedCount: number
   readonly settings: ReadonlyMap<string, string>
   readonly userIds: string
+  /** In which its client talks. */
+  readonly encoding: string
 }
 
 /** What a batch in a fork has left of its owner's session. */
@@ -59,6 +63,7 @@ const NEW: Omit<Aside, 'userIds'> = {
   frame: EMPTY_FRAME,
   preparedCount: 0,
   settings: new Map(),
+  encoding: UTF8,
 }
 
 export class TenantSessions<Owner extends SessionOwner> {
@@ -78,7 +83,9 @@ export class TenantSessions<Owner extends SessionOwner> {
   #defaults = new SessionDefaults<Owner>()
   /** What owners whom the backend is not in the session of have asked last. */
   #asked = new WeakMap<Owner, Uint8Array>()
-  readonly channels: TenantChannels<Owner> = new TenantChannels()
+  readonly channels: TenantChannels<Owner> = new TenantChannels((owner, slot) =>
+    this.encodingOf(owner, slot),
+  )
   #hasTemporaryObjects = false
   #hasWritten = false
 
@@ -117,9 +124,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     refusal ??= runAll(slot, changes(from, to.settings))
     // What is stored may be hidden from the role that the backend had before.
     this.#begin(owner, slot)
-    // What cannot be prepared any more is missing: whoever uses it is told.
-    runAll(slot, sayAgain(this.#owed.get(owner)))
-    this.#owed.delete(owner)
+    this.#sayOwed(owner, slot)
     const isOther = known !== undefined && known.userIds !== slot.session.userIds
     if (isOther) refusal ??= IDENTITY_CHANGED
     if (refusal !== undefined) this.#refused.set(owner, refusal)
@@ -180,6 +185,14 @@ export class TenantSessions<Owner extends SessionOwner> {
     return here ?? this.#asked.get(owner) ?? NOTHING
   }
 
+  /** In which encoding an owner talks. @param slot the backend */
+  encodingOf(owner: Owner, slot: Pick<Slot, 'session'>): string {
+    // By a number that no client knows nobody says anything but the pool, and HTTP.
+    if (owner.number <= 0) return UTF8
+    if (owner === this.#current) return slot.session.clientEncoding
+    return this.#aside.get(owner)?.encoding ?? UTF8
+  }
+
   /** The same sessions in a fork of the backend, where they go on by themselves. */
   forked(): TenantSessions<Owner> {
     const copy = new TenantSessions<Owner>()
@@ -200,11 +213,15 @@ export class TenantSessions<Owner extends SessionOwner> {
     assert(owner !== this.#current, 'a fork is for those who have not got the backend')
     const owed = new Map([...(this.#owed.get(owner) ?? []), ...said])
     if (owed.size > LIMITS.owedStatementsMax) return false
+    const known = this.#aside.get(owner) ?? NEW
+    const encoding = slot.session.clientEncoding
+    // They are said again in the words in which they were said.
+    if (owed.size > 0 && known.encoding !== encoding) return false
     if (said.size > 0) this.#owed.set(owner, owed)
     this.#asked.set(owner, slot.session.query)
     const { settings, userIds } = slot.session
     if (said.size === 0 && isSame(before, settings)) return true
-    this.#aside.set(owner, { ...(this.#aside.get(owner) ?? NEW), settings, userIds })
+    this.#aside.set(owner, { ...known, settings, userIds, encoding })
     return true
   }
 
@@ -328,9 +345,23 @@ export class TenantSessions<Owner extends SessionOwner> {
     return others
   }
 
+  /** In its own words. What cannot be prepared any more is missing: whoever uses it is told. */
+  #sayOwed(owner: Owner, slot: Slot): void {
+    const owed = this.#owed.get(owner)
+    if (!owed) return
+    this.#owed.delete(owner)
+    const asked = slot.session.query
+    for (const each of sayAgain(owed)) slot.run(each, owner.number)
+    slot.session.query = asked
+  }
+
   #begin(owner: Owner, slot: Slot): void {
     const told = this.#defaults.begin(owner, slot)
-    if (told) owner.told?.(told)
+    if (!told) return
+    const encoding = this.encodingOf(owner, slot)
+    const convert = (text: Uint8Array): Uint8Array | undefined =>
+      slot.session.convert(text, UTF8, encoding)
+    owner.told?.(recodeMessages(told, { type: 'S', textsAt: 0, convert }))
   }
 
   /**
@@ -346,9 +377,9 @@ export class TenantSessions<Owner extends SessionOwner> {
 
   /** @returns the settings that the backend is left with */
   #putAside(slot: Slot): ReadonlyMap<string, string> {
-    const { frame, preparedCount, settings, userIds } = slot.session
+    const { frame, preparedCount, settings, userIds, clientEncoding: encoding } = slot.session
     if (this.#current) {
-      this.#aside.set(this.#current, { frame, preparedCount, settings, userIds })
+      this.#aside.set(this.#current, { frame, preparedCount, settings, userIds, encoding })
       this.#asked.set(this.#current, slot.session.query)
     } else if (frame.preparedStatements) this.#spare.push(frame)
     this.#current = undefined

@@ -55,6 +55,20 @@ async function livesOf(tenant: string): Promise<number> {
   return Number(await answer.text())
 }
 
+test('encodings of clients are converted there too', async () => {
+  const client = await connect('encodings')
+  await client.query(`set client_encoding = 'WIN1252'`)
+  const { rows } = await client.query(`select convert_to(U&'\\20AC', 'WIN1252') as win,
+    convert_to(U&'\\8868', 'SJIS') as sjis, current_setting('client_encoding') as own`)
+  assert.deepEqual(rows, [
+    { win: Buffer.from('80', 'hex'), sjis: Buffer.from('955c', 'hex'), own: 'WIN1252' },
+  ])
+  // The driver takes what it is sent for UTF-8.
+  const { rows: told } = await client.query(`select U&'\\20AC' as euro`)
+  assert.deepEqual(told, [{ euro: '\ufffd' }])
+  await client.end()
+})
+
 /** Connects and asks. The driver says all of it before it hears whether it is let in. */
 async function tryOut(tenant: string, password?: string): Promise<void> {
   const client = new Client(urlOf(tenant, password))

@@ -397,6 +397,8 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     get settings() {
       return new Map(slot.settings)
     },
+    clientEncoding: 'UTF8',
+    convert: (text) => text,
     portalCount: 0,
     timeouts: NO_TIMEOUTS,
     transactionStart: 0n,

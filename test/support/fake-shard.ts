@@ -128,6 +128,8 @@ export class FakeSlot implements Slot {
   /** What a backend knows of its sessions; the frame is whatever was put there. */
   readonly session: { -readonly [Key in keyof BackendSession]: BackendSession[Key] } = {
     frame: EMPTY_FRAME,
+    clientEncoding: 'UTF8',
+    convert: (text) => text,
     preparedCount: 0,
     processId: 0,
     setDefaults: () => {},

@@ -3,7 +3,7 @@
  * inside the body or throws PROTOCOL_VIOLATION. Used where messages are few (startup,
  * authentication, results), not on the path of every message.
  */
-import { fromUtf8 } from '../../base/bytes.ts'
+import { fromBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { int16At, int32At } from './frame.ts'
 
@@ -55,11 +55,20 @@ export class BodyReader {
 
   /** Text up to a zero byte, which is read too. */
   string(): string {
+    return fromUtf8(this.#toZero())
+  }
+
+  /** The same of text that may be in another encoding: a character for each byte. */
+  stringOfBytes(): string {
+    return fromBytes(this.#toZero())
+  }
+
+  #toZero(): Uint8Array {
     const length = this.#bytes.subarray(this.#at, this.#end).indexOf(0)
     if (length < 0) {
       throw new PgnapError('PROTOCOL_VIOLATION', 'a string in a message has no end')
     }
-    const text = this.text(length)
+    const text = this.bytes(length)
     this.#at++
     return text
   }

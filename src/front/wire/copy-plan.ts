@@ -7,10 +7,11 @@
  * make a backend read past its input: so the grammar of COPY is followed, not a pattern of words.
  * The usual message pays a search for four letters and nothing else.
  */
-import { fromUtf8 } from '../../base/bytes.ts'
+import { fromBytes } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { FRONTEND } from './frame.ts'
+import { withoutTrails } from './trail-bytes.ts'
 import { SqlLexer, type TokenKind } from './sql-lexer.ts'
 
 /** What can be known of one COPY FROM STDIN from its text. */
@@ -61,8 +62,14 @@ export function mayHoldCopy(bytes: Uint8Array, start: number, end: number): bool
  * only while there is such a statement, so clients that never COPY pay nothing.
  */
 export class CopyWatch {
+  readonly #encoding: () => string | undefined
   readonly #statements = new Map<string, CopyPlan>()
   readonly #portals = new Map<string, CopyPlan>()
+
+  /** @param encoding in which the client talks, as far as is known. Default: in UTF-8 */
+  constructor(encoding: () => string | undefined = () => undefined) {
+    this.#encoding = encoding
+  }
 
   /** Whether some prepared statement of this client is a COPY FROM STDIN. */
   get armed(): boolean {
@@ -76,7 +83,7 @@ export class CopyWatch {
   inspect(type: number, bytes: Uint8Array, start: number, end: number): CopyPlan | undefined {
     switch (type) {
       case FRONTEND.query:
-        return mayHoldCopy(bytes, start, end) ? planCopies(stringAt(bytes, start, end)) : undefined
+        return mayHoldCopy(bytes, start, end) ? this.#plan(bytes, start, end) : undefined
       case FRONTEND.parse:
         if (this.armed || mayHoldCopy(bytes, start, end)) this.#parse(bytes, start, end)
         return undefined
@@ -93,11 +100,17 @@ export class CopyWatch {
     }
   }
 
+  #plan(bytes: Uint8Array, start: number, end: number): CopyPlan | undefined {
+    const sql = bytes.subarray(start, end)
+    const readable = withoutTrails(sql, this.#encoding())
+    return planCopies(stringAt(readable, 0, readable.length))
+  }
+
   #parse(bytes: Uint8Array, start: number, end: number): void {
     const name = stringAt(bytes, start, end)
     const sqlStart = stringEnd(bytes, start, end)
     const holds = mayHoldCopy(bytes, sqlStart, end)
-    const plan = holds ? planCopies(stringAt(bytes, sqlStart, end)) : undefined
+    const plan = holds ? this.#plan(bytes, sqlStart, end) : undefined
     if (plan) remember(this.#statements, name, plan)
     else this.#statements.delete(name)
   }
@@ -220,5 +233,5 @@ function stringEnd(bytes: Uint8Array, start: number, end: number): number {
 function stringAt(bytes: Uint8Array, start: number, end: number): string {
   const after = stringEnd(bytes, start, end)
   const closed = after > start && bytes[after - 1] === 0
-  return fromUtf8(bytes.subarray(start, closed ? after - 1 : after))
+  return fromBytes(bytes.subarray(start, closed ? after - 1 : after))
 }

@@ -43,15 +43,18 @@ export interface GreetingOptions {
 
 /** The greeting in order, without ReadyForQuery. */
 export function greeting(options: GreetingOptions): Uint8Array[] {
-  const settings = new Map<string, string>([
+  const common = [
     ['server_version', options.serverVersion],
     ...Object.entries(REPORTED_SETTINGS),
     ['application_name', options.applicationName],
+  ] as const
+  const settings = new Map<string, Uint8Array>([
+    ...common.map(([name = '', value = '']) => [name, parameterStatus(name, value)] as const),
     ...reportedIn(options.settingsAnswer),
   ])
   return [
     AUTHENTICATION_OK,
-    ...[...settings].map(([name, value]) => parameterStatus(name, value)),
+    ...settings.values(),
     backendKeyData(options.processId, options.secret),
   ]
 }
@@ -62,16 +65,16 @@ export function errorIn(answer: Uint8Array): Uint8Array | undefined {
   return at < 0 ? undefined : copyBytes(answer, at, frameEnd(answer, at, answer.length))
 }
 
-/** Name and value of each ParameterStatus in a backend's answer. */
-function reportedIn(answer: Uint8Array): [string, string][] {
-  const reported: [string, string][] = []
+/** Each ParameterStatus in a backend's answer, as it is, with its name. */
+function reportedIn(answer: Uint8Array): [string, Uint8Array][] {
+  const reported: [string, Uint8Array][] = []
   let at = 0
   for (;;) {
     const next = frameEnd(answer, at, answer.length)
     if (next < 0) return reported
     if (answer[at] === BACKEND.parameterStatus) {
       const body = new BodyReader(answer, at + FRAME_HEAD_BYTES, next)
-      reported.push([body.string(), body.string()])
+      reported.push([body.string(), copyBytes(answer, at, next)])
     }
     at = next
   }

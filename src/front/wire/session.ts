@@ -50,7 +50,7 @@ export class Session {
   readonly #log: Log
   readonly #onClosed: () => void
   readonly #inbox = new Inbox()
-  readonly #watch = new CopyWatch()
+  readonly #watch = new CopyWatch(() => this.#told.valueOf('client_encoding'))
   readonly #scanner: BatchScanner
   readonly #settle = (answer: Uint8Array): void => this.#settled(answer, undefined)
   readonly #settleError = (error: unknown): void => this.#settled(undefined, error)

@@ -54,7 +54,7 @@ export class ToldSettings {
       if (next < 0) return
       if (messages[at] === BACKEND.parameterStatus) {
         const body = new BodyReader(messages, at + FRAME_HEAD_BYTES, next)
-        if (!this.#isNews(body.string(), body.string())) onOld(at, next)
+        if (!this.#isNews(body.stringOfBytes(), body.stringOfBytes())) onOld(at, next)
       }
       at = next
     }
