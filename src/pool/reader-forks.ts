@@ -101,10 +101,9 @@ export class ReaderForks {
   /** Whether a batch that cannot have the backend may be one for a fork. */
   readingOf(client: LiveClient, messages: Uint8Array, complete: boolean): Reading {
     const { mayFork, clients } = client.tenant
-    if (client === this.#refused || !mayFork || clients.size < 2 || (client.floating && !complete))
-      return 'no'
-    // Nothing can be written in it any more.
-    if (client.floating?.isFailed) return 'reads'
+    if (client === this.#refused || !mayFork || clients.size < 2) return 'no'
+    // Nothing can be written in it any more. An error in a pipeline that goes on is the backend's.
+    if (client.floating?.isFailed) return complete ? 'reads' : 'no'
     const writers = this.#writers.get(client) ?? NONE
     return readingOf(messages, complete, writers, client.floating)
   }
@@ -357,7 +356,7 @@ function runIn(
   const isOpen = slot.transactionStatus !== 'idle'
   let goesOn: FloatingTransaction | undefined
   if (isOpen) {
-    const mayFloat = complete && !watch.lasting && isSame(before, slot.session.settings)
+    const mayFloat = !watch.lasting && isSame(before, slot.session.settings)
     answer = new Uint8Array(answer)
     goesOn = float(slot)
     rollBack(slot)

@@ -258,6 +258,48 @@ test('prepared statements of the protocol are the same in the fork and after it'
   assert.equal(await use('', '2'), '26000', 'a simple query drops it')
 })
 
+test('a transaction that floats prepares in one step and reads in the next', async () => {
+  using d = await desk()
+  const [a, b] = [d.connect(), d.connect()]
+  const run = async (...messages: Uint8Array[]): Promise<string> => {
+    const complete = messages.at(-1)?.[0] === 0x53
+    const answer = Promise.resolve(b.run(concatBytes(messages), complete))
+    answer.catch(() => {})
+    await turns(d.world)
+    const told = await Promise.race([answer, Promise.resolve(undefined)])
+    assert.ok(told, 'nothing of it waits')
+    const { error, result } = readAnswer(told)
+    return error?.sqlState ?? String(result.rows[0]?.[0])
+  }
+  const prepare = (name: string, sql: string): Promise<string> =>
+    run(say.parse(name, sql), say.flush())
+  const use = (name: string): Promise<string> =>
+    run(say.bind('', name), say.execute(''), say.sync())
+  await ask(a, 'create table t(n int); insert into t values (1)')
+  await ask(a, 'begin; insert into t values (2)')
+  assert.equal(await d.now(b, 'select count(*) from t'), '1')
+  await d.now(b, 'begin')
+  assert.ok(b.isFloating)
+  // As asyncpg says everything: with or without a name, and the next one behind an error.
+  for (const name of ['s1', '']) {
+    await prepare(name, 'select count(*) from t')
+    assert.equal(b.transactionStatus, 'transaction')
+    assert.equal(await use(name), '1')
+  }
+  await prepare('fails', 'select 1 / (n - n) from t')
+  assert.equal(await use('fails'), '22012')
+  assert.equal(b.transactionStatus, 'failed')
+  await d.now(b, 'rollback')
+  assert.equal(await use('s1'), '1', 'what was prepared outlasts its transaction')
+  await d.now(b, 'begin')
+  await prepare('s2', 'select count(*) from t')
+  assert.equal(d.world.pool.statistics().forks.withheld, 0)
+  await ask(a, 'commit')
+  assert.equal(await use('s2'), '2', 'the second step in the backend')
+  assert.equal(b.transactionStatus, 'transaction')
+  assert.ok(!b.isFloating)
+})
+
 test('the numbers of functions that are not for forks are those of Postgres', async () => {
   using d = await desk()
   const a = d.connect()
