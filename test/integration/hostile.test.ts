@@ -99,7 +99,10 @@ const isConversionRefused = (said: string): void => {
 
 test('a client of an encoding that cannot be converted is told so, and what to do', async () => {
   const who = { user: 'postgres', database: 'startup-encoding' }
-  for (const asked of [{ client_encoding: 'EUC_JP' }, { options: '-c client_encoding=LATIN1' }]) {
+  for (const asked of [
+    { client_encoding: 'JOHAB' },
+    { options: '-c client_encoding=SHIFT_JIS_2004' },
+  ]) {
     const socket = await plainSocket(server)
     socket.write(say.startup({ ...who, ...asked }))
     const said = (await readToEnd(socket)).toString()
@@ -114,11 +117,11 @@ test('an encoding that cannot be converted is refused, and the backend lives', a
   await using connection = await connectPg(server, 'encoding')
   const { client } = connection
   for (const query of [
-    "set client_encoding = 'EUC_JP'",
-    "set names 'LATIN1'",
-    "select set_config('client_encoding', 'SJIS', false)",
-    { text: "select set_config('client_encoding', $1, false)", values: ['SJIS'] },
-    "select convert_to('x', 'SJIS')",
+    "set client_encoding = 'JOHAB'",
+    "set names 'JOHAB'",
+    "select set_config('client_encoding', 'SHIFT_JIS_2004', false)",
+    { text: "select set_config('client_encoding', $1, false)", values: ['SHIFT_JIS_2004'] },
+    "select convert_to('x', 'SHIFT_JIS_2004')",
   ]) {
     const { code, message, detail = '', hint = '' } = await failureOf(client.query(query))
     isConversionRefused([code, message, detail, hint].join('\n'))
