@@ -17,7 +17,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync } from 'node:fs'
 import { rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { brotliCompressSync, constants } from 'node:zlib'
 import { assert } from '../../src/base/assert.ts'
@@ -31,7 +31,7 @@ import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { serializeAssets } from '../../src/engine/engine-assets.ts'
 import { libraryTicket, nameOnTicket } from '../../src/engine/library-ticket.ts'
 import { memoryDeltaCode } from '../../src/engine/memory-delta-code.ts'
-import { EXTENSIONS } from '../../src/engine/recipe.ts'
+import { CONVERSIONS, EXTENSIONS } from '../../src/engine/recipe.ts'
 import { unsharedSlotMemory } from '../../src/engine/slot-memory.ts'
 import { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import { lendPatched, withMemoryLimits } from '../../src/engine/wasm-module.ts'
@@ -50,8 +50,22 @@ const RECIPE_VERSION = 2
 /** As for the engine itself in a checkout. */
 const CACHE = fileURLToPath(new URL('../../.pgnap-cache', import.meta.url))
 
-/** Left out unless they are asked for: more than a sixth of what a Worker may weigh. */
-export const LARGE_EXTENSIONS: readonly string[] = ['pgcrypto']
+/** Of one byte per character: some kilobytes each. The tables of the others are 40 to 110 KB. */
+const SMALL_CONVERSIONS: ReadonlySet<string> = new Set([
+  'utf8_and_cyrillic.so',
+  'utf8_and_iso8859.so',
+  'utf8_and_iso8859_1.so',
+  'utf8_and_win.so',
+])
+
+/**
+ * Left out unless they are asked for: more than a sixth of what a Worker may weigh, and the
+ * encodings of East Asia, which are a tenth of that together.
+ */
+export const LARGE_EXTENSIONS: readonly string[] = [
+  'pgcrypto',
+  ...CONVERSIONS.filter((name) => !SMALL_CONVERSIONS.has(name)).map((name) => basename(name, '.so')),
+]
 
 /** Files of the engine by name, as described above. */
 export type EngineFiles = ReadonlyMap<string, Uint8Array>
