@@ -64,7 +64,9 @@ const SMALL_CONVERSIONS: ReadonlySet<string> = new Set([
  */
 export const LARGE_EXTENSIONS: readonly string[] = [
   'pgcrypto',
-  ...CONVERSIONS.filter((name) => !SMALL_CONVERSIONS.has(name)).map((name) => basename(name, '.so')),
+  ...CONVERSIONS.filter((name) => !SMALL_CONVERSIONS.has(name)).map((name) =>
+    basename(name, '.so'),
+  ),
 ]
 
 /** Files of the engine by name, as described above. */

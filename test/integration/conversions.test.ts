@@ -199,10 +199,9 @@ test('any text is converted whole, or refused as Postgres does; nothing ends the
         if (error) return assert.match(error.sqlState, /^22(021|P05)$/)
         const text = result.rows[0]?.[0] ?? ''
         const back = valueOf(slot, `select convert_to(U&'${escaped(text)}', '${name}')`)
-        // Shift JIS has some twice.
-        if (name === 'SJIS')
-          assert.equal(valueOf(slot, `select convert_from('${back}', 'SJIS')`), text)
-        else assert.equal(back, `\\x${hex}`)
+        // Several have some characters twice, or as two that are also one.
+        if (!SEVERAL.includes(name)) assert.equal(back, `\\x${hex}`)
+        else assert.equal(valueOf(slot, `select convert_from('${back}', '${name}')`), text)
       },
     ),
     { numRuns: 1500 },
