@@ -56,9 +56,14 @@ export class WireClient implements AsyncDisposable {
     return client
   }
 
+  /** Sends messages, and waits for nothing. */
+  send(...messages: readonly Buffer[]): void {
+    this.#socket.write(Buffer.concat(messages))
+  }
+
   /** Sends messages, and reads up to the next ReadyForQuery. */
   async say(...messages: readonly Buffer[]): Promise<readonly WireMessage[]> {
-    this.#socket.write(Buffer.concat(messages))
+    this.send(...messages)
     return this.answer()
   }
 

@@ -33,6 +33,7 @@ import { BACKEND, copyBytes, endsAborted, findFrame, frameEnd, partOf } from './
 import { EarlyParse } from './early-parse.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
+import { PreparedSteps } from './prepared-steps.ts'
 import type { SessionOptions } from './session-options.ts'
 import { answerUnread, copyInResponse, readyForQuery } from './server-messages.ts'
 import { ToldSettings } from './told-settings.ts'
@@ -62,8 +63,7 @@ export class Session {
   /** A promise of the backend is in flight. */
   #running = false
   readonly #early: EarlyParse
-  /** Something has run since the last ReadyForQuery: the backend is in the middle of a batch. */
-  #open = false
+  readonly #steps: PreparedSteps
   /** The backend skips till Sync: a COPY executed now would not ask for its data. */
   #aborted = false
   /** We skip till Sync, because the backend has not seen the batch that failed. */
@@ -84,7 +84,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#link = options.link
-    this.#client = options.client
+    this.#steps = new PreparedSteps((this.#client = options.client))
     this.#clock = options.clock
     this.#scanner = new BatchScanner(this.#watch, options.clock)
     this.#log = options.log
@@ -296,7 +296,7 @@ export class Session {
   /** Nothing is open that an error on the way would end. */
   get #mayBeRefused(): boolean {
     const { transactionStatus, isFloating } = this.#client
-    return (transactionStatus === 'idle' || isFloating === true) && !this.#open
+    return (transactionStatus === 'idle' || isFloating === true) && !this.#steps.isOpen
   }
 
   /** Runs every whole message, also those that no Sync has closed yet. */
@@ -383,13 +383,13 @@ export class Session {
     this.#several = readyCount > 1 ? messages : undefined
     let answer: Uint8Array | Promise<Uint8Array>
     try {
-      answer = this.#client.run(this.#early.before(messages), complete)
+      answer = this.#steps.run(this.#early.before(messages), complete)
     } catch (error) {
       return this.#failed(error)
     }
     if (answer instanceof Uint8Array) return this.#answered(answer)
     this.#running = true
-    if (complete && !this.#open && purpose === 'client') this.#early.promise(messages)
+    if (complete && !this.#steps.isOpen && purpose === 'client') this.#early.promise(messages)
     this.#several &&= copyBytes(messages)
     answer.then(this.#settle, this.#settleError)
     if (this.#wish.isAboutBegun) this.cancelForWish()
@@ -412,10 +412,10 @@ export class Session {
     if (this.#closed) return
     this.#scanner.answered()
     const answer = this.#early.behind(all)
-    this.#open = !this.#complete
+    this.#steps.answered()
     if (this.#early.answered(answer)) return
     if (this.#purpose === 'trial') return this.#triedCopy(answer)
-    this.#aborted = this.#open && endsAborted(answer, this.#aborted)
+    this.#aborted = this.#steps.isOpen && endsAborted(answer, this.#aborted)
     const news = this.#told.news(answer, this.#readyCount > 1)
     if (this.#purpose === 'client') this.#send(news)
     // The client has had its CopyInResponse from us, when we asked for the data.
