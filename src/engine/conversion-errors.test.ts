@@ -41,6 +41,18 @@ test('a conversion that cannot be loaded is said without a path, all around it i
   }
 })
 
+test('so is one whose library lies nowhere', () => {
+  const missing = messageOfFields('E', [
+    ['C', '58P01'],
+    ['M', 'could not access file "utf8_and_sjis": No such file or directory'],
+    ['R', 'internal_load_library'],
+  ])
+  assert.match(fromUtf8(explainConversions(missing)), /C0A000\0.*utf8_and_sjis is not available/)
+  const other = fromUtf8(missing).replace('utf8_and_sjis', 'salt_and_pepper')
+  const kept = explainConversions(utf8(other))
+  assert.match(fromUtf8(kept), /could not access file/)
+})
+
 test('any other error is left as it is', () => {
   for (const error of [loadError('plpython3'), loadError('utf8_and_win', 'exec_stmt_raise')]) {
     const answer = concatBytes([ROW, error, READY])

@@ -16,8 +16,8 @@ const ERROR_RESPONSE = 0x45
 const HEAD_BYTES = 5
 /** Who has raised it: nobody can make that up by RAISE. */
 const ROUTINE = 'internal_load_library'
-/** As `utf8_and_euc_jp.so`, wherever it lies. */
-const LIBRARY = /\/(\w+_and_\w+|euc2004_sjis2004)\.so"/
+/** As `utf8_and_euc_jp.so`, wherever it lies; without an ending, if it lies nowhere (Workers). */
+const LIBRARY = /\/(\w+_and_\w+|euc2004_sjis2004)\.so"|"(utf8_and_\w+)"/
 const HINT =
   'use client_encoding UTF8; psql does after "set PGCLIENTENCODING=UTF8" (Windows), ' +
   'or "export PGCLIENTENCODING=UTF8"'
@@ -49,8 +49,9 @@ function explain(body: Uint8Array): Uint8Array | undefined {
     .filter((field) => field !== '')
     .map((field) => [field.slice(0, 1), field.slice(1)] as const)
   const valueOf = (letter: string): string => fields.find(([name]) => name === letter)?.[1] ?? ''
-  const library = valueOf('R') === ROUTINE && LIBRARY.exec(valueOf('M'))?.[1]
-  if (library === false || library === undefined) return undefined
+  const named = valueOf('R') === ROUTINE ? LIBRARY.exec(valueOf('M')) : null
+  const library = named?.[1] ?? named?.[2]
+  if (library === undefined) return undefined
   const said: MessageFields = [
     ['C', FEATURE_NOT_SUPPORTED],
     ['M', 'conversion between character encodings is not supported'],
