@@ -58,7 +58,7 @@ test('what is sent ahead is taken up one by one while a wish may be on its way',
     await client.release()
     await turn()
   }
-  assert.deepEqual(client.batches, ['Q|', 'Q|', 'PH', 'S|'])
+  assert.deepEqual(client.batches, ['Q|', 'Q|', 'PHS|', 'S|'])
 })
 
 test('what is read later is ended if it was sent before', async () => {
