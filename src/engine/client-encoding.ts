@@ -18,9 +18,9 @@
  * fmgr.h.
  */
 import { textAt } from '../base/bytes.ts'
+import { ENCODING, ENCODING_NAMES } from '../base/local-encodings.ts'
 import { recodeMessages } from '../base/recode-messages.ts'
 import type { Instance } from './instance.ts'
-import { ENCODING, ENCODING_NAMES } from './local-encodings.ts'
 import { MemorySearch, onlyPlace } from './memory-search.ts'
 
 /** Addresses of variables. */

@@ -22,7 +22,7 @@ import {
   isUtf8Character,
   utf8Length,
   verifiedLength,
-} from './local-encodings.ts'
+} from '../base/local-encodings.ts'
 
 /** What of an instance is needed. */
 export interface ConversionHost {
@@ -63,6 +63,8 @@ class Converter {
   readonly #host: ConversionHost
   #heap: Uint8Array
   #view: DataView
+  /** Where the next character is to be written. */
+  #out = 0
 
   constructor(host: ConversionHost) {
     this.#host = host
@@ -72,16 +74,8 @@ class Converter {
 
   get functions(): Readonly<Record<string, WasmFunction>> {
     return {
-      LocalToUtf: (from = 0, length = 0, to = 0, treeAt = 0, combinedAt = 0, ...rest) => {
-        const [combinedCount = 0, otherwise = 0, encoding = 0, noError = 0] = rest
-        const conversion = { treeAt, combinedAt, combinedCount, otherwise }
-        return this.#toUtf(conversion, { from, length, to, encoding, noError: noError !== 0 })
-      },
-      UtfToLocal: (from = 0, length = 0, to = 0, treeAt = 0, combinedAt = 0, ...rest) => {
-        const [combinedCount = 0, otherwise = 0, encoding = 0, noError = 0] = rest
-        const conversion = { treeAt, combinedAt, combinedCount, otherwise }
-        return this.#toLocal(conversion, { from, length, to, encoding, noError: noError !== 0 })
-      },
+      LocalToUtf: walking((conversion, request) => this.#toUtf(conversion, request)),
+      UtfToLocal: walking((conversion, request) => this.#toLocal(conversion, request)),
       pg_utf8_islegal: (at = 0, length = 0) =>
         isUtf8Character(this.#host.module.HEAPU8, at, length) ? 1 : 0,
       report_invalid_encoding: (encoding = 0, at = 0, length = 0) =>
@@ -97,31 +91,50 @@ class Converter {
     if (this.#view.buffer !== this.#heap.buffer) this.#view = new DataView(this.#heap.buffer)
   }
 
-  /** @returns how many bytes were converted: all of them, unless errors are not to be raised */
-  #toUtf(conversion: Conversion, { from, length, to, encoding, noError }: Request): number {
+  /**
+   * Goes over a text, from one character to the next.
+   * @param source its encoding
+   * @param step writes what the character at `at` means at `#out`. @returns where the next one
+   *   begins; 0: there is no going on
+   * @returns how many bytes were converted: all of them, unless errors are not to be raised
+   */
+  #convert(
+    { from, length, to, noError }: Request,
+    source: number,
+    step: (at: number, end: number) => number,
+  ): number {
     this.#look()
     const heap = this.#heap
     const end = from + length
     let at = from
-    let out = to
+    this.#out = to
     while (at < end && heap[at] !== 0) {
       if ((heap[at] as number) < 0x80) {
-        heap[out++] = heap[at++] as number
+        heap[this.#out++] = heap[at++] as number
         continue
       }
-      const bytes = verifiedLength(encoding, { bytes: heap, at, end })
-      if (bytes < 0) break
-      const next = this.#localAsUtf(conversion, at, bytes, out)
-      if (next === out) {
-        if (!noError) this.#untranslatable({ from: encoding, to: ENCODING.UTF8 }, at, end - at)
-        break
-      }
-      out = next
-      at += bytes
+      const next = step(at, end)
+      if (next === 0) break
+      at = next
     }
-    if (at < end && !noError) this.#invalid(encoding, at, end - at)
-    heap[out] = 0
+    if (at < end && !noError) this.#invalid(source, at, end - at)
+    heap[this.#out] = 0
     return at - from
+  }
+
+  #toUtf(conversion: Conversion, request: Request): number {
+    const { encoding, noError } = request
+    return this.#convert(request, encoding, (at, end) => {
+      const bytes = verifiedLength(encoding, { bytes: this.#heap, at, end })
+      if (bytes < 0) return 0
+      const out = this.#localAsUtf(conversion, at, bytes, this.#out)
+      if (out === this.#out) {
+        if (!noError) this.#untranslatable({ from: encoding, to: ENCODING.UTF8 }, at, end - at)
+        return 0
+      }
+      this.#out = out
+      return at + bytes
+    })
   }
 
   /** Writes what a character means at `out`. @returns the end of that; `out`: it means nothing */
@@ -140,49 +153,37 @@ class Converter {
     return this.#store(this.#compute(conversion, character), out)
   }
 
-  #toLocal(conversion: Conversion, { from, length, to, encoding, noError }: Request): number {
-    this.#look()
-    const heap = this.#heap
-    const end = from + length
-    let at = from
-    let out = to
-    while (at < end && heap[at] !== 0) {
-      if ((heap[at] as number) < 0x80) {
-        heap[out++] = heap[at++] as number
-        continue
-      }
+  #toLocal(conversion: Conversion, request: Request): number {
+    const { encoding, noError } = request
+    const { treeAt, combinedAt } = conversion
+    return this.#convert(request, ENCODING.UTF8, (at, end) => {
       const bytes = this.#utfLength(at, end)
-      if (bytes === 0) break
+      if (bytes === 0) return 0
       const behind = at + bytes
-      if (conversion.combinedAt !== 0 && behind < end) {
+      if (combinedAt !== 0 && behind < end) {
         const second = this.#utfLength(behind, end)
         if (second === 0) {
           // Whether they belong together cannot be told. What is wrong is the second one.
-          const isWhole = behind + utf8Length(heap[behind] as number) <= end
+          const isWhole = behind + utf8Length(this.#heap[behind] as number) <= end
           if (isWhole && !noError) this.#invalid(ENCODING.UTF8, behind, end - behind)
-          break
+          return 0
         }
         const pair = second > 1 ? this.#pairAt(conversion, { at, bytes, second }) : 0
         if (pair !== 0) {
-          out = this.#store(this.#view.getUint32(pair + 8, true), out)
-          at = behind + second
-          continue
+          this.#out = this.#store(this.#view.getUint32(pair + 8, true), this.#out)
+          return behind + second
         }
       }
-      const { treeAt } = conversion
       const code =
         (treeAt === 0 ? 0 : this.#lookUp(treeAt, at, bytes)) ||
         this.#compute(conversion, this.#number(at, bytes))
       if (code === 0) {
         if (!noError) this.#untranslatable({ from: ENCODING.UTF8, to: encoding }, at, end - at)
-        break
+        return 0
       }
-      out = this.#store(code, out)
-      at = behind
-    }
-    if (at < end && !noError) this.#invalid(ENCODING.UTF8, at, end - at)
-    heap[out] = 0
-    return at - from
+      this.#out = this.#store(code, this.#out)
+      return behind
+    })
   }
 
   /** 0: there is no whole character, or it is none. */
@@ -315,6 +316,15 @@ interface Request {
   readonly to: number
   readonly encoding: number
   readonly noError: boolean
+}
+
+/** The two functions that walk tables are called alike. */
+function walking(walk: (conversion: Conversion, request: Request) => number): WasmFunction {
+  return (from = 0, length = 0, to = 0, treeAt = 0, combinedAt = 0, ...rest) => {
+    const [combinedCount = 0, otherwise = 0, encoding = 0, noError = 0] = rest
+    const conversion = { treeAt, combinedAt, combinedCount, otherwise }
+    return walk(conversion, { from, length, to, encoding, noError: noError !== 0 })
+  }
 }
 
 /** Five letters of six bits each. */

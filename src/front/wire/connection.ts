@@ -30,6 +30,7 @@ import { Inbox } from './inbox.ts'
 import type { Link, LinkReceiver } from './link.ts'
 import { queryMessage } from './result.ts'
 import { errorResponse } from '../../base/error-message.ts'
+import { SYNC } from '../../base/protocol-message.ts'
 import {
   ENCRYPTION_REFUSED,
   asFatal,
@@ -81,7 +82,6 @@ export interface WireConnectionOptions {
 }
 
 /** Bytes of a cancel key: 4 fit protocol 3.0, Postgres 18 sends 32 in protocol 3.2. */
-const SYNC: Uint8Array = new Uint8Array([FRONTEND.sync, 0, 0, 0, 4])
 const SECRET_BYTES = 4
 const LONG_SECRET_BYTES = 32
 

@@ -6,26 +6,19 @@
  *
  * Source: Postgres manual, section 23.3.1 (what only clients may have); wchar.c.
  */
+import { characterLength, ENCODING_NAMES } from '../../base/local-encodings.ts'
 
-/** How many bytes a character has that begins with a byte above 127. */
-const LENGTHS: Readonly<Record<string, (first: number, second: number) => number>> = {
-  SJIS: (first) => (first >= 0xa1 && first <= 0xdf ? 1 : 2),
-  BIG5: () => 2,
-  GBK: () => 2,
-  UHC: () => 2,
-  GB18030: (_, second) => (second >= 0x30 && second <= 0x39 ? 4 : 2),
-}
+const THEIRS: ReadonlySet<string> = new Set(['SJIS', 'BIG5', 'GBK', 'UHC', 'GB18030'])
 /** Part of a word, in whichever encoding. */
 const LETTER = 0xff
 
 /** Text whose ASCII bytes are ASCII characters, as long as it was; itself, if it is so already. */
 export function withoutTrails(text: Uint8Array, encoding: string | undefined): Uint8Array {
-  const lengthOf = encoding === undefined ? undefined : LENGTHS[encoding]
-  if (!lengthOf) return text
+  if (encoding === undefined || !THEIRS.has(encoding)) return text
+  const number = ENCODING_NAMES.indexOf(encoding)
   const copy = new Uint8Array(text)
   for (let at = 0; at < copy.length;) {
-    const first = copy[at] ?? 0
-    const next = at + (first < 0x80 ? 1 : lengthOf(first, copy[at + 1] ?? 0))
+    const next = at + characterLength(number, { bytes: copy, at, end: copy.length })
     // The zero at its end is none of them, whatever is in front of it.
     for (at++; at < next && copy[at] !== 0; at++) copy[at] = LETTER
   }

@@ -1,7 +1,7 @@
 /**
  * Where characters begin and end in the encodings that Postgres converts from and to UTF-8, and
  * which byte sequences are a character at all. What a character means is said by the tables of
- * Postgres's own libraries (`conversion-functions.ts`).
+ * Postgres's own libraries (`engine/conversion-functions.ts`).
  *
  * Source: Postgres 18, pg_wchar.h (enum pg_enc), wchar.c.
  */
