@@ -74,7 +74,8 @@ describe('who connects', () => {
     for (const round of [1, 2]) {
       await using server = await startServer({ data: folder.path, flags: FLAGS })
       for (const count of [round * 2 - 1, round * 2]) {
-        const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+        await using connections = await connectAll(server, eight)
+        const { all } = connections
         await Promise.all(
           all.map(async ({ client }) => {
             await client.query('create table if not exists t(n int)')
@@ -85,7 +86,6 @@ describe('who connects', () => {
         const shards = await shardsOf(server, eight)
         const away = eight.filter((tenant) => shards.get(tenant) === AWAY)
         assert.equal(away.length, eight.length / 2)
-        await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
       }
     }
   })
@@ -94,11 +94,11 @@ describe('who connects', () => {
     await using server = await startServer({ flags: FLAGS })
     for (const tenant of eight) await query(server, tenant, 'create table t as select 1 as n')
     assert.deepEqual(new Set((await shardsOf(server, eight)).values()), new Set([HOME]))
-    const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+    await using connections = await connectAll(server, eight)
+    const { all } = connections
     for (const each of all) assert.equal(await each.value('select n from t'), 1)
     const shards = [...(await shardsOf(server, eight)).values()]
     assert.ok(shards.filter((shard) => shard === AWAY).length >= 3, shards.join())
-    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
   })
 
   test('does not go where a statement holds the thread', async () => {
@@ -157,10 +157,10 @@ describe('who connects', () => {
 
   test('stays at home with --no-rebalance', async () => {
     await using server = await startServer({ flags: [...FLAGS, '--no-rebalance'] })
-    const all = await Promise.all(eight.map((tenant) => connectPg(server, tenant)))
+    await using connections = await connectAll(server, eight)
+    const { all } = connections
     for (const each of all) assert.equal(await each.value('select 1'), 1)
     assert.deepEqual(new Set((await shardsOf(server, eight)).values()), new Set([HOME]))
-    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
   })
 })
 
@@ -446,4 +446,11 @@ async function left({ shards }: TwoShards, tenant: TenantName): Promise<void> {
     assert.ok(performance.now() < deadlineMs, 'the connection is still there')
     await delay(5)
   }
+}
+
+/** Connections to several tenants, opened and closed at once. */
+async function connectAll(server: ServerProcess, tenants: readonly TenantName[]) {
+  const all = await Promise.all(tenants.map((tenant) => connectPg(server, tenant)))
+  const close = (): Promise<unknown> => Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
+  return { all, [Symbol.asyncDispose]: async () => void (await close()) }
 }

@@ -22,7 +22,11 @@ export const say = {
       for (const parameter of parameters) w.value(parameter)
       w.int16(0)
     }),
-  describe: (): Uint8Array => message(FRONTEND.describe, (w) => w.text('P').string('')),
+  /** A prepared statement, or the portal without a name. */
+  describe: (statement?: string): Uint8Array =>
+    message(FRONTEND.describe, (w) =>
+      w.text(statement === undefined ? 'P' : 'S').string(statement ?? ''),
+    ),
   execute: (portal: string): Uint8Array =>
     message(FRONTEND.execute, (w) => w.string(portal).int32(0)),
   /** Of a prepared statement. */

@@ -57,12 +57,12 @@ export class WireClient implements AsyncDisposable {
   }
 
   /** Sends messages, and waits for nothing. */
-  send(...messages: readonly Buffer[]): void {
+  send(...messages: readonly Uint8Array[]): void {
     this.#socket.write(Buffer.concat(messages))
   }
 
   /** Sends messages, and reads up to the next ReadyForQuery. */
-  async say(...messages: readonly Buffer[]): Promise<readonly WireMessage[]> {
+  async say(...messages: readonly Uint8Array[]): Promise<readonly WireMessage[]> {
     this.send(...messages)
     return this.answer()
   }
