@@ -56,6 +56,7 @@ import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
 import { CONVERSIONS, SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
+import { findTemporarySchemas } from './temporary-schemas.ts'
 import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './postgres-process.ts'
 import { neededExports } from './needed-exports.ts'
@@ -326,10 +327,11 @@ function probeSession({
 }: Run): EngineAssets['sessionAnchors'] {
   const statements = findStatementAnchors(instance, run)
   for (const statement of probeStatements) run(statement)
+  const ask = (question: string): number => idIn(run(question))
   const ids = {
-    schema: idIn(run(probeQuestions.schema)),
-    toastSchema: idIn(run(probeQuestions.toastSchema)),
-    sequence: idIn(run(probeQuestions.sequence)),
+    schema: ask(probeQuestions.schema),
+    toastSchema: ask(probeQuestions.toastSchema),
+    sequence: ask(probeQuestions.sequence),
   }
   send(probeParse)
   const heap = instance.module.HEAPU8
@@ -350,7 +352,9 @@ function probeSession({
   run(encodingProbe[0])
   const encoding = findEncoding(instance.module.HEAPU8, instance.heapStart)
   run(encodingProbe[1])
-  const found = { reporting, statements, commandRead, scans, encoding }
+  const { relations } = scans
+  const temporary = findTemporarySchemas({ instance, ...ids, relations, run, ask })
+  const found = { reporting, statements, commandRead, scans, encoding, temporary }
   return { ...anchors, ...replaced, ...transaction, ...found }
 }
 

@@ -22,6 +22,8 @@ export const ENGINE_FUNCTIONS = [
   'SetConfigOption',
   'StartTransactionCommand',
   'XLogFlush',
+  'before_shmem_exit',
+  'cancel_before_shmem_exit',
   'defGetString',
   'hash_search',
   'hash_seq_init',

@@ -9,11 +9,10 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Driver } from './driver.ts'
+import { entriesOf } from './hash-table.ts'
 import type { Instance } from './instance.ts'
 import { requestCancel } from './interrupts.ts'
 
-/** HASH_SEQ_STATUS, with room to spare. */
-const SCAN_BYTES = 64
 const PORTAL_NAME_BYTES = 64
 /** In PortalData. */
 const STATUS_AT = 80
@@ -61,11 +60,7 @@ export function endMidway(
  */
 function failPortals(instance: Instance, portals: number): void {
   const word = (at: number): number => instance.word(at)
-  const scan = Number(instance.functionOf('palloc')(SCAN_BYTES))
-  instance.functionOf('hash_seq_init')(scan, word(portals))
-  for (;;) {
-    const entry = Number(instance.functionOf('hash_seq_search')(scan))
-    if (entry === 0) return
+  for (const entry of entriesOf(instance, word(portals))) {
     const portal = word(entry + PORTAL_NAME_BYTES)
     assert(word(portal) === entry, 'a portal points at its name')
     if (word(portal + STATUS_AT) === ACTIVE) instance.setWord(portal + STATUS_AT, FAILED)

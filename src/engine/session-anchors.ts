@@ -77,7 +77,7 @@ export interface SessionProbe {
  */
 export function findSessionAnchors(
   heap: Uint8Array,
-  { ids: { schema, toastSchema, sequence }, process, staticEnd }: SessionProbe,
+  { ids: { sequence }, process, staticEnd }: SessionProbe,
 ): Omit<
   SessionAnchors,
   | 'reporting'
@@ -89,6 +89,7 @@ export function findSessionAnchors(
   | 'scans'
   | 'databaseFunctions'
   | 'encoding'
+  | 'temporary'
   | 'activityFunction'
 > {
   const memory = new MemorySearch(heap)
@@ -119,11 +120,6 @@ export function findSessionAnchors(
       tables('LOCALLOCK hash').filter(isBeside(lockTables)),
     ),
     portals: onlyPlace('the table of portals', tables('Portal hash')),
-    // The search path has it as well.
-    temporarySchema: onlyPlace(
-      'the temporary schema',
-      inStatic(schema).filter(isBeside(inStatic(toastSchema))),
-    ),
     channels: onlyPlace(
       'the list of channels',
       memory

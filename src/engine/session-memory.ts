@@ -4,9 +4,9 @@
  * and sequence values, and not a byte of what they send is changed.
  *
  * Most of it are static variables that point to hash tables and lists on the heap. A session that
- * is put aside is those pointers and nothing else: what they point at stays where it is, also over
- * a nap, and Postgres itself sees to it (plans of all sessions are invalidated, because they are in
- * one list of all saved plans).
+ * is put aside is those pointers: what they point at stays where it is, also over a nap, and
+ * Postgres itself sees to it (plans of all sessions are invalidated, because they are in one list
+ * of all saved plans). Temporary tables take more than that (`temporary-schemas.ts`).
  *
  * Source: prepare.c, postgres.c, sequence.c, lock.c, portalmem.c, namespace.c, async.c, guc.c,
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
@@ -21,6 +21,12 @@ import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
 import type { ActivityAnchors } from './session-activity.ts'
 import { setDefaults } from './session-defaults.ts'
+import {
+  NO_TEMPORARY,
+  type TemporaryAnchors,
+  type TemporaryFrame,
+  TemporarySchemas,
+} from './temporary-schemas.ts'
 import {
   NO_TIMEOUTS,
   type SessionTimeouts,
@@ -42,8 +48,6 @@ export interface SessionAnchors {
   readonly localLocks: number
   /** Hash table of portals; between transactions they are cursors WITH HOLD. */
   readonly portals: number
-  /** Id of the schema of temporary tables, or 0. */
-  readonly temporarySchema: number
   /** List of the channels that are listened to, or null. */
   readonly channels: number
   /** Head of the list of settings that are not at their defaults. */
@@ -59,6 +63,7 @@ export interface SessionAnchors {
   readonly transactionStart: number
   /** Whether it has had a snapshot: a byte; see `first-snapshot.ts`. */
   readonly firstSnapshot: number
+  readonly temporary: TemporaryAnchors
   readonly process: ProcessAnchors
   readonly encoding: EncodingAnchors
   readonly activity: Omit<ActivityAnchors, 'original'>
@@ -90,6 +95,7 @@ export interface SessionFrame {
   readonly unnamedStatement: number
   readonly sequences: number
   readonly lastSequence: number
+  readonly temporary: TemporaryFrame
 }
 
 /** Of a session that has not done anything yet. */
@@ -98,10 +104,14 @@ export const EMPTY_FRAME: SessionFrame = {
   unnamedStatement: 0,
   sequences: 0,
   lastSequence: 0,
+  temporary: NO_TEMPORARY,
 }
 
 /** What of an instance is needed here. */
-interface SessionInstance extends Pick<Instance, 'module' | 'functionOf' | 'functionAt'> {
+interface SessionInstance extends Pick<
+  Instance,
+  'module' | 'functionOf' | 'functionAt' | 'word' | 'setWord'
+> {
   readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
 }
 
@@ -111,6 +121,7 @@ export class SessionMemory implements BackendSession {
   readonly #instance: SessionInstance
   readonly #module: EmscriptenModule
   readonly encoding: ClientEncoding
+  readonly #temporary: TemporarySchemas
   #view: DataView
 
   constructor(anchors: SessionAnchors, instance: SessionInstance) {
@@ -118,6 +129,7 @@ export class SessionMemory implements BackendSession {
     this.#instance = instance
     this.#module = instance.module
     this.encoding = new ClientEncoding(anchors.encoding, instance)
+    this.#temporary = new TemporarySchemas(anchors.temporary, instance)
     this.#view = viewOf(instance.module.HEAPU8)
   }
 
@@ -128,12 +140,14 @@ export class SessionMemory implements BackendSession {
       unnamedStatement: this.#word(unnamedStatement),
       sequences: this.#word(sequences),
       lastSequence: this.#word(lastSequence),
+      temporary: this.#temporary.frame,
     }
   }
 
   set frame(frame: SessionFrame) {
     const view = this.#current
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
+    this.#temporary.frame = frame.temporary
   }
 
   get preparedCount(): number {
@@ -189,7 +203,7 @@ export class SessionMemory implements BackendSession {
   }
 
   get mayHaveTemporaryTables(): boolean {
-    return this.#word(this.#anchors.temporarySchema) !== 0
+    return this.#temporary.areThere
   }
 
   get channels(): readonly string[] {
@@ -347,7 +361,7 @@ export const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
   'temp_buffers',
 ])
 
-const FRAME_NAMES = Object.keys(EMPTY_FRAME) as (keyof SessionFrame)[]
+const FRAME_NAMES = ['preparedStatements', 'unnamedStatement', 'sequences', 'lastSequence'] as const
 
 function viewOf(heap: Uint8Array): DataView {
   return new DataView(heap.buffer, heap.byteOffset, heap.byteLength)

@@ -184,7 +184,7 @@ export class BatchRuns {
       if (committed) endMs = this.#options.clock.monotonicMs()
       this.#syncs.ended(endMs)
       result.complete = complete
-      if (typeof committed !== 'object') answer = this.#review(client, result, answer)
+      if (typeof committed !== 'object') this.#review(client, result)
     } catch (error) {
       throw this.#lose(client, error)
     }
@@ -232,11 +232,10 @@ export class BatchRuns {
   ): Uint8Array {
     const { counters, forks, lettingGo, limitsHost } = this.#options
     const { tenant } = client
-    const { status, wrote } = this.#result
+    const { status } = this.#result
     if (slot.errorsRaised !== errorsRaised) noteErrors(client, first, counters)
     forks.review(tenant)
     lettingGo.note(client, slot, { messages, answer: first, complete, was })
-    if (wrote) tenant.sessions.wrote()
     let answer = noteAsked(client, slot, { answer: first, complete })
     if (client.begins) answer = tenant.sessions.begun(client, slot, answer)
     client.begins = false
@@ -244,14 +243,12 @@ export class BatchRuns {
     return answer
   }
 
-  /** Whether others may have the backend now. If that has to be asked, the answer is copied. */
-  #review(client: LiveClient, result: Ended, answer: Uint8Array): Uint8Array {
+  /** Whether others may have the backend now. */
+  #review(client: LiveClient, result: Ended): void {
     const { clients, sessions, slot } = client.tenant
     result.pinned = false
-    if (!slot || clients.size < 2 || !isFree(result)) return answer
-    const kept = sessions.mustAsk(slot) ? new Uint8Array(answer) : answer
+    if (!slot || clients.size < 2 || !isFree(result)) return
     result.pinned = sessions.pinned(slot) === client
-    return kept
   }
 
   #lose(client: LiveClient, error: unknown): PgnapError {
@@ -275,10 +272,9 @@ export class BatchRuns {
     synced: Promise<void>,
   ): Promise<Uint8Array> {
     const { tenant, entry } = client
-    let told: Uint8Array
     try {
       await synced
-      told = this.#review(client, result, answer)
+      this.#review(client, result)
     } catch (error) {
       throw this.#lose(client, error)
     } finally {
@@ -293,7 +289,7 @@ export class BatchRuns {
       this.#options.event({ type: 'batchFinished', client: entry, result })
     }
     if (client.closed) throw client.ending ?? clientGone()
-    return told
+    return answer
   }
 }
 

@@ -50,8 +50,8 @@ function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): Pg
   const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
   const [why, hint] = isHeld
     ? [
-        'for another client of this database, which keeps it: by an open transaction, a temporary' +
-          ' table, a session’s advisory lock, or a cursor WITH HOLD',
+        'for another client of this database, which keeps it: by an open transaction, a session’s' +
+          ' advisory lock, or a cursor WITH HOLD',
         'let that client end what keeps the database, or raise --query-wait-timeout',
       ]
     : [

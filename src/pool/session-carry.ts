@@ -34,7 +34,7 @@ export interface CarriedSession {
  * Tables, but also functions and types. Whatever lies in a schema depends on it. The client's own
  * search_path may put anything before Postgres's names, so they are said in full.
  */
-export const TEMPORARY_OBJECTS_SQL = `
+const TEMPORARY_OBJECTS_SQL = `
   SELECT 1 FROM pg_catalog.pg_depend
     WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
     AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() LIMIT 1`

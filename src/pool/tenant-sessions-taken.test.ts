@@ -66,9 +66,11 @@ test('locks, cursors and temporary tables are told of', () => {
   run(one)
   backend.holdsOn = true
   assert.deepEqual(take(), [one])
-  run(other)
-  backend.temporaryObjects = 1
+  run(other, 'CREATE TEMP TABLE mine')
   assert.deepEqual(take(), [other])
+  run(third, 'CREATE TEMP TABLE mine')
+  run({ number: 4 })
+  assert.deepEqual(take(), [third], 'also where somebody else has the backend')
 })
 
 test('who was in a transaction is told by its error, and begins anew', () => {

@@ -15,6 +15,7 @@ interface Client extends SessionOwner {
 }
 const one: Client = { number: 1, name: 'one' }
 const other: Client = { number: 2, name: 'other' }
+const third: Client = { number: 3, name: 'third' }
 
 let backend: FakeSessionSlot
 let sessions: TenantSessions<Client>
@@ -190,33 +191,17 @@ describe('who leaves', () => {
 })
 
 describe('what cannot be put aside', () => {
-  test('pins its client; asked for only after something was written', () => {
+  test('pins its client, while it has the backend', () => {
     run(one)
     run(other)
     assert.equal(sessions.pinned(backend.slot), undefined)
     backend.holdsOn = true
     assert.equal(sessions.pinned(backend.slot), other)
-    backend.holdsOn = false
-    backend.temporaryObjects = 1
-    assert.equal(sessions.mustAsk(backend.slot), false)
-    sessions.wrote()
-    assert.equal(sessions.mustAsk(backend.slot), true)
-    assert.equal(sessions.pinned(backend.slot), other)
-    assert.equal(sessions.mustAsk(backend.slot), false)
-    assert.equal(sessions.pinned(backend.slot), other, 'it is remembered')
     assert.equal(restart(), false)
     sessions.leave(other)
     sessions.discard(backend.slot)
     assert.equal(sessions.pinned(backend.slot), undefined)
     assert.ok(restart())
-  })
-
-  test('a client that cannot be asked is not parted from what it may have', () => {
-    run(one)
-    backend.temporaryObjects = 1
-    backend.refuses = /pg_depend/
-    sessions.wrote()
-    assert.equal(sessions.pinned(backend.slot), one)
   })
 
   test('a statement that was prepared in a row with others is not said again', () => {
@@ -226,6 +211,44 @@ describe('what cannot be put aside', () => {
     assert.ok(!backend.said.some((said) => said.includes('NOTIFY')))
     assert.deepEqual(backend.ran, [])
     assert.deepEqual(preparedOf(one), ['NOTIFY a x;PREPARE x AS'])
+  })
+})
+
+describe('temporary tables', () => {
+  test('are each client’s own, and nobody’s when it has left', () => {
+    run(one, 'CREATE TEMP TABLE a')
+    run(other, 'CREATE TEMP TABLE b')
+    run(third)
+    run(one, 'CREATE TEMP TABLE c')
+    run(third, 'CREATE TEMP TABLE d')
+    const tablesOf = (client: Client): string[] => {
+      run(client)
+      return backend.temporaryTables
+    }
+    assert.deepEqual([one, other, third].map(tablesOf), [['a', 'c'], ['b'], ['d']])
+    assert.equal(restart(), false, 'no other backend has them')
+    sessions.leave(other)
+    const newcomer: Client = { number: 4, name: 'newcomer' }
+    assert.deepEqual([newcomer, one, third].map(tablesOf), [[], ['a', 'c'], ['d']])
+    run(newcomer, 'CREATE TEMP TABLE e')
+    assert.deepEqual([one, newcomer, third].map(tablesOf), [['a', 'c'], ['e'], ['d']])
+    for (const each of [one, third, newcomer]) sessions.leave(each)
+    sessions.discard(backend.slot)
+    assert.ok(restart())
+    assert.deepEqual(tablesOf({ number: 5, name: 'last' }), [])
+  })
+
+  test('go on after a nap as somebody’s whom nobody knows, and end', () => {
+    run(one)
+    run(other, 'CREATE TEMP TABLE b')
+    run(one, 'CREATE TEMP TABLE a')
+    sessions = new TenantSessions()
+    sessions.discard(backend.slot)
+    assert.deepEqual(backend.temporaryTables, [])
+    run(third, 'CREATE TEMP TABLE c')
+    assert.deepEqual(backend.temporaryTables, ['c'])
+    run(other, 'CREATE TEMP TABLE d')
+    assert.deepEqual(backend.temporaryTables, ['d'])
   })
 })
 

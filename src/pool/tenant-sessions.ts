@@ -5,8 +5,8 @@
  * those of the client before it. Clients of one application mostly have the same settings, so that
  * a change of hands says nothing at all and costs a few microseconds.
  *
- * What cannot be put aside (temporary tables, advisory locks, cursors WITH HOLD) keeps the backend
- * with its client; that is `pinned`, and the business of `pool-state.ts`.
+ * What cannot be put aside (advisory locks, cursors WITH HOLD) keeps the backend with its client;
+ * that is `pinned`, and the business of `pool-state.ts`.
  *
  * It must never run a client's statement under the role or the settings of another. A session that
  * could not be brought back as it was is refused from then on, whoever has the backend in between.
@@ -33,7 +33,6 @@ import {
   restoreSession,
   runAll,
   settingMessages,
-  TEMPORARY_OBJECTS_SQL,
 } from './session-carry.ts'
 
 /** What of a session can be put aside, as it was when its client last had the backend. */
@@ -76,6 +75,8 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #refused = new WeakMap<Owner, string>()
   /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
+  /** Numbers of sessions that have had temporary tables, those that have ended included. */
+  readonly #numbers = new Set<number>()
   /** Statements that were prepared or closed in a fork, to be said again when it is their turn. */
   readonly #owed = new Map<Owner, SaidStatements>()
   /** What was read out before the backend ended, to be said again to the next. */
@@ -86,8 +87,6 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly channels: TenantChannels<Owner> = new TenantChannels((owner, slot) =>
     this.encodingOf(owner, slot),
   )
-  #hasTemporaryObjects = false
-  #hasWritten = false
 
   /** Sessions that the backend holds. */
   get count(): number {
@@ -116,7 +115,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const from = this.#putAside(slot)
     this.#aside.delete(owner)
     this.#current = owner
-    slot.session.frame = to.frame
+    slot.session.frame = this.#numbered(to.frame)
     slot.session.processId = processIdOf(owner)
     slot.session.query = this.#asked.get(owner) ?? NOTHING
     this.#begin(owner, slot)
@@ -151,24 +150,11 @@ export class TenantSessions<Owner extends SessionOwner> {
   }
 
   /**
-   * Whose session has what cannot be put aside, so that nobody else can have the backend. It may
-   * have to be asked for: that overwrites the slot's last answer. Throws what the slot throws.
+   * Whose session has what cannot be put aside, so that nobody else can have the backend. Throws
+   * what the slot throws.
    */
   pinned(slot: Slot): Owner | undefined {
-    if (!this.#current) return undefined
-    if (this.mustAsk(slot)) this.#hasTemporaryObjects = hasTemporaryObjects(slot)
-    this.#hasWritten = false
-    return slot.session.holdsOn || this.#hasTemporaryObjects ? this.#current : undefined
-  }
-
-  /** Whether {@link pinned} has to ask: making and dropping temporary tables writes the catalog. */
-  mustAsk(slot: Slot): boolean {
-    return this.#hasWritten && slot.session.mayHaveTemporaryTables
-  }
-
-  /** The session that the backend is in has written something. */
-  wrote(): void {
-    this.#hasWritten = true
+    return slot.session.holdsOn ? this.#current : undefined
   }
 
   /** What the client of an owner calls itself. @param slot the backend, if it is in one */
@@ -197,11 +183,11 @@ export class TenantSessions<Owner extends SessionOwner> {
   forked(): TenantSessions<Owner> {
     const copy = new TenantSessions<Owner>()
     copy.#current = this.#current
-    copy.#hasWritten = true
     copy.#defaults = this.#defaults.forked()
     copy.#asked = this.#asked
     for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
     for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
+    for (const number of this.#numbers) copy.#numbers.add(number)
     return copy
   }
 
@@ -254,7 +240,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     }
     this.#departed.clear()
     this.#defaults.apply(undefined, slot)
-    slot.session.frame = this.#spare.pop() ?? EMPTY_FRAME
+    slot.session.frame = this.#numbered(this.#spare.pop() ?? EMPTY_FRAME)
     this.channels.listenAgain(slot)
   }
 
@@ -297,9 +283,9 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#departed.clear()
     this.#owed.clear()
     this.#spare.length = 0
+    this.#numbers.clear()
     this.channels.clear()
     this.#defaults.clear()
-    this.#hasTemporaryObjects = false
   }
 
   /**
@@ -318,8 +304,9 @@ export class TenantSessions<Owner extends SessionOwner> {
    */
   taken(told: Owner | undefined, remains: SessionRemains | undefined): Owner[] {
     const kept = new Map(this.#carried)
-    for (const [owner, { preparedCount, settings, userIds }] of this.#aside) {
-      if (preparedCount === 0) kept.set(owner, carriedFrom(settings, userIds))
+    for (const [owner, { frame, preparedCount, settings, userIds }] of this.#aside) {
+      const isMore = preparedCount > 0 || frame.temporary.schema !== 0
+      if (!isMore) kept.set(owner, carriedFrom(settings, userIds))
     }
     if (this.#current && remains && isOnlySettings(remains)) {
       kept.set(this.#current, carriedFrom(remains.settings, remains.userIds))
@@ -381,18 +368,32 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (this.#current) {
       this.#aside.set(this.#current, { frame, preparedCount, settings, userIds, encoding })
       this.#asked.set(this.#current, slot.session.query)
-    } else if (frame.preparedStatements) this.#spare.push(frame)
+      if (frame.temporary.schema !== 0) this.#numbers.add(frame.temporary.number)
+    } else this.#spareFor(frame)
     this.#current = undefined
     return settings
+  }
+
+  /** Where no schema is yet, another one is made by a number that nobody has. */
+  #numbered(frame: SessionFrame): SessionFrame {
+    if (frame.temporary.schema !== 0 || this.#numbers.size === 0) return frame
+    let number = 0
+    while (this.#numbers.has(number)) number++
+    return { ...frame, temporary: { ...frame.temporary, number } }
+  }
+
+  /** For the next: an empty table of statements, an empty schema. */
+  #spareFor(frame: SessionFrame): void {
+    const { preparedStatements, temporary } = frame
+    if (temporary.schema !== 0) this.#numbers.add(temporary.number)
+    if (preparedStatements !== 0 || temporary.schema !== 0) this.#spare.push(frame)
   }
 
   #end(slot: Slot): void {
     const { refusal } = readAnswer(slot.run(DISCARD_ALL))
     assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
     this.#current = undefined
-    this.#hasTemporaryObjects = false
-    const { frame } = slot.session
-    if (frame.preparedStatements) this.#spare.push(frame)
+    this.#spareFor(slot.session.frame)
   }
 }
 
@@ -400,12 +401,6 @@ export class TenantSessions<Owner extends SessionOwner> {
 function isOnlySettings(remains: SessionRemains): boolean {
   const { preparedCount, holdsOn, mayHaveTemporaryTables } = remains
   return preparedCount === 0 && !holdsOn && !mayHaveTemporaryTables
-}
-
-/** Whoever cannot be asked has some. */
-function hasTemporaryObjects(slot: Slot): boolean {
-  const { rows, refusal } = readAnswer(slot.run(ownQuery(TEMPORARY_OBJECTS_SQL)))
-  return refusal !== undefined || rows.length > 0
 }
 
 /**

@@ -97,12 +97,11 @@ test('what each has asked last, and nothing of what pgnap asks in between', asyn
   const [never] = (await activity(one)).slice(1)
   assert.deepEqual([never?.query_start, never?.state], [null, 'idle'])
   assert.ok(never?.state_change)
-  // Whether there are temporary tables is asked then.
-  await two.client.query('create temp table x (n int); drop table x')
+  await two.client.query('create table x (n int); drop table x')
   await three.client.query({ name: 's', text: 'select 3 as prepared' })
   await three.client.query({ name: 's', text: 'select 3 as prepared' })
   assert.deepEqual(await queries(), [
-    'create temp table x (n int); drop table x',
+    'create table x (n int); drop table x',
     'select 3 as prepared',
     '',
   ])

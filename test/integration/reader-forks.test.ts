@@ -370,7 +370,6 @@ test('what a session keeps beside its transaction is not shown, and others wait'
   using d = await desk()
   const [a, b] = [d.connect(), d.connect()]
   for (const [sql, undo] of [
-    ['create temp table mine(n int)', 'discard temp'],
     ['select pg_advisory_lock(1)', 'select pg_advisory_unlock_all()'],
     ['declare c cursor with hold for select 1', 'close all'],
   ] as const) {

@@ -344,12 +344,8 @@ describe('notifications', () => {
   })
 })
 
-const TEMPORARY_FUNCTION = `create function pg_temp.mine() returns int language sql as 'select 1'`
-
 describe('what cannot be put aside keeps the backend', () => {
   for (const [what, take, give] of [
-    ['a temporary table', 'create temporary table mine (n int)', 'drop table mine'],
-    ['a temporary function', TEMPORARY_FUNCTION, 'drop function pg_temp.mine'],
     ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
     ['a cursor WITH HOLD', 'begin; declare c cursor with hold for select 1; commit', 'close c'],
   ] as const) {
@@ -364,23 +360,86 @@ describe('what cannot be put aside keeps the backend', () => {
       assert.equal(await one.value('select 1'), 1, 'it is not held up itself')
       await one.client.query(give)
       assert.equal(await waiting, 2)
-      assert.equal(
-        await other.value('select count(*) from pg_class where relname = $1', ['mine']),
-        '0',
-      )
       for (const each of [one, other]) await each[Symbol.asyncDispose]()
     })
   }
 
-  test('a temporary table of one that was alone; it goes with its client', async () => {
+  test('a lock of one that was alone; it goes with its client', async () => {
     await using alone = await connectPg(server, 'alone')
-    await alone.client.query('create temporary table mine as select 5 as n')
+    await alone.client.query('select pg_advisory_lock(7)')
     await nap('alone')
     const waiting = connectPg(server, 'alone')
     await delay(100)
-    assert.equal(await alone.value('select n from mine'), 5)
+    assert.equal(await alone.value('select pg_advisory_unlock(7)'), true)
+    await alone.client.query('select pg_advisory_lock(8)')
     await alone.client.end()
     await using other = await waiting
-    assert.equal(await other.value(`select to_regclass('mine') is null`), true)
+    assert.equal(await other.value('select pg_try_advisory_lock(8)'), true)
+  })
+})
+
+describe('temporary tables', () => {
+  const mine = `select coalesce(to_regclass('mine')::text, 'none')`
+
+  test('are each client’s own, over naps, and go with it', async () => {
+    const [one, other] = await two('temporary')
+    await one.client.query('create temporary table mine as select 1 as n')
+    assert.equal(await other.value(mine), 'none')
+    await other.client.query('create temporary table mine (n text primary key)')
+    await using third = await connectPg(server, 'temporary')
+    for (let turn = 0; turn < 3; turn++) {
+      await other.client.query('insert into mine values ($1)', [`turn ${turn}`])
+      assert.equal(await one.value('select n from mine'), 1)
+      assert.equal(await third.value(mine), 'none')
+      assert.equal(await other.value('select count(*)::int from mine'), turn + 1)
+      await nap('temporary')
+    }
+    const everybodys = `select count(*)::int from pg_class where relname = 'mine'`
+    assert.equal(await third.value(everybodys), 2)
+    await one.client.end()
+    assert.equal(await third.value(everybodys), 1)
+    assert.equal(await other.value('select count(*)::int from mine'), 3)
+    await other.client.query('discard all')
+    assert.equal(await third.value(everybodys), 0)
+    await other.client.end()
+  })
+
+  test('beside a transaction: others read their own, and write them later', async () => {
+    const [one, other] = await two('temporary-readers')
+    for (const [each, n] of [
+      [one, 1],
+      [other, 2],
+    ] as const) {
+      await each.client.query(`create temporary table mine as select ${n} as n`)
+    }
+    await one.client.query('begin; update mine set n = 10; create temporary table more (n int)')
+    assert.equal(await other.value('select n from mine'), 2)
+    assert.equal(await other.value(`select to_regclass('more') is null`), true)
+    const written = other.client.query('update mine set n = 20')
+    await delay(50)
+    assert.equal(await one.value('select n from mine'), 10)
+    await one.client.query('rollback')
+    await written
+    assert.equal(await one.value('select n from mine'), 1)
+    assert.equal(await other.value('select n from mine'), 20)
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
+  test('functions and types in pg_temp are each client’s own', async () => {
+    const [one, other] = await two('temporary-functions')
+    for (const [each, n] of [
+      [one, 1],
+      [other, 2],
+    ] as const) {
+      await each.client.query(`create function pg_temp.mine() returns int return ${n};
+        create type pg_temp.mood as enum ('mood ${n}')`)
+    }
+    for (let turn = 0; turn < 2; turn++) {
+      assert.equal(await one.value('select pg_temp.mine()'), 1)
+      assert.equal(await other.value('select pg_temp.mine()'), 2)
+      assert.equal(await one.value('select enum_first(null::pg_temp.mood)::text'), 'mood 1')
+      assert.equal(await other.value('select enum_first(null::pg_temp.mood)::text'), 'mood 2')
+    }
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
   })
 })

@@ -45,7 +45,6 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   readonly roles: Set<string> = new Set()
   holdsOn = false
   processId = 0
-  temporaryObjects = 0
   /** Own statements that are refused. */
   refuses: RegExp | undefined = undefined
   /** Statements of clients, with whom they ran as. */
@@ -60,6 +59,9 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   channels: readonly string[] = []
   #tables = new Map<number, Map<string, Statement>>()
   #nextTable = 0
+  /** Temporary tables, by the id of their schema; ids by number. */
+  readonly #temporary = new Map<number, Set<string>>()
+  readonly #schemas = new Map<number, number>()
   #frame = EMPTY_FRAME
   #transaction: Transaction | undefined
   #queue: [channel: string, payload: string][] = []
@@ -91,6 +93,11 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     )
   }
 
+  /** Those of the session that it is in. */
+  get temporaryTables(): string[] {
+    return [...(this.#temporary.get(this.#frame.temporary.schema) ?? [])]
+  }
+
   get currentUser(): string {
     const role = this.settings.get(ROLE) ?? 'none'
     return role === 'none' ? (this.settings.get(USER) ?? SUPERUSER) : role
@@ -103,7 +110,6 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     this.channels = []
     this.#tables.clear()
     this.#frame = EMPTY_FRAME
-    this.temporaryObjects = 0
     this.holdsOn = false
   }
 
@@ -229,7 +235,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     [/pg_prepared_statements/, () => this.#capture()],
     [/pg_db_role_setting/, () => [...this.stored]],
     [/pg_settings/, () => [['work_mem', '4']]],
-    [/pg_depend/, () => Array.from({ length: this.temporaryObjects }, () => ['1'])],
+    [/^CREATE TEMP TABLE (\S+)$/i, ([name = '']) => this.#createTemporary(name)],
     [/^FAIL$/i, () => raise('it fails')],
     [/^SELECT 1$/i, () => [['1']]],
   ]
@@ -242,6 +248,19 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
       this.#frame = { ...this.#frame, preparedStatements: address }
     }
     return this.#tables.get(address) ?? assert.fail('the table is there')
+  }
+
+  /** A schema of that number that is there is taken for one of a backend that has ended. */
+  #createTemporary(name: string): void {
+    const { temporary } = this.#frame
+    let { schema } = temporary
+    if (schema === 0) {
+      schema = this.#schemas.get(temporary.number) ?? this.#schemas.size + 1
+      this.#schemas.set(temporary.number, schema)
+      this.#temporary.set(schema, new Set())
+      this.#frame = { ...this.#frame, temporary: { ...temporary, schema } }
+    }
+    this.#temporary.get(schema)?.add(name)
   }
 
   #setConfig(): void {
@@ -270,7 +289,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     this.settings.clear()
     this.#tables.get(this.#frame.preparedStatements)?.clear()
     this.#frame = { ...this.#frame, sequences: 0, lastSequence: 0, unnamedStatement: 0 }
-    this.temporaryObjects = 0
+    this.#temporary.get(this.#frame.temporary.schema)?.clear()
     this.holdsOn = false
     this.#atCommit(() => (this.channels = []))
   }
@@ -280,7 +299,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     for (const [name, { text, fromSql }] of this.#table()) {
       if (name !== OWN_NAME) rows.push([fromSql ? 'prepare' : 'parse', name, text, '{}'])
     }
-    if (this.temporaryObjects > 0) rows.push(['pin', 'temporary objects', null, null])
+    if (this.temporaryTables.length > 0) rows.push(['pin', 'temporary objects', null, null])
     return rows
   }
 
@@ -389,7 +408,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
       return slot.holdsOn
     },
     get mayHaveTemporaryTables() {
-      return slot.temporaryObjects > 0
+      return slot.frame.temporary.schema !== 0
     },
     get channels() {
       return slot.channels
