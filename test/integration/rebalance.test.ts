@@ -21,28 +21,35 @@ const AWAY = 1 as ShardIndex
 /** Tenants that one of two shards has by their names. */
 const ofFirst = ALL.filter((name) => shardOf(name, 2) === HOME)
 const [one = ALL[0], two = ALL[0]] = ofFirst as readonly (TenantName | undefined)[]
-assert.ok(one && two)
+const elsewhere = ALL.find((name) => shardOf(name, 2) === AWAY)
+assert.ok(one && two && elsewhere)
 
 describe('under load', () => {
   test('tenants of a hot shard move to an idle one; kill -9 loses nothing', async () => {
     using folder = temporaryFolder()
-    const hot = ofFirst.slice(0, 6)
+    const [giant = '', ...hot] = ofFirst.slice(0, 7)
     const acknowledged = new Map<string, number>()
     {
       await using server = await startServer({ data: folder.path, flags: FLAGS })
-      for (const tenant of hot) await query(server, tenant, 'create table t(n int primary key)')
+      // One after the other, so that each finds its shard to have no more than the other one; and
+      // before anything makes it hot.
+      await using _ = await connectPg(server, elsewhere)
+      await using busy = await connectPg(server, giant)
       await using connected = await connectPg(server, hot[0] ?? '')
-      const enough = Promise.withResolvers<void>()
+      for (const tenant of hot) await query(server, tenant, 'create table t(n int primary key)')
+      // It keeps its shard hot whoever leaves, and however slow the machine.
+      const over = failureOf(busy.client.query(ENDLESS))
       const writers = hot.map((tenant) => write(server, tenant, acknowledged))
-      void moved(server, 2).then(enough.resolve, enough.reject)
-      await enough.promise
-      const shards = await shardsOf(server, hot)
-      assert.equal(shards.get(hot[0] ?? ''), HOME, 'a tenant with a connection stays')
+      await moved(server, 2)
+      await written(acknowledged, hot)
+      const [first, second, ...others] = (await shardsOf(server, [giant, ...hot])).values()
+      assert.deepEqual([first, second], [HOME, HOME], 'tenants with connections stay')
+      assert.ok(others.filter((shard) => shard === AWAY).length >= 2, others.join())
       assert.equal(await connected.value('select 1'), 1)
       assert.match(server.log(), /a tenant has moved to another shard/)
       // In the middle of it: the next ones may be on their way.
       await server.stop('SIGKILL')
-      await Promise.all(writers)
+      await Promise.all([over, ...writers])
     }
     await using again = await startServer({ data: folder.path, flags: FLAGS })
     const shards = await shardsOf(again, hot)
@@ -103,8 +110,7 @@ describe('who connects', () => {
 
   test('does not go where a statement holds the thread', async () => {
     await using server = await startServer({ flags: ['--shards', '2', '--slots', '1'] })
-    const held = ALL.find((name) => shardOf(name, 2) === AWAY) ?? ''
-    await using long = await connectPg(server, held)
+    await using long = await connectPg(server, elsewhere)
     const [first = '', second = '', third = ''] = eight
     // Known at home, so that a difference of one lets them stay.
     for (const tenant of [first, second]) await query(server, tenant, 'select 1')
@@ -351,6 +357,8 @@ const PATIENT = { connectionTimeoutMillis: 20_000 }
 const FLAGS = ['--shards', '2', '--slots', '4', '--log-level', 'info']
 /** Some ten milliseconds of a shard's time, and next to nothing of the main thread's. */
 const BUSY = 'select count(*)::int from generate_series(1, 100000)'
+/** More rows than anybody waits for. */
+const ENDLESS = `${BUSY} a, generate_series(1, 100000) b, generate_series(1, 100000) c`
 
 /** The numbers of the first row. */
 async function query(server: ServerProcess, tenant: string, sql: string): Promise<number[]> {
@@ -364,20 +372,38 @@ async function query(server: ServerProcess, tenant: string, sql: string): Promis
   return rows[0] ?? []
 }
 
-/** Inserts 1, 2, 3, ... until the server is gone. */
+/**
+ * Inserts 1, 2, 3, ... until the server is gone. Each is short: one that pauses on a hot shard may
+ * be in flight for longer than a move waits. And after each it rests for as long as that has taken:
+ * who has moved, and has a thread to himself, leaves half of it idle, so that the next one follows.
+ */
 async function write(
   server: ServerProcess,
   tenant: string,
   acknowledged: Map<string, number>,
 ): Promise<void> {
   for (let n = 1; ; n++) {
+    const startMs = performance.now()
     try {
-      await query(server, tenant, `insert into t select ${n} from (${BUSY}) busy`)
+      await query(server, tenant, `insert into t values (${n})`)
     } catch (error) {
       if (error instanceof TypeError) return
       throw error
     }
     acknowledged.set(tenant, n)
+    await delay(performance.now() - startMs)
+  }
+}
+
+/** Until something of each tenant has been acknowledged. */
+async function written(
+  acknowledged: ReadonlyMap<string, number>,
+  tenants: readonly string[],
+): Promise<void> {
+  const deadlineMs = performance.now() + 30_000
+  while (!tenants.every((tenant) => acknowledged.has(tenant))) {
+    assert.ok(performance.now() < deadlineMs, `only ${[...acknowledged.keys()].join()}`)
+    await delay(20)
   }
 }
 
