@@ -66,11 +66,14 @@ export interface Slot {
    * As {@link run}, for a statement that may take its time: the thread may do something else in the
    * middle of it, anything but use this slot, and then the answer comes later. `messages` is read
    * until then. Default: it is run in one go.
+   * @param pause asked at each pause, in the middle of it: kept when it is to go on. Default: that
+   *   is up to whoever watches the slot, if anybody does
    */
   runPausing?(
     messages: Uint8Array,
     client?: number,
     others?: OtherDatabases,
+    pause?: () => Promise<void>,
   ): Uint8Array | Promise<Uint8Array>
   /**
    * Ends what has paused as soon as it goes on, with SQLSTATE 57014.

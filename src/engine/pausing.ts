@@ -40,8 +40,8 @@ export const DOOR_IMPORT = '__syscall_getegid32'
 export interface PauseHost {
   /** Asked at each interrupt of a run that may pause. */
   wantsPause(): boolean
-  /** When to go on. */
-  pause(): Promise<void>
+  /** When to go on, if whoever runs something does not say. Default: then it does not pause. */
+  readonly pause?: () => Promise<void>
   /** The thread does something else from now on. */
   leave(): void
   /** It is back, or has never been away. */
@@ -89,6 +89,8 @@ export class Pausing {
   /** What the module is to import as {@link DOOR_IMPORT}. */
   readonly door: unknown
   host: PauseHost | undefined
+  /** Asked at each pause of what runs next when to go on. Default: its host is. */
+  pause: (() => Promise<void>) | undefined
   /** Called whenever what has paused goes on. */
   onReturn: (() => void) | undefined
   readonly #code: PauseCode
@@ -217,14 +219,17 @@ export class Pausing {
 
   #wants(): number {
     this.#takeFlagDown()
-    return this.#mayPause && this.host?.wantsPause() ? 1 : 0
+    if (!this.#mayPause || !(this.pause ?? this.host?.pause)) return 0
+    return this.host?.wantsPause() ? 1 : 0
   }
 
   #suspend(): Promise<void> {
     assert(this.host && this.#paused, 'somebody wanted a pause')
     this.#paused.value = 1
     this.#leave()
-    return this.host.pause()
+    const goesOn = this.pause?.() ?? this.host.pause?.()
+    assert(goesOn, 'somebody knows when it goes on')
+    return goesOn
   }
 }
 

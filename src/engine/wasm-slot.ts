@@ -320,12 +320,14 @@ export class WasmSlot implements Slot {
     messages: Uint8Array,
     client?: number,
     others?: OtherDatabases,
+    pause?: () => Promise<void>,
   ): Uint8Array | Promise<Uint8Array> {
     const { pausing } = this.#instance
     if (!pausing?.host) return this.#runNow(messages, client, others)
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     this.#state = 'running'
     this.#runStart = noteStart(this.#instance)
+    pausing.pause = pause
     pausing.onReturn = undefined
     const { host } = pausing
     const ended = (answer: Uint8Array): Uint8Array => {

@@ -11,9 +11,11 @@ import type { PoolClient } from './pool-client.ts'
 import { Pool } from './pool.ts'
 
 const ACME = 'acme' as TenantName
+const BETA = 'beta' as TenantName
 
 interface Stage {
   readonly pool: Pool
+  readonly engine: FakeEngine
   readonly slot: FakeSlot
   readonly clock: ManualClock
   readonly clients: readonly PoolClient[]
@@ -32,7 +34,7 @@ async function stage(clientCount: number): Promise<Stage> {
   const slot = engine.slots.find(({ files }) => files !== undefined)
   assert.ok(slot, 'it is awake')
   const pauses: PromiseWithResolvers<void>[] = (slot.pauses = [])
-  return { pool, slot, clock, clients, pauses }
+  return { pool, engine, slot, clock, clients, pauses }
 }
 
 function later(client: PoolClient | undefined, messages: Uint8Array): Promise<Uint8Array> {
@@ -88,4 +90,26 @@ test("time in which the thread did something else is nobody's", async () => {
   pauses[0]?.resolve()
   await answer
   assert.equal((pool.busiest(1)[0]?.busyMs ?? 0) - before, 0)
+})
+
+test('of what has paused the tenant goes on first that has had less of the thread', async () => {
+  const { pool, engine, slot, clock, clients, pauses } = await stage(1)
+  slot.works = () => clock.advance(30)
+  const first = later(clients[0], utf8('read'))
+  const beta = pool.connect(BETA)
+  await beta.run(utf8('read'), true)
+  const second = engine.slots.find(({ files }) => files?.tenant === BETA)
+  assert.ok(second, 'it has a slot of its own')
+  second.pauses = []
+  const answers = [first, later(beta, utf8('read'))]
+  await turn()
+  slot.log.length = 0
+  for (let turns = 0; turns < 2; turns++) {
+    clock.advance(0)
+    await turn()
+  }
+  assert.deepEqual(slot.log, ['beta goes on', 'acme goes on'])
+  pauses[0]?.resolve()
+  second.pauses[0]?.resolve()
+  await Promise.all(answers)
 })

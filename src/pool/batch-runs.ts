@@ -19,7 +19,7 @@ import { enterSession, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
 import { isFree, release } from './pool-fast-path.ts'
 import { NOTHING_RAN } from './pool-model.ts'
-import type { BatchResult, PoolEffect, PoolEvent } from './pool-model.ts'
+import type { BatchResult, ClientEntry, PoolEffect, PoolEvent } from './pool-model.ts'
 import type { PoolOptions } from './pool-options.ts'
 import { clientGone, sessionRefused } from './pool-rejection.ts'
 import type { PoolState } from './pool-state.ts'
@@ -76,6 +76,8 @@ export class BatchRuns {
   readonly #result: Ended = { ...NOTHING_RAN }
   readonly #looked = (): void => this.#options.state.turns.looked()
   #pausedCount = 0
+  /** What has paused, and how to let it go on. */
+  readonly #paused = new WeakMap<ClientEntry, () => void>()
 
   constructor(options: BatchRunsOptions) {
     this.#options = options
@@ -102,13 +104,15 @@ export class BatchRuns {
     const { fetchCount } = open.files
     // What gives a session its settings is quick.
     client.mayPause = !client.begins && !client.pace.isTrusted(startMs) && this.#hasRoomToPause
+    const { awayMs = 0 } = slot
+    client.pause = client.mayPause ? () => this.#pause(client, startMs, awayMs) : undefined
     // In a pause whoever lent them reads the bytes of somebody else into the same place.
     const messages = client.mayPause && isLent ? new Uint8Array(given) : given
     let batch: StartedBatch
     let answer: Uint8Array | Promise<Uint8Array> = NO_ANSWER
     try {
       const refusal = enterSession(client, slot)
-      const { errorsRaised, awayMs = 0, transactionStatus: was } = slot
+      const { errorsRaised, transactionStatus: was } = slot
       batch = { messages, complete, said, startMs, errorsRaised, awayMs, fetchCount, was, refusal }
       if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
     } catch (error) {
@@ -123,6 +127,25 @@ export class BatchRuns {
     return this.#pausedCount < this.#options.state.limits.slotsPerShard - 1
   }
 
+  /** Lets what has paused have its turn. */
+  goOn(client: ClientEntry): void {
+    this.#paused.get(client)?.()
+  }
+
+  /**
+   * A batch pauses, in the middle of the call that runs it.
+   * @param awayMs of its slot, when it began
+   */
+  #pause({ entry, tenant }: LiveClient, startMs: number, awayMs: number): Promise<void> {
+    const { state, clock, runLater } = this.#options
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#paused.set(entry, resolve)
+    const nowMs = clock.monotonicMs()
+    const threadMs = nowMs - startMs - ((tenant.slot?.awayMs ?? 0) - awayMs)
+    runLater(state.handle({ type: 'batchPaused', client: entry, threadMs }, nowMs))
+    return promise
+  }
+
   /** The end of a batch that has paused: until then nobody else has had its backend. */
   async #answerPaused(
     client: LiveClient,
@@ -130,8 +153,6 @@ export class BatchRuns {
     running: Promise<Uint8Array>,
   ): Promise<Uint8Array> {
     this.#pausedCount++
-    const { state, clock, runLater } = this.#options
-    runLater(state.handle({ type: 'batchPaused', client: client.entry }, clock.monotonicMs()))
     // Before its end is told to anybody: the next one may pause within that.
     const ended = (): void => {
       this.#pausedCount--

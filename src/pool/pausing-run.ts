@@ -8,10 +8,10 @@ export function runPausing(
   slot: Slot,
   messages: Uint8Array,
 ): Uint8Array | Promise<Uint8Array> {
-  const { otherDatabases, mayPause = true } = owner
+  const { otherDatabases, mayPause = true, pause } = owner
   const number = numberOf(owner)
   return mayPause && slot.runPausing
-    ? slot.runPausing(messages, number, otherDatabases)
+    ? slot.runPausing(messages, number, otherDatabases, pause)
     : slot.run(messages, number, otherDatabases)
 }
 

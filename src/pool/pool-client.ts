@@ -253,6 +253,8 @@ export class LiveClient implements PoolClient {
   readonly pace: ClientPace
   /** Whether the batch that runs next is to be able to pause. */
   mayPause = true
+  /** Asked at each of its pauses when to go on. */
+  pause: (() => Promise<void>) | undefined = undefined
   /** Its batch, if that has paused. */
   running: Promise<Uint8Array> | undefined = undefined
   /** It is to be closed when that has ended. */

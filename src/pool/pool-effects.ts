@@ -23,6 +23,7 @@ export interface EffectTargets {
   readonly tenants: LiveTenants
   readonly live: (name: TenantName) => LiveTenant
   readonly grant: (entry: ClientEntry) => void
+  readonly goOn: (entry: ClientEntry) => void
   readonly reject: (effect: Extract<PoolEffect, { type: 'reject' }>) => void
   readonly setTimer: (atMs: number) => void
   readonly drained: () => void
@@ -44,6 +45,8 @@ export function effectsOn(targets: EffectTargets): (effect: PoolEffect) => void 
         return work.evict(live(effect.tenant.name), effect.reason)
       case 'grant':
         return targets.grant(effect.client)
+      case 'goOn':
+        return targets.goOn(effect.client)
       case 'reject':
         return targets.reject(effect)
       case 'cleanUp':

@@ -41,7 +41,7 @@ export function release(
 ): boolean {
   const tenant = client.tenant
   assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
-  if (client.leaving || result.urgent || pool.slotQueue.size > 0) return false
+  if (client.leaving || client.isAway || result.urgent || pool.slotQueue.size > 0) return false
   if (pool.drainDeadlineMs !== undefined) return false
   const spentMs = pool.turns.spentMs(tenant, nowMs) + result.threadMs
   if (spentMs >= pool.turns.turnMs) return false
@@ -59,7 +59,7 @@ export function release(
 export function giveBack(client: ClientEntry, result: BatchResult): boolean {
   const free = isFree(result)
   client.phase = free ? 'idle' : 'holding'
-  client.isAway = false
+  client.isBack()
   if (free) client.tenant.holder = undefined
   return free
 }

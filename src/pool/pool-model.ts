@@ -62,6 +62,10 @@ export class ClientEntry {
   waitSinceMs = 0
   /** Its batch has paused at least once: whenever anything else happens, it is paused. */
   isAway = false
+  /** That batch has not been told to go on since. */
+  awaitsTurn = false
+  /** What of that batch's thread time is on its tenant's account already. */
+  chargedMs = 0
   /** It went away while its batch was running: clean up when that batch has ended. */
   leaving = false
   /** It has had the backend: there may be a session to forget when it leaves. */
@@ -73,6 +77,12 @@ export class ClientEntry {
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
+  }
+
+  /** Its batch has ended, one way or the other. */
+  isBack(): void {
+    this.isAway = this.awaitsTurn = false
+    this.chargedMs = 0
   }
 }
 
@@ -221,7 +231,8 @@ export type PoolEvent =
   | { readonly type: 'tick'; readonly upkeepOf?: TenantEntry }
   /** The event loop has looked at everything that came in since `awaitTurn`. */
   | { readonly type: 'turn' }
-  | { readonly type: 'batchPaused'; readonly client: ClientEntry }
+  /** It is to be told when to go on. `threadMs`: how long it has held the thread so far. */
+  | { readonly type: 'batchPaused'; readonly client: ClientEntry; readonly threadMs: number }
   | { readonly type: 'drainRequested'; readonly deadlineMs: number }
 
 /** A step of upkeep has ended. */
@@ -330,6 +341,8 @@ export type PoolEffect =
     }
   | { readonly type: 'evict'; readonly tenant: TenantEntry; readonly reason: EvictionReason }
   | { readonly type: 'grant'; readonly client: ClientEntry }
+  /** Let the batch of a client go on, which has paused. */
+  | { readonly type: 'goOn'; readonly client: ClientEntry }
   | {
       readonly type: 'reject'
       readonly client: ClientEntry

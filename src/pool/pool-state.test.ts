@@ -119,6 +119,22 @@ test('every interleaving of readers beside a statement that has paused, with fai
   assert.ok(explore({ ...config, reads: true, long: true }, 5, LONG) > 1_000)
 })
 
+/** Statements of two tenants that have paused. */
+const PAUSED = [
+  'request 0',
+  'slot created',
+  'boot a',
+  'pause 0',
+  'request 2',
+  'slot created',
+].concat(['boot b', 'pause 2'])
+
+test('every interleaving of statements that pause again and again, with failures', () => {
+  const limits = { turnMs: 1, turnAloneMs: 1 }
+  const config = { limits, clients: ['a', 'a', 'b', 'c'], requestsPerClient: 2, rough: true }
+  assert.ok(explore({ ...config, batchMs: 1, long: true }, 4, PAUSED) > 1_000)
+})
+
 /** An administrator who pauses, resumes and renews, one tenant and all. */
 const PAUSES = { rough: false, pauses: true, requestsPerClient: 2 }
 

@@ -21,7 +21,6 @@
  * Rules:
  * - A backend belongs to one client from its first message until a complete batch leaves it idle.
  *   The others of that tenant wait in order of arrival, and so do tenants that wait for a slot.
- * - One boot per tenant, however many clients asked for it.
  * - While a tenant waits for a slot, the least recently used one whose backend is free gives its
  *   slot up: after `slotThinkMs` without a batch, or `slotQuantumMs` between two (at once without
  *   clients). An open transaction goes along in the image; what cannot stays (`evictionRefused`).
@@ -29,7 +28,7 @@
  * - Beside an open transaction others read in a fork, in a slot of its own (`fork-desk.ts`).
  * - A tenant that has had its turn of the thread stands in line for the next (`thread-turns.ts`).
  * - A paused tenant leaves when nobody holds its backend (`pause-desk.ts`); one to be renewed, too.
- * - Every wait ends: granted, or rejected with the name of the limit.
+ * - One boot per tenant. Every wait ends: granted, or rejected with the name of the limit.
  * It must never let two clients into one backend, never run half a transaction in a slot that does
  * not hold the other half (phase `lost`), and never keep a reference to a tenant that has nothing.
  */
@@ -120,7 +119,7 @@ export class PoolState implements ForkHost {
       case 'batchFinished':
         return this.#finish(event.client, event.result, nowMs)
       case 'batchPaused':
-        return void (event.client.isAway = true)
+        return this.turns.paused(event.client, event.threadMs, nowMs)
       case 'floated':
         event.client.phase = 'running'
         return this.#finish(event.client, NOTHING_RAN, nowMs)
@@ -175,7 +174,7 @@ export class PoolState implements ForkHost {
     const tenant = client.tenant
     assert(tenant.holder === client && client.phase === 'running', 'only a running batch ends')
     tenant.lastUsedMs = nowMs
-    this.turns.charge(tenant, result.threadMs, nowMs)
+    this.turns.chargeRest(client, result.threadMs, nowMs)
     if (result.wrote) tenant.maintenanceDue = true
     if (result.urgent) tenant.maintenanceUrgent = true
     const free = giveBack(client, result)
@@ -266,6 +265,7 @@ export class PoolState implements ForkHost {
     if (!tenant) return
     const holder = tenant.holder
     if (!(holder instanceof ClientEntry)) return this.#free(tenant, nowMs)
+    if (holder.isAway) return void this.effects.push({ type: 'goOn', client: holder })
     if (holderWaits(tenant) && !tenant.outOfTurn) this.#serve(holder)
   }
 
@@ -431,7 +431,7 @@ export class PoolState implements ForkHost {
   #loseTransaction(client: ClientEntry, error: unknown): void {
     if (client.phase === 'holding') return void (client.phase = 'lost')
     if (client.phase === 'running') client.phase = 'idle'
-    client.isAway = false
+    client.isBack()
     if (client.leaving) this.#leave(client, 0)
     else this.#reject(client, 'SLOT_LOST', error)
   }

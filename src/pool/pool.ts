@@ -158,6 +158,7 @@ export class Pool implements ClientHost {
       pauses: this.pauses,
       live: (name) => this.#live(name),
       grant: (entry) => this.#grant(entry),
+      goOn: (entry) => this.#runs.goOn(entry),
       reject: (effect) => this.#reject(effect),
       setTimer: (atMs) => this.#setTimer(atMs),
       drained: () => this.#ended(),

@@ -38,6 +38,8 @@ export interface SessionOwner {
   readonly otherDatabases?: OtherDatabases | undefined
   /** Whether its next batch is to be able to pause. Default: it is. */
   readonly mayPause?: boolean
+  /** Asked at each pause of a batch: see `Slot.runPausing`. */
+  readonly pause?: (() => Promise<void>) | undefined
   /** Whether its next batch gives it its settings. Default: it does not. */
   readonly begins?: boolean
   /** Tells its client what it has not asked for: whole messages, a view. */

@@ -11,6 +11,8 @@ import { ThreadTurns } from './thread-turns.ts'
 interface Busy {
   readonly tenant: TenantEntry
   readonly batchMs: number
+  /** Its one batch pauses again and again, each time after `batchMs`. */
+  readonly pauses?: ClientEntry
   hadMs: number
   lastTurnMs: number
 }
@@ -37,6 +39,18 @@ class Thread {
     return busy
   }
 
+  /** A tenant whose statement has paused, and takes for ever. */
+  joinPaused(sliceMs: number): Busy {
+    const { tenant } = this.join(sliceMs)
+    tenant.waiting.clear()
+    const pauses = new ClientEntry(tenant)
+    tenant.holder = pauses
+    this.turns.paused(pauses, 0, this.nowMs)
+    const busy = { tenant, batchMs: sliceMs, pauses, hadMs: 0, lastTurnMs: this.nowMs }
+    this.busy.splice(-1, 1, busy)
+    return busy
+  }
+
   /** One turn of the event loop: whoever is chosen runs until it is out of turn again. */
   turn(): Busy {
     assert.ok(this.turns.mustAsk(this.slots, this.nowMs), 'who waits is thought of')
@@ -44,8 +58,16 @@ class Thread {
     const busy = this.busy.find(({ tenant }) => tenant === chosen)
     assert.ok(busy, 'all of them wait, so nobody is waited for')
     busy.lastTurnMs = this.nowMs
-    while (!busy.tenant.outOfTurn) this.run(busy)
+    assert.ok(!busy.pauses?.awaitsTurn, 'it goes on')
+    if (busy.pauses) this.slice(busy)
+    else while (!busy.tenant.outOfTurn) this.run(busy)
     return busy
+  }
+
+  slice(busy: Busy): void {
+    this.nowMs += busy.batchMs
+    busy.hadMs += busy.batchMs
+    if (busy.pauses) this.turns.paused(busy.pauses, busy.hadMs, this.nowMs)
   }
 
   run(busy: Busy): void {
@@ -96,6 +118,36 @@ test('the shares of those who always want the thread become equal, long batches 
     }),
     { numRuns: 20 },
   )
+})
+
+test('what has paused has the same share, slice by slice, beside batches of any length', () => {
+  const pausedCount = fc.integer({ min: 1, max: 4 })
+  fc.assert(
+    fc.property(batchesMs, pausedCount, (lengths, paused) => {
+      const thread = new Thread()
+      for (const batchMs of lengths) thread.join(batchMs)
+      for (let count = 0; count < paused; count++) thread.joinPaused(2)
+      const totalMs = 20 * thread.busy.length * Math.max(LIMITS.turnMemoryMs, ...lengths)
+      while (thread.nowMs < totalMs) thread.turn()
+      const fairMs = thread.nowMs / thread.busy.length
+      for (const { hadMs, batchMs } of thread.busy) {
+        assert.ok(Math.abs(hadMs - fairMs) < 0.2 * fairMs + 2 * batchMs, `${hadMs} of ${fairMs}`)
+      }
+    }),
+    { numRuns: 20 },
+  )
+})
+
+test('a statement that has paused pays for each slice, and at its end for the last one', () => {
+  const thread = new Thread()
+  const paused = thread.joinPaused(2)
+  assert.ok(paused.pauses)
+  thread.turns.paused(paused.pauses, 30, thread.nowMs)
+  assert.equal(thread.turns.usedMs(paused.tenant, thread.nowMs), 30)
+  thread.turns.paused(paused.pauses, 32, thread.nowMs)
+  thread.turns.chargeRest(paused.pauses, 33, thread.nowMs)
+  assert.equal(thread.turns.usedMs(paused.tenant, thread.nowMs), 33)
+  assert.equal(paused.tenant.lastBatchMs, 30, 'the next one holds the thread as long in one go')
 })
 
 test('a newcomer goes before those who have had the thread, and cannot keep it', () => {
@@ -157,6 +209,19 @@ test('before a long batch the next statement of a busy neighbour is waited for, 
   // The neighbour says no more: the pause ends, and there is no second one.
   thread.nowMs += LIMITS.turnPauseMs
   assert.equal(thread.turn(), long)
+})
+
+test('while the next statement of a neighbour is waited for, what has paused goes on', () => {
+  const thread = new Thread()
+  const [long, quiet, paused] = [thread.join(50), thread.join(0.05), thread.joinPaused(2)]
+  thread.run(long)
+  while (thread.turns.usedMs(paused.tenant, thread.nowMs) < 60) thread.slice(paused)
+  quiet.tenant.waiting.clear()
+  quiet.tenant.outOfTurn = false
+  thread.run(quiet)
+  const { pauseUntilMs } = thread.turns
+  assert.equal(thread.turn(), paused, 'though it has used more than who would go on')
+  assert.notEqual(thread.turns.pauseUntilMs, pauseUntilMs, 'somebody is waited for')
 })
 
 test('a busy neighbour cannot put long batches off for ever', () => {

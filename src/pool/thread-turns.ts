@@ -20,6 +20,10 @@
  * waits for a moment, a tenth of such a batch at most, if somebody was busy just now who has had
  * less. That one pays for the pause: the thread was its own.
  *
+ * A statement that has paused (`batch-runs.ts`) stands in the same line, with what it has had up to
+ * now on its tenant's account: a slice of it or somebody's next batch, whoever has used less. When
+ * it goes on it is stopped soon, so nobody is waited for, and while somebody is, it goes on.
+ *
  * What was used counts half after `turnMemoryMs`, so nobody who wants the thread is passed over for
  * longer than the others need to have used as much. A tenant whose neighbours have no clients only
  * yields so that newcomers are heard.
@@ -111,6 +115,25 @@ export class ThreadTurns {
     tenant.outOfTurn = true
   }
 
+  /**
+   * The batch of `client` has held the thread for `threadMs` so far, and has paused: it wants to go
+   * on, as those that are out of turn do.
+   */
+  paused(client: ClientEntry, threadMs: number, nowMs: number): void {
+    client.isAway = client.awaitsTurn = true
+    this.chargeRest(client, threadMs, nowMs)
+  }
+
+  /** The batch of `client` has held the thread for `threadMs` since it began, pauses aside. */
+  chargeRest(client: ClientEntry, threadMs: number, nowMs: number): void {
+    const { tenant, chargedMs } = client
+    const longestMs = chargedMs > 0 ? tenant.lastBatchMs : 0
+    this.charge(tenant, Math.max(0, threadMs - chargedMs), nowMs)
+    // The next one will hold the thread as long in one go as this one has, not for its last slice.
+    tenant.lastBatchMs = Math.max(tenant.lastBatchMs, longestMs)
+    client.chargedMs = threadMs
+  }
+
   /** A client of a tenant that is out of turn waits: nobody else needs to be waited for. */
   requested(): void {
     this.pauseUntilMs = Number.NEGATIVE_INFINITY
@@ -118,25 +141,48 @@ export class ThreadTurns {
 
   /** Whether the shell is to report the next turn of the event loop. Once for each `next`. */
   mustAsk(slots: Iterable<SlotEntry>, nowMs: number): boolean {
-    if (this.#asked || nowMs < this.pauseUntilMs) return false
-    for (const { tenant } of slots) if (tenant && wantsTurn(tenant)) return (this.#asked = true)
+    if (this.#asked) return false
+    const waitsForSomebody = nowMs < this.pauseUntilMs
+    for (const { tenant } of slots) {
+      if (!tenant || !(hasPaused(tenant) || (!waitsForSomebody && wantsTurn(tenant)))) continue
+      return (this.#asked = true)
+    }
     return false
   }
 
-  /** A turn of the event loop: who may go on now. Undefined: nobody wants to, or not yet. */
+  /**
+   * A turn of the event loop: who may go on now, with what has paused if there is such a batch, or
+   * else with what waits. Undefined: nobody wants to, or not yet.
+   */
   next(slots: Iterable<SlotEntry>, nowMs: number): TenantEntry | undefined {
     this.#asked = false
+    let chosen = this.#least(slots, nowMs, nowMs < this.pauseUntilMs ? hasPaused : wantsThread)
+    // While somebody is waited for, the thread is there for what can be stopped at any time.
+    if (chosen && !hasPaused(chosen) && this.#pauses(slots, chosen, nowMs)) {
+      chosen = this.#least(slots, nowMs, hasPaused)
+    }
+    if (!chosen) return undefined
+    chosen.outOfTurn = false
+    if (chosen.holder instanceof ClientEntry) chosen.holder.awaitsTurn = false
+    return chosen
+  }
+
+  /** Who has used the least of those that want it. */
+  #least(
+    slots: Iterable<SlotEntry>,
+    nowMs: number,
+    wantsIt: (tenant: TenantEntry) => boolean,
+  ): TenantEntry | undefined {
     let chosen: TenantEntry | undefined
     let leastMs = Number.POSITIVE_INFINITY
     for (const { tenant } of slots) {
-      if (!tenant || !wantsTurn(tenant)) continue
-      const usedMs = meanUseMs(this.usedMs(tenant, nowMs), tenant.lastBatchMs)
+      if (!tenant || !wantsIt(tenant)) continue
+      const turnMs = hasPaused(tenant) ? 0 : tenant.lastBatchMs
+      const usedMs = meanUseMs(this.usedMs(tenant, nowMs), turnMs)
       if (usedMs >= leastMs) continue
       chosen = tenant
       leastMs = usedMs
     }
-    if (!chosen || this.#pauses(slots, chosen, nowMs)) return undefined
-    chosen.outOfTurn = false
     return chosen
   }
 
@@ -185,7 +231,16 @@ function meanUseMs(usedMs: number, batchMs: number): number {
   return batchMs > 0 && usedMs > 0 ? batchMs / Math.log1p(batchMs / usedMs) : usedMs
 }
 
-/** Whether a turn would let `tenant` run something. */
+/** Whether a batch of `tenant` has paused and waits until it may go on. */
+function hasPaused({ holder }: TenantEntry): boolean {
+  return holder instanceof ClientEntry && holder.awaitsTurn
+}
+
+function wantsThread(tenant: TenantEntry): boolean {
+  return hasPaused(tenant) || wantsTurn(tenant)
+}
+
+/** Whether a turn would let `tenant` begin something. */
 export function wantsTurn(tenant: TenantEntry): boolean {
   const { phase, outOfTurn, holder, waiting, paused } = tenant
   if (phase !== 'awake' || !outOfTurn || waiting.size === 0) return false
@@ -204,7 +259,8 @@ export function firstReader({ waiting }: TenantEntry): ClientEntry | undefined {
   return undefined
 }
 
-/** It has clients, one of which has been served, and none of them waits. */
-function isBetweenBatches({ phase, served, clientCount, waiting }: TenantEntry): boolean {
-  return phase === 'awake' && served && clientCount > 0 && waiting.size === 0
+/** It has clients, one of which has been served, and none of them waits or is being served. */
+function isBetweenBatches(tenant: TenantEntry): boolean {
+  const { phase, served, clientCount, waiting } = tenant
+  return phase === 'awake' && served && clientCount > 0 && waiting.size === 0 && !hasPaused(tenant)
 }

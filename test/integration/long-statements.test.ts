@@ -174,6 +174,25 @@ test('one slot is always left for others: what would take it runs in one go', as
   for (const client of [second, third]) await client.end()
 })
 
+/** So much work, in units that are much longer than a slice on any machine. */
+function unitsOfWork(count: number): string {
+  return `select count(*) from generate_series(1, ${500 * count}) a, generate_series(1, 1000) b`
+}
+
+test('what has paused has its share beside what runs in one go', async () => {
+  await using small = await startServer({ flags: ['--shards', '1', '--slots', '2'] })
+  const [one, other] = [await connected('pauses', small), await connected('in-one-go', small)]
+  const units = 12
+  const long = start(one, unitsOfWork(units))
+  await untilActive('pauses', small)
+  let served = 0
+  // With as much of the thread for either, as many units of both are done at the same time.
+  for (; !long.isOver && served < 3 * units; served++) await other.query(unitsOfWork(1))
+  assert.ok(long.isOver, `it was behind ${served} statements, each of which is ${units} times less`)
+  assert.ok(served >= units / 4, `${served} statements were served`)
+  for (const client of [one, other]) await client.end()
+})
+
 test('its tenant can be dropped, by force, and others hear nothing of it', async () => {
   const [one, admin] = [await connected('doomed'), await connected('admin')]
   const long = start(one, ENDLESS)

@@ -32,6 +32,13 @@ before(async () => {
 /** So long that nobody is trusted to be quick, who would not pause. */
 const PAUSE_MS = 2 * LIMITS.quickBatchMs
 
+async function whileAway(): Promise<void> {
+  for (let turn = pausing?.random.below(4) ?? 0; turn >= 0; turn--) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  pausing?.world.clock.advance(PAUSE_MS)
+}
+
 function letPause(slot: WasmSlot): WasmSlot {
   const interrupt = (): void => {
     if (!pausing || pausing.random.below(3) === 0) return
@@ -40,21 +47,19 @@ function letPause(slot: WasmSlot): WasmSlot {
   }
   slot.pauseHost = {
     wantsPause: () => pausing !== undefined && pausing.random.below(2) === 0,
-    pause: async () => {
-      for (let turn = pausing?.random.below(4) ?? 0; turn >= 0; turn--) {
-        await new Promise((resolve) => setImmediate(resolve))
-      }
-      pausing?.world.clock.advance(PAUSE_MS)
-    },
     leave: () => {},
     goOn: interrupt,
     end: (answer) => answer,
     awayMs: 0,
   }
   const run = slot.runPausing.bind(slot)
-  slot.runPausing = (...given) => {
+  slot.runPausing = (messages, client, others, goesOn) => {
     interrupt()
-    return run(...given)
+    return run(messages, client, others, async () => {
+      const turn = goesOn?.()
+      await whileAway()
+      await turn
+    })
   }
   return slot
 }

@@ -158,6 +158,8 @@ export class FakeSlot implements Slot {
   bootError: Error | undefined = undefined
   /** What may pause does, until it is told to go on. */
   pauses: PromiseWithResolvers<void>[] | undefined = undefined
+  /** What comes to pass before that. */
+  works: (() => void) | undefined = undefined
   awayMs = 0
 
   constructor(log: string[]) {
@@ -211,10 +213,17 @@ export class FakeSlot implements Slot {
     this.log.push(`${how} ${this.files.tenant}`)
   }
 
-  runPausing(messages: Uint8Array): Uint8Array | Promise<Uint8Array> {
+  runPausing(
+    messages: Uint8Array,
+    _client?: number,
+    _others?: unknown,
+    ask?: () => Promise<void>,
+  ): Uint8Array | Promise<Uint8Array> {
     if (!this.pauses) return this.run(messages)
     const pause = Promise.withResolvers<void>()
     this.pauses.push(pause)
+    this.works?.()
+    void ask?.().then(() => this.log.push(`${this.files?.tenant} goes on`))
     return pause.promise.then(() => this.run(messages))
   }
 

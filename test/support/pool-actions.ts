@@ -26,7 +26,7 @@ const float = toClient('float', (world, client) => world.forks.float(client))
 const cancel = toClient('cancel', (world, client) => world.event({ type: 'waitCanceled', client }))
 const finish = toClient('finish', (world, client) => world.finish(client, true))
 const begin = toClient('begin', (world, client) => world.finish(client, false))
-const pause = toClient('pause', (world, client) => world.event({ type: 'batchPaused', client }))
+const pause = toClient('pause', (world, client) => world.pause(client))
 const chain = toClient('chain', (world, client) => world.forks.chain(client))
 
 function addOfClient(actions: Action[], world: World, client: ClientEntry, index: number): void {
@@ -51,7 +51,7 @@ function addOfClient(actions: Action[], world: World, client: ClientEntry, index
     case 'running':
       actions.push(finish(index), begin(index))
       if (reads) actions.push(chain(index))
-      if (world.long && !client.isAway) actions.push(pause(index))
+      if (world.long && !client.awaitsTurn) actions.push(pause(index))
       actions.push(leaveRunning(index))
       if (rough) actions.push(crash(index))
       return

@@ -34,7 +34,7 @@ export function fingerprintOf(world: World): string {
     world.clients.map((each) => [
       each.phase,
       each.leaving,
-      each.isAway,
+      [each.isAway, each.awaitsTurn, each.chargedMs],
       each.used,
       each.reads,
       each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,

@@ -132,6 +132,8 @@ export class World {
         checkGoesOn(this, effect.client)
         return this.#begin(effect.client)
       }
+      case 'goOn':
+        return assert.ok(effect.client.isAway && !effect.client.awaitsTurn, 'it has paused')
       case 'reject':
         // A running batch was granted before: its loss is its outcome.
         this.asked.delete(effect.client)
@@ -214,10 +216,15 @@ export class World {
     const status = idle ? 'idle' : 'transaction'
     if (idle) this.forks.transactionEnded(client.tenant)
     this.nowMs += this.#batchMs
-    const threadMs = this.#batchMs
+    const threadMs = client.chargedMs + this.#batchMs
     const result = { ...NOTHING_RAN, status, wrote: true, threadMs } as const
     if (release(this.state, client, result, this.nowMs)) return this.check()
     this.event({ type: 'batchFinished', client, result })
+  }
+
+  pause(client: ClientEntry): void {
+    this.nowMs += this.#batchMs
+    this.event({ type: 'batchPaused', client, threadMs: client.chargedMs + this.#batchMs })
   }
 
   pin(client: ClientEntry): void {
@@ -290,6 +297,8 @@ export class World {
     if (this.goesKnownPath) return
     const { state } = this
     checkSlots(this)
+    const isPaused = this.clients.some(({ awaitsTurn }) => awaitsTurn)
+    assert.ok(this.turnAwaited || !isPaused, 'what has paused goes on')
     for (const tenant of state.tenants.values()) this.#checkTenant(tenant)
     for (const client of this.clients) this.#checkClient(client)
     checkRoom(this)

@@ -6,7 +6,6 @@ import type { Engine, Slot } from '../../../engine/engine.ts'
 import type { InterruptFlags } from '../../../engine/interrupts.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
-import { PauseQueue } from './pause-queue.ts'
 import type { BatchPlace, PausedBatch, ThreadSign } from './thread-sign.ts'
 
 export interface SlotWatcher {
@@ -35,7 +34,6 @@ export function watchEngine(
 ): Engine {
   let slotNo = 0
   let first = prepared
-  const pauses = new PauseQueue()
   return {
     fingerprint: engine.fingerprint,
     postgresMajor: engine.postgresMajor,
@@ -46,7 +44,7 @@ export function watchEngine(
       if (!watcher) return slot
       const own = slotNo++
       watcher.slotCreated(own, slot.interruptFlags)
-      watchRuns(slot, { slotNo: own, sign: watcher.sign, wishesOf, pauses })
+      watchRuns(slot, { slotNo: own, sign: watcher.sign, wishesOf })
       const discard = slot.discard.bind(slot)
       slot.discard = () => {
         watcher.slotDiscarded(own)
@@ -61,11 +59,10 @@ interface RunWatch {
   readonly slotNo: number
   readonly sign: ThreadSign
   readonly wishesOf: (client: number) => ClientWishes | undefined
-  readonly pauses: PauseQueue
 }
 
 /** Lets the main thread know what runs in a slot, and lets it pause when that thread wants it. */
-function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch): void {
+function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf }: RunWatch): void {
   const run = slot.run.bind(slot)
   const runPausing = slot.runPausing.bind(slot)
   let wishes: ClientWishes | undefined
@@ -86,11 +83,11 @@ function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch)
       end()
     }
   }
-  slot.runPausing = (messages, client = 0, others) => {
+  slot.runPausing = (messages, client = 0, others, pause) => {
     begin(client)
     let answer: Uint8Array | Promise<Uint8Array> | undefined
     try {
-      answer = runPausing(messages, client, others)
+      answer = runPausing(messages, client, others, pause)
       return answer instanceof Promise ? answer : sign.answered(answer)
     } finally {
       if (!(answer instanceof Promise)) end()
@@ -101,7 +98,6 @@ function watchRuns(slot: WasmSlot, { slotNo, sign, wishesOf, pauses }: RunWatch)
   const host = {
     awayMs: 0,
     wantsPause: () => sign.wantsPause,
-    pause: () => pauses.turn(),
     leave: () => {
       paused = sign.pause()
       leftAtMs = performance.now()
