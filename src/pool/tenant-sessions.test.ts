@@ -5,6 +5,7 @@ import { concatBytes, utf8 } from '../base/bytes.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FakeSessionSlot, SUPERUSER } from '../../test/support/fake-session-slot.ts'
 import { queryMessage } from '../front/wire/result.ts'
+import { EMPTY_FRAME } from '../engine/session-memory.ts'
 import { message, SYNC } from '../base/protocol-message.ts'
 import type { SaidStatements } from './reading-batch.ts'
 import type { SessionOwner } from './tenant-channels.ts'
@@ -236,6 +237,16 @@ describe('temporary tables', () => {
     sessions.discard(backend.slot)
     assert.ok(restart())
     assert.deepEqual(tablesOf({ number: 5, name: 'last' }), [])
+  })
+
+  test('a newcomer has no schema of who has left, but may get its number', () => {
+    run(one, 'CREATE TEMP TABLE a')
+    run(other, 'CREATE TEMP TABLE b')
+    const { number } = backend.frame.temporary
+    sessions.leave(other)
+    run(third)
+    assert.deepEqual(backend.frame.temporary, { ...EMPTY_FRAME.temporary, number })
+    assert.equal(backend.session.mayHaveTemporaryTables, false)
   })
 
   test('go on after a nap as somebody’s whom nobody knows, and end', () => {

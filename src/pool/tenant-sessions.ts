@@ -75,7 +75,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #refused = new WeakMap<Owner, string>()
   /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
-  /** Numbers of sessions that have had temporary tables, those that have ended included. */
+  /** Numbers of sessions that have temporary tables and are aside, or have been. */
   readonly #numbers = new Set<number>()
   /** Statements that were prepared or closed in a fork, to be said again when it is their turn. */
   readonly #owed = new Map<Owner, SaidStatements>()
@@ -382,18 +382,21 @@ export class TenantSessions<Owner extends SessionOwner> {
     return { ...frame, temporary: { ...frame.temporary, number } }
   }
 
-  /** For the next: an empty table of statements, an empty schema. */
-  #spareFor(frame: SessionFrame): void {
-    const { preparedStatements, temporary } = frame
-    if (temporary.schema !== 0) this.#numbers.add(temporary.number)
-    if (preparedStatements !== 0 || temporary.schema !== 0) this.#spare.push(frame)
+  /**
+   * For the next: an empty table of statements. Its schema everybody may have dropped, so whoever
+   * gets its number asks for it by its name, as a new backend does.
+   */
+  #spareFor({ preparedStatements }: SessionFrame): void {
+    if (preparedStatements !== 0) this.#spare.push({ ...EMPTY_FRAME, preparedStatements })
   }
 
   #end(slot: Slot): void {
     const { refusal } = readAnswer(slot.run(DISCARD_ALL))
     assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
     this.#current = undefined
-    this.#spareFor(slot.session.frame)
+    const { frame } = slot.session
+    this.#numbers.delete(frame.temporary.number)
+    this.#spareFor(frame)
   }
 }
 

@@ -404,6 +404,20 @@ describe('temporary tables', () => {
     await other.client.end()
   })
 
+  test('a schema that somebody has dropped is nobody’s afterwards', async () => {
+    const [one, other] = await two('temporary-dropped')
+    await one.client.query('create temporary table gone (n int) on commit delete rows')
+    const schema = String(await one.value('select pg_my_temp_schema()::regnamespace::text'))
+    await other.client.query(`drop schema ${schema} cascade`)
+    await one.client.end()
+    await using next = await connectPg(server, 'temporary-dropped')
+    assert.equal(await next.value('select pg_my_temp_schema()'), 0)
+    await next.client.query('create temporary table mine as select 1 as n')
+    assert.equal(await next.value('select pg_my_temp_schema()::regnamespace::text'), schema)
+    assert.equal(await next.value('select n from mine'), 1)
+    await other.client.end()
+  })
+
   test('beside a transaction: others read their own, and write them later', async () => {
     const [one, other] = await two('temporary-readers')
     for (const [each, n] of [
