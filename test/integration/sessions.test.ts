@@ -418,6 +418,25 @@ describe('temporary tables', () => {
     await other.client.end()
   })
 
+  test('each sets and shows buffers of its own, and none fails for want of them', async () => {
+    const [one, other] = await two('temporary-buffers')
+    const fill = `create temporary table mine as
+      select n, repeat('x', 1000) from generate_series(1, 10000) n`
+    await one.client.query(`set temp_buffers = '800kB'`)
+    await one.client.query(fill)
+    assert.equal(await other.value('show temp_buffers'), '8MB')
+    await other.client.query(`set temp_buffers = '80MB'; set effective_io_concurrency = 1000`)
+    await other.client.query(fill)
+    for (const [each, buffers] of [
+      [one, '800kB'],
+      [other, '80MB'],
+    ] as const) {
+      assert.equal(await each.value('select count(*)::int from mine'), 10_000)
+      assert.equal(await each.value('show temp_buffers'), buffers)
+    }
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('beside a transaction: others read their own, and write them later', async () => {
     const [one, other] = await two('temporary-readers')
     for (const [each, n] of [
