@@ -249,6 +249,22 @@ describe('temporary tables', () => {
     assert.equal(backend.session.mayHaveTemporaryTables, false)
   })
 
+  test('too many to be dropped at once are left behind, and nobody comes to have them', () => {
+    run(one, 'CREATE TEMP TABLE a')
+    run(other, 'CREATE TEMP TABLE b', 'CREATE TEMP TABLE c', 'PREPARE x AS', 'SET work_mem TO 9')
+    const left = backend.frame.temporary
+    backend.temporaryTablesMax = 1
+    sessions.leave(other)
+    run(third, 'CREATE TEMP TABLE d')
+    assert.notEqual(backend.frame.temporary.number, left.number)
+    assert.deepEqual([backend.temporaryTables, preparedOf(third)], [['d'], []])
+    assert.deepEqual(settingsOf(third), {})
+    assert.ok(!sessions.temporarySchemas(backend.slot).includes(left.schema))
+    run(one)
+    assert.deepEqual(backend.temporaryTables, ['a'])
+    assert.equal(sessions.temporarySchemas(backend.slot).length, 2)
+  })
+
   test('go on after a nap as somebody’s whom nobody knows, and end', () => {
     run(one)
     run(other, 'CREATE TEMP TABLE b')

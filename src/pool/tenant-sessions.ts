@@ -18,6 +18,7 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
+import { NO_TEMPORARY } from '../engine/temporary-schemas.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
@@ -91,6 +92,12 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** Sessions that the backend holds. */
   get count(): number {
     return this.#aside.size + (this.#current ? 1 : 0)
+  }
+
+  /** Ids of the schemas of temporary tables that somebody has. */
+  temporarySchemas(slot: Slot): number[] {
+    const frames = [slot.session.frame, ...[...this.#aside.values()].map(({ frame }) => frame)]
+    return frames.map(({ temporary }) => temporary.schema).filter((schema) => schema !== 0)
   }
 
   /** For whoever would take over an image, and end its session: of this one something stays. */
@@ -391,12 +398,18 @@ export class TenantSessions<Owner extends SessionOwner> {
   }
 
   #end(slot: Slot): void {
-    const { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    let { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    const { frame } = slot.session
+    if (refusal === undefined) this.#numbers.delete(frame.temporary.number)
+    else if (frame.temporary.schema !== 0) {
+      // It may have more tables than can be dropped at once (`orphaned-tables.ts`).
+      this.#numbers.add(frame.temporary.number)
+      slot.session.frame = { ...frame, temporary: NO_TEMPORARY }
+      refusal = readAnswer(slot.run(DISCARD_ALL)).refusal
+    }
     assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
     this.#current = undefined
-    const { frame } = slot.session
-    this.#numbers.delete(frame.temporary.number)
-    this.#spareFor(frame)
+    this.#spareFor(slot.session.frame)
   }
 }
 
