@@ -56,6 +56,7 @@ import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
 import { CONVERSIONS, SHARED_BUFFERS_BYTES, START_PARAMETERS, WAL_SEGMENT_BYTES } from './recipe.ts'
 import { PGDATA } from './slot-files.ts'
+import { shareTemporaryBuffers } from './temporary-buffers.ts'
 import { findTemporarySchemas } from './temporary-schemas.ts'
 import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './postgres-process.ts'
@@ -385,6 +386,7 @@ interface Run {
 function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAnchors): Run {
   const { module, tableLength } = instance
   makeCommitsDurable(module.HEAPU8)
+  shareTemporaryBuffers(module)
   const memory = new MemorySearch(module.HEAPU8)
   const { lent } = instance
   const replaced: Run['replaced'] = {

@@ -350,15 +350,13 @@ export function remainsOf(session: BackendSession): SessionRemains {
 
 /**
  * Settings that are no session's: the seed of random() can be set and not read; those of a
- * transaction mean nothing between two, and can be neither set nor reset there; the room for
- * temporary tables cannot be changed once the backend has had any.
+ * transaction mean nothing between two, and can be neither set nor reset there.
  */
 export const NOT_OF_THE_SESSION: ReadonlySet<string> = new Set([
   'seed',
   'transaction_isolation',
   'transaction_read_only',
   'transaction_deferrable',
-  'temp_buffers',
 ])
 
 const FRAME_NAMES = ['preparedStatements', 'unnamedStatement', 'sequences', 'lastSequence'] as const

@@ -7,15 +7,16 @@
  *
  * What has been looked up by a name may be another table in another session. So whenever the
  * schemas change, the search path is computed anew and plans are made anew, by the functions that
- * Postgres itself calls when a schema has changed; and tables that are open are marked as the
- * session's own or as somebody else's, which Postgres does not let anybody read.
+ * Postgres itself calls when a schema has changed; functions are compiled anew, as if they had been
+ * replaced, since the types of their variables were looked up by names; and tables that are open
+ * are marked as the session's own or as somebody else's, which Postgres does not let anybody read.
  *
  * Names are letters, because Postgres takes the number of another backend from them for the names
  * of files; and all these tables are this one's, number 0.
  *
  * Source: Postgres 18, namespace.c (InitTempTableNamespace, GetTempNamespaceProcNumber),
- * tablecmds.c (on_commits), plancache.c (InitPlanCache), inval.c, ipc.c, rel.h, pg_class.h and
- * relcache.c; pointers of 32 bits.
+ * tablecmds.c (on_commits), plancache.c (InitPlanCache), funccache.c, inval.c, ipc.c, rel.h,
+ * pg_class.h and relcache.c; pointers of 32 bits.
  */
 import { assert } from '../base/assert.ts'
 import { textAt, utf8 } from '../base/bytes.ts'
@@ -35,6 +36,8 @@ export interface TemporaryAnchors {
   readonly toastSchemaText: number
   /** Table of open relations, by id. */
   readonly relations: number
+  /** Table of what functions have been compiled to; null until the first. */
+  readonly compiled: number
   /** Functions that are called when a schema has changed, and what they call schemas. */
   readonly schemaCallbacks: readonly number[]
   readonly schemaCache: number
@@ -78,6 +81,12 @@ const ROW_PERSISTENCE_AT = 118
 const TEMPORARY = 't'.charCodeAt(0)
 /** An entry of the table of relations: id, address. */
 const ENTRY_RELATION_AT = 4
+/** struct CachedFunctionHashEntry: the function, behind a key with room for 100 types. */
+const ENTRY_COMPILED_AT = 428
+/** struct CachedFunction: its entry, transaction that has written what it is compiled from. */
+const FUNCTION_WRITTEN_BY_AT = 4
+/** No transaction. */
+const INVALID_TRANSACTION = 0
 /** struct OnCommitItem: table, what to do; struct List: where the elements are. */
 const ON_COMMIT_DELETE_ROWS = 2
 const LIST_ELEMENTS_AT = 12
@@ -92,6 +101,7 @@ const PLAN_SCHEMA_CALLBACK = 2
 /** How far variables that are declared together may lie apart. */
 const BESIDE_BYTES = 16
 const PROBE = 'pgnap_probe_rows'
+const PROBE_FUNCTION = 'pgnap_probe_function'
 
 function suffixOf(number: number): string {
   assert(number >= 0 && number < TEMPORARY_SCHEMAS_MAX, 'a session has a schema of its own')
@@ -151,6 +161,7 @@ export class TemporarySchemas {
     heap.set(suffix, toastSchemaText + TOAST_SCHEMA_PREFIX.length)
     if (before === to.schema) return
     this.#lookUpAnew()
+    compileAnew(this.#instance, this.#anchors)
     this.#markRelations(to)
     dropRepeated(this.#instance, this.#anchors)
   }
@@ -172,6 +183,19 @@ export class TemporarySchemas {
       const id = this.#instance.word(row + ROW_SCHEMA_AT)
       heap[relation + RELATION_IS_OWN_AT] = id === schema || id === toastSchema ? 1 : 0
     }
+  }
+}
+
+/** Between two batches nobody is in one of them. */
+function compileAnew(
+  instance: Pick<Instance, 'functionOf' | 'word' | 'setWord'>,
+  { compiled }: Pick<TemporaryAnchors, 'compiled'>,
+): void {
+  const table = instance.word(compiled)
+  if (table === 0) return
+  for (const entry of entriesOf(instance, table)) {
+    const compiledTo = instance.word(entry + ENTRY_COMPILED_AT)
+    instance.setWord(compiledTo + FUNCTION_WRITTEN_BY_AT, INVALID_TRANSACTION)
   }
 }
 
@@ -214,6 +238,8 @@ export function findTemporarySchemas(probe: TemporaryProbe): TemporaryAnchors {
   run(`insert into ${PROBE} values (1)`)
   const table = ask(`select '${PROBE}'::regclass::int`)
   checkRelation(probe, table)
+  run(`create function ${PROBE_FUNCTION}() returns int language plpgsql as 'begin return 1; end'`)
+  run(`select ${PROBE_FUNCTION}()`)
   const memory = new MemorySearch(instance.module.HEAPU8)
   const text = (value: string): number =>
     onlyPlace(`"${value}"`, memory.textsEqualTo(`${value}${OWN_NUMBER}`))
@@ -231,6 +257,7 @@ export function findTemporarySchemas(probe: TemporaryProbe): TemporaryAnchors {
     schemaText: text(SCHEMA_PREFIX),
     toastSchemaText: text(TOAST_SCHEMA_PREFIX),
     relations,
+    compiled: findCompiled(memory, probe),
     ...findSchemaCallbacks(memory, instance),
   }
   const exit = findExitCallbacks(instance)
@@ -273,6 +300,24 @@ function checkRelation({ instance, relations, schema }: TemporaryProbe, table: n
   assert(heap[row + ROW_PERSISTENCE_AT] === TEMPORARY, 'a row says how long it lasts')
   assert(instance.word(relation + RELATION_BACKEND_AT) === 0, 'this backend has the number 0')
   assert(heap[relation + RELATION_IS_OWN_AT] === 1, 'a relation says whether it is of this one')
+}
+
+/** Where what functions are compiled to is, which looks as it is supposed to. */
+function findCompiled(memory: MemorySearch, { instance, ask }: TemporaryProbe): number {
+  const compiled = onlyPlace(
+    'the table of compiled functions',
+    memory.tablesNamed('Cached function hash', instance.heapStart),
+  )
+  const id = ask(`select '${PROBE_FUNCTION}'::regproc::int`)
+  const entries = entriesOf(instance, instance.word(compiled))
+  const entry = entries.find((at) => instance.word(at) === id)
+  assert(entry, 'a function that was called is compiled')
+  const compiledTo = instance.word(entry + ENTRY_COMPILED_AT)
+  assert(instance.word(compiledTo) === entry, 'what a function is compiled to has its entry')
+  const writtenBy = ask(`select xmin::text::int from pg_proc where oid = ${id}`)
+  const known = instance.word(compiledTo + FUNCTION_WRITTEN_BY_AT)
+  assert(known === writtenBy, 'a compiled function says who has written it')
+  return compiled
 }
 
 /** Those of plancache.c are known by their order; that of namespace.c is for the same cache. */

@@ -9,10 +9,13 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import type { Slot } from '../engine/engine.ts'
 import { lost } from '../engine/lent-slot.ts'
+import { commitIfDue } from './commit-rule.ts'
 import type { ImageShelf } from './image-shelf.ts'
 import type { KeepWarm } from './keep-warm.ts'
 import type { LiveTenants } from './live-tenants.ts'
+import { dropOrphans } from './orphaned-tables.ts'
 import { dismissUsers } from './pool-client.ts'
 import type { LiveTenant } from './pool-client.ts'
 import { ClientEntry, type Holder } from './pool-model.ts'
@@ -22,6 +25,7 @@ import type { PoolCounters } from './pool-statistics.ts'
 import type { RestingUpkeep } from './resting-upkeep.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { CleanUp, Destination, TenantMover } from './tenant-mover.ts'
+import type { OpenTenant } from './tenant-source.ts'
 import type { Upkeep } from './upkeep.ts'
 
 export interface SlotWorkOptions {
@@ -191,13 +195,20 @@ export class SlotWork {
     assert(slot && open && progress, 'only a loaded tenant is maintained')
     let more: boolean
     try {
-      more = upkeep.step(progress, slot, open)
+      more = upkeep.step(progress, slot, open) || this.#dropOrphans(tenant, slot, open)
     } catch (error) {
       return void this.lose(tenant, error)
     }
     counters.maintenanceSteps++
     if (!more) resting.note(tenant.entry.name, open)
     event({ type: 'maintained', tenant: tenant.entry, more, notBeforeMs: progress.notBeforeMs })
+  }
+
+  /** When all else is done. */
+  #dropOrphans({ sessions }: LiveTenant, slot: Slot, open: OpenTenant): boolean {
+    const mayBeMore = dropOrphans(slot, sessions.temporarySchemas(slot))
+    commitIfDue(open.files, slot.transactionStatus)
+    return mayBeMore
   }
 
   /**

@@ -5,6 +5,7 @@ import { concatBytes, utf8 } from '../base/bytes.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FakeSessionSlot, SUPERUSER } from '../../test/support/fake-session-slot.ts'
 import { queryMessage } from '../front/wire/result.ts'
+import { EMPTY_FRAME } from '../engine/session-memory.ts'
 import { message, SYNC } from '../base/protocol-message.ts'
 import type { SaidStatements } from './reading-batch.ts'
 import type { SessionOwner } from './tenant-channels.ts'
@@ -236,6 +237,32 @@ describe('temporary tables', () => {
     sessions.discard(backend.slot)
     assert.ok(restart())
     assert.deepEqual(tablesOf({ number: 5, name: 'last' }), [])
+  })
+
+  test('a newcomer has no schema of who has left, but may get its number', () => {
+    run(one, 'CREATE TEMP TABLE a')
+    run(other, 'CREATE TEMP TABLE b')
+    const { number } = backend.frame.temporary
+    sessions.leave(other)
+    run(third)
+    assert.deepEqual(backend.frame.temporary, { ...EMPTY_FRAME.temporary, number })
+    assert.equal(backend.session.mayHaveTemporaryTables, false)
+  })
+
+  test('too many to be dropped at once are left behind, and nobody comes to have them', () => {
+    run(one, 'CREATE TEMP TABLE a')
+    run(other, 'CREATE TEMP TABLE b', 'CREATE TEMP TABLE c', 'PREPARE x AS', 'SET work_mem TO 9')
+    const left = backend.frame.temporary
+    backend.temporaryTablesMax = 1
+    sessions.leave(other)
+    run(third, 'CREATE TEMP TABLE d')
+    assert.notEqual(backend.frame.temporary.number, left.number)
+    assert.deepEqual([backend.temporaryTables, preparedOf(third)], [['d'], []])
+    assert.deepEqual(settingsOf(third), {})
+    assert.ok(!sessions.temporarySchemas(backend.slot).includes(left.schema))
+    run(one)
+    assert.deepEqual(backend.temporaryTables, ['a'])
+    assert.equal(sessions.temporarySchemas(backend.slot).length, 2)
   })
 
   test('go on after a nap as somebody’s whom nobody knows, and end', () => {

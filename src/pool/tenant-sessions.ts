@@ -18,6 +18,7 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
+import { NO_TEMPORARY } from '../engine/temporary-schemas.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
@@ -75,7 +76,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #refused = new WeakMap<Owner, string>()
   /** Tables of sessions that have ended: empty, and for the next, since nothing frees them. */
   readonly #spare: SessionFrame[] = []
-  /** Numbers of sessions that have had temporary tables, those that have ended included. */
+  /** Numbers of sessions that have temporary tables and are aside, or have been. */
   readonly #numbers = new Set<number>()
   /** Statements that were prepared or closed in a fork, to be said again when it is their turn. */
   readonly #owed = new Map<Owner, SaidStatements>()
@@ -91,6 +92,12 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** Sessions that the backend holds. */
   get count(): number {
     return this.#aside.size + (this.#current ? 1 : 0)
+  }
+
+  /** Ids of the schemas of temporary tables that somebody has. */
+  temporarySchemas(slot: Slot): number[] {
+    const frames = [slot.session.frame, ...[...this.#aside.values()].map(({ frame }) => frame)]
+    return frames.map(({ temporary }) => temporary.schema).filter((schema) => schema !== 0)
   }
 
   /** For whoever would take over an image, and end its session: of this one something stays. */
@@ -382,15 +389,24 @@ export class TenantSessions<Owner extends SessionOwner> {
     return { ...frame, temporary: { ...frame.temporary, number } }
   }
 
-  /** For the next: an empty table of statements, an empty schema. */
-  #spareFor(frame: SessionFrame): void {
-    const { preparedStatements, temporary } = frame
-    if (temporary.schema !== 0) this.#numbers.add(temporary.number)
-    if (preparedStatements !== 0 || temporary.schema !== 0) this.#spare.push(frame)
+  /**
+   * For the next: an empty table of statements. Its schema everybody may have dropped, so whoever
+   * gets its number asks for it by its name, as a new backend does.
+   */
+  #spareFor({ preparedStatements }: SessionFrame): void {
+    if (preparedStatements !== 0) this.#spare.push({ ...EMPTY_FRAME, preparedStatements })
   }
 
   #end(slot: Slot): void {
-    const { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    let { refusal } = readAnswer(slot.run(DISCARD_ALL))
+    const { frame } = slot.session
+    if (refusal === undefined) this.#numbers.delete(frame.temporary.number)
+    else if (frame.temporary.schema !== 0) {
+      // It may have more tables than can be dropped at once (`orphaned-tables.ts`).
+      this.#numbers.add(frame.temporary.number)
+      slot.session.frame = { ...frame, temporary: NO_TEMPORARY }
+      refusal = readAnswer(slot.run(DISCARD_ALL)).refusal
+    }
     assert(refusal === undefined, `DISCARD ALL was refused: ${refusal}`)
     this.#current = undefined
     this.#spareFor(slot.session.frame)

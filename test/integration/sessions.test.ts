@@ -404,6 +404,39 @@ describe('temporary tables', () => {
     await other.client.end()
   })
 
+  test('a schema that somebody has dropped is nobody’s afterwards', async () => {
+    const [one, other] = await two('temporary-dropped')
+    await one.client.query('create temporary table gone (n int) on commit delete rows')
+    const schema = String(await one.value('select pg_my_temp_schema()::regnamespace::text'))
+    await other.client.query(`drop schema ${schema} cascade`)
+    await one.client.end()
+    await using next = await connectPg(server, 'temporary-dropped')
+    assert.equal(await next.value('select pg_my_temp_schema()'), 0)
+    await next.client.query('create temporary table mine as select 1 as n')
+    assert.equal(await next.value('select pg_my_temp_schema()::regnamespace::text'), schema)
+    assert.equal(await next.value('select n from mine'), 1)
+    await other.client.end()
+  })
+
+  test('each sets and shows buffers of its own, and none fails for want of them', async () => {
+    const [one, other] = await two('temporary-buffers')
+    const fill = `create temporary table mine as
+      select n, repeat('x', 1000) from generate_series(1, 10000) n`
+    await one.client.query(`set temp_buffers = '800kB'`)
+    await one.client.query(fill)
+    assert.equal(await other.value('show temp_buffers'), '8MB')
+    await other.client.query(`set temp_buffers = '80MB'; set effective_io_concurrency = 1000`)
+    await other.client.query(fill)
+    for (const [each, buffers] of [
+      [one, '800kB'],
+      [other, '80MB'],
+    ] as const) {
+      assert.equal(await each.value('select count(*)::int from mine'), 10_000)
+      assert.equal(await each.value('show temp_buffers'), buffers)
+    }
+    for (const each of [one, other]) await each[Symbol.asyncDispose]()
+  })
+
   test('beside a transaction: others read their own, and write them later', async () => {
     const [one, other] = await two('temporary-readers')
     for (const [each, n] of [

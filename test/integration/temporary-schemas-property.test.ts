@@ -57,8 +57,8 @@ const statement: fc.Arbitrary<string> = fc.oneof(
       (each) =>
         `insert into ${each.table} select g + ${each.n}, g from generate_series(1, ${each.rows}) g`,
     ),
-  // More than fits into the buffers of temporary tables in this test.
-  fc.constant(`insert into t2 select g, repeat('x', 900) from generate_series(1, 1500) g`),
+  // More than fits into the buffers of temporary tables.
+  fc.constant(`insert into t2 select g, repeat('x', 1900) from generate_series(1, 5000) g`),
   table.map((name) => `update ${name} set n = n + 1 where n < 100`),
   table.map((name) => `delete from ${name} where n % 2 = 0`),
   table.map((name) => `select count(*), sum(n), min(v::text) from ${name}`),

@@ -213,3 +213,33 @@ test('schemas beyond number: the end of many is noted once', () => {
   slot.session.frame = frames[40] ?? EMPTY_FRAME
   slot.shutDown()
 })
+
+test('what a function was compiled to has the types of who calls it', () => {
+  slot.begin(newFiles())
+  as(
+    'a',
+    `create temp table t as select 1 as n; create domain pg_temp.few as int check (value < 9)`,
+  )
+  as(
+    'a',
+    `create function rows() returns text language plpgsql as
+      'declare r t%rowtype; all_of t[]; begin select * into r from t;
+        select array_agg(t) into all_of from t; return r::text || all_of::text; end';
+    create function few() returns int language plpgsql as
+      'declare n pg_temp.few := 8; begin return n; end'`,
+  )
+  assert.equal(ask('a', 'select rows()'), '(1){(1)}')
+  assert.equal(ask('a', 'select few()'), '8')
+  as('b', `create temp table t as select 'x' as v, 2 as n`)
+  assert.equal(errorOf('b', 'select few()'), '42704', 'it has no such type')
+  as('b', 'create domain pg_temp.few as int check (value < 5)')
+  for (let turn = 0; turn < 2; turn++) {
+    assert.equal(ask('b', 'select rows()'), '(x,2){"(x,2)"}')
+    assert.equal(errorOf('b', 'select few()'), '23514')
+    assert.equal(ask('a', 'select rows()'), '(1){(1)}')
+    assert.equal(ask('a', 'select few()'), '8')
+  }
+  as('a', 'discard all')
+  assert.equal(ask('b', 'select rows()'), '(x,2){"(x,2)"}', 'its types are gone')
+  assert.equal(errorOf('c', 'select few()'), '3F000')
+})

@@ -45,6 +45,8 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   readonly roles: Set<string> = new Set()
   holdsOn = false
   processId = 0
+  /** Temporary tables that can be dropped at once. */
+  temporaryTablesMax: number = Number.POSITIVE_INFINITY
   /** Own statements that are refused. */
   refuses: RegExp | undefined = undefined
   /** Statements of clients, with whom they ran as. */
@@ -286,6 +288,7 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
   }
 
   #discardAll(): void {
+    if (this.temporaryTables.length > this.temporaryTablesMax) raise('out of shared memory')
     this.settings.clear()
     this.#tables.get(this.#frame.preparedStatements)?.clear()
     this.#frame = { ...this.#frame, sequences: 0, lastSequence: 0, unnamedStatement: 0 }
