@@ -93,6 +93,7 @@ const SHARE_LOCK = 5
 const CALL_BYTES = 48
 const CALL_NUMBER_AT = 40
 const CALL_ARGUMENT_COUNT_AT = 18
+const NONE: readonly HeldLock[] = []
 
 /**
  * Puts functions of ours in the place of Postgres's, in a memory in which it has not started.
@@ -137,6 +138,7 @@ export class AdvisoryLocks {
   readonly #walTail: Pick<WalTail, 'nextTransaction'>
   /** When the run began; undefined: that was in a transaction. */
   #nextTransaction: number | undefined
+  #heldBefore: readonly HeldLock[] = NONE
   #lockedOut: AdvisoryLock | undefined
   /** Whether another session holds what keeps this one from a lock. Undefined: nobody has any. */
   isTaken: ((lock: AdvisoryLock) => boolean) | undefined
@@ -172,17 +174,25 @@ export class AdvisoryLocks {
   /** A run begins. @param isIdle outside of a transaction */
   begin(isIdle: boolean): void {
     this.#lockedOut = undefined
-    this.#nextTransaction = isIdle && this.isTaken ? this.#walTail.nextTransaction : undefined
+    this.#nextTransaction = undefined
+    if (!isIdle || !this.isTaken) return
+    this.#nextTransaction = this.#walTail.nextTransaction
+    this.#heldBefore = this.held
   }
 
-  /** A run has ended. @returns what it could not have; undefined: it had what it wanted */
+  /**
+   * A run has ended. If it can be run anew the session has what it had before.
+   * @returns what it could not have; undefined: it had what it wanted
+   */
   settle(): LockedOut | undefined {
     const lock = this.#lockedOut
     if (!lock) return undefined
     this.#lockedOut = undefined
     withdrawCancel(this.#flags)
     noteLockTimeout(this.#flags, false)
-    return { lock, canRunAnew: this.#isUntouched }
+    const canRunAnew = this.#isUntouched
+    if (canRunAnew) this.held = this.#heldBefore
+    return { lock, canRunAnew }
   }
 
   get #isUntouched(): boolean {
@@ -249,5 +259,3 @@ export class AdvisoryLocks {
     this.#instance.functionAt(entry)(callAt)
   }
 }
-
-const NONE: readonly HeldLock[] = []

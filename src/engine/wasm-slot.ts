@@ -16,7 +16,6 @@ import { PgnapError } from '../base/errors.ts'
 import { SYNC } from '../base/protocol-message.ts'
 import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
-import type { LockedOut } from './advisory-locks.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
 import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
 import { answerForDatabases } from './database-functions.ts'
@@ -76,7 +75,7 @@ export class WasmSlot implements Slot {
   #database = BUILT_NAME
   #state: 'empty' | 'loaded' | 'running' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
-  lockedOut: LockedOut | undefined = undefined
+  lockedOut: Slot['lockedOut'] = undefined
   /** Of the last run that could pause. */
   #runStart: RunStart | undefined
 

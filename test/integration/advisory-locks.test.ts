@@ -1,7 +1,7 @@
 /** Advisory locks of several sessions in one backend, by its memory alone. */
 import assert from 'node:assert/strict'
 import { before, beforeEach, test } from 'node:test'
-import { isConflict } from '../../src/engine/advisory-locks.ts'
+import { isConflict, type LockedOut } from '../../src/engine/advisory-locks.ts'
 import { EMPTY_FRAME, type SessionFrame } from '../../src/engine/session-memory.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
@@ -54,6 +54,9 @@ function errorOf(name: string, sql: string): string | undefined {
   return runSql(slot, sql).error?.sqlState
 }
 
+/** Of the run that was last. */
+const lockedOut = (): LockedOut | undefined => slot.lockedOut
+
 const KEYS = [
   '1',
   '-1',
@@ -71,15 +74,15 @@ for (const key of KEYS) {
       ['', '_shared'].map((how) => `select pg_try_advisory${level}_lock${how}(${key})`),
     )
     for (const sql of tries) assert.equal(ask('b', sql), 'f', sql)
-    assert.equal(slot.lockedOut, undefined)
+    assert.equal(lockedOut(), undefined)
     for (const sql of tries) {
       assert.equal(errorOf('b', sql.replace('try_', '')), '57014')
-      const { kind, isShared } = slot.lockedOut?.lock ?? {}
+      const { kind, isShared } = lockedOut()?.lock ?? {}
       assert.deepEqual(
         [kind, isShared],
         [key.includes(',') ? 'two' : 'one', sql.includes('shared')],
       )
-      assert.equal(slot.lockedOut?.canRunAnew, true)
+      assert.equal(lockedOut()?.canRunAnew, true)
     }
     assert.equal(ask('b', 'select 7'), '7')
     assert.equal(ask('b', `select pg_advisory_unlock(${key})`), 'f', 'what it does not have')
@@ -126,18 +129,18 @@ test('each gives back its own, by unlock_all and DISCARD ALL too', () => {
 test('what can be done anew is told from what cannot', () => {
   ask('a', 'create table t (n int); select pg_advisory_lock(1)')
   assert.equal(errorOf('b', 'select pg_advisory_lock(5); select pg_advisory_lock(1)'), '57014')
-  assert.equal(slot.lockedOut?.canRunAnew, true)
+  assert.equal(lockedOut()?.canRunAnew, true)
   assert.equal(errorOf('b', 'begin; select pg_advisory_lock(1)'), '57014')
-  assert.equal(slot.lockedOut?.canRunAnew, true)
+  assert.equal(lockedOut()?.canRunAnew, true)
   assert.equal(slot.transactionStatus, 'failed')
   ask('b', 'rollback; begin')
   assert.equal(errorOf('b', 'select pg_advisory_xact_lock(1)'), '55P03', 'it has begun before')
-  assert.equal(slot.lockedOut?.canRunAnew, false)
+  assert.equal(lockedOut()?.canRunAnew, false)
   ask('b', 'rollback')
   assert.equal(errorOf('b', 'insert into t values (1); select pg_advisory_lock(1)'), '55P03')
-  assert.equal(slot.lockedOut?.canRunAnew, false)
+  assert.equal(lockedOut()?.canRunAnew, false)
   assert.equal(ask('b', 'select count(*) from t'), '0')
-  assert.equal(slot.lockedOut, undefined)
+  assert.equal(lockedOut(), undefined)
 })
 
 test('a block that catches everything does not go on without the lock', () => {
