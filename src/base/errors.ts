@@ -56,6 +56,7 @@ export const ERRORS = {
   STATEMENT_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
   STATEMENT_TIMEOUT: { sqlState: '57014', kind: 'fix', httpStatus: 400 },
   LOCK_TIMEOUT: { sqlState: '55P03', kind: 'wait', httpStatus: 503 },
+  DEADLOCK: { sqlState: '40P01', kind: 'retry', httpStatus: 409 },
   TRANSACTION_TIMEOUT: { sqlState: '25P04', kind: 'fix', httpStatus: 400 },
   IDLE_IN_TRANSACTION_TIMEOUT: { sqlState: '25P03', kind: 'fix', httpStatus: 400 },
   IDLE_SESSION_TIMEOUT: { sqlState: '57P05', kind: 'fix', httpStatus: 400 },

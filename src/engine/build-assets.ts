@@ -43,6 +43,7 @@ import { Instance, type CodeParts, type LibraryParts } from './instance.ts'
 import { LibraryCode } from './library-code.ts'
 import { type LibraryLayout, layOutLibraries } from './library-layout.ts'
 import { BASE_LIBRARIES, isBase, LIBRARY_FOLDER, type LibraryExports } from './library-loader.ts'
+import { replaceLocking } from './advisory-locks.ts'
 import { type BaseImage, emptyRuns, imageOf, layOut } from './base-memory.ts'
 import { Driver } from './driver.ts'
 import { encodingProbe, findEncoding } from './client-encoding.ts'
@@ -372,7 +373,10 @@ interface Run {
   readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
   readonly tableLength: number
   /** What was called before. */
-  readonly replaced: Pick<SessionAnchors, 'signals' | 'databaseFunctions' | 'activityFunction'>
+  readonly replaced: Pick<
+    SessionAnchors,
+    'signals' | 'databaseFunctions' | 'activityFunction' | 'advisory'
+  >
   readonly methodRoom: number
   /** Runs a statement; its answer as text. */
   readonly run: (statement: string) => string
@@ -393,6 +397,7 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
     signals: replaceSignalFunctions(memory, lent.signals),
     databaseFunctions: replaceDatabaseFunctions(memory, lent.databaseFunctions),
     activityFunction: replaceActivity(memory, lent.activity),
+    advisory: replaceLocking(memory, lent.locking),
   }
   hookUtility(memory, instance)
   const methodRoom = makeRoomForMethod(instance)

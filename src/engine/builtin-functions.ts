@@ -28,10 +28,22 @@ export const argumentAt = (callAt: number, index: number): number =>
  */
 export function replaceBuiltin(
   memory: MemorySearch,
-  [id, name]: BuiltinFunction,
+  builtin: BuiltinFunction,
   entry: number,
 ): number {
-  const at = onlyPlace(
+  const at = placeOf(memory, builtin)
+  const before = memory.word(at + CALL_AT)
+  memory.setWord(at + CALL_AT, entry)
+  return before
+}
+
+/** @returns its entry of the function table */
+export function findBuiltin(memory: MemorySearch, builtin: BuiltinFunction): number {
+  return memory.word(placeOf(memory, builtin) + CALL_AT)
+}
+
+function placeOf(memory: MemorySearch, [id, name]: BuiltinFunction): number {
+  return onlyPlace(
     `the entry of ${name}`,
     memory
       .textsEqualTo(name)
@@ -39,7 +51,4 @@ export function replaceBuiltin(
       .map((place) => place - NAME_AT)
       .filter((place) => memory.word(place) === id),
   )
-  const before = memory.word(at + CALL_AT)
-  memory.setWord(at + CALL_AT, entry)
-  return before
 }

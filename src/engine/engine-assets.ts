@@ -36,7 +36,7 @@ import {
 } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 9
+const FORMAT_VERSION = 10
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80

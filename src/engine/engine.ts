@@ -8,6 +8,7 @@
  */
 import type { Fingerprint } from '../base/ids.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { LockedOut } from './advisory-locks.ts'
 import type { SignalReceiver } from './backend-signals.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
@@ -84,6 +85,8 @@ export interface Slot {
   readonly awayMs?: number
   /** Goes up whenever a `run` has an error in its answer. */
   readonly errorsRaised: number
+  /** Which advisory lock the last `run` could not have, for which it was ended. */
+  readonly lockedOut?: LockedOut | undefined
   /** Of the backend, after the last `run`. */
   readonly transactionStatus: TransactionStatus
   /**

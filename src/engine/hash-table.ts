@@ -7,6 +7,13 @@ import type { Instance } from './instance.ts'
 
 /** struct HASH_SEQ_STATUS, and some. */
 const SCAN_BYTES = 32
+/** struct HASHHDR: entries of the first free list, the only one of a table in private memory. */
+const COUNT_AT = 4
+
+/** Entries of a table in private memory. @param word reads 32 bits of memory */
+export function countOf(word: (at: number) => number, table: number): number {
+  return word(word(table) + COUNT_AT)
+}
 
 /** Addresses of a table's entries, which begin with their keys. Throws what wasm throws. */
 export function entriesOf(instance: Pick<Instance, 'functionOf'>, table: number): number[] {

@@ -2,6 +2,7 @@
  * Functions of ours that Postgres calls. Lending one adds an entry to the module's function table,
  * which memory images refer to: each instance must lend the same ones in the same order.
  */
+import { LOCKING } from './advisory-locks.ts'
 import { DATABASE_FUNCTIONS } from './database-functions.ts'
 import type { EmscriptenModule, WasmFunction } from './emscripten.ts'
 import type { Pausing, UtilityWays } from './pausing.ts'
@@ -46,6 +47,10 @@ export class LentFunctions {
   onDatabaseFunction: ((index: number, callAt: number) => number) | undefined
   /** Entries that call {@link onDatabaseFunction}. */
   readonly databaseFunctions: readonly number[]
+  /** Stands for functions that take advisory locks, by their index; see `advisory-locks.ts`. */
+  onLocking: ((index: number, callAt: number) => number) | undefined
+  /** Entries that call {@link onLocking}. */
+  readonly locking: readonly number[]
   /** Stands for what `pg_stat_activity` is made of; see `session-activity.ts`. */
   onActivity: ((callAt: number) => number) | undefined
   /** That which calls it. */
@@ -84,6 +89,9 @@ export class LentFunctions {
     }
     this.databaseFunctions = DATABASE_FUNCTIONS.map((_, index) =>
       module.addFunction((callAt = 0) => this.onDatabaseFunction?.(index, callAt) ?? 0, 'pp'),
+    )
+    this.locking = LOCKING.map((_, index) =>
+      module.addFunction((callAt = 0) => this.onLocking?.(index, callAt) ?? 0, 'pp'),
     )
     this.activity = module.addFunction((callAt = 0) => this.onActivity?.(callAt) ?? 0, 'pp')
     const ours = (...values: number[]): number => {

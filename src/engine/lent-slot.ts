@@ -9,6 +9,7 @@
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
+import type { LockedOut } from './advisory-locks.ts'
 import type { SignalReceiver } from './backend-signals.ts'
 import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
@@ -95,6 +96,10 @@ export class LentSlot implements Slot {
 
   get errorsRaised(): number {
     return this.#errorsRaised
+  }
+
+  get lockedOut(): LockedOut | undefined {
+    return this.slot.lockedOut
   }
 
   get signalReceiver(): SignalReceiver | undefined {
@@ -332,6 +337,18 @@ class LentSession implements BackendSession {
 
   get holdsOn(): boolean {
     return this.#session.holdsOn
+  }
+
+  get holdsLocks(): boolean {
+    return this.#session.holdsLocks
+  }
+
+  get isTaken(): BackendSession['isTaken'] {
+    return this.#session.isTaken
+  }
+
+  set isTaken(isTaken: BackendSession['isTaken']) {
+    this.#session.isTaken = isTaken
   }
 
   get portalCount(): number {

@@ -90,6 +90,7 @@ export function findSessionAnchors(
   | 'databaseFunctions'
   | 'encoding'
   | 'temporary'
+  | 'advisory'
   | 'activityFunction'
 > {
   const memory = new MemorySearch(heap)

@@ -12,10 +12,18 @@
  * dynahash.c and pg_list.h of Postgres 18, on a machine with pointers of 32 bits.
  */
 import { textAt } from '../base/bytes.ts'
+import {
+  type AdvisoryAnchors,
+  type AdvisoryLock,
+  AdvisoryLocks,
+  type HeldLock,
+  type LockParts,
+} from './advisory-locks.ts'
 import { ClientEncoding, type EncodingAnchors } from './client-encoding.ts'
 import type { ScanAnchors } from './database-scan.ts'
 import type { StatementAnchors } from './database-statements.ts'
 import type { EmscriptenModule } from './emscripten.ts'
+import { countOf } from './hash-table.ts'
 import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
@@ -64,6 +72,7 @@ export interface SessionAnchors {
   /** Whether it has had a snapshot: a byte; see `first-snapshot.ts`. */
   readonly firstSnapshot: number
   readonly temporary: TemporaryAnchors
+  readonly advisory: AdvisoryAnchors
   readonly process: ProcessAnchors
   readonly encoding: EncodingAnchors
   readonly activity: Omit<ActivityAnchors, 'original'>
@@ -77,8 +86,6 @@ export interface SessionAnchors {
   readonly databaseFunctions: readonly number[]
 }
 
-/** struct HASHHDR: entries of the first free list, the only one of a table in private memory. */
-const TABLE_COUNT_AT = 4
 /** struct List: tag, length, room, elements. */
 const LIST_LENGTH_AT = 4
 export const LIST_ELEMENTS_AT = 12
@@ -96,6 +103,8 @@ export interface SessionFrame {
   readonly sequences: number
   readonly lastSequence: number
   readonly temporary: TemporaryFrame
+  /** Advisory locks of the session. */
+  readonly locks: readonly HeldLock[]
 }
 
 /** Of a session that has not done anything yet. */
@@ -105,12 +114,13 @@ export const EMPTY_FRAME: SessionFrame = {
   sequences: 0,
   lastSequence: 0,
   temporary: NO_TEMPORARY,
+  locks: [],
 }
 
 /** What of an instance is needed here. */
 interface SessionInstance extends Pick<
   Instance,
-  'module' | 'functionOf' | 'functionAt' | 'word' | 'setWord'
+  'module' | 'functionOf' | 'functionAt' | 'word' | 'setWord' | 'lent'
 > {
   readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
 }
@@ -122,14 +132,17 @@ export class SessionMemory implements BackendSession {
   readonly #module: EmscriptenModule
   readonly encoding: ClientEncoding
   readonly #temporary: TemporarySchemas
+  readonly locks: AdvisoryLocks
   #view: DataView
 
-  constructor(anchors: SessionAnchors, instance: SessionInstance) {
+  constructor(anchors: SessionAnchors, instance: SessionInstance, parts: LockParts) {
     this.#anchors = anchors
     this.#instance = instance
     this.#module = instance.module
     this.encoding = new ClientEncoding(anchors.encoding, instance)
     this.#temporary = new TemporarySchemas(anchors.temporary, instance)
+    const advisory = { ...anchors.advisory, localLocks: anchors.localLocks }
+    this.locks = new AdvisoryLocks(instance, advisory, parts)
     this.#view = viewOf(instance.module.HEAPU8)
   }
 
@@ -141,6 +154,7 @@ export class SessionMemory implements BackendSession {
       sequences: this.#word(sequences),
       lastSequence: this.#word(lastSequence),
       temporary: this.#temporary.frame,
+      locks: this.locks.held,
     }
   }
 
@@ -148,6 +162,7 @@ export class SessionMemory implements BackendSession {
     const view = this.#current
     for (const name of FRAME_NAMES) view.setUint32(this.#anchors[name], frame[name], true)
     this.#temporary.frame = frame.temporary
+    this.locks.held = frame.locks
   }
 
   get preparedCount(): number {
@@ -195,7 +210,19 @@ export class SessionMemory implements BackendSession {
   }
 
   get holdsOn(): boolean {
-    return this.#countOf(this.#anchors.localLocks) + this.portalCount > 0
+    return this.portalCount > 0
+  }
+
+  get holdsLocks(): boolean {
+    return this.#countOf(this.#anchors.localLocks) > 0
+  }
+
+  get isTaken(): ((lock: AdvisoryLock) => boolean) | undefined {
+    return this.locks.isTaken
+  }
+
+  set isTaken(isTaken: ((lock: AdvisoryLock) => boolean) | undefined) {
+    this.locks.isTaken = isTaken
   }
 
   get portalCount(): number {
@@ -266,7 +293,7 @@ export class SessionMemory implements BackendSession {
   }
 
   #countOf(table: number): number {
-    return this.#word(this.#word(this.#word(table)) + TABLE_COUNT_AT)
+    return countOf((at) => this.#word(at), this.#word(table))
   }
 
   #word(at: number): number {
@@ -311,8 +338,15 @@ export interface BackendSession {
   convert(text: Uint8Array, from: string, to: string): Uint8Array | undefined
   /** Whether a session that begins is to be given settings; false: there are none. */
   readonly mayHaveStoredSettings: boolean
-  /** Advisory locks or cursors WITH HOLD: what cannot be put aside. */
+  /** Cursors WITH HOLD: what cannot be put aside. */
   readonly holdsOn: boolean
+  /** Advisory locks of the session. */
+  readonly holdsLocks: boolean
+  /**
+   * Whether another session keeps this one from an advisory lock: asked in its runs before Postgres
+   * is. Default: none does.
+   */
+  isTaken: ((lock: AdvisoryLock) => boolean) | undefined
   /** Cursors and portals that are open, the unnamed one included. */
   readonly portalCount: number
   /** False: there are none. True: ask. */
@@ -338,14 +372,14 @@ export interface BackendSession {
 export type SessionRemains = Readonly<
   Pick<
     BackendSession,
-    'preparedCount' | 'holdsOn' | 'mayHaveTemporaryTables' | 'settings' | 'userIds'
+    'preparedCount' | 'holdsOn' | 'holdsLocks' | 'mayHaveTemporaryTables' | 'settings' | 'userIds'
   >
 >
 
 /** Asks the backend nothing: that would read its tenant's store. Outside of a transaction. */
 export function remainsOf(session: BackendSession): SessionRemains {
-  const { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds } = session
-  return { preparedCount, holdsOn, mayHaveTemporaryTables, settings, userIds }
+  const { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables, settings, userIds } = session
+  return { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables, settings, userIds }
 }
 
 /**

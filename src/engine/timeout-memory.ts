@@ -37,6 +37,7 @@ const INDICATOR_AT = 5
 const DUE_AT = 24
 /** enum TimeoutId. */
 export const TIMEOUT_COUNT = 13
+const LOCK_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 3
 const TRANSACTION_TIMEOUT = 8
 /** Midnight of 2000-01-01 as Unix time: where Postgres counts its microseconds from. */
@@ -64,10 +65,20 @@ export function overdueIn(
 }
 
 /** Notes whether the statement timeout went off: a cancel gives it as its reason. */
-export function noteStatementTimeout(
+export function noteStatementTimeout(flags: InterruptFlags, wentOff: boolean): void {
+  noteTimeout(flags, STATEMENT_TIMEOUT, wentOff)
+}
+
+/** The same for the lock timeout. */
+export function noteLockTimeout(flags: InterruptFlags, wentOff: boolean): void {
+  noteTimeout(flags, LOCK_TIMEOUT, wentOff)
+}
+
+function noteTimeout(
   { memory, timeoutTableAt }: InterruptFlags,
+  id: number,
   wentOff: boolean,
 ): void {
-  const at = timeoutTableAt + STATEMENT_TIMEOUT * TIMEOUT_BYTES + INDICATOR_AT
+  const at = timeoutTableAt + id * TIMEOUT_BYTES + INDICATOR_AT
   Atomics.store(new Uint8Array(memory.buffer), at, wentOff ? 1 : 0)
 }

@@ -75,6 +75,7 @@ export class WasmSlot implements Slot {
   #database = BUILT_NAME
   #state: 'empty' | 'loaded' | 'running' | 'broken' | 'discarded' = 'empty'
   #status: TransactionStatus = 'idle'
+  lockedOut: Slot['lockedOut'] = undefined
   /** Of the last run that could pause. */
   #runStart: RunStart | undefined
 
@@ -83,8 +84,8 @@ export class WasmSlot implements Slot {
     this.#options = options
     this.#instance = instance
     this.#delta = options.delta
-    const { timeoutTable: timeoutTableAt, commandRead: commandReadAt } =
-      options.assets.sessionAnchors
+    const { sessionAnchors } = options.assets
+    const { timeoutTable: timeoutTableAt, commandRead: commandReadAt } = sessionAnchors
     this.interruptFlags = { ...instance.cancelFlags, timeoutTableAt, commandReadAt }
     this.#driver = new Driver({
       module: instance.module,
@@ -93,9 +94,10 @@ export class WasmSlot implements Slot {
       commandReadAt,
       beforeReady: () => this.session.encoding.speakTo('pool'),
     })
-    this.session = new SessionMemory(options.assets.sessionAnchors, instance)
-    const { sessionAnchors } = options.assets
     const { signals, statements, scans, databaseFunctions } = sessionAnchors
+    this.#walTail = new WalTail(instance)
+    const parts = { flags: this.interruptFlags, walTail: this.#walTail }
+    this.session = new SessionMemory(sessionAnchors, instance, parts)
     this.#databaseScans = new DatabaseScans(instance, scans)
     this.#databaseStatements = new DatabaseStatements(instance, statements, this.#databaseScans)
     answerForDatabases(instance, databaseFunctions, this.#databaseScans)
@@ -103,7 +105,6 @@ export class WasmSlot implements Slot {
     const activity = { ...sessionAnchors.activity, original: sessionAnchors.activityFunction }
     const sessions = (): readonly SessionFacts[] | undefined => this.signalReceiver?.sessions()
     showActivity(instance, activity, sessions, () => this.session.processId)
-    this.#walTail = new WalTail(instance)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
     this.#tableLength = instance.tableLength
     this.#empty()
@@ -303,6 +304,7 @@ export class WasmSlot implements Slot {
     assert(this.#state === 'loaded', `a slot runs only what is loaded, not ${this.#state}`)
     try {
       if (others) this.#databaseScans.show(others)
+      this.session.locks.begin(this.#status === 'idle')
       this.#speakTo(client)
       const ofClient = client ? undefined : this.session.query
       const answer = this.#driver.run(messages)
@@ -312,7 +314,7 @@ export class WasmSlot implements Slot {
       this.#state = 'broken'
       throw explain(this.#instance, this.#driver, error)
     } finally {
-      this.#signals.settle()
+      this.#settle()
     }
   }
 
@@ -334,12 +336,12 @@ export class WasmSlot implements Slot {
       assert(this.#state === 'running', 'what has paused is left alone')
       this.#state = 'loaded'
       const told = this.#ran(answer, others, client)
-      this.#signals.settle()
+      this.#settle()
       return told
     }
     const failed = (error: unknown): unknown => {
       this.#state = 'broken'
-      this.#signals.settle()
+      this.#settle()
       return explain(this.#instance, this.#driver, error)
     }
     const later: LaterEnd = {
@@ -354,12 +356,19 @@ export class WasmSlot implements Slot {
     }
     try {
       if (others) this.#databaseScans.show(others)
+      this.session.locks.begin(this.#status === 'idle')
       this.#speakTo(client)
       const answer = this.#driver.runPausing(messages, pausing, later)
       return answer instanceof Promise ? answer : ended(answer)
     } catch (error) {
       throw failed(error)
     }
+  }
+
+  /** Of a run that has ended: what was meant for it does not meet the next one. */
+  #settle(): void {
+    this.#signals.settle()
+    this.lockedOut = this.session.locks.settle()
   }
 
   /** Whoever has no number that clients know talks UTF-8, whatever was set. */

@@ -11,15 +11,20 @@ import { assert } from '../base/assert.ts'
 import { keptBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
+import type { AdvisoryLock } from '../engine/advisory-locks.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
+import type { AdvisoryDesk } from './advisory-desk.ts'
+import { ownQuery } from './backend-query.ts'
 import { noteAsked } from './database-commands.ts'
 import type { LettingGo } from './letting-go.ts'
 import { type LimitsHost, noteErrors, noteLimits } from './note-limits.ts'
+import { commitIfDue } from './commit-rule.ts'
 import { enterSession, noteEnd, noteRun, noteStart } from './pool-client.ts'
 import type { LiveClient, LiveTenant } from './pool-client.ts'
 import { isFree, release } from './pool-fast-path.ts'
 import { NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, ClientEntry, PoolEffect, PoolEvent } from './pool-model.ts'
+import { saidIn, sayAgain, unsaid } from './reading-batch.ts'
 import type { PoolOptions } from './pool-options.ts'
 import { clientGone, sessionRefused } from './pool-rejection.ts'
 import type { PoolState } from './pool-state.ts'
@@ -38,6 +43,7 @@ export interface BatchRunsOptions {
   readonly counters: PoolCounters
   readonly forks: ReaderForks
   readonly lettingGo: LettingGo
+  readonly advisory: AdvisoryDesk
   readonly limitsHost: LimitsHost
   readonly slowLog: SlowLog | undefined
   readonly onWrote: PoolOptions['onWrote']
@@ -185,6 +191,11 @@ export class BatchRuns {
     const { tenant } = client
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
+    const { lockedOut } = slot
+    if (lockedOut?.canRunAnew) return this.#lockedOut(client, batch, first, lockedOut.lock)
+    // Nothing has told it that it has not got the lock.
+    const isUntold = lockedOut !== undefined && slot.errorsRaised === batch.errorsRaised
+    if (isUntold) throw this.#lose(client, lockedOut)
     const { channels } = tenant.sessions
     const result = this.#result
     const ranMs = this.#options.clock.monotonicMs()
@@ -224,6 +235,7 @@ export class BatchRuns {
     this.#options.slowLog?.ended(client, said)
     channels.deliver(notify)
     noteEnd(client, result.status, endMs)
+    this.#options.advisory.review(tenant)
     if (client.ending) {
       // It has ended itself: its answer is nobody's, and what it has open is rolled back.
       this.#options.event({ type: 'batchFinished', client: client.entry, result })
@@ -236,6 +248,35 @@ export class BatchRuns {
     const copy = new Uint8Array(answer)
     this.#options.runLater(effects)
     return copy
+  }
+
+  /** It could not have an advisory lock, and waits for it as if it had not been said. */
+  #lockedOut(
+    client: LiveClient,
+    { messages, complete, startMs }: StartedBatch,
+    answer: Uint8Array,
+    lock: AdvisoryLock,
+  ): Promise<Uint8Array> {
+    const { tenant } = client
+    const { slot, open } = tenant
+    assert(slot && open, 'a batch needs a loaded tenant')
+    const batch = { lock, messages: new Uint8Array(messages), complete }
+    try {
+      const unsay = sayAgain(unsaid(saidIn(messages, answer)))
+      if (slot.transactionStatus !== 'idle') slot.run(ownQuery('ROLLBACK'))
+      for (const each of unsay) slot.run(each)
+      commitIfDue(open.files, 'idle')
+    } catch (error) {
+      throw this.#lose(client, error)
+    }
+    const endMs = this.#options.clock.monotonicMs()
+    this.#syncs.ended(endMs)
+    this.#options.counters.countBatch(tenant, endMs - startMs, endMs - startMs, endMs)
+    tenant.sessions.channels.deliver(notify)
+    noteEnd(client, 'idle', endMs)
+    this.#options.event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
+    if (client.ending) throw client.ending
+    return this.#options.advisory.wait(client, batch)
   }
 
   /** In the next look at the sockets whoever is in turn has a whole one. */
@@ -306,6 +347,7 @@ export class BatchRuns {
     this.#options.slowLog?.ended(client, said)
     tenant.sessions.channels.deliver(notify)
     noteEnd(client, result.status, nowMs)
+    this.#options.advisory.review(tenant)
     if (!release(this.#options.state, entry, result, nowMs)) {
       this.#options.event({ type: 'batchFinished', client: entry, result })
     }

@@ -7,6 +7,7 @@ import { fatalError } from './backend-query.ts'
 import { ClientLimits } from './client-limits.ts'
 import type { LiveClient } from './pool-client.ts'
 import { ClientEntry, type PoolEvent } from './pool-model.ts'
+import { lockWaitedTooLong } from './pool-rejection.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 
 export interface LimitsHost {
@@ -34,6 +35,7 @@ export function noteLimits(
     clock,
     dismiss: (error) => client.dismiss(error),
     giveUp: (code) => {
+      if (client.giveUpLock) return client.giveUpLock(lockWaitedTooLong(code))
       const waitsForLock = client.tenant.entry.holder instanceof ClientEntry
       if (code === 'LOCK_TIMEOUT' && !waitsForLock) return
       event({ type: 'waitCanceled', client: client.entry, code })

@@ -10,7 +10,7 @@ import type { ClientLimits } from './client-limits.ts'
 import type { AskedDatabases } from './database-commands.ts'
 import type { OtherDatabases } from './database-service.ts'
 import { type FloatingTransaction, goOn } from './floating-transaction.ts'
-import { sessionLost } from './pool-rejection.ts'
+import { sessionLost, waitCanceled } from './pool-rejection.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import { mayHaveStoredSettings } from '../engine/stored-settings.ts'
 import type { MaintenanceProgress } from './upkeep.ts'
@@ -261,6 +261,8 @@ export class LiveClient implements PoolClient {
   closeDue = false
   /** The batch that runs next gives it its settings. */
   begins = false
+  /** Ends its wait for an advisory lock of another client; undefined: it waits for none. */
+  giveUpLock: ((error: PgnapError) => void) | undefined = undefined
   /** What its last batch has asked for, and is still to be done. */
   asked: AskedDatabases | undefined = undefined
   /** It is being sent away: why. */
@@ -335,6 +337,7 @@ export class LiveClient implements PoolClient {
   }
 
   get waitingSinceMs(): number | undefined {
+    if (this.giveUpLock) return this.ranMs
     return this.entry.phase === 'waiting' ? this.entry.waitSinceMs : undefined
   }
 
@@ -343,7 +346,8 @@ export class LiveClient implements PoolClient {
   }
 
   cancel(): void {
-    if (this.running) this.tenant.slot?.cancel?.()
+    if (this.giveUpLock) this.giveUpLock(waitCanceled())
+    else if (this.running) this.tenant.slot?.cancel?.()
     else this.#host.cancelWait(this)
   }
 

@@ -3,6 +3,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
+import type { WaitLimit } from './client-limits.ts'
 import { ClientEntry, type PoolEffect, type PoolLimits } from './pool-model.ts'
 
 /** What a client is told when its batch is turned away. */
@@ -19,7 +20,7 @@ export function rejectionError(
     case 'QUERY_WAIT_TIMEOUT':
       return waitedTooLong(effect.client, limits)
     case 'QUERY_CANCELED':
-      return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
+      return waitCanceled()
     case 'LOCK_TIMEOUT':
       return new PgnapError('LOCK_TIMEOUT', 'canceling statement due to lock timeout', {
         detail: 'another client keeps the backend of this database',
@@ -39,6 +40,20 @@ export function rejectionError(
   }
 }
 
+/** Somebody has cancelled what a client waits for. */
+export function waitCanceled(): PgnapError {
+  return new PgnapError('QUERY_CANCELED', 'canceling statement due to user request')
+}
+
+/** A client has waited for an advisory lock for as long as its session allows. */
+export function lockWaitedTooLong(limit: WaitLimit): PgnapError {
+  const setting = limit === 'LOCK_TIMEOUT' ? 'lock_timeout' : 'statement_timeout'
+  return new PgnapError(limit, `canceling statement due to ${setting.replace('_', ' ')}`, {
+    detail: 'another session of this database holds the advisory lock',
+    hint: `let that session give the lock back, or raise ${setting}`,
+  })
+}
+
 /** Who can be named is named: a neighbour in one's own house can be asked to hurry. */
 function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
   if (tenant.paused) {
@@ -50,8 +65,8 @@ function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): Pg
   const isHeld = tenant.holder instanceof ClientEntry && tenant.holder.phase === 'holding'
   const [why, hint] = isHeld
     ? [
-        'for another client of this database, which keeps it: by an open transaction, a session’s' +
-          ' advisory lock, or a cursor WITH HOLD',
+        'for another client of this database, which keeps it by an open transaction, or a cursor' +
+          ' WITH HOLD',
         'let that client end what keeps the database, or raise --query-wait-timeout',
       ]
     : [

@@ -21,6 +21,7 @@ import { LIMITS } from '../base/limits.ts'
 import { SYNC } from '../base/protocol-message.ts'
 import { BatchRuns } from './batch-runs.ts'
 import { busiestTenants, type TenantTime } from './busiest-tenants.ts'
+import { AdvisoryDesk } from './advisory-desk.ts'
 import { carriedOut } from './database-commands.ts'
 import type { DatabaseService } from './database-service.ts'
 import { EffectQueue } from './effect-queue.ts'
@@ -69,6 +70,7 @@ export class Pool implements ClientHost {
   readonly #work: SlotWork
   readonly #forks: ReaderForks
   readonly #lettingGo: LettingGo
+  readonly #advisory = new AdvisoryDesk()
   readonly keepWarm: KeepWarm
   readonly #counters: PoolCounters
   readonly resting: RestingTenants
@@ -140,6 +142,7 @@ export class Pool implements ClientHost {
       counters: this.#counters,
       forks: this.#forks,
       lettingGo: this.#lettingGo,
+      advisory: this.#advisory,
       limitsHost,
       slowLog,
       onWrote: options.onWrote,
@@ -318,7 +321,10 @@ export class Pool implements ClientHost {
     client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    pending?.reject(client.ending ?? clientGone())
+    const error = client.ending ?? clientGone()
+    pending?.reject(error)
+    client.giveUpLock?.(error)
+    this.#advisory.review(client.tenant)
   }
 
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {

@@ -158,6 +158,12 @@ export function sayAgain(said: SaidStatements | undefined): Uint8Array[] {
   })
 }
 
+/** What takes back what was prepared by name. */
+export function unsaid(said: SaidStatements | undefined): SaidStatements {
+  const prepared = [...(said ?? [])].filter(([name, parse]) => parse && name !== '')
+  return new Map(prepared.map(([name]) => [name, undefined]))
+}
+
 /** Whether a name is not text of UTF-8: others might be mistaken for it. */
 const isUnreadable = (name: string): boolean => name.includes('\ufffd')
 

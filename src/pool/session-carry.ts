@@ -47,7 +47,7 @@ const CAPTURE_SQL = `
 
 /** Reads the session of an idle backend. Throws what the slot throws. */
 export function captureSession(slot: Slot): CarriedSession {
-  const { settings, holdsOn, userIds } = slot.session
+  const { settings, holdsOn, holdsLocks, userIds } = slot.session
   const { rows, refusal } = readAnswer(slot.run(ownQuery(CAPTURE_SQL)))
   // Whoever cannot be asked is not taken apart.
   if (refusal !== undefined) {
@@ -62,7 +62,7 @@ export function captureSession(slot: Slot): CarriedSession {
     ...prepared.map(ownQuery),
   ]
   const pinnedBy = of('pin').map(([, what]) => what ?? '')
-  if (holdsOn) pinnedBy.push('advisory locks or cursors')
+  if (holdsOn || holdsLocks) pinnedBy.push('advisory locks or cursors')
   if (!prepared.every((text) => isSingle(slot, text))) pinnedBy.push('statements prepared in a row')
   return { ...carried, messages, pinnedBy }
 }

@@ -5,8 +5,8 @@
  * those of the client before it. Clients of one application mostly have the same settings, so that
  * a change of hands says nothing at all and costs a few microseconds.
  *
- * What cannot be put aside (advisory locks, cursors WITH HOLD) keeps the backend with its client;
- * that is `pinned`, and the business of `pool-state.ts`.
+ * What cannot be put aside (cursors WITH HOLD) keeps the backend with its client; that is `pinned`,
+ * and the business of `pool-state.ts`.
  *
  * It must never run a client's statement under the role or the settings of another. A session that
  * could not be brought back as it was is refused from then on, whoever has the backend in between.
@@ -15,6 +15,7 @@ import { assert } from '../base/assert.ts'
 import { LIMITS } from '../base/limits.ts'
 import { recodeMessages } from '../base/recode-messages.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
+import { type AdvisoryLock, isConflict } from '../engine/advisory-locks.ts'
 import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
@@ -89,6 +90,15 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.encodingOf(owner, slot),
   )
 
+  /** Asked while the backend is in a session: whether one that is aside has that. */
+  readonly #isTaken = (lock: AdvisoryLock): boolean => {
+    for (const [owner, { frame }] of this.#aside) {
+      const isHeld = frame.locks.some((held) => isConflict(held, lock))
+      if (isHeld && !this.#departed.has(owner)) return true
+    }
+    return false
+  }
+
   /** Sessions that the backend holds. */
   get count(): number {
     return this.#aside.size + (this.#current ? 1 : 0)
@@ -110,6 +120,7 @@ export class TenantSessions<Owner extends SessionOwner> {
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
+    slot.session.isTaken = this.#isTaken
     const refused = this.#refused.get(owner)
     if (refused !== undefined) return refused
     if (this.#current === owner) {
@@ -162,6 +173,20 @@ export class TenantSessions<Owner extends SessionOwner> {
    */
   pinned(slot: Slot): Owner | undefined {
     return slot.session.holdsOn ? this.#current : undefined
+  }
+
+  /**
+   * Who else than `owner` holds what keeps it from an advisory lock.
+   * @param slot the backend, if it is in one; if it is not, the last one who had it is passed over
+   */
+  holdersOf(lock: AdvisoryLock, owner: Owner, slot: Slot | undefined): Owner[] {
+    const current = this.#current
+    const here = slot && current ? ([[current, slot.session.frame]] as const) : []
+    const aside = [...this.#aside].map(([each, { frame }]) => [each, frame] as const)
+    return [...here, ...aside]
+      .filter(([each]) => each !== owner && !this.#departed.has(each))
+      .filter(([, { locks }]) => locks.some((held) => isConflict(held, lock)))
+      .map(([each]) => each)
   }
 
   /** What the client of an owner calls itself. @param slot the backend, if it is in one */
@@ -312,7 +337,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   taken(told: Owner | undefined, remains: SessionRemains | undefined): Owner[] {
     const kept = new Map(this.#carried)
     for (const [owner, { frame, preparedCount, settings, userIds }] of this.#aside) {
-      const isMore = preparedCount > 0 || frame.temporary.schema !== 0
+      const isMore = preparedCount > 0 || frame.temporary.schema !== 0 || frame.locks.length > 0
       if (!isMore) kept.set(owner, carriedFrom(settings, userIds))
     }
     if (this.#current && remains && isOnlySettings(remains)) {
@@ -415,8 +440,8 @@ export class TenantSessions<Owner extends SessionOwner> {
 
 /** Where the catalog cannot be asked, whoever may have temporary tables has some. */
 function isOnlySettings(remains: SessionRemains): boolean {
-  const { preparedCount, holdsOn, mayHaveTemporaryTables } = remains
-  return preparedCount === 0 && !holdsOn && !mayHaveTemporaryTables
+  const { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables } = remains
+  return preparedCount === 0 && !holdsOn && !holdsLocks && !mayHaveTemporaryTables
 }
 
 /**

@@ -62,10 +62,11 @@ function factsOf(client: LiveClient, tenant: LiveTenant, sinceMs: number): Sessi
 
 /** Of the batch that waits or has paused now, when this one has ended. Not every client knows. */
 function cancelWait(client: LiveClient): void {
-  const { pending, running, listener } = client
+  const { pending, running, giveUpLock, listener } = client
   queueMicrotask(() => {
     const isSame = client.pending === pending && client.running === running
-    if (!isSame || !(pending ?? running)) return
+    if (!isSame || client.giveUpLock !== giveUpLock) return
+    if (!(pending ?? running ?? giveUpLock)) return
     if (listener?.cancel) listener.cancel()
     else client.cancel()
   })

@@ -82,8 +82,8 @@ export interface BackendClient {
    * Direct when the tenant is awake and its backend is free, else a promise. Throws or rejects with
    * {@link PgnapError}; the error ends the connection unless its SQLSTATE is of the waiting kind
    * (57014: QUERY_WAIT_TIMEOUT, QUERY_CANCELED, STATEMENT_TIMEOUT; 55P03: LOCK_TIMEOUT; 53300:
-   * QUEUE_FULL) or {@link mayGoOn} says so, and the client was idle: such an error must mean that
-   * nothing of the batch has run, and the client may go on.
+   * QUEUE_FULL; 40P01: DEADLOCK) or {@link mayGoOn} says so, and the client was idle: such an error
+   * must mean that nothing of the batch has run, and the client may go on.
    *
    * @param complete the batch ends in Query, Sync or FunctionCall: its answer ends in ReadyForQuery
    *   and the backend may be given to another client after it if its status is then idle. False

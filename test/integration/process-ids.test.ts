@@ -186,10 +186,10 @@ describe('pg_cancel_backend', () => {
   test('of one that was answered before its turn says yes, and nothing happens', async () => {
     await using one = await connectPg(server, 'early')
     await using other = await connectPg(server, 'early')
-    await one.client.query('select pg_advisory_lock(1)')
+    await one.client.query('begin; declare keeps cursor with hold for select 1; commit')
     await prepare(other, 'early', 'select 42')
     assert.equal(await one.value('select pg_cancel_backend($1)', [processIdOf(other)]), true)
-    await one.client.query('select pg_advisory_unlock(1)')
+    await one.client.query('close keeps')
     const rows = other.client.query({ text: 'execute early', rowMode: 'array' })
     assert.deepEqual((await rows).rows, [[42]])
   })

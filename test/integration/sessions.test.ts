@@ -346,7 +346,6 @@ describe('notifications', () => {
 
 describe('what cannot be put aside keeps the backend', () => {
   for (const [what, take, give] of [
-    ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
     ['a cursor WITH HOLD', 'begin; declare c cursor with hold for select 1; commit', 'close c'],
   ] as const) {
     test(`${what}: others wait, and go on when it is gone`, async () => {
@@ -364,17 +363,16 @@ describe('what cannot be put aside keeps the backend', () => {
     })
   }
 
-  test('a lock of one that was alone; it goes with its client', async () => {
+  test('a cursor of one that was alone; it goes with its client', async () => {
     await using alone = await connectPg(server, 'alone')
-    await alone.client.query('select pg_advisory_lock(7)')
+    await alone.client.query('begin; declare c cursor with hold for select 5; commit')
     await nap('alone')
     const waiting = connectPg(server, 'alone')
     await delay(100)
-    assert.equal(await alone.value('select pg_advisory_unlock(7)'), true)
-    await alone.client.query('select pg_advisory_lock(8)')
+    assert.equal(await alone.value('fetch c'), 5)
     await alone.client.end()
     await using other = await waiting
-    assert.equal(await other.value('select pg_try_advisory_lock(8)'), true)
+    assert.equal(await other.value('select count(*)::int from pg_cursors'), 0)
   })
 })
 

@@ -410,6 +410,10 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     get holdsOn() {
       return slot.holdsOn
     },
+    get holdsLocks() {
+      return slot.frame.locks.length > 0
+    },
+    isTaken: undefined,
     get mayHaveTemporaryTables() {
       return slot.frame.temporary.schema !== 0
     },

@@ -134,6 +134,8 @@ export class FakeSlot implements Slot {
     processId: 0,
     setDefaults: () => {},
     holdsOn: false,
+    holdsLocks: false,
+    isTaken: undefined,
     portalCount: 0,
     mayHaveTemporaryTables: false,
     channels: [],

@@ -42,7 +42,7 @@ import { ToldSettings } from './told-settings.ts'
 type Purpose = 'client' | 'trial' | 'copy'
 
 /** Errors after which a client may go on, if its batch has not begun: it waited in vain. */
-const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03'])
+const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03', '40P01'])
 
 export class Session {
   readonly #link: Link
