@@ -396,7 +396,9 @@ export class WasmSlot implements Slot {
     if (others) this.#databaseScans.hide()
     this.#walTail.flush()
     this.#instance.files.throwFault()
-    this.#status = statusOf(answer) ?? this.#statusFromModule()
+    // A batch that ended in Flush has no ReadyForQuery: the backend is asked.
+    const isOpen = (): boolean => this.#instance.module._IsTransactionBlock() !== 0
+    this.#status = statusOf(answer) ?? (isOpen() ? 'transaction' : 'idle')
     if (this.#status === 'idle') this.#databaseScans.settle()
     return client > 0 ? this.session.encoding.tellReports(answer) : answer
   }
@@ -492,10 +494,5 @@ export class WasmSlot implements Slot {
   get #scanEnd(): number {
     const { heapEnd } = this.#instance
     return Math.min(this.memoryBytes, Math.max(heapEnd, this.#options.baseEndBytes))
-  }
-
-  /** A batch that ended in Flush has no ReadyForQuery: ask the backend. */
-  #statusFromModule(): TransactionStatus {
-    return this.#instance.module._IsTransactionBlock() === 0 ? 'idle' : 'transaction'
   }
 }
