@@ -249,6 +249,21 @@ describe('temporary tables', () => {
     assert.equal(backend.session.mayHaveTemporaryTables, false)
   })
 
+  test('who leaves without any frees no number that somebody else has got meanwhile', () => {
+    run(one)
+    run(other)
+    const { number } = backend.frame.temporary
+    run(one, 'CREATE TEMP TABLE a')
+    assert.equal(backend.frame.temporary.number, number)
+    run(third)
+    sessions.leave(other)
+    run(third)
+    run({ number: 4, name: 'newcomer' }, 'CREATE TEMP TABLE d')
+    assert.notEqual(backend.frame.temporary.number, number)
+    run(one)
+    assert.deepEqual(backend.temporaryTables, ['a'])
+  })
+
   test('too many to be dropped at once are left behind, and nobody comes to have them', () => {
     run(one, 'CREATE TEMP TABLE a')
     run(other, 'CREATE TEMP TABLE b', 'CREATE TEMP TABLE c', 'PREPARE x AS', 'SET work_mem TO 9')
