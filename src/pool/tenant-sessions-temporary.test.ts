@@ -57,11 +57,13 @@ test('are each client’s own, and nobody’s when it has left', () => {
 
 test('a newcomer has no schema of who has left, but may get its number', () => {
   run(one, 'CREATE TEMP TABLE a')
-  run(other, 'CREATE TEMP TABLE b')
+  run(other, 'CREATE TEMP TABLE b', 'PREPARE x AS')
   const { number } = backend.frame.temporary
+  run(one)
   sessions.leave(other)
   run(third)
   assert.deepEqual(backend.frame.temporary, { ...EMPTY_FRAME.temporary, number })
+  run({ number: 4 })
   assert.equal(backend.session.mayHaveTemporaryTables, false)
 })
 
