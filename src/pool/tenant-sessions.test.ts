@@ -5,7 +5,6 @@ import { concatBytes, utf8 } from '../base/bytes.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FakeSessionSlot, SUPERUSER } from '../../test/support/fake-session-slot.ts'
 import { queryMessage } from '../front/wire/result.ts'
-import { EMPTY_FRAME } from '../engine/session-memory.ts'
 import { message, SYNC } from '../base/protocol-message.ts'
 import type { SaidStatements } from './reading-batch.ts'
 import type { SessionOwner } from './tenant-channels.ts'
@@ -16,7 +15,6 @@ interface Client extends SessionOwner {
 }
 const one: Client = { number: 1, name: 'one' }
 const other: Client = { number: 2, name: 'other' }
-const third: Client = { number: 3, name: 'third' }
 
 let backend: FakeSessionSlot
 let sessions: TenantSessions<Client>
@@ -212,70 +210,6 @@ describe('what cannot be put aside', () => {
     assert.ok(!backend.said.some((said) => said.includes('NOTIFY')))
     assert.deepEqual(backend.ran, [])
     assert.deepEqual(preparedOf(one), ['NOTIFY a x;PREPARE x AS'])
-  })
-})
-
-describe('temporary tables', () => {
-  test('are each client’s own, and nobody’s when it has left', () => {
-    run(one, 'CREATE TEMP TABLE a')
-    run(other, 'CREATE TEMP TABLE b')
-    run(third)
-    run(one, 'CREATE TEMP TABLE c')
-    run(third, 'CREATE TEMP TABLE d')
-    const tablesOf = (client: Client): string[] => {
-      run(client)
-      return backend.temporaryTables
-    }
-    assert.deepEqual([one, other, third].map(tablesOf), [['a', 'c'], ['b'], ['d']])
-    assert.equal(restart(), false, 'no other backend has them')
-    sessions.leave(other)
-    const newcomer: Client = { number: 4, name: 'newcomer' }
-    assert.deepEqual([newcomer, one, third].map(tablesOf), [[], ['a', 'c'], ['d']])
-    run(newcomer, 'CREATE TEMP TABLE e')
-    assert.deepEqual([one, newcomer, third].map(tablesOf), [['a', 'c'], ['e'], ['d']])
-    for (const each of [one, third, newcomer]) sessions.leave(each)
-    sessions.discard(backend.slot)
-    assert.ok(restart())
-    assert.deepEqual(tablesOf({ number: 5, name: 'last' }), [])
-  })
-
-  test('a newcomer has no schema of who has left, but may get its number', () => {
-    run(one, 'CREATE TEMP TABLE a')
-    run(other, 'CREATE TEMP TABLE b')
-    const { number } = backend.frame.temporary
-    sessions.leave(other)
-    run(third)
-    assert.deepEqual(backend.frame.temporary, { ...EMPTY_FRAME.temporary, number })
-    assert.equal(backend.session.mayHaveTemporaryTables, false)
-  })
-
-  test('too many to be dropped at once are left behind, and nobody comes to have them', () => {
-    run(one, 'CREATE TEMP TABLE a')
-    run(other, 'CREATE TEMP TABLE b', 'CREATE TEMP TABLE c', 'PREPARE x AS', 'SET work_mem TO 9')
-    const left = backend.frame.temporary
-    backend.temporaryTablesMax = 1
-    sessions.leave(other)
-    run(third, 'CREATE TEMP TABLE d')
-    assert.notEqual(backend.frame.temporary.number, left.number)
-    assert.deepEqual([backend.temporaryTables, preparedOf(third)], [['d'], []])
-    assert.deepEqual(settingsOf(third), {})
-    assert.ok(!sessions.temporarySchemas(backend.slot).includes(left.schema))
-    run(one)
-    assert.deepEqual(backend.temporaryTables, ['a'])
-    assert.equal(sessions.temporarySchemas(backend.slot).length, 2)
-  })
-
-  test('go on after a nap as somebody’s whom nobody knows, and end', () => {
-    run(one)
-    run(other, 'CREATE TEMP TABLE b')
-    run(one, 'CREATE TEMP TABLE a')
-    sessions = new TenantSessions()
-    sessions.discard(backend.slot)
-    assert.deepEqual(backend.temporaryTables, [])
-    run(third, 'CREATE TEMP TABLE c')
-    assert.deepEqual(backend.temporaryTables, ['c'])
-    run(other, 'CREATE TEMP TABLE d')
-    assert.deepEqual(backend.temporaryTables, ['d'])
   })
 })
 

@@ -425,10 +425,12 @@ export class TenantSessions<Owner extends SessionOwner> {
   #end(slot: Slot): void {
     let { refusal } = readAnswer(slot.run(DISCARD_ALL))
     const { frame } = slot.session
-    if (refusal === undefined) this.#numbers.delete(frame.temporary.number)
-    else if (frame.temporary.schema !== 0) {
+    const { schema, number } = frame.temporary
+    // Where it has no schema, somebody else may have got the number meanwhile.
+    if (schema !== 0 && refusal === undefined) this.#numbers.delete(number)
+    if (schema !== 0 && refusal !== undefined) {
       // It may have more tables than can be dropped at once (`orphaned-tables.ts`).
-      this.#numbers.add(frame.temporary.number)
+      this.#numbers.add(number)
       slot.session.frame = { ...frame, temporary: NO_TEMPORARY }
       refusal = readAnswer(slot.run(DISCARD_ALL)).refusal
     }

@@ -408,6 +408,8 @@ describe('temporary tables', () => {
     const schema = String(await one.value('select pg_my_temp_schema()::regnamespace::text'))
     await other.client.query(`drop schema ${schema} cascade`)
     await one.client.end()
+    // Until it has been put aside, what is left is nobody's to take over.
+    assert.equal(await other.value('select 1'), 1)
     await using next = await connectPg(server, 'temporary-dropped')
     assert.equal(await next.value('select pg_my_temp_schema()'), 0)
     await next.client.query('create temporary table mine as select 1 as n')
