@@ -24,7 +24,8 @@ import { countOf, entriesOf } from './hash-table.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, requestCancel, withdrawCancel } from './interrupts.ts'
 import type { MemorySearch } from './memory-search.ts'
-import { noteLockTimeout } from './timeout-memory.ts'
+import type { BackendSession } from './session-memory.ts'
+import { NO_TIMEOUTS, noteLockTimeout, type SessionTimeouts } from './timeout-memory.ts'
 import type { WalTail } from './wal-tail.ts'
 
 /** What a lock is on, and how. */
@@ -117,17 +118,25 @@ export interface LockedOut {
   readonly lock: AdvisoryLock
   /** It began outside of a transaction, and none has got an id in it: it can be run anew. */
   readonly canRunAnew: boolean
+  /** Postgres has not raised an error where the lock was wanted: what ran may think it has it. */
+  readonly isUntold: boolean
+  /** Statements that the session had prepared by name before. */
+  readonly preparedCount: number
+  /** Limits in force where the lock was wanted: what has set them may be rolled back by now. */
+  readonly timeouts: SessionTimeouts
 }
 
 /** Of the same slot. */
 export interface LockParts {
   readonly flags: InterruptFlags
-  readonly walTail: Pick<WalTail, 'nextTransaction'>
+  /** Of the session: statements prepared by name, and limits in force. */
+  readonly session: Pick<BackendSession, 'preparedCount' | 'timeouts'>
+  readonly walTail: Pick<WalTail, 'nextTransaction' | 'localTransaction'>
 }
 
 type LockingInstance = Pick<
   Instance,
-  'module' | 'word' | 'setWord' | 'functionOf' | 'functionAt' | 'lent'
+  'module' | 'word' | 'setWord' | 'functionOf' | 'functionAt' | 'lent' | 'pausing'
 >
 
 /** The advisory locks of the session that a backend is in. */
@@ -135,23 +144,28 @@ export class AdvisoryLocks {
   readonly #instance: LockingInstance
   readonly #anchors: AdvisoryAnchors & { readonly localLocks: number }
   readonly #flags: InterruptFlags
-  readonly #walTail: Pick<WalTail, 'nextTransaction'>
+  readonly #walTail: LockParts['walTail']
   /** When the run began; undefined: that was in a transaction. */
   #nextTransaction: number | undefined
   #heldBefore: readonly HeldLock[] = NONE
+  #preparedBefore = 0
+  #timeouts: SessionTimeouts = NO_TIMEOUTS
+  readonly #session: LockParts['session']
   #lockedOut: AdvisoryLock | undefined
+  #isUntold = false
   /** Whether another session holds what keeps this one from a lock. Undefined: nobody has any. */
   isTaken: ((lock: AdvisoryLock) => boolean) | undefined
 
   constructor(
     instance: LockingInstance,
     anchors: AdvisoryAnchors & { readonly localLocks: number },
-    { flags, walTail }: LockParts,
+    { flags, walTail, session }: LockParts,
   ) {
     this.#instance = instance
     this.#anchors = anchors
     this.#flags = flags
     this.#walTail = walTail
+    this.#session = session
     instance.lent.onLocking = (index, callAt) => this.#called(index, callAt)
   }
 
@@ -174,10 +188,13 @@ export class AdvisoryLocks {
   /** A run begins. @param isIdle outside of a transaction */
   begin(isIdle: boolean): void {
     this.#lockedOut = undefined
+    this.#isUntold = false
     this.#nextTransaction = undefined
-    if (!isIdle || !this.isTaken) return
+    // In a pipeline that has not come to its Sync there is one that is no block.
+    if (!isIdle || !this.isTaken || this.#walTail.localTransaction !== 0) return
     this.#nextTransaction = this.#walTail.nextTransaction
     this.#heldBefore = this.held
+    this.#preparedBefore = this.#session.preparedCount
   }
 
   /**
@@ -192,7 +209,13 @@ export class AdvisoryLocks {
     noteLockTimeout(this.#flags, false)
     const canRunAnew = this.#isUntouched
     if (canRunAnew) this.held = this.#heldBefore
-    return { lock, canRunAnew }
+    return {
+      lock,
+      canRunAnew,
+      isUntold: this.#isUntold,
+      preparedCount: this.#preparedBefore,
+      timeouts: this.#timeouts,
+    }
   }
 
   get #isUntouched(): boolean {
@@ -217,11 +240,25 @@ export class AdvisoryLocks {
     if (asked && this.isTaken?.(this.#lockOf(asked, callAt))) {
       if (asked.isTry) return 0
       this.#lockedOut = this.#lockOf(asked, callAt)
-      noteLockTimeout(this.#flags, !this.#isUntouched)
-      requestCancel(this.#flags)
+      this.#timeouts = this.#session.timeouts
+      this.#refuse()
       return 0
     }
     return Number(this.#instance.functionAt(original)(callAt))
+  }
+
+  /**
+   * Raises the error here and now: where Postgres next looks for interrupts a row may have left, or
+   * been written. Throws it. Comes back only while Postgres holds interrupts off.
+   */
+  #refuse(): void {
+    noteLockTimeout(this.#flags, !this.#isUntouched)
+    requestCancel(this.#flags)
+    const raise = (): void => void this.#instance.functionOf('ProcessInterrupts')()
+    const { pausing } = this.#instance
+    if (pausing) pausing.without(raise)
+    else raise()
+    this.#isUntold = true
   }
 
   #lockOf({ kind, isShared }: LockingFunction, callAt: number): AdvisoryLock {

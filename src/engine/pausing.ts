@@ -161,6 +161,17 @@ export class Pausing {
     )
   }
 
+  /** Calls the module from JavaScript, where it cannot pause. Throws what wasm throws. */
+  without(call: () => void): void {
+    const mayPause = this.#mayPause
+    this.#mayPause = false
+    try {
+      call()
+    } finally {
+      this.#mayPause = mayPause
+    }
+  }
+
   #enter(run: () => Promise<void>): Promise<void> {
     this.#isEntering = true
     this.#code.room.take()

@@ -120,7 +120,7 @@ export const EMPTY_FRAME: SessionFrame = {
 /** What of an instance is needed here. */
 interface SessionInstance extends Pick<
   Instance,
-  'module' | 'functionOf' | 'functionAt' | 'word' | 'setWord' | 'lent'
+  'module' | 'functionOf' | 'functionAt' | 'word' | 'setWord' | 'lent' | 'pausing'
 > {
   readonly files: Pick<Instance['files'], 'mayHaveStoredSettings'>
 }
@@ -135,14 +135,18 @@ export class SessionMemory implements BackendSession {
   readonly locks: AdvisoryLocks
   #view: DataView
 
-  constructor(anchors: SessionAnchors, instance: SessionInstance, parts: LockParts) {
+  constructor(
+    anchors: SessionAnchors,
+    instance: SessionInstance,
+    parts: Omit<LockParts, 'session'>,
+  ) {
     this.#anchors = anchors
     this.#instance = instance
     this.#module = instance.module
     this.encoding = new ClientEncoding(anchors.encoding, instance)
     this.#temporary = new TemporarySchemas(anchors.temporary, instance)
     const advisory = { ...anchors.advisory, localLocks: anchors.localLocks }
-    this.locks = new AdvisoryLocks(instance, advisory, parts)
+    this.locks = new AdvisoryLocks(instance, advisory, { ...parts, session: this })
     this.#view = viewOf(instance.module.HEAPU8)
   }
 

@@ -11,7 +11,7 @@ import { assert } from '../base/assert.ts'
 import { keptBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PgnapError } from '../base/errors.ts'
-import type { AdvisoryLock } from '../engine/advisory-locks.ts'
+import type { LockedOut } from '../engine/advisory-locks.ts'
 import type { Slot, TransactionStatus } from '../engine/engine.ts'
 import type { AdvisoryDesk } from './advisory-desk.ts'
 import { ownQuery } from './backend-query.ts'
@@ -26,7 +26,7 @@ import { NOTHING_RAN } from './pool-model.ts'
 import type { BatchResult, ClientEntry, PoolEffect, PoolEvent } from './pool-model.ts'
 import { saidIn, sayAgain, unsaid } from './reading-batch.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { clientGone, sessionRefused } from './pool-rejection.ts'
+import { clientGone, mayNotWait, sessionRefused } from './pool-rejection.ts'
 import type { PoolState } from './pool-state.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import type { ReaderForks } from './reader-forks.ts'
@@ -192,10 +192,9 @@ export class BatchRuns {
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
     const { lockedOut } = slot
-    if (lockedOut?.canRunAnew) return this.#lockedOut(client, batch, first, lockedOut.lock)
+    if (lockedOut?.canRunAnew) return this.#lockedOut(client, batch, first, lockedOut)
     // Nothing has told it that it has not got the lock.
-    const isUntold = lockedOut !== undefined && slot.errorsRaised === batch.errorsRaised
-    if (isUntold) throw this.#lose(client, lockedOut)
+    if (lockedOut?.isUntold) throw this.#lose(client, lockedOut)
     const { channels } = tenant.sessions
     const result = this.#result
     const ranMs = this.#options.clock.monotonicMs()
@@ -255,7 +254,7 @@ export class BatchRuns {
     client: LiveClient,
     { messages, complete, startMs }: StartedBatch,
     answer: Uint8Array,
-    lock: AdvisoryLock,
+    { lock, preparedCount, timeouts }: LockedOut,
   ): Promise<Uint8Array> {
     const { tenant } = client
     const { slot, open } = tenant
@@ -274,8 +273,15 @@ export class BatchRuns {
     this.#options.counters.countBatch(tenant, endMs - startMs, endMs - startMs, endMs)
     tenant.sessions.channels.deliver(notify)
     noteEnd(client, 'idle', endMs)
-    this.#options.event({ type: 'batchFinished', client: client.entry, result: NOTHING_RAN })
-    if (client.ending) throw client.ending
+    // Nobody else could have the backend, and so nobody would give the lock back.
+    const pinned = tenant.sessions.pinned(slot) === client
+    const isUndone = slot.session.preparedCount === preparedCount
+    const result = { ...NOTHING_RAN, pinned }
+    this.#options.event({ type: 'batchFinished', client: client.entry, result })
+    if (client.ending || client.closeDue) throw client.ending ?? clientGone()
+    if (pinned || !isUndone) throw mayNotWait()
+    const rest = { status: 'idle', startMs, complete } as const
+    noteLimits(client, { session: { timeouts } }, rest, this.#options.limitsHost)
     return this.#options.advisory.wait(client, batch)
   }
 

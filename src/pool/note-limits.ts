@@ -26,7 +26,7 @@ export interface Rest {
 /** A batch of `client` has left its session in this state. */
 export function noteLimits(
   client: LiveClient,
-  { session: { timeouts } }: Slot,
+  { session: { timeouts } }: { readonly session: Pick<Slot['session'], 'timeouts'> },
   { status, startMs, complete }: Rest,
   { clock, event }: LimitsHost,
 ): void {

@@ -54,6 +54,14 @@ export function lockWaitedTooLong(limit: WaitLimit): PgnapError {
   })
 }
 
+/** It cannot be done anew, or keeps the backend to itself, and so nobody could give it the lock. */
+export function mayNotWait(): PgnapError {
+  return new PgnapError('LOCK_TIMEOUT', 'canceling statement due to lock timeout', {
+    detail: 'another session of this database holds the advisory lock',
+    hint: 'close cursors WITH HOLD, and PREPARE or DEALLOCATE in a query before the lock’s own',
+  })
+}
+
 /** Who can be named is named: a neighbour in one's own house can be asked to hurry. */
 function waitedTooLong({ tenant }: ClientEntry, { queryWaitMs }: PoolLimits): PgnapError {
   if (tenant.paused) {

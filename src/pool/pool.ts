@@ -35,6 +35,7 @@ import { noteWait, type PoolClientListener, resetTimings, type Rights } from './
 import type { ClientHost, LiveTenant, PoolClient } from './pool-client.ts'
 import { Pauses } from './pauses.ts'
 import { PendingBatches } from './pending-batches.ts'
+import { runPiecewise, severalIn } from './piecewise.ts'
 import { type EffectTargets, effectsOn } from './pool-effects.ts'
 import { acquire } from './pool-fast-path.ts'
 import { ClientEntry, NOTHING_RAN } from './pool-model.ts'
@@ -52,6 +53,14 @@ import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
 import { TenantMover } from './tenant-mover.ts'
 import { Upkeep } from './upkeep.ts'
+
+/** Of a client that has the backend. */
+interface GrantedBatch {
+  readonly messages: Uint8Array
+  readonly complete: boolean
+  /** Its bytes are good for the length of the call, not until it is answered. */
+  readonly isLent: boolean
+}
 
 /**
  * One shard's pool.
@@ -299,8 +308,17 @@ export class Pool implements ClientHost {
     }
     this.#counters.found.awake++
     if (client.timings) resetTimings(client.timings)
-    const answer = this.#runs.run(client, messages, complete, true)
-    return carriedOut(client, answer, this.#databases)
+    return this.#runNow(client, { messages, complete, isLent: true })
+  }
+
+  #runNow(client: LiveClient, batch: GrantedBatch): Uint8Array | Promise<Uint8Array> {
+    const { messages, complete, isLent } = batch
+    const pieces = severalIn(client, messages)
+    const run = (piece: Uint8Array, ends: boolean): Uint8Array | Promise<Uint8Array> => {
+      const answer = this.#runs.run(client, piece, ends, isLent && !pieces)
+      return carriedOut(client, answer, this.#databases)
+    }
+    return pieces ? runPiecewise(client, { pieces, complete }, run) : run(messages, complete)
   }
 
   cancelWait(client: LiveClient): void {
@@ -350,9 +368,7 @@ export class Pool implements ClientHost {
     this.#counters.countFound(client.tenant, pending.sinceMs)
     if (client.timings) noteWait(client.timings, client.tenant, pending.sinceMs, nowMs)
     try {
-      const ran = this.#runs.run(client, pending.messages, pending.complete, false)
-      const answer = carriedOut(client, ran, this.#databases)
-      pending.resolve(keptBytes(answer))
+      pending.resolve(keptBytes(this.#runNow(client, { ...pending, isLent: false })))
     } catch (error) {
       pending.reject(error)
     }

@@ -71,6 +71,8 @@ export class TenantSessions<Owner extends SessionOwner> {
   /** Whose session the backend is in; undefined: nobody's, it is as after a start. */
   #current: Owner | undefined
   readonly #aside = new Map<Owner, Aside>()
+  /** Those of them that hold advisory locks. */
+  readonly #lockers = new Set<Owner>()
   /** Owners that have left, and whose sessions are not forgotten yet. */
   readonly #departed = new Set<Owner>()
   /** Why the session of an owner is not whole: nothing may run for it, as if it were new. */
@@ -132,6 +134,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const to = known ?? { ...NEW, frame: this.#spare.pop() ?? EMPTY_FRAME }
     const from = this.#putAside(slot)
     this.#aside.delete(owner)
+    this.#lockers.delete(owner)
     this.#current = owner
     slot.session.frame = this.#numbered(to.frame)
     slot.session.processId = processIdOf(owner)
@@ -187,6 +190,12 @@ export class TenantSessions<Owner extends SessionOwner> {
       .filter(([each]) => each !== owner && !this.#departed.has(each))
       .filter(([, { locks }]) => locks.some((held) => isConflict(held, lock)))
       .map(([each]) => each)
+  }
+
+  /** Whether anybody else than `owner` holds an advisory lock, or might. @param slot the backend */
+  mayBeLockedOut(owner: Owner, { session }: Slot): boolean {
+    if (this.#current === owner || !this.#current) return this.#lockers.size > 0
+    return this.#lockers.size > 0 || session.holdsLocks
   }
 
   /** What the client of an owner calls itself. @param slot the backend, if it is in one */
@@ -268,6 +277,7 @@ export class TenantSessions<Owner extends SessionOwner> {
       if (!aside) continue
       slot.session.frame = aside.frame
       this.#aside.delete(owner)
+      this.#lockers.delete(owner)
       this.#end(slot)
     }
     this.#departed.clear()
@@ -312,6 +322,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   clear(): void {
     this.#current = undefined
     this.#aside.clear()
+    this.#lockers.clear()
     this.#departed.clear()
     this.#owed.clear()
     this.#spare.length = 0
@@ -400,6 +411,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (this.#current) {
       this.#aside.set(this.#current, { frame, preparedCount, settings, userIds, encoding })
       this.#asked.set(this.#current, slot.session.query)
+      if (frame.locks.length > 0) this.#lockers.add(this.#current)
       if (frame.temporary.schema !== 0) this.#numbers.add(frame.temporary.number)
     } else this.#spareFor(frame)
     this.#current = undefined
