@@ -121,6 +121,9 @@ export class PgnapError extends Error {
   }
 }
 
+/** SQLSTATEs after which a client may go on, if its batch has not begun: it waited in vain. */
+export const WAITED_IN_VAIN: ReadonlySet<string> = new Set(['57014', '53300', '55P03', '40P01'])
+
 /** What something that was thrown says, an error or not. */
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)

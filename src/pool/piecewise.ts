@@ -7,15 +7,13 @@ import { concatBytes, keptBytes } from '../base/bytes.ts'
 import { errorResponse } from '../base/error-message.ts'
 import { piecesOf } from '../base/message-frames.ts'
 import { message } from '../base/protocol-message.ts'
-import { toPgnapError } from '../base/errors.ts'
+import { toPgnapError, WAITED_IN_VAIN } from '../base/errors.ts'
 import type { TransactionStatus } from '../engine/engine.ts'
 import type { LiveClient } from './pool-client.ts'
 import { clientGone } from './pool-rejection.ts'
 
 type RunPiece = (piece: Uint8Array, complete: boolean) => Uint8Array | Promise<Uint8Array>
 
-/** Of a batch that waited in vain: nothing of it has run, and its client may go on. */
-const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03', '40P01'])
 const STATUS: Readonly<Record<TransactionStatus, string>> = {
   idle: 'I',
   transaction: 'T',
@@ -59,7 +57,7 @@ function refused(client: LiveClient, ends: boolean, reason: unknown): Uint8Array
   const error = toPgnapError(reason)
   const { transactionStatus: status, isFloating, mayGoOn } = client
   const isOpen = status !== 'idle' && !isFloating
-  if (client.closed || isOpen || !(RECOVERABLE.has(error.sqlState) || mayGoOn)) throw reason
+  if (client.closed || isOpen || !(WAITED_IN_VAIN.has(error.sqlState) || mayGoOn)) throw reason
   if (!ends) {
     // Nobody would pass over what follows up to its Sync.
     queueMicrotask(() => client.dismiss(error))

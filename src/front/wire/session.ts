@@ -20,7 +20,7 @@
 import { concatBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { errorResponse } from '../../base/error-message.ts'
-import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import { PgnapError, toPgnapError, WAITED_IN_VAIN } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { BackendClient } from '../../router/gateway.ts'
@@ -40,9 +40,6 @@ import { ToldSettings } from './told-settings.ts'
 
 /** What the answer in flight is for. */
 type Purpose = 'client' | 'trial' | 'copy'
-
-/** Errors after which a client may go on, if its batch has not begun: it waited in vain. */
-const RECOVERABLE: ReadonlySet<string> = new Set(['57014', '53300', '55P03', '40P01'])
 
 export class Session {
   readonly #link: Link
@@ -444,7 +441,7 @@ export class Session {
     if (this.#closed) return
     const error = toPgnapError(reason)
     if (error.kind === 'report') this.#log.error(error.message, { error })
-    const mayGoOn = RECOVERABLE.has(error.sqlState) || this.#client.mayGoOn
+    const mayGoOn = WAITED_IN_VAIN.has(error.sqlState) || this.#client.mayGoOn
     if (!this.#mayBeRefused || !mayGoOn) return this.end(error)
     const message = errorResponse(error, 'ERROR')
     if (this.#early.failed(message)) return
