@@ -237,9 +237,10 @@ export class AdvisoryLocks {
   #called(index: number, callAt: number): number {
     const asked = LOCKING[index]
     const original = this.#anchors.originals[index] ?? 0
-    if (asked && this.isTaken?.(this.#lockOf(asked, callAt))) {
+    const lock = asked && this.isTaken ? this.#lockOf(asked, callAt) : undefined
+    if (asked && lock && this.isTaken?.(lock)) {
       if (asked.isTry) return 0
-      this.#lockedOut = this.#lockOf(asked, callAt)
+      this.#lockedOut = lock
       this.#timeouts = this.#session.timeouts
       this.#refuse()
       return 0

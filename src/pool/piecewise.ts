@@ -24,8 +24,8 @@ const STATUS: Readonly<Record<TransactionStatus, string>> = {
 export function severalIn(client: LiveClient, messages: Uint8Array): Uint8Array[] | undefined {
   const { sessions, slot } = client.tenant
   if (!slot || !sessions.mayBeLockedOut(client, slot)) return undefined
-  const pieces = piecesOf(messages).filter(({ length }) => length > 0)
-  return pieces.length < 2 ? undefined : piecesOf(new Uint8Array(messages))
+  const pieces = piecesOf(messages)
+  return pieces.length < 2 ? undefined : pieces.map((piece) => new Uint8Array(piece))
 }
 
 /**

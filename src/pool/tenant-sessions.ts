@@ -94,9 +94,9 @@ export class TenantSessions<Owner extends SessionOwner> {
 
   /** Asked while the backend is in a session: whether one that is aside has that. */
   readonly #isTaken = (lock: AdvisoryLock): boolean => {
-    for (const [owner, { frame }] of this.#aside) {
-      const isHeld = frame.locks.some((held) => isConflict(held, lock))
-      if (isHeld && !this.#departed.has(owner)) return true
+    for (const owner of this.#lockers) {
+      const isHeld = this.#aside.get(owner)?.frame.locks.some((held) => isConflict(held, lock))
+      if (isHeld === true && !this.#departed.has(owner)) return true
     }
     return false
   }
@@ -122,10 +122,10 @@ export class TenantSessions<Owner extends SessionOwner> {
    * throws. @returns why that is not possible: then nothing may run for this owner any more
    */
   enter(owner: Owner, slot: Slot): string | undefined {
-    slot.session.isTaken = this.#isTaken
     const refused = this.#refused.get(owner)
     if (refused !== undefined) return refused
     if (this.#current === owner) {
+      this.#tellLocks(slot)
       // A nap has put them aside.
       return this.#applyDefaults(owner, slot)
     }
@@ -135,6 +135,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const from = this.#putAside(slot)
     this.#aside.delete(owner)
     this.#lockers.delete(owner)
+    this.#tellLocks(slot)
     this.#current = owner
     slot.session.frame = this.#numbered(to.frame)
     slot.session.processId = processIdOf(owner)
@@ -229,6 +230,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
     for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
     for (const number of this.#numbers) copy.#numbers.add(number)
+    for (const locker of this.#lockers) copy.#lockers.add(locker)
     return copy
   }
 
@@ -416,6 +418,11 @@ export class TenantSessions<Owner extends SessionOwner> {
     } else this.#spareFor(frame)
     this.#current = undefined
     return settings
+  }
+
+  /** Whoever wants a lock is kept from those that are held aside: mostly there are none. */
+  #tellLocks(slot: Slot): void {
+    slot.session.isTaken = this.#lockers.size > 0 ? this.#isTaken : undefined
   }
 
   /** Where no schema is yet, another one is made by a number that nobody has. */
