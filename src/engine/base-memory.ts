@@ -8,11 +8,12 @@
  */
 import { trimmedLength } from '../base/bytes.ts'
 import { copyPieces, type SparseBytes } from '../base/sparse-bytes.ts'
-import { type BaseMemory, DELTA_PAGE_BYTES, eachPair } from './memory-delta.ts'
+import { type BaseMemory, DELTA_PAGE_BYTES } from './memory-delta.ts'
+import { addPage, eachRun } from './page-runs.ts'
 import { type MemoryLimits, WASM_PAGE_BYTES } from './wasm-module.ts'
 
 export interface BaseImage {
-  /** First page, number of pages, first page, ... ascending; pages as in memory-delta.ts. */
+  /** As `PageRuns`; pages as in memory-delta.ts. */
   readonly runs: Uint32Array
   /** The contents of the runs, one after the other. */
   readonly pages: Uint8Array
@@ -53,7 +54,7 @@ export function layOut(
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
   const bytes = new Uint8Array(memory.buffer)
-  const places = [...eachRun(runs)]
+  const places = [...eachPlace(runs)]
   copy(
     pages,
     places.map(({ startBytes, length }) => bytes.subarray(startBytes, startBytes + length)),
@@ -69,7 +70,7 @@ export function layOut(
 export function layOver(base: LaidOutBase, memory: WebAssembly.Memory): void {
   const source = new Uint8Array(base.memory.buffer)
   const target = new Uint8Array(memory.buffer)
-  for (const { startBytes, length } of eachRun(base.runs)) {
+  for (const { startBytes, length } of eachPlace(base.runs)) {
     target.set(source.subarray(startBytes, startBytes + length), startBytes)
   }
 }
@@ -78,7 +79,7 @@ export function layOver(base: LaidOutBase, memory: WebAssembly.Memory): void {
 export function emptyRuns(memory: WebAssembly.Memory, base: LaidOutBase): readonly number[] {
   const heap = new Uint8Array(memory.buffer)
   const runs: number[] = []
-  for (const { startBytes, length } of eachRun(base.runs)) {
+  for (const { startBytes, length } of eachPlace(base.runs)) {
     for (let at = startBytes; at < startBytes + length; at += DELTA_PAGE_BYTES) {
       if (trimmedLength(heap.subarray(at, at + DELTA_PAGE_BYTES)) > 0) continue
       addPage(runs, at / DELTA_PAGE_BYTES)
@@ -87,15 +88,8 @@ export function emptyRuns(memory: WebAssembly.Memory, base: LaidOutBase): readon
   return runs
 }
 
-/** One more page behind all others: of the last run, if it continues that. */
-function addPage(runs: number[], page: number): void {
-  const [start = 0, count = 0] = runs.slice(-2)
-  if (count > 0 && start + count === page) runs[runs.length - 1] = count + 1
-  else runs.push(page, 1)
-}
-
-function* eachRun(runs: Uint32Array): Generator<{ startBytes: number; length: number }> {
-  for (const [page, count] of eachPair(runs)) {
+function* eachPlace(runs: Uint32Array): Generator<{ startBytes: number; length: number }> {
+  for (const [page, count] of eachRun(runs)) {
     yield { startBytes: page * DELTA_PAGE_BYTES, length: count * DELTA_PAGE_BYTES }
   }
 }

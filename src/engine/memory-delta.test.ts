@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { memoryDeltaCode } from './memory-delta-code.ts'
+import { addPage, eachRun } from './page-runs.ts'
 import {
   bindMemoryDelta,
   DELTA_PAGE_BYTES,
@@ -9,6 +10,7 @@ import {
   type MemoryDelta,
   SCRATCH_WASM_PAGES,
 } from './memory-delta.ts'
+import type { WriteNotes } from './touched-pages.ts'
 import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
 /** More than one piece of scratch when all of it differs. */
@@ -27,7 +29,36 @@ interface World {
   readonly delta: MemoryDelta
 }
 
-function newWorld(how: 'wasm' | 'portable'): World {
+type How = 'wasm' | 'noted' | 'portable'
+
+/** Finds out what was written since by a copy. */
+function notesByCopy(memory: WebAssembly.Memory): WriteNotes {
+  const bytes = new Uint8Array(memory.buffer)
+  const copy = new Uint8Array(bytes.length)
+  const isWatched = new Set<number>()
+  const pageOf = (from: Uint8Array, page: number): Buffer =>
+    Buffer.from(from.buffer, page * DELTA_PAGE_BYTES, DELTA_PAGE_BYTES)
+  return {
+    written: (endPage) => {
+      const runs: number[] = []
+      for (let page = 0; page < endPage; page++) {
+        const isSame = isWatched.has(page) && pageOf(bytes, page).equals(pageOf(copy, page))
+        if (!isSame) addPage(runs, page)
+      }
+      return runs
+    },
+    watch: (runs) => {
+      for (const [first, count] of eachRun(runs)) {
+        for (let page = first; page < first + count; page++) {
+          isWatched.add(page)
+          pageOf(copy, page).set(pageOf(bytes, page))
+        }
+      }
+    },
+  }
+}
+
+function newWorld(how: How): World {
   const slot = newMemory(SLOT_WASM_PAGES)
   const base = newMemory(BASE_WASM_PAGES)
   const baseBytes = new Uint8Array(base.buffer)
@@ -38,7 +69,8 @@ function newWorld(how: 'wasm' | 'portable'): World {
   const parts: DeltaParts = {
     slot,
     base: { memory: base, endBytes: baseBytes.length },
-    ...(how === 'wasm' ? { code } : {}),
+    ...(how === 'portable' ? {} : { code }),
+    ...(how === 'noted' ? { noteWrites: notesByCopy } : {}),
     scratch,
   }
   return { slot: new Uint8Array(slot.buffer), base: baseBytes, delta: bindMemoryDelta(parts) }
@@ -53,9 +85,14 @@ function write(bytes: Uint8Array, all: readonly { at: number; length: number; va
   for (const { at, length, value } of all) bytes.fill(value, at, at + length)
 }
 
-const worlds = { wasm: newWorld('wasm'), portable: newWorld('portable') }
+const HOW = ['wasm', 'noted', 'portable'] as const
+const worlds: Readonly<Record<How, World>> = {
+  wasm: newWorld('wasm'),
+  noted: newWorld('noted'),
+  portable: newWorld('portable'),
+}
 
-for (const how of ['wasm', 'portable'] as const) {
+for (const how of HOW) {
   test(`${how}: undo takes a memory to the base, apply brings it back`, () => {
     const { slot, delta } = worlds[how]
     fc.assert(
@@ -65,10 +102,12 @@ for (const how of ['wasm', 'portable'] as const) {
         const expected = slot.slice()
         const one = delta.capture(endBytes)
         delta.undo(one)
+        delta.settle(one)
         assert.equal(delta.countDifferent(endBytes), 0)
         write(slot, second)
         const other = delta.capture(endBytes)
         delta.undo(other)
+        delta.settle(other)
         delta.apply(one)
         assert.ok(Buffer.from(slot).equals(expected))
         assert.ok(one.endBytes <= endBytes && one.bytes.length <= (endBytes / 4096) * 4112)
@@ -116,16 +155,18 @@ for (const how of ['wasm', 'portable'] as const) {
   })
 }
 
-test('both ways pack the same bytes', () => {
+test('all ways pack the same bytes', () => {
   fc.assert(
     fc.property(writes, (all) => {
-      const packed = (['wasm', 'portable'] as const).map((how) => {
+      const packed = HOW.map((how) => {
         const { slot, delta } = worlds[how]
         delta.revert(endBytes)
+        delta.settle()
         write(slot, all)
         return delta.capture(endBytes)
       })
       assert.deepEqual(packed[0], packed[1])
+      assert.deepEqual(packed[0], packed[2])
     }),
     { numRuns: 40 },
   )

@@ -13,6 +13,8 @@
 import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
+import { eachRun, type PageRuns } from './page-runs.ts'
+import { type NoteWrites, TouchedPages } from './touched-pages.ts'
 
 /** The page size of the machine, so that untouched memory stays untouched. */
 export const DELTA_PAGE_BYTES = 4096
@@ -45,11 +47,16 @@ export interface MemoryDelta {
   apply(delta: PackedDelta): void
   /** Takes the lines of a delta back to the base. */
   undo(delta: PackedDelta): void
-  /** Empties pages, given as runs: first page, number of pages, ... */
-  clear(runs: readonly number[]): void
+  /**
+   * The memory equals the base now: what nobody writes from here on need not be looked at.
+   * @param left what was in it before and has been undone, if that is known
+   */
+  settle(left?: PackedDelta): void
+  /** Empties pages. */
+  clear(runs: PageRuns): void
   /** Makes every page below `endBytes` equal to the base; returns how many were not. */
   revert(endBytes: number): number
-  /** Pages below `endBytes` that differ from the base. */
+  /** Pages below `endBytes` that differ from the base. Looks at all of them. */
   countDifferent(endBytes: number): number
 }
 
@@ -62,6 +69,8 @@ export interface DeltaParts {
   readonly scratch: WebAssembly.Memory
   /** Where deltas get their memory. Default: new. */
   readonly buffers?: DeltaBuffers
+  /** Asked when the memory first equals the base again; of use only with `code`. */
+  readonly noteWrites?: NoteWrites | undefined
 }
 
 /** Where deltas are packed and unpacked: one per thread. */
@@ -88,37 +97,52 @@ interface Exports {
 
 class WasmMemoryDelta implements MemoryDelta {
   readonly #exports: Exports
+  readonly #slot: WebAssembly.Memory
   readonly #scratch: Uint8Array
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
+  #noteWrites: NoteWrites | undefined
+  #touched: TouchedPages | undefined
 
-  constructor({ slot, base, scratch, buffers }: DeltaParts, code: WebAssembly.Module) {
+  constructor({ slot, base, scratch, buffers, noteWrites }: DeltaParts, code: WebAssembly.Module) {
     const memories = { memory: slot, base: base.memory, scratch }
     const { exports } = new WebAssembly.Instance(code, { env: memories })
     this.#exports = exports as unknown as Exports
+    this.#slot = slot
     this.#scratch = new Uint8Array(scratch.buffer)
     this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
+    this.#noteWrites = noteWrites
   }
 
   capture(endBytes: number): PackedDelta {
-    const to = pages(endBytes)
     const pieces: Uint8Array[] = []
-    let endPage = 0
-    for (let page = 0; page < to;) {
-      const [next, end] = this.#packFrom(page, to)
-      if (end > 0) {
-        const packed = this.#scratch.subarray(0, end)
-        endPage = lastPage(packed) + 1
-        // One piece is what almost every tenant has: a second copy would only make garbage.
-        if (next >= to && pieces.length === 0) {
-          return { bytes: this.#buffers.copy(packed), endBytes: endPage * DELTA_PAGE_BYTES }
-        }
-        pieces.push(packed.slice())
-      }
-      page = next
+    let end = 0
+    const putAway = (): void => {
+      if (end > 0) pieces.push(this.#scratch.slice(0, end))
+      end = 0
     }
-    return { bytes: concatBytes(pieces), endBytes: endPage * DELTA_PAGE_BYTES }
+    for (const [page, count] of eachRun(this.#suspects(endBytes))) {
+      const to = page + count
+      for (let next = page; ;) {
+        const packed = this.#exports.pack(next, to, this.#baseEnd, end, this.#scratch.length)
+        next = Number(packed & 0xffff_ffffn)
+        end = Number(packed >> 32n)
+        if (next >= to) break
+        putAway()
+      }
+    }
+    // One piece is what almost every tenant has: a second copy would only make garbage.
+    if (pieces.length === 0) return this.#packed(this.#buffers.copy(this.#scratch.subarray(0, end)))
+    putAway()
+    return this.#packed(concatBytes(pieces))
+  }
+
+  settle(left?: PackedDelta): void {
+    const notes = this.#noteWrites?.(this.#slot)
+    this.#noteWrites = undefined
+    if (notes) this.#touched = new TouchedPages(notes)
+    this.#touched?.settle(pages(this.#slot.buffer.byteLength), left && pagesOf(left.bytes))
   }
 
   recycle({ bytes }: PackedDelta): void {
@@ -133,22 +157,31 @@ class WasmMemoryDelta implements MemoryDelta {
     this.#eachPiece(bytes, (end) => this.#exports.undo(0, end, this.#baseEnd))
   }
 
-  clear(runs: readonly number[]): void {
+  clear(runs: PageRuns): void {
     // `fill` of a shared array is five times as slow.
-    for (const [page, count] of eachPair(runs)) this.#exports.clear(page, page + count)
+    for (const [page, count] of eachRun(runs)) this.#exports.clear(page, page + count)
   }
 
   revert(endBytes: number): number {
-    return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 1)
+    let count = 0
+    for (const [page, pageCount] of eachRun(this.#suspects(endBytes))) {
+      count += this.#exports.revert(page, page + pageCount, this.#baseEnd, 1)
+    }
+    return count
   }
 
   countDifferent(endBytes: number): number {
     return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 0)
   }
 
-  #packFrom(page: number, to: number): [next: number, end: number] {
-    const packed = this.#exports.pack(page, to, this.#baseEnd, 0, this.#scratch.length)
-    return [Number(packed & 0xffff_ffffn), Number(packed >> 32n)]
+  #suspects(endBytes: number): PageRuns {
+    return this.#touched?.suspects(pages(endBytes)) ?? [0, pages(endBytes)]
+  }
+
+  #packed(bytes: Uint8Array): PackedDelta {
+    let endPage = 0
+    for (const page of pagesOf(bytes)) endPage = page + 1
+    return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
   }
 
   #eachPiece(bytes: Uint8Array, use: (end: number) => void): void {
@@ -187,6 +220,10 @@ class PortableMemoryDelta implements MemoryDelta {
     // The collector has it.
   }
 
+  settle(): void {
+    // All of it is looked at each time.
+  }
+
   apply({ bytes }: PackedDelta): void {
     const heap = this.#heap
     for (const { at, from } of linesOf(bytes)) {
@@ -199,9 +236,9 @@ class PortableMemoryDelta implements MemoryDelta {
     for (const { at } of linesOf(bytes)) this.#mend(heap, at, LINE_BYTES)
   }
 
-  clear(runs: readonly number[]): void {
+  clear(runs: PageRuns): void {
     const heap = this.#heap
-    for (const [page, count] of eachPair(runs)) {
+    for (const [page, count] of eachRun(runs)) {
       heap.fill(0, page * DELTA_PAGE_BYTES, (page + count) * DELTA_PAGE_BYTES)
     }
   }
@@ -267,15 +304,6 @@ class PortableMemoryDelta implements MemoryDelta {
   }
 }
 
-/** Runs of pages one by one: first page, number of pages, ... */
-export function* eachPair(
-  runs: ArrayLike<number>,
-): Generator<readonly [page: number, count: number]> {
-  for (let index = 0; index < runs.length; index += 2) {
-    yield [runs[index] ?? 0, runs[index + 1] ?? 0]
-  }
-}
-
 function pages(bytes: number): number {
   return Math.ceil(bytes / DELTA_PAGE_BYTES)
 }
@@ -320,9 +348,8 @@ function wholeRecords(bytes: Uint8Array, from: number, bytesMax: number): number
   }
 }
 
-function lastPage(bytes: Uint8Array): number {
+/** The pages of the records of a packed delta. */
+function* pagesOf(bytes: Uint8Array): Generator<number> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  let page = 0
-  for (let at = 0; at < bytes.length; at += recordBytes(view, at)) page = view.getUint32(at, true)
-  return page
+  for (let at = 0; at < bytes.length; at += recordBytes(view, at)) yield view.getUint32(at, true)
 }

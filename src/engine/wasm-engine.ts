@@ -21,6 +21,7 @@ import { FineWallClock } from './module-clock.ts'
 import type { PauseCode } from './pausing.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
 import { type SlotMemory, slotMemory } from './slot-memory.ts'
+import type { NoteWrites } from './touched-pages.ts'
 import { wasmPages } from './wasm-module.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -63,6 +64,8 @@ export interface WasmEngineOptions extends InstanceOptions {
   readonly answerBytesMax?: number
   /** Of {@link WasmEngine.spareBytes}. Default: as a server can afford. */
   readonly spareBytesMax?: number
+  /** Of the memories of slots; absent where nobody can. */
+  readonly noteWrites?: NoteWrites
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean
 }
@@ -122,7 +125,7 @@ export class WasmEngine implements Engine {
   }
 
   async createSlot(): Promise<WasmSlot> {
-    const { assets, base, deltaCode, random } = this.#options
+    const { assets, base, deltaCode, random, noteWrites } = this.#options
     const begun = this.#begun
     this.#begun = undefined
     const instance = await (begun ?? beginInstance(this.#options))
@@ -137,6 +140,7 @@ export class WasmEngine implements Engine {
       ...(deltaCode ? { code: deltaCode } : {}),
       scratch: this.#scratch,
       buffers: this.#buffers,
+      noteWrites,
     })
     // To look for what differs would touch every page of a fresh memory, most of them for nothing.
     delta.clear(assets.preMain.fullRuns)

@@ -28,7 +28,7 @@ import { statusOf } from './answer-end.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, isReadingCommand, requestCancel } from './interrupts.ts'
-import type { MemoryDelta } from './memory-delta.ts'
+import type { MemoryDelta, PackedDelta } from './memory-delta.ts'
 import { endMidway, noteStart, type RunStart } from './midway.ts'
 import type { PauseHost } from './pausing.ts'
 import { endPostgres, startPostgres } from './postgres-process.ts'
@@ -107,7 +107,6 @@ export class WasmSlot implements Slot {
     showActivity(instance, activity, sessions, () => this.session.processId)
     this.#writeWatch = new WriteWatch(instance, this.#walTail, statements)
     this.#tableLength = instance.tableLength
-    this.#empty()
   }
 
   get transactionStatus(): TransactionStatus {
@@ -251,7 +250,7 @@ export class WasmSlot implements Slot {
     const image = this.#image(false)
     this.#state = 'broken'
     this.#delta.undo(image.delta)
-    this.#empty()
+    this.#empty(image.delta)
     return image
   }
 
@@ -477,12 +476,13 @@ export class WasmSlot implements Slot {
     this.#state = 'loaded'
   }
 
-  /** The tenant has left. */
-  #empty(): void {
+  /** The tenant has left. @param left its memory, if that was captured */
+  #empty(left?: PackedDelta): void {
     if (this.#options.verifySwaps) {
       const different = this.#delta.countDifferent(this.memoryBytes)
       assert(different === 0, `${different} pages of a tenant that has left are still there`)
     }
+    this.#delta.settle(left)
     this.#writeWatch.forget()
     this.#signals.receiver = undefined
     this.#databaseStatements.take()

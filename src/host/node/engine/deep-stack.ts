@@ -6,9 +6,10 @@
  * its `max_stack_depth`. The flags belong to the process, and V8 compares them before it takes code
  * from a cache. So they are changed for the microseconds of the entry, by one thread at a time.
  */
-import { getEnvironmentData, setEnvironmentData, threadId } from 'node:worker_threads'
+import { threadId } from 'node:worker_threads'
 import { setFlagsFromString } from 'node:v8'
 import type { StackRoom } from '../../../engine/pausing.ts'
+import { sharedCell } from '../shared-cell.ts'
 
 /** A little less than a shard's thread has (`shard-thread.ts`). Address space, until it is used. */
 const DEEP_KB = 62 * 1024
@@ -62,9 +63,5 @@ export function shareDeepStacks(): void {
 }
 
 function sharedLock(): Int32Array {
-  const found = getEnvironmentData(LOCK_NAME)
-  if (found instanceof SharedArrayBuffer) return new Int32Array(found)
-  const made = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
-  setEnvironmentData(LOCK_NAME, made)
-  return new Int32Array(made)
+  return sharedCell(LOCK_NAME)
 }

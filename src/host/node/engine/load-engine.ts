@@ -28,6 +28,7 @@ import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cach
 import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
 import { beginGuess, compileStock, type Guess, readStockWasm } from './stock-code.ts'
 import { digestStock, loadFactory, openBundle } from './stock.ts'
+import { noteWrites } from './write-notes.ts'
 
 /** What a slot begins with; posting it copies nothing. */
 export interface EngineCode {
@@ -149,7 +150,7 @@ export async function createEngine(
   { assets, deltaCode, base, ...code }: EngineParts,
   options: Omit<
     WasmEngineOptions,
-    'assets' | 'begun' | 'compileLibrary' | keyof ThreadCode | keyof EngineParts
+    'assets' | 'begun' | 'compileLibrary' | 'noteWrites' | keyof ThreadCode | keyof EngineParts
   >,
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
@@ -159,6 +160,7 @@ export async function createEngine(
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),
     compileLibrary: compile,
+    noteWrites,
     deltaCode,
     base,
   })

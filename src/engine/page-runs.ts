@@ -1,0 +1,17 @@
+/** Pages of a memory as runs: first page, number of pages, first page, ... ascending. */
+export type PageRuns = ArrayLike<number>
+
+/** The runs one by one. */
+export function* eachRun(runs: PageRuns): Generator<readonly [page: number, count: number]> {
+  for (let index = 0; index < runs.length; index += 2) {
+    yield [runs[index] ?? 0, runs[index + 1] ?? 0]
+  }
+}
+
+/** One more page behind all others: of the last run, if it continues that. */
+export function addPage(runs: number[], page: number): void {
+  const last = runs.length - 1
+  const count = runs[last] ?? 0
+  if (count > 0 && (runs[last - 1] ?? 0) + count === page) runs[last] = count + 1
+  else runs.push(page, 1)
+}
