@@ -9,8 +9,8 @@
  * Sources: Documentation/admin-guide/mm/userfaultfd.rst and pagemap.rst, userfaultfd(2),
  * ioctl_userfaultfd(2), PAGEMAP_SCAN(2const).
  *
- * One descriptor of userfaultfd serves all threads of the process and is never closed: Node does not
- * know of it, so it outlives the thread that has opened it.
+ * One descriptor of userfaultfd serves all threads and is never closed: Node does not know of it, so
+ * it outlives the thread that has opened it.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
