@@ -9,7 +9,7 @@
  * Sources: Documentation/admin-guide/mm/userfaultfd.rst and pagemap.rst, userfaultfd(2),
  * ioctl_userfaultfd(2), PAGEMAP_SCAN(2const).
  *
- * One descriptor of userfaultfd serves all threads and is never closed: Node does not know of it, so
+ * One descriptor of userfaultfd serves all threads, and none closes it: Node does not know it, so
  * it outlives the thread that has opened it.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
