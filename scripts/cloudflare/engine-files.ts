@@ -114,7 +114,7 @@ async function makeFiles(source: SparseBytes, without: readonly string[]): Promi
   const stock = readStock()
   const files = new Map<string, Uint8Array>()
   const wasm = lendPatched(stock.wasm.slice(), codePatches, (patched) =>
-    withMemoryLimits(patched, unsharedSlotMemory),
+    withMemoryLimits(patched, () => unsharedSlotMemory),
   )
   files.set('pglite.wasm', wasm)
   files.set('memory-delta.wasm', memoryDeltaCode(unsharedSlotMemory))
@@ -124,7 +124,7 @@ async function makeFiles(source: SparseBytes, without: readonly string[]): Promi
     const [, library] = /([^/]+)\.so$/.exec(path) ?? []
     overlay.set(path, library === undefined ? bytes : libraryTicket(bytes, library))
     if (library === undefined) continue
-    const code = withMemoryLimits(bytes, { ...unsharedSlotMemory, minimumPages: 1 })
+    const code = withMemoryLimits(bytes, () => ({ ...unsharedSlotMemory, minimumPages: 1 }))
     files.set(`library-${library}.wasm`, code)
   }
   const moduleDigest = await sha256(stock.wasm)

@@ -184,7 +184,10 @@ function buildOverlay(stock: StockFiles, libraries: FilePack): FilePack {
   }
   for (const [path, bytes] of files) {
     if (path.endsWith('.so'))
-      files.set(path, withMemoryLimits(bytes, { ...slotMemory, minimumPages: 1 }))
+      files.set(
+        path,
+        withMemoryLimits(bytes, () => ({ ...slotMemory, minimumPages: 1 })),
+      )
   }
   // As it will be read: the pack is sorted, and instances must lay files in one order.
   return parsePack(serializePack(files))
@@ -439,7 +442,7 @@ function differenceOf(
   const parts = {
     base: laidOut,
     code: compile(memoryDeltaCode(slotMemory)),
-    scratch: newScratch(slotMemory.shared),
+    scratch: newScratch(),
   }
   bindMemoryDelta({ slot: laidOut.memory, ...parts }).clear(runs)
   const delta = bindMemoryDelta({ slot: slot.memory, ...parts })

@@ -15,14 +15,17 @@ import { concatBytes } from '../base/bytes.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
 import { eachRun, type PageRuns } from './page-runs.ts'
 import { type NoteWrites, TouchedPages } from './touched-pages.ts'
+import { wasmPages } from './wasm-module.ts'
 
 /** The page size of the machine, so that untouched memory stays untouched. */
 export const DELTA_PAGE_BYTES = 4096
 const LINE_BYTES = 64
 const RECORD_HEAD_BYTES = 16
 const RECORD_BYTES_MAX: number = RECORD_HEAD_BYTES + DELTA_PAGE_BYTES
-/** Where deltas are packed and unpacked, a piece at a time. One per thread. */
-export const SCRATCH_WASM_PAGES = 32
+/** A small tenant's delta fits. */
+export const SCRATCH_BYTES_MIN = 2_097_152
+/** Beyond, a delta is packed in pieces, each of which is copied twice. */
+export const SCRATCH_BYTES_MAX = 33_554_432
 
 /** A memory that others are compared with. It is never written after it was made. */
 export interface BaseMemory {
@@ -41,15 +44,15 @@ export interface PackedDelta {
 export interface MemoryDelta {
   /** What differs below `endBytes`. */
   capture(endBytes: number): PackedDelta
+  /** The same, and takes it back to the base. */
+  take(endBytes: number): PackedDelta
   /** Takes the memory of a delta back that nobody will use again. */
   recycle(delta: PackedDelta): void
   /** Writes a delta over a memory that equals the base. */
   apply(delta: PackedDelta): void
-  /** Takes the lines of a delta back to the base. */
-  undo(delta: PackedDelta): void
   /**
    * The memory equals the base now: what nobody writes from here on need not be looked at.
-   * @param left what was in it before and has been undone, if that is known
+   * @param left what was taken out of it, if that is known
    */
   settle(left?: PackedDelta): void
   /** Empties pages. */
@@ -65,7 +68,7 @@ export interface DeltaParts {
   readonly base: BaseMemory
   /** Compiled {@link memoryDeltaCode}; absent where it cannot be compiled. */
   readonly code?: WebAssembly.Module
-  /** Of {@link SCRATCH_WASM_PAGES}; only for `code`. */
+  /** {@link newScratch}; only for `code`. */
   readonly scratch: WebAssembly.Memory
   /** Where deltas get their memory. Default: new. */
   readonly buffers?: DeltaBuffers
@@ -73,12 +76,14 @@ export interface DeltaParts {
   readonly noteWrites?: NoteWrites | undefined
 }
 
-/** Where deltas are packed and unpacked: one per thread. */
-export function newScratch(shared: boolean): WebAssembly.Memory {
+/**
+ * Where deltas are packed and unpacked: one per thread, which grows with the deltas that come.
+ * @param bytesMax at most so far. Default: as a server can afford
+ */
+export function newScratch(bytesMax: number = SCRATCH_BYTES_MAX): WebAssembly.Memory {
   return new WebAssembly.Memory({
-    initial: SCRATCH_WASM_PAGES,
-    maximum: SCRATCH_WASM_PAGES,
-    shared,
+    initial: wasmPages(SCRATCH_BYTES_MIN),
+    maximum: wasmPages(bytesMax),
   })
 }
 
@@ -98,7 +103,7 @@ interface Exports {
 class WasmMemoryDelta implements MemoryDelta {
   readonly #exports: Exports
   readonly #slot: WebAssembly.Memory
-  readonly #scratch: Uint8Array
+  readonly #scratch: WebAssembly.Memory
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
   #noteWrites: NoteWrites | undefined
@@ -109,33 +114,44 @@ class WasmMemoryDelta implements MemoryDelta {
     const { exports } = new WebAssembly.Instance(code, { env: memories })
     this.#exports = exports as unknown as Exports
     this.#slot = slot
-    this.#scratch = new Uint8Array(scratch.buffer)
+    this.#scratch = scratch
     this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
     this.#noteWrites = noteWrites
   }
 
   capture(endBytes: number): PackedDelta {
+    return this.#pack(endBytes, () => {})
+  }
+
+  take(endBytes: number): PackedDelta {
+    return this.#pack(endBytes, (end) => this.#exports.undo(0, end, this.#baseEnd))
+  }
+
+  /** @param packed told how far scratch is filled, before it is emptied */
+  #pack(endBytes: number, packed: (end: number) => void): PackedDelta {
     const pieces: Uint8Array[] = []
     let end = 0
-    const putAway = (): void => {
-      if (end > 0) pieces.push(this.#scratch.slice(0, end))
-      end = 0
-    }
     for (const [page, count] of eachRun(this.#suspects(endBytes))) {
       const to = page + count
       for (let next = page; ;) {
-        const packed = this.#exports.pack(next, to, this.#baseEnd, end, this.#scratch.length)
-        next = Number(packed & 0xffff_ffffn)
-        end = Number(packed >> 32n)
+        const limit = this.#scratch.buffer.byteLength
+        const done = this.#exports.pack(next, to, this.#baseEnd, end, limit)
+        next = Number(done & 0xffff_ffffn)
+        end = Number(done >> 32n)
         if (next >= to) break
-        putAway()
+        if (this.#growScratch()) continue
+        packed(end)
+        pieces.push(this.#scratched(end).slice())
+        end = 0
       }
     }
-    // One piece is what almost every tenant has: a second copy would only make garbage.
-    if (pieces.length === 0) return this.#packed(this.#buffers.copy(this.#scratch.subarray(0, end)))
-    putAway()
-    return this.#packed(concatBytes(pieces))
+    packed(end)
+    const last = this.#scratched(end)
+    const bytes = pieces.length > 0 ? concatBytes([...pieces, last]) : this.#buffers.copy(last)
+    let endPage = 0
+    for (const page of pagesOf(bytes)) endPage = page + 1
+    return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
   }
 
   settle(left?: PackedDelta): void {
@@ -151,10 +167,6 @@ class WasmMemoryDelta implements MemoryDelta {
 
   apply({ bytes }: PackedDelta): void {
     this.#eachPiece(bytes, (end) => this.#exports.apply(0, end))
-  }
-
-  undo({ bytes }: PackedDelta): void {
-    this.#eachPiece(bytes, (end) => this.#exports.undo(0, end, this.#baseEnd))
   }
 
   clear(runs: PageRuns): void {
@@ -178,16 +190,25 @@ class WasmMemoryDelta implements MemoryDelta {
     return this.#touched?.suspects(pages(endBytes)) ?? [0, pages(endBytes)]
   }
 
-  #packed(bytes: Uint8Array): PackedDelta {
-    let endPage = 0
-    for (const page of pagesOf(bytes)) endPage = page + 1
-    return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
+  #scratched(end: number): Uint8Array {
+    return new Uint8Array(this.#scratch.buffer, 0, end)
+  }
+
+  #growScratch(): boolean {
+    try {
+      this.#scratch.grow(wasmPages(this.#scratch.buffer.byteLength))
+      return true
+    } catch {
+      // As large as it may be, or there is no memory: then it is done in pieces.
+      return false
+    }
   }
 
   #eachPiece(bytes: Uint8Array, use: (end: number) => void): void {
+    const scratch = new Uint8Array(this.#scratch.buffer)
     for (let from = 0; from < bytes.length;) {
-      const to = wholeRecords(bytes, from, this.#scratch.length)
-      this.#scratch.set(bytes.subarray(from, to))
+      const to = wholeRecords(bytes, from, scratch.length)
+      scratch.set(bytes.subarray(from, to))
       use(to - from)
       from = to
     }
@@ -216,6 +237,13 @@ class PortableMemoryDelta implements MemoryDelta {
     return { bytes: concatBytes(records), endBytes: endPage * DELTA_PAGE_BYTES }
   }
 
+  take(endBytes: number): PackedDelta {
+    const delta = this.capture(endBytes)
+    const heap = this.#heap
+    for (const { at } of linesOf(delta.bytes)) this.#mend(heap, at, LINE_BYTES)
+    return delta
+  }
+
   recycle(): void {
     // The collector has it.
   }
@@ -229,11 +257,6 @@ class PortableMemoryDelta implements MemoryDelta {
     for (const { at, from } of linesOf(bytes)) {
       heap.set(bytes.subarray(from, from + LINE_BYTES), at)
     }
-  }
-
-  undo({ bytes }: PackedDelta): void {
-    const heap = this.#heap
-    for (const { at } of linesOf(bytes)) this.#mend(heap, at, LINE_BYTES)
   }
 
   clear(runs: PageRuns): void {

@@ -64,6 +64,8 @@ export interface WasmEngineOptions extends InstanceOptions {
   readonly answerBytesMax?: number
   /** Of {@link WasmEngine.spareBytes}. Default: as a server can afford. */
   readonly spareBytesMax?: number
+  /** Of {@link WasmEngine.scratchBytes}. Default: as a server can afford. */
+  readonly scratchBytesMax?: number
   /** Of the memories of slots; absent where nobody can. */
   readonly noteWrites?: NoteWrites
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
@@ -107,7 +109,7 @@ export class WasmEngine implements Engine {
     this.fingerprint = assets.fingerprint
     this.template = assets.template
     this.#options = options
-    this.#scratch = newScratch((options.memory ?? slotMemory).shared)
+    this.#scratch = newScratch(options.scratchBytesMax)
     this.#begun = options.begun
     const { libraryLayout: layout } = assets
     this.#libraryCode = new LibraryCode({ ...assets, layout, compile: options.compileLibrary })

@@ -24,7 +24,7 @@ test('any limits can be declared, and the module stays valid', () => {
     }))
   fc.assert(
     fc.property(limits, (wanted) => {
-      const changed = withMemoryLimits(MODULE, wanted)
+      const changed = withMemoryLimits(MODULE, () => wanted)
       assert.equal(memoryMinimumPages(changed), wanted.minimumPages)
       assert.ok(WebAssembly.validate(changed))
     }),
@@ -32,7 +32,11 @@ test('any limits can be declared, and the module stays valid', () => {
 })
 
 test('a memory of another kind is refused by the changed module', () => {
-  const shared = withMemoryLimits(MODULE, { minimumPages: 1, maximumPages: 16, shared: true })
+  const shared = withMemoryLimits(MODULE, () => ({
+    minimumPages: 1,
+    maximumPages: 16,
+    shared: true,
+  }))
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 16 })
   const module = new WebAssembly.Module(shared)
   assert.throws(
@@ -43,16 +47,16 @@ test('a memory of another kind is refused by the changed module', () => {
 
 test('bytes that are no module with a memory are an assertion, not a wrong answer', () => {
   const limits = { minimumPages: 1, maximumPages: 1, shared: false }
-  assert.throws(() => withMemoryLimits(new Uint8Array(8), limits), /imports no memory/)
-  assert.throws(() => withMemoryLimits(MODULE.subarray(0, 20), limits), /too early|no memory/)
+  assert.throws(() => withMemoryLimits(new Uint8Array(8), () => limits), /imports no memory/)
+  assert.throws(() => withMemoryLimits(MODULE.subarray(0, 20), () => limits), /too early|no memory/)
 })
 
 test('a lent module has the other limits, and is as it was afterwards', () => {
-  const roomy = withMemoryLimits(MODULE, {
+  const roomy = withMemoryLimits(MODULE, () => ({
     minimumPages: 2048,
     maximumPages: 32_768,
     shared: false,
-  })
+  }))
   const before = new Uint8Array(roomy)
   for (const minimumPages of [1, 127, 128, 2048]) {
     const patches = limitsPatches(roomy, { minimumPages, maximumPages: 16_384, shared: true })
@@ -67,7 +71,7 @@ test('a lent module has the other limits, and is as it was afterwards', () => {
 
 test('a lent module is given back though its user throws, and though it is a Buffer', () => {
   const lent = Buffer.from(
-    withMemoryLimits(MODULE, { minimumPages: 300, maximumPages: 400, shared: false }),
+    withMemoryLimits(MODULE, () => ({ minimumPages: 300, maximumPages: 400, shared: false })),
   )
   const before = new Uint8Array(lent)
   const patches = limitsPatches(lent, { minimumPages: 1, maximumPages: 2, shared: false })
@@ -80,7 +84,11 @@ test('a lent module is given back though its user throws, and though it is a Buf
 })
 
 test('limits that do not fit where the former ones were are an assertion', () => {
-  const tight = withMemoryLimits(MODULE, { minimumPages: 1, maximumPages: 2, shared: false })
+  const tight = withMemoryLimits(MODULE, () => ({
+    minimumPages: 1,
+    maximumPages: 2,
+    shared: false,
+  }))
   assert.throws(
     () => limitsPatches(tight, { minimumPages: 1, maximumPages: 65_536, shared: false }),
     /fit/,

@@ -107,18 +107,21 @@ class Cursor {
   }
 }
 
-/** `module` with other limits on each memory it imports. The input is not changed. */
+/**
+ * `module` with other limits on each memory it imports. The input is not changed.
+ * @param limitsOf by the memory's number among the imported ones
+ */
 export function withMemoryLimits(
   module: Uint8Array,
-  limits: MemoryLimits,
+  limitsOf: (index: number) => MemoryLimits,
 ): Uint8Array<ArrayBuffer> {
-  assert(limits.minimumPages <= limits.maximumPages, 'minimum memory is at most the maximum')
   const { sectionAt, contentAt, contentEnd, memories } = findImports(module)
-  const encoded = encodeLimits(limits)
   const content: Uint8Array[] = []
   let from = contentAt
-  for (const { limitsAt, limitsEnd } of memories) {
-    content.push(module.subarray(from, limitsAt), encoded)
+  for (const [index, { limitsAt, limitsEnd }] of memories.entries()) {
+    const limits = limitsOf(index)
+    assert(limits.minimumPages <= limits.maximumPages, 'minimum memory is at most the maximum')
+    content.push(module.subarray(from, limitsAt), encodeLimits(limits))
     from = limitsEnd
   }
   content.push(module.subarray(from, contentEnd))

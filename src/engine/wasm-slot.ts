@@ -248,8 +248,6 @@ export class WasmSlot implements Slot {
     this.#writeWatch.endWatch()
     assert(this.canNap, 'only what fits other slots is taken out as an image')
     const image = this.#image(false)
-    this.#state = 'broken'
-    this.#delta.undo(image.delta)
     this.#empty(image.delta)
     return image
   }
@@ -441,19 +439,22 @@ export class WasmSlot implements Slot {
     const midway = this.#isMidway ? this.#runStart : undefined
     const descriptors = instance.files.descriptors()
     assert(descriptors, 'what can nap has only open what can be opened elsewhere')
-    return {
+    const facts = {
       memoryId: this.#options.assets.memoryId,
       database: this.#database,
       stackPointer: midway?.stackPointer ?? Number(instance.module.___stack_pointer.value),
       descriptors,
       libraryHandles: instance.libraryHandles,
-      delta: this.#delta.capture(this.#scanEnd),
       heapEnd: instance.heapEnd,
       status: this.#status,
       copied,
       midway,
-      ...(copied ? { signalReceiver: this.signalReceiver } : {}),
     }
+    const end = this.#scanEnd
+    const { signalReceiver } = this
+    if (copied) return { ...facts, delta: this.#delta.capture(end), signalReceiver }
+    this.#state = 'broken'
+    return { ...facts, delta: this.#delta.take(end) }
   }
 
   /** Memory is in place: connects what is outside of it. */

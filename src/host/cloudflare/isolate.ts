@@ -19,6 +19,7 @@ import {
   type SlotAssets,
 } from '../../engine/engine-assets.ts'
 import type { FilePack } from '../../engine/file-pack.ts'
+import { SCRATCH_BYTES_MIN } from '../../engine/memory-delta.ts'
 import { SlotShare } from '../../engine/slot-share.ts'
 import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
 import { WasmEngine } from '../../engine/wasm-engine.ts'
@@ -89,6 +90,7 @@ function makeIsolate(): Isolate {
     dirtyBytesMax: LIMITS.isolateDirtyBytesMax,
     answerBytesMax: LIMITS.isolateAnswerBytesMax,
     spareBytesMax: LIMITS.isolateSpareBytesMax,
+    scratchBytesMax: SCRATCH_BYTES_MIN,
     serverLog: (line) => consoleLog.debug('postgres', { line }),
   })
   return {
