@@ -7,7 +7,7 @@
  */
 import type { HeadStart } from '../host/node/head-start.ts'
 import { keepCompiledCode } from '../host/node/cache-folder.ts'
-import { makeRoomForYoung } from '../host/node/v8-flags.ts'
+import { makeRoom } from '../host/node/v8-flags.ts'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 2
@@ -19,7 +19,7 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   )
   process.exitCode = EXIT_USAGE
 } else {
-  makeRoomForYoung()
+  makeRoom()
   // Parsed code is kept between starts: a quarter of a second of a start from source.
   keepCompiledCode()
   const words = process.argv.slice(2)

@@ -172,3 +172,34 @@ test('all ways pack the same bytes', () => {
     { numRuns: 40 },
   )
 })
+
+test('only what may have been written is looked at, once the memory has equalled the base', () => {
+  const watched: number[] = []
+  let written: readonly number[] = []
+  const slot = newMemory(SLOT_WASM_PAGES)
+  const heap = new Uint8Array(slot.buffer)
+  const delta = bindMemoryDelta({
+    slot,
+    base: { memory: newMemory(BASE_WASM_PAGES), endBytes: 0 },
+    code,
+    scratch: newScratch(),
+    noteWrites: () => ({
+      written: () => written,
+      watch: (runs) => watched.push(...Array.from(runs)),
+    }),
+  })
+  const change = (page: number): number => (heap[page * DELTA_PAGE_BYTES] = 1)
+  const lastPage = endBytes / DELTA_PAGE_BYTES - 1
+  change(lastPage)
+  delta.settle(delta.take(DELTA_PAGE_BYTES))
+  assert.deepEqual(watched, [0, lastPage + 1])
+  assert.equal(heap[lastPage * DELTA_PAGE_BYTES], 0, 'all of it is looked at before it is watched')
+  change(3)
+  change(8)
+  written = [8, 1]
+  assert.equal(delta.take(endBytes).endBytes, 9 * DELTA_PAGE_BYTES)
+  assert.deepEqual([heap[3 * DELTA_PAGE_BYTES], heap[8 * DELTA_PAGE_BYTES]], [1, 0])
+  change(8)
+  assert.equal(delta.revert(endBytes), 1)
+  assert.equal(delta.countDifferent(endBytes), 1, 'and this one looks at everything')
+})

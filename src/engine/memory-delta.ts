@@ -72,7 +72,10 @@ export interface DeltaParts {
   readonly scratch: WebAssembly.Memory
   /** Where deltas get their memory. Default: new. */
   readonly buffers?: DeltaBuffers
-  /** Asked when the memory first equals the base again; of use only with `code`. */
+  /**
+   * Of use only with `code`. Asked when the first tenant has left, not before: a start has no time
+   * for it.
+   */
   readonly noteWrites?: NoteWrites | undefined
 }
 
@@ -106,8 +109,8 @@ class WasmMemoryDelta implements MemoryDelta {
   readonly #scratch: WebAssembly.Memory
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
-  #noteWrites: NoteWrites | undefined
-  #touched: TouchedPages | undefined
+  readonly #noteWrites: NoteWrites | undefined
+  #touched: TouchedPages | 'unasked' | undefined
 
   constructor({ slot, base, scratch, buffers, noteWrites }: DeltaParts, code: WebAssembly.Module) {
     const memories = { memory: slot, base: base.memory, scratch }
@@ -118,6 +121,7 @@ class WasmMemoryDelta implements MemoryDelta {
     this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
     this.#noteWrites = noteWrites
+    this.#touched = noteWrites && 'unasked'
   }
 
   capture(endBytes: number): PackedDelta {
@@ -155,10 +159,12 @@ class WasmMemoryDelta implements MemoryDelta {
   }
 
   settle(left?: PackedDelta): void {
-    const notes = this.#noteWrites?.(this.#slot)
-    this.#noteWrites = undefined
-    if (notes) this.#touched = new TouchedPages(notes)
-    this.#touched?.settle(pages(this.#slot.buffer.byteLength), left && pagesOf(left.bytes))
+    if (this.#touched === 'unasked') {
+      this.#touched = undefined
+      const notes = this.#noteWrites?.(this.#slot)
+      this.#touched = notes && new TouchedPages(notes)
+    }
+    this.#touched?.settle(this.#endPage, left && pagesOf(left.bytes))
   }
 
   recycle({ bytes }: PackedDelta): void {
@@ -186,8 +192,17 @@ class WasmMemoryDelta implements MemoryDelta {
     return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 0)
   }
 
+  /**
+   * Where writes are noted, of all the memory: what is not looked at now is not looked at later.
+   */
   #suspects(endBytes: number): PageRuns {
-    return this.#touched?.suspects(pages(endBytes)) ?? [0, pages(endBytes)]
+    if (!this.#touched) return [0, pages(endBytes)]
+    return this.#touched === 'unasked' ? [0, this.#endPage] : this.#touched.suspects(this.#endPage)
+  }
+
+  /** Where the memory ends now. */
+  get #endPage(): number {
+    return pages(this.#slot.buffer.byteLength)
   }
 
   #scratched(end: number): Uint8Array {

@@ -74,6 +74,13 @@ test('whatever a tenant has changed is looked at, whoever was there before', () 
   )
 })
 
+test('a memory that has grown is watched to its new end', () => {
+  const { touched } = newWorld()
+  assert.deepEqual(pagesIn(touched.suspects(PAGES + 2)), [PAGES, PAGES + 1])
+  touched.settle(PAGES + 2, undefined)
+  assert.deepEqual(touched.suspects(PAGES + 2), [])
+})
+
 test('what every tenant changes is watched once, and never again', () => {
   const { notes, touched } = newWorld()
   const before = notes.calls
@@ -97,8 +104,10 @@ test('what one tenant has changed is watched again when others have left it alon
   for (let tenant = 0; tenant < 10; tenant++) {
     notes.write(5)
     touched.settle(PAGES, [5])
+    assert.ok(!notes.watched.has(5), 'what everybody changes is left alone')
   }
   assert.deepEqual(touched.suspects(PAGES), [5, 1])
+  assert.equal(notes.calls, 2, 'one for the memory, one for the pages that have rested')
 })
 
 test('pages here and there are watched by one call for all of the memory', () => {

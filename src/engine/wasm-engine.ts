@@ -66,7 +66,7 @@ export interface WasmEngineOptions extends InstanceOptions {
   readonly spareBytesMax?: number
   /** Of {@link WasmEngine.scratchBytes}. Default: as a server can afford. */
   readonly scratchBytesMax?: number
-  /** Of the memories of slots; absent where nobody can. */
+  /** Tells what was written to a slot's memory. Default: all of it is compared. */
   readonly noteWrites?: NoteWrites
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean

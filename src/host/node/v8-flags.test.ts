@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 test('this V8 knows each of the flags: of others it complains', () => {
   const code = `import * as flags from './v8-flags.ts'
-    flags.makeRoomForYoung()
+    flags.makeRoom()
     flags.favourFirstRow()
     flags.favourNobody()
     flags.validatingLazily(() => {})`

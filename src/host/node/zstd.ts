@@ -36,7 +36,8 @@ export function decompressNow(bytes: Uint8Array, bytesMax: number): Uint8Array<A
 }
 
 function outputOf(bytesMax: number): { maxOutputLength: number; chunkSize: number } {
-  return { maxOutputLength: bytesMax, chunkSize: bufferBytes(bytesMax) }
+  // A buffer that is full is taken for one that was too small.
+  return { maxOutputLength: bytesMax, chunkSize: bufferBytes(bytesMax + 1) }
 }
 
 function bufferBytes(wanted: number): number {

@@ -150,17 +150,17 @@ export async function createEngine(
   { assets, deltaCode, base, ...code }: EngineParts,
   options: Omit<
     WasmEngineOptions,
-    'assets' | 'begun' | 'compileLibrary' | 'noteWrites' | keyof ThreadCode | keyof EngineParts
+    'assets' | 'begun' | 'compileLibrary' | keyof ThreadCode | keyof EngineParts
   >,
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
   return new WasmEngine({
+    noteWrites,
     ...options,
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),
     compileLibrary: compile,
-    noteWrites,
     deltaCode,
     base,
   })

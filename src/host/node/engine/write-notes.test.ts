@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict'
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process'
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { release } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { DELTA_PAGE_BYTES } from '../../../engine/memory-delta.ts'
 import { eachRun, type PageRuns } from '../../../engine/page-runs.ts'
-import { noteWrites, shareWriteNotes } from './write-notes.ts'
+import {
+  type Calls,
+  loadCalls,
+  openFaults,
+  PageKernel,
+  PROTECT,
+  REGISTER,
+  SCAN,
+} from './page-kernel.ts'
+import { isSound, KernelWriteNotes, noteWrites } from './write-notes.ts'
 
 const PAGES = 128
 const PAGES_MAX = 512
@@ -100,35 +110,101 @@ test('more regions than one answer of the kernel holds', { skip }, () => {
   const memory = new WebAssembly.Memory({ initial: 512, maximum: 512, shared: true })
   const heap = new Uint8Array(memory.buffer)
   const notes = noteWrites(memory)
+  assert.ok(notes)
   const endPage = heap.length / DELTA_PAGE_BYTES
-  notes?.watch([0, endPage])
+  notes.watch([0, endPage])
   for (let at = 0; at < heap.length; at += 2 * DELTA_PAGE_BYTES) heap[at] = 1
-  const told = pagesIn(notes?.written(endPage) ?? [])
+  const told = pagesIn(notes.written(endPage))
   assert.equal(told.size, endPage / 2)
   assert.ok([...told].every((one) => one % 2 === 0))
 })
 
-test('a thread that has ended leaves the notes of the others alone', { skip }, async () => {
-  shareWriteNotes()
-  const code = `
-    import { noteWrites } from ${JSON.stringify(import.meta.resolve('./write-notes.ts'))}
-    import { parentPort } from 'node:worker_threads'
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
-    const notes = noteWrites(memory)
-    notes.watch([0, 16])
-    new Uint8Array(memory.buffer)[4096 * 3] = 1
-    parentPort.postMessage(notes.written(16))`
-  const memory = newMemory()
+const ENTRY = JSON.stringify(import.meta.resolve('./write-notes.ts'))
+/** A thread or process that takes notes once and says what it was told. */
+const NOTE_ONCE = `
+  import { noteWrites } from ${ENTRY}
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
   const notes = noteWrites(memory)
-  notes?.watch([0, PAGES])
-  for (let round = 0; round < 2; round++) {
-    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`))
-    const told = await new Promise((resolve, reject) => {
-      worker.once('message', resolve).once('error', reject)
-    })
-    assert.deepEqual(told, [3, 1])
-    await worker.terminate()
-  }
-  new Uint8Array(memory.buffer)[DELTA_PAGE_BYTES * 20] = 1
-  assert.deepEqual(notes?.written(PAGES), [20, 1])
+  notes?.watch([0, 16])
+  new Uint8Array(memory.buffer)[4096 * 3] = 1
+  const told = notes?.written(16)`
+
+/** In a process where no thread has asked yet. */
+test('what a thread has opened that has ended goes on serving the others', { skip }, () => {
+  const code = `
+    import { Worker } from 'node:worker_threads'
+    import { shareWriteNotes, noteWrites } from ${ENTRY}
+        shareWriteNotes()
+    const inThread = ${JSON.stringify(`${NOTE_ONCE}
+      import { parentPort } from 'node:worker_threads'
+      parentPort.postMessage(told)`)}
+    for (let round = 0; round < 2; round++) {
+      const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(inThread)))
+      worker.once('error', (error) => { throw error })
+      const told = await new Promise((resolve) => worker.once('message', resolve))
+      console.log(JSON.stringify(told))
+      await worker.terminate()
+    }
+    ${NOTE_ONCE.replace(`import { noteWrites } from ${ENTRY}`, '')}
+    console.log(JSON.stringify(told))`
+  const { stdout, stderr } = run([], code)
+  assert.equal(stderr, '')
+  assert.deepEqual(stdout.trim().split('\n'), ['[3,1]', '[3,1]', '[3,1]'])
 })
+
+test(
+  'where Node or the system forbids any of it there are no notes, and no error',
+  { skip },
+  () => {
+    const code = `${NOTE_ONCE}
+    console.log(notes, noteWrites(memory))`
+    const folder = join(import.meta.dirname, '../../..')
+    const mayRead = ['--permission', `--allow-fs-read=${folder}/*`]
+    for (const flags of [mayRead, [...mayRead, '--allow-ffi'], ['--no-experimental-ffi']]) {
+      const { stdout, stderr, status } = run(flags, code)
+      assert.equal(stdout.trim(), 'undefined undefined', stderr)
+      assert.equal(status, 0)
+    }
+  },
+)
+
+test('a memory that may be moved when it grows gets none', { skip }, () => {
+  assert.equal(noteWrites(new WebAssembly.Memory({ initial: 1, maximum: 4 })), undefined)
+})
+
+test('a kernel that fails later has all of it looked at', { skip }, () => {
+  const calls = loadCalls()
+  const faults = calls && openFaults(calls)
+  assert.ok(calls && faults !== undefined)
+  const pageMap = openSync('/proc/self/pagemap', 'r')
+  const all = [0, PAGES]
+  try {
+    let isFailing: (command: bigint) => boolean = () => false
+    const failing: Calls = {
+      ...calls,
+      ioctl: (descriptor, command, argument) =>
+        isFailing(command) ? -1 : calls.ioctl(descriptor, command, argument),
+    }
+    const kernel = new PageKernel(failing, { faults, pageMap })
+    assert.ok(kernel.shakeHands())
+    assert.ok(isSound(kernel))
+    for (const failed of [REGISTER, PROTECT, SCAN]) {
+      const notes = new KernelWriteNotes(kernel, newMemory())
+      isFailing = (command) => command === failed
+      assert.equal(isSound(kernel), false)
+      notes.watch(all)
+      assert.deepEqual(notes.written(PAGES), all)
+      isFailing = () => false
+      notes.watch(all)
+      assert.deepEqual(notes.written(PAGES), [])
+    }
+  } finally {
+    closeSync(pageMap)
+    calls.close(faults)
+  }
+})
+
+function run(flags: readonly string[], code: string): SpawnSyncReturns<string> {
+  const words = [...flags, '--input-type=module', '-e', code]
+  return spawnSync(process.execPath, words, { encoding: 'utf8', cwd: import.meta.dirname })
+}

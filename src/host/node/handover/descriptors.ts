@@ -8,6 +8,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
+import { linkedFunctions } from '../ffi.ts'
 
 /**
  * A second descriptor of what `descriptor` refers to. Undefined if the process may have no more.
@@ -26,11 +27,7 @@ export function loadDuplicate(): Duplicate | undefined {
   // Windows sockets are not descriptors.
   if (process.platform === 'win32') return undefined
   try {
-    // Without a library name the process itself is searched, which has every libc linked: no names
-    // to know for glibc, musl and macOS.
-    const { dup } = withoutWarning(() => process.getBuiltinModule('node:ffi')).dlopen(null, {
-      dup: { arguments: ['int32'], return: 'int32' },
-    }).functions
+    const { dup } = linkedFunctions({ dup: { arguments: ['int32'], return: 'int32' } })
     const duplicate = (descriptor: number): number | undefined => {
       const copy = dup(descriptor)
       return copy < 0 ? undefined : copy
@@ -61,20 +58,6 @@ export function closeIfSame(descriptor: number, identity: Identity | undefined):
   if (!identity || identity.inode === 0) return
   const now = identify(descriptor)
   if (now?.inode === identity.inode && now.device === identity.device) closeSync(descriptor)
-}
-
-/**
- * Runs `action` without the warning that Node prints for an experimental module. That it may change
- * is why `isSound` asks it, and why there is the ring; a user can do nothing about it.
- */
-export function withoutWarning<Result>(action: () => Result): Result {
-  const emitWarning = process.emitWarning.bind(process)
-  process.emitWarning = () => {}
-  try {
-    return action()
-  } finally {
-    process.emitWarning = emitWarning
-  }
 }
 
 function isSound(duplicate: Duplicate): boolean {

@@ -1,5 +1,5 @@
 /** Asking the kernel about connections without reading them: `poll(2)`, by way of `node:ffi`. */
-import { withoutWarning } from './descriptors.ts'
+import { linkedFunctions } from '../ffi.ts'
 
 /**
  * What is so of each descriptor, of `events` and of what is always told, as the kernel's bits. It
@@ -19,9 +19,9 @@ const RETURNED_AT = 6
 export function loadPoll(): Poll | undefined {
   if (process.platform !== 'linux') return undefined
   try {
-    const { poll } = withoutWarning(() => process.getBuiltinModule('node:ffi')).dlopen(null, {
+    const { poll } = linkedFunctions({
       poll: { arguments: ['pointer', 'uint64', 'int32'], return: 'int32' },
-    }).functions
+    })
     const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
     return (descriptors, events) => {
       const request = new DataView(new ArrayBuffer(descriptors.length * POLLFD_BYTES))

@@ -7,7 +7,7 @@
  *
  * Source: tcp(7), TCP_INFO; linux/tcp.h, struct tcp_info: tcpi_bytes_received, since Linux 4.1.
  */
-import { withoutWarning } from './descriptors.ts'
+import { linkedFunctions } from '../ffi.ts'
 
 /** Bytes that have come over a TCP connection; undefined if the kernel does not tell. */
 export type AskSentBytes = (descriptor: number) => number | undefined
@@ -20,12 +20,12 @@ const INFO_BYTES = BYTES_RECEIVED_AT + 8
 export function loadAskSentBytes(): AskSentBytes | undefined {
   if (process.platform !== 'linux') return undefined
   try {
-    const { getsockopt } = withoutWarning(() => process.getBuiltinModule('node:ffi')).dlopen(null, {
+    const { getsockopt } = linkedFunctions({
       getsockopt: {
         arguments: ['int32', 'int32', 'int32', 'pointer', 'pointer'],
         return: 'int32',
       },
-    }).functions
+    })
     const info = new ArrayBuffer(INFO_BYTES)
     const received = new BigUint64Array(info, BYTES_RECEIVED_AT)
     const length = new Uint32Array(1)

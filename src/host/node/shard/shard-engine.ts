@@ -4,6 +4,7 @@ import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
+import type { NoteWrites } from '../../../engine/touched-pages.ts'
 import type { Config } from '../config.ts'
 import {
   beginEngine,
@@ -12,6 +13,7 @@ import {
   type EngineCode,
   type EngineParts,
 } from '../engine/load-engine.ts'
+import { noteWrites } from '../engine/write-notes.ts'
 
 /** What an engine is made of. */
 export interface EngineSettings {
@@ -58,10 +60,34 @@ export function openEngine(
   dependencies: EngineDependencies,
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
-  const { random } = dependencies
+  const { random, log } = dependencies
   const { verifySwaps } = config
-  const options = { ...instanceOptions(config, dependencies), random, verifySwaps }
+  const options = {
+    ...instanceOptions(config, dependencies),
+    random,
+    verifySwaps,
+    noteWrites: config.noteWrites ? notedOrSaid(log) : noNotes,
+  }
   return createEngine(engine, options, begun)
+}
+
+function noNotes(): undefined {
+  return undefined
+}
+
+/** Whoever waits longer for naps than others should find out why. */
+function notedOrSaid(log: Log): NoteWrites {
+  let isSaid = false
+  return (memory) => {
+    const notes = noteWrites(memory)
+    if (!notes && !isSaid) {
+      isSaid = true
+      log.info('writes to memory are not noted here: naps compare all of it', {
+        hint: 'it takes Linux 6.7, Node 26, and a container that allows userfaultfd',
+      })
+    }
+    return notes
+  }
 }
 
 function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
