@@ -229,7 +229,8 @@ export interface ClientHost {
 export class LiveClient implements PoolClient {
   readonly entry: ClientEntry
   readonly tenant: LiveTenant
-  readonly listener: PoolClientListener | undefined
+  /** Undefined if nobody listens, or not any more. */
+  listener: PoolClientListener | undefined
   readonly number: number
   readonly mayMakeDatabases: boolean
   readonly otherDatabases: OtherDatabases | undefined

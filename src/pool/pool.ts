@@ -343,6 +343,9 @@ export class Pool implements ClientHost {
     pending?.reject(error)
     client.giveUpLock?.(error)
     this.#advisory.review(client.tenant)
+    // A backend that naps is in its session until the next one comes. What it was connected by need
+    // not stay for that.
+    client.listener = undefined
   }
 
   #wait(client: LiveClient, messages: Uint8Array, complete: boolean): Promise<Uint8Array> {

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, beforeEach, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { concatBytes, keptBytes } from '../../src/base/bytes.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { TenantName } from '../../src/base/ids.ts'
@@ -382,5 +385,27 @@ test('what no image can hold keeps the tenant in its slot until its client has g
     pool.nap(name)
     assert.equal(pool.phaseOf(name), 'cold')
   }
+  await pool.drain()
+})
+
+test('what a client was connected by goes with it, whose session a backend naps in', async () => {
+  const use = async (): Promise<WeakRef<object>> => {
+    const listener = { lost: () => {} }
+    const client = pool.connect(newTenant(), listener)
+    await ask(client, "set application_name = 'leaver'")
+    for (const other of [newTenant(), newTenant()]) {
+      clock.advance(10)
+      await ask(pool.connect(other), 'select 1')
+    }
+    assert.ok(pool.statistics().tenants.napping >= 1)
+    client.close()
+    return new WeakRef(listener)
+  }
+  const listener = await use()
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await nextTurn()
+  collect()
+  assert.equal(listener.deref(), undefined)
   await pool.drain()
 })
