@@ -54,11 +54,15 @@ export class KernelWriteNotes implements WriteNotes {
 
   written(endPage: number): PageRuns {
     const runs: number[] = []
+    let toldPage = 0
     const end = Math.min(endPage, this.#registeredPages)
     for (let page = 0; page < end;) {
       const next = this.#kernel.tellWritten(this.#address(page), this.#address(end), (from, to) => {
-        const first = this.#page(from)
-        runs.push(first, this.#page(to) - first)
+        // Where it had no room for more the kernel begins again a little earlier.
+        const first = Math.max(this.#page(from), toldPage)
+        const toPage = this.#page(to)
+        if (first < toPage) runs.push(first, toPage - first)
+        toldPage = Math.max(toldPage, toPage)
       })
       // Without an answer all may have been written.
       if (next === undefined) return [0, endPage]
