@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { memoryDeltaCode } from './memory-delta-code.ts'
-import { addPage, eachRun } from './page-runs.ts'
+import { pagesIn } from '../../test/support/page-runs.ts'
+import { addPage } from './page-runs.ts'
 import {
   bindMemoryDelta,
   DELTA_PAGE_BYTES,
@@ -48,11 +49,9 @@ function notesByCopy(memory: WebAssembly.Memory): WriteNotes {
       return runs
     },
     watch: (runs) => {
-      for (const [first, count] of eachRun(runs)) {
-        for (let page = first; page < first + count; page++) {
-          isWatched.add(page)
-          pageOf(copy, page).set(pageOf(bytes, page))
-        }
+      for (const page of pagesIn(runs)) {
+        isWatched.add(page)
+        pageOf(copy, page).set(pageOf(bytes, page))
       }
     },
   }

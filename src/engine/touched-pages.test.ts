@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { eachRun, type PageRuns } from './page-runs.ts'
+import { pagesIn } from '../../test/support/page-runs.ts'
+import { addPage, type PageRuns } from './page-runs.ts'
 import { TouchedPages, type WriteNotes } from './touched-pages.ts'
 
 const PAGES = 600
@@ -13,7 +14,7 @@ class NotesOnPaper implements WriteNotes {
 
   written(endPage: number): PageRuns {
     const runs: number[] = []
-    for (let page = 0; page < endPage; page++) if (!this.watched.has(page)) runs.push(page, 1)
+    for (let page = 0; page < endPage; page++) if (!this.watched.has(page)) addPage(runs, page)
     return runs
   }
 
@@ -25,14 +26,6 @@ class NotesOnPaper implements WriteNotes {
   write(page: number): void {
     this.watched.delete(page)
   }
-}
-
-function pagesIn(runs: PageRuns): number[] {
-  const pages: number[] = []
-  for (const [first, count] of eachRun(runs)) {
-    for (let page = first; page < first + count; page++) pages.push(page)
-  }
-  return pages
 }
 
 function newWorld(): { notes: NotesOnPaper; touched: TouchedPages } {

@@ -46,8 +46,7 @@ export class TouchedPages {
 
   /** Pages below `endPage` that may differ from the base. */
   suspects(endPage: number): PageRuns {
-    const wasWatched = this.#patience.length > 0
-    return wasWatched ? this.#notes.written(endPage) : [0, endPage]
+    return this.#notes.written(endPage)
   }
 
   /**

@@ -26,7 +26,7 @@ const FREE = 0
 export function deepStack(): StackRoom | undefined {
   const said = [...process.execArgv, process.env['NODE_OPTIONS'] ?? '']
   if (said.some((words) => /stack[-_]size/.test(words))) return undefined
-  const lock = sharedLock()
+  const lock = sharedCell(LOCK_NAME)
   const own = threadId + 1
   return {
     take: () => {
@@ -43,7 +43,7 @@ export function deepStack(): StackRoom | undefined {
 
 /** A thread has ended, perhaps in the middle of an entry: the others would wait for it for ever. */
 export function giveBackFor(endedThreadId: number): void {
-  const lock = sharedLock()
+  const lock = sharedCell(LOCK_NAME)
   if (Atomics.load(lock, 0) === endedThreadId + 1) giveBack(lock)
 }
 
@@ -59,9 +59,5 @@ function setSize(kilobytes: number): void {
 
 /** To be called before a thread is started: it gets what the one that starts it has. */
 export function shareDeepStacks(): void {
-  sharedLock()
-}
-
-function sharedLock(): Int32Array {
-  return sharedCell(LOCK_NAME)
+  sharedCell(LOCK_NAME)
 }
