@@ -45,21 +45,38 @@ export function imageOf(heap: Uint8Array, endBytes: number): BaseImage {
  * @param copy of what the pages are part of. Default: they are in memory
  */
 export function layOut(
-  { runs, pages }: BaseImage,
-  { maximumPages, shared }: MemoryLimits,
+  image: BaseImage,
+  limits: MemoryLimits,
   copy: SparseBytes['copy'] = copyPieces,
+): LaidOutBase {
+  const base = reserveBase(image, limits)
+  fillBase(base, image, copy)
+  return base
+}
+
+/** A memory for the base, still empty. */
+export function reserveBase(
+  { runs }: BaseImage,
+  { maximumPages, shared }: MemoryLimits,
 ): LaidOutBase {
   const endPage = (runs.at(-2) ?? 0) + (runs.at(-1) ?? 0)
   const endBytes = endPage * DELTA_PAGE_BYTES
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
+  return { memory, endBytes, runs }
+}
+
+export function fillBase(
+  { memory, runs }: LaidOutBase,
+  { pages }: BaseImage,
+  copy: SparseBytes['copy'],
+): void {
   const bytes = new Uint8Array(memory.buffer)
   const places = [...eachPlace(runs)]
   copy(
     pages,
     places.map(({ startBytes, length }) => bytes.subarray(startBytes, startBytes + length)),
   )
-  return { memory, endBytes, runs }
 }
 
 /**

@@ -12,7 +12,7 @@ import {
   newScratch,
   SCRATCH_BYTES_MIN,
 } from './memory-delta.ts'
-import type { WriteNotes } from './touched-pages.ts'
+import type { SharedPages } from './touched-pages.ts'
 import { WASM_PAGE_BYTES } from './wasm-module.ts'
 
 /** More than one piece of scratch when all of it differs. */
@@ -30,28 +30,28 @@ interface World {
   readonly delta: MemoryDelta
 }
 
-type How = 'wasm' | 'in pieces' | 'noted' | 'portable'
+type How = 'wasm' | 'in pieces' | 'shared' | 'portable'
 
-/** Finds out what was written since by a copy. */
-function notesByCopy(memory: WebAssembly.Memory): WriteNotes {
+/** Finds out what was written by a copy: the memory equals the base now. */
+function sharedByCopy(memory: WebAssembly.Memory): SharedPages {
   const bytes = new Uint8Array(memory.buffer)
-  const copy = new Uint8Array(bytes.length)
-  const isWatched = new Set<number>()
+  const copy = bytes.slice()
+  const isOwn = new Set<number>()
   const pageOf = (from: Uint8Array, page: number): Buffer =>
     Buffer.from(from.buffer, page * DELTA_PAGE_BYTES, DELTA_PAGE_BYTES)
   return {
-    written: (endPage) => {
+    own: (endPage) => {
       const runs: number[] = []
       for (let page = 0; page < endPage; page++) {
-        const isSame = isWatched.has(page) && pageOf(bytes, page).equals(pageOf(copy, page))
-        if (!isSame) addPage(runs, page)
+        if (!pageOf(bytes, page).equals(pageOf(copy, page))) isOwn.add(page)
+        if (isOwn.has(page)) addPage(runs, page)
       }
       return runs
     },
-    watch: (runs) => {
+    giveBack: (runs) => {
       for (const page of pagesIn(runs)) {
-        isWatched.add(page)
-        pageOf(copy, page).set(pageOf(bytes, page))
+        isOwn.delete(page)
+        pageOf(bytes, page).set(pageOf(copy, page))
       }
     },
   }
@@ -69,7 +69,7 @@ function newWorld(how: How): World {
     slot,
     base: { memory: base, endBytes: baseBytes.length },
     ...(how === 'portable' ? {} : { code }),
-    ...(how === 'noted' ? { noteWrites: notesByCopy } : {}),
+    ...(how === 'shared' ? { shared: sharedByCopy(slot) } : {}),
     scratch: newScratch(how === 'in pieces' ? SCRATCH_BYTES_MIN : undefined),
   }
   return { slot: new Uint8Array(slot.buffer), base: baseBytes, delta: bindMemoryDelta(parts) }
@@ -84,11 +84,11 @@ function write(bytes: Uint8Array, all: readonly { at: number; length: number; va
   for (const { at, length, value } of all) bytes.fill(value, at, at + length)
 }
 
-const HOW = ['wasm', 'in pieces', 'noted', 'portable'] as const
+const HOW = ['wasm', 'in pieces', 'shared', 'portable'] as const
 const worlds: Readonly<Record<How, World>> = {
   wasm: newWorld('wasm'),
   'in pieces': newWorld('in pieces'),
-  noted: newWorld('noted'),
+  shared: newWorld('shared'),
   portable: newWorld('portable'),
 }
 
@@ -172,9 +172,9 @@ test('all ways pack the same bytes', () => {
   )
 })
 
-test('only what may have been written is looked at, once the memory has equalled the base', () => {
-  const watched: number[] = []
-  let written: readonly number[] = []
+test('only pages that are a memory of its own are looked at, wherever they are', () => {
+  let own: readonly number[] = []
+  const asked: number[] = []
   const slot = newMemory(SLOT_WASM_PAGES)
   const heap = new Uint8Array(slot.buffer)
   const delta = bindMemoryDelta({
@@ -182,20 +182,24 @@ test('only what may have been written is looked at, once the memory has equalled
     base: { memory: newMemory(BASE_WASM_PAGES), endBytes: 0 },
     code,
     scratch: newScratch(),
-    noteWrites: () => ({
-      written: () => written,
-      watch: (runs) => watched.push(...Array.from(runs)),
-    }),
+    shared: {
+      own: (endPage) => {
+        asked.push(endPage)
+        return own
+      },
+      giveBack: () => assert.fail('nothing has rested'),
+    },
   })
   const change = (page: number): number => (heap[page * DELTA_PAGE_BYTES] = 1)
   const lastPage = endBytes / DELTA_PAGE_BYTES - 1
   change(lastPage)
+  own = [lastPage, 1]
   delta.settle(delta.take(DELTA_PAGE_BYTES))
-  assert.deepEqual(watched, [0, lastPage + 1])
-  assert.equal(heap[lastPage * DELTA_PAGE_BYTES], 0, 'all of it is looked at before it is watched')
+  assert.equal(heap[lastPage * DELTA_PAGE_BYTES], 0, 'beyond the end of the heap, too')
+  assert.deepEqual(asked, [lastPage + 1])
   change(3)
   change(8)
-  written = [8, 1]
+  own = [8, 1]
   assert.equal(delta.take(endBytes).endBytes, 9 * DELTA_PAGE_BYTES)
   assert.deepEqual([heap[3 * DELTA_PAGE_BYTES], heap[8 * DELTA_PAGE_BYTES]], [1, 0])
   change(8)

@@ -14,7 +14,7 @@ import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
 import { eachRun, type PageRuns } from './page-runs.ts'
-import { type NoteWrites, TouchedPages } from './touched-pages.ts'
+import { type SharedPages, TouchedPages } from './touched-pages.ts'
 import { wasmPages } from './wasm-module.ts'
 
 /** The page size of the machine, so that untouched memory stays untouched. */
@@ -51,7 +51,7 @@ export interface MemoryDelta {
   /** Writes a delta over a memory that equals the base. */
   apply(delta: PackedDelta): void
   /**
-   * The memory equals the base now: what nobody writes from here on need not be looked at.
+   * The memory equals the base now.
    * @param left what was taken out of it, if that is known
    */
   settle(left?: PackedDelta): void
@@ -72,11 +72,8 @@ export interface DeltaParts {
   readonly scratch: WebAssembly.Memory
   /** Where deltas get their memory. Default: new. */
   readonly buffers?: DeltaBuffers
-  /**
-   * Of use only with `code`. Asked when the first tenant has left, not before: a start has no time
-   * for it.
-   */
-  readonly noteWrites?: NoteWrites | undefined
+  /** Of the slot, if it shows the base's pages. Of use only with `code`. */
+  readonly shared?: SharedPages | undefined
 }
 
 /**
@@ -109,10 +106,9 @@ class WasmMemoryDelta implements MemoryDelta {
   readonly #scratch: WebAssembly.Memory
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
-  readonly #noteWrites: NoteWrites | undefined
-  #touched: TouchedPages | 'unasked' | undefined
+  readonly #touched: TouchedPages | undefined
 
-  constructor({ slot, base, scratch, buffers, noteWrites }: DeltaParts, code: WebAssembly.Module) {
+  constructor({ slot, base, scratch, buffers, shared }: DeltaParts, code: WebAssembly.Module) {
     const memories = { memory: slot, base: base.memory, scratch }
     const { exports } = new WebAssembly.Instance(code, { env: memories })
     this.#exports = exports as unknown as Exports
@@ -120,8 +116,7 @@ class WasmMemoryDelta implements MemoryDelta {
     this.#scratch = scratch
     this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
-    this.#noteWrites = noteWrites
-    this.#touched = noteWrites && 'unasked'
+    this.#touched = shared && new TouchedPages(shared)
   }
 
   capture(endBytes: number): PackedDelta {
@@ -159,12 +154,7 @@ class WasmMemoryDelta implements MemoryDelta {
   }
 
   settle(left?: PackedDelta): void {
-    if (this.#touched === 'unasked') {
-      this.#touched = undefined
-      const notes = this.#noteWrites?.(this.#slot)
-      this.#touched = notes && new TouchedPages(notes)
-    }
-    this.#touched?.settle(this.#endPage, left && pagesOf(left.bytes))
+    this.#touched?.settle(this.#endPage, left ? pagesOf(left.bytes) : [])
   }
 
   recycle({ bytes }: PackedDelta): void {
@@ -192,12 +182,9 @@ class WasmMemoryDelta implements MemoryDelta {
     return this.#exports.revert(0, pages(endBytes), this.#baseEnd, 0)
   }
 
-  /**
-   * Where writes are noted, of all the memory: what is not looked at now is not looked at later.
-   */
+  /** Where it is known which pages a slot has made its own, all of them: wherever they are. */
   #suspects(endBytes: number): PageRuns {
-    if (!this.#touched) return [0, pages(endBytes)]
-    return this.#touched === 'unasked' ? [0, this.#endPage] : this.#touched.suspects(this.#endPage)
+    return this.#touched?.suspects(this.#endPage) ?? [0, pages(endBytes)]
   }
 
   /** Where the memory ends now. */

@@ -21,7 +21,7 @@ import { FineWallClock } from './module-clock.ts'
 import type { PauseCode } from './pausing.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
 import { type SlotMemory, slotMemory } from './slot-memory.ts'
-import type { NoteWrites } from './touched-pages.ts'
+import type { ShareBase } from './touched-pages.ts'
 import { wasmPages } from './wasm-module.ts'
 import { WasmSlot } from './wasm-slot.ts'
 
@@ -66,8 +66,8 @@ export interface WasmEngineOptions extends InstanceOptions {
   readonly spareBytesMax?: number
   /** Of {@link WasmEngine.scratchBytes}. Default: as a server can afford. */
   readonly scratchBytesMax?: number
-  /** Tells what was written to a slot's memory. Default: all of it is compared. */
-  readonly noteWrites?: NoteWrites
+  /** Of use only with `deltaCode`. Default: each slot has a copy of `base`. */
+  readonly shareBase?: ShareBase | undefined
   /** Compare the whole memory of a slot with the base whenever a tenant has left it. */
   readonly verifySwaps?: boolean
 }
@@ -127,7 +127,7 @@ export class WasmEngine implements Engine {
   }
 
   async createSlot(): Promise<WasmSlot> {
-    const { assets, base, deltaCode, random, noteWrites } = this.#options
+    const { assets, base, deltaCode, random, shareBase } = this.#options
     const begun = this.#begun
     this.#begun = undefined
     const instance = await (begun ?? beginInstance(this.#options))
@@ -136,17 +136,20 @@ export class WasmEngine implements Engine {
       instance.tableLength === assets.tableLength,
       `a function table of ${instance.tableLength}, not ${assets.tableLength} entries`,
     )
+    const shared = deltaCode && shareBase?.(instance.memory)
     const delta = bindMemoryDelta({
       slot: instance.memory,
       base,
       ...(deltaCode ? { code: deltaCode } : {}),
       scratch: this.#scratch,
       buffers: this.#buffers,
-      noteWrites,
+      shared,
     })
-    // To look for what differs would touch every page of a fresh memory, most of them for nothing.
-    delta.clear(assets.preMain.fullRuns)
-    layOver(base, instance.memory)
+    if (!shared) {
+      // To look for what differs would touch every page of a fresh memory, most for nothing.
+      delta.clear(assets.preMain.fullRuns)
+      layOver(base, instance.memory)
+    }
     const verifySwaps = this.#options.verifySwaps ?? false
     const wholeBytes = instance.memory.buffer.byteLength
     assert(!verifySwaps || delta.countDifferent(wholeBytes) === 0, 'a fresh slot equals the base')

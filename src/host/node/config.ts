@@ -36,7 +36,7 @@ export interface Config {
   readonly verifySwaps: boolean
   /** Whether tenants move from a busy shard to an idle one. */
   readonly rebalance: boolean
-  readonly noteWrites: boolean
+  readonly shareBase: boolean
   readonly auth: 'trust' | 'scram'
   /** Users and passwords in PgBouncer's userlist.txt form; needed for scram. */
   readonly authFile: string | undefined
@@ -105,7 +105,7 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
   rebalance: setting('rebalance', 'move tenants from a busy shard to an idle one'),
-  noteWrites: setting('note-writes', 'let the kernel tell what a tenant has changed in memory'),
+  shareBase: setting('share-base', 'slots share the memory that no tenant has changed'),
   auth: setting('auth', 'trust or scram'),
   authFile: setting('auth-file', 'users and passwords, as PgBouncer userlist.txt'),
   loginFailuresMax: setting(
@@ -200,7 +200,7 @@ const schema = v.strictObject({
   keepWarm: v.optional(yesOrNo, true),
   verifySwaps: v.optional(yesOrNo, false),
   rebalance: v.optional(yesOrNo, true),
-  noteWrites: v.optional(yesOrNo, true),
+  shareBase: v.optional(yesOrNo, true),
   auth: v.optional(v.picklist(['trust', 'scram']), 'trust'),
   authFile: v.optional(v.string()),
   loginFailuresMax: v.optional(

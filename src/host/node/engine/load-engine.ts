@@ -11,7 +11,6 @@ import {
   parseBase,
   parseVerifiedAssets,
 } from '../../../engine/engine-assets.ts'
-import { type LaidOutBase, layOut } from '../../../engine/base-memory.ts'
 import { compileInvokes, type InvokeCode, javaScriptTag } from '../../../engine/invoke-code.ts'
 import { compilePausing } from '../../../engine/pausing.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
@@ -24,11 +23,12 @@ import {
   type WasmEngineOptions,
 } from '../../../engine/wasm-engine.ts'
 import { deepStack } from './deep-stack.ts'
+import { type SharedBase, sharedBaseOf } from './base-file.ts'
 import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cache.ts'
 import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
 import { beginGuess, compileStock, type Guess, readStockWasm } from './stock-code.ts'
 import { digestStock, loadFactory, openBundle } from './stock.ts'
-import { noteWrites } from './write-notes.ts'
+import { baseSharer } from './shared-pages.ts'
 
 /** What a slot begins with; posting it copies nothing. */
 export interface EngineCode {
@@ -37,9 +37,8 @@ export interface EngineCode {
 }
 
 /** What every thread needs; posting it copies nothing large. */
-export interface EngineParts extends EngineCode {
+export interface EngineParts extends EngineCode, SharedBase {
   readonly deltaCode: WebAssembly.Module
-  readonly base: LaidOutBase
   readonly assets: ProvableFile
 }
 
@@ -118,7 +117,7 @@ function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
   return {
     ...code,
     deltaCode: new WebAssembly.Module(memoryDeltaCode(slotMemory)),
-    base: layOut(parseBase(source), slotMemory, source.copy),
+    ...sharedBaseOf(assets.descriptor, () => parseBase(source), source.copy),
     assets,
   }
 }
@@ -147,7 +146,7 @@ export async function beginEngine(
 
 /** An engine of this thread. @param begun with the same code and options, if it was */
 export async function createEngine(
-  { assets, deltaCode, base, ...code }: EngineParts,
+  { assets, deltaCode, base, baseFile, ...code }: EngineParts,
   options: Omit<
     WasmEngineOptions,
     'assets' | 'begun' | 'compileLibrary' | keyof ThreadCode | keyof EngineParts
@@ -155,7 +154,7 @@ export async function createEngine(
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
   return new WasmEngine({
-    noteWrites,
+    shareBase: baseFile && baseSharer(baseFile),
     ...options,
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,

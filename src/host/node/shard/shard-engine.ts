@@ -4,7 +4,7 @@ import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../../engine/wasm-slot.ts'
-import type { NoteWrites } from '../../../engine/touched-pages.ts'
+import type { ShareBase } from '../../../engine/touched-pages.ts'
 import type { Config } from '../config.ts'
 import {
   beginEngine,
@@ -13,7 +13,7 @@ import {
   type EngineCode,
   type EngineParts,
 } from '../engine/load-engine.ts'
-import { noteWrites } from '../engine/write-notes.ts'
+import { baseSharer } from '../engine/shared-pages.ts'
 
 /** What an engine is made of. */
 export interface EngineSettings {
@@ -66,28 +66,20 @@ export function openEngine(
     ...instanceOptions(config, dependencies),
     random,
     verifySwaps,
-    noteWrites: config.noteWrites ? notedOrSaid(log) : noNotes,
+    shareBase: config.shareBase ? sharerOrSaid(engine, log) : undefined,
   }
   return createEngine(engine, options, begun)
 }
 
-function noNotes(): undefined {
-  return undefined
-}
-
-/** Whoever waits longer for naps than others should find out why. */
-function notedOrSaid(log: Log): NoteWrites {
-  let isSaid = false
-  return (memory) => {
-    const notes = noteWrites(memory)
-    if (!notes && !isSaid) {
-      isSaid = true
-      log.info('writes to memory are not noted here: naps compare all of it', {
-        hint: 'it takes Linux 6.7, Node 26, and a container that allows userfaultfd',
-      })
-    }
-    return notes
+/** Whoever waits longer for naps than others, and pays more memory, should find out why. */
+function sharerOrSaid({ baseFile }: EngineParts, log: Log): ShareBase | undefined {
+  const share = baseFile && baseSharer(baseFile)
+  if (!share) {
+    log.info('slots do not share the base here: each has a copy, and naps compare all of it', {
+      hint: 'it takes Linux with /proc and pages of 4 KiB, and Node 26',
+    })
   }
+  return share
 }
 
 function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {

@@ -7,7 +7,6 @@ import { Worker } from 'node:worker_threads'
 import type { Config } from '../config.ts'
 import type { EngineCode, EngineParts, Preparer } from '../engine/load-engine.ts'
 import { giveBackFor, shareDeepStacks } from '../engine/deep-stack.ts'
-import { shareWriteNotes } from '../engine/write-notes.ts'
 import { besideModule } from '../module-url.ts'
 import type { ToWorker } from './worker-messages.ts'
 
@@ -21,7 +20,6 @@ const STACK_MB = 64
 /** Starts a thread. It does not keep the process alive. */
 export function startThread(): Worker {
   shareDeepStacks()
-  shareWriteNotes()
   const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
     resourceLimits: { stackSizeMb: STACK_MB },
   })
