@@ -8,14 +8,18 @@
  */
 import type { Command } from 'commander'
 import type { Log } from '../base/log.ts'
+import { keepLargeBlocksApart } from '../host/node/allocator.ts'
 import { type Config, SETTINGS } from '../host/node/config.ts'
 import type { EarlyStart } from '../host/node/early-start.ts'
 import { headStart, type HeadStart } from '../host/node/head-start.ts'
-import { favourFirstRow, favourNobody } from '../host/node/v8-flags.ts'
+import { beThrifty, favourFirstRow, favourNobody } from '../host/node/v8-flags.ts'
 import { EXIT } from './failure.ts'
 import { type SettingName, addSettings, configOf } from './settings.ts'
 import type { Terminal } from './terminal.ts'
 import { packageVersion } from './version.ts'
+
+/** By then all threads have loaded what they need, by the flags that V8's caches of code know. */
+const THRIFTY_AFTER_MS = 10_000
 
 const EXAMPLES = `
 Examples:
@@ -77,6 +81,8 @@ async function serve(config: Config, { json, terminal, early }: ServeOptions): P
     whileFirstServed: { begins: favourFirstRow, ends: favourNobody },
   })
   terminal.out(json ? readyLine(server) : welcome(server, config))
+  keepLargeBlocksApart()
+  setTimeout(beThrifty, THRIFTY_AFTER_MS).unref()
   renewOnHangup(server.renewCertificate, log)
   const signal = await stopped
   log.info('draining', { signal })

@@ -7,9 +7,9 @@
  * Memory that is given is detached: whoever still has the delta finds it empty, never another's.
  */
 /** Buffers are made a little larger than asked for, so that the next image fits as well. */
-const GRAIN_BYTES = 65_536
+const GRAIN_BYTES = 16_384
 /** A buffer serves a delta if no more than this part of it lies idle. */
-const WASTE_MAX = 0.25
+const WASTE_MAX = 0.125
 /** Kept at most; beyond, the collector gets them. */
 const KEPT_MAX = 8
 const KEPT_BYTES_MAX = 33_554_432

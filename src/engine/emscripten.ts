@@ -6,6 +6,7 @@
  *
  * Only names that the pinned release exports are listed; `wasm-engine.test.ts` runs them all.
  */
+import type { FillFunctionMap } from './function-table.ts'
 
 /** A function exported by wasm, or one that JavaScript lends to it. */
 export type WasmFunction = (...values: number[]) => number
@@ -123,6 +124,8 @@ export interface EmscriptenOptions {
     done: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
   ): object
   getPreloadedPackage(name: string, bytes: number): ArrayBuffer
+  /** Not Emscripten's: see `function-table.ts`. Without it the whole table is looked at. */
+  readonly fillFunctionMap: FillFunctionMap | undefined
   readonly preRun: readonly ((module: EmscriptenModule) => void)[]
 }
 

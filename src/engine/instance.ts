@@ -21,6 +21,7 @@ import type {
 import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
+import type { FillFunctionMap } from './function-table.ts'
 import type { CancelFlags } from './interrupts.ts'
 import { type InvokeCode, type InvokeHost, openInvokes } from './invoke-code.ts'
 import { LentFunctions } from './lent-functions.ts'
@@ -60,6 +61,8 @@ export interface CodeParts {
   /** The stock file bundle, `pglite.data`, alone in its buffer. */
   readonly bundle: SparseBytes
   readonly memory: SlotMemory
+  /** For `module`. Default: the loader finds out. */
+  readonly fillFunctionMap?: FillFunctionMap | undefined
   /** Default: functions are called through pointers by Emscripten's JavaScript. */
   readonly compileInvokes?: CompileInvokes
   /** {@link compilePausing}, once per thread. Default: no statement pauses. */
@@ -311,6 +314,7 @@ export class Instance {
       print: log,
       printErr: log,
       // Made for this alone: a loader that knows only an ArrayBuffer gets one.
+      fillFunctionMap: parts.fillFunctionMap,
       getPreloadedPackage: () => parts.bundle.bytes.buffer as ArrayBuffer,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }

@@ -33,6 +33,7 @@ export interface InstanceOptions {
   readonly module: WebAssembly.Module
   /** `pglite.data`, alone in its buffer. */
   readonly bundle: CodeParts['bundle']
+  readonly fillFunctionMap?: CodeParts['fillFunctionMap']
   readonly clock: Clock
   /** What `module` declares. Default: {@link slotMemory}. */
   readonly memory?: SlotMemory
@@ -88,6 +89,7 @@ export function beginInstance({ clock, ...options }: InstanceOptions): Promise<I
     dirtyBytesMax: options.dirtyBytesMax ?? LIMITS.dirtyBytesMax,
     serverLog: options.serverLog ?? (() => {}),
     wall: wallClock,
+    fillFunctionMap: options.fillFunctionMap,
     ...(options.compileInvokes ? { compileInvokes: options.compileInvokes } : {}),
     ...(options.pauseCode ? { pauseCode: options.pauseCode } : {}),
   }

@@ -19,8 +19,8 @@ const SECTION_IMPORT = 2
 const SECTION_GLOBAL = 6
 const SECTION_EXPORT = 7
 const SECTION_CODE = 10
-const I32_CONST = 0x41
-const END = 0x0b
+export const I32_CONST = 0x41
+export const END = 0x0b
 const IMPORT_FUNCTION = 0
 const IMPORT_TABLE = 1
 const IMPORT_MEMORY = 2
@@ -68,7 +68,8 @@ interface MemoryImport {
   readonly minimumPages: number
 }
 
-class Cursor {
+/** Reads a module from front to back. */
+export class Cursor {
   readonly bytes: Uint8Array
   at: number
 
@@ -265,7 +266,7 @@ function importedFunctions(module: Uint8Array): readonly string[] {
 }
 
 /** At the beginning of its content. */
-function findSection(module: Uint8Array, wanted: number): Cursor {
+export function findSection(module: Uint8Array, wanted: number): Cursor {
   const cursor = new Cursor(module, HEADER_BYTES)
   while (cursor.at < module.length) {
     const id = cursor.byte()

@@ -11,6 +11,11 @@ import {
   parseBase,
   parseVerifiedAssets,
 } from '../../../engine/engine-assets.ts'
+import {
+  functionMapFiller,
+  type TablePlaces,
+  tablePlacesOf,
+} from '../../../engine/function-table.ts'
 import { compileInvokes, type InvokeCode, javaScriptTag } from '../../../engine/invoke-code.ts'
 import { compilePausing } from '../../../engine/pausing.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
@@ -33,6 +38,7 @@ import { baseSharer } from './shared-pages.ts'
 /** What a slot begins with; posting it copies nothing. */
 export interface EngineCode {
   readonly module: WebAssembly.Module
+  readonly tablePlaces: TablePlaces
   readonly bundle: OpenFile
 }
 
@@ -81,7 +87,7 @@ export async function beginEngineParts(
     const assets = await ensureAssets(fingerprint, options, guess)
     if (guessed?.assets === assets) return guessed
     if (guess) early?.discard()
-    return partsOf(codeOf(compileStock(wasm, assets)), assets)
+    return partsOf(codeOf(compileStock(wasm, assets), wasm), assets)
   }
   return { verified: verify() }
 }
@@ -98,7 +104,7 @@ async function guessedParts(
   try {
     const source = assetsIn(guess.file)
     if (!(await isCodeProven(source, digest, (part) => source.sha256(part)))) return undefined
-    const code = codeOf(guess.module)
+    const code = codeOf(guess.module, guess.wasm)
     early?.begin(code)
     const parts = partsOf(code, guess.file)
     early?.prepare(parts)
@@ -108,8 +114,8 @@ async function guessedParts(
   }
 }
 
-function codeOf(module: WebAssembly.Module): EngineCode {
-  return { module, bundle: openBundle() }
+function codeOf(module: WebAssembly.Module, wasm: Uint8Array): EngineCode {
+  return { module, tablePlaces: tablePlacesOf(wasm), bundle: openBundle() }
 }
 
 function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
@@ -124,7 +130,8 @@ function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
 
 /** Code as one thread uses it. */
 type ThreadDoors = Pick<InstanceOptions, 'compileInvokes' | 'pauseCode'>
-type ThreadCode = Pick<InstanceOptions, 'factory' | 'module' | 'bundle'> & ThreadDoors
+type ThreadCode = Pick<InstanceOptions, 'factory' | 'module' | 'fillFunctionMap' | 'bundle'> &
+  ThreadDoors
 
 /** The beginning of an engine: its first slot, so far as the code goes. */
 export interface BegunEngine {
@@ -165,10 +172,11 @@ export async function createEngine(
   })
 }
 
-function threadCode({ module, bundle }: EngineCode): ThreadCode {
+function threadCode({ module, tablePlaces, bundle }: EngineCode): ThreadCode {
   return {
     factory: loadFactory(),
     module,
+    fillFunctionMap: functionMapFiller(tablePlaces),
     // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
     bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),
     ...threadDoors(),

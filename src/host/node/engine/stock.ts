@@ -53,11 +53,19 @@ function extensionFiles(): readonly (readonly [name: string, path: string])[] {
   })
 }
 
-/** What only a module may say, and what the script says for it. */
+/** How the loader begins to know where functions are in the table. */
+const LOOKS_AT_ALL = 'updateTableMap(0,wasmTable.length)'
+const ASKS = 'const fill=Module["fillFunctionMap"];fill?fill(functionsInTableMap,wasmExports)'
+
+/**
+ * What only a module may say, and what the script says for it; and who is asked instead of each
+ * entry of the function table (`function-table.ts`).
+ */
 const MODULE_WORDS: readonly Replacement[] = [
   ['import.meta.url', 3, 'moduleUrl'],
   ['import("node:module")', 1, 'nodeModule'],
   ['export default Module;', 1, 'return Module;'],
+  [LOOKS_AT_ALL, 1, `${ASKS}:${LOOKS_AT_ALL}`],
 ]
 
 let factory: EmscriptenFactory | undefined
