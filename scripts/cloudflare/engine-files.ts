@@ -26,7 +26,7 @@ import { message } from '../../src/base/protocol-message.ts'
 import { type SparseBytes, wholeBytes } from '../../src/base/sparse-bytes.ts'
 import { layOut } from '../../src/engine/base-memory.ts'
 import type { EmscriptenFactory } from '../../src/engine/emscripten.ts'
-import { type EngineAssets, parseCodePatches, sha256 } from '../../src/engine/engine-assets.ts'
+import { type EngineAssets, parseCode, sha256 } from '../../src/engine/engine-assets.ts'
 import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { serializeAssets } from '../../src/engine/engine-assets.ts'
 import { libraryTicket, nameOnTicket } from '../../src/engine/library-ticket.ts'
@@ -110,7 +110,7 @@ function readFolder(folder: string): EngineFiles {
 
 async function makeFiles(source: SparseBytes, without: readonly string[]): Promise<EngineFiles> {
   const assets = parseVerifiedAssets(source)
-  const codePatches = parseCodePatches(source)
+  const { codePatches, exportPlaces } = parseCode(source)
   const stock = readStock()
   const files = new Map<string, Uint8Array>()
   const wasm = lendPatched(stock.wasm.slice(), codePatches, (patched) =>
@@ -128,7 +128,13 @@ async function makeFiles(source: SparseBytes, without: readonly string[]): Promi
     files.set(`library-${library}.wasm`, code)
   }
   const moduleDigest = await sha256(stock.wasm)
-  const packed = await serializeAssets({ ...assets, overlay, codePatches, moduleDigest })
+  const packed = await serializeAssets({
+    ...assets,
+    overlay,
+    codePatches,
+    exportPlaces,
+    moduleDigest,
+  })
   const { code, bundle } = adaptGlue(fromUtf8(stock.glue), stock.bundle, 'pgnap:compiled')
   files.set('pglite.js', utf8(code))
   files.set('files.bin', bundle)

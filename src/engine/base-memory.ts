@@ -50,7 +50,12 @@ export function layOut(
   copy: SparseBytes['copy'] = copyPieces,
 ): LaidOutBase {
   const base = reserveBase(image, limits)
-  fillBase(base, image, copy)
+  const bytes = new Uint8Array(base.memory.buffer)
+  const places = [...eachPlace(base.runs)]
+  copy(
+    image.pages,
+    places.map(({ startBytes, length }) => bytes.subarray(startBytes, startBytes + length)),
+  )
   return base
 }
 
@@ -64,19 +69,6 @@ export function reserveBase(
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
   return { memory, endBytes, runs }
-}
-
-export function fillBase(
-  { memory, runs }: LaidOutBase,
-  { pages }: BaseImage,
-  copy: SparseBytes['copy'],
-): void {
-  const bytes = new Uint8Array(memory.buffer)
-  const places = [...eachPlace(runs)]
-  copy(
-    pages,
-    places.map(({ startBytes, length }) => bytes.subarray(startBytes, startBytes + length)),
-  )
 }
 
 /**

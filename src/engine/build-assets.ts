@@ -38,6 +38,7 @@ import {
   fingerprintOf,
   type StockFiles,
 } from './engine-assets.ts'
+import { exportPlacesOf } from './function-table.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
 import { Instance, type CodeParts, type LibraryParts } from './instance.ts'
 import { LibraryCode } from './library-code.ts'
@@ -109,7 +110,9 @@ export async function buildAssets(options: BuildOptions): Promise<BuiltAssets> {
   const digests = await digestsOf(stock)
   const fingerprint = await fingerprintOf(digests)
   const codePatches = patchesFor(options, overlay)
-  const parts = { overlay, libraryExports, libraryLayout, codePatches, fill: isFilled }
+  const exportPlaces = lendPatched(stock.wasm.slice(), codePatches, exportPlacesOf)
+  const code = { codePatches, exportPlaces }
+  const parts = { overlay, libraryExports, libraryLayout, ...code, fill: isFilled }
   const moduleDigest = digests.wasm
   return { fingerprint, moduleDigest, ...parts, ...(await buildImages(options, cluster, parts)) }
 }

@@ -19,6 +19,7 @@ import type { SparseBytes } from '../base/sparse-bytes.ts'
 import { Template } from '../store/template.ts'
 import { ENGINE_SYMBOLS } from './engine-symbols.ts'
 import { type FilePack, parsePack, serializePack } from './file-pack.ts'
+import type { ExportPlaces } from './function-table.ts'
 import type { LibraryLayout } from './library-layout.ts'
 import type { LibraryExports } from './library-loader.ts'
 import type { BaseImage } from './base-memory.ts'
@@ -36,7 +37,7 @@ import {
 } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 10
+const FORMAT_VERSION = 11
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80
@@ -71,6 +72,8 @@ export interface StockFiles {
 export type BuiltAssets = Omit<EngineAssets, 'memoryId'> & {
   /** What makes of PGlite's module the one that all this is for. */
   readonly codePatches: readonly BytePatch[]
+  /** Of the result. */
+  readonly exportPlaces: ExportPlaces
   /** Of that module, as PGlite has it. */
   readonly moduleDigest: string
 }
@@ -142,6 +145,7 @@ interface Header {
   readonly sessionAnchors: SessionAnchors
   /** Parts of the section `code`, in their order. */
   readonly codePatches: readonly { readonly at: number; readonly length: number }[]
+  readonly exportPlaces: ExportPlaces
 }
 
 /** A file whose header has been read. */
@@ -256,6 +260,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
       randomStateAt: assets.randomStateAt,
       sessionAnchors: assets.sessionAnchors,
       codePatches: assets.codePatches.map(({ at, bytes }) => ({ at, length: bytes.length })),
+      exportPlaces: assets.exportPlaces,
     }),
   )
   const start = new Uint8Array(padded(PREFIX_BYTES + header.length))
@@ -320,15 +325,16 @@ export function parseVerifiedAssets(source: SparseBytes): EngineAssets {
 }
 
 /** What to make of PGlite's module, of a file as for {@link parseVerifiedAssets}. */
-export function parseCodePatches(source: SparseBytes): readonly BytePatch[] {
+export function parseCode(source: SparseBytes): Pick<BuiltAssets, 'codePatches' | 'exportPlaces'> {
   const { header, section } = openFile(source)
   const code = section('code')
   source.fill(code)
   let from = 0
-  return header.codePatches.map(({ at, length }) => ({
+  const codePatches = header.codePatches.map(({ at, length }) => ({
     at,
     bytes: code.subarray(from, (from += length)),
   }))
+  return { codePatches, exportPlaces: header.exportPlaces }
 }
 
 /**

@@ -22,6 +22,7 @@ const SECTION_CODE = 10
 export const I32_CONST = 0x41
 export const END = 0x0b
 const IMPORT_FUNCTION = 0
+const EXPORT_FUNCTION = 0
 const IMPORT_TABLE = 1
 const IMPORT_MEMORY = 2
 const IMPORT_GLOBAL = 3
@@ -175,6 +176,12 @@ export function limitsPatches(module: Uint8Array, limits: MemoryLimits): readonl
 /** Names of what `module` exports. */
 export function exportNames(module: Uint8Array): readonly string[] {
   return findExports(module).entries.map(({ name }) => name)
+}
+
+/** Indexes of the functions that `module` exports, in their order. */
+export function exportedFunctions(module: Uint8Array): readonly number[] {
+  const { entries } = findExports(module)
+  return entries.filter(({ kind }) => kind === EXPORT_FUNCTION).map(({ index }) => index)
 }
 
 /**
@@ -424,6 +431,7 @@ interface ExportSection {
 interface ExportEntry {
   readonly name: string
   /** Among all functions of the module, or all of its globals. */
+  readonly kind: number
   readonly index: number
   readonly at: number
   readonly end: number
@@ -448,9 +456,9 @@ function findExports(module: Uint8Array): ExportSection {
 function readExport(cursor: Cursor): ExportEntry {
   const { at } = cursor
   const name = cursor.name()
-  cursor.byte()
+  const kind = cursor.byte()
   const index = cursor.unsigned()
-  return { name, index, at, end: cursor.at }
+  return { name, kind, index, at, end: cursor.at }
 }
 
 /** @param bytesMin at least so long, with zeros, which stand at the end */

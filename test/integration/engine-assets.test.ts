@@ -19,7 +19,7 @@ import {
   digestsOf,
   fingerprintOf,
   isCodeProven,
-  parseCodePatches,
+  parseCode,
   parseVerifiedAssets,
   sha256,
   verifyAssets,
@@ -119,7 +119,7 @@ test('nothing of a module runs that a hash has not proven, nor what is changed i
     ),
     false,
   )
-  const [patch] = parseCodePatches(wholeBytes(bytes))
+  const [patch] = parseCode(wholeBytes(bytes)).codePatches
   assert.ok(patch)
   const damaged = new Uint8Array(bytes)
   const at = patch.bytes.byteOffset - bytes.byteOffset

@@ -10,7 +10,7 @@ import { SparseFile } from '../../src/host/node/engine/sparse-file.ts'
 import { loadFactory } from '../../src/host/node/engine/stock.ts'
 
 test('the function table is as the loader makes it that looks at every entry', async () => {
-  const { module, bundle, tablePlaces } = await loadEngineParts()
+  const { module, bundle, exportPlaces } = await loadEngineParts()
   const begin = (known: object): Promise<Instance> =>
     beginInstance({
       factory: loadFactory(),
@@ -20,13 +20,12 @@ test('the function table is as the loader makes it that looks at every entry', a
       ...known,
     })
   const [known, lookedUp] = [
-    await begin({ fillFunctionMap: functionMapFiller(tablePlaces) }),
+    await begin({ fillFunctionMap: functionMapFiller(exportPlaces) }),
     await begin({}),
   ]
   assert.ok(known.tableLength > 6_000)
   assert.deepEqual(namesIn(known), namesIn(lookedUp))
-  const placed = tablePlaces.filter((place) => place > 0)
-  assert.ok(placed.length > 5_000, 'most of it is known from the module')
+  assert.ok(exportPlaces.some((place) => place > 0))
 })
 
 /** Functions are named by their index in the module; an entry may be empty. */

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
-import { parseCodePatches } from '../../src/engine/engine-assets.ts'
+import { parseCode } from '../../src/engine/engine-assets.ts'
 import { lendPatched } from '../../src/engine/wasm-module.ts'
 import { LazyWasm } from '../../src/host/lazy-wasm.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
@@ -27,8 +27,8 @@ test('code from a bucket becomes a Postgres that answers, and the cache has it t
   const bucket = new FolderBucket(join(folder.path, 'bucket'))
   const cache = new FolderBucket(join(folder.path, 'cache'))
   const parts = await loadEngineParts()
-  const patches = parseCodePatches(assetsIn(parts.assets))
-  const code = lendPatched(readStockWasm(), patches, (patched) => Uint8Array.from(patched))
+  const { codePatches } = parseCode(assetsIn(parts.assets))
+  const code = lendPatched(readStockWasm(), codePatches, (patched) => Uint8Array.from(patched))
   await bucket.put(KEY, code, undefined)
   const world = { clock: systemClock, random: systemRandom }
   const filled = Promise.withResolvers<void>()

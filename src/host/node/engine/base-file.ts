@@ -2,12 +2,12 @@
  * Keeps the base in a file of memory pages, so that slots of all threads can show its pages until
  * they write to them (`shared-pages.ts`). Sealed, it can be changed by nobody.
  */
-import { fstatSync, ftruncateSync } from 'node:fs'
+import { fstatSync, ftruncateSync, writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
 import {
   type BaseImage,
-  fillBase,
   type LaidOutBase,
+  layOut,
   reserveBase,
 } from '../../../engine/base-memory.ts'
 import { DELTA_PAGE_BYTES } from '../../../engine/memory-delta.ts'
@@ -18,6 +18,8 @@ import { loadMemoryCalls, type MemoryCalls } from './memory-calls.ts'
 
 /** Runs of pages with no more empty ones between them are mapped as one: calls against memory. */
 const GAP_PAGES_MAX = 64
+/** What is copied at once; it stays in the processor's cache. */
+const CHUNK_BYTES = 262_144
 const FILE_NAME = 'pgnap base'
 
 /** Posting it to another thread copies nothing large. */
@@ -54,36 +56,56 @@ export function sharedBaseOf(
 }
 
 export function layOutShared(image: BaseImage, copy: SparseBytes['copy']): SharedBase {
-  const base = reserveBase(image, slotMemory)
   const calls = loadMemoryCalls()
   const file = calls?.createFile(FILE_NAME)
-  const isBacked = calls && file !== undefined && back(base, calls, file)
-  fillBase(base, image, copy)
-  if (calls && isBacked && seal(base, calls, file)) {
-    const { ino: inode } = fstatSync(file)
-    // Node closes what it has opened itself when a thread ends, and does not know this one.
-    if (!isMainThread) process.once('exit', () => calls.close(file))
-    return { base, baseFile: { descriptor: file, inode, runs: joined(base.runs) } }
+  const base = calls && file !== undefined && shown(image, copy, calls, file)
+  if (!base) {
+    if (calls && file !== undefined) calls.close(file)
+    return { base: layOut(image, slotMemory, copy) }
   }
-  // What the memory shows of it stays as it is.
-  if (calls && file !== undefined) calls.close(file)
-  return { base }
+  const { ino: inode } = fstatSync(file)
+  // Node closes what it has opened itself when a thread ends, and does not know this one.
+  if (!isMainThread) process.once('exit', () => calls.close(file))
+  return { base, baseFile: { descriptor: file, inode, runs: joined(base.runs) } }
 }
 
-/** From here on what is written to the base is in the file. */
-function back({ memory, endBytes }: LaidOutBase, calls: MemoryCalls, file: number): boolean {
+/** A base that shows the file, into which it has been written; undefined if that fails. */
+function shown(
+  image: BaseImage,
+  copy: SparseBytes['copy'],
+  calls: MemoryCalls,
+  file: number,
+): LaidOutBase | undefined {
+  const base = reserveBase(image, slotMemory)
+  const { memory, endBytes } = base
+  const bytes = new Uint8Array(memory.buffer, 0, endBytes)
   try {
     ftruncateSync(file, endBytes)
+    writePages(image, copy, file)
   } catch {
-    return false
+    // There is no room for it.
+    return undefined
   }
-  return calls.map(new Uint8Array(memory.buffer, 0, endBytes), file, 0, 'written through')
+  return calls.seal(file) && calls.map(bytes, file, 0, 'read only') ? base : undefined
 }
 
-/** Files are not sealed while anybody could write to them by memory. */
-function seal({ memory, endBytes }: LaidOutBase, calls: MemoryCalls, file: number): boolean {
-  const bytes = new Uint8Array(memory.buffer, 0, endBytes)
-  return calls.map(bytes, file, 0, 'read only') && calls.seal(file)
+/** By way of a small buffer: to write to fresh pages of a mapping takes a fault for each. */
+function writePages({ runs, pages }: BaseImage, copy: SparseBytes['copy'], file: number): void {
+  const buffer = new Uint8Array(CHUNK_BYTES)
+  let from = 0
+  for (const [page, count] of eachRun(runs)) {
+    const end = from + count * DELTA_PAGE_BYTES
+    let position = page * DELTA_PAGE_BYTES
+    while (from < end) {
+      const part = pages.subarray(from, Math.min(from + CHUNK_BYTES, end))
+      copy(part, [buffer.subarray(0, part.length)])
+      for (let done = 0; done < part.length;) {
+        done += writeSync(file, buffer, done, part.length - done, position + done)
+      }
+      from += part.length
+      position += part.length
+    }
+  }
 }
 
 function joined(runs: PageRuns): number[] {

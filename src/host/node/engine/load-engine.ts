@@ -11,11 +11,7 @@ import {
   parseBase,
   parseVerifiedAssets,
 } from '../../../engine/engine-assets.ts'
-import {
-  functionMapFiller,
-  type TablePlaces,
-  tablePlacesOf,
-} from '../../../engine/function-table.ts'
+import { functionMapFiller } from '../../../engine/function-table.ts'
 import { compileInvokes, type InvokeCode, javaScriptTag } from '../../../engine/invoke-code.ts'
 import { compilePausing } from '../../../engine/pausing.ts'
 import { memoryDeltaCode } from '../../../engine/memory-delta-code.ts'
@@ -31,14 +27,18 @@ import { deepStack } from './deep-stack.ts'
 import { type SharedBase, sharedBaseOf } from './base-file.ts'
 import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cache.ts'
 import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
-import { beginGuess, compileStock, type Guess, readStockWasm } from './stock-code.ts'
+import {
+  beginGuess,
+  type CompiledCode,
+  compileStock,
+  type Guess,
+  readStockWasm,
+} from './stock-code.ts'
 import { digestStock, loadFactory, openBundle } from './stock.ts'
 import { baseSharer } from './shared-pages.ts'
 
 /** What a slot begins with; posting it copies nothing. */
-export interface EngineCode {
-  readonly module: WebAssembly.Module
-  readonly tablePlaces: TablePlaces
+export interface EngineCode extends CompiledCode {
   readonly bundle: OpenFile
 }
 
@@ -87,7 +87,7 @@ export async function beginEngineParts(
     const assets = await ensureAssets(fingerprint, options, guess)
     if (guessed?.assets === assets) return guessed
     if (guess) early?.discard()
-    return partsOf(codeOf(compileStock(wasm, assets), wasm), assets)
+    return partsOf(codeOf(compileStock(wasm, assets)), assets)
   }
   return { verified: verify() }
 }
@@ -104,7 +104,7 @@ async function guessedParts(
   try {
     const source = assetsIn(guess.file)
     if (!(await isCodeProven(source, digest, (part) => source.sha256(part)))) return undefined
-    const code = codeOf(guess.module, guess.wasm)
+    const code = codeOf(guess.code)
     early?.begin(code)
     const parts = partsOf(code, guess.file)
     early?.prepare(parts)
@@ -114,8 +114,8 @@ async function guessedParts(
   }
 }
 
-function codeOf(module: WebAssembly.Module, wasm: Uint8Array): EngineCode {
-  return { module, tablePlaces: tablePlacesOf(wasm), bundle: openBundle() }
+function codeOf(code: CompiledCode): EngineCode {
+  return { ...code, bundle: openBundle() }
 }
 
 function partsOf(code: EngineCode, assets: ProvableFile): EngineParts {
@@ -172,11 +172,11 @@ export async function createEngine(
   })
 }
 
-function threadCode({ module, tablePlaces, bundle }: EngineCode): ThreadCode {
+function threadCode({ module, exportPlaces, bundle }: EngineCode): ThreadCode {
   return {
     factory: loadFactory(),
     module,
-    fillFunctionMap: functionMapFiller(tablePlaces),
+    fillFunctionMap: functionMapFiller(exportPlaces),
     // Emscripten's loader insists on an ArrayBuffer; its files are views of it, so one per thread.
     bundle: new SparseFile(bundle, new ArrayBuffer(bundle.sizeBytes)),
     ...threadDoors(),

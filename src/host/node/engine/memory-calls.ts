@@ -11,8 +11,7 @@ import { addressOf, linkedFunctions } from '../ffi.ts'
 /** PROT_READ, and PROT_WRITE with it. */
 const READ = 1
 const READ_AND_WRITE = 3
-/** MAP_FIXED with MAP_SHARED, and with MAP_PRIVATE. */
-const SHARED = 0x11
+/** MAP_FIXED with MAP_PRIVATE. */
 const PRIVATE = 0x12
 /** MADV_DONTNEED. */
 const DROP = 4
@@ -22,19 +21,16 @@ const SEALABLE = 3
 const ADD_SEALS = 1033
 const ALL_SEALS = 15
 
-/** What a mapping shows, and what becomes of what is written to it. */
+/** What becomes of what is written where a file is shown. */
 export type MappingKind =
-  /** Of the file: it is in the file, and everybody sees it. */
-  | 'written through'
-  /** It cannot be written. */
+  /** It cannot be written: the process ends. */
   | 'read only'
   /** The page becomes the memory's own (copy on write). */
   | 'copied'
 
-const MAPPING: Readonly<Record<MappingKind, readonly [protection: number, flags: number]>> = {
-  'written through': [READ_AND_WRITE, SHARED],
-  'read only': [READ, PRIVATE],
-  copied: [READ_AND_WRITE, PRIVATE],
+const PROTECTION: Readonly<Record<MappingKind, number>> = {
+  'read only': READ,
+  copied: READ_AND_WRITE,
 }
 
 export interface MemoryCalls {
@@ -96,9 +92,9 @@ function wrapped(calls: Linked): MemoryCalls {
     close: (file) => void calls.close(file),
     map(bytes, file, offset, kind) {
       const address = addressOf(bytes)
-      const [protection, flags] = MAPPING[kind]
       const length = BigInt(bytes.length)
-      return calls.mmap(address, length, protection, flags, file, BigInt(offset)) === address
+      const at = calls.mmap(address, length, PROTECTION[kind], PRIVATE, file, BigInt(offset))
+      return at === address
     },
     drop: (bytes) => calls.madvise(addressOf(bytes), BigInt(bytes.length), DROP) === 0,
   }

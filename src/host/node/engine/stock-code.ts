@@ -1,6 +1,7 @@
 /** PGlite's module as an engine has it, read and compiled before anything else is loaded. */
 import { readFileSync } from 'node:fs'
-import { parseCodePatches } from '../../../engine/engine-assets.ts'
+import { parseCode } from '../../../engine/engine-assets.ts'
+import type { ExportPlaces } from '../../../engine/function-table.ts'
 import { lendPatched } from '../../../engine/wasm-module.ts'
 import { type AssetFile, type CacheOptions, guessAssets } from './asset-cache.ts'
 import { validatingLazily } from '../v8-flags.ts'
@@ -11,7 +12,12 @@ import { stockFile } from './stock-folder.ts'
 export interface Guess extends AssetFile {
   /** Of PGlite's module as it is installed. */
   readonly wasm: Uint8Array<ArrayBuffer>
+  readonly code: CompiledCode
+}
+
+export interface CompiledCode {
   readonly module: WebAssembly.Module
+  readonly exportPlaces: ExportPlaces
 }
 
 /** Undefined if there is no asset file, or one that is so damaged that it shows. */
@@ -20,7 +26,7 @@ export function beginGuess(options: CacheOptions = {}): Guess | undefined {
   try {
     const found = guessAssets(options)
     if (!found) return undefined
-    return { ...found, wasm, module: compileStock(wasm, found.file) }
+    return { ...found, wasm, code: compileStock(wasm, found.file) }
   } catch {
     // Whatever it is (the file may just have gone), those who verify it find it again, and say so.
     return undefined
@@ -33,11 +39,9 @@ export function readStockWasm(): Uint8Array<ArrayBuffer> {
 }
 
 /** Compiles the module that belongs to these assets, in this thread: 10 ms. */
-export function compileStock(
-  wasm: Uint8Array<ArrayBuffer>,
-  assets: SharedFile,
-): WebAssembly.Module {
-  const patches = parseCodePatches(assetsIn(assets))
+export function compileStock(wasm: Uint8Array<ArrayBuffer>, assets: SharedFile): CompiledCode {
+  const { codePatches, exportPlaces } = parseCode(assetsIn(assets))
   const compile = (patched: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(patched)
-  return validatingLazily(() => lendPatched(wasm, patches, compile))
+  const module = validatingLazily(() => lendPatched(wasm, codePatches, compile))
+  return { module, exportPlaces }
 }
