@@ -1,6 +1,6 @@
 /**
  * The load generator's thread: closed-loop clients (the next statement leaves when the last answer
- * is complete), each with one prepared statement and its messages built beforehand.
+ * is complete), each with its prepared statements and their messages built beforehand.
  */
 import { performance } from 'node:perf_hooks'
 import { parentPort } from 'node:worker_threads'
@@ -18,7 +18,8 @@ export interface LoadClient {
 export interface LoadJob {
   readonly port: number
   readonly user: string
-  readonly sql: string
+  /** A statement, or several that each client executes by turns. */
+  readonly sql: string | readonly string[]
   readonly clients: readonly LoadClient[]
   /** The first executions of each client are not timed; they are part of the hash. */
   readonly warmUpCount: number
@@ -63,9 +64,15 @@ async function prepare(job: LoadJob, client: LoadClient): Promise<Prepared> {
     { port: job.port, user: job.user, database: client.database },
     { keepRows: false },
   )
-  const statement = `bench_${++statementCount}`
-  await connection.exchange(prepareMessage(statement, job.sql))
-  const requests = client.parameters.map((parameters) => executeMessage(statement, parameters))
+  const statements: string[] = []
+  for (const sql of [job.sql].flat()) {
+    const statement = `bench_${++statementCount}`
+    await connection.exchange(prepareMessage(statement, sql))
+    statements.push(statement)
+  }
+  const requests = client.parameters.map((parameters, index) =>
+    executeMessage(statements[index % statements.length] ?? '', parameters),
+  )
   return { connection, requests }
 }
 

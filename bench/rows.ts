@@ -5,6 +5,7 @@ import { createRow } from './rows/create.ts'
 import { densityRow } from './rows/density.ts'
 import { insertRow } from './rows/insert.ts'
 import { pointRow } from './rows/point.ts'
+import { oneTenantRow } from './rows/one-tenant.ts'
 import { manyRow } from './rows/many.ts'
 import { neighbourRow } from './rows/neighbour.ts'
 import { registeredRow } from './rows/registered.ts'
@@ -21,6 +22,7 @@ export const ROWS: readonly Row[] = [
   swapRow,
   pointRow,
   insertRow,
+  oneTenantRow,
   besideRow,
   manyRow,
   neighbourRow,

@@ -18,7 +18,11 @@ export interface LoadWork {
   readonly pgnap?: () => Promise<PeerServer>
   /** Its databases must not be one and the same, which leaves pglite-socket out. */
   readonly separate?: boolean
-  round(bench: Bench, server: PeerServer): Promise<Readonly<Record<string, Observation>>>
+  round(
+    bench: Bench,
+    server: PeerServer,
+    peer: PeerName,
+  ): Promise<Readonly<Record<string, Observation>>>
 }
 
 /** pgnap, native directly, native behind PgBouncer, and pglite-socket, all doing the same work. */
@@ -41,11 +45,11 @@ export function loadContenders(bench: Bench, work: LoadWork): readonly Contender
           for (const sql of work.setup) await connection.query(sql)
         }
         // A first round for nobody: what runs next is about servers whose code is compiled.
-        await repeat(bench.size(1, 0), () => work.round(bench, started))
+        await repeat(bench.size(1, 0), () => work.round(bench, started, peer))
       },
       round: async () => {
         assert(server !== undefined, 'prepared')
-        return await work.round(bench, server)
+        return await work.round(bench, server, peer)
       },
     }
   }

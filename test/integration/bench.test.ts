@@ -22,6 +22,8 @@ const METRICS = [
   'point-8',
   'point-1',
   'insert',
+  'one-select',
+  'one-tpcb',
   'beside-first',
   'beside-next',
   'many-select',
