@@ -30,8 +30,11 @@ export function exportPlacesOf(module: Uint8Array): ExportPlaces {
     const start = cursor.unsigned()
     assert(cursor.byte() === END, 'and at nothing else')
     const end = start + cursor.unsigned()
-    // Of a function that is there twice the last place counts, as for the loader.
-    for (let place = start; place < end; place++) places.set(cursor.unsigned(), place)
+    for (let place = start; place < end; place++) {
+      const index = cursor.unsigned()
+      // Of a function that is there twice the highest place counts, as for the loader.
+      places.set(index, Math.max(place, places.get(index) ?? 0))
+    }
   }
   return exportedFunctions(module).map((index) => places.get(index) ?? 0)
 }

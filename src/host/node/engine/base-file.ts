@@ -2,8 +2,7 @@
  * Keeps the base in a file of memory pages, so that slots of all threads can show its pages until
  * they write to them (`shared-pages.ts`). Sealed, it can be changed by nobody.
  */
-import { fstatSync, ftruncateSync, writeSync } from 'node:fs'
-import { isMainThread } from 'node:worker_threads'
+import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import {
   type BaseImage,
   type LaidOutBase,
@@ -26,6 +25,7 @@ const FILE_NAME = 'pgnap base'
 export interface BaseFile {
   readonly descriptor: number
   /** Which file it is: another one may have the number later. */
+  readonly device: number
   readonly inode: number
   /** Pages to be shown, each at its own place in the file; all others are empty in the base. */
   readonly runs: PageRuns
@@ -40,7 +40,7 @@ export interface SharedBase {
 const known = new Map<number, SharedBase>()
 
 /**
- * The base of an asset file, laid out for the rest of the process's life: once for each file.
+ * The base of an asset file, laid out for the rest of this thread's life: once for each file.
  * @param descriptor of the asset file, which is open as long
  */
 export function sharedBaseOf(
@@ -55,18 +55,37 @@ export function sharedBaseOf(
   return made
 }
 
+/** The asset file turns out to be damaged. Slots that show the base of it must be gone. */
+export function forgetBaseOf(descriptor: number): void {
+  const { baseFile } = known.get(descriptor) ?? {}
+  known.delete(descriptor)
+  if (baseFile) closeSync(baseFile.descriptor)
+}
+
 export function layOutShared(image: BaseImage, copy: SparseBytes['copy']): SharedBase {
   const calls = loadMemoryCalls()
-  const file = calls?.createFile(FILE_NAME)
-  const base = calls && file !== undefined && shown(image, copy, calls, file)
+  const descriptor = calls && createFile(calls)
+  const base = calls && descriptor !== undefined && shown(image, copy, calls, descriptor)
   if (!base) {
-    if (calls && file !== undefined) calls.close(file)
+    if (descriptor !== undefined) closeSync(descriptor)
     return { base: layOut(image, slotMemory, copy) }
   }
-  const { ino: inode } = fstatSync(file)
-  // Node closes what it has opened itself when a thread ends, and does not know this one.
-  if (!isMainThread) process.once('exit', () => calls.close(file))
-  return { base, baseFile: { descriptor: file, inode, runs: joined(base.runs) } }
+  const { dev: device, ino: inode } = fstatSync(descriptor)
+  return { base, baseFile: { descriptor, device, inode, runs: joined(base.runs) } }
+}
+
+/** With a descriptor of Node's, which closes it when this thread ends, whatever way it does. */
+function createFile(calls: MemoryCalls): number | undefined {
+  const unknown = calls.createFile(FILE_NAME)
+  if (unknown === undefined) return undefined
+  try {
+    return openSync(`/proc/self/fd/${unknown}`, 'r+')
+  } catch {
+    // There is no /proc, or no descriptor is left.
+    return undefined
+  } finally {
+    calls.close(unknown)
+  }
 }
 
 /** A base that shows the file, into which it has been written; undefined if that fails. */
@@ -86,6 +105,7 @@ function shown(
     // There is no room for it.
     return undefined
   }
+  // Where it cannot be shown, this memory is nobody's.
   return calls.seal(file) && calls.map(bytes, file, 0, 'read only') ? base : undefined
 }
 

@@ -24,7 +24,7 @@ import {
   type WasmEngineOptions,
 } from '../../../engine/wasm-engine.ts'
 import { deepStack } from './deep-stack.ts'
-import { type SharedBase, sharedBaseOf } from './base-file.ts'
+import { forgetBaseOf, type SharedBase, sharedBaseOf } from './base-file.ts'
 import { type CacheOptions, ensureAssets, type ProvableFile } from './asset-cache.ts'
 import { assetsIn, type OpenFile, SparseFile } from './sparse-file.ts'
 import {
@@ -86,7 +86,10 @@ export async function beginEngineParts(
     await turn()
     const assets = await ensureAssets(fingerprint, options, guess)
     if (guessed?.assets === assets) return guessed
-    if (guess) early?.discard()
+    if (guess) {
+      early?.discard()
+      forgetBaseOf(guess.file.descriptor)
+    }
     return partsOf(codeOf(compileStock(wasm, assets)), assets)
   }
   return { verified: verify() }
@@ -161,7 +164,7 @@ export async function createEngine(
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
   return new WasmEngine({
-    shareBase: baseFile && baseSharer(baseFile),
+    shareBase: baseFile && baseSharer(base, baseFile),
     ...options,
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,

@@ -11,12 +11,14 @@ import { addressOf, linkedFunctions } from '../ffi.ts'
 /** PROT_READ, and PROT_WRITE with it. */
 const READ = 1
 const READ_AND_WRITE = 3
-/** MAP_FIXED with MAP_PRIVATE. */
+/** MAP_FIXED with MAP_PRIVATE, and with MAP_ANONYMOUS. */
 const PRIVATE = 0x12
+const OF_NO_FILE = 0x32
 /** MADV_DONTNEED. */
 const DROP = 4
-/** MFD_CLOEXEC and MFD_ALLOW_SEALING. */
+/** MFD_CLOEXEC and MFD_ALLOW_SEALING; with MFD_NOEXEC_SEAL, which some systems insist on. */
 const SEALABLE = 3
+const NEVER_RUN = 11
 /** Not to be written, made larger or smaller, nor to be unsealed: F_SEAL_*. */
 const ADD_SEALS = 1033
 const ALL_SEALS = 15
@@ -34,13 +36,18 @@ const PROTECTION: Readonly<Record<MappingKind, number>> = {
 }
 
 export interface MemoryCalls {
-  /** A file of memory pages, without a name. Undefined if there can be none. */
+  /** A file of memory pages, without a name, unknown to Node. Undefined if there can be none. */
   createFile(name: string): number | undefined
   /** Whether nobody can change the file from now on. */
   seal(file: number): boolean
   close(file: number): void
   /** Has `bytes` show the file from `offset` on. All in whole pages. */
   map(bytes: Uint8Array, file: number, offset: number, kind: MappingKind): boolean
+  /**
+   * Has `bytes` be empty memory of its own. To be called where {@link map} has failed: some kernels
+   * leave nothing at all there, and whoever touches that ends the process.
+   */
+  mapNothing(bytes: Uint8Array): boolean
   /** What was written to these whole pages is lost: they show what they did before. */
   drop(bytes: Uint8Array): boolean
 }
@@ -85,8 +92,11 @@ interface Linked {
 function wrapped(calls: Linked): MemoryCalls {
   return {
     createFile(name) {
-      const file = calls.memfd_create(name, SEALABLE)
-      return file < 0 ? undefined : file
+      for (const flags of [NEVER_RUN, SEALABLE]) {
+        const file = calls.memfd_create(name, flags)
+        if (file >= 0) return file
+      }
+      return undefined
     },
     seal: (file) => calls.fcntl(file, ADD_SEALS, ALL_SEALS) === 0,
     close: (file) => void calls.close(file),
@@ -95,6 +105,11 @@ function wrapped(calls: Linked): MemoryCalls {
       const length = BigInt(bytes.length)
       const at = calls.mmap(address, length, PROTECTION[kind], PRIVATE, file, BigInt(offset))
       return at === address
+    },
+    mapNothing(bytes) {
+      const address = addressOf(bytes)
+      const length = BigInt(bytes.length)
+      return calls.mmap(address, length, READ_AND_WRITE, OF_NO_FILE, -1, 0n) === address
     },
     drop: (bytes) => calls.madvise(addressOf(bytes), BigInt(bytes.length), DROP) === 0,
   }

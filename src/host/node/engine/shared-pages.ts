@@ -4,14 +4,16 @@
  * `/proc/self/pagemap` tells: they are the memory's own, all others the file's. What the kernel
  * itself writes counts as well. Needs Linux, and no privilege.
  *
- * Where any of it cannot be had slots copy the base and are compared whole: nothing here throws.
+ * Where any of it cannot be had slots copy the base and are compared whole.
  * Source: Documentation/admin-guide/mm/pagemap.rst.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import { DELTA_PAGE_BYTES } from '../../../engine/memory-delta.ts'
+import { PgnapError } from '../../../base/errors.ts'
+import { type BaseMemory, DELTA_PAGE_BYTES } from '../../../engine/memory-delta.ts'
 import { addPage, eachRun, type PageRuns } from '../../../engine/page-runs.ts'
 import type { ShareBase, SharedPages } from '../../../engine/touched-pages.ts'
+import { wasmPages } from '../../../engine/wasm-module.ts'
 import { addressOf } from '../ffi.ts'
 import { type BaseFile, pageBytes } from './base-file.ts'
 import { loadMemoryCalls, type MemoryCalls } from './memory-calls.ts'
@@ -22,6 +24,8 @@ const ENTRY_BYTES = 8
 const IS_THERE = 0xc000_0000
 /** Bit 61: it is a file's, or shared. */
 const IS_OF_FILE = 0x2000_0000
+/** Of a run of the base, on which all this is tried. */
+const PROBED_PAGES = 3
 
 /** What a thread looks at memory with. */
 export interface MemorySight {
@@ -31,12 +35,19 @@ export interface MemorySight {
 }
 
 /** For slots of this thread; undefined where it is impossible. */
-export function baseSharer(file: BaseFile): ShareBase | undefined {
+export function baseSharer(base: BaseMemory, file: BaseFile): ShareBase | undefined {
   const sight = openSight()
   if (!sight) return undefined
-  if (isSound(sight, file)) return (memory) => MappedPages.open(sight, file, memory)
+  const share: ShareBase = (memory) => MappedPages.open(sight, { base, file }, memory)
+  if (isSound(sight, { base, file })) return share
   closeSync(sight.pageMap)
   return undefined
+}
+
+/** A base, and the file that it is in. */
+export interface BaseInFile {
+  readonly base: BaseMemory
+  readonly file: BaseFile
 }
 
 export class MappedPages implements SharedPages {
@@ -53,20 +64,31 @@ export class MappedPages implements SharedPages {
     this.#firstEntry = Number(address / BigInt(DELTA_PAGE_BYTES))
   }
 
-  /** @returns undefined if anything of it fails: the memory holds anything then */
+  /**
+   * @returns undefined if anything of it fails: the memory holds anything then
+   * @throws PgnapError SLOT_MEMORY_EXHAUSTED if it must not be touched any more
+   */
   static open(
     sight: MemorySight,
-    file: BaseFile,
+    { base, file }: BaseInFile,
     memory: WebAssembly.Memory,
   ): MappedPages | undefined {
+    const { byteLength } = memory.buffer
     // Others may be moved when they grow.
     if (!(memory.buffer instanceof SharedArrayBuffer)) return undefined
-    if (!isThatFile(file)) return undefined
-    if (!sight.calls.drop(new Uint8Array(memory.buffer))) return undefined
+    if (endOf(file.runs) * DELTA_PAGE_BYTES > byteLength) return undefined
+    if (!isThatFile(file) || !sight.calls.drop(new Uint8Array(memory.buffer))) return undefined
     for (const [page, count] of eachRun(file.runs)) {
       const bytes = pageBytes(memory, page, count)
-      const { descriptor } = file
-      if (!sight.calls.map(bytes, descriptor, page * DELTA_PAGE_BYTES, 'copied')) return undefined
+      const offset = page * DELTA_PAGE_BYTES
+      if (!sight.calls.map(bytes, file.descriptor, offset, 'copied')) {
+        if (sight.calls.mapNothing(bytes)) return undefined
+        throw new PgnapError('SLOT_MEMORY_EXHAUSTED', 'memory could not be mapped', {
+          hint: 'raise vm.max_map_count, or use --no-share-base',
+        })
+      }
+      const [shown, expected] = [pageBytes(memory, page, 1), pageBytes(base.memory, page, 1)]
+      if (!isDeepStrictEqual(shown, expected)) return undefined
     }
     return new MappedPages(sight, memory)
   }
@@ -104,9 +126,10 @@ export class MappedPages implements SharedPages {
 }
 
 /** Whether the number is still that of the file that was meant. */
-function isThatFile({ descriptor, inode }: BaseFile): boolean {
+function isThatFile({ descriptor, device, inode }: BaseFile): boolean {
   try {
-    return fstatSync(descriptor).ino === inode
+    const { dev, ino } = fstatSync(descriptor)
+    return dev === device && ino === inode
   } catch {
     return false
   }
@@ -125,37 +148,49 @@ export function openSight(): MemorySight | undefined {
 }
 
 /** A kernel may take the calls, and mean something else by them: it is tried. */
-export function isSound(sight: MemorySight, file: BaseFile): boolean {
+export function isSound(sight: MemorySight, of: BaseInFile): boolean {
+  const run = [...eachRun(of.file.runs)].find(([, count]) => count >= PROBED_PAGES)
   try {
-    return behaves(sight, file)
+    return run !== undefined && behaves(sight, of, run[0])
   } catch {
     // No memory, or nothing may be read.
     return false
   }
 }
 
-function behaves(sight: MemorySight, file: BaseFile): boolean {
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
-  const heap = new Uint8Array(memory.buffer)
-  const pages = heap.length / DELTA_PAGE_BYTES
-  const touch = (page: number): number => (heap[page * DELTA_PAGE_BYTES] = 1)
-  const shown = MappedPages.open(sight, { ...file, runs: [4, 8] }, memory)
-  const areOwn = (...runs: number[]): boolean => isDeepStrictEqual(shown?.own(pages), runs)
-  const before = heap.slice(4 * DELTA_PAGE_BYTES, 12 * DELTA_PAGE_BYTES)
-  const wereNone = areOwn()
-  touch(2)
-  touch(5)
+/** @param first page of some that the base holds */
+function behaves(sight: MemorySight, { base, file }: BaseInFile, first: number): boolean {
+  const [second, third, beyond] = [first + 1, first + 2, first + PROBED_PAGES]
+  const size = wasmPages((beyond + 1) * DELTA_PAGE_BYTES)
+  const memory = new WebAssembly.Memory({ initial: size, maximum: size, shared: true })
+  const runs = [first, PROBED_PAGES]
+  const shown = MappedPages.open(sight, { base, file: { ...file, runs } }, memory)
+  const areOwn = (...expected: number[]): boolean =>
+    isDeepStrictEqual(shown?.own(beyond + 1), expected)
+  const isBase = (): boolean =>
+    isDeepStrictEqual(
+      pageBytes(memory, first, PROBED_PAGES),
+      pageBytes(base.memory, first, PROBED_PAGES),
+    )
+  const change = (page: number): void => void pageBytes(memory, page, 1).fill(0xa5, 0, 8)
+  const wereNone = isBase() && areOwn()
+  change(first)
+  change(beyond)
   const zeros = openSync('/dev/zero', 'r')
   try {
     // By the kernel itself.
-    readSync(zeros, heap, 9 * DELTA_PAGE_BYTES, 1, null)
+    readSync(zeros, pageBytes(memory, third, 1), 0, 1, null)
   } finally {
     closeSync(zeros)
   }
-  const wereThese = areOwn(2, 1, 5, 1, 9, 1)
-  shown?.giveBack([5, 1])
-  const areTwo = areOwn(2, 1, 9, 1)
-  shown?.giveBack([0, pages])
-  const after = heap.slice(4 * DELTA_PAGE_BYTES, 12 * DELTA_PAGE_BYTES)
-  return wereNone && wereThese && areTwo && areOwn() && isDeepStrictEqual(before, after)
+  const wereThese = areOwn(first, 1, third, 2)
+  shown?.giveBack([first, 2])
+  const areTwo = areOwn(third, 2)
+  change(second)
+  shown?.giveBack([0, beyond + 1])
+  return wereNone && wereThese && areTwo && areOwn() && isBase()
+}
+
+function endOf(runs: PageRuns): number {
+  return (runs[runs.length - 2] ?? 0) + (runs[runs.length - 1] ?? 0)
 }

@@ -72,14 +72,19 @@ export function openEngine(
 }
 
 /** Whoever waits longer for naps than others, and pays more memory, should find out why. */
-function sharerOrSaid({ baseFile }: EngineParts, log: Log): ShareBase | undefined {
-  const share = baseFile && baseSharer(baseFile)
+function sharerOrSaid({ base, baseFile }: EngineParts, log: Log): ShareBase | undefined {
+  const share = baseFile && baseSharer(base, baseFile)
   if (!share) {
     log.info('slots do not share the base here: each has a copy, and naps compare all of it', {
       hint: 'it takes Linux with /proc and pages of 4 KiB, and Node 26',
     })
+    return undefined
   }
-  return share
+  return (memory) => {
+    const shared = share(memory)
+    if (!shared) log.warn('a slot does not share the base: it has a copy, and its naps are longer')
+    return shared
+  }
 }
 
 function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
