@@ -18,6 +18,8 @@ export interface PreparedClientOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
   /** Told how long it took to put the tenant back into the slot. Default: nobody is. */
   readonly onSwap?: (ms: number) => void
+  /** Told when it has gone. Default: nobody is. */
+  readonly onClosed?: () => void
 }
 
 export class PreparedClient implements PoolClient {
@@ -26,6 +28,7 @@ export class PreparedClient implements PoolClient {
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #onSwap: PreparedClientOptions['onSwap']
+  readonly #onClosed: PreparedClientOptions['onClosed']
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
   #swapMs: number | undefined
 
@@ -35,6 +38,7 @@ export class PreparedClient implements PoolClient {
     this.#share = options.share
     this.#lent = options.lent
     this.#onSwap = options.onSwap
+    this.#onClosed = options.onClosed
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
@@ -77,6 +81,7 @@ export class PreparedClient implements PoolClient {
 
   close(): void {
     this.#client.close()
+    this.#onClosed?.()
   }
 
   #prepared(run: () => Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {

@@ -63,7 +63,7 @@ export class TenantRuntime {
   readonly clock: ObjectClock = new ObjectClock(() => this.#share.preparing(this.#lent))
   readonly pool: Pool
   readonly upkeep: UpkeepAlarm
-  /** By the number that its client knows as its process id. */
+  /** By the number that its client knows as its process id. See {@link disconnected}. */
   readonly connections: Map<number, SleepingConnection> = new Map()
   /** Names this memory: what a client has set up lives in here and nowhere else. */
   readonly epoch: string = crypto.randomUUID()
@@ -74,6 +74,10 @@ export class TenantRuntime {
   #onSpent: () => void
   /** What the pool has for its slot. */
   #lent: LentSlot | undefined
+  /** Whose pool it is, once somebody has come. */
+  #tenant: TenantName | undefined
+  /** What its object is doing with it, see {@link during}. */
+  readonly #works = new Set<object>()
 
   private constructor(options: RuntimeOptions) {
     const { id, storage, createMissing, onSpent, share = theIsolate().share } = options
@@ -134,13 +138,47 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
+    this.#tenant = tenant
     this.upkeep.used()
     return new PreparedClient(client, {
       share: this.#share,
       lent: () => this.#lent,
       clock: this.clock,
       onSwap: (ms) => swaps.record(ms),
+      onClosed: () => this.leaveIfSpent(),
     })
+  }
+
+  /** The WebSocket of a client has gone. */
+  disconnected(processId: number): void {
+    this.connections.delete(processId)
+    this.leaveIfSpent()
+  }
+
+  /** Something that its object does in steps: in the middle of that it does not leave. */
+  async during<Result>(work: () => Promise<Result>): Promise<Result> {
+    const underWay = {}
+    this.#works.add(underWay)
+    try {
+      return await work()
+    } finally {
+      this.#works.delete(underWay)
+      this.leaveIfSpent()
+    }
+  }
+
+  /**
+   * Leaves if nothing is in memory that is worth keeping, and nobody is there who would use it. To
+   * be asked when somebody has gone, and when an object has looked at what there is: memory that
+   * was lost while a client was there is not lost again.
+   */
+  leaveIfSpent(): void {
+    const { clientCount } = this.pool
+    if (this.connections.size > 0 || clientCount > 0 || this.#works.size > 0) return
+    if (this.place !== undefined) return
+    // Its client did not wait for it. It is there in a moment.
+    if (this.#tenant !== undefined && this.pool.phaseOf(this.#tenant) === 'waking') return
+    this.#leave()
   }
 
   /** One step of upkeep, see {@link UpkeepAlarm}: the tenant is loaded for it if it has to be. */
@@ -172,30 +210,30 @@ export class TenantRuntime {
    * it.
    */
   #goOn(sockets: readonly WebSocket[]): void {
+    // Works of the former life have ended with it. Whoever this one is made for comes next.
+    this.#works.clear()
+    const comes = {}
+    this.#works.add(comes)
     this.clock.rearm()
     for (const client of this.#callers) this.endCall(client)
     const open = new Set(sockets.map((socket) => tagOf(socket)?.processId))
     for (const [processId, connection] of this.connections) {
       if (!open.has(processId)) connection.closed()
     }
+    this.#works.delete(comes)
   }
 
   #leave(): void {
     if (runtimes.get(this.#id) !== this) return
     runtimes.delete(this.#id)
     departed.add(this.pool.statistics())
-  }
-
-  /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */
-  #lost(): void {
-    if (this.connections.size > 0 || this.pool.clientCount > 0) return
-    this.#leave()
     this.#onSpent()
   }
 
   #makePool(): Pool {
     const createSlot = async (): Promise<LentSlot> => {
-      this.#lent = await this.#share.lend(() => this.#lost())
+      // The tree of a tenant's files is as large as its image: it goes with that.
+      this.#lent = await this.#share.lend(() => this.leaveIfSpent())
       return this.#lent
     }
     const onWrote = (tenant: TenantName): void => this.upkeep.wrote(tenant)
