@@ -31,7 +31,7 @@ import { type FineWallClock, interruptibleClock, type WasiClock } from './module
 import { DOOR_IMPORT, type PauseCode, Pausing } from './pausing.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
-import { growInSteps, type SlotMemory } from './slot-memory.ts'
+import { growInSteps, type MayGrow, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const WASM_PREFIX = '/pglite'
@@ -93,6 +93,8 @@ type MemoryFolder = EmscriptenNode & { readonly contents: Readonly<Record<string
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles
+  /** Asked before an unshared memory grows by so many bytes. Default: it may. */
+  mayGrow: MayGrow | undefined
   #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
@@ -382,7 +384,8 @@ export class Instance {
     if (!memory.shared) {
       // Emscripten then finds the memory as large as it wants it, and takes note of it.
       replace('emscripten_resize_heap', (original) => (bytes = 0) => {
-        const isGrown = growInSteps(this.memory, bytes)
+        const isGrown = growInSteps(this.memory, bytes, this.mayGrow)
+        if (isGrown === undefined) return 0
         return original(isGrown ? this.memory.buffer.byteLength : bytes)
       })
     }

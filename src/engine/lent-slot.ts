@@ -37,6 +37,7 @@ export interface SlotLender {
   leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result
   drop(lent: LentSlot): void
   giveUp(lent: LentSlot): void
+  ran(): void
   preparing(lent: LentSlot): Promise<void> | undefined
 }
 
@@ -156,6 +157,7 @@ export class LentSlot implements Slot {
       return slot.run(messages, client, others)
     } finally {
       this.#errorsRaised += slot.errorsRaised - errorsRaised
+      this.#share.ran()
     }
   }
 
@@ -224,6 +226,11 @@ export class LentSlot implements Slot {
     return this.#files
   }
 
+  /** What is in memory of its files while it is in the real slot. */
+  get heldBytes(): number {
+    return this.#files?.held.totalBytes ?? 0
+  }
+
   /** What its image weighs, with what is open for the tenant. */
   get keptBytes(): number {
     return this.#keptBytes
@@ -241,7 +248,7 @@ export class LentSlot implements Slot {
     this.#imageVersion = files.version
     this.#hasBeenOut = true
     files.shrinkCache(KEPT_CACHE_BYTES_MAX)
-    this.#keptBytes = imageBytes(image) + files.cacheBytes + files.dirtyBytes + OPEN_STORE_BYTES
+    this.#keptBytes = imageBytes(image) + files.held.totalBytes + OPEN_STORE_BYTES
     this.#image = image
   }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { LIMITS } from '../../src/base/limits.ts'
+import type { IsolatePoolFacts } from '../../src/host/cloudflare/isolate-facts.ts'
 import type { LazyFacts } from '../../src/host/lazy-wasm.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
@@ -57,8 +58,14 @@ test('traditional: an isolate has room for a few slots, and tenants make room', 
   for (const name of names) {
     await worker.query('traditional', name, 'create table t as select $1::text as n', name)
   }
-  const { isWarm, isolate } = await traditionalStatus('first')
-  assert.deepEqual([isWarm, isolate.slots], [false, isolate.slotsMax])
+  const { isWarm, slotBytes, isolate } = await traditionalStatus('first')
+  assert.deepEqual([isWarm, slotBytes, isolate.slots], [false, 0, isolate.slotsMax])
+  // They are in the account of the isolate.
+  const pool = await jsonOf<IsolatePoolFacts>(worker.get('/v1/pool', 'default'))
+  const { ownSlotBytes = 0, accountedBytes = 0, memory } = pool.isolate ?? {}
+  assert.ok(ownSlotBytes > isolate.slotsMax * 28_000_000, `${ownSlotBytes} bytes`)
+  const kept = Object.values(memory ?? {}).reduce((sum, bytes) => sum + bytes, 0)
+  assert.ok(accountedBytes >= kept + ownSlotBytes)
   for (const name of names) {
     assert.equal(await worker.ask('traditional', name, 'select n from t'), name)
   }

@@ -222,7 +222,8 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
     assert.equal(await worker.ask(name, 'select count(*)::int from t'), rows.get(name))
   }
   const isolate = await isolateOf('many-0')
-  const { memory, slotBytes, spareBytes, imageBytes, counters, accountedBytes } = isolate
+  const { memory, slotBytes, heldBytes, spareBytes, imageBytes, accountedBytes } = isolate
+  const { counters, earlierTemplateBytes, ownSlotBytes } = isolate
   assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
   assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
   // Seven of the fifty fit: of 200 visits some thirty find their tenant's image.
@@ -230,7 +231,9 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   const dropped = counters.dropped - before.dropped
   assert.ok(resumed > 10 && dropped > 10, `${resumed} resumed, ${dropped} dropped`)
   const total = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
-  const used = total + slotBytes + spareBytes + imageBytes
+  assert.deepEqual([earlierTemplateBytes, ownSlotBytes], [0, 0])
+  assert.ok(heldBytes > 0, 'the tenant in the slot has pages in memory')
+  const used = total + slotBytes + heldBytes + spareBytes + imageBytes
   assert.equal(accountedBytes, used)
   assert.ok(used <= 100 * MB, `${used} bytes are accounted for`)
 })

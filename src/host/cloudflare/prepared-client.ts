@@ -18,6 +18,8 @@ export interface PreparedClientOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
   /** Told how long it took to put the tenant back into the slot. Default: nobody is. */
   readonly onSwap?: (ms: number) => void
+  /** Told when something has been run. Default: nobody is. */
+  readonly onRan?: () => void
   /** Told when it has gone. Default: nobody is. */
   readonly onClosed?: () => void
 }
@@ -28,6 +30,7 @@ export class PreparedClient implements PoolClient {
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #onSwap: PreparedClientOptions['onSwap']
+  readonly #onRan: PreparedClientOptions['onRan']
   readonly #onClosed: PreparedClientOptions['onClosed']
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
   #swapMs: number | undefined
@@ -38,6 +41,7 @@ export class PreparedClient implements PoolClient {
     this.#share = options.share
     this.#lent = options.lent
     this.#onSwap = options.onSwap
+    this.#onRan = options.onRan
     this.#onClosed = options.onClosed
   }
 
@@ -87,7 +91,14 @@ export class PreparedClient implements PoolClient {
   #prepared(run: () => Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
     if (!this.#share.isReady(this.#lent())) return this.#later(run)
     this.#bringIn()
-    return run()
+    return this.#told(run())
+  }
+
+  /** Who has to wait runs later. A failure may have taken memory, too. */
+  #told(answer: Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
+    if (answer instanceof Promise) return answer.finally(() => this.#onRan?.())
+    this.#onRan?.()
+    return answer
   }
 
   #bringIn(): void {
@@ -101,6 +112,6 @@ export class PreparedClient implements PoolClient {
     const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
     for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
     this.#bringIn()
-    return await keptBytes(run())
+    return await this.#told(keptBytes(run()))
   }
 }

@@ -9,7 +9,9 @@
  * never be used by two lives at once: whoever adopts it gives it its own storage.
  */
 import { Histogram, type HistogramData } from '../../base/histogram.ts'
+import type { Timer } from '../../base/clock.ts'
 import type { TenantName } from '../../base/ids.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
@@ -76,6 +78,8 @@ export class TenantRuntime {
   #lent: LentSlot | undefined
   /** Whose pool it is, once somebody has come. */
   #tenant: TenantName | undefined
+  /** Gives the slot up if it has grown. */
+  #retiring: Timer | undefined
   /** What its object is doing with it, see {@link during}. */
   readonly #works = new Set<object>()
 
@@ -145,6 +149,7 @@ export class TenantRuntime {
       lent: () => this.#lent,
       clock: this.clock,
       onSwap: (ms) => swaps.record(ms),
+      onRan: () => this.#retireLater(),
       onClosed: () => this.leaveIfSpent(),
     })
   }
@@ -228,6 +233,15 @@ export class TenantRuntime {
     runtimes.delete(this.#id)
     departed.add(this.pool.statistics())
     this.#onSpent()
+  }
+
+  /** What has made the slot grow may come again at once, and would wait for another one. */
+  #retireLater(): void {
+    if (!this.#share.isOutgrown) return
+    this.#retiring?.cancel()
+    this.#retiring = workerClock.setTimer(LIMITS.isolateSlotRetireMs, () => {
+      if (this.#lent) this.#share.retireGrown(this.#lent, this.pool.clientCount > 0)
+    })
   }
 
   #makePool(): Pool {

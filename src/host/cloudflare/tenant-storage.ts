@@ -113,12 +113,13 @@ function openStore(
 } {
   const { engine, earlierTemplates } = theIsolate()
   const { fingerprint, postgresMajor, template } = engine
-  const ours = [template, ...(known ? [known] : [])].map((each) => [each.id, each] as const)
+  const earlier = Array.from(earlierTemplates.values(), ({ template: each }) => each)
+  const templates = [...earlier, template, ...(known ? [known] : [])]
   const medium = new DurableSqliteMedium(storage)
   const store = Store.open(medium, {
     clock: workerClock,
     engine: { fingerprint, postgresMajor, templateId: template.id },
-    templates: new Map([...earlierTemplates, ...ours]),
+    templates: new Map(templates.map((each) => [each.id, each])),
   })
   return { store, medium }
 }

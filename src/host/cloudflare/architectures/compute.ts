@@ -156,7 +156,7 @@ async function templateOf(environment: ArchitecturesEnvironment, id: string): Pr
   const { engine } = theIsolate()
   if (id === engine.template.id) return engine.template
   await fetchTemplate(id, environment.DIRECTORY.getByName(DIRECTORY_NAME))
-  const template = theIsolate().earlierTemplates.get(id)
+  const template = theIsolate().earlierTemplates.get(id)?.template
   if (template) return template
   throw new PgnapError('STORE_ENGINE_MISMATCH', `this store stands on a template that is gone`, {
     detail: `template ${id}`,
