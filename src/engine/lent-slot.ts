@@ -47,7 +47,8 @@ export class LentSlot implements Slot {
   readonly session: BackendSession = new LentSession(this)
   readonly #share: SlotLender
   readonly #onLost: () => void
-  readonly keepsImage: boolean
+  /** Whether its memory is kept while another tenant is in the real slot. */
+  keepsImage: boolean
   #state: State = 'empty'
   #files: TenantFiles | undefined
   #image: SlotImage | undefined
@@ -65,7 +66,7 @@ export class LentSlot implements Slot {
   /**
    * @param onLost told when nothing is left of the tenant's memory, in the middle of what another
    *   tenant does: it must not touch anything but memory
-   * @param keepsImage whether its memory is kept while another tenant is in the real slot
+   * @param keepsImage as the property, which it begins as
    */
   constructor(share: SlotLender, onLost: () => void, keepsImage: boolean) {
     this.#share = share

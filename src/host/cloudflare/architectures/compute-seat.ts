@@ -21,7 +21,9 @@ import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
 import { outcomeUnknown } from '../../../replica/store-home.ts'
-import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
+import type { LoadStrategy } from '../../../replica/load-strategy.ts'
+import type { Freshened } from '../../../replica/compute-tenant.ts'
+import type { TenantReplica } from '../../../replica/tenant-replica.ts'
 import { pause } from '../../../replica/within.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
@@ -36,10 +38,7 @@ import { Turns } from './turns.ts'
 export interface SeatOptions {
   readonly name: TenantName
   readonly tenant: TenantReplica
-  readonly write: WriteStrategy
   readonly share: SlotShare
-  /** Whether memory is kept while other tenants have the slot. */
-  readonly keepsMemory: boolean
 }
 
 export interface SeatRequest {
@@ -48,6 +47,8 @@ export interface SeatRequest {
   /** What the home has said that it has. Default: it is asked. */
   readonly hint?: string
   readonly statement: Statement
+  readonly load: LoadStrategy
+  readonly write: WriteStrategy
   /** Reads what is known if the home does not answer. Default: no */
   readonly staleAllowed?: boolean
   readonly phases: Phases
@@ -65,6 +66,8 @@ interface Run {
   readonly pool: Pool
   readonly clock: RunClock
   readonly generation: string
+  /** Whether its memory is kept while other tenants have the slot, by the last request. */
+  keepsMemory: boolean
   lent: LentSlot | undefined
   files: TenantFiles | undefined
   /** `files.walBytesWritten` at the last checkpoint. */
@@ -188,14 +191,18 @@ export class ComputeSeat {
 
   async #askOnce(request: SeatRequest, since: number): Promise<SeatAnswer> {
     const { tenant } = this.options
-    const { home, hint, staleAllowed = false, phases, statement } = request
+    const { home, hint, staleAllowed = false, phases, statement, load, write } = request
     if (this.#run?.lent?.lost) this.end()
-    const options = { staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
+    if (this.#run?.lent?.place !== 'slot') this.#keepAs(load)
+    const strategies = { load, write }
+    const options = { strategies, staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
     const freshened = await phases.measure('load', () => tenant.freshen(home, options))
     // Others may have had the slot meanwhile.
     if (this.#run?.lent?.lost) this.#endRun()
     if (this.#run && this.#run.generation !== tenant.generation) this.#endRun()
     const run = (this.#run ??= this.#newRun())
+    run.keepsMemory = load.keepsMemory
+    if (run.lent) run.lent.keepsImage = load.keepsMemory
     try {
       const isStale = freshened.staleMs !== undefined
       const answer = await this.#answer(run, statement, { isStale, phases })
@@ -230,6 +237,12 @@ export class ComputeSeat {
     }
   }
 
+  /** Another way of loading may have kept what this one does not. */
+  #keepAs(load: LoadStrategy): void {
+    if (!load.keepsMemory) this.#endRun()
+    this.options.tenant.leave(load)
+  }
+
   /** Rows have moved under it, and stay. */
   #endRun(): void {
     const run = this.#run
@@ -239,11 +252,11 @@ export class ComputeSeat {
   }
 
   #newRun(): Run {
-    const { share, tenant, keepsMemory } = this.options
+    const { share, tenant } = this.options
     const clock = new RunClock()
     const run: { -readonly [Key in keyof Run]?: Run[Key] } = {}
     const createSlot = async (): Promise<LentSlot> => {
-      run.lent = await share.lend(() => {}, keepsMemory)
+      run.lent = await share.lend(() => {}, run.keepsMemory)
       return run.lent
     }
     const open = (): OpenTenant => {
@@ -254,7 +267,7 @@ export class ComputeSeat {
     const pool = tenantPool({ source: { open }, clock, createSlot })
     const { generation } = tenant
     const made = { pool, clock, generation, lent: undefined, files: undefined }
-    return Object.assign(run, { ...made, checkpointAtBytes: 0 })
+    return Object.assign(run, { ...made, keepsMemory: true, checkpointAtBytes: 0 })
   }
 }
 

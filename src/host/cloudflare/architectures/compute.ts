@@ -3,12 +3,17 @@
  * compute: in a Worker of its own (`compute-worker.ts`) or in an object that holds many tenants
  * (`compute-object.ts`).
  */
+import { assert } from '../../../base/assert.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, Home, Receipt, Slice } from '../../../replica/home.ts'
-import type { Ahead, Freshened } from '../../../replica/tenant-replica.ts'
+import { LOAD_STRATEGIES } from '../../../replica/load-strategy.ts'
+import { checkStrategies } from '../../../replica/local-tenant.ts'
+import type { Freshened } from '../../../replica/compute-tenant.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
+import { WRITE_STRATEGIES } from '../../../replica/write-back.ts'
 import { unreachable } from '../../../replica/within.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -74,7 +79,10 @@ export async function compute(
 ): Promise<RemoteServed> {
   const { home, hint, statement, staleAllowed = false, load, write } = request
   const phases = new Phases(workerClock)
-  const seat = pool.seatOf(seatKeyOf(home, request), {
+  checkStrategies(load, write, false)
+  assert(load !== 'lazy', 'pages on demand need no seat')
+  const strategies = { load: LOAD_STRATEGIES[load], write: WRITE_STRATEGIES[write] }
+  const seat = pool.seatOf(seatKeyOf(home), {
     template: (id) => templateOf(environment, id),
     flushWithin,
   })
@@ -82,6 +90,7 @@ export async function compute(
     .ask({
       home: reachHome(environment, home),
       statement,
+      ...strategies,
       staleAllowed,
       phases,
       ...(hint === undefined ? {} : { hint }),
@@ -95,7 +104,9 @@ export async function compute(
     strategies: { load, write },
     loaded: loadedNote(freshened),
     ...(freshened.staleMs === undefined ? {} : { stale: { ageMs: freshened.staleMs } }),
-    ...(seat.options.write.mayLose ? { mayLose: pending, lost: { ...loss } } : {}),
+    ...(strategies.write.mayLose || loss.commits > 0
+      ? { mayLose: pending, lost: { ...loss } }
+      : {}),
   }
   return { result: answer.result, servedBy, notes, phases: phases.times() }
 }
@@ -113,9 +124,8 @@ function loadedNote({ how, rowCount, byteLength }: Freshened): object {
   return { how, rowCount, byteLength }
 }
 
-export function seatKeyOf({ kind, object, tenant }: HomeAddress, strategies: Strategies): SeatKey {
-  const { load, write } = strategies
-  return { home: `${kind} ${object}`, tenant, load, write }
+export function seatKeyOf({ kind, object, tenant }: HomeAddress): SeatKey {
+  return { home: `${kind} ${object}`, tenant }
 }
 
 /** A home as one request reaches it. A call that fails without an answer is SERVER_UNREACHABLE. */
