@@ -28,7 +28,7 @@ interface TraditionalStatus {
   readonly isolate: { readonly slots: number; readonly slotsMax: number }
   readonly requests: number
   readonly syncDelay: {
-    readonly load: { readonly count: number }
+    readonly load: { readonly count: number; readonly last: { readonly ms: number } }
     readonly save: { count: number }
   }
 }
@@ -51,6 +51,11 @@ test('traditional: each tenant has a slot of its own, made with its first reques
   assert.ok(isWarm && slotBytes > 10_000_000)
   assert.ok(isolate.slots >= 1 && isolate.slots <= isolate.slotsMax)
   assert.ok(syncDelay.load.count >= 1 && syncDelay.save.count >= 1)
+  // The slot, and the engine of a fresh isolate, are what its user has waited for.
+  const instantiateMs = first.timing?.phases.find(({ name }) => name === 'instantiate')?.ms ?? 0
+  assert.ok(instantiateMs > 20, `${instantiateMs} ms for a slot`)
+  const { ms } = syncDelay.load.last
+  assert.ok(ms > instantiateMs / 2, `a load of ${ms} ms, after ${instantiateMs} for its slot`)
 })
 
 test('traditional: an isolate has room for a few slots, and tenants make room', async () => {

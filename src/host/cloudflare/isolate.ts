@@ -48,6 +48,7 @@ export interface EarlierTemplate {
 }
 
 let isolate: Isolate | undefined
+let makingMs = 0
 
 /** The one of this isolate, if any of its tenants has been asked for something. */
 export function theIsolateIfAny(): Isolate | undefined {
@@ -56,7 +57,18 @@ export function theIsolateIfAny(): Isolate | undefined {
 
 /** The one of this isolate. */
 export function theIsolate(): Isolate {
-  return (isolate ??= makeIsolate())
+  if (isolate) return isolate
+  const startMs = workerClock.monotonicMs()
+  isolate = makeIsolate()
+  makingMs = workerClock.monotonicMs() - startMs
+  return isolate
+}
+
+/** How long it took to make it, told once: to whoever had to wait for it. */
+export function takeMakingMs(): number {
+  const ms = makingMs
+  makingMs = 0
+  return ms
 }
 
 /** How full it is, and what has happened in it. */

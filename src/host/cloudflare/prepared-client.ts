@@ -18,6 +18,8 @@ export interface PreparedClientOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
   /** Told how long it took to put the tenant back into the slot. Default: nobody is. */
   readonly onSwap?: (ms: number) => void
+  /** Waits until there is a slot. Default: it is waited for. */
+  readonly waiting?: (made: () => Promise<void>) => Promise<void>
   /** Told when something has been run. Default: nobody is. */
   readonly onRan?: () => void
   /** Told when it has gone. Default: nobody is. */
@@ -30,6 +32,7 @@ export class PreparedClient implements PoolClient {
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #onSwap: PreparedClientOptions['onSwap']
+  readonly #waiting: NonNullable<PreparedClientOptions['waiting']>
   readonly #onRan: PreparedClientOptions['onRan']
   readonly #onClosed: PreparedClientOptions['onClosed']
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
@@ -41,6 +44,7 @@ export class PreparedClient implements PoolClient {
     this.#share = options.share
     this.#lent = options.lent
     this.#onSwap = options.onSwap
+    this.#waiting = options.waiting ?? ((made) => made())
     this.#onRan = options.onRan
     this.#onClosed = options.onClosed
   }
@@ -110,7 +114,10 @@ export class PreparedClient implements PoolClient {
 
   async #later(run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
     const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
-    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
+    for (let made = preparing(); made; made = preparing()) {
+      const slot = made
+      await this.#waiting(() => slot)
+    }
     this.#bringIn()
     return await this.#told(keptBytes(run()))
   }

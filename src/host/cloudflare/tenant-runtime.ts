@@ -21,6 +21,7 @@ import type { Pool } from '../../pool/pool.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { theIsolate } from './isolate.ts'
+import { LoadWait } from './load-wait.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
@@ -49,6 +50,8 @@ export interface RuntimeOptions {
    * the middle of what another object does: memory and nothing else.
    */
   readonly onSpent: () => void
+  /** What its next load has waited for already. Default: nothing. */
+  readonly loadWait?: LoadWait
   /** Whose slot it takes. Default: that of all objects of the isolate. */
   readonly share?: SlotShare
 }
@@ -67,6 +70,8 @@ export class TenantRuntime {
   readonly upkeep: UpkeepAlarm
   /** By the number that its client knows as its process id. See {@link disconnected}. */
   readonly connections: Map<number, SleepingConnection> = new Map()
+  /** For the slot, of whoever is loaded next. */
+  #loadWait: LoadWait
   /** Names this memory: what a client has set up lives in here and nowhere else. */
   readonly epoch: string = crypto.randomUUID()
   /** Clients of this object's requests, which end with it. */
@@ -89,6 +94,7 @@ export class TenantRuntime {
     this.upkeep = new UpkeepAlarm(storage, { clock: workerClock, log: consoleLog, afterMs })
     this.#id = id
     this.#share = share
+    this.#loadWait = options.loadWait ?? new LoadWait()
     this.#onSpent = onSpent
     this.storage = new TenantStorage(storage, createMissing)
     this.pool = this.#makePool()
@@ -100,6 +106,7 @@ export class TenantRuntime {
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
       known.#onSpent = options.onSpent
+      known.#loadWait = options.loadWait ?? known.#loadWait
       known.upkeep.rebind(storage)
       known.#goOn(options.sockets)
       return known
@@ -149,7 +156,8 @@ export class TenantRuntime {
       lent: () => this.#lent,
       clock: this.clock,
       onSwap: (ms) => swaps.record(ms),
-      onRan: () => this.#retireLater(),
+      waiting: (made) => this.#loadWait.during(made),
+      onRan: () => this.#ran(),
       onClosed: () => this.leaveIfSpent(),
     })
   }
@@ -235,6 +243,12 @@ export class TenantRuntime {
     this.#onSpent()
   }
 
+  #ran(): void {
+    // Whoever was there already has not been loaded.
+    this.#loadWait.take()
+    this.#retireLater()
+  }
+
   /** What has made the slot grow may come again at once, and would wait for another one. */
   #retireLater(): void {
     if (!this.#share.isOutgrown) return
@@ -247,10 +261,13 @@ export class TenantRuntime {
   #makePool(): Pool {
     const createSlot = async (): Promise<LentSlot> => {
       // The tree of a tenant's files is as large as its image: it goes with that.
-      this.#lent = await this.#share.lend(() => this.leaveIfSpent())
+      const lend = (): Promise<LentSlot> => this.#share.lend(() => this.leaveIfSpent())
+      this.#lent = await this.#loadWait.during(lend)
       return this.#lent
     }
+    const slotWaitMs = (): number => this.#loadWait.take()
     const onWrote = (tenant: TenantName): void => this.upkeep.wrote(tenant)
-    return tenantPool({ source: this.storage, clock: this.clock, createSlot, onWrote })
+    const { storage: source, clock } = this
+    return tenantPool({ source, clock, createSlot, onWrote, slotWaitMs })
   }
 }

@@ -144,9 +144,13 @@ export class ComputePool {
       write: WRITE_STRATEGIES.sync,
       template: (id) => made.tools.template(id),
       flushWithin: (delayMs, ahead) => made.tools.flushWithin(delayMs, ahead),
-      observe: ({ kind, tookMs }) => void this.monitor.record(kind, tookMs, tenant),
+      observe: ({ kind, tookMs }) => {
+        if (kind === 'load') made.seat.fetched(tookMs)
+        else this.monitor.record(kind, tookMs, tenant)
+      },
     })
-    const seat = new ComputeSeat({ name: tenant, tenant: replica, share: this.share })
+    const onLoaded = (ms: number): void => void this.monitor.record('load', ms, tenant)
+    const seat = new ComputeSeat({ name: tenant, tenant: replica, share: this.share, onLoaded })
     const made: Seat = { seat, tools }
     return made
   }

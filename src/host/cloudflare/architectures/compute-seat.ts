@@ -17,6 +17,7 @@ import { Phases } from '../../../base/phases.ts'
 import { isGivenToOthers, type LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
+import { LOADED } from '../../../pool/pool-statistics.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
@@ -30,6 +31,7 @@ import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
 import { theIsolate } from '../isolate.ts'
+import { LoadWait } from '../load-wait.ts'
 import { PreparedClient } from '../prepared-client.ts'
 import { tenantPool } from '../tenant-pool.ts'
 import { poolPhases } from './remote.ts'
@@ -39,6 +41,8 @@ export interface SeatOptions {
   readonly name: TenantName
   readonly tenant: TenantReplica
   readonly share: SlotShare
+  /** Told how long it took until a tenant was there that was not: rows, slot and start. */
+  readonly onLoaded: (ms: number) => void
 }
 
 export interface SeatRequest {
@@ -81,6 +85,9 @@ export class ComputeSeat {
   #flushDueMs = -Infinity
   /** Of what has been asked last; for whoever makes room. */
   usedMs = 0
+  /** For rows and for a slot, of the request that has the turn. */
+  readonly #loadWait = new LoadWait()
+  #isLoading = false
   /** Whoever has the turn has had it for too long, and may never come back. */
   broken = false
 
@@ -90,6 +97,12 @@ export class ComputeSeat {
 
   get isIdle(): boolean {
     return this.#turns.count === 0 && this.options.tenant.pending.commits === 0
+  }
+
+  /** Rows have been fetched, or were to be, and it took so long. */
+  fetched(tookMs: number): void {
+    this.#isLoading = true
+    this.#loadWait.add(tookMs)
   }
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
@@ -160,10 +173,21 @@ export class ComputeSeat {
         waits = false
         ended()
         this.usedMs = workerClock.monotonicMs()
-        return work()
+        return this.#noteLoad(work)
       })
     } finally {
       if (waits) ended()
+    }
+  }
+
+  /** One that fails has kept whoever asked waiting, too. */
+  async #noteLoad<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work()
+    } finally {
+      const ms = this.#loadWait.take()
+      if (this.#isLoading) this.options.onLoaded(ms)
+      this.#isLoading = false
     }
   }
 
@@ -206,6 +230,7 @@ export class ComputeSeat {
     try {
       const isStale = freshened.staleMs !== undefined
       const answer = await this.#answer(run, statement, { isStale, phases })
+      if (LOADED[answer.timings.wokenFrom]) this.fetched(answer.timings.wakeMs)
       return { answer, freshened }
     } finally {
       // What failed at home has cost the run its slot.
@@ -219,7 +244,8 @@ export class ComputeSeat {
     { isStale, phases }: { isStale: boolean; phases: Phases },
   ): Promise<Answer> {
     const { share, name } = this.options
-    await phases.measure('slot', () => share.prepare(run.lent))
+    const prepare = (): Promise<void> => share.prepare(run.lent)
+    await phases.measure('slot', () => this.#loadWait.during(prepare))
     const connected = run.pool.connect(name)
     const client = new PreparedClient(connected, {
       share,
