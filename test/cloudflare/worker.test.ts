@@ -30,6 +30,23 @@ test('the Worker is within the limits of the platform', async () => {
   assert.ok(gzipBytes < 7 * MB, `${gzipBytes} bytes under gzip, of 10 MB`)
 })
 
+test('docs/cloudflare.md says how large the Worker is', async () => {
+  const files = await workerFiles()
+  const { bytes, gzipBytes } = sizeOf(files)
+  const text = readFileSync(new URL('../../docs/cloudflare.md', import.meta.url), 'utf8')
+  const said =
+    /takes these files: (\d+) modules, ([\d.]+) MB compressed.* of which this is ([\d.]+)/s
+  const [, modules, gzipMb, mb] = said.exec(text) ?? []
+  assert.equal(Number(modules), files.size)
+  // Each commit changes some bytes of it.
+  for (const [told, is] of [
+    [gzipMb, gzipBytes],
+    [mb, bytes],
+  ] as const) {
+    assert.ok(Math.abs(Number(told) * MB - is) < 0.03 * is, `${told} MB, it is ${is} bytes`)
+  }
+})
+
 test('a statement is answered as on Node, with where its time went', async () => {
   const answer = await worker.query('basics', 'select $1::int + 1 as n, $2::text as t', 41, 'ü€')
   assert.equal(answer.status, 200)
