@@ -98,7 +98,8 @@ export class TenantStorage implements TenantSource {
   }
 }
 
-function existsIn({ sql }: DurableObjectStorage): boolean {
+/** Whether there is a store. Asks the storage. */
+export function existsIn({ sql }: DurableObjectStorage): boolean {
   const found = sql.exec("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'")
   return found.toArray().length > 0
 }

@@ -21,7 +21,7 @@ import { consoleLog } from '../console-log.ts'
 import { DIRECTORY_NAME } from '../environment.ts'
 import { theIsolate } from '../isolate.ts'
 import { fetchTemplate, keepTemplate } from '../kept-templates.ts'
-import { type Outcome, resultOf } from '../outcome.ts'
+import { heard, type Outcome, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { ComputeSeat } from './compute-seat.ts'
 import type { ComputePool, SeatKey, SeatTools, Strategies } from './compute-pool.ts'
@@ -142,6 +142,14 @@ export function homeCalls(
   { kind, object }: HomeAddress,
 ): HomeCalls {
   return environment[kind].getByName(object)
+}
+
+/** Whether a tenant whose home is no more than that has a store there. */
+export async function existsAt(
+  { STATES }: ArchitecturesEnvironment,
+  object: string,
+): Promise<boolean> {
+  return (await heard(STATES.getByName(object).facts())).exists
 }
 
 async function answered<Result>(call: Promise<Outcome<Result>>): Promise<Result> {

@@ -29,6 +29,8 @@ export const warmProxy: Architecture = {
   what: 'Postgres in the memory of the Worker, without objects and without storage',
   durability: 'none: what is written is gone with the isolate, or when it needs room',
   query,
+  // What another isolate has cannot be kept warm in this one.
+  exists: async ({ tenant }) => memories.has(tenant),
   status: async ({ tenant }) => ({ tenant, ...facts() }),
   endpoints: {
     ping: { method: 'GET', what: 'whether it is there; makes the slot', answer: ping },
