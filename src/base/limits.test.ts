@@ -59,4 +59,8 @@ test('limits fit each other', () => {
     LIMITS.isolateSlotRetireBytes < LIMITS.isolateSlotMemoryBytesMax,
     'a slot of an isolate retires before its ceiling',
   )
+  assert.ok(
+    LIMITS.isolateSlotMemoryBytesMax + LIMITS.isolateImageBytes < LIMITS.isolateBytesMax,
+    'a slot and images leave room for what they come from',
+  )
 })

@@ -261,10 +261,17 @@ export const LIMITS = {
   isolateImageBytes: 16_777_216, // 16 MiB
   /** Memory of images that were used up, kept for those that come, in an isolate. */
   isolateSpareBytesMax: 4_194_304, // 4 MiB
+  /**
+   * All that is accounted for of the memory of an isolate, which has 128 MB: the rest is for
+   * JavaScript, compiled code and requests. Beyond: images are dropped, then a query gets 53200.
+   */
+  isolateBytesMax: 112_000_000,
   /** Linear memory of the slot of an isolate. Beyond: 53200 for the query. */
-  isolateSlotMemoryBytesMax: 67_108_864, // 64 MiB
+  isolateSlotMemoryBytesMax: 58_720_256, // 56 MiB
   /** A slot of an isolate that grew past this is replaced when another tenant comes. */
   isolateSlotRetireBytes: 41_943_040, // 40 MiB
+  /** Such a slot is given up when its tenant has been at rest for so long. */
+  isolateSlotRetireMs: 1_000,
   /**
    * Templates of earlier builds in the memory of an isolate, 10 MB each. Beyond: fetched again for
    * the next tenant that stands on one.

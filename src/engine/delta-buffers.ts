@@ -51,6 +51,12 @@ export class DeltaBuffers {
     this.#keptBytes += freed.byteLength
   }
 
+  /** Lets go of all that waits. */
+  shed(): void {
+    this.#kept.length = 0
+    this.#keptBytes = 0
+  }
+
   #take(length: number): ArrayBuffer {
     const roomy = Math.ceil(length / GRAIN_BYTES) * GRAIN_BYTES
     const largest = Math.max(roomy, length / (1 - WASTE_MAX))

@@ -220,9 +220,21 @@ export class Driver {
     return this.#answer.subarray(0, this.#answerBytes)
   }
 
-  #throwOverflow(): never {
-    this.#answer = new Uint8Array(ANSWER_BYTES_INITIAL)
+  /** Memory for answers, in bytes. It is as large as the largest so far needed. */
+  get bufferBytes(): number {
+    return this.#answer.length
+  }
+
+  /** Lets go of a large buffer. A view that somebody still has stays good. */
+  forgetAnswer(): void {
     this.#answerBytes = 0
+    if (this.#answer.length > ANSWER_BYTES_INITIAL) {
+      this.#answer = new Uint8Array(ANSWER_BYTES_INITIAL)
+    }
+  }
+
+  #throwOverflow(): never {
+    this.forgetAnswer()
     throw new PgnapError('ANSWER_TOO_LARGE', `answer larger than ${this.#answerBytesMax} bytes`, {
       hint: 'fetch in portions with a cursor or LIMIT; answerBytesMax is in docs/limits.md',
     })

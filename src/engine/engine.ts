@@ -14,6 +14,7 @@ import type { OtherDatabases } from './database-sight.ts'
 import type { DatabaseStatement } from './database-statements.ts'
 import type { BackendSession, SessionRemains } from './session-memory.ts'
 import type { SlotImage } from './slot-image.ts'
+import type { MayGrow } from './slot-memory.ts'
 import type { WriteWatch } from './write-watch.ts'
 
 /** Transaction status of the backend, as ReadyForQuery reports it. */
@@ -23,8 +24,12 @@ export interface Engine {
   readonly fingerprint: Fingerprint
   /** Major version of Postgres: a store of another major cannot be opened. */
   readonly postgresMajor: number
-  /** Instantiates one more slot (about 40 ms, once). It holds no tenant yet. */
-  createSlot(): Promise<Slot>
+  /**
+   * Instantiates one more slot (about 40 ms, once). It holds no tenant yet.
+   * @param mayGrow asked before its memory grows, where no threads share it. Default: it may, up to
+   *   its ceiling
+   */
+  createSlot(mayGrow?: MayGrow): Promise<Slot>
 }
 
 export interface Slot {
@@ -152,6 +157,13 @@ export interface Slot {
   shutDown(): void
   /** Bytes of linear memory. It never shrinks. */
   readonly memoryBytes: number
+  /** Bytes beside it that answers are collected in, until the tenant leaves. Default: not known. */
+  readonly answerBytes?: number
+  /**
+   * By how many bytes the heap of its tenant has outgrown that of an idle one: so much larger an
+   * image may be. Default: not known.
+   */
+  readonly growthBytes?: number
   /**
    * False when another tenant must not be loaded here: heap grown past its limit, library loaded,
    * trapped.

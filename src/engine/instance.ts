@@ -19,6 +19,7 @@ import type {
   WasmImport,
 } from './emscripten.ts'
 import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
+import { ENVIRONMENT, WASM_PREFIX } from './environment.ts'
 import type { FilePack } from './file-pack.ts'
 import { FilePlacer } from './file-placer.ts'
 import type { FillFunctionMap } from './function-table.ts'
@@ -32,10 +33,9 @@ import { type FineWallClock, interruptibleClock, type WasiClock } from './module
 import { DOOR_IMPORT, type PauseCode, Pausing } from './pausing.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
-import { growInSteps, type SlotMemory } from './slot-memory.ts'
+import { growInSteps, type MayGrow, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
-const WASM_PREFIX = '/pglite'
 const SIGUSR1 = 10
 /** Layout of musl's `struct dirent`, and its d_type values. */
 const DIRENT_BYTES = 280
@@ -96,6 +96,8 @@ type MemoryFolder = EmscriptenNode & { readonly contents: Readonly<Record<string
 export class Instance {
   readonly memory: WebAssembly.Memory
   readonly files: SlotFiles
+  /** Asked before an unshared memory grows by so many bytes. Default: it may. */
+  mayGrow: MayGrow | undefined
   #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
@@ -386,7 +388,8 @@ export class Instance {
     if (!memory.shared) {
       // Emscripten then finds the memory as large as it wants it, and takes note of it.
       replace('emscripten_resize_heap', (original) => (bytes = 0) => {
-        const isGrown = growInSteps(this.memory, bytes)
+        const isGrown = growInSteps(this.memory, bytes, this.mayGrow)
+        if (isGrown === undefined) return 0
         return original(isGrown ? this.memory.buffer.byteLength : bytes)
       })
     }
@@ -479,20 +482,3 @@ export class Instance {
     return address !== undefined && heap !== undefined && heap[address] !== 0
   }
 }
-
-/** What initdb and Postgres find in their environment; the same values as in stock PGlite. */
-const ENVIRONMENT = {
-  HOME: '/home/postgres',
-  USER: 'postgres',
-  LOGNAME: 'postgres',
-  PGDATA: '/pglite/data',
-  PGUSER: 'postgres',
-  PGDATABASE: 'postgres',
-  LANG: 'en_US.UTF-8',
-  LC_COLLATE: 'en_US.UTF-8',
-  LC_CTYPE: 'en_US.UTF-8',
-  TZ: 'UTC',
-  PGTZ: 'UTC',
-  PGCLIENTENCODING: 'UTF8',
-  ICU_DATA: `${WASM_PREFIX}/icu`,
-} as const

@@ -37,6 +37,7 @@ export interface SlotLender {
   leave<Result>(lent: LentSlot, empty: (slot: Slot) => Result): Result
   drop(lent: LentSlot): void
   giveUp(lent: LentSlot): void
+  ran(): void
   preparing(lent: LentSlot): Promise<void> | undefined
 }
 
@@ -46,7 +47,8 @@ export class LentSlot implements Slot {
   readonly session: BackendSession = new LentSession(this)
   readonly #share: SlotLender
   readonly #onLost: () => void
-  readonly keepsImage: boolean
+  /** Whether its memory is kept while another tenant is in the real slot. */
+  keepsImage: boolean
   #state: State = 'empty'
   #files: TenantFiles | undefined
   #image: SlotImage | undefined
@@ -64,7 +66,7 @@ export class LentSlot implements Slot {
   /**
    * @param onLost told when nothing is left of the tenant's memory, in the middle of what another
    *   tenant does: it must not touch anything but memory
-   * @param keepsImage whether its memory is kept while another tenant is in the real slot
+   * @param keepsImage as the property, which it begins as
    */
   constructor(share: SlotLender, onLost: () => void, keepsImage: boolean) {
     this.#share = share
@@ -156,6 +158,7 @@ export class LentSlot implements Slot {
       return slot.run(messages, client, others)
     } finally {
       this.#errorsRaised += slot.errorsRaised - errorsRaised
+      this.#share.ran()
     }
   }
 
@@ -224,6 +227,11 @@ export class LentSlot implements Slot {
     return this.#files
   }
 
+  /** What is in memory of its files while it is in the real slot. */
+  get heldBytes(): number {
+    return this.#files?.held.totalBytes ?? 0
+  }
+
   /** What its image weighs, with what is open for the tenant. */
   get keptBytes(): number {
     return this.#keptBytes
@@ -241,7 +249,7 @@ export class LentSlot implements Slot {
     this.#imageVersion = files.version
     this.#hasBeenOut = true
     files.shrinkCache(KEPT_CACHE_BYTES_MAX)
-    this.#keptBytes = imageBytes(image) + files.cacheBytes + files.dirtyBytes + OPEN_STORE_BYTES
+    this.#keptBytes = imageBytes(image) + files.held.totalBytes + OPEN_STORE_BYTES
     this.#image = image
   }
 

@@ -14,3 +14,17 @@ test('an unshared memory grows to the next step, and not beyond its ceiling', ()
   assert.equal(growInSteps(memory, 3 * MIB + 1), false)
   assert.equal(memory.buffer.byteLength, 3 * MIB)
 })
+
+test('an unshared memory grows only if it may', () => {
+  const memory = new WebAssembly.Memory({ initial: 16, maximum: 50 })
+  const asked: number[] = []
+  const answer = (isAllowed: boolean) => (bytes: number) => {
+    asked.push(bytes)
+    return isAllowed
+  }
+  assert.equal(growInSteps(memory, MIB, answer(false)), false, 'nobody is asked for nothing')
+  assert.equal(growInSteps(memory, MIB + 1, answer(false)), undefined)
+  assert.equal(memory.buffer.byteLength, MIB)
+  assert.equal(growInSteps(memory, MIB + 1, answer(true)), true)
+  assert.deepEqual(asked, [MIB, MIB])
+})

@@ -1,6 +1,6 @@
 /** Size and kind of the memory of a slot: what a compiled module declares and each slot gets. */
 import { SLOT_MEMORY_BYTES_MIN } from './recipe.ts'
-import { type MemoryLimits, wasmPages } from './wasm-module.ts'
+import { type MemoryLimits, WASM_PAGE_BYTES, wasmPages } from './wasm-module.ts'
 
 export type SlotMemory = MemoryLimits
 
@@ -12,6 +12,9 @@ export const slotMemory: SlotMemory = {
   shared: true,
 }
 
+/** Whether a slot's memory may become larger by so many bytes; else what asks for it gets none. */
+export type MayGrow = (bytes: number) => boolean
+
 /** By how much an unshared memory grows at a time. */
 const STEP_BYTES = 1_048_576
 
@@ -19,12 +22,17 @@ const STEP_BYTES = 1_048_576
  * Makes an unshared memory reach so far, and little further: Emscripten adds a fifth, which of the
  * memory of an isolate is a tenth of all that all of its tenants have. Whoever looked at the memory
  * before looks at nothing.
- * @returns whether it was possible
+ * @returns whether it was possible; undefined: it is not to grow
  */
-export function growInSteps(memory: WebAssembly.Memory, bytes: number): boolean {
+export function growInSteps(
+  memory: WebAssembly.Memory,
+  bytes: number,
+  mayGrow?: MayGrow,
+): boolean | undefined {
   const wanted = Math.ceil(bytes / STEP_BYTES) * STEP_BYTES
   const missing = wasmPages(wanted) - wasmPages(memory.buffer.byteLength)
   if (missing <= 0) return false
+  if (mayGrow?.(missing * WASM_PAGE_BYTES) === false) return undefined
   try {
     memory.grow(missing)
     return true

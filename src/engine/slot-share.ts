@@ -15,16 +15,29 @@
  *
  * Images are kept within a budget of bytes. Beyond it the least recently used are dropped: first
  * those of tenants that are at rest, then those that hold a transaction, once there is twice too
- * much. It must never use an image over other files than it was taken with: the version of the
- * files is kept with it and compared.
+ * much. Where everything has one budget (an isolate) they also go for what else needs memory: a
+ * slot that grows is refused more only when nothing can be dropped any more. It must never use an
+ * image over other files than it was taken with: the version of the files is kept with it and
+ * compared.
  */
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Engine, Slot } from './engine.ts'
 import { LentSlot, lost, type SlotLender } from './lent-slot.ts'
 
+/** One budget for all that its owner has in memory. */
+export interface MemoryBudget {
+  readonly bytesMax: number
+  /** All but the slot, what is held for the tenant in it, and the images. */
+  readonly otherBytes: () => number
+  /** Lets go of what is kept only to be quick. */
+  readonly shed: () => void
+}
+
 export interface SlotShareOptions {
   readonly engine: Engine
+  /** Default: there is room for whatever the slot and its tenant need. */
+  readonly budget?: MemoryBudget
   /** Bytes of the images of tenants that are not in the slot, with what is open for them. */
   readonly imageBytesMax: number
 }
@@ -58,21 +71,28 @@ export class SlotShare implements SlotLender {
   }
   readonly #engine: Engine
   readonly #imageBytesMax: number
+  readonly #budget: MemoryBudget | undefined
   #slot: Slot | undefined
   #holder: LentSlot | undefined
   /** Those that have an image, least recently used first, and what it weighs. */
   readonly #kept = new Map<LentSlot, number>()
   #keptBytes = 0
 
-  constructor({ engine, imageBytesMax }: SlotShareOptions) {
+  constructor({ engine, imageBytesMax, budget }: SlotShareOptions) {
     assert(imageBytesMax >= 0, 'a budget is not negative')
     this.#engine = engine
     this.#imageBytesMax = imageBytesMax
+    this.#budget = budget
   }
 
   /** Linear memory of the real slot in bytes; 0 if there is none. */
   get slotBytes(): number {
     return this.#slot?.memoryBytes ?? 0
+  }
+
+  /** Beside it: pages of the tenant that is in it, and its answers. */
+  get heldBytes(): number {
+    return (this.#slot?.answerBytes ?? 0) + (this.#holder?.heldBytes ?? 0)
   }
 
   /** Whether a tenant is in the real slot. */
@@ -124,7 +144,7 @@ export class SlotShare implements SlotLender {
   }
 
   async #make(lent: LentSlot | undefined): Promise<void> {
-    const slot = await this.#engine.createSlot()
+    const slot = await this.#engine.createSlot((bytes) => this.#makeRoom(bytes))
     if (this.isReady(lent)) return slot.discard()
     // Another one may have been made meanwhile, and be of use to its tenant alone by now.
     this.#retire()
@@ -196,6 +216,29 @@ export class SlotShare implements SlotLender {
     lent.lose()
   }
 
+  /** The tenant in the slot has run something, and may have taken memory for it. */
+  ran(): void {
+    this.#makeRoom()
+  }
+
+  /**
+   * Gives a slot up that has grown and is of no use to others, if `lent` is in it and at rest: what
+   * it took is nobody's then. Its memory stays as an image if there is room for that.
+   * @param keepsSession not if it would lose the session that it is in
+   */
+  retireGrown(lent: LentSlot, keepsSession: boolean): void {
+    const slot = this.#slot
+    if (!slot || this.#holder !== lent || !this.isOutgrown) return
+    if (slot.transactionStatus !== 'idle' || !slot.canNap) return
+    if (keepsSession && !(lent.keepsImage && this.#hasRoomForImage(slot, lent))) return
+    this.#retire()
+  }
+
+  /** Whether the slot is of use only to the tenant in it. */
+  get isOutgrown(): boolean {
+    return this.#holder !== undefined && this.#slot?.reusable === false
+  }
+
   /** `lent` is not used any more: whatever there is of it goes. */
   giveUp(lent: LentSlot): void {
     this.#forget(lent)
@@ -225,7 +268,7 @@ export class SlotShare implements SlotLender {
     this.#holder = undefined
     try {
       holder.noteSession(slot)
-      if (!slot.canNap || !holder.keepsImage) {
+      if (!slot.canNap || !holder.keepsImage || !this.#hasRoomForImage(slot, holder)) {
         this.counters.displaced++
         holder.lose()
         return slot.unload()
@@ -242,18 +285,37 @@ export class SlotShare implements SlotLender {
     this.#makeRoom()
   }
 
-  #makeRoom(): void {
+  /** Drops what can be had again until there is room for `bytes` more. @returns whether it is */
+  #makeRoom(bytes = 0): boolean {
+    if (this.#missesBytes(bytes)) this.#budget?.shed()
     for (const lent of this.#kept.keys()) {
-      if (this.#keptBytes <= this.#imageBytesMax) return
-      if (lent.transactionStatus !== 'idle') continue
-      this.counters.dropped++
-      this.#drop(lent)
+      if (this.#keptBytes <= this.#imageBytesMax && !this.#missesBytes(bytes)) return true
+      if (lent.transactionStatus === 'idle') this.#dropForRoom(lent, bytes)
     }
+    const transactionsMax = this.#imageBytesMax * TRANSACTION_SLACK
     for (const lent of this.#kept.keys()) {
-      if (this.#keptBytes <= this.#imageBytesMax * TRANSACTION_SLACK) return
-      this.counters.dropped++
-      this.#drop(lent)
+      if (this.#keptBytes <= transactionsMax && !this.#missesBytes(bytes)) return true
+      this.#dropForRoom(lent, bytes)
     }
+    return !this.#missesBytes(bytes)
+  }
+
+  /** Beside a slot that has grown there may be none for what it has grown by once more. */
+  #hasRoomForImage({ growthBytes = 0 }: Slot, holder: LentSlot): boolean {
+    return this.#makeRoom(growthBytes + holder.heldBytes)
+  }
+
+  #dropForRoom(lent: LentSlot, bytes: number): void {
+    this.counters.dropped++
+    this.#drop(lent)
+    // Its memory was to be used again.
+    if (this.#missesBytes(bytes)) this.#budget?.shed()
+  }
+
+  #missesBytes(bytes: number): boolean {
+    if (!this.#budget) return false
+    const { bytesMax, otherBytes } = this.#budget
+    return otherBytes() + this.slotBytes + this.heldBytes + this.#keptBytes + bytes > bytesMax
   }
 
   #drop(lent: LentSlot): void {

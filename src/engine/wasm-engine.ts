@@ -20,7 +20,7 @@ import { bindMemoryDelta, newScratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
 import type { PauseCode } from './pausing.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
-import { type SlotMemory, slotMemory } from './slot-memory.ts'
+import { type MayGrow, type SlotMemory, slotMemory } from './slot-memory.ts'
 import type { ShareBase } from './touched-pages.ts'
 import { wasmPages } from './wasm-module.ts'
 import { WasmSlot } from './wasm-slot.ts'
@@ -128,11 +128,17 @@ export class WasmEngine implements Engine {
     return this.#scratch.buffer.byteLength
   }
 
-  async createSlot(): Promise<WasmSlot> {
+  /** Lets go of {@link spareBytes}. */
+  shedSpares(): void {
+    this.#buffers.shed()
+  }
+
+  async createSlot(mayGrow?: MayGrow): Promise<WasmSlot> {
     const { assets, base, deltaCode, random, shareBase } = this.#options
     const begun = this.#begun
     this.#begun = undefined
     const instance = await (begun ?? beginInstance(this.#options))
+    instance.mayGrow = mayGrow
     instance.complete({ ...assets, libraryCode: this.#libraryCode })
     assert(
       instance.tableLength === assets.tableLength,

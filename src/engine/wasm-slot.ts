@@ -14,7 +14,6 @@
 import { assert } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
 import { SYNC } from '../base/protocol-message.ts'
-import type { Random } from '../base/random.ts'
 import type { TenantFiles } from '../store/tenant-files.ts'
 import { BackendSignals, type SignalReceiver } from './backend-signals.ts'
 import { BUILT_NAME, FormerNames, renameIdle } from './database-name.ts'
@@ -25,7 +24,6 @@ import { type DatabaseStatement, DatabaseStatements } from './database-statement
 import { Driver, type LaterEnd } from './driver.ts'
 import type { Slot, TransactionStatus } from './engine.ts'
 import { statusOf } from './answer-end.ts'
-import type { SlotAssets } from './engine-assets.ts'
 import type { Instance } from './instance.ts'
 import { type InterruptFlags, isReadingCommand, requestCancel } from './interrupts.ts'
 import type { MemoryDelta, PackedDelta } from './memory-delta.ts'
@@ -38,24 +36,8 @@ import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
 import type { NamedRunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
+import type { WasmSlotOptions } from './wasm-slot-options.ts'
 import { WriteWatch } from './write-watch.ts'
-
-export interface WasmSlotOptions {
-  readonly instance: Instance
-  /** The memory of `instance` against the base of `assets`, which it equals. */
-  readonly delta: MemoryDelta
-  readonly assets: SlotAssets
-  /** End of the base. */
-  readonly baseEndBytes: number
-  readonly random: Random
-  /** Command line of Postgres, without the data folder and the database. */
-  readonly startParameters: readonly string[]
-  /** Heap beyond which the slot is not used for another tenant, in bytes. */
-  readonly retireBytes: number
-  readonly answerBytesMax: number
-  /** Compare the whole memory with the base whenever a tenant has left. */
-  readonly verifySwaps: boolean
-}
 
 export class WasmSlot implements Slot {
   readonly #options: WasmSlotOptions
@@ -127,6 +109,14 @@ export class WasmSlot implements Slot {
 
   get memoryBytes(): number {
     return this.#instance.module.HEAPU8.length
+  }
+
+  get answerBytes(): number {
+    return this.#driver.bufferBytes
+  }
+
+  get growthBytes(): number {
+    return Math.max(0, this.#scanEnd - this.#options.baseEndBytes)
   }
 
   get reusable(): boolean {
@@ -487,6 +477,7 @@ export class WasmSlot implements Slot {
     this.#writeWatch.forget()
     this.#signals.receiver = undefined
     this.#databaseStatements.take()
+    this.#driver.forgetAnswer()
     this.#status = 'idle'
     this.#state = 'empty'
   }

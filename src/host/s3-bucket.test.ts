@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { bucketConformance } from '../../test/conformance/bucket.ts'
 import { mediumConformance } from '../../test/conformance/medium.ts'
+import { storeConformance } from '../../test/conformance/store.ts'
 import { bucketPlace } from '../../test/support/bucket-place.ts'
 import { S3_CREDENTIALS, S3_REGION, type S3Server, startS3 } from '../../test/support/s3-server.ts'
 import { ManualClock } from '../base/clock.ts'
@@ -96,6 +97,16 @@ describe('over a server', () => {
       settle: async (medium) => (await place()).settle(medium),
     }
   })
+
+  // Each settling writes and reads the whole database, by requests of one server.
+  storeConformance(
+    'sql.js over S3',
+    () => {
+      const { reopen, settle } = bucketPlace(open(`store-${buckets++}`))
+      return { open: reopen, settle }
+    },
+    { histories: 3, faultEvery: 20 },
+  )
 
   test('a name with everything in it comes back', async () => {
     const bucket = open('names')

@@ -95,7 +95,7 @@ function napping(name: string, parts: TenantParts = {}): LiveTenant {
   if (holds) tenant.entry.holder = {} as never
   const store = { closed: 0 }
   stores.set(name, store)
-  const files = { walBytesWritten: 0, cacheBytes: 0, irreplaceable }
+  const files = { walBytesWritten: 0, held: { cacheBytes: 0 }, irreplaceable }
   const opened = {
     files,
     readNotes: () => undefined,

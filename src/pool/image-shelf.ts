@@ -174,7 +174,7 @@ export class ImageShelf {
   #weigh(tenant: LiveTenant): void {
     this.#forget(tenant)
     if (!tenant.image) return
-    const openBytes = tenant.open ? OPEN_STORE_BYTES + tenant.open.files.cacheBytes : 0
+    const openBytes = tenant.open ? OPEN_STORE_BYTES + tenant.open.files.held.cacheBytes : 0
     const bytes = imageBytes(tenant.image.image) + openBytes
     this.#tenants.set(tenant, bytes)
     this.#bytes += bytes

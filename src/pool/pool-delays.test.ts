@@ -7,6 +7,27 @@ import type { TenantName } from '../base/ids.ts'
 import { type LogFields, silentLog } from '../base/log.ts'
 import { Pool } from './pool.ts'
 
+test('a load is as long as what its client has waited for before', async () => {
+  const [engine, stores, clock] = [new FakeEngine(), new FakeStores(), new ManualClock()]
+  const waitsMs = [350, 0]
+  const slotWaitMs = (): number => waitsMs.shift() ?? 0
+  const limits = { slotsPerShard: 1, spareSlots: 0 }
+  const parts = { engine, source: stores, clock, log: silentLog, slotWaitMs, imageCacheBytes: 0 }
+  const pool = new Pool({ ...parts, limits })
+  const client = pool.connect('acme' as TenantName)
+  for (let load = 0; load < 2; load++) {
+    const answer = client.run(utf8('read'), true)
+    for (let turn = 0; turn < 20; turn++) {
+      clock.advance(0)
+      await Promise.resolve()
+    }
+    await answer
+    pool.nap('acme' as TenantName)
+  }
+  const { load } = pool.statistics().syncDelay
+  assert.deepEqual([load.count, load.byStatus.warning, load.byStatus.optimal], [2, 1, 1])
+})
+
 test('loads and commits are judged by what a client waits, and told in the log', async () => {
   const [engine, stores, clock] = [new FakeEngine(), new FakeStores(), new ManualClock()]
   const lines: LogFields[] = []

@@ -33,6 +33,11 @@ export interface PoolOptions {
   readonly upkeepSign?: UpkeepSign | undefined
   /** Called while a batch runs that has written something. It must not touch the pool. */
   readonly onWrote?: (tenant: TenantName) => void
+  /**
+   * How long whoever is loaded now has waited for a slot that was made elsewhere, in ms; asked once
+   * for each load. Default: not at all.
+   */
+  readonly slotWaitMs?: () => number
   /** Instead of the defaults in `LIMITS`. */
   readonly limits?: Partial<PoolLimits>
 }

@@ -11,11 +11,13 @@ import { ErrorCounts, type ErrorTotals } from './error-counts.ts'
 import { type LiveClient, type LiveTenant, wasWokenSince } from './pool-client.ts'
 import type { KeepWarm, KeepWarmStatistics } from './keep-warm.ts'
 import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.ts'
+import type { PoolOptions } from './pool-options.ts'
 import { isFreeSlot } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
 
 /** Tenants that were anywhere but in memory had to be loaded. */
-const LOADED: Readonly<Record<WakeTier, boolean>> = {
+export const LOADED: Readonly<Record<Tier, boolean>> = {
+  awake: false,
   napping: false,
   asleep: true,
   cold: true,
@@ -67,9 +69,11 @@ export class PoolCounters {
   /** Of all tenants, those of which nothing is known any more included. */
   readonly busy: BusyMeter = new BusyMeter()
   readonly syncDelay: SyncDelayMonitor
+  readonly #slotWaitMs: PoolOptions['slotWaitMs']
 
-  constructor(options: SyncDelayOptions) {
+  constructor(options: SyncDelayOptions & Pick<PoolOptions, 'slotWaitMs'>) {
     this.syncDelay = new SyncDelayMonitor(options)
+    this.#slotWaitMs = options.slotWaitMs
   }
 
   /** Numbers one by one, because an object per query would be an allocation. */
@@ -89,7 +93,8 @@ export class PoolCounters {
   countWake(tenant: LiveTenant): void {
     const { wokenFrom, wakeMs, entry } = tenant
     this.wakes[wokenFrom].record(wakeMs)
-    if (LOADED[wokenFrom]) this.syncDelay.record('load', wakeMs, entry.name)
+    const loadMs = wakeMs + (this.#slotWaitMs?.() ?? 0)
+    if (LOADED[wokenFrom]) this.syncDelay.record('load', loadMs, entry.name)
     this.#countBusy(tenant, tenant.wakeMs, tenant.awakeSinceMs)
   }
 

@@ -9,7 +9,7 @@ import type { Store } from '../store/store.ts'
 import type { Template } from '../store/template.ts'
 import type { FileView } from '../store/view.ts'
 import type { LoadName } from './load-strategy.ts'
-import type { ComputeTenant, Freshened, Loss } from './tenant-replica.ts'
+import type { ComputeTenant, Freshened, Loss } from './compute-tenant.ts'
 import type { Pending, WriteName } from './write-back.ts'
 
 const NOTHING_PENDING: Pending = { commits: 0, bytes: 0, sinceMs: undefined }

@@ -21,6 +21,7 @@ const newHome = (): HomeUnderTest => {
 function newReplica(
   world: HomeUnderTest,
   write: WriteName,
+  seed = 1,
 ): {
   tenant: TenantReplica
   flushes: number[]
@@ -31,7 +32,7 @@ function newReplica(
   const transfers: Transfer[] = []
   const tenant = new TenantReplica({
     clock: world.clock,
-    random: new SeededRandom(1),
+    random: new SeededRandom(seed),
     load: LOAD_STRATEGIES.delta,
     write: WRITE_STRATEGIES[write],
     template: async () => template,
@@ -96,6 +97,54 @@ test('async: what came home unheard is not lost, however often that happens', as
   await tenant.freshen(world.calls)
   assert.deepEqual(tenant.loss, { commits: 0, bytes: 0 })
   assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+})
+
+const SYNC = { load: LOAD_STRATEGIES.delta, write: WRITE_STRATEGIES.sync }
+const ASYNC = { load: LOAD_STRATEGIES.image, write: WRITE_STRATEGIES.async }
+
+test('what was acknowledged ahead is at home before a request that promises more', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'sync')
+  await tenant.freshen(world.calls, { strategies: ASYNC })
+  assert.equal(commit(100), undefined)
+  assert.equal(world.store.head(), 0)
+  await tenant.freshen(world.calls, { strategies: SYNC, hint: world.store.stamp() })
+  assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+  await commit(100)
+  assert.equal(world.store.head(), 2)
+  await tenant.freshen(world.calls, { strategies: ASYNC })
+  assert.equal(commit(100), undefined)
+  assert.deepEqual([tenant.pending.commits, tenant.loss.commits], [1, 0])
+})
+
+test('what was acknowledged ahead outlives a request that promises more and fails', async () => {
+  const world = newHome()
+  const { tenant, commit } = newReplica(world, 'async')
+  await tenant.freshen(world.calls)
+  void commit(100)
+  world.calls.fault = () => 'request lost'
+  const asked = { strategies: SYNC }
+  await assert.rejects(tenant.freshen(world.calls, asked), { code: 'SERVER_UNREACHABLE' })
+  const { staleMs } = await tenant.freshen(world.calls, { ...asked, staleAllowed: true })
+  assert.ok(staleMs !== undefined)
+  tenant.leave()
+  assert.deepEqual([tenant.pending.commits, tenant.loss.commits], [1, 0])
+  world.calls.fault = () => undefined
+  await tenant.flush(world.calls)
+  assert.deepEqual([tenant.pending.commits, world.store.head()], [0, 1])
+})
+
+test('what others were quicker than is told to be lost', async () => {
+  const world = newHome()
+  const [one, other] = [newReplica(world, 'async'), newReplica(world, 'sync', 2)]
+  await one.tenant.freshen(world.calls)
+  void one.commit(100)
+  await other.tenant.freshen(world.calls)
+  await other.commit(100)
+  await one.tenant.freshen(world.calls, { strategies: SYNC })
+  assert.deepEqual([one.tenant.pending.commits, one.tenant.loss.commits], [0, 1])
+  await one.commit(100)
+  assert.equal(world.store.head(), 2)
 })
 
 test('async: a disk that fails at home discards nothing', async () => {

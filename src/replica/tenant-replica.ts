@@ -20,6 +20,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { Random } from '../base/random.ts'
 import type { Template } from '../store/template.ts'
 import type { FileView } from '../store/view.ts'
+import type { ComputeTenant, Freshened, FreshenOptions, Loss } from './compute-tenant.ts'
 import type { Fetched } from './fetch.ts'
 import type { Home, Receipt } from './home.ts'
 import type { LoadReport, LoadStrategy } from './load-strategy.ts'
@@ -47,7 +48,9 @@ export interface Ahead {
 export interface TenantReplicaOptions {
   readonly clock: Clock
   readonly random: Random
+  /** At first, see {@link FreshenOptions.strategies}. */
   readonly load: LoadStrategy
+  /** Likewise. */
   readonly write: WriteStrategy
   /** By its id. Rejects with STORE_ENGINE_MISMATCH if nobody has it. */
   readonly template: (id: string) => Promise<Template>
@@ -57,68 +60,16 @@ export interface TenantReplicaOptions {
   readonly observe?: (transfer: Transfer) => void
 }
 
-/** Commits that were acknowledged and never came home. */
-export interface Loss {
-  commits: number
-  bytes: number
-}
-
-export interface FreshenOptions {
-  /** What the home has said that it has, a moment ago. Default: it is asked. */
-  readonly hint?: string
-  /** If the home does not answer, what is here will do. Default: it will not. */
-  readonly staleAllowed?: boolean
-  /**
-   * {@link ComputeTenant.unreachedCount} when the request came. If the home did not answer two
-   * others since then, it is not asked again: whoever has queued is told at once. Default: that of
-   * now.
-   */
-  readonly since?: number
-}
-
-export interface Freshened extends LoadReport {
-  /** Set if the home did not answer: how long ago it did. Nothing may be written then. */
-  readonly staleMs?: number
-}
-
-/** A tenant as a compute has it, wherever its rows are. */
-export interface ComputeTenant {
-  readonly template: Template
-  /** Nobody has ever written anything: the files are the template. */
-  readonly pristine: boolean
-  /** Names what the files see: this store, its owner, its version, and what is on top here. */
-  readonly stamp: string
-  /** Another one: rows have moved under the views of before, and the memory over them is stale. */
-  readonly generation: string
-  readonly pending: Pending
-  /** Of all that was acknowledged, since this was made. */
-  readonly loss: Loss
-  /** Requests that the home did not answer. */
-  readonly unreachedCount: number
-  /** Rows in memory, about. */
-  readonly byteLength: number
-  /**
-   * Has what the home has. To be awaited before something is run for a request.
-   * @throws PgnapError SERVER_UNREACHABLE, DATABASE_TOO_LARGE, STORE_*
-   */
-  freshen(home: Home, options?: FreshenOptions): Promise<Freshened>
-  view(): FileView
-  /**
-   * Runs `work`, whose commits are on the rows here when it returns. The promise is kept when they
-   * may be acknowledged; undefined: they may be now. Broken: they were taken back, and all that
-   * stands on them is to be dropped. Rejects with STORE_FENCED, STORE_FULL, STORE_IO,
-   * OUTCOME_UNKNOWN.
-   */
-  commitAhead(work: () => void): Promise<void> | undefined
-  /** Brings home what is pending: somebody was asked to do so, or it is the end. */
-  flush(home: Home): Promise<void>
-  /** Lets the rows go, unless the strategy keeps them or something is pending. */
-  leave(): void
-}
-
 export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter {
   readonly options: TenantReplicaOptions
   readonly loss: Loss = { commits: 0, bytes: 0 }
+  /** That of the last request. */
+  #load: LoadStrategy
+  /**
+   * Likewise, once it holds for all that is pending: between two requests nothing is but what was
+   * acknowledged ahead.
+   */
+  #write: WriteStrategy
   /** Names this compute to the home, among all that there ever are. */
   #writer: string
   #replica: Replica | undefined
@@ -141,6 +92,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
 
   constructor(options: TenantReplicaOptions) {
     this.options = options
+    this.#load = options.load
+    this.#write = options.write
     const digits = [...options.random.bytes(12)].map((byte) => byte.toString(16).padStart(2, '0'))
     this.#writer = digits.join('')
   }
@@ -211,8 +164,9 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   async freshen(home: Home, options: FreshenOptions = {}): Promise<Freshened> {
-    const { load, clock } = this.options
-    const { since = this.#unreachedCount } = options
+    const { clock } = this.options
+    const { since = this.#unreachedCount, strategies } = options
+    const { load, write } = strategies ?? { load: this.#load, write: this.#write }
     this.#home = this.#reached(home)
     this.#stale = false
     await this.#delivering?.catch(() => {})
@@ -220,6 +174,10 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     const { base } = this.#replica ?? {}
     try {
       this.#checkThere(since)
+      this.#load = load
+      // What was acknowledged ahead stands before whatever is to be at home before it is.
+      if (!write.mayLose) await this.#bringOnceMore()
+      this.#write = write
       if (base && options.hint === base.stamp) {
         this.#freshMs = clock.nowMs()
         return untouched(load)
@@ -237,7 +195,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     work()
     // Without a connection home only what nobody is told of is ever committed.
     if (this.pending.commits === 0 || this.#stale) return undefined
-    return this.options.write.committed(this)
+    return this.#write.committed(this)
   }
 
   async flush(home: Home): Promise<void> {
@@ -259,9 +217,9 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     flushWithin(delayMs, { writer: this.#writer, sequence: this.#sequence })
   }
 
-  leave(): void {
-    if (!this.#delivering && !this.options.write.mayLose) this.#takeBack()
-    if (!this.options.load.keepsRows && this.pending.commits === 0) this.#replica = undefined
+  leave(load: LoadStrategy = this.#load): void {
+    if (!this.#delivering && !this.#write.mayLose) this.#takeBack()
+    if (!load.keepsRows && this.pending.commits === 0) this.#replica = undefined
   }
 
   /**
@@ -271,8 +229,8 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
    */
   handOver(): TenantReplica {
     this.#checkMine()
-    if (!this.options.write.mayLose) this.#takeBack()
-    const next = new TenantReplica(this.options)
+    if (!this.#write.mayLose) this.#takeBack()
+    const next = new TenantReplica({ ...this.options, load: this.#load, write: this.#write })
     this.#replica?.handOver(next)
     next.#replica = this.#replica
     next.#replicasMade = this.#replicasMade
@@ -340,7 +298,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
     const startMs = this.options.clock.monotonicMs()
     let byteLength = 0
     try {
-      const fetched = await this.options.load.fetch(home, this.#replica)
+      const fetched = await this.#load.fetch(home, this.#replica)
       byteLength = fetched.byteLength
       return fetched
     } finally {
@@ -349,9 +307,15 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   }
 
   async #take({ kind, state, rows, byteLength, sliceCount }: Fetched): Promise<Freshened> {
-    const { load, template, clock } = this.options
+    const { template, clock } = this.options
     this.#checkMine()
-    const report = { strategy: load.name, how: kind, rowCount: rows.length, byteLength, sliceCount }
+    const report = {
+      strategy: this.#load.name,
+      how: kind,
+      rowCount: rows.length,
+      byteLength,
+      sliceCount,
+    }
     this.#freshMs = clock.nowMs()
     if (kind === 'same') return report
     await this.#bringOnceMore()
@@ -463,7 +427,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   #failed(error: unknown, isLost: boolean): unknown {
     const isFenced = error instanceof PgnapError && error.code === 'STORE_FENCED'
     const isStorage = error instanceof PgnapError && error.code === 'STORE_IO'
-    const stays = this.options.write.mayLose && (isUnreached(error) || isStorage)
+    const stays = this.#write.mayLose && (isUnreached(error) || isStorage)
     const isUnknown = isLost || stays || (this.#again && !isFenced)
     if (!stays) this.#takeBack()
     return isUnknown ? outcomeUnknown('the home did not say that it has it', error) : error
@@ -472,7 +436,7 @@ export class TenantReplica implements ComputeTenant, DeliveryDesk, ReplicaWriter
   #takeBack(): void {
     const lost = this.#replica?.rollBack() ?? []
     this.#again = false
-    if (!this.options.write.mayLose) return
+    if (!this.#write.mayLose) return
     this.loss.commits += lost.length
     this.loss.bytes += lost.reduce((sum, { byteLength }) => sum + byteLength, 0)
   }

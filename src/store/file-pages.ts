@@ -37,6 +37,14 @@ export interface FilePagesOptions {
   readonly onDirty: (node: FileNode) => void
 }
 
+/** What the pages of one tenant take in memory, in bytes. */
+export interface HeldBytes {
+  /** Clean pages. */
+  readonly cacheBytes: number
+  /** With those that have changed, and those of temporary files. */
+  readonly totalBytes: number
+}
+
 export class FilePages {
   readonly cache: PageCache
   /** Bytes changed since the last commit that the next one will write. */
@@ -165,6 +173,12 @@ export class FilePages {
       if (this.chunk(node, chunk).length > 0) this.#writable(node, chunk)
     }
     this.cache.deleteRange(chunkKey(node.ino, 0), chunkKey(node.ino, CHUNKS_PER_INODE))
+  }
+
+  get held(): HeldBytes {
+    const { cache, dirtyBytes, ephemeralBytes } = this
+    const cacheBytes = cache.bytes
+    return { cacheBytes, totalBytes: cacheBytes + dirtyBytes + ephemeralBytes }
   }
 
   /** Moves a node's changed bytes from one account to the other, when it becomes (un)ephemeral. */

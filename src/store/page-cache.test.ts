@@ -116,7 +116,7 @@ suite('the pages of a tenant', () => {
     assert.equal(scan(room / 2), 0)
     assert.ok(scan(2 * room) >= room)
     assert.ok(scan(2 * room) >= 2 * room)
-    assert.ok(files.cacheBytes <= LIMITS.pageCacheBytesMax)
+    assert.ok(files.held.cacheBytes <= LIMITS.pageCacheBytesMax)
     files.close()
   })
 

@@ -16,7 +16,7 @@ import type { InodeNo, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FileError, type FileNode, withPermissions } from './file-node.ts'
 import { changesOf } from './file-changes.ts'
-import { FilePages } from './file-pages.ts'
+import { FilePages, type HeldBytes } from './file-pages.ts'
 import { FileTree, RELCACHE_FILE } from './file-tree.ts'
 import { CHUNKS_PER_INODE } from './keys.ts'
 import type { Template } from './template.ts'
@@ -148,9 +148,9 @@ export class TenantFiles implements Disposable {
     return this.#tree.databaseBytes
   }
 
-  /** Bytes of clean pages in memory. */
-  get cacheBytes(): number {
-    return this.#pages.cache.bytes
+  /** Of what is in memory. */
+  get held(): HeldBytes {
+    return this.#pages.held
   }
 
   /** A commit failed: every call throws until these files are dropped. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { LIMITS } from '../../src/base/limits.ts'
+import type { IsolatePoolFacts } from '../../src/host/cloudflare/isolate-facts.ts'
 import type { LazyFacts } from '../../src/host/lazy-wasm.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
@@ -27,7 +28,7 @@ interface TraditionalStatus {
   readonly isolate: { readonly slots: number; readonly slotsMax: number }
   readonly requests: number
   readonly syncDelay: {
-    readonly load: { readonly count: number }
+    readonly load: { readonly count: number; readonly last: { readonly ms: number } }
     readonly save: { count: number }
   }
 }
@@ -50,6 +51,11 @@ test('traditional: each tenant has a slot of its own, made with its first reques
   assert.ok(isWarm && slotBytes > 10_000_000)
   assert.ok(isolate.slots >= 1 && isolate.slots <= isolate.slotsMax)
   assert.ok(syncDelay.load.count >= 1 && syncDelay.save.count >= 1)
+  // The slot, and the engine of a fresh isolate, are what its user has waited for.
+  const instantiateMs = first.timing?.phases.find(({ name }) => name === 'instantiate')?.ms ?? 0
+  assert.ok(instantiateMs > 20, `${instantiateMs} ms for a slot`)
+  const { ms } = syncDelay.load.last
+  assert.ok(ms > instantiateMs / 2, `a load of ${ms} ms, after ${instantiateMs} for its slot`)
 })
 
 test('traditional: an isolate has room for a few slots, and tenants make room', async () => {
@@ -57,8 +63,14 @@ test('traditional: an isolate has room for a few slots, and tenants make room', 
   for (const name of names) {
     await worker.query('traditional', name, 'create table t as select $1::text as n', name)
   }
-  const { isWarm, isolate } = await traditionalStatus('first')
-  assert.deepEqual([isWarm, isolate.slots], [false, isolate.slotsMax])
+  const { isWarm, slotBytes, isolate } = await traditionalStatus('first')
+  assert.deepEqual([isWarm, slotBytes, isolate.slots], [false, 0, isolate.slotsMax])
+  // They are in the account of the isolate.
+  const pool = await jsonOf<IsolatePoolFacts>(worker.get('/v1/pool', 'default'))
+  const { ownSlotBytes = 0, accountedBytes = 0, memory } = pool.isolate ?? {}
+  assert.ok(ownSlotBytes > isolate.slotsMax * 28_000_000, `${ownSlotBytes} bytes`)
+  const kept = Object.values(memory ?? {}).reduce((sum, bytes) => sum + bytes, 0)
+  assert.ok(accountedBytes >= kept + ownSlotBytes)
   for (const name of names) {
     assert.equal(await worker.ask('traditional', name, 'select n from t'), name)
   }

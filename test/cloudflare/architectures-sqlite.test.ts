@@ -65,6 +65,16 @@ test('a cold start of an empty database has the shape of the seed', async () => 
   assert.deepEqual(Object.keys(body.db_info), ['size_kb', 'size_bytes', 'tables'])
   assert.deepEqual(body.db_info.tables, [])
   assert.ok(await (await bucket()).head('cold/database.sqlite'))
+  // What is told is what is counted: the code of SQLite is started first.
+  const { syncDelay } = (await (await worker.get('/sqlite/status')).json()) as {
+    syncDelay: { load: { count: number; last: { ms: number } } }
+  }
+  const { count, last } = syncDelay.load
+  assert.equal(count, 1)
+  const toldMs = body.delay_analysis.load.ms
+  const initMs = body.timing_breakdown.load['wasm_init_ms'] ?? 0
+  assert.ok(Math.abs(last.ms - toldMs) <= 1 && last.ms >= initMs, `${last.ms}, ${toldMs} told`)
+  assert.ok(initMs > 0, 'it takes its time')
 })
 
 test('a database that is there already is loaded, looked at and saved as it is', async () => {

@@ -7,6 +7,12 @@ import { LIMITS } from '../../src/base/limits.ts'
 import { parseExposition } from '../support/exposition.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
 
+/** Of the directory object, what is asked here. */
+interface Directory {
+  noteHeat(counts: readonly (readonly [name: string, count: number])[]): Promise<void>
+  hottest(count: number): Promise<readonly unknown[]>
+}
+
 interface Overview {
   readonly architecture: string
   readonly what: string
@@ -172,6 +178,46 @@ test('the scheduled event keeps compute, factory and the hottest tenants warm', 
   assert.deepEqual([before, after], [1, 2])
   const { factory } = await statusOf('/factory/status', 'any')
   assert.ok((factory as { slotBytes: number }).slotBytes > 0, JSON.stringify(factory))
+})
+
+test('the scheduled event makes no tenant, whatever was asked before it', async () => {
+  await using fresh = await startArchitecturesForTest()
+  const tick = async (): Promise<void> => {
+    const event = { cron: '* * * * *' }
+    assert.equal((await (await fresh.miniflare.getWorker()).scheduled(event)).outcome, 'ok')
+  }
+  const jsonOf = async (path: string, tenant?: string): Promise<Record<string, unknown>> =>
+    (await (await fresh.get(path, tenant)).json()) as Record<string, unknown>
+  const doesExist = async (): Promise<Record<string, boolean>> => {
+    const states: Record<string, boolean> = {}
+    for (const name of ['traditional', 'hybrid', 'thin', 'lazy-wasm', 'factory', 'ws']) {
+      const { exists, object, state, store } = await jsonOf(`/${name}/status`)
+      const found = [{ exists }, object, state, store] as ({ exists?: boolean } | undefined)[]
+      states[name] = found.some((each) => each?.exists === true)
+    }
+    return states
+  }
+  const nowhere = await doesExist()
+  assert.deepEqual(new Set(Object.values(nowhere)), new Set([false]))
+  const sql = 'select 1'
+  for (const path of ['/factory/warmup', '/lazy-wasm/force-load', '/traditional/cold-start']) {
+    assert.equal((await fresh.post(path, undefined, { sql })).status, 200)
+  }
+  await tick()
+  assert.deepEqual(await doesExist(), nowhere)
+  // Somebody is told to be hot of whom there is nothing.
+  const names = [...Object.keys(nowhere), 'warm-proxy'].map((name) => `${name}/default`)
+  const objects = await fresh.miniflare.getDurableObjectNamespace(
+    'DIRECTORY',
+    'pgnap-architectures',
+  )
+  const directory = objects.get(objects.idFromName('directory')) as unknown as Directory
+  await directory.noteHeat([...names, 'default'].map((name) => [name, 5]))
+  await tick()
+  assert.deepEqual(await doesExist(), nowhere)
+  assert.deepEqual((await jsonOf('/warm-proxy/status'))['tenants'], [])
+  assert.deepEqual((await jsonOf('/v1/tenants'))['tenants'], [])
+  assert.deepEqual(await directory.hottest(20), [])
 })
 
 test('where there is no room for all the hottest tenant is the one that is kept warm', async () => {

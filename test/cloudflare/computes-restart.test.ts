@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LIMITS } from '../../src/base/limits.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
 import { runtimes } from './runtimes.ts'
@@ -55,6 +57,54 @@ async function insertUntilGone(
     assert.ok(error instanceof TypeError, String(error))
   }
 }
+
+interface AheadAnswer {
+  readonly mayLose: { readonly commits: number }
+  readonly lost: { readonly commits: number }
+}
+
+test('async: kill -9 loses at most what the last answer said', async (context) => {
+  if (process.platform !== 'linux') return context.skip('finds the process in /proc')
+  using folder = temporaryFolder()
+  const open = (): Promise<ArchitecturesUnderTest> =>
+    startArchitecturesForTest({}, { durableObjectsPersist: folder.path } as object)
+  for (const architecture of ['thin', 'ws']) {
+    const way: Way = { architecture, query: '?write=async', tenant: 'ahead', last: 0 }
+    const first = await open()
+    let said: AheadAnswer | undefined
+    try {
+      await ask(first, { ...way, query: '' }, 'create table t(n int)')
+      // Until somebody has flushed, and to the middle of what comes then.
+      const endMs = performance.now() + LIMITS.flushMs * 1.6
+      while (performance.now() < endMs || (said?.mayLose.commits ?? 0) >= way.last) {
+        const sql = `insert into t values (${way.last + 1})`
+        const answer = await first.post(`/${architecture}/query?write=async`, 'ahead', { sql })
+        assert.equal(answer.status, 200)
+        said = (await answer.json()) as unknown as AheadAnswer
+        assert.equal(said.lost.commits, 0)
+        way.last++
+        await sleep(10)
+      }
+      const [id, ...others] = runtimes()
+      assert.ok(id !== undefined && others.length === 0, 'one runtime')
+      process.kill(id, 'SIGKILL')
+    } finally {
+      await first[Symbol.asyncDispose]()
+    }
+    const second = await open()
+    try {
+      const found = Number(await ask(second, way, 'select count(*)::int from t'))
+      const mayLose = said?.mayLose.commits ?? 0
+      const lost = way.last - found
+      assert.ok(mayLose > 0 && found > 0, `${mayLose} might be lost, ${found} are there`)
+      assert.ok(lost >= 0 && lost <= mayLose, `${lost} are lost, of ${mayLose} that might be`)
+      // In order: what is there is what came first.
+      assert.equal(await ask(second, way, 'select max(n) from t'), found)
+    } finally {
+      await second[Symbol.asyncDispose]()
+    }
+  }
+})
 
 test('scenario 1: kill -9 loses nothing acknowledged, wherever Postgres is', async (context) => {
   if (process.platform !== 'linux') return context.skip('finds the process in /proc')

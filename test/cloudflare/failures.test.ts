@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
+import type { IsolatePoolFacts } from '../../src/host/cloudflare/isolate-facts.ts'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
 
 let worker: WorkerUnderTest
@@ -103,6 +104,12 @@ test('a store of an earlier build is opened on its own template, which was kept'
   await worker.ask('earlier', 'create table t as select 1 as n')
   await door('end', 'earlier')
   assert.equal(await worker.ask('earlier', 'select n from t'), 1)
+  // It is as large as the template of this build, and in memory beside that.
+  const pool = (await (await worker.fetch('/v1/pool')).json()) as IsolatePoolFacts
+  const { memory, earlierTemplateBytes = 0, accountedBytes = 0 } = pool.isolate ?? {}
+  assert.ok(earlierTemplateBytes >= (memory?.template ?? Infinity), `${earlierTemplateBytes}`)
+  const kept = Object.values(memory ?? {}).reduce((sum, bytes) => sum + bytes, 0)
+  assert.ok(accountedBytes > kept + earlierTemplateBytes + pool.memoryBytes)
 })
 
 test('a store whose template nobody has is refused, and says what it needs', async () => {

@@ -86,12 +86,20 @@ test('what is loaded is what must be, and the answer says so', async () => {
     const body = (await (await thin('loads', 'select 1', query)).json()) as QueryBody
     return (body['loaded'] as { how: string }).how
   }
+  const takeSlot = async (): Promise<unknown> => valueOf(await thin('bystander', 'select 1'))
   await rowsOf(await thin('loads', 'create table t(n int)'))
-  assert.equal(await loaded('?load=image'), 'none')
-  assert.equal(await loaded('?load=delta'), 'whole')
+  for (const query of ['?load=image', '?load=delta', '?load=snapshot']) {
+    assert.equal(await loaded(query), 'none', 'who is in the slot is asked at once')
+  }
+  for (const load of ['image', 'delta']) {
+    await second('loads', 'insert into t values (1)')
+    assert.equal(await loaded(`?load=${load}`), 'changes')
+    await takeSlot()
+    assert.equal(await loaded(`?load=${load}`), 'none')
+  }
   await second('loads', 'insert into t values (1)')
-  assert.equal(await loaded('?load=delta'), 'changes')
-  assert.equal(await loaded('?load=image'), 'changes')
+  assert.equal(await loaded('?load=snapshot'), 'whole')
+  await takeSlot()
   assert.equal(await loaded('?load=snapshot'), 'whole')
   const refused = await errorIn(await thin('loads', 'select 1', '?load=lazy'))
   assert.deepEqual([refused.code, refused.sqlState], ['NOT_SUPPORTED', '0A000'])
@@ -235,6 +243,41 @@ test('async says what it may lose, and what it has lost', async () => {
   else assert.match(rows, /1,3/)
 })
 
+test('async: nothing is lost to the same compute, however it is asked next', async () => {
+  let inserted = 0
+  const insert = async (query: string): Promise<void> => {
+    await rowsOf(await thin('mixed', `insert into t values (${inserted})`, query))
+    inserted++
+  }
+  await rowsOf(await thin('mixed', 'create table t(n int)'))
+  for (const { load, write } of [...PAIRS, ...PAIRS.toReversed()]) {
+    await insert('?load=image&write=async')
+    await insert(`?load=${load}&write=${write}`)
+    await insert('?load=delta&write=async')
+    const query = `?load=${load}&write=${write}`
+    assert.equal(await valueOf(await thin('mixed', 'select count(*)::int from t', query)), inserted)
+  }
+  // All ways at once.
+  await Promise.all(
+    [...PAIRS, ...PAIRS].map(({ load, write }) => insert(`?load=${load}&write=${write}`)),
+  )
+  const answer = await thin('mixed', 'select count(*)::int as n from t', '?write=async')
+  const { rows, lost } = (await answer.json()) as QueryBody
+  assert.deepEqual([rows, lost], [[{ n: inserted }], { commits: 0, bytes: 0 }])
+})
+
+test('async: by sync nothing is answered before what was acknowledged is at home', async () => {
+  await rowsOf(await thin('order', 'create table t(n int)', '?write=async'))
+  await sleep(LIMITS.flushMs + 500)
+  await rowsOf(await thin('order', 'insert into t values (1)', '?write=async'))
+  await fail('order', 'call=deliver&what=request-lost')
+  const error = await errorIn(await thin('order', 'insert into t values (2)'))
+  assert.equal(error.code, 'SERVER_UNREACHABLE')
+  assert.equal(await valueOf(await thin('order', 'select array_agg(n)::text from t')), '{1}')
+  const known = await second('order', 'select array_agg(n)::text from t')
+  assert.match(JSON.stringify(known), /\{1\}/)
+})
+
 test('what is written and deleted again and again fits, however much it was', async () => {
   await rowsOf(await thin('busy', 'create table t(n int, text text)'))
   // Each time 2 MB of write-ahead log, which computes would load: a checkpoint lets it go.
@@ -246,6 +289,7 @@ test('what is written and deleted again and again fits, however much it was', as
   await second('busy', 'insert into t values (1)')
   const body = (await (await thin('busy', 'select count(*)::int from t')).json()) as QueryBody
   assert.deepEqual(body.rows, [{ count: 1 }])
+  assert.equal(await valueOf(await thin('bystander', 'select 1')), 1)
   const { byteLength } = (await (
     await thin('busy', 'select 1', '?load=snapshot')
   )
@@ -253,7 +297,7 @@ test('what is written and deleted again and again fits, however much it was', as
     .then((answer) => (answer as { loaded: { byteLength: number } }).loaded)) as {
     byteLength: number
   }
-  assert.ok(byteLength < 6_000_000, `${byteLength} bytes are loaded`)
+  assert.ok(byteLength > 0 && byteLength < 6_000_000, `${byteLength} bytes are loaded`)
 })
 
 test('a compute keeps the tenants that fit, and loads the others when they are asked', async () => {

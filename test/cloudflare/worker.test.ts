@@ -30,6 +30,23 @@ test('the Worker is within the limits of the platform', async () => {
   assert.ok(gzipBytes < 7 * MB, `${gzipBytes} bytes under gzip, of 10 MB`)
 })
 
+test('docs/cloudflare.md says how large the Worker is', async () => {
+  const files = await workerFiles()
+  const { bytes, gzipBytes } = sizeOf(files)
+  const text = readFileSync(new URL('../../docs/cloudflare.md', import.meta.url), 'utf8')
+  const said =
+    /takes these files: (\d+) modules, ([\d.]+) MB compressed.* of which this is ([\d.]+)/s
+  const [, modules, gzipMb, mb] = said.exec(text) ?? []
+  assert.equal(Number(modules), files.size)
+  // Each commit changes some bytes of it.
+  for (const [told, is] of [
+    [gzipMb, gzipBytes],
+    [mb, bytes],
+  ] as const) {
+    assert.ok(Math.abs(Number(told) * MB - is) < 0.03 * is, `${told} MB, it is ${is} bytes`)
+  }
+})
+
 test('a statement is answered as on Node, with where its time went', async () => {
   const answer = await worker.query('basics', 'select $1::int + 1 as n, $2::text as t', 41, 'ü€')
   assert.equal(answer.status, 200)
@@ -222,7 +239,8 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
     assert.equal(await worker.ask(name, 'select count(*)::int from t'), rows.get(name))
   }
   const isolate = await isolateOf('many-0')
-  const { memory, slotBytes, spareBytes, imageBytes, counters, accountedBytes } = isolate
+  const { memory, slotBytes, heldBytes, spareBytes, imageBytes, accountedBytes } = isolate
+  const { counters, earlierTemplateBytes, ownSlotBytes } = isolate
   assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
   assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
   // Seven of the fifty fit: of 200 visits some thirty find their tenant's image.
@@ -230,7 +248,9 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   const dropped = counters.dropped - before.dropped
   assert.ok(resumed > 10 && dropped > 10, `${resumed} resumed, ${dropped} dropped`)
   const total = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
-  const used = total + slotBytes + spareBytes + imageBytes
+  assert.deepEqual([earlierTemplateBytes, ownSlotBytes], [0, 0])
+  assert.ok(heldBytes > 0, 'the tenant in the slot has pages in memory')
+  const used = total + slotBytes + heldBytes + spareBytes + imageBytes
   assert.equal(accountedBytes, used)
   assert.ok(used <= 100 * MB, `${used} bytes are accounted for`)
 })

@@ -49,7 +49,7 @@ export class FakeFiles {
   walBytesWritten = 0
   commits = 0
   version: number
-  cacheBytes = 0
+  readonly held = { cacheBytes: 0, totalBytes: 0 }
   hasUnlogged = false
   irreplaceable = false
 

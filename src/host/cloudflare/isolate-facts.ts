@@ -30,7 +30,13 @@ export interface IsolateFacts {
   /** All of the below: what docs/memory.md accounts for, of the 128 MB of an isolate. */
   readonly accountedBytes: number
   readonly memory: IsolateMemory
+  /** Templates of earlier builds. */
+  readonly earlierTemplateBytes: number
   readonly slotBytes: number
+  /** Pages of the tenant in the slot, and the memory that its answers are collected in. */
+  readonly heldBytes: number
+  /** Slots of objects that have their own (`/traditional` and others), with what is beside them. */
+  readonly ownSlotBytes: number
   /** Memory of images that were used up, for those that come. */
   readonly spareBytes: number
   readonly imageCount: number

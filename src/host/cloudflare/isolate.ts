@@ -18,9 +18,8 @@ import {
   parseVerifiedAssets,
   type SlotAssets,
 } from '../../engine/engine-assets.ts'
-import type { FilePack } from '../../engine/file-pack.ts'
 import { SCRATCH_BYTES_MIN } from '../../engine/memory-delta.ts'
-import { SlotShare } from '../../engine/slot-share.ts'
+import { type MemoryBudget, SlotShare } from '../../engine/slot-share.ts'
 import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
 import { WasmEngine } from '../../engine/wasm-engine.ts'
 import { Template } from '../../store/template.ts'
@@ -35,13 +34,21 @@ export interface Isolate {
   readonly madeMs: number
   readonly engine: WasmEngine
   readonly share: SlotShare
+  /** Slots that belong to one object each: see `architectures/own-slots.ts`. */
+  readonly ownShares: Set<SlotShare>
   /** Of stores that were made by an earlier build, at most `isolateTemplatesMax` of them. */
-  readonly earlierTemplates: Map<string, Template>
+  readonly earlierTemplates: Map<string, EarlierTemplate>
   /** Bytes of what is in memory for as long as the isolate lives; see docs/memory.md. */
   readonly memory: IsolateMemory
 }
 
+export interface EarlierTemplate {
+  readonly template: Template
+  readonly bytes: number
+}
+
 let isolate: Isolate | undefined
+let makingMs = 0
 
 /** The one of this isolate, if any of its tenants has been asked for something. */
 export function theIsolateIfAny(): Isolate | undefined {
@@ -50,26 +57,56 @@ export function theIsolateIfAny(): Isolate | undefined {
 
 /** The one of this isolate. */
 export function theIsolate(): Isolate {
-  return (isolate ??= makeIsolate())
+  if (isolate) return isolate
+  const startMs = workerClock.monotonicMs()
+  isolate = makeIsolate()
+  makingMs = workerClock.monotonicMs() - startMs
+  return isolate
+}
+
+/** How long it took to make it, told once: to whoever had to wait for it. */
+export function takeMakingMs(): number {
+  const ms = makingMs
+  makingMs = 0
+  return ms
 }
 
 /** How full it is, and what has happened in it. */
 export function isolateFacts(isolate: Isolate): IsolateFacts {
   const { id, madeMs, engine, share, memory } = isolate
-  const { slotBytes, imageCount, imageBytes, counters } = share
+  const { slotBytes, heldBytes, imageCount, imageBytes, counters } = share
   const { spareBytes } = engine
-  const kept = Object.values(memory).reduce((sum, bytes) => sum + bytes, 0)
+  const ownSlotBytes = sumOf(isolate.ownShares, (own) => own.slotBytes + own.heldBytes)
   return {
     id,
     ageMs: workerClock.monotonicMs() - madeMs,
-    accountedBytes: kept + slotBytes + spareBytes + imageBytes,
+    accountedBytes: otherBytes(isolate) + slotBytes + heldBytes + ownSlotBytes + imageBytes,
     memory,
+    earlierTemplateBytes: earlierTemplateBytes(isolate),
     slotBytes,
+    heldBytes,
+    ownSlotBytes,
     spareBytes,
     imageCount,
     imageBytes,
     counters: { ...counters },
   }
+}
+
+/** What is in memory beside slots, images and what is held for a tenant. */
+function otherBytes(isolate: Isolate): number {
+  const keptBytes = sumOf(Object.values(isolate.memory), (bytes) => bytes)
+  return keptBytes + earlierTemplateBytes(isolate) + isolate.engine.spareBytes
+}
+
+function earlierTemplateBytes({ earlierTemplates }: Isolate): number {
+  return sumOf(earlierTemplates.values(), ({ bytes }) => bytes)
+}
+
+function sumOf<Item>(items: Iterable<Item>, bytesOf: (item: Item) => number): number {
+  let sum = 0
+  for (const item of items) sum += bytesOf(item)
+  return sum
 }
 
 function makeIsolate(): Isolate {
@@ -93,11 +130,17 @@ function makeIsolate(): Isolate {
     scratchBytesMax: SCRATCH_BYTES_MIN,
     serverLog: (line) => consoleLog.debug('postgres', { line }),
   })
-  return {
+  const budget: MemoryBudget = {
+    bytesMax: LIMITS.isolateBytesMax,
+    otherBytes: () => otherBytes(made),
+    shed: () => engine.shedSpares(),
+  }
+  const made: Isolate = {
     id: crypto.randomUUID(),
     madeMs: workerClock.monotonicMs(),
     engine,
-    share: new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes }),
+    share: new SlotShare({ engine, imageBytesMax: LIMITS.isolateImageBytes, budget }),
+    ownShares: new Set(),
     earlierTemplates: new Map(),
     memory: {
       bundle: bundle.byteLength,
@@ -106,9 +149,10 @@ function makeIsolate(): Isolate {
       base: base.memory.buffer.byteLength,
       scratch: engine.scratchBytes,
       preMain: slotAssets.preMain.delta.bytes.length,
-      extensions: sizeOf(slotAssets.overlay),
+      extensions: sumOf(slotAssets.overlay.values(), (bytes) => bytes.length),
     },
   }
+  return made
 }
 
 /** The hashes of the assets were checked when the Worker was built. */
@@ -140,8 +184,4 @@ function apart(whole: EngineAssets): SlotAssets {
     overlay: new Map([...overlay].map(([path, bytes]) => [path, bytes.slice()])),
     fill: isFilled,
   }
-}
-
-function sizeOf(files: FilePack): number {
-  return [...files.values()].reduce((sum, bytes) => sum + bytes.length, 0)
 }

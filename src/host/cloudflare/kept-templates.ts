@@ -38,7 +38,8 @@ export async function fetchTemplate(id: string, keeper: TemplateKeeper): Promise
   if (id === engine.template.id || earlierTemplates.has(id)) return
   const packed = await keeper.template(id)
   if (!packed) return
-  earlierTemplates.set(id, Template.parse(gunzipSync(packed)))
+  const bytes = gunzipSync(packed)
+  earlierTemplates.set(id, { template: Template.parse(bytes), bytes: bytes.length })
   for (const oldest of earlierTemplates.keys()) {
     if (earlierTemplates.size <= LIMITS.isolateTemplatesMax) break
     earlierTemplates.delete(oldest)

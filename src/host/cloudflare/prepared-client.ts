@@ -18,6 +18,12 @@ export interface PreparedClientOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>
   /** Told how long it took to put the tenant back into the slot. Default: nobody is. */
   readonly onSwap?: (ms: number) => void
+  /** Waits until there is a slot. Default: it is waited for. */
+  readonly waiting?: (made: () => Promise<void>) => Promise<void>
+  /** Told when something has been run. Default: nobody is. */
+  readonly onRan?: () => void
+  /** Told when it has gone. Default: nobody is. */
+  readonly onClosed?: () => void
 }
 
 export class PreparedClient implements PoolClient {
@@ -26,6 +32,9 @@ export class PreparedClient implements PoolClient {
   readonly #lent: () => LentSlot | undefined
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #onSwap: PreparedClientOptions['onSwap']
+  readonly #waiting: NonNullable<PreparedClientOptions['waiting']>
+  readonly #onRan: PreparedClientOptions['onRan']
+  readonly #onClosed: PreparedClientOptions['onClosed']
   /** What it took to put the tenant back into the slot for the last batch; undefined: nothing. */
   #swapMs: number | undefined
 
@@ -35,6 +44,9 @@ export class PreparedClient implements PoolClient {
     this.#share = options.share
     this.#lent = options.lent
     this.#onSwap = options.onSwap
+    this.#waiting = options.waiting ?? ((made) => made())
+    this.#onRan = options.onRan
+    this.#onClosed = options.onClosed
   }
 
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
@@ -77,12 +89,20 @@ export class PreparedClient implements PoolClient {
 
   close(): void {
     this.#client.close()
+    this.#onClosed?.()
   }
 
   #prepared(run: () => Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
     if (!this.#share.isReady(this.#lent())) return this.#later(run)
     this.#bringIn()
-    return run()
+    return this.#told(run())
+  }
+
+  /** Who has to wait runs later. A failure may have taken memory, too. */
+  #told(answer: Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
+    if (answer instanceof Promise) return answer.finally(() => this.#onRan?.())
+    this.#onRan?.()
+    return answer
   }
 
   #bringIn(): void {
@@ -94,8 +114,11 @@ export class PreparedClient implements PoolClient {
 
   async #later(run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
     const preparing = (): Promise<void> | undefined => this.#share.preparing(this.#lent())
-    for (let waiting = preparing(); waiting; waiting = preparing()) await waiting
+    for (let made = preparing(); made; made = preparing()) {
+      const slot = made
+      await this.#waiting(() => slot)
+    }
     this.#bringIn()
-    return await keptBytes(run())
+    return await this.#told(keptBytes(run()))
   }
 }

@@ -92,19 +92,18 @@ export class TenantObject extends DurableObject<Environment> {
   }
 
   create(tenant: string): Promise<Outcome<TenantStanding>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
       await this.#list(name)
-      this.#here.storage.create(name)
+      runtime.storage.create(name)
       return this.#standing(name)
     })
   }
 
   /** Sends its clients away, and removes it with all its data. */
   remove(tenant: string): Promise<Outcome<void>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
-      const runtime = this.#here
       runtime.storage.facts(name)
       const goodbye = new PgnapError('TENANT_UNKNOWN', `database "${name}" has been deleted`, {
         hint: 'where connecting makes tenants, connecting again makes a new, empty one',
@@ -120,9 +119,8 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** Writes a checkpoint and lets go of the slot: the next request finds nothing to recover. */
   nap(tenant: string): Promise<Outcome<TenantStanding>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
-      const runtime = this.#here
       runtime.storage.facts(name)
       await runtime.prepare()
       runtime.pool.nap(name)
@@ -131,9 +129,8 @@ export class TenantObject extends DurableObject<Environment> {
   }
 
   wake(tenant: string): Promise<Outcome<TenantStanding>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
-      const runtime = this.#here
       runtime.storage.facts(name)
       await this.#enter(name)
       await runtime.prepare()
@@ -144,17 +141,17 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** For a list. Of a store that cannot be opened, its size is known all the same. */
   async listed(tenant: string): Promise<Listed> {
-    const outcome = await outcomeOf(async () => this.#standing(parseTenantName(tenant)))
+    const outcome = await this.#doing(async () => this.#standing(parseTenantName(tenant)))
     if ('result' in outcome) return outcome
     return { ...outcome, storeBytes: this.ctx.storage.sql.databaseSize }
   }
 
   /** With its delays, and how full the isolate is in which this object lives. */
   show(tenant: string): Promise<Outcome<TenantShown>> {
-    return outcomeOf(async () => ({
+    return this.#doing(async ({ pool, upkeep }) => ({
       ...this.#standing(parseTenantName(tenant)),
-      syncDelay: this.#here.pool.statistics().syncDelay,
-      upkeepDueMs: (await this.#here.upkeep.dueMs()) ?? undefined,
+      syncDelay: pool.statistics().syncDelay,
+      upkeepDueMs: (await upkeep.dueMs()) ?? undefined,
       isolate: isolateFacts(theIsolate()),
     }))
   }
@@ -172,9 +169,8 @@ export class TenantObject extends DurableObject<Environment> {
    * at a bookmark. Until then nobody gets in: what was acknowledged would be gone.
    */
   restore(tenant: string, bookmark: string): Promise<Outcome<Bookmark>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
-      const runtime = this.#here
       checkBookmark(bookmark)
       await bookmarkAt(this.ctx.storage, workerClock.nowMs())
       const goodbye = new PgnapError('SLOT_LOST', `database "${name}" is being restored`, {
@@ -205,15 +201,15 @@ export class TenantObject extends DurableObject<Environment> {
 
   /** The tenant was written to, and nobody has asked for a while: see `upkeep-alarm.ts`. */
   override async alarm(): Promise<void> {
-    await this.#here.upkeep.ring({
-      step: async (tenant) => {
-        if (!this.#here.storage.exists()) return false
-        await this.#enter(tenant)
-        // Others may have taken all that was in memory since the last step.
-        return this.#here.maintain(tenant)
-      },
-      turn: () => new Promise<void>((resolve) => workerClock.nextTurn(resolve)),
-    })
+    const runtime = this.#here
+    const step = async (tenant: TenantName): Promise<boolean> => {
+      if (!this.#here.storage.exists()) return false
+      await this.#enter(tenant)
+      // Others may have taken all that was in memory since the last step.
+      return this.#here.maintain(tenant)
+    }
+    const turn = (): Promise<void> => new Promise<void>((resolve) => workerClock.nextTurn(resolve))
+    await runtime.during(() => runtime.upkeep.ring({ step, turn }))
   }
 
   /** A request to become a WebSocket that the Worker has let pass. */
@@ -229,18 +225,25 @@ export class TenantObject extends DurableObject<Environment> {
 
   override webSocketMessage(socket: WebSocket, message: ArrayBuffer | string): void {
     const connection = this.#connectionOf(socket)
-    if (connection) connection.receive(socket, message)
-    else endOrphan(socket)
+    if (connection) return connection.receive(socket, message)
+    endOrphan(socket)
+    this.#runtime?.leaveIfSpent()
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#connectionOf(socket)?.closed()
+    this.#closed(socket)
     // Its Close frame is ours to answer.
     if (socket.readyState === WebSocket.CLOSING) socket.close()
   }
 
   override webSocketError(socket: WebSocket): void {
+    this.#closed(socket)
+  }
+
+  #closed(socket: WebSocket): void {
     this.#connectionOf(socket)?.closed()
+    // Of a client whose memory had gone before it.
+    this.#runtime?.leaveIfSpent()
   }
 
   #accept(
@@ -263,7 +266,7 @@ export class TenantObject extends DurableObject<Environment> {
       peer,
       limiter: users && theLoginLimiter(),
       domain: this.env.PGNAP_DOMAIN,
-      onClosed: () => connections.delete(processId),
+      onClosed: () => runtime.disconnected(processId),
     })
     connections.set(processId, connection)
   }
@@ -277,11 +280,10 @@ export class TenantObject extends DurableObject<Environment> {
   }
 
   #called<Result>(tenant: string, ask: (call: Call) => Promise<Result>): Promise<Outcome<Result>> {
-    return outcomeOf(async () => {
+    return this.#doing(async (runtime) => {
       const name = parseTenantName(tenant)
       this.#noteRequest(name)
       await this.#enter(name)
-      const runtime = this.#here
       checkRoom(runtime, name)
       const client = runtime.call(name)
       try {
@@ -289,6 +291,14 @@ export class TenantObject extends DurableObject<Environment> {
       } finally {
         runtime.endCall(client)
       }
+    })
+  }
+
+  /** Does something with what there is in memory, which stays for as long as that takes. */
+  #doing<Result>(work: (runtime: TenantRuntime) => Promise<Result>): Promise<Outcome<Result>> {
+    return outcomeOf(async () => {
+      const runtime = this.#here
+      return runtime.during(() => work(runtime))
     })
   }
 

@@ -13,9 +13,12 @@ export interface TenantPoolOptions {
   readonly createSlot: () => Promise<Slot>
   /** See `PoolOptions`. Default: nobody is told. */
   readonly onWrote?: PoolOptions['onWrote']
+  /** See `PoolOptions`. Default: nobody has waited. */
+  readonly slotWaitMs?: PoolOptions['slotWaitMs']
 }
 
-export function tenantPool({ source, clock, createSlot, onWrote }: TenantPoolOptions): Pool {
+export function tenantPool(options: TenantPoolOptions): Pool {
+  const { source, clock, createSlot, onWrote, slotWaitMs } = options
   const { fingerprint, postgresMajor } = theIsolate().engine
   return new Pool({
     engine: { fingerprint, postgresMajor, createSlot },
@@ -24,6 +27,7 @@ export function tenantPool({ source, clock, createSlot, onWrote }: TenantPoolOpt
     log: consoleLog,
     keepWarm: false,
     ...(onWrote && { onWrote }),
+    ...(slotWaitMs && { slotWaitMs }),
     // Images are the share's, if there is one: what leaves by itself leaves for its store.
     imageCacheBytes: 0,
     limits: {

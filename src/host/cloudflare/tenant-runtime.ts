@@ -9,7 +9,9 @@
  * never be used by two lives at once: whoever adopts it gives it its own storage.
  */
 import { Histogram, type HistogramData } from '../../base/histogram.ts'
+import type { Timer } from '../../base/clock.ts'
 import type { TenantName } from '../../base/ids.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { LentSlot } from '../../engine/lent-slot.ts'
 import type { SlotShare } from '../../engine/slot-share.ts'
 import type { PoolClient, PoolClientListener, Rights } from '../../pool/pool-client.ts'
@@ -19,6 +21,7 @@ import type { Pool } from '../../pool/pool.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { theIsolate } from './isolate.ts'
+import { LoadWait } from './load-wait.ts'
 import { ObjectClock } from './object-clock.ts'
 import { PreparedClient } from './prepared-client.ts'
 import { type SleepingConnection, tagOf } from './sleeping-connection.ts'
@@ -47,6 +50,8 @@ export interface RuntimeOptions {
    * the middle of what another object does: memory and nothing else.
    */
   readonly onSpent: () => void
+  /** What its next load has waited for already. Default: nothing. */
+  readonly loadWait?: LoadWait
   /** Whose slot it takes. Default: that of all objects of the isolate. */
   readonly share?: SlotShare
 }
@@ -63,8 +68,10 @@ export class TenantRuntime {
   readonly clock: ObjectClock = new ObjectClock(() => this.#share.preparing(this.#lent))
   readonly pool: Pool
   readonly upkeep: UpkeepAlarm
-  /** By the number that its client knows as its process id. */
+  /** By the number that its client knows as its process id. See {@link disconnected}. */
   readonly connections: Map<number, SleepingConnection> = new Map()
+  /** For the slot, of whoever is loaded next. */
+  #loadWait: LoadWait
   /** Names this memory: what a client has set up lives in here and nowhere else. */
   readonly epoch: string = crypto.randomUUID()
   /** Clients of this object's requests, which end with it. */
@@ -74,6 +81,12 @@ export class TenantRuntime {
   #onSpent: () => void
   /** What the pool has for its slot. */
   #lent: LentSlot | undefined
+  /** Whose pool it is, once somebody has come. */
+  #tenant: TenantName | undefined
+  /** Gives the slot up if it has grown. */
+  #retiring: Timer | undefined
+  /** What its object is doing with it, see {@link during}. */
+  readonly #works = new Set<object>()
 
   private constructor(options: RuntimeOptions) {
     const { id, storage, createMissing, onSpent, share = theIsolate().share } = options
@@ -81,6 +94,7 @@ export class TenantRuntime {
     this.upkeep = new UpkeepAlarm(storage, { clock: workerClock, log: consoleLog, afterMs })
     this.#id = id
     this.#share = share
+    this.#loadWait = options.loadWait ?? new LoadWait()
     this.#onSpent = onSpent
     this.storage = new TenantStorage(storage, createMissing)
     this.pool = this.#makePool()
@@ -92,6 +106,7 @@ export class TenantRuntime {
     const known = runtimes.get(id)
     if (known?.storage.rebind(storage)) {
       known.#onSpent = options.onSpent
+      known.#loadWait = options.loadWait ?? known.#loadWait
       known.upkeep.rebind(storage)
       known.#goOn(options.sockets)
       return known
@@ -134,13 +149,49 @@ export class TenantRuntime {
   /** One more client of the tenant; see {@link Pool.connect}. */
   connect(tenant: TenantName, listener?: PoolClientListener, rights?: Rights): PoolClient {
     const client = this.pool.connect(tenant, listener, rights)
+    this.#tenant = tenant
     this.upkeep.used()
     return new PreparedClient(client, {
       share: this.#share,
       lent: () => this.#lent,
       clock: this.clock,
       onSwap: (ms) => swaps.record(ms),
+      waiting: (made) => this.#loadWait.during(made),
+      onRan: () => this.#ran(),
+      onClosed: () => this.leaveIfSpent(),
     })
+  }
+
+  /** The WebSocket of a client has gone. */
+  disconnected(processId: number): void {
+    this.connections.delete(processId)
+    this.leaveIfSpent()
+  }
+
+  /** Something that its object does in steps: in the middle of that it does not leave. */
+  async during<Result>(work: () => Promise<Result>): Promise<Result> {
+    const underWay = {}
+    this.#works.add(underWay)
+    try {
+      return await work()
+    } finally {
+      this.#works.delete(underWay)
+      this.leaveIfSpent()
+    }
+  }
+
+  /**
+   * Leaves if nothing is in memory that is worth keeping, and nobody is there who would use it. To
+   * be asked when somebody has gone, and when an object has looked at what there is: memory that
+   * was lost while a client was there is not lost again.
+   */
+  leaveIfSpent(): void {
+    const { clientCount } = this.pool
+    if (this.connections.size > 0 || clientCount > 0 || this.#works.size > 0) return
+    if (this.place !== undefined) return
+    // Its client did not wait for it. It is there in a moment.
+    if (this.#tenant !== undefined && this.pool.phaseOf(this.#tenant) === 'waking') return
+    this.#leave()
   }
 
   /** One step of upkeep, see {@link UpkeepAlarm}: the tenant is loaded for it if it has to be. */
@@ -172,33 +223,51 @@ export class TenantRuntime {
    * it.
    */
   #goOn(sockets: readonly WebSocket[]): void {
+    // Works of the former life have ended with it. Whoever this one is made for comes next.
+    this.#works.clear()
+    const comes = {}
+    this.#works.add(comes)
     this.clock.rearm()
     for (const client of this.#callers) this.endCall(client)
     const open = new Set(sockets.map((socket) => tagOf(socket)?.processId))
     for (const [processId, connection] of this.connections) {
       if (!open.has(processId)) connection.closed()
     }
+    this.#works.delete(comes)
   }
 
   #leave(): void {
     if (runtimes.get(this.#id) !== this) return
     runtimes.delete(this.#id)
     departed.add(this.pool.statistics())
+    this.#onSpent()
   }
 
-  /** The tree of a tenant's files is as large as its image: it goes with that, if nobody waits. */
-  #lost(): void {
-    if (this.connections.size > 0 || this.pool.clientCount > 0) return
-    this.#leave()
-    this.#onSpent()
+  #ran(): void {
+    // Whoever was there already has not been loaded.
+    this.#loadWait.take()
+    this.#retireLater()
+  }
+
+  /** What has made the slot grow may come again at once, and would wait for another one. */
+  #retireLater(): void {
+    if (!this.#share.isOutgrown) return
+    this.#retiring?.cancel()
+    this.#retiring = workerClock.setTimer(LIMITS.isolateSlotRetireMs, () => {
+      if (this.#lent) this.#share.retireGrown(this.#lent, this.pool.clientCount > 0)
+    })
   }
 
   #makePool(): Pool {
     const createSlot = async (): Promise<LentSlot> => {
-      this.#lent = await this.#share.lend(() => this.#lost())
+      // The tree of a tenant's files is as large as its image: it goes with that.
+      const lend = (): Promise<LentSlot> => this.#share.lend(() => this.leaveIfSpent())
+      this.#lent = await this.#loadWait.during(lend)
       return this.#lent
     }
+    const slotWaitMs = (): number => this.#loadWait.take()
     const onWrote = (tenant: TenantName): void => this.upkeep.wrote(tenant)
-    return tenantPool({ source: this.storage, clock: this.clock, createSlot, onWrote })
+    const { storage: source, clock } = this
+    return tenantPool({ source, clock, createSlot, onWrote, slotWaitMs })
   }
 }

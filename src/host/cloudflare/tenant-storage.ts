@@ -98,7 +98,8 @@ export class TenantStorage implements TenantSource {
   }
 }
 
-function existsIn({ sql }: DurableObjectStorage): boolean {
+/** Whether there is a store. Asks the storage. */
+export function existsIn({ sql }: DurableObjectStorage): boolean {
   const found = sql.exec("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'")
   return found.toArray().length > 0
 }
@@ -113,12 +114,13 @@ function openStore(
 } {
   const { engine, earlierTemplates } = theIsolate()
   const { fingerprint, postgresMajor, template } = engine
-  const ours = [template, ...(known ? [known] : [])].map((each) => [each.id, each] as const)
+  const earlier = Array.from(earlierTemplates.values(), ({ template: each }) => each)
+  const templates = [...earlier, template, ...(known ? [known] : [])]
   const medium = new DurableSqliteMedium(storage)
   const store = Store.open(medium, {
     clock: workerClock,
     engine: { fingerprint, postgresMajor, templateId: template.id },
-    templates: new Map([...earlierTemplates, ...ours]),
+    templates: new Map(templates.map((each) => [each.id, each])),
   })
   return { store, medium }
 }

@@ -5,30 +5,30 @@ import worker, {
   ConsumerObject,
   DirectoryObject,
   Factory,
-  HybridObject,
+  HybridObject as ShippedHybrid,
+  LazyObject as ShippedLazy,
   RouterObject,
   StateObject as ShippedObject,
   TenantObject,
+  TraditionalObject,
 } from '../../../src/host/cloudflare/architectures/main.ts'
 import type * as environments from '../../../src/host/cloudflare/architectures/environment.ts'
+import type {
+  ComputeRequest,
+  HomeAddress,
+} from '../../../src/host/cloudflare/architectures/compute.ts'
 import type { Outcome } from '../../../src/host/cloudflare/outcome.ts'
 import type { TenantName } from '../../../src/base/ids.ts'
 import type { Delivery, FetchRequest, Receipt, Slice } from '../../../src/replica/home.ts'
+import { type Fault, HomeFaults } from './home-faults.ts'
 
-export { ConsumerObject, DirectoryObject, Factory, HybridObject, RouterObject, TenantObject }
-
-/** What happens to the next calls of a home. */
-interface Fault {
-  readonly call: 'fetchRows' | 'deliver'
-  readonly what: 'request-lost' | 'answer-lost' | 'no-answer' | 'storage'
-  left: number
-}
+export { ConsumerObject, DirectoryObject, Factory, RouterObject, TenantObject, TraditionalObject }
 
 export class StateObject extends ShippedObject {
-  #fault: Fault | undefined
+  readonly #faults = new HomeFaults(this.ctx.storage)
 
   async fail(fault: Fault | undefined): Promise<void> {
-    this.#fault = fault
+    this.#faults.set(fault)
   }
 
   /** Ends this incarnation; the next request makes another one. */
@@ -37,41 +37,47 @@ export class StateObject extends ShippedObject {
   }
 
   override fetchRows(request: FetchRequest): Promise<Outcome<Slice>> {
-    return this.#call('fetchRows', () => super.fetchRows(request))
+    return this.#faults.call('fetchRows', () => super.fetchRows(request))
   }
 
   override deliver(delivery: Delivery): Promise<Outcome<Receipt>> {
-    return this.#call('deliver', () => super.deliver(delivery))
+    return this.#faults.call('deliver', () => super.deliver(delivery))
+  }
+}
+
+export class LazyObject extends ShippedLazy {
+  readonly #faults = new HomeFaults(this.ctx.storage)
+
+  async fail(fault: Fault | undefined): Promise<void> {
+    this.#faults.set(fault)
   }
 
-  async #call<Result>(call: Fault['call'], work: () => Promise<Result>): Promise<Result> {
-    const fault = this.#fault
-    if (!fault || fault.call !== call || fault.left === 0) return work()
-    fault.left--
-    switch (fault.what) {
-      case 'request-lost':
-        throw new Error('a test has lost this request')
-      case 'answer-lost':
-        await work()
-        throw new Error('a test has lost this answer')
-      case 'no-answer':
-        return new Promise(() => {})
-      case 'storage':
-        return this.#withBrokenStorage(work)
-    }
+  override fetchRows(request: FetchRequest): Promise<Outcome<Slice>> {
+    return this.#faults.call('fetchRows', () => super.fetchRows(request))
   }
 
-  async #withBrokenStorage<Result>(work: () => Promise<Result>): Promise<Result> {
-    const { storage } = this.ctx
-    const fail = (): never => {
-      throw new Error('disk I/O error: SQLITE_IOERR')
-    }
-    Object.defineProperty(storage, 'transactionSync', { value: fail, configurable: true })
-    try {
-      return await work()
-    } finally {
-      Reflect.deleteProperty(storage, 'transactionSync')
-    }
+  override deliver(delivery: Delivery): Promise<Outcome<Receipt>> {
+    return this.#faults.call('deliver', () => super.deliver(delivery))
+  }
+}
+
+export class HybridObject extends ShippedHybrid {
+  readonly #faults = new HomeFaults(this.ctx.storage)
+
+  async fail(fault: Fault | undefined): Promise<void> {
+    this.#faults.set(fault)
+  }
+
+  async break(isBroken: boolean): Promise<void> {
+    this.#faults.break(isBroken)
+  }
+
+  override fetchRows(request: FetchRequest): Promise<Outcome<Slice>> {
+    return this.#faults.call('fetchRows', () => super.fetchRows(request))
+  }
+
+  override deliver(delivery: Delivery): Promise<Outcome<Receipt>> {
+    return this.#faults.call('deliver', () => super.deliver(delivery))
   }
 }
 
@@ -122,6 +128,8 @@ export class ComputeObject extends ShippedCompute {
 
 interface Doors extends environments.ArchitecturesEnvironment {
   readonly STATES: DurableObjectNamespace<StateObject>
+  readonly HYBRIDS: DurableObjectNamespace<HybridObject>
+  readonly LAZIES: DurableObjectNamespace<LazyObject>
   readonly COMPUTE: Service<Compute>
   readonly COMPUTES: DurableObjectNamespace<ComputeObject>
 }
@@ -130,16 +138,22 @@ const handler: ExportedHandler<Doors> = {
   async fetch(request, environment, context) {
     const url = new URL(request.url)
     const [, door, object = '', tenant = ''] = url.pathname.split('/')
-    const state = environment.STATES.getByName(`${object}/${tenant}`)
+    const home = addressOf(object, tenant as TenantName)
     if (door === 'fail') {
       const fault = url.searchParams.get('what') === null ? undefined : faultIn(url.searchParams)
-      await state.fail(fault)
+      await environment[home.kind].getByName(home.object).fail(fault)
+    } else if (door === 'break' || door === 'mend') {
+      await environment.HYBRIDS.getByName(tenant).break(door === 'break')
     } else if (door === 'drop') {
       await environment.COMPUTES.getByName('shared').dropNext(object as Drop)
     } else if (door === 'lose') await environment.COMPUTE.loseNext(object)
-    else if (door === 'end') await state.end().catch(() => {})
-    else if (door === 'delegated') return delegated(request, environment, object as TenantName)
-    else if (door === 'second') return second(request, environment, { object, tenant })
+    else if (door === 'end') {
+      await environment.STATES.getByName(home.object)
+        .end()
+        .catch(() => {})
+    } else if (door === 'delegated') {
+      return delegated(request, environment, addressOf('hybrid', object as TenantName))
+    } else if (door === 'second') return second(request, environment, home)
     else return (await worker.fetch?.(request, environment, context)) ?? new Response()
     return new Response()
   },
@@ -151,30 +165,31 @@ function faultIn(asked: URLSearchParams): Fault {
   return { call: asked.get('call'), what: asked.get('what'), left } as Fault
 }
 
-/** The compute Worker, for a tenant of `/hybrid` whose object has not asked for it. */
+/** Where a tenant of an architecture is at home. */
+function addressOf(architecture: string, tenant: TenantName): HomeAddress {
+  if (architecture === 'hybrid') return { kind: 'HYBRIDS', object: tenant, tenant }
+  if (architecture === 'lazy-wasm') return { kind: 'LAZIES', object: tenant, tenant }
+  return { kind: 'STATES', object: `${architecture}/${tenant}`, tenant }
+}
+
+async function requestFor(home: HomeAddress, request: Request): Promise<ComputeRequest> {
+  const { sql } = (await request.json()) as { sql: string }
+  return { home, load: 'image', write: 'sync', statement: { sql, parameters: [] } }
+}
+
+/** The compute Worker, for a tenant whose object has not asked for it. */
 async function delegated(
   request: Request,
   { COMPUTE }: Doors,
-  tenant: TenantName,
+  home: HomeAddress,
 ): Promise<Response> {
-  const { sql } = (await request.json()) as { sql: string }
-  const home = { kind: 'HYBRIDS', object: tenant, tenant } as const
-  const statement = { sql, parameters: [] }
-  return Response.json(await COMPUTE.query({ home, load: 'image', write: 'sync', statement }))
+  return Response.json(await COMPUTE.query(await requestFor(home, request)))
 }
 
-/** Another compute, in an isolate of its own, for a tenant that the compute Worker may have. */
-async function second(
-  request: Request,
-  { FACTORY }: Doors,
-  { object, tenant }: { object: string; tenant: string },
-): Promise<Response> {
-  const { sql } = (await request.json()) as { sql: string }
-  const home = {
-    kind: 'STATES',
-    object: `${object}/${tenant}`,
-    tenant: tenant as TenantName,
-  } as const
-  const statement = { sql, parameters: [] }
-  return Response.json(await FACTORY.query({ home, load: 'image', write: 'sync', statement }))
+/** Another compute than that of the architecture: of those that reach its homes. */
+async function second(request: Request, doors: Doors, home: HomeAddress): Promise<Response> {
+  if (home.object.startsWith('factory/')) return delegated(request, doors, home)
+  const asked = await requestFor(home, request)
+  if (home.kind === 'STATES') return Response.json(await doors.FACTORY.query(asked))
+  return Response.json(await doors.COMPUTES.getByName('second').query(asked))
 }

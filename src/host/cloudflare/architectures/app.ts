@@ -14,6 +14,7 @@
  */
 import { type Context, Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { assert } from '../../../base/assert.ts'
 import { PgnapError, toPgnapError } from '../../../base/errors.ts'
 import { Phases, type PhaseTime } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
@@ -67,9 +68,9 @@ export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
     const endpoints = endpointsOf(name, architecture)
     for (const [path, endpoint] of Object.entries(endpoints)) {
       const route = path === '' ? `/${name}` : `/${name}/${path}`
-      addEndpoint(app, name, route, endpoint)
+      addEndpoint(app, route, endpoint)
       if (path !== 'query') continue
-      addEndpoint(app, name, `/${TENANT_IN_PATH}/${name}/:tenant/query`, endpoint)
+      addEndpoint(app, `/${TENANT_IN_PATH}/${name}/:tenant/query`, endpoint)
     }
   }
   app.notFound((context) => failure(context, unknownRoute(context)))
@@ -80,6 +81,13 @@ export function createArchitectures(guard: GuardOptions): Hono<Bindings> {
 /** All of an architecture's, those that follow from what it can do and its own. */
 function endpointsOf(name: string, architecture: Architecture): Readonly<Record<string, Endpoint>> {
   const { query, status } = architecture
+  const asked = async (ask: Ask): Promise<JsonBody> => {
+    assert(query, 'only who has statements is asked for one')
+    const body = servedBody(name, ask, await query(ask))
+    // Nothing else is about a tenant that there is.
+    noteAsked(name, ask)
+    return body
+  }
   const info: Endpoint = {
     method: 'GET',
     what: 'what this is',
@@ -89,15 +97,12 @@ function endpointsOf(name: string, architecture: Architecture): Readonly<Record<
     query: {
       method: 'POST' as const,
       what: 'runs one statement',
-      answer: async (ask: Ask) => servedBody(name, ask, await query(ask)),
+      answer: asked,
     },
     timing: {
       method: 'POST' as const,
       what: 'runs one statement, and tells the phases of the request',
-      answer: async (ask: Ask) => {
-        const body = servedBody(name, ask, await query(ask))
-        return { ...body, timing: ask.phases.report() }
-      },
+      answer: async (ask: Ask) => ({ ...(await asked(ask)), timing: ask.phases.report() }),
     },
   }
   const standing = status && {
@@ -138,17 +143,10 @@ function routesOf(name: string, architecture: Architecture): readonly Route[] {
   })
 }
 
-function addEndpoint(
-  app: Hono<Bindings>,
-  name: string,
-  path: string,
-  { method, answer }: Endpoint,
-): void {
+function addEndpoint(app: Hono<Bindings>, path: string, { method, answer }: Endpoint): void {
   app.on(method, path, async (context) => {
     const phases = new Phases(workerClock)
-    const ask = askOf(context, phases)
-    const body = await answer(ask)
-    if (method === 'POST') noteAsked(name, ask)
+    const body = await answer(askOf(context, phases))
     context.header('Server-Timing', serverTiming(phases))
     return jsonAnswer(context, body)
   })

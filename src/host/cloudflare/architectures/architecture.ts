@@ -63,6 +63,11 @@ export interface Architecture {
   readonly durability: string
   /** Of `POST query`, and of `POST timing`, which tells the phases as well. Default: neither */
   readonly query?: (ask: Ask) => Promise<Served>
+  /**
+   * Whether there is such a tenant, which asking does not make: one that there is not is not kept
+   * warm. Default: tenants of it are not kept warm
+   */
+  readonly exists?: (of: Pick<Ask, 'environment' | 'tenant'>) => Promise<boolean>
   /** Of `GET status`. */
   readonly status?: (ask: Ask) => Promise<JsonBody>
   /** Others, by their name behind the prefix; `` is the prefix itself. */

@@ -155,7 +155,7 @@ export class ComputeObject extends DurableObject<ArchitecturesEnvironment> {
     let failure: unknown
     for (const [key, order] of orders) {
       try {
-        const seat = this.#pool.knownSeat(seatKeyOf(order.home, order))
+        const seat = this.#pool.knownSeat(seatKeyOf(order.home))
         await seat?.flush(reachHome(this.env, order.home), new Phases(workerClock))
         await this.#strike(key, order)
       } catch (error) {

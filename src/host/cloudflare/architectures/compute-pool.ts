@@ -3,15 +3,14 @@
  * nobody asks for are kept as long as there is room; the least recently used go first. What has
  * been acknowledged and is not at home is never let go for room.
  */
-import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import { SyncDelayMonitor, type SyncDelayFacts } from '../../../base/sync-delay.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import { LOAD_STRATEGIES, type LoadName } from '../../../replica/load-strategy.ts'
-import { checkStrategies } from '../../../replica/local-tenant.ts'
 import { TenantReplica } from '../../../replica/tenant-replica.ts'
-import type { Ahead, Loss } from '../../../replica/tenant-replica.ts'
+import type { Loss } from '../../../replica/compute-tenant.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
 import { WRITE_STRATEGIES, type WriteName } from '../../../replica/write-back.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -33,7 +32,7 @@ export interface ComputePoolOptions {
   readonly monitor?: SyncDelayMonitor
 }
 
-export interface SeatKey extends Strategies {
+export interface SeatKey {
   /** Of its home, which may be an architecture's own. */
   readonly home: string
   readonly tenant: TenantName
@@ -78,11 +77,12 @@ export class ComputePool {
     this.#rowBytesMax = rowBytesMax
   }
 
-  /** @throws PgnapError NOT_SUPPORTED for strategies that cannot be */
+  /**
+   * The one seat of a tenant, however it is asked: two of one home would fence each other, and what
+   * one of them has acknowledged ahead would be lost to the other.
+   */
   seatOf(key: SeatKey, tools: SeatTools): ComputeSeat {
-    const { load, write, home, tenant } = key
-    checkStrategies(load, write, false)
-    const name = `${home} ${tenant} ${load} ${write}`
+    const name = nameOf(key)
     const known = this.#seats.get(name)
     const seat = known?.seat.broken ? this.#replace(known) : (known ?? this.#make(key, tools))
     seat.tools = tools
@@ -92,8 +92,8 @@ export class ComputePool {
   }
 
   /** The seat that there is, if there is one: for whoever only flushes. */
-  knownSeat({ load, write, home, tenant }: SeatKey): ComputeSeat | undefined {
-    return this.#seats.get(`${home} ${tenant} ${load} ${write}`)?.seat
+  knownSeat(key: SeatKey): ComputeSeat | undefined {
+    return this.#seats.get(nameOf(key))?.seat
   }
 
   /** Lets tenants go that are asked least, until the others have room. After a request. */
@@ -135,25 +135,22 @@ export class ComputePool {
     )
   }
 
-  #make({ load, write, tenant }: SeatKey, tools: SeatTools): Seat {
-    if (load === 'lazy') throw new PgnapError('INTERNAL', 'pages on demand need no seat')
-    const strategy = LOAD_STRATEGIES[load]
+  #make({ tenant }: SeatKey, tools: SeatTools): Seat {
     const replica = new TenantReplica({
       clock: workerClock,
       random: workerRandom,
-      load: strategy,
-      write: WRITE_STRATEGIES[write],
+      // Each request says how.
+      load: LOAD_STRATEGIES.image,
+      write: WRITE_STRATEGIES.sync,
       template: (id) => made.tools.template(id),
       flushWithin: (delayMs, ahead) => made.tools.flushWithin(delayMs, ahead),
-      observe: ({ kind, tookMs }) => void this.monitor.record(kind, tookMs, tenant),
+      observe: ({ kind, tookMs }) => {
+        if (kind === 'load') made.seat.fetched(tookMs)
+        else this.monitor.record(kind, tookMs, tenant)
+      },
     })
-    const seat = new ComputeSeat({
-      name: tenant,
-      tenant: replica,
-      write: WRITE_STRATEGIES[write],
-      share: this.share,
-      keepsMemory: strategy.keepsMemory,
-    })
+    const onLoaded = (ms: number): void => void this.monitor.record('load', ms, tenant)
+    const seat = new ComputeSeat({ name: tenant, tenant: replica, share: this.share, onLoaded })
     const made: Seat = { seat, tools }
     return made
   }
@@ -167,11 +164,14 @@ export class ComputePool {
   }
 
   #drop(name: string, seat: ComputeSeat): void {
-    const { loss, pending } = seat.options.tenant
-    const { mayLose } = seat.options.write
-    this.#lost.commits += loss.commits + (mayLose ? pending.commits : 0)
-    this.#lost.bytes += loss.bytes + (mayLose ? pending.bytes : 0)
+    const { loss } = seat.options.tenant
+    this.#lost.commits += loss.commits
+    this.#lost.bytes += loss.bytes
     this.#seats.delete(name)
     seat.end()
   }
+}
+
+function nameOf({ home, tenant }: SeatKey): string {
+  return `${home} ${tenant}`
 }

@@ -17,17 +17,21 @@ import { Phases } from '../../../base/phases.ts'
 import { isGivenToOthers, type LentSlot } from '../../../engine/lent-slot.ts'
 import type { SlotShare } from '../../../engine/slot-share.ts'
 import type { Answer, Statement } from '../../../front/control.ts'
+import { LOADED } from '../../../pool/pool-statistics.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import type { Home } from '../../../replica/home.ts'
 import { outcomeUnknown } from '../../../replica/store-home.ts'
-import type { Freshened, TenantReplica } from '../../../replica/tenant-replica.ts'
+import type { LoadStrategy } from '../../../replica/load-strategy.ts'
+import type { Freshened } from '../../../replica/compute-tenant.ts'
+import type { TenantReplica } from '../../../replica/tenant-replica.ts'
 import { pause } from '../../../replica/within.ts'
 import type { WriteStrategy } from '../../../replica/write-back.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
 import { theIsolate } from '../isolate.ts'
+import { LoadWait } from '../load-wait.ts'
 import { PreparedClient } from '../prepared-client.ts'
 import { tenantPool } from '../tenant-pool.ts'
 import { poolPhases } from './remote.ts'
@@ -36,10 +40,9 @@ import { Turns } from './turns.ts'
 export interface SeatOptions {
   readonly name: TenantName
   readonly tenant: TenantReplica
-  readonly write: WriteStrategy
   readonly share: SlotShare
-  /** Whether memory is kept while other tenants have the slot. */
-  readonly keepsMemory: boolean
+  /** Told how long it took until a tenant was there that was not: rows, slot and start. */
+  readonly onLoaded: (ms: number) => void
 }
 
 export interface SeatRequest {
@@ -48,6 +51,8 @@ export interface SeatRequest {
   /** What the home has said that it has. Default: it is asked. */
   readonly hint?: string
   readonly statement: Statement
+  readonly load: LoadStrategy
+  readonly write: WriteStrategy
   /** Reads what is known if the home does not answer. Default: no */
   readonly staleAllowed?: boolean
   readonly phases: Phases
@@ -65,6 +70,8 @@ interface Run {
   readonly pool: Pool
   readonly clock: RunClock
   readonly generation: string
+  /** Whether its memory is kept while other tenants have the slot, by the last request. */
+  keepsMemory: boolean
   lent: LentSlot | undefined
   files: TenantFiles | undefined
   /** `files.walBytesWritten` at the last checkpoint. */
@@ -78,6 +85,9 @@ export class ComputeSeat {
   #flushDueMs = -Infinity
   /** Of what has been asked last; for whoever makes room. */
   usedMs = 0
+  /** For rows and for a slot, of the request that has the turn. */
+  readonly #loadWait = new LoadWait()
+  #isLoading = false
   /** Whoever has the turn has had it for too long, and may never come back. */
   broken = false
 
@@ -87,6 +97,12 @@ export class ComputeSeat {
 
   get isIdle(): boolean {
     return this.#turns.count === 0 && this.options.tenant.pending.commits === 0
+  }
+
+  /** Rows have been fetched, or were to be, and it took so long. */
+  fetched(tookMs: number): void {
+    this.#isLoading = true
+    this.#loadWait.add(tookMs)
   }
 
   ask(request: SeatRequest): Promise<SeatAnswer> {
@@ -157,10 +173,21 @@ export class ComputeSeat {
         waits = false
         ended()
         this.usedMs = workerClock.monotonicMs()
-        return work()
+        return this.#noteLoad(work)
       })
     } finally {
       if (waits) ended()
+    }
+  }
+
+  /** One that fails has kept whoever asked waiting, too. */
+  async #noteLoad<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work()
+    } finally {
+      const ms = this.#loadWait.take()
+      if (this.#isLoading) this.options.onLoaded(ms)
+      this.#isLoading = false
     }
   }
 
@@ -188,17 +215,22 @@ export class ComputeSeat {
 
   async #askOnce(request: SeatRequest, since: number): Promise<SeatAnswer> {
     const { tenant } = this.options
-    const { home, hint, staleAllowed = false, phases, statement } = request
+    const { home, hint, staleAllowed = false, phases, statement, load, write } = request
     if (this.#run?.lent?.lost) this.end()
-    const options = { staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
+    if (this.#run?.lent?.place !== 'slot') this.#keepAs(load)
+    const strategies = { load, write }
+    const options = { strategies, staleAllowed, since, ...(hint === undefined ? {} : { hint }) }
     const freshened = await phases.measure('load', () => tenant.freshen(home, options))
     // Others may have had the slot meanwhile.
     if (this.#run?.lent?.lost) this.#endRun()
     if (this.#run && this.#run.generation !== tenant.generation) this.#endRun()
     const run = (this.#run ??= this.#newRun())
+    run.keepsMemory = load.keepsMemory
+    if (run.lent) run.lent.keepsImage = load.keepsMemory
     try {
       const isStale = freshened.staleMs !== undefined
       const answer = await this.#answer(run, statement, { isStale, phases })
+      if (LOADED[answer.timings.wokenFrom]) this.fetched(answer.timings.wakeMs)
       return { answer, freshened }
     } finally {
       // What failed at home has cost the run its slot.
@@ -212,7 +244,8 @@ export class ComputeSeat {
     { isStale, phases }: { isStale: boolean; phases: Phases },
   ): Promise<Answer> {
     const { share, name } = this.options
-    await phases.measure('slot', () => share.prepare(run.lent))
+    const prepare = (): Promise<void> => share.prepare(run.lent)
+    await phases.measure('slot', () => this.#loadWait.during(prepare))
     const connected = run.pool.connect(name)
     const client = new PreparedClient(connected, {
       share,
@@ -230,6 +263,12 @@ export class ComputeSeat {
     }
   }
 
+  /** Another way of loading may have kept what this one does not. */
+  #keepAs(load: LoadStrategy): void {
+    if (!load.keepsMemory) this.#endRun()
+    this.options.tenant.leave(load)
+  }
+
   /** Rows have moved under it, and stay. */
   #endRun(): void {
     const run = this.#run
@@ -239,11 +278,11 @@ export class ComputeSeat {
   }
 
   #newRun(): Run {
-    const { share, tenant, keepsMemory } = this.options
+    const { share, tenant } = this.options
     const clock = new RunClock()
     const run: { -readonly [Key in keyof Run]?: Run[Key] } = {}
     const createSlot = async (): Promise<LentSlot> => {
-      run.lent = await share.lend(() => {}, keepsMemory)
+      run.lent = await share.lend(() => {}, run.keepsMemory)
       return run.lent
     }
     const open = (): OpenTenant => {
@@ -254,7 +293,7 @@ export class ComputeSeat {
     const pool = tenantPool({ source: { open }, clock, createSlot })
     const { generation } = tenant
     const made = { pool, clock, generation, lent: undefined, files: undefined }
-    return Object.assign(run, { ...made, checkpointAtBytes: 0 })
+    return Object.assign(run, { ...made, keepsMemory: true, checkpointAtBytes: 0 })
   }
 }
 

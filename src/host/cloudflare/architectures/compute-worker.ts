@@ -46,7 +46,7 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
       const asking = homeCalls(env, home).flushWithin(delayMs, order)
       // The next commit asks again; until then the answer has said what may be lost.
       ctx.waitUntil(asking.catch((error: unknown) => consoleLog.warn('nobody flushes', { error })))
-      const seat = theComputePool().knownSeat(seatKeyOf(home, request))
+      const seat = theComputePool().knownSeat(seatKeyOf(home))
       const flushing = seat?.flushLater(reachHome(env, home), delayMs)
       if (!flushing) return
       ctx.waitUntil(
@@ -67,9 +67,9 @@ export class Compute extends WorkerEntrypoint<ArchitecturesEnvironment> {
   }
 
   /** Brings home what was acknowledged. False: it was not in this isolate. */
-  flush({ home, writer, ...strategies }: FlushOrder): Promise<Outcome<boolean>> {
+  flush({ home, writer }: FlushOrder): Promise<Outcome<boolean>> {
     return outcomeOf(async () => {
-      const seat = theComputePool().knownSeat(seatKeyOf(home, strategies))
+      const seat = theComputePool().knownSeat(seatKeyOf(home))
       if (seat?.options.tenant.writer !== writer) return false
       await seat.flush(reachHome(this.env, home), new Phases(workerClock))
       return true

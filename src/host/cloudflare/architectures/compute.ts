@@ -3,12 +3,17 @@
  * compute: in a Worker of its own (`compute-worker.ts`) or in an object that holds many tenants
  * (`compute-object.ts`).
  */
+import { assert } from '../../../base/assert.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
 import { Phases } from '../../../base/phases.ts'
 import type { Statement } from '../../../front/control.ts'
 import type { Delivery, FetchRequest, Home, Receipt, Slice } from '../../../replica/home.ts'
-import type { Ahead, Freshened } from '../../../replica/tenant-replica.ts'
+import { LOAD_STRATEGIES } from '../../../replica/load-strategy.ts'
+import { checkStrategies } from '../../../replica/local-tenant.ts'
+import type { Freshened } from '../../../replica/compute-tenant.ts'
+import type { Ahead } from '../../../replica/tenant-replica.ts'
+import { WRITE_STRATEGIES } from '../../../replica/write-back.ts'
 import { unreachable } from '../../../replica/within.ts'
 import type { Template } from '../../../store/template.ts'
 import { workerClock } from '../clock.ts'
@@ -16,7 +21,7 @@ import { consoleLog } from '../console-log.ts'
 import { DIRECTORY_NAME } from '../environment.ts'
 import { theIsolate } from '../isolate.ts'
 import { fetchTemplate, keepTemplate } from '../kept-templates.ts'
-import { type Outcome, resultOf } from '../outcome.ts'
+import { heard, type Outcome, resultOf } from '../outcome.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { ComputeSeat } from './compute-seat.ts'
 import type { ComputePool, SeatKey, SeatTools, Strategies } from './compute-pool.ts'
@@ -74,7 +79,10 @@ export async function compute(
 ): Promise<RemoteServed> {
   const { home, hint, statement, staleAllowed = false, load, write } = request
   const phases = new Phases(workerClock)
-  const seat = pool.seatOf(seatKeyOf(home, request), {
+  checkStrategies(load, write, false)
+  assert(load !== 'lazy', 'pages on demand need no seat')
+  const strategies = { load: LOAD_STRATEGIES[load], write: WRITE_STRATEGIES[write] }
+  const seat = pool.seatOf(seatKeyOf(home), {
     template: (id) => templateOf(environment, id),
     flushWithin,
   })
@@ -82,6 +90,7 @@ export async function compute(
     .ask({
       home: reachHome(environment, home),
       statement,
+      ...strategies,
       staleAllowed,
       phases,
       ...(hint === undefined ? {} : { hint }),
@@ -95,7 +104,9 @@ export async function compute(
     strategies: { load, write },
     loaded: loadedNote(freshened),
     ...(freshened.staleMs === undefined ? {} : { stale: { ageMs: freshened.staleMs } }),
-    ...(seat.options.write.mayLose ? { mayLose: pending, lost: { ...loss } } : {}),
+    ...(strategies.write.mayLose || loss.commits > 0
+      ? { mayLose: pending, lost: { ...loss } }
+      : {}),
   }
   return { result: answer.result, servedBy, notes, phases: phases.times() }
 }
@@ -113,9 +124,8 @@ function loadedNote({ how, rowCount, byteLength }: Freshened): object {
   return { how, rowCount, byteLength }
 }
 
-export function seatKeyOf({ kind, object, tenant }: HomeAddress, strategies: Strategies): SeatKey {
-  const { load, write } = strategies
-  return { home: `${kind} ${object}`, tenant, load, write }
+export function seatKeyOf({ kind, object, tenant }: HomeAddress): SeatKey {
+  return { home: `${kind} ${object}`, tenant }
 }
 
 /** A home as one request reaches it. A call that fails without an answer is SERVER_UNREACHABLE. */
@@ -132,6 +142,14 @@ export function homeCalls(
   { kind, object }: HomeAddress,
 ): HomeCalls {
   return environment[kind].getByName(object)
+}
+
+/** Whether a tenant whose home is no more than that has a store there. */
+export async function existsAt(
+  { STATES }: ArchitecturesEnvironment,
+  object: string,
+): Promise<boolean> {
+  return (await heard(STATES.getByName(object).facts())).exists
 }
 
 async function answered<Result>(call: Promise<Outcome<Result>>): Promise<Result> {
@@ -156,7 +174,7 @@ async function templateOf(environment: ArchitecturesEnvironment, id: string): Pr
   const { engine } = theIsolate()
   if (id === engine.template.id) return engine.template
   await fetchTemplate(id, environment.DIRECTORY.getByName(DIRECTORY_NAME))
-  const template = theIsolate().earlierTemplates.get(id)
+  const template = theIsolate().earlierTemplates.get(id)?.template
   if (template) return template
   throw new PgnapError('STORE_ENGINE_MISMATCH', `this store stands on a template that is gone`, {
     detail: `template ${id}`,

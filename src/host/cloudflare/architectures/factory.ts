@@ -6,7 +6,7 @@
 import { heard, reached } from '../outcome.ts'
 import { servedBody } from './answers.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
-import type { ComputeRequest } from './compute.ts'
+import { type ComputeRequest, existsAt } from './compute.ts'
 import { askRemote } from './remote.ts'
 import { strategiesIn } from './strategies.ts'
 
@@ -15,6 +15,7 @@ export const factory: Architecture = {
   durability:
     'sync, cdc: durable in the tenant’s own object before it is answered; async: the answer tells',
   query: askFactory,
+  exists: ({ environment, tenant }) => existsAt(environment, `factory/${tenant}`),
   status,
   endpoints: {
     ping: {

@@ -21,6 +21,7 @@ import { fenced } from '../../../store/state.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { heard, type Outcome, outcomeOf } from '../outcome.ts'
+import { existsIn } from '../tenant-storage.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { EngineFacts, FlushOrder, HomeCalls } from './compute.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
@@ -36,6 +37,7 @@ export interface HybridFacts {
   readonly phase: HybridPhase
   /** Statements of this life of the object, by who has run them. */
   readonly ran: { readonly compute: number; readonly local: number }
+  readonly exists: boolean
   readonly storeBytes: number
   /** Of its own Postgres; undefined if it has none now. Those of the compute are the compute's. */
   readonly syncDelay: SyncDelayFacts | undefined
@@ -92,7 +94,8 @@ export class HybridObject extends DurableObject<ArchitecturesEnvironment> implem
       this.#look()
       const { databaseSize: storeBytes } = this.ctx.storage.sql
       const { syncDelay } = this.#postgres
-      return { phase: this.#phase, ran: { ...this.#ran }, storeBytes, syncDelay }
+      const exists = existsIn(this.ctx.storage)
+      return { phase: this.#phase, ran: { ...this.#ran }, exists, storeBytes, syncDelay }
     })
   }
 

@@ -13,6 +13,8 @@ export const hybrid: Architecture = {
   durability:
     'durable before it is answered; async, by the compute: the answer tells what may be lost',
   query,
+  exists: async ({ environment, tenant }) =>
+    (await heard(environment.HYBRIDS.getByName(tenant).facts())).exists,
   status,
 }
 

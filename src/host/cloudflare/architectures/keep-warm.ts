@@ -4,7 +4,7 @@
  * asked something (seed 003, "Enhanced Keep-Warm Strategy"; `../keep-warm.ts`).
  */
 import { Phases } from '../../../base/phases.ts'
-import { parseTenantName } from '../../../router/tenant-name.ts'
+import { parseTenantName, unknownTenant } from '../../../router/tenant-name.ts'
 import { workerClock } from '../clock.ts'
 import { consoleLog } from '../console-log.ts'
 import { noteRequest, warmHottest, type WarmReport } from '../keep-warm.ts'
@@ -19,7 +19,7 @@ const SEPARATOR = '/'
 /** A tenant of an architecture is asked for; see `../keep-warm.ts`. */
 export function noteAsked(name: string, { environment, tenant, waitUntil }: Ask): void {
   // Objects of the default Worker count for themselves.
-  if (name === 'pooled' || !ARCHITECTURES[name]?.query) return
+  if (name === 'pooled' || !ARCHITECTURES[name]?.exists) return
   noteRequest(environment, `${name}${SEPARATOR}${tenant}`, waitUntil)
 }
 
@@ -47,10 +47,13 @@ async function warm(environment: ArchitecturesEnvironment, name: string): Promis
     await heard(environment.TENANTS.getByName(name).wake(name))
     return
   }
-  await ARCHITECTURES[architecture]?.query?.({
-    environment,
+  const { query, exists } = ARCHITECTURES[architecture] ?? {}
+  const of = { environment, tenant: parseTenantName(tenant) }
+  // To ask for it would make it. Whoever is told forgets how hot it was.
+  if (!query || !(await exists?.(of))) throw unknownTenant(of.tenant)
+  await query({
+    ...of,
     waitUntil: (work) => void work.catch(() => {}),
-    tenant: parseTenantName(tenant),
     url: new URL('https://keep-warm.invalid/'),
     phases: new Phases(workerClock),
     statement: async () => ({ sql: 'select 1', parameters: [] }),

@@ -15,6 +15,8 @@ export const lazyWasm: Architecture = {
     'Workers compile nothing at run time, so it fails and delegates for ever',
   durability: 'as /thin: durable in the object before it is answered',
   query,
+  exists: async ({ environment, tenant }) =>
+    (await heard(environment.LAZIES.getByName(tenant).facts())).exists,
   status,
   endpoints: {
     'force-load': {

@@ -10,6 +10,7 @@ import { Call } from '../../call.ts'
 import { DIRECTORY_NAME, type Environment } from '../environment.ts'
 import { fetchTemplate, keepTemplate } from '../kept-templates.ts'
 import { reached } from '../outcome.ts'
+import { LoadWait } from '../load-wait.ts'
 import { TenantRuntime } from '../tenant-runtime.ts'
 import { endOwnSlot, makeOwnSlot, ownSlot } from './own-slots.ts'
 import { poolPhases } from './remote.ts'
@@ -19,6 +20,8 @@ export class OwnPostgres {
   readonly #environment: Environment
   #runtime: TenantRuntime | undefined
   #making: Promise<unknown> | undefined
+  /** For a slot that is made before there is anything over it. */
+  readonly #loadWait = new LoadWait()
 
   constructor(context: DurableObjectState, environment: Environment) {
     this.#context = context
@@ -41,12 +44,16 @@ export class OwnPostgres {
     do {
       if (!this.isWarm) {
         this.#runtime = undefined
-        await (this.#making ??= makeOwnSlot(this.#id).finally(() => (this.#making = undefined)))
+        await this.#loadWait.during(() => (this.#making ??= this.#make()))
       }
       const id = this.#here.storage.templateId()
       await reached(id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
       // Another object may have needed the room meanwhile.
     } while (!this.isWarm)
+  }
+
+  #make(): Promise<unknown> {
+    return makeOwnSlot(this.#id).finally(() => (this.#making = undefined))
   }
 
   /** Runs one statement; its phases are included in `phases`. */
@@ -81,6 +88,7 @@ export class OwnPostgres {
       id: this.#id,
       storage: this.#context.storage,
       createMissing: true,
+      loadWait: this.#loadWait,
       sockets: [],
       onSpent: () => (this.#runtime = undefined),
       ...(share ? { share } : {}),

@@ -28,9 +28,11 @@ export function ownSlot(id: string): SlotShare | undefined {
  * end for it, in memory alone.
  */
 export async function makeOwnSlot(id: string): Promise<SlotShare> {
-  const share = new SlotShare({ engine: theIsolate().engine, imageBytesMax: 0 })
+  const { engine, ownShares } = theIsolate()
+  const share = new SlotShare({ engine, imageBytesMax: 0 })
   await share.prepare()
   slots.set(id, share)
+  ownShares.add(share)
   for (const oldest of slots.keys()) {
     if (slots.size <= LIMITS.isolateOwnSlotsMax) break
     endOwnSlot(oldest)
@@ -40,6 +42,8 @@ export async function makeOwnSlot(id: string): Promise<SlotShare> {
 
 /** Gives it up, with the memory over it. Nothing is written. */
 export function endOwnSlot(id: string): void {
+  const share = slots.get(id)
+  if (share) theIsolate().ownShares.delete(share)
   slots.delete(id)
   TenantRuntime.end(id)
 }

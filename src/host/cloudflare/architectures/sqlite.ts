@@ -16,7 +16,11 @@ import { LIMITS } from '../../../base/limits.ts'
 import type { Phases } from '../../../base/phases.ts'
 import { SYNC_ACTIONS, syncStatus } from '../../../base/sync-delay.ts'
 import { parseTenantName } from '../../../router/tenant-name.ts'
-import { BucketDatabase, type SaveTiming } from '../../bucket-database.ts'
+import {
+  BucketDatabase,
+  type BucketDatabaseOptions,
+  type SaveTiming,
+} from '../../bucket-database.ts'
 import { isOutOfMemory } from '../../sql-js-error.ts'
 import {
   changesOf,
@@ -165,8 +169,13 @@ async function open(
     }
     resting.close()
   }
+  const waitedMs = workerClock.monotonicMs() - startMs
+  const monitor: BucketDatabaseOptions['monitor'] = {
+    // Who loads waits for all that comes before it, too, and is told of that.
+    record: (kind, ms) => delaysOf('sqlite').record(kind, kind === 'load' ? waitedMs + ms : ms),
+  }
   const file = await phases.measure('load', () =>
-    BucketDatabase.load({ sqlJs, bucket, key, clock: workerClock, monitor: delaysOf('sqlite') }),
+    BucketDatabase.load({ sqlJs, bucket, key, clock: workerClock, monitor }),
   )
   const { downloadMs, parseMs } = file.loadTiming
   const totalMs = workerClock.monotonicMs() - startMs

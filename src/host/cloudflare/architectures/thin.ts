@@ -6,7 +6,7 @@
  */
 import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
-import type { HomeAddress } from './compute.ts'
+import { existsAt, type HomeAddress } from './compute.ts'
 import { askRemote } from './remote.ts'
 import { strategiesIn } from './strategies.ts'
 
@@ -15,6 +15,7 @@ export const thin: Architecture = {
   durability:
     'sync, cdc: durable in the object before it is answered; async: the answer tells the risk',
   query,
+  exists: ({ environment, tenant }) => existsAt(environment, `thin/${tenant}`),
   status,
 }
 

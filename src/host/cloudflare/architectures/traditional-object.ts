@@ -12,6 +12,7 @@ import type { SyncDelayFacts } from '../../../base/sync-delay.ts'
 import type { Statement } from '../../../front/control.ts'
 import { workerClock } from '../clock.ts'
 import { type Outcome, outcomeOf } from '../outcome.ts'
+import { existsIn } from '../tenant-storage.ts'
 import type { RemoteServed } from './architecture.ts'
 import type { ArchitecturesEnvironment } from './environment.ts'
 import { OwnPostgres } from './own-postgres.ts'
@@ -21,6 +22,7 @@ export interface TraditionalFacts {
   /** Whether it has a slot now. */
   readonly isWarm: boolean
   readonly slotBytes: number
+  readonly exists: boolean
   readonly storeBytes: number
   /** Slots of objects that have their own, of this isolate, and as many it has room for. */
   readonly isolate: { readonly slots: number; readonly slotsMax: number }
@@ -60,6 +62,7 @@ export class TraditionalObject extends DurableObject<ArchitecturesEnvironment> {
     return outcomeOf(async () => ({
       isWarm: this.#postgres.isWarm,
       slotBytes: ownSlot(this.ctx.id.toString())?.slotBytes ?? 0,
+      exists: existsIn(this.ctx.storage),
       storeBytes: this.ctx.storage.sql.databaseSize,
       isolate: { slots: ownSlotCount(), slotsMax: LIMITS.isolateOwnSlotsMax },
       requests: this.#requests,

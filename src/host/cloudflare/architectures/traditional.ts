@@ -14,6 +14,8 @@ export const traditional: Architecture = {
   what: 'an object per tenant with a Postgres of its own, code bound at the start',
   durability: 'durable before it is answered: committed in the object, held by its output gate',
   query,
+  exists: async ({ environment, tenant }) =>
+    (await heard(environment.TRADITIONALS.getByName(tenant).facts())).exists,
   status,
   endpoints: {
     'cold-start': {

@@ -10,12 +10,14 @@
 import type { TenantName } from '../../../base/ids.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { LentSlot } from '../../../engine/lent-slot.ts'
+import { LOADED } from '../../../pool/pool-statistics.ts'
 import type { Pool } from '../../../pool/pool.ts'
 import type { OpenTenant } from '../../../pool/tenant-source.ts'
 import { TenantFiles } from '../../../store/tenant-files.ts'
 import { Call } from '../../call.ts'
 import { workerClock } from '../clock.ts'
 import { theIsolate, theIsolateIfAny } from '../isolate.ts'
+import { LoadWait } from '../load-wait.ts'
 import { PreparedClient } from '../prepared-client.ts'
 import { tenantPool } from '../tenant-pool.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
@@ -27,6 +29,8 @@ export const warmProxy: Architecture = {
   what: 'Postgres in the memory of the Worker, without objects and without storage',
   durability: 'none: what is written is gone with the isolate, or when it needs room',
   query,
+  // What another isolate has cannot be kept warm in this one.
+  exists: async ({ tenant }) => memories.has(tenant),
   status: async ({ tenant }) => ({ tenant, ...facts() }),
   endpoints: {
     ping: { method: 'GET', what: 'whether it is there; makes the slot', answer: ping },
@@ -49,10 +53,11 @@ const memories = new Map<TenantName, Memory>()
 async function query({ tenant, url, phases, statement }: Ask): Promise<Served> {
   onlyInMemory(url)
   const asked = await statement()
+  const loadWait = new LoadWait()
   phases.measureSync('engine', theIsolate)
   const { share } = theIsolate()
   const memory = memoryOf(tenant)
-  await phases.measure('slot', () => share.prepare(memory.lent))
+  await phases.measure('slot', () => loadWait.during(() => share.prepare(memory.lent)))
   const connected = memory.pool.connect(tenant)
   const client = new PreparedClient(connected, {
     share,
@@ -64,7 +69,9 @@ async function query({ tenant, url, phases, statement }: Ask): Promise<Served> {
     const { result, timings } = await new Call(client, 0).statement(asked)
     // Nothing is saved, whatever the pool believes.
     phases.include(poolPhases({ ...timings, persistMs: 0 }))
-    if (timings.wokenFrom !== 'awake') delaysOf('warm-proxy').record('load', timings.wakeMs, tenant)
+    if (LOADED[timings.wokenFrom]) {
+      delaysOf('warm-proxy').record('load', loadWait.take() + timings.wakeMs, tenant)
+    }
     const { id, sinceMs } = memory
     const notes = { durable: false, memory: { id, sinceMs }, wokenFrom: timings.wokenFrom }
     return { result, servedBy: 'isolate', notes }

@@ -5,7 +5,7 @@
  */
 import { heard } from '../outcome.ts'
 import type { Architecture, Ask, JsonBody, Served } from './architecture.ts'
-import type { ComputeRequest } from './compute.ts'
+import { type ComputeRequest, existsAt } from './compute.ts'
 import { askRemote } from './remote.ts'
 import { strategiesIn } from './strategies.ts'
 
@@ -16,6 +16,7 @@ export const ws: Architecture = {
   durability:
     'sync, cdc: durable in the tenant’s own object before it is answered; async: the answer tells',
   query,
+  exists: ({ environment, tenant }) => existsAt(environment, `ws/${tenant}`),
   status,
 }
 
