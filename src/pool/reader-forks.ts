@@ -21,6 +21,7 @@ import { SYNC } from '../base/protocol-message.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
+import { type EndedTransaction, endOfFailed } from './failed-transaction.ts'
 import { keepsBackend, mayRead, noteRead } from './fork-desk.ts'
 import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
 import { numberOf } from './pausing-run.ts'
@@ -47,6 +48,7 @@ import type { SlowLog } from './slow-log.ts'
 import { isSame } from './session-defaults.ts'
 import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
+import { triedKey, TriedTexts } from './tried-texts.ts'
 
 /** Object id of a language. */
 const LANGUAGE_INTERNAL = '12::pg_catalog.oid'
@@ -91,6 +93,8 @@ export class ReaderForks {
   readonly #forks = new Map<SlotEntry, Fork>()
   /** Statements that turned out to write. */
   readonly #writers = new WeakMap<LiveClient, Set<string>>()
+  /** What came of statements: of their texts in a tenant, and of their names with a client. */
+  readonly #tried = new WeakMap<LiveTenant | LiveClient, TriedTexts>()
   /** Whose batch was tried in vain just now, and is about to wait. */
   #refused: LiveClient | undefined
 
@@ -105,7 +109,27 @@ export class ReaderForks {
     // Nothing can be written in it any more. An error in a pipeline that goes on is the backend's.
     if (client.floating?.isFailed) return complete ? 'reads' : 'no'
     const writers = this.#writers.get(client) ?? NONE
-    return readingOf(messages, complete, writers, client.floating)
+    const reading = readingOf(messages, complete, writers, client.floating)
+    // What gives it its settings, and what they are called by, is ours.
+    if (client.begins && reading !== 'no') return 'surely'
+    if (reading !== 'reads' && reading !== 'surely') return reading
+    const key = triedKey(messages)
+    const nowMs = this.#options.clock.monotonicMs()
+    let trial = this.#tried.get(client)?.of(key, nowMs)
+    // What surely reads was in vain for something that its client alone has.
+    if (!key.isOwn && reading === 'reads') trial ??= this.#tried.get(client.tenant)?.of(key, nowMs)
+    return trial === 'vain' ? 'no' : trial === 'read' ? 'surely' : reading
+  }
+
+  #noteTrial(client: LiveClient, messages: Uint8Array, wasVain: boolean, nowMs: number): void {
+    const key = triedKey(messages)
+    const note = (whose: LiveClient | LiveTenant): void => {
+      const tried = this.#tried.get(whose) ?? new TriedTexts()
+      this.#tried.set(whose, tried)
+      tried.note(key, wasVain, nowMs)
+    }
+    if (key.isOwn || wasVain) note(client)
+    if (!key.isOwn) note(client.tenant)
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -124,7 +148,7 @@ export class ReaderForks {
     counters.forks.made++
     this.#forks.set(entry, fork)
     tenant.fork = fork
-    event({ type: 'forkMade', slot: entry })
+    event({ type: 'forkMade', slot: entry, threadMs: nowMs - startMs })
   }
 
   /**
@@ -135,6 +159,8 @@ export class ReaderForks {
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
     this.#refused = undefined
+    const ended = client.floating?.isFailed && complete ? endOfFailed(messages) : undefined
+    if (ended) return this.#endFailed(client, ended)
     this.review(client.tenant)
     if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
     if (this.readingOf(client, messages, complete) === 'no') return undefined
@@ -192,7 +218,20 @@ export class ReaderForks {
     const isSame = slot?.transaction === fork.transaction
     // One that has failed has no number. What is committed between two such was written to the WAL.
     const mayBeOther = fork.transaction === 0 && (!isFailed(slot) || open?.files.walDirty)
-    if (!isSame || mayBeOther) this.#retire(tenant, false)
+    if (!isSame || mayBeOther) this.#retire(tenant)
+  }
+
+  /** Nothing of it is anywhere but here. */
+  #endFailed(client: LiveClient, { answer, said }: EndedTransaction): Uint8Array | undefined {
+    if (!client.tenant.sessions.say(client, said)) return undefined
+    const { clock, counters } = this.#options
+    noteStart(client, clock.monotonicMs())
+    client.endedMs = clock.monotonicMs()
+    if (client.timings) resetTimings(client.timings)
+    setFloating(client, undefined)
+    client.limits?.ends(client.endedMs)
+    counters.countBatch(client.tenant, 0, 0, client.endedMs)
+    return answer
   }
 
   /** Empties the slot of a fork, if there is one in it. */
@@ -230,7 +269,7 @@ export class ReaderForks {
     }
     if (!(answer instanceof Uint8Array)) {
       counters.forks.withheld++
-      if (answer !== undefined) this.#giveUp(client, messages)
+      if (answer !== undefined) this.#giveUp(client, messages, startMs)
       // Nothing of it is left. To run it again would be to forget that it was to end.
       if (answer instanceof PgnapError) {
         failFloating(client)
@@ -239,6 +278,7 @@ export class ReaderForks {
       return undefined
     }
     const endMs = clock.monotonicMs()
+    this.#noteTrial(client, messages, false, endMs)
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
@@ -291,20 +331,23 @@ export class ReaderForks {
   }
 
   /** Something was done that must not be seen: the fork is of no use any more. */
-  #giveUp(client: LiveClient, messages: Uint8Array): void {
+  #giveUp(client: LiveClient, messages: Uint8Array, startMs: number): void {
     const { tenant } = client
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#noteTrial(client, messages, true, nowMs)
     const writers = this.#writers.get(client) ?? new Set()
     if (writers.size >= WRITERS_MAX) writers.clear()
     // The unnamed one is another one each time.
     for (const name of boundStatements(messages)) if (name !== '') writers.add(name)
     this.#writers.set(client, writers)
-    this.#retire(tenant, true)
+    this.#retire(tenant, nowMs - startMs)
   }
 
   /** It does not answer from now on; that its slot is to be emptied is heard of later. */
-  #retire(tenant: LiveTenant, inVain: boolean): void {
+  #retire(tenant: LiveTenant, vainMs?: number): void {
     tenant.fork = undefined
-    this.#options.later({ type: 'forkStale', tenant: tenant.entry, inVain })
+    const how = vainMs === undefined ? {} : { vainMs }
+    this.#options.later({ type: 'forkStale', tenant: tenant.entry, ...how })
   }
 
   /** @returns whether the slot can be used again */
