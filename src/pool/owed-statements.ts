@@ -1,27 +1,56 @@
 /**
- * What clients of a tenant have prepared and closed where their session in the backend could not
- * hear of it: in a fork, or nowhere at all. It is said again when their session is next in a
- * backend, in their own words; until then a fork is told of it as well.
+ * What clients of a tenant have prepared, closed and forgotten where their session in the backend
+ * could not hear of it: in a fork, or nowhere at all. It is said again when their session is next
+ * in a backend, in their own words; until then each fork is told of it as well.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { Slot } from '../engine/engine.ts'
+import { ownQuery } from './backend-query.ts'
 import { type SaidStatements, sayAgain } from './reading-batch.ts'
 
+/** What a session has forgotten as a whole. */
+export interface ForgottenWhole {
+  /** All that was prepared by name, before anything that is said again. */
+  readonly allStatements: boolean
+  /** What currval knows. */
+  readonly sequences: boolean
+}
+
+interface Owed extends ForgottenWhole {
+  readonly said: SaidStatements
+}
+
+const NOTHING: Owed = { said: new Map(), allStatements: false, sequences: false }
+/** The same in all encodings of clients. */
+export const ASCII: RegExp = /^[\0-\x7f]*$/
+const DEALLOCATE_ALL = ownQuery('DEALLOCATE ALL')
+const DISCARD_SEQUENCES = ownQuery('DISCARD SEQUENCES')
+
 export class OwedStatements<Owner extends { readonly number: number }> {
-  readonly #owed = new Map<Owner, SaidStatements>()
+  #owed = new Map<Owner, Owed>()
 
-  /** False: it would be too much, and nothing was taken in. */
-  add(owner: Owner, said: SaidStatements): boolean {
-    if (said.size === 0) return true
-    const owed = new Map([...(this.#owed.get(owner) ?? []), ...said])
-    if (owed.size > LIMITS.owedStatementsMax) return false
-    this.#owed.set(owner, owed)
+  /**
+   * False: it would be too much, or could not be said again in the words in which it was said, and
+   * nothing was taken in.
+   * @param isRecoded its client talks in another encoding from now on. Default: it does not
+   */
+  add(
+    owner: Owner,
+    said: SaidStatements,
+    { allStatements, sequences }: ForgottenWhole = NOTHING,
+    isRecoded = false,
+  ): boolean {
+    const before = this.#owed.get(owner) ?? NOTHING
+    const all = new Map([...(allStatements ? unnamedIn(before.said) : before.said), ...said])
+    if (all.size > LIMITS.owedStatementsMax) return false
+    if (isRecoded && [...all].some(([name, parse]) => parse || !ASCII.test(name))) return false
+    if (said.size === 0 && !allStatements && !sequences) return true
+    this.#owed.set(owner, {
+      said: all,
+      allStatements: allStatements || before.allStatements,
+      sequences: sequences || before.sequences,
+    })
     return true
-  }
-
-  /** Whether an owner has, or would have, something to be said again. */
-  isOwed(owner: Owner): boolean {
-    return this.#owed.has(owner)
   }
 
   /**
@@ -33,7 +62,9 @@ export class OwedStatements<Owner extends { readonly number: number }> {
     if (!owed) return
     this.#owed.delete(owner)
     const asked = slot.session.query
-    for (const each of sayAgain(owed)) slot.run(each, owner.number)
+    if (owed.allStatements) slot.run(DEALLOCATE_ALL)
+    if (owed.sequences) slot.run(DISCARD_SEQUENCES)
+    for (const each of sayAgain(owed.said)) slot.run(each, owner.number)
     slot.session.query = asked
   }
 
@@ -52,7 +83,13 @@ export class OwedStatements<Owner extends { readonly number: number }> {
   /** The same for a fork. */
   forked(): OwedStatements<Owner> {
     const copy = new OwedStatements<Owner>()
-    for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
+    copy.#owed = new Map(this.#owed)
     return copy
   }
+}
+
+/** DEALLOCATE ALL leaves the unnamed statement alone. */
+function unnamedIn(said: SaidStatements): SaidStatements {
+  const unnamed = said.get('')
+  return said.has('') ? new Map([['', unnamed]]) : new Map()
 }

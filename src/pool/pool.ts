@@ -141,6 +141,7 @@ export class Pool implements ClientHost {
       pending: this.#pending,
       slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
+      advisory: this.#advisory,
       onLost,
       onRead: (client, slot, rest) =>
         noteLimits(client, slot, { status: client.transactionStatus, ...rest }, limitsHost),

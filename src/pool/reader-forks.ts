@@ -18,6 +18,7 @@ import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
 import { SYNC } from '../base/protocol-message.ts'
+import type { AdvisoryDesk } from './advisory-desk.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
@@ -42,21 +43,20 @@ import type { PoolState } from './pool-state.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import { eachMessage } from '../base/message-frames.ts'
 import { forkAnswers } from './thread-turns.ts'
-import { boundStatements, type Reading, readingOf, saidIn } from './reading-batch.ts'
+import { hearAgain, isNothingLeft, leftInFork } from './left-in-fork.ts'
+import { ReadTrials } from './read-trials.ts'
+import type { Reading } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { SlowLog } from './slow-log.ts'
 import { isSame } from './session-defaults.ts'
 import type { TenantSessions } from './tenant-sessions.ts'
 import type { TenantFiles } from './tenant-source.ts'
-import { triedKey, TriedTexts } from './tried-texts.ts'
 
 /** Object id of a language. */
 const LANGUAGE_INTERNAL = '12::pg_catalog.oid'
 const ERROR_RESPONSE = 0x45
 /** ReadyForQuery, which ends every answer to a Sync. */
 const READY_BYTES = 6
-/** Statements of a client that are known to be no readers; beyond, they are tried again. */
-const WRITERS_MAX = 100
 
 /** A copy of a tenant's backend, to read in. */
 export interface Fork {
@@ -79,6 +79,7 @@ export interface ReaderForksOptions {
   readonly clock: Clock
   readonly log: Log
   readonly slowLog: SlowLog | undefined
+  readonly advisory: AdvisoryDesk
   readonly event: (event: PoolEvent) => void
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
@@ -91,10 +92,7 @@ export interface ReaderForksOptions {
 export class ReaderForks {
   readonly #options: ReaderForksOptions
   readonly #forks = new Map<SlotEntry, Fork>()
-  /** Statements that turned out to write. */
-  readonly #writers = new WeakMap<LiveClient, Set<string>>()
-  /** What came of statements: of their texts in a tenant, and of their names with a client. */
-  readonly #tried = new WeakMap<LiveTenant | LiveClient, TriedTexts>()
+  readonly #trials = new ReadTrials()
   /** Whose batch was tried in vain just now, and is about to wait. */
   #refused: LiveClient | undefined
 
@@ -108,28 +106,7 @@ export class ReaderForks {
     if (client === this.#refused || !mayFork || clients.size < 2) return 'no'
     // Nothing can be written in it any more. An error in a pipeline that goes on is the backend's.
     if (client.floating?.isFailed) return complete ? 'reads' : 'no'
-    const writers = this.#writers.get(client) ?? NONE
-    const reading = readingOf(messages, complete, writers, client.floating)
-    // What gives it its settings, and what they are called by, is ours.
-    if (client.begins && reading !== 'no') return 'surely'
-    if (reading !== 'reads' && reading !== 'surely') return reading
-    const key = triedKey(messages)
-    const nowMs = this.#options.clock.monotonicMs()
-    let trial = this.#tried.get(client)?.of(key, nowMs)
-    // What surely reads was in vain for something that its client alone has.
-    if (!key.isOwn && reading === 'reads') trial ??= this.#tried.get(client.tenant)?.of(key, nowMs)
-    return trial === 'vain' ? 'no' : trial === 'read' ? 'surely' : reading
-  }
-
-  #noteTrial(client: LiveClient, messages: Uint8Array, wasVain: boolean, nowMs: number): void {
-    const key = triedKey(messages)
-    const note = (whose: LiveClient | LiveTenant): void => {
-      const tried = this.#tried.get(whose) ?? new TriedTexts()
-      this.#tried.set(whose, tried)
-      tried.note(key, wasVain, nowMs)
-    }
-    if (key.isOwn || wasVain) note(client)
-    if (!key.isOwn) note(client.tenant)
+    return this.#trials.readingOf(client, messages, complete, this.#options.clock.monotonicMs())
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -256,7 +233,7 @@ export class ReaderForks {
     const { tenant } = client
     const { fork } = tenant
     assert(fork, 'who reads has a fork')
-    const { counters, clock, log, slowLog, onRead } = this.#options
+    const { counters, clock, log, slowLog, onRead, advisory } = this.#options
     const said = slowLog?.read(client, messages, fork.slot)
     const { errorsRaised } = fork.slot
     let answer: Uint8Array | PgnapError | string | undefined
@@ -278,13 +255,14 @@ export class ReaderForks {
       return undefined
     }
     const endMs = clock.monotonicMs()
-    this.#noteTrial(client, messages, false, endMs)
+    this.#trials.noteRead(client, messages, endMs)
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
     onRead(client, fork.slot, { startMs, complete })
     counters.forks.reads++
+    advisory.review(tenant)
     counters.countBatch(tenant, endMs - startMs, endMs - startMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)
     slowLog?.ended(client, said ?? [])
@@ -334,12 +312,7 @@ export class ReaderForks {
   #giveUp(client: LiveClient, messages: Uint8Array, startMs: number): void {
     const { tenant } = client
     const nowMs = this.#options.clock.monotonicMs()
-    this.#noteTrial(client, messages, true, nowMs)
-    const writers = this.#writers.get(client) ?? new Set()
-    if (writers.size >= WRITERS_MAX) writers.clear()
-    // The unnamed one is another one each time.
-    for (const name of boundStatements(messages)) if (name !== '') writers.add(name)
-    this.#writers.set(client, writers)
+    this.#trials.noteVain(client, messages, nowMs)
     this.#retire(tenant, nowMs - startMs)
   }
 
@@ -366,8 +339,6 @@ export class ReaderForks {
   }
 }
 
-const NONE: ReadonlySet<string> = new Set()
-
 /** Why there is no fork: as things are at this moment, or in this transaction; the slot is lost. */
 type NoFork = 'not now' | 'never' | 'broken'
 
@@ -390,7 +361,7 @@ function runIn(
   const { floating } = client
   if (sessions.enter(client, slot) !== undefined) return undefined
   if (floating) goOn(slot, floating)
-  const before = slot.session.settings
+  const { settings: before, channels: listened, holdsLocks } = slot.session
   const { errorsRaised } = slot
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
@@ -413,17 +384,21 @@ function runIn(
   if (!complete && hasFailed(answer)) return canceled ?? 'a pipeline that failed'
   let kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
   if (kept !== answer && !vet(fork)) return canceled ?? 'a function by another name'
-  const said = saidIn(whole, kept)
-  if (!said) return canceled ?? 'statements out of sight'
+  const left = leftInFork(slot, { messages: whole, answer: kept }, watch.forgotten, listened)
+  if (!left) return canceled ?? 'statements out of sight'
   if (isOpen && !goesOn) {
     // With it all is gone, but for what is prepared, and what was committed before it began.
-    const isGone = [...said.keys()].every((name) => name === '')
+    const isGone = isNothingLeft(left) && !holdsLocks
     const isAsBefore = isGone && isSame(before, slot.session.settings)
     return canceled ?? (isAsBefore ? undefined : 'a session')
   }
   if (client.begins) kept = sessions.begun(client, slot, kept)
-  const isBack = tenant.sessions.takeBack(client, { slot, before, said })
+  const isBack = tenant.sessions.takeBack(client, { slot, before, ...left })
   if (!isBack) return canceled ?? 'too many statements'
+  if (left.unheard.size > 0) {
+    kept = new Uint8Array(kept)
+    hearAgain(slot, left)
+  }
   setFloating(client, goesOn)
   return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }

@@ -28,7 +28,7 @@ test('the first word tells what is worth a try', () => {
     'copy t from stdin',
     'listen a',
   ]
-  no.push('copy t to $$x$$', 'prepare a as select 1', 'discard all', 'do $$ $$', 'x')
+  no.push('copy t to $$x$$', 'prepare a as select 1', 'do $$ $$', 'x')
   for (const sql of no) assert.ok(!reads(sql), sql)
   assert.ok(!reads(`${'/**/'.repeat(5_000)} x`), 'in a moment')
   for (const gap of ['\n', '--\n', '/**/', '(', ';']) {
@@ -49,6 +49,10 @@ test('a batch in which a transaction begins is told from others', () => {
     'no',
     'no',
   ])
+  const resets = ['discard all', 'DEALLOCATE a', 'close all; unlisten *', 'set a.b = 1']
+  resets.push('SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;')
+  for (const sql of resets) assert.equal(tell(sql), 'surely', sql)
+  assert.equal(tell('reset all; select 1'), 'reads')
   const both = concatBytes([say.parse('', 'begin'), say.parse('', 'select 1'), say.sync()])
   assert.equal(readingOf(both, true, NONE), 'begins')
 })

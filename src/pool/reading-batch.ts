@@ -32,6 +32,7 @@ const HARMLESS: ReadonlySet<number> = new Set([PARSE, DESCRIBE, CLOSE, FLUSH])
 
 const READS = new RegExp(
   String.raw`(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
+    String.raw`(?:discard|deallocate|close|unlisten)\b|` +
     String.raw`copy\b[\s\S]*\bto\s+stdout\b|(?:commit|end|rollback|abort)\b)`,
   'iy',
 )
@@ -39,13 +40,18 @@ const READS = new RegExp(
 const BEGINS = /(?:begin|start)\b/iy
 const BEGINS_ALONE = /(?:begin|start)\b[^;]*;?\s*$/iy
 const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
-/** What leaves nothing behind but settings, and the end of a transaction. */
-const SURELY = /(?:$|(?:set|show|reset|commit|end|rollback|abort)\b)/iy
+/** What only makes a session as new, sets something in it, or ends a transaction. */
+const SURELY = new RegExp(
+  String.raw`(?:$|(?:set|show|reset|commit|end|rollback|abort)\b|` +
+    String.raw`(?:discard|deallocate|close|unlisten)\b|` +
+    String.raw`select\s+pg_advisory_unlock_all\(\)\s*(?:;|$))`,
+  'iy',
+)
 /** Without a query: nothing of it needs a snapshot. */
 const NEEDS_NONE = /(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)/iy
 
 /** What lasts until the end of its transaction, or is to be there already, does not float. */
-const LASTS = /(?:set(?!\s+transaction\b)|reset|fetch)\b/iy
+const LASTS = /(?:set(?!\s+transaction\b)|reset|fetch|close|discard|unlisten)\b/iy
 
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>

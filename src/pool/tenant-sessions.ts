@@ -20,6 +20,7 @@ import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
 import { NO_TEMPORARY } from '../engine/temporary-schemas.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
+import type { LeftInFork } from './left-in-fork.ts'
 import { OwedStatements } from './owed-statements.ts'
 import type { SaidStatements } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
@@ -48,13 +49,11 @@ interface Aside {
 }
 
 /** What a batch in a fork has left of its owner's session. */
-export interface ForkedSession {
+export interface ForkedSession extends LeftInFork {
   /** The fork, which is in that session. */
   readonly slot: Pick<Slot, 'session'>
   /** Its settings when the batch began. */
   readonly before: ReadonlyMap<string, string>
-  /** What it has prepared and closed. */
-  readonly said: SaidStatements
 }
 
 const APPLICATION_NAME = 'application_name'
@@ -237,18 +236,21 @@ export class TenantSessions<Owner extends SessionOwner> {
    * Takes in how the session of an owner, who has not got the backend, has changed in a fork.
    * False: there is too much to be said again, and nothing was taken in.
    */
-  takeBack(owner: Owner, { slot, before, said }: ForkedSession): boolean {
+  takeBack(owner: Owner, forked: ForkedSession): boolean {
+    const { slot, before, said, forgotten, unheard } = forked
     assert(owner !== this.#current, 'a fork is for those who have not got the backend')
     const known = this.#aside.get(owner) ?? NEW
-    const encoding = slot.session.clientEncoding
-    // They are said again in the words in which they were said.
-    const isOwed = said.size > 0 || this.#owed.isOwed(owner)
-    if (isOwed && known.encoding !== encoding) return false
-    if (!this.#owed.add(owner, said)) return false
-    this.#asked.set(owner, slot.session.query)
-    const { settings, userIds } = slot.session
-    if (said.size === 0 && isSame(before, settings)) return true
-    this.#aside.set(owner, { ...known, settings, userIds, encoding })
+    const { clientEncoding: encoding, settings, userIds, query } = slot.session
+    if (!this.#owed.add(owner, said, forgotten, known.encoding !== encoding)) return false
+    this.#asked.set(owner, query)
+    this.channels.unlisten(owner, unheard)
+    // Of the others the fork knows only what they held when it was made: it gives none.
+    const { locks } = known.frame.locks.length > 0 ? slot.session.frame : known.frame
+    if (locks.length === 0) this.#lockers.delete(owner)
+    const isUnlocked = locks !== known.frame.locks
+    if (said.size === 0 && !isUnlocked && isSame(before, settings)) return true
+    const frame = { ...known.frame, locks }
+    this.#aside.set(owner, { ...known, frame, settings, userIds, encoding })
     return true
   }
 
