@@ -86,6 +86,15 @@ test('a thread is held by what was seen to run and has not ended or paused since
   assert.equal(watch.isHeld, false)
 })
 
+test('what a look has seen to run is looked at again soon: its client may have gone', () => {
+  const { clock, sign, flags } = world({ hasGone: () => true })
+  sign.begin(5, 11)
+  clock.advance(50)
+  assert.equal(isCanceled(flags), false, 'it may be a short one')
+  clock.advance(20)
+  assert.equal(isCanceled(flags), true)
+})
+
 test('a wish meets what runs for that client, and nothing else', () => {
   const { sign, watch, flags } = world()
   sign.begin(5, 11)

@@ -26,7 +26,11 @@ import { isRunning, REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
-/** The same while tenants share the thread: by so much a long one may make others wait at first. */
+/**
+ * The same while tenants share the thread: by so much a long one may make others wait at first. And
+ * after a look that has seen something run, so that it is soon known to be long: only then it is
+ * asked, in two looks more, whether its client is still there.
+ */
 const LOOK_AT_SHARED_EVERY_MS = 20
 /** The same while upkeep runs: by so much somebody may wait for it. */
 const LOOK_AT_UPKEEP_EVERY_MS = 10
@@ -163,7 +167,7 @@ export class ThreadWatch {
     const patience = runs ? Atomics.load(cells, SIGN.patience) : 0
     // Of what takes no longer than a look nobody has to ask.
     const isLong = runs && (batch === this.#looked || Atomics.load(cells, SIGN.pauses) > 0)
-    this.#lookAgain(patience > 0, isLong || Atomics.load(cells, SIGN.away) > 0)
+    this.#lookAgain(patience > 0, isLong || Atomics.load(cells, SIGN.away) > 0, runs)
     if (!runs) return
     this.#checkTimeouts(batch)
     if (patience > 0) this.#checkUpkeep(batch, patience - 1)
@@ -174,12 +178,15 @@ export class ThreadWatch {
     this.#looked = batch
   }
 
-  /** @param isLong something runs or has paused that takes longer than a look */
-  #lookAgain(atUpkeep: boolean, isLong: boolean): void {
+  /**
+   * @param isLong something runs or has paused that takes longer than a look
+   * @param runs something runs
+   */
+  #lookAgain(atUpkeep: boolean, isLong: boolean, runs: boolean): void {
     const { clock, neighbourWaitMs } = this.#options
     const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
     const sliceMs = this.#isShared ? SHARED_SLICE_MS : SLICE_MS
-    const restMs = this.#isShared ? LOOK_AT_SHARED_EVERY_MS : LOOK_EVERY_MS
+    const restMs = this.#isShared || runs ? LOOK_AT_SHARED_EVERY_MS : LOOK_EVERY_MS
     const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : isLong ? sliceMs : restMs
     this.#timer = clock.setTimer(Math.min(everyMs, lookMs), () => this.#look())
   }
