@@ -17,6 +17,7 @@ import { concatBytes } from '../base/bytes.ts'
 import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
+import { withStandIns } from '../engine/stand-ins.ts'
 import { SYNC } from '../base/protocol-message.ts'
 import type { AdvisoryDesk } from './advisory-desk.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer } from './backend-query.ts'
@@ -289,7 +290,7 @@ export class ReaderForks {
     let files: TenantFiles | undefined
     try {
       files = open.asCommitted()
-      const image = slot.copy()
+      const image = withStandIns(slot.copy(), open.files, files)
       const watch = into.fork(files, image)
       slot.recycle(image)
       const forked = sessions.forked()
@@ -302,9 +303,13 @@ export class ReaderForks {
       return this.#empty(into, files) ? 'never' : 'broken'
     } catch (error) {
       const { code } = toPgnapError(error)
-      log.warn('a fork could not be made', { tenant: entry.name, code, error })
       files?.close()
-      return !files || code === 'IMAGE_INVALID' ? 'never' : 'broken'
+      const isUnfit = code === 'IMAGE_INVALID'
+      // Nothing has gone wrong: it has open what is nowhere else.
+      if (isUnfit)
+        log.info('there is no fork beside this transaction', { tenant: entry.name, code })
+      else log.warn('a fork could not be made', { tenant: entry.name, code, error })
+      return !files || isUnfit ? 'never' : 'broken'
     }
   }
 
