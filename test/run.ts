@@ -29,6 +29,7 @@ interface Part {
 const ALONE: readonly string[] = [
   'cancel-order',
   'fairness',
+  'interrupt-times',
   'limits-of-time',
   'start',
   'vanished-clients',

@@ -175,6 +175,20 @@ export const LIMITS = {
    * transactions write, and one fork takes the thread 2 ms.
    */
   beginPatienceMs: 20,
+  /**
+   * Share of the thread that forks may take in which somebody did more than read, of one tenant.
+   * Beyond: the others who read beside its transaction wait for the next fork.
+   */
+  vainForkShare: 0.05,
+  /** So long they wait at most, however long the one in vain has taken. */
+  vainForkPauseMs: 500,
+  /**
+   * Statements of one tenant, and of one client, of which it is known whether a fork was in vain.
+   * Beyond: the oldest are forgotten, and are as good as new.
+   */
+  triedTextsMax: 100,
+  /** So long that is known: what they call may be made anew. */
+  triedTextMs: 60_000,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */

@@ -38,6 +38,11 @@ export function requestLook({ memory, interruptPendingAt }: CancelFlags): void {
   Atomics.store(new Int32Array(memory.buffer), interruptPendingAt >> 2, 1)
 }
 
+/** Whether nobody has taken note of a cancel yet. */
+export function isCancelPending({ memory, queryCancelPendingAt }: CancelFlags): boolean {
+  return Atomics.load(new Int32Array(memory.buffer), queryCancelPendingAt >> 2) !== 0
+}
+
 /** Whether a cancel would be forgotten: what runs has to be read first. */
 export function isReadingCommand({ memory, commandReadAt }: InterruptFlags): boolean {
   return new Uint8Array(memory.buffer)[commandReadAt] !== 0

@@ -9,7 +9,8 @@
  * - Transaction ids. Whatever changes a row, a sequence by WAL, the catalog or a large object, or
  *   locks rows takes one.
  * - Utility statements, at any depth, by Postgres's own hook: only those count as reading that
- *   leave nothing behind but settings and cursors.
+ *   leave nothing behind but settings and cursors, and those by which a session forgets something:
+ *   what that was is noted, for whoever keeps the session.
  * - Functions, by Postgres's own hook for whoever watches objects. Some of those that come with
  *   Postgres change or tell what is not the same here: sequences whose numbers are at hand, locks
  *   that a transaction gives back, which transactions are running, where the WAL ends. What is
@@ -37,6 +38,8 @@ const COPY_IS_FROM_AT = 16
 const COPY_FILE_AT = 20
 /** VariableSetStmt: name. */
 const SET_NAME_AT = 8
+/** DeallocateStmt: name; null: all. */
+const DEALLOCATE_NAME_AT = 4
 /** As the grammar calls SET TRANSACTION. */
 const SET_TRANSACTION = 'TRANSACTION'
 /** enum ObjectAccessType. */
@@ -52,7 +55,13 @@ const READING: ReadonlySet<string> = new Set([
   'CLOSE CURSOR',
   'CLOSE CURSOR ALL',
   'COMMIT',
+  'DEALLOCATE',
+  'DEALLOCATE ALL',
   'DECLARE CURSOR',
+  'DISCARD ALL',
+  'DISCARD PLANS',
+  'DISCARD SEQUENCES',
+  'DISCARD TEMP',
   'DO',
   'EXECUTE',
   'EXPLAIN',
@@ -66,6 +75,7 @@ const READING: ReadonlySet<string> = new Set([
   'SET CONSTRAINTS',
   'SHOW',
   'START TRANSACTION',
+  'UNLISTEN',
 ])
 
 /** Those of them of which nothing is left in the transaction that they are part of. */
@@ -73,6 +83,10 @@ const PASSING: ReadonlySet<string> = new Set([
   'BEGIN',
   'COMMIT',
   'COPY',
+  'DEALLOCATE',
+  'DEALLOCATE ALL',
+  'DISCARD PLANS',
+  'DISCARD SEQUENCES',
   'EXECUTE',
   'EXPLAIN',
   'ROLLBACK',
@@ -101,15 +115,10 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   2881: 'pg_advisory_lock_shared',
   2882: 'pg_try_advisory_lock',
   2883: 'pg_try_advisory_lock_shared',
-  2884: 'pg_advisory_unlock',
-  2885: 'pg_advisory_unlock_shared',
   2886: 'pg_advisory_lock',
   2887: 'pg_advisory_lock_shared',
   2888: 'pg_try_advisory_lock',
   2889: 'pg_try_advisory_lock_shared',
-  2890: 'pg_advisory_unlock',
-  2891: 'pg_advisory_unlock_shared',
-  2892: 'pg_advisory_unlock_all',
   2944: 'txid_current_snapshot',
   3036: 'pg_notify',
   3089: 'pg_advisory_xact_lock',
@@ -153,6 +162,24 @@ export interface WatchedInstance {
 /** What the two hooks were before. */
 type Hooks = readonly [utility: number, access: number]
 
+/** What was said to be forgotten of a session, whether that was done or refused. */
+export interface Forgotten {
+  /** Prepared statements. */
+  readonly names: readonly string[]
+  readonly allStatements: boolean
+  /** What currval knows. */
+  readonly sequences: boolean
+}
+
+const NOTHING_FORGOTTEN: Forgotten = { names: [], allStatements: false, sequences: false }
+/** DISCARD, DEALLOCATE, by their tags; one statement has its name with it. */
+const FORGETS: ReadonlyMap<string, Partial<Forgotten>> = new Map([
+  ['DEALLOCATE', {}],
+  ['DEALLOCATE ALL', { allStatements: true }],
+  ['DISCARD ALL', { allStatements: true, sequences: true }],
+  ['DISCARD SEQUENCES', { sequences: true }],
+])
+
 /** Of one slot. */
 export class WriteWatch {
   readonly #instance: WatchedInstance
@@ -174,6 +201,7 @@ export class WriteWatch {
   #watched = 0
   #seen: string | undefined
   #lasting = false
+  #forgotten = NOTHING_FORGOTTEN
   #transaction = 0
   #names = 0
   #libraries = 0
@@ -243,6 +271,7 @@ export class WriteWatch {
   begin(): void {
     this.#seen = undefined
     this.#lasting = false
+    this.#forgotten = NOTHING_FORGOTTEN
     this.#transaction = this.#wal.nextTransaction
     this.#names = this.#instance.files.namesChanged
     this.#libraries = this.#instance.libraryHandles.length
@@ -259,6 +288,11 @@ export class WriteWatch {
   /** Whether something may be left in its transaction: a setting, a cursor, a large object. */
   get lasting(): boolean {
     return this.#lasting
+  }
+
+  /** Since {@link begin}. */
+  get forgotten(): Forgotten {
+    return this.#forgotten
   }
 
   get #hooks(): Hooks {
@@ -290,9 +324,21 @@ export class WriteWatch {
     return tag === 'SET' && this.#nameIn(statement) === SET_TRANSACTION
   }
 
-  #nameIn(statement: number): string {
+  #noteForgotten(tag: string, statement: number): void {
+    const more = FORGETS.get(tag)
+    if (!more) return
+    const name = tag === 'DEALLOCATE' ? [this.#nameIn(statement, DEALLOCATE_NAME_AT)] : []
+    const { names, allStatements, sequences } = this.#forgotten
+    this.#forgotten = {
+      names: [...names, ...name],
+      allStatements: allStatements || more.allStatements === true,
+      sequences: sequences || more.sequences === true,
+    }
+  }
+
+  #nameIn(statement: number, at = SET_NAME_AT): string {
     const heap = this.#instance.module.HEAPU8
-    const nameAt = new DataView(heap.buffer).getUint32(statement + SET_NAME_AT, true)
+    const nameAt = new DataView(heap.buffer).getUint32(statement + at, true)
     return nameAt === 0 ? '' : textAt(heap, nameAt)
   }
 
@@ -302,6 +348,7 @@ export class WriteWatch {
     const view = new DataView(heap.buffer)
     const statement = view.getUint32(planned + this.#utilityAt, true)
     const tag = textAt(heap, Number(this.#nameOf(Number(this.#tagOf(statement)))))
+    this.#noteForgotten(tag, statement)
     this.#lasting ||= !PASSING.has(tag) && !this.#setsModes(tag, statement)
     if (READING.has(tag) && !this.#setsWhatIsLost(tag, statement)) return
     const isFrom = heap[statement + COPY_IS_FROM_AT] !== 0

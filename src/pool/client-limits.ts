@@ -58,6 +58,11 @@ export class ClientLimits {
     this.#send(leftMs, 'TRANSACTION_TIMEOUT', 'transaction')
   }
 
+  /** Its transaction has ended by a batch that no backend has run: the limits are as they were. */
+  ends(startMs: number): void {
+    this.rests(this.#timeouts, 'idle', startMs)
+  }
+
   /** Its batch waits. @param isFloating its transaction is open nowhere */
   waits(isFloating: boolean): void {
     this.works()

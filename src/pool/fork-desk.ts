@@ -26,7 +26,9 @@
  *   before it would be of use. Who begins a transaction waits longer before one is made for it:
  *   most of those write.
  * - Whoever turns out to be no reader waits as it would have without forks, in the place that it
- *   had. If that was so too often, there is no other fork before the backend has changed hands.
+ *   had, and its fork was in vain. The next one is made after a pause, so that such forks take a
+ *   share of the thread and no more; at once for whoever surely reads: newcomers, for whom their
+ *   settings are set, and who ends a transaction.
  *
  * It must never let a batch run in a fork that is stale, nor a tenant wait for a slot for the sake
  * of a fork.
@@ -39,9 +41,6 @@ import { firstReader, forkAnswers } from './thread-turns.ts'
 import type { Reading } from './reading-batch.ts'
 import type { ThreadTurns } from './thread-turns.ts'
 import type { WaitingRoom } from './waiting-room.ts'
-
-/** Forks in vain after which there is none until the backend has changed hands. */
-const IN_VAIN_MAX = 3
 
 /** The state machine that this is a part of. */
 export interface ForkHost extends PoolView {
@@ -65,18 +64,18 @@ export class ForkDesk {
   note(client: ClientEntry, reading: Reading, nowMs: number): void {
     client.reads = reading !== 'no' && this.#host.limits.slotsPerShard > 1
     client.readsAtMs = reading === 'begins' ? nowMs + this.#host.limits.beginPatienceMs : nowMs
+    client.readsSurely = reading === 'surely'
     if (client.reads) this.#asked.add(client.tenant)
   }
 
   take(event: ForkEvent, nowMs: number): void {
     switch (event.type) {
       case 'forkMade':
-        if (event.slot.forkPhase === 'making') event.slot.forkPhase = 'ready'
-        return
+        return this.#made(event.slot, event.threadMs)
       case 'forkLeft':
         return this.#left(event.slot, event)
       case 'forkStale':
-        if (event.inVain) event.tenant.forksInVain++
+        if (event.vainMs !== undefined) this.#inVain(event.tenant, event.vainMs, nowMs)
         return this.end(event.tenant)
       case 'readEnded':
         return this.#readEnded(event, nowMs)
@@ -94,13 +93,17 @@ export class ForkDesk {
 
   /** Nobody has the backend any more: the transaction has ended beside which its fork was made. */
   handOver(tenant: TenantEntry): void {
-    tenant.forksInVain = 0
+    tenant.forkRefused = false
     this.end(tenant)
   }
 
-  /** The tenant leaves its slot. Who has waited for a fork in vain would wake it for nothing. */
-  leave(tenant: TenantEntry): void {
-    if (!tenant.fork && firstReader(tenant) !== undefined) tenant.forksInVain = IN_VAIN_MAX
+  /**
+   * The tenant leaves its slot. Who has waited for a fork in vain would wake it for nothing; who is
+   * about to get one would not.
+   */
+  leave(tenant: TenantEntry, nowMs: number): void {
+    const isWaitedFor = tenant.fork !== undefined || nowMs < tenant.forkNotBeforeMs
+    if (!isWaitedFor && firstReader(tenant) !== undefined) tenant.forkRefused = true
     this.end(tenant)
   }
 
@@ -162,17 +165,35 @@ export class ForkDesk {
   }
 
   #isWanted(tenant: TenantEntry): boolean {
-    const { holder, phase, fork, forksInVain, paused } = tenant
-    if (phase !== 'awake' || fork || paused || forksInVain >= IN_VAIN_MAX) return false
+    const { holder, phase, fork, forkRefused, paused } = tenant
+    if (phase !== 'awake' || fork || paused || forkRefused) return false
     if (!(holder instanceof ClientEntry) || !keepsBackend(holder)) return false
     return this.#host.drainDeadlineMs === undefined && firstReader(tenant) !== undefined
   }
 
-  #dueMs({ lastUsedMs, waiting }: TenantEntry): number {
+  #dueMs({ lastUsedMs, waiting, forkNotBeforeMs }: TenantEntry): number {
     let readsAtMs = Number.POSITIVE_INFINITY
-    for (const client of waiting)
-      if (client.reads) readsAtMs = Math.min(readsAtMs, client.readsAtMs)
+    for (const client of waiting) {
+      if (!client.reads) continue
+      const atMs = client.readsSurely
+        ? client.readsAtMs
+        : Math.max(client.readsAtMs, forkNotBeforeMs)
+      readsAtMs = Math.min(readsAtMs, atMs)
+    }
     return Math.max(lastUsedMs + this.#host.limits.slotThinkMs, readsAtMs)
+  }
+
+  #made(slot: SlotEntry, threadMs: number): void {
+    if (slot.forkPhase !== 'making') return
+    slot.forkPhase = 'ready'
+    if (slot.forkOf) slot.forkOf.forkMs = threadMs
+  }
+
+  /** What it has taken is to be no more than a share of the time until the next one. */
+  #inVain(tenant: TenantEntry, vainMs: number, nowMs: number): void {
+    const { vainForkShare, vainForkPauseMs } = this.#host.limits
+    const pauseMs = (tenant.forkMs + vainMs) * (1 / vainForkShare - 1)
+    tenant.forkNotBeforeMs = nowMs + Math.min(pauseMs, vainForkPauseMs)
   }
 
   /** False: there is no slot for it. */
@@ -214,7 +235,7 @@ export class ForkDesk {
     const { forkOf: tenant } = slot
     if (!tenant) return
     if (tenant.fork === slot) tenant.fork = undefined
-    if (how.refused) tenant.forksInVain = IN_VAIN_MAX
+    if (how.refused) tenant.forkRefused = true
     slot.forkOf = undefined
     slot.forkPhase = 'leaving'
     if (!how.slotReusable) this.#host.dropSlot(slot)
@@ -256,7 +277,7 @@ export function noteRead(
 
 /** Whether a tenant that naps is worth a slot for those who would read beside its transaction. */
 export function readersWant(tenant: TenantEntry): boolean {
-  if (tenant.paused || tenant.forksInVain >= IN_VAIN_MAX) return false
+  if (tenant.paused || tenant.forkRefused) return false
   return firstReader(tenant) !== undefined
 }
 

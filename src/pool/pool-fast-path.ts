@@ -21,7 +21,7 @@ export function acquire(pool: Circumstances, client: ClientEntry): boolean {
   if (tenant.holder !== undefined || tenant.waiting.size > 0 || tenant.paused) return false
   if (client.phase !== 'idle' || pool.drainDeadlineMs !== undefined) return false
   tenant.holder = client
-  tenant.forksInVain = 0
+  tenant.forkRefused = false
   tenant.sessionUsed = tenant.served = client.used = true
   client.phase = 'running'
   return true

@@ -74,6 +74,8 @@ export class ClientEntry {
   reads = false
   /** Monotonic time from which it is worth a fork that does; meaningful only while `reads`. */
   readsAtMs = 0
+  /** It only reads, whatever others have turned out to do; meaningful only while `reads`. */
+  readsSurely = false
 
   constructor(tenant: TenantEntry) {
     this.tenant = tenant
@@ -136,8 +138,12 @@ export class TenantEntry {
   served = false
   /** Where its clients read while one of them has a transaction open. */
   fork: SlotEntry | undefined = undefined
-  /** Forks that were made in vain, or could not be, since the backend last changed hands. */
-  forksInVain = 0
+  /** There can be none, or it would come too late, until the backend has changed hands. */
+  forkRefused = false
+  /** Thread time that it took to make the last one. */
+  forkMs = 0
+  /** One was in vain: until then none is made for anybody of whom that might be so as well. */
+  forkNotBeforeMs: number = Number.NEGATIVE_INFINITY
 
   constructor(name: TenantName) {
     this.name = name
@@ -259,7 +265,7 @@ export function isPauseEvent(event: PoolEvent): event is PauseEvent {
 
 /** What comes of forks: see `fork-desk.ts`. */
 export type ForkEvent =
-  | { readonly type: 'forkMade'; readonly slot: SlotEntry }
+  | { readonly type: 'forkMade'; readonly slot: SlotEntry; readonly threadMs: number }
   /** A fork is not there, or not any more: its slot is empty. */
   | {
       readonly type: 'forkLeft'
@@ -268,8 +274,13 @@ export type ForkEvent =
       /** There can be none while things are as they are. */
       readonly refused: boolean
     }
-  /** It must not answer any more. `inVain`: because of who should only have read. */
-  | { readonly type: 'forkStale'; readonly tenant: TenantEntry; readonly inVain: boolean }
+  | {
+      /** It must not answer any more. */
+      readonly type: 'forkStale'
+      readonly tenant: TenantEntry
+      /** Because of who should only have read: thread time that this has taken in it. */
+      readonly vainMs?: number
+    }
   | {
       readonly type: 'readEnded'
       readonly client: ClientEntry
@@ -401,6 +412,8 @@ export interface PoolLimits {
   readonly slotBusyMs: number
   readonly slotLullMs: number
   readonly beginPatienceMs: number
+  readonly vainForkShare: number
+  readonly vainForkPauseMs: number
   readonly slotQuietMs: number
   readonly slotRetryMs: number
   readonly maintenanceIdleMs: number

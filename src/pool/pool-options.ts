@@ -29,6 +29,8 @@ export interface PoolOptions {
   readonly tidiesAtRest?: boolean
   /** Called when the thread begins to be shared by clients of several tenants, and when it ends. */
   readonly onShared?: (shared: boolean) => void
+  /** Told when a client begins to wait for its turn, and when none waits any more. */
+  readonly onWaited?: (isWaited: boolean) => void
   /** By which another thread sees what is upkeep, and may end it. Default: nobody does. */
   readonly upkeepSign?: UpkeepSign | undefined
   /** Called while a batch runs that has written something. It must not touch the pool. */

@@ -334,7 +334,7 @@ export class PoolState implements ForkHost {
   #evict(tenant: TenantEntry, reason: EvictionReason, nowMs: number): void {
     const still = !tenant.holder || canLeave(tenant)
     assert(tenant.phase === 'awake' && still, 'only a backend that does nothing is evicted')
-    this.forks.leave(tenant)
+    this.forks.leave(tenant, nowMs)
     tenant.phase = 'draining'
     this.supply.leaves(tenant, { reason, isBusy: isBusy(this, tenant, nowMs) }, nowMs)
     this.effects.push({ type: 'evict', tenant, reason })

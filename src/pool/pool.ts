@@ -104,6 +104,7 @@ export class Pool implements ClientHost {
     this.#databases = options.databases
     const limitsHost: LimitsHost = { clock, event: (event) => this.#event(event) }
     this.#state = new PoolState({ ...LIMITS, ...options.limits }, options.onShared)
+    this.#state.waiting.onWaited = options.onWaited
     this.#upkeep = new Upkeep({ log, clock, sign: options.upkeepSign, view: this.#state })
     const slowLog = options.slowLog && new SlowLog({ ...options.slowLog, log })
     this.#measures = slowLog !== undefined
@@ -141,6 +142,7 @@ export class Pool implements ClientHost {
       pending: this.#pending,
       slowLog,
       later: (event) => this.#effects.runLater(this.#state.handle(event, clock.monotonicMs())),
+      advisory: this.#advisory,
       onLost,
       onRead: (client, slot, rest) =>
         noteLimits(client, slot, { status: client.transactionStatus, ...rest }, limitsHost),

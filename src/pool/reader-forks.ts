@@ -17,10 +17,13 @@ import { concatBytes } from '../base/bytes.ts'
 import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
+import { withStandIns } from '../engine/stand-ins.ts'
 import { SYNC } from '../base/protocol-message.ts'
+import type { AdvisoryDesk } from './advisory-desk.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer } from './backend-query.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { float, goOn, leavesPortal, rollBack } from './floating-transaction.ts'
+import { type EndedTransaction, endOfFailed } from './failed-transaction.ts'
 import { keepsBackend, mayRead, noteRead } from './fork-desk.ts'
 import { noteErrors, type Rest, transactionTimeout } from './note-limits.ts'
 import { numberOf } from './pausing-run.ts'
@@ -41,7 +44,9 @@ import type { PoolState } from './pool-state.ts'
 import type { PoolCounters } from './pool-statistics.ts'
 import { eachMessage } from '../base/message-frames.ts'
 import { forkAnswers } from './thread-turns.ts'
-import { boundStatements, type Reading, readingOf, saidIn } from './reading-batch.ts'
+import { hearAgain, isNothingLeft, leftInFork } from './left-in-fork.ts'
+import { ReadTrials } from './read-trials.ts'
+import type { Reading } from './reading-batch.ts'
 import type { SlotRack } from './slot-rack.ts'
 import type { SlowLog } from './slow-log.ts'
 import { isSame } from './session-defaults.ts'
@@ -53,8 +58,6 @@ const LANGUAGE_INTERNAL = '12::pg_catalog.oid'
 const ERROR_RESPONSE = 0x45
 /** ReadyForQuery, which ends every answer to a Sync. */
 const READY_BYTES = 6
-/** Statements of a client that are known to be no readers; beyond, they are tried again. */
-const WRITERS_MAX = 100
 
 /** A copy of a tenant's backend, to read in. */
 export interface Fork {
@@ -77,6 +80,7 @@ export interface ReaderForksOptions {
   readonly clock: Clock
   readonly log: Log
   readonly slowLog: SlowLog | undefined
+  readonly advisory: AdvisoryDesk
   readonly event: (event: PoolEvent) => void
   /** The same, but what comes of it is carried out when the caller has done. */
   readonly later: (event: PoolEvent) => void
@@ -89,8 +93,7 @@ export interface ReaderForksOptions {
 export class ReaderForks {
   readonly #options: ReaderForksOptions
   readonly #forks = new Map<SlotEntry, Fork>()
-  /** Statements that turned out to write. */
-  readonly #writers = new WeakMap<LiveClient, Set<string>>()
+  readonly #trials = new ReadTrials()
   /** Whose batch was tried in vain just now, and is about to wait. */
   #refused: LiveClient | undefined
 
@@ -104,8 +107,7 @@ export class ReaderForks {
     if (client === this.#refused || !mayFork || clients.size < 2) return 'no'
     // Nothing can be written in it any more. An error in a pipeline that goes on is the backend's.
     if (client.floating?.isFailed) return complete ? 'reads' : 'no'
-    const writers = this.#writers.get(client) ?? NONE
-    return readingOf(messages, complete, writers, client.floating)
+    return this.#trials.readingOf(client, messages, complete, this.#options.clock.monotonicMs())
   }
 
   make(tenant: LiveTenant, entry: SlotEntry): void {
@@ -124,7 +126,7 @@ export class ReaderForks {
     counters.forks.made++
     this.#forks.set(entry, fork)
     tenant.fork = fork
-    event({ type: 'forkMade', slot: entry })
+    event({ type: 'forkMade', slot: entry, threadMs: nowMs - startMs })
   }
 
   /**
@@ -135,6 +137,8 @@ export class ReaderForks {
   readNow(client: LiveClient, messages: Uint8Array, complete: boolean): Uint8Array | undefined {
     const { state, clock } = this.#options
     this.#refused = undefined
+    const ended = client.floating?.isFailed && complete ? endOfFailed(messages) : undefined
+    if (ended) return this.#endFailed(client, ended)
     this.review(client.tenant)
     if (!client.tenant.fork || !mayRead(state, client.entry)) return undefined
     if (this.readingOf(client, messages, complete) === 'no') return undefined
@@ -192,7 +196,20 @@ export class ReaderForks {
     const isSame = slot?.transaction === fork.transaction
     // One that has failed has no number. What is committed between two such was written to the WAL.
     const mayBeOther = fork.transaction === 0 && (!isFailed(slot) || open?.files.walDirty)
-    if (!isSame || mayBeOther) this.#retire(tenant, false)
+    if (!isSame || mayBeOther) this.#retire(tenant)
+  }
+
+  /** Nothing of it is anywhere but here. */
+  #endFailed(client: LiveClient, { answer, said }: EndedTransaction): Uint8Array | undefined {
+    if (!client.tenant.sessions.say(client, said)) return undefined
+    const { clock, counters } = this.#options
+    noteStart(client, clock.monotonicMs())
+    client.endedMs = clock.monotonicMs()
+    if (client.timings) resetTimings(client.timings)
+    setFloating(client, undefined)
+    client.limits?.ends(client.endedMs)
+    counters.countBatch(client.tenant, 0, 0, client.endedMs)
+    return answer
   }
 
   /** Empties the slot of a fork, if there is one in it. */
@@ -217,7 +234,7 @@ export class ReaderForks {
     const { tenant } = client
     const { fork } = tenant
     assert(fork, 'who reads has a fork')
-    const { counters, clock, log, slowLog, onRead } = this.#options
+    const { counters, clock, log, slowLog, onRead, advisory } = this.#options
     const said = slowLog?.read(client, messages, fork.slot)
     const { errorsRaised } = fork.slot
     let answer: Uint8Array | PgnapError | string | undefined
@@ -230,7 +247,7 @@ export class ReaderForks {
     }
     if (!(answer instanceof Uint8Array)) {
       counters.forks.withheld++
-      if (answer !== undefined) this.#giveUp(client, messages)
+      if (answer !== undefined) this.#giveUp(client, messages, startMs)
       // Nothing of it is left. To run it again would be to forget that it was to end.
       if (answer instanceof PgnapError) {
         failFloating(client)
@@ -239,12 +256,14 @@ export class ReaderForks {
       return undefined
     }
     const endMs = clock.monotonicMs()
+    this.#trials.noteRead(client, messages, endMs)
     noteStart(client, startMs)
     client.endedMs = endMs
     client.begins = false
     if (fork.slot.errorsRaised !== errorsRaised) noteErrors(client, answer, counters)
     onRead(client, fork.slot, { startMs, complete })
     counters.forks.reads++
+    advisory.review(tenant)
     counters.countBatch(tenant, endMs - startMs, endMs - startMs, endMs)
     if (client.timings) noteRun(client.timings, endMs - startMs)
     slowLog?.ended(client, said ?? [])
@@ -271,7 +290,7 @@ export class ReaderForks {
     let files: TenantFiles | undefined
     try {
       files = open.asCommitted()
-      const image = slot.copy()
+      const image = withStandIns(slot.copy(), open.files, files)
       const watch = into.fork(files, image)
       slot.recycle(image)
       const forked = sessions.forked()
@@ -284,27 +303,29 @@ export class ReaderForks {
       return this.#empty(into, files) ? 'never' : 'broken'
     } catch (error) {
       const { code } = toPgnapError(error)
-      log.warn('a fork could not be made', { tenant: entry.name, code, error })
       files?.close()
-      return !files || code === 'IMAGE_INVALID' ? 'never' : 'broken'
+      const isUnfit = code === 'IMAGE_INVALID'
+      // Nothing has gone wrong: it has open what is nowhere else.
+      if (isUnfit)
+        log.info('there is no fork beside this transaction', { tenant: entry.name, code })
+      else log.warn('a fork could not be made', { tenant: entry.name, code, error })
+      return !files || isUnfit ? 'never' : 'broken'
     }
   }
 
   /** Something was done that must not be seen: the fork is of no use any more. */
-  #giveUp(client: LiveClient, messages: Uint8Array): void {
+  #giveUp(client: LiveClient, messages: Uint8Array, startMs: number): void {
     const { tenant } = client
-    const writers = this.#writers.get(client) ?? new Set()
-    if (writers.size >= WRITERS_MAX) writers.clear()
-    // The unnamed one is another one each time.
-    for (const name of boundStatements(messages)) if (name !== '') writers.add(name)
-    this.#writers.set(client, writers)
-    this.#retire(tenant, true)
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#trials.noteVain(client, messages, nowMs)
+    this.#retire(tenant, nowMs - startMs)
   }
 
   /** It does not answer from now on; that its slot is to be emptied is heard of later. */
-  #retire(tenant: LiveTenant, inVain: boolean): void {
+  #retire(tenant: LiveTenant, vainMs?: number): void {
     tenant.fork = undefined
-    this.#options.later({ type: 'forkStale', tenant: tenant.entry, inVain })
+    const how = vainMs === undefined ? {} : { vainMs }
+    this.#options.later({ type: 'forkStale', tenant: tenant.entry, ...how })
   }
 
   /** @returns whether the slot can be used again */
@@ -322,8 +343,6 @@ export class ReaderForks {
     }
   }
 }
-
-const NONE: ReadonlySet<string> = new Set()
 
 /** Why there is no fork: as things are at this moment, or in this transaction; the slot is lost. */
 type NoFork = 'not now' | 'never' | 'broken'
@@ -347,7 +366,7 @@ function runIn(
   const { floating } = client
   if (sessions.enter(client, slot) !== undefined) return undefined
   if (floating) goOn(slot, floating)
-  const before = slot.session.settings
+  const { settings: before, channels: listened, holdsLocks } = slot.session
   const { errorsRaised } = slot
   watch.begin()
   const whole = complete ? messages : concatBytes([messages, SYNC])
@@ -370,17 +389,21 @@ function runIn(
   if (!complete && hasFailed(answer)) return canceled ?? 'a pipeline that failed'
   let kept = callsUnknown(watch, vetted) ? new Uint8Array(answer) : answer
   if (kept !== answer && !vet(fork)) return canceled ?? 'a function by another name'
-  const said = saidIn(whole, kept)
-  if (!said) return canceled ?? 'statements out of sight'
+  const left = leftInFork(slot, { messages: whole, answer: kept }, watch.forgotten, listened)
+  if (!left) return canceled ?? 'statements out of sight'
   if (isOpen && !goesOn) {
     // With it all is gone, but for what is prepared, and what was committed before it began.
-    const isGone = [...said.keys()].every((name) => name === '')
+    const isGone = isNothingLeft(left) && !holdsLocks
     const isAsBefore = isGone && isSame(before, slot.session.settings)
     return canceled ?? (isAsBefore ? undefined : 'a session')
   }
   if (client.begins) kept = sessions.begun(client, slot, kept)
-  const isBack = tenant.sessions.takeBack(client, { slot, before, said })
+  const isBack = tenant.sessions.takeBack(client, { slot, before, ...left })
   if (!isBack) return canceled ?? 'too many statements'
+  if (left.unheard.size > 0) {
+    kept = new Uint8Array(kept)
+    hearAgain(slot, left)
+  }
   setFloating(client, goesOn)
   return complete ? kept : kept.subarray(0, kept.length - READY_BYTES)
 }

@@ -13,6 +13,7 @@ import { message, SYNC } from '../base/protocol-message.ts'
 import { skipGap } from '../base/sql-gap.ts'
 import type { FloatingTransaction } from './floating-transaction.ts'
 import { eachMessage, piecesOf } from '../base/message-frames.ts'
+import { tellsOfMore } from './telltale-words.ts'
 
 const QUERY = 0x51
 const PARSE = 0x50
@@ -31,6 +32,7 @@ const HARMLESS: ReadonlySet<number> = new Set([PARSE, DESCRIBE, CLOSE, FLUSH])
 
 const READS = new RegExp(
   String.raw`(?:$|(?:select|with|values|table|show|explain|set|reset|execute|fetch)\b|` +
+    String.raw`(?:discard|deallocate|close|unlisten)\b|` +
     String.raw`copy\b[\s\S]*\bto\s+stdout\b|(?:commit|end|rollback|abort)\b)`,
   'iy',
 )
@@ -38,17 +40,27 @@ const READS = new RegExp(
 const BEGINS = /(?:begin|start)\b/iy
 const BEGINS_ALONE = /(?:begin|start)\b[^;]*;?\s*$/iy
 const KEEPS_SNAPSHOT = /\b(?:repeatable|serializable)\b/i
+/** What only makes a session as new, sets something in it, or ends a transaction. */
+const SURELY = new RegExp(
+  String.raw`(?:$|(?:set|show|reset|commit|end|rollback|abort)\b|` +
+    String.raw`(?:discard|deallocate|close|unlisten)\b|` +
+    String.raw`select\s+pg_advisory_unlock_all\(\)\s*(?:;|$))`,
+  'iy',
+)
 /** Without a query: nothing of it needs a snapshot. */
 const NEEDS_NONE = /(?:$|(?:set|show|commit|end|rollback|abort|begin|start)\b)/iy
 
 /** What lasts until the end of its transaction, or is to be there already, does not float. */
-const LASTS = /(?:set(?!\s+transaction\b)|reset|fetch)\b/iy
+const LASTS = /(?:set(?!\s+transaction\b)|reset|fetch|close|discard|unlisten)\b/iy
 
 /** Statements that a client has prepared, by name: what made them, or that they are closed. */
 export type SaidStatements = Map<string, Uint8Array | undefined>
 
-/** Whether a batch may be one that only reads, and in which it begins a transaction. */
-export type Reading = 'no' | 'reads' | 'begins'
+/**
+ * Whether a batch may be one that only reads, and in which it begins a transaction. `surely`: there
+ * is nothing in it that could turn out to be more.
+ */
+export type Reading = 'no' | 'reads' | 'surely' | 'begins'
 
 /**
  * @param complete whether it ends with a Sync or a simple query
@@ -65,6 +77,7 @@ export function readingOf(
   let begins = false
   let needsNone = true
   let keeps = floating?.keepsSnapshot === true
+  let surely = complete
   const own = new Set<string>()
   const look = (sql: string): void => {
     const isBegin = beginsWith(BEGINS, sql)
@@ -73,8 +86,10 @@ export function readingOf(
     may &&= !(floating && beginsWith(LASTS, sql))
     const parts = isBegin ? behindBegin(sql) : [sql]
     may &&= parts.every((part) => beginsWith(READS, part))
+    may &&= !tellsOfMore(sql)
     // The snapshot that it keeps it is to take in the backend.
     const behind = [sql, ...behindBegin(sql)]
+    surely &&= behind.every((part) => beginsWith(SURELY, part))
     needsNone &&= behind.every((part) => beginsWith(NEEDS_NONE, part))
     keeps ||= isBegin && KEEPS_SNAPSHOT.test(sql)
   }
@@ -89,10 +104,12 @@ export function readingOf(
       const name = textAt(messages, messages.indexOf(0, at + 5) + 1)
       may &&= own.has(name) || !writers.has(name)
       needsNone &&= own.has(name)
+      surely &&= own.has(name)
     }
   })
   if (keeps && !needsNone) return 'no'
-  return may ? (begins ? 'begins' : 'reads') : 'no'
+  if (!may) return 'no'
+  return begins ? 'begins' : surely ? 'surely' : 'reads'
 }
 
 /** Whether a batch consists of a BEGIN and nothing else. */

@@ -111,10 +111,21 @@ export class TenantChannels<Owner extends SessionOwner> {
     const now = new Set(slot.session.channels)
     for (const channel of this.#wanted()) {
       if (now.has(channel)) continue
-      const { refusal } = readAnswer(slot.run(ownQuery(`LISTEN ${quoteIdentifier(channel)}`)))
-      assert(refusal === undefined, 'what was listened to can be listened to again')
+      listen(slot, channel)
     }
     this.#listed = new Set(slot.session.channels)
+  }
+
+  /** What nobody wants to hear any more. Throws what the slot throws. */
+  #unlisten(slot: Slot, channels: ReadonlySet<string>): void {
+    for (const channel of channels) slot.run(ownQuery(`UNLISTEN ${quoteIdentifier(channel)}`))
+    this.#listed = new Set(slot.session.channels)
+  }
+
+  /** It does not hear these any more; the backend does until somebody next runs something there. */
+  unlisten(owner: Owner, gone: ReadonlySet<string>): void {
+    const own = this.#channels.get(owner)
+    if (own) this.#set(owner, own.difference(gone))
   }
 
   /** It hears nothing any more. */
@@ -143,8 +154,12 @@ export class TenantChannels<Owner extends SessionOwner> {
     if (hides) this.#watch(owner, slot, { messages, answer })
     else this.#watches.delete(owner)
     const own = this.#sort(owner, slot, answer)
-    if (!endsIdle(answer) || this.#wanted().isSubsetOf(now)) return own
+    if (!endsIdle(answer)) return own
+    const wanted = this.#wanted()
+    const unwanted = now.difference(wanted)
+    if (unwanted.size === 0 && wanted.isSubsetOf(now)) return own
     const kept = new Uint8Array(own)
+    this.#unlisten(slot, unwanted)
     this.listenAgain(slot)
     return kept
   }
@@ -235,6 +250,12 @@ export class TenantChannels<Owner extends SessionOwner> {
   #wanted(): Set<string> {
     return new Set(Array.from(this.#channels.values(), (channels) => [...channels]).flat())
   }
+}
+
+/** Throws what the slot throws. */
+export function listen(slot: Slot, channel: string): void {
+  const { refusal } = readAnswer(slot.run(ownQuery(`LISTEN ${quoteIdentifier(channel)}`)))
+  assert(refusal === undefined, 'what was listened to can be listened to again')
 }
 
 /** What the backend of a listener would say. */

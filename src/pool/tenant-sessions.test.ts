@@ -213,6 +213,11 @@ describe('what cannot be put aside', () => {
   })
 })
 
+const NOTHING_ELSE = {
+  forgotten: { allStatements: false, sequences: false },
+  unheard: new Set<string>(),
+}
+
 describe('in a fork', () => {
   const parse = (name: string, sql: string): [string, Uint8Array] => [
     name,
@@ -224,7 +229,7 @@ describe('in a fork', () => {
   function read(client: Client, settings: Record<string, string>, said: SaidStatements): boolean {
     const slot = { session: { ...backend.session, settings: new Map(Object.entries(settings)) } }
     slot.session.userIds = backend.session.userIds
-    return sessions.takeBack(client, { slot, before, said })
+    return sessions.takeBack(client, { slot, before, ...NOTHING_ELSE, said })
   }
 
   test('what is set and prepared there is there in the backend, for a new client too', () => {

@@ -12,7 +12,6 @@
  * could not be brought back as it was is refused from then on, whoever has the backend in between.
  */
 import { assert } from '../base/assert.ts'
-import { LIMITS } from '../base/limits.ts'
 import { recodeMessages } from '../base/recode-messages.ts'
 import { quoteIdentifier } from '../base/sql-name.ts'
 import { type AdvisoryLock, isConflict } from '../engine/advisory-locks.ts'
@@ -21,7 +20,9 @@ import type { Slot } from '../engine/engine.ts'
 import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
 import { NO_TEMPORARY } from '../engine/temporary-schemas.ts'
 import { DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
-import { type SaidStatements, sayAgain } from './reading-batch.ts'
+import type { LeftInFork } from './left-in-fork.ts'
+import { OwedStatements } from './owed-statements.ts'
+import type { SaidStatements } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
 import { isSame, SessionDefaults } from './session-defaults.ts'
@@ -48,13 +49,11 @@ interface Aside {
 }
 
 /** What a batch in a fork has left of its owner's session. */
-export interface ForkedSession {
+export interface ForkedSession extends LeftInFork {
   /** The fork, which is in that session. */
   readonly slot: Pick<Slot, 'session'>
   /** Its settings when the batch began. */
   readonly before: ReadonlyMap<string, string>
-  /** What it has prepared and closed. */
-  readonly said: SaidStatements
 }
 
 const APPLICATION_NAME = 'application_name'
@@ -81,8 +80,7 @@ export class TenantSessions<Owner extends SessionOwner> {
   readonly #spare: SessionFrame[] = []
   /** Numbers of sessions that have temporary tables and are aside, or have been. */
   readonly #numbers = new Set<number>()
-  /** Statements that were prepared or closed in a fork, to be said again when it is their turn. */
-  readonly #owed = new Map<Owner, SaidStatements>()
+  #owed = new OwedStatements<Owner>()
   /** What was read out before the backend ended, to be said again to the next. */
   #carried = new Map<Owner, CarriedSession>()
   #defaults = new SessionDefaults<Owner>()
@@ -145,7 +143,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     refusal ??= runAll(slot, changes(from, to.settings))
     // What is stored may be hidden from the role that the backend had before.
     this.#begin(owner, slot)
-    this.#sayOwed(owner, slot)
+    this.#owed.say(owner, slot)
     const isOther = known !== undefined && known.userIds !== slot.session.userIds
     if (isOther) refusal ??= IDENTITY_CHANGED
     if (refusal !== undefined) this.#refused.set(owner, refusal)
@@ -228,7 +226,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     copy.#defaults = this.#defaults.forked()
     copy.#asked = this.#asked
     for (const [owner, aside] of this.#aside) copy.#aside.set(owner, aside)
-    for (const [owner, owed] of this.#owed) copy.#owed.set(owner, new Map(owed))
+    copy.#owed = this.#owed.forked()
     for (const number of this.#numbers) copy.#numbers.add(number)
     for (const locker of this.#lockers) copy.#lockers.add(locker)
     return copy
@@ -238,25 +236,35 @@ export class TenantSessions<Owner extends SessionOwner> {
    * Takes in how the session of an owner, who has not got the backend, has changed in a fork.
    * False: there is too much to be said again, and nothing was taken in.
    */
-  takeBack(owner: Owner, { slot, before, said }: ForkedSession): boolean {
+  takeBack(owner: Owner, forked: ForkedSession): boolean {
+    const { slot, before, said, forgotten, unheard } = forked
     assert(owner !== this.#current, 'a fork is for those who have not got the backend')
-    const owed = new Map([...(this.#owed.get(owner) ?? []), ...said])
-    if (owed.size > LIMITS.owedStatementsMax) return false
     const known = this.#aside.get(owner) ?? NEW
-    const encoding = slot.session.clientEncoding
-    // They are said again in the words in which they were said.
-    if (owed.size > 0 && known.encoding !== encoding) return false
-    if (said.size > 0) this.#owed.set(owner, owed)
-    this.#asked.set(owner, slot.session.query)
-    const { settings, userIds } = slot.session
-    if (said.size === 0 && isSame(before, settings)) return true
-    this.#aside.set(owner, { ...known, settings, userIds, encoding })
+    const { clientEncoding: encoding, settings, userIds, query } = slot.session
+    if (!this.#owed.add(owner, said, forgotten, known.encoding !== encoding)) return false
+    this.#asked.set(owner, query)
+    this.channels.unlisten(owner, unheard)
+    // Of the others the fork knows only what they held when it was made: it gives none.
+    const { locks } = known.frame.locks.length > 0 ? slot.session.frame : known.frame
+    if (locks.length === 0) this.#lockers.delete(owner)
+    const isUnlocked = locks !== known.frame.locks
+    if (said.size === 0 && !isUnlocked && isSame(before, settings)) return true
+    const frame = { ...known.frame, locks }
+    this.#aside.set(owner, { ...known, frame, settings, userIds, encoding })
     return true
+  }
+
+  /**
+   * An owner has prepared or closed something, in words that are the same in all encodings, and has
+   * not got the backend. False: that would have to be said in it, and nothing was taken in.
+   */
+  say(owner: Owner, said: SaidStatements): boolean {
+    return owner !== this.#current && this.#owed.add(owner, said)
   }
 
   /** An owner will not come back. */
   leave(owner: Owner): void {
-    this.#owed.delete(owner)
+    this.#owed.forget(owner)
     this.#carried.delete(owner)
     this.#refused.delete(owner)
     this.channels.forget(owner)
@@ -356,7 +364,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (this.#current && remains && isOnlySettings(remains)) {
       kept.set(this.#current, carriedFrom(remains.settings, remains.userIds))
     }
-    for (const owner of this.#owed.keys()) kept.delete(owner)
+    for (const owner of this.#owed.owners()) kept.delete(owner)
     if (told) kept.delete(told)
     return this.#keepOnly(kept, told)
   }
@@ -375,16 +383,6 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#carried = kept
     this.channels.lose(kept)
     return others
-  }
-
-  /** In its own words. What cannot be prepared any more is missing: whoever uses it is told. */
-  #sayOwed(owner: Owner, slot: Slot): void {
-    const owed = this.#owed.get(owner)
-    if (!owed) return
-    this.#owed.delete(owner)
-    const asked = slot.session.query
-    for (const each of sayAgain(owed)) slot.run(each, owner.number)
-    slot.session.query = asked
   }
 
   #begin(owner: Owner, slot: Slot): void {

@@ -12,12 +12,15 @@ export class WaitingRoom {
   readonly tenants: Set<TenantEntry> = new Set()
   /** Every waiting client in order of arrival: the first one is the next to time out. */
   readonly clients: Set<ClientEntry> = new Set()
+  /** Told when somebody waits, and when nobody does any more. */
+  onWaited: ((isWaited: boolean) => void) | undefined
 
   add(client: ClientEntry, nowMs: number): void {
     client.phase = 'waiting'
     client.waitSinceMs = nowMs
     client.tenant.waiting.add(client)
     this.clients.add(client)
+    if (this.clients.size === 1) this.onWaited?.(true)
     this.review(client.tenant)
   }
 
@@ -25,7 +28,7 @@ export class WaitingRoom {
   remove(client: ClientEntry): void {
     const { tenant } = client
     tenant.waiting.delete(client)
-    this.clients.delete(client)
+    if (this.clients.delete(client) && this.clients.size === 0) this.onWaited?.(false)
     client.phase = tenant.holder === client ? 'holding' : 'idle'
     this.review(tenant)
   }

@@ -21,6 +21,7 @@ import {
 import { type ServerProcess, runProgram, serveWords, startServer } from '../support/server.ts'
 import { startTwoShards } from '../support/shards.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { UNHEEDING } from '../support/unheeding.ts'
 
 test('kill -9 in the middle of commits loses nothing that was acknowledged', async () => {
   using folder = temporaryFolder()
@@ -197,9 +198,7 @@ describe('threads', () => {
     await stuck.client.query('create table t as select 1 as n')
     await using bystander = await connectPg(server, one)
     const told = once(bystander.client, 'error') as Promise<[{ readonly code: string }]>
-    // Postgres's arithmetic of long numbers does not look at its interrupt flags: this takes
-    // minutes.
-    const failure = await failureOf(stuck.client.query(UNINTERRUPTIBLE))
+    const failure = await failureOf(stuck.client.query(UNHEEDING))
     assert.equal(failure.code, '57P01')
     assert.equal((await told)[0].code, '57P01')
     await using again = await reconnect(server, one)
@@ -208,11 +207,6 @@ describe('threads', () => {
     assert.deepEqual(await neighbour.column('select n from t order by n'), [2, 3])
   })
 })
-
-/** 300 products of numbers of 65,000 digits, in one expression. */
-const PRODUCTS = Array.from({ length: 300 }, () => 'n * n').join(' + ')
-const UNINTERRUPTIBLE = `select length((${PRODUCTS})::text)
-  from (select repeat('9', 65000)::numeric as n offset 0) numbers`
 
 /** A tenant of one of two shards, one of the other, and one more of the first. */
 function tenantsOfTwoShards(): readonly [string, string, string] {

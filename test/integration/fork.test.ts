@@ -79,7 +79,6 @@ test('who reads dirties files and writes WAL; who writes need not', async () => 
     ['select pg_try_advisory_xact_lock(1)', 'pg_try_advisory_xact_lock'],
     ['begin; lock table t; commit', 'LOCK TABLE'],
     ['listen c', 'LISTEN'],
-    ['deallocate all', 'DEALLOCATE ALL'],
   ] as const) {
     // What it needs to read it has read then, and made room for.
     runSql(other, sql)
@@ -89,6 +88,12 @@ test('who reads dirties files and writes WAL; who writes need not', async () => 
     assert.equal(watch.seen, seen)
     assert.equal(forked.dirtyBytes, before, `${sql} dirties nothing`)
   }
+  runSql(other, 'prepare one as select 1')
+  watch.begin()
+  runSql(other, 'deallocate one')
+  runSql(other, 'discard sequences')
+  assert.equal(watch.seen, undefined)
+  assert.deepEqual(watch.forgotten, { names: ['one'], allStatements: false, sequences: true })
   const dirtyBytes = forked.dirtyBytes
   watch.begin()
   assert.equal(valueOf(other, 'select count(*) from t'), '10000')

@@ -22,7 +22,8 @@ export function fingerprintOf(world: World): string {
       [each.paused, each.renewalDue, state.pauses.isPausedByName(each.name)],
       [each.leavesFor === 'renewal', Math.max(0, each.notRenewedUntilMs - nowMs)],
       each.paused ? Math.max(0, each.pinnedUntilMs - nowMs) : 0,
-      [each.fork && [each.fork.forkPhase, world.forks.shows.has(each.fork)], each.forksInVain],
+      [each.fork && [each.fork.forkPhase, world.forks.shows.has(each.fork)], each.forkRefused],
+      [each.forkMs, Math.max(0, each.forkNotBeforeMs - nowMs)],
       [each.sessionUsed, each.served, each.abortDue, each.discardDue],
       [
         each.outOfTurn,
@@ -36,7 +37,7 @@ export function fingerprintOf(world: World): string {
       each.leaving,
       [each.isAway, each.awaitsTurn, each.chargedMs],
       each.used,
-      each.reads,
+      [each.reads, each.reads && each.readsSurely],
       each.phase === 'waiting' ? ago(each.waitSinceMs) : 0,
     ]),
     world.left,

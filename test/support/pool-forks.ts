@@ -9,6 +9,9 @@ import { forkAnswers } from '../../src/pool/thread-turns.ts'
 import { type Action, toEach } from './pool-action.ts'
 import type { World } from './pool-world.ts'
 
+/** What one costs, as far as the rules know: with their share, a few ms of waiting. */
+const FORK_MS = 1
+
 type ForkEffect = Extract<PoolEffect, { type: 'fork' | 'endFork' | 'read' }>
 
 const made = toEach<TenantName>('fork', ({ forks }) => forks.carryOut('done'))
@@ -84,7 +87,7 @@ export class WorldForks {
   chain(client: ClientEntry): void {
     const { tenant } = client
     this.transactionEnded(tenant)
-    if (tenant.fork) this.#world.event({ type: 'forkStale', tenant, inVain: false })
+    if (tenant.fork) this.#world.event({ type: 'forkStale', tenant })
     this.#world.finish(client, false)
   }
 
@@ -129,7 +132,7 @@ export class WorldForks {
     const holds = tenant.holder instanceof ClientEntry && keepsBackend(tenant.holder)
     if (tenant.phase !== 'awake' || !holds) return this.#left(slot, true, true)
     this.shows.set(slot, this.#endedOf(tenant))
-    this.#world.event({ type: 'forkMade', slot })
+    this.#world.event({ type: 'forkMade', slot, threadMs: FORK_MS })
   }
 
   #end(slot: SlotEntry): void {
@@ -149,7 +152,7 @@ export class WorldForks {
     }
     this.#checkFork(tenant)
     if (outcome === 'served') this.#world.asked.delete(client)
-    if (outcome === 'refused') this.#world.event({ type: 'forkStale', tenant, inVain: true })
+    if (outcome === 'refused') this.#world.event({ type: 'forkStale', tenant, vainMs: 0 })
     this.#world.event({ type: 'readEnded', client, outcome, threadMs })
   }
 

@@ -13,6 +13,8 @@ export const SMALL: PoolLimits = {
   slotBusyMs: 0,
   slotLullMs: 0,
   beginPatienceMs: 2,
+  vainForkShare: 1 / 4,
+  vainForkPauseMs: 10,
   slotQuietMs: 10,
   slotRetryMs: 30,
   maintenanceIdleMs: 8,

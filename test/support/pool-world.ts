@@ -22,6 +22,9 @@ import { WorldForks } from './pool-forks.ts'
 import { SMALL } from './pool-limits.ts'
 import { fingerprintOf } from './pool-fingerprint.ts'
 
+/** What clients that may read are about to do, by turns. */
+const READINGS = ['reads', 'begins', 'surely'] as const
+
 export interface Config {
   readonly limits: Partial<PoolLimits>
   /** Tenant of each client. */
@@ -186,7 +189,7 @@ export class World {
     if (reads && this.forks.readNow(client)) return this.check()
     this.asked.add(client)
     // Some of them begin a transaction.
-    const reading = !reads ? 'no' : index % 2 === 0 ? 'reads' : 'begins'
+    const reading = reads ? (READINGS[index % READINGS.length] ?? 'no') : 'no'
     this.event({ type: 'batchRequested', client, reading })
     assert.ok(client.phase === 'waiting' || !this.asked.has(client), 'asked means waiting')
   }

@@ -9,7 +9,7 @@
 import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { REPORTED_SETTINGS } from '../wire/greeting.ts'
-import { SqlLexer, type TokenKind } from '../wire/sql-lexer.ts'
+import { SqlLexer, type TokenKind } from '../../base/sql-lexer.ts'
 import type { Operations } from '../operations.ts'
 import type { Page, Table } from './table.ts'
 import { table } from './table.ts'

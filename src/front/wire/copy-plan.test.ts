@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { mayHoldCopy, planCopies } from './copy-plan.ts'
-import { SqlLexer } from './sql-lexer.ts'
+import { SqlLexer } from '../../base/sql-lexer.ts'
 
 function tokens(sql: string): string[] {
   const lexer = new SqlLexer(sql)

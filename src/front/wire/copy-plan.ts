@@ -12,7 +12,7 @@ import { PgnapError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { FRONTEND } from './frame.ts'
 import { withoutTrails } from './trail-bytes.ts'
-import { SqlLexer, type TokenKind } from './sql-lexer.ts'
+import { SqlLexer, type TokenKind } from '../../base/sql-lexer.ts'
 
 /** What can be known of one COPY FROM STDIN from its text. */
 export interface CopyShape {

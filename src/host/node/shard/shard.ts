@@ -108,7 +108,12 @@ function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 
 function upkeepOf({ slotWatcher }: ShardDependencies): Partial<PoolOptions> {
   if (!slotWatcher) return { tidiesAtRest: true }
   const { sign } = slotWatcher
-  return { tidiesAtRest: true, upkeepSign: sign, onShared: (shared) => (sign.shared = shared) }
+  return {
+    tidiesAtRest: true,
+    upkeepSign: sign,
+    onShared: (shared) => (sign.shared = shared),
+    onWaited: (isWaited) => (sign.waited = isWaited),
+  }
 }
 
 export class Shard implements ShardApi {

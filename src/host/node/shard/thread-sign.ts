@@ -11,6 +11,7 @@
  *     wishes        1 while the main thread knows of cancel requests that are not done with
  *     shared        1 while clients of more than one tenant are connected to the shard
  *     patience      of upkeep that runs: ms that somebody may wait for it, and 1; else 0
+ *     waited        1 while somebody waits for a turn that the shard knows of
  *     interrupting  1 while the main thread raises the flags of the batch that it has seen
  *     pauses        how often the batch that runs has paused
  *     pauseWanted   the batch that is to pause, at Postgres's next look for interrupts
@@ -54,6 +55,7 @@ export const SIGN = {
   pauses: 12,
   pauseWanted: 13,
   away: 14,
+  waited: 15,
 } as const
 
 /** Why a batch was cancelled. */
@@ -106,6 +108,10 @@ export class ThreadSign implements UpkeepSign {
 
   set shared(shared: boolean) {
     Atomics.store(this.#cells, SIGN.shared, shared ? 1 : 0)
+  }
+
+  set waited(isWaited: boolean) {
+    Atomics.store(this.#cells, SIGN.waited, isWaited ? 1 : 0)
   }
 
   /** Whether a cancel request may be about what comes next. */

@@ -86,6 +86,15 @@ test('a thread is held by what was seen to run and has not ended or paused since
   assert.equal(watch.isHeld, false)
 })
 
+test('what a look has seen to run is looked at again soon: its client may have gone', () => {
+  const { clock, sign, flags } = world({ hasGone: () => true })
+  sign.begin(5, 11)
+  clock.advance(50)
+  assert.equal(isCanceled(flags), false, 'it may be a short one')
+  clock.advance(20)
+  assert.equal(isCanceled(flags), true)
+})
+
 test('a wish meets what runs for that client, and nothing else', () => {
   const { sign, watch, flags } = world()
   sign.begin(5, 11)
@@ -110,6 +119,32 @@ test('it goes on so when more batches have run than fit the count', () => {
     assert.equal(isCanceled(flags), false)
   }
   assert.ok((cells[SIGN.batches] ?? 0) < 0)
+})
+
+test('what does not take note of a cancel is known, from the first one on', () => {
+  const { clock, sign, watch, flags } = world({ neighbourWaitMs: 1_000 })
+  const unheeded = (): typeof watch.unheeded => watch.unheeded
+  sign.shared = true
+  sign.begin(5, 11)
+  assert.equal(unheeded(), undefined)
+  clock.advance(1_300)
+  const first = unheeded()
+  assert.ok(first && !first.isOwn)
+  clock.advance(2_000)
+  assert.equal(unheeded()?.sinceMs, first.sinceMs, 'however often it was told')
+  assert.equal(watch.cancel(11), undefined)
+  assert.deepEqual(unheeded(), { ...first, isOwn: true })
+  assert.equal(watch.isAwaited, false)
+  sign.waited = true
+  assert.equal(watch.isAwaited, true)
+  takeNote(flags)
+  assert.equal(unheeded(), undefined, 'it catches cancels and goes on')
+  clock.advance(300)
+  assert.ok((unheeded()?.sinceMs ?? 0) > first.sinceMs, 'a new one has its own time')
+  sign.end(flags)
+  sign.begin(5, 11)
+  assert.equal(unheeded(), undefined, 'nor does the next one have to do with it')
+  sign.end(flags)
 })
 
 test('a wish that finds its client waiting is kept until the shard has heard of it', () => {

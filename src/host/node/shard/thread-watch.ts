@@ -15,6 +15,7 @@ import type { Clock, Timer } from '../../../base/clock.ts'
 import {
   type InterruptFlags,
   isReadingCommand,
+  isCancelPending,
   requestCancel,
   requestLook,
 } from '../../../engine/interrupts.ts'
@@ -25,7 +26,11 @@ import { isRunning, REASON, SIGN } from './thread-sign.ts'
 
 /** How often it looks; by so much a statement may exceed its time. */
 const LOOK_EVERY_MS = 50
-/** The same while tenants share the thread: by so much a long one may make others wait at first. */
+/**
+ * The same while tenants share the thread: by so much a long one may make others wait at first. And
+ * after a look that has seen something run, so that it is soon known to be long: only then it is
+ * asked, in two looks more, whether its client is still there.
+ */
 const LOOK_AT_SHARED_EVERY_MS = 20
 /** The same while upkeep runs: by so much somebody may wait for it. */
 const LOOK_AT_UPKEEP_EVERY_MS = 10
@@ -45,6 +50,16 @@ export interface ClientWish {
   readonly number: number
   /** So many bytes had come from the client. Undefined: not known, it is about all it runs. */
   readonly beforeByte: number | undefined
+}
+
+/** A cancel that Postgres has not taken note of: it looks now and then, most code does. */
+export interface UnheededInterrupt {
+  /** For which. */
+  readonly batch: number
+  /** Since the first one. */
+  readonly sinceMs: number
+  /** Its client has asked for that itself, by a request or a limit of time. */
+  readonly isOwn: boolean
 }
 
 export interface ThreadWatchOptions {
@@ -76,6 +91,7 @@ export class ThreadWatch {
   #seen = 0
   #sinceMs = 0
   #keptOthers = 0
+  #unheeded: UnheededInterrupt | undefined
   /** Of the last look. */
   #looked = 0
   /** Since when that has been seen to run. */
@@ -124,6 +140,18 @@ export class ThreadWatch {
     this.#interrupt(Atomics.load(this.#cells, SIGN.batches), REASON.known)
   }
 
+  /** What runs was to end, and has not taken note of that. Undefined: nothing of the kind. */
+  get unheeded(): UnheededInterrupt | undefined {
+    const unheeded = this.#unheeded
+    if (!unheeded || unheeded.batch !== Atomics.load(this.#cells, SIGN.batches)) return undefined
+    return this.#flags && isCancelPending(this.#flags) ? unheeded : undefined
+  }
+
+  /** Whether anybody waits for what the shard would do next. Meant for a thread that is held. */
+  get isAwaited(): boolean {
+    return Atomics.load(this.#cells, SIGN.waited) === 1 || this.#options.isAwaited()
+  }
+
   /** Whether something has run for a while and has neither ended nor paused. */
   get isHeld(): boolean {
     const batch = Atomics.load(this.#cells, SIGN.batches)
@@ -139,7 +167,7 @@ export class ThreadWatch {
     const patience = runs ? Atomics.load(cells, SIGN.patience) : 0
     // Of what takes no longer than a look nobody has to ask.
     const isLong = runs && (batch === this.#looked || Atomics.load(cells, SIGN.pauses) > 0)
-    this.#lookAgain(patience > 0, isLong || Atomics.load(cells, SIGN.away) > 0)
+    this.#lookAgain(patience > 0, isLong || Atomics.load(cells, SIGN.away) > 0, runs)
     if (!runs) return
     this.#checkTimeouts(batch)
     if (patience > 0) this.#checkUpkeep(batch, patience - 1)
@@ -150,12 +178,15 @@ export class ThreadWatch {
     this.#looked = batch
   }
 
-  /** @param isLong something runs or has paused that takes longer than a look */
-  #lookAgain(atUpkeep: boolean, isLong: boolean): void {
+  /**
+   * @param isLong something runs or has paused that takes longer than a look
+   * @param runs something runs
+   */
+  #lookAgain(atUpkeep: boolean, isLong: boolean, runs: boolean): void {
     const { clock, neighbourWaitMs } = this.#options
     const lookMs = neighbourWaitMs > 0 ? neighbourWaitMs / LOOKS_MIN : LOOK_EVERY_MS
     const sliceMs = this.#isShared ? SHARED_SLICE_MS : SLICE_MS
-    const restMs = this.#isShared ? LOOK_AT_SHARED_EVERY_MS : LOOK_EVERY_MS
+    const restMs = this.#isShared || runs ? LOOK_AT_SHARED_EVERY_MS : LOOK_EVERY_MS
     const everyMs = atUpkeep ? LOOK_AT_UPKEEP_EVERY_MS : isLong ? sliceMs : restMs
     this.#timer = clock.setTimer(Math.min(everyMs, lookMs), () => this.#look())
   }
@@ -179,7 +210,8 @@ export class ThreadWatch {
     const batch = Atomics.load(this.#cells, SIGN.batches)
     const wish = this.#wishes.get(this.#cells[SIGN.client] ?? 0)
     if (!wish || !this.#isAbout(wish)) return
-    if (this.#interrupt(batch, REASON.known, { wish: wish.number })) this.forget(wish)
+    const how = { wish: wish.number, isOwn: true }
+    if (this.#interrupt(batch, REASON.known, how)) this.forget(wish)
   }
 
   /** Whether a wish of the client that something runs for is about that. */
@@ -197,7 +229,7 @@ export class ThreadWatch {
     // cannot be caught.
     if (isStatement && overdue.sinceMs === this.#overdueMs) return
     const reason = isStatement ? REASON.known : REASON.transaction
-    if (!this.#interrupt(batch, reason, { isTimeout: isStatement })) return
+    if (!this.#interrupt(batch, reason, { isTimeout: isStatement, isOwn: true })) return
     this.#overdueMs = overdue.sinceMs
   }
 
@@ -242,8 +274,16 @@ export class ThreadWatch {
     return this.#options.slots.get(this.#cells[SIGN.slot] ?? 0)
   }
 
-  /** Cancels `batch` if it still runs. @returns whether it did */
-  #interrupt(batch: number, reason: number, { isTimeout = false, wish = 0 } = {}): boolean {
+  /**
+   * Cancels `batch` if it still runs.
+   * @param isOwn its client has asked for that. Default: it has not
+   * @returns whether it did run
+   */
+  #interrupt(
+    batch: number,
+    reason: number,
+    { isTimeout = false, wish = 0, isOwn = false } = {},
+  ): boolean {
     const cells = this.#cells
     let wasInterrupted = false
     this.#during(batch, () => {
@@ -254,10 +294,18 @@ export class ThreadWatch {
       if (wish !== 0) Atomics.store(cells, SIGN.wish, wish)
       Atomics.store(cells, SIGN.canceled, batch)
       if (isTimeout) noteStatementTimeout(flags, true)
+      // Upkeep is given up by whoever runs it, between two of its steps.
+      if (reason !== REASON.upkeep) this.#noteUnheeded(batch, isOwn, isCancelPending(flags))
       requestCancel(flags)
       wasInterrupted = true
     })
     return wasInterrupted
+  }
+
+  #noteUnheeded(batch: number, isOwn: boolean, isPending: boolean): void {
+    const before = isPending && this.#unheeded?.batch === batch ? this.#unheeded : undefined
+    const sinceMs = before?.sinceMs ?? this.#options.clock.monotonicMs()
+    this.#unheeded = { batch, sinceMs, isOwn: isOwn || before?.isOwn === true }
   }
 
   /** Does something if `batch` still runs, and before it can have ended; see `thread-sign.ts`. */

@@ -7,6 +7,7 @@
  *   a batch that has had its time, or whose client asks: cancel it (`thread-watch.ts`)
  *   silent for shardHangMs: cancel what runs (57014) --+
  *   silent for shardGraceMs more: terminate the thread (57P01)
+ *   the same from any other cancel that is not heeded, if its client asked or somebody waits
  *
  * A thread that dies takes nothing acknowledged with it: its tenants come back from their stores
  * when they are asked for again. Nobody's statement is repeated: whether it ran is the client's to
@@ -65,6 +66,8 @@ export interface WorkerShardOptions {
 type MovesOfShard = Pick<ShardFacts, 'movedOut' | 'moveRefusals' | 'guests'>
 
 const PING_EVERY_MS = 1_000
+/** Silence of which the log tells. */
+const SILENCE_TOLD_MS = 5_000
 /** Calls that come by themselves, and that no client waits for. */
 const BACKGROUND_CALLS: ReadonlySet<string> = new Set<keyof ShardApi>([
   'ping',
@@ -96,6 +99,7 @@ export class WorkerShard {
   /** Since when the thread owes an answer; undefined while it owes none. */
   #unansweredSinceMs: number | undefined
   #cancelledAtMs: number | undefined
+  #silenceIsTold = false
   #watch: Timer | undefined
   #threadWatch: ThreadWatch | undefined
   #restartMs = RESTART_MS_MIN
@@ -284,6 +288,7 @@ export class WorkerShard {
       this.#lagMs = clock.monotonicMs() - this.#unansweredSinceMs
       this.#unansweredSinceMs = undefined
       this.#cancelledAtMs = undefined
+      this.#tellSilenceIsOver()
       this.#restartMs = RESTART_MS_MIN
     }
     const check = (): void => {
@@ -304,7 +309,15 @@ export class WorkerShard {
     const { clock, index, log } = this.#options
     const { hangMs = LIMITS.shardHangMs, graceMs = LIMITS.shardGraceMs } = this.#options
     const nowMs = clock.monotonicMs()
-    if (this.#cancelledAtMs === undefined) {
+    this.#tellSilence(nowMs - sinceMs)
+    const unheededMs = this.#unheededMs(nowMs)
+    if (unheededMs > graceMs) {
+      log.error('a statement does not heed its cancel: its thread is replaced', {
+        shard: index,
+        unheededMs,
+      })
+      void this.#worker?.terminate()
+    } else if (this.#cancelledAtMs === undefined) {
       if (nowMs - sinceMs <= hangMs) return
       log.warn('a shard hangs: its running query is cancelled', { shard: index })
       this.#cancelledAtMs = nowMs
@@ -314,6 +327,28 @@ export class WorkerShard {
       this.#cancelledAtMs = undefined
       void this.#worker?.terminate()
     }
+  }
+
+  /** How long a cancel has not been heeded that somebody waits for. */
+  #unheededMs(nowMs: number): number {
+    const watch = this.#threadWatch
+    const unheeded = watch?.unheeded
+    return unheeded && (unheeded.isOwn || watch?.isAwaited) ? nowMs - unheeded.sinceMs : 0
+  }
+
+  /** Once, when it begins to last. */
+  #tellSilence(silentMs: number): void {
+    if (this.#silenceIsTold || silentMs < SILENCE_TOLD_MS) return
+    this.#silenceIsTold = true
+    const { index, log } = this.#options
+    log.warn('a shard has been silent for some seconds', { shard: index, silentMs })
+  }
+
+  #tellSilenceIsOver(): void {
+    if (!this.#silenceIsTold) return
+    this.#silenceIsTold = false
+    const { index, log } = this.#options
+    log.info('a shard is heard of again', { shard: index, silentMs: this.#lagMs })
   }
 
   #failed(error: unknown): void {
@@ -328,6 +363,7 @@ export class WorkerShard {
     this.#options.tenantWatcher?.missed()
     this.#lastUtilization = undefined
     this.#lagMs = 0
+    this.#silenceIsTold = false
     this.#caller.fail(LOST)
     if (this.#state === 'closed') return
     const neverRan = this.#state === 'starting'

@@ -8,7 +8,7 @@
  * its bytes are to be waited for.
  */
 
-import { matchEnd, skipGap } from '../../base/sql-gap.ts'
+import { matchEnd, skipGap } from './sql-gap.ts'
 
 export type TokenKind = 'word' | 'quoted-name' | 'text' | 'number' | 'parameter' | 'symbol' | 'end'
 
