@@ -187,8 +187,8 @@ export const LIMITS = {
    * Beyond: the oldest are forgotten, and are as good as new.
    */
   triedTextsMax: 100,
-  /** So long that is known: what they call may be made anew. */
-  triedTextMs: 60_000,
+  /** So long that is known: what they call may be made anew, or be another one for others. */
+  triedTextMs: 10_000,
   /** Rest of a whole shard before a spare slot is made, which holds its thread up for 50 ms. */
   slotQuietMs: 100,
   /** Pause after a slot could not be made. Meanwhile the slots that exist are shared. */

@@ -146,6 +146,8 @@ export const NOT_FOR_FORKS: Readonly<Record<number, string>> = {
   5066: 'pg_xact_status',
 }
 
+/** What was more than reading: one of them was loaded. */
+export const A_LIBRARY = 'a library'
 /** Opens a descriptor that lasts until the end of its transaction. */
 export const LO_OPEN = 952
 
@@ -282,7 +284,7 @@ export class WriteWatch {
     if (this.#seen !== undefined) return this.#seen
     if (this.#wal.nextTransaction !== this.#transaction) return 'a transaction id'
     if (this.#instance.files.namesChanged !== this.#names) return 'a file'
-    return this.#instance.libraryHandles.length === this.#libraries ? undefined : 'a library'
+    return this.#instance.libraryHandles.length === this.#libraries ? undefined : A_LIBRARY
   }
 
   /** Whether something may be left in its transaction: a setting, a cursor, a large object. */

@@ -35,11 +35,14 @@ export class ReadTrials {
     this.#triedOf(key.isOwn ? client : client.tenant).note(key, false, nowMs)
   }
 
-  /** A batch was tried, in vain. */
-  noteVain(client: LiveClient, messages: Uint8Array, nowMs: number): void {
+  /**
+   * A batch was tried, in vain.
+   * @param forAll it would be so for other clients as well
+   */
+  noteVain(client: LiveClient, messages: Uint8Array, forAll: boolean, nowMs: number): void {
     const key = triedKey(messages)
     this.#triedOf(client).note(key, true, nowMs)
-    if (!key.isOwn) this.#triedOf(client.tenant).note(key, true, nowMs)
+    if (forAll && !key.isOwn) this.#triedOf(client.tenant).note(key, true, nowMs)
     const writers = this.#writers.get(client) ?? new Set()
     if (writers.size >= WRITERS_MAX) writers.clear()
     // The unnamed one is another one each time.

@@ -18,6 +18,7 @@ import { ERRORS, PgnapError, toPgnapError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Slot } from '../engine/engine.ts'
 import { withStandIns } from '../engine/stand-ins.ts'
+import { A_LIBRARY } from '../engine/write-watch.ts'
 import { SYNC } from '../base/protocol-message.ts'
 import type { AdvisoryDesk } from './advisory-desk.ts'
 import { ABORT, fatalError, firstError, ownQuery, readAnswer } from './backend-query.ts'
@@ -247,7 +248,7 @@ export class ReaderForks {
     }
     if (!(answer instanceof Uint8Array)) {
       counters.forks.withheld++
-      if (answer !== undefined) this.#giveUp(client, messages, startMs)
+      if (answer !== undefined) this.#giveUp(client, messages, fork, startMs)
       // Nothing of it is left. To run it again would be to forget that it was to end.
       if (answer instanceof PgnapError) {
         failFloating(client)
@@ -314,10 +315,10 @@ export class ReaderForks {
   }
 
   /** Something was done that must not be seen: the fork is of no use any more. */
-  #giveUp(client: LiveClient, messages: Uint8Array, startMs: number): void {
+  #giveUp(client: LiveClient, messages: Uint8Array, fork: Fork, startMs: number): void {
     const { tenant } = client
     const nowMs = this.#options.clock.monotonicMs()
-    this.#trials.noteVain(client, messages, nowMs)
+    this.#trials.noteVain(client, messages, isOfText(fork), nowMs)
     this.#retire(tenant, nowMs - startMs)
   }
 
@@ -442,6 +443,15 @@ function vet({ slot, watch, vetted }: Fork): boolean {
 export function internalAmongSql(ids: readonly number[]): string {
   return `SELECT 1 FROM pg_catalog.pg_proc WHERE prolang OPERATOR(pg_catalog.=) ${LANGUAGE_INTERNAL}
     AND oid OPERATOR(pg_catalog.=) ANY ('{${ids.join()}}'::pg_catalog.oid[])`
+}
+
+/**
+ * Whether what was more than reading is the doing of what was said, whoever says it. Each end of a
+ * transaction empties temporary tables that are ON COMMIT DELETE ROWS; a library is loaded once.
+ */
+function isOfText({ slot, watch }: Fork): boolean {
+  if (slot.lost === true || slot.session.mayHaveTemporaryTables) return false
+  return watch.seen !== undefined && watch.seen !== A_LIBRARY
 }
 
 /** Whether a client has the backend, and its thread is free for others. */

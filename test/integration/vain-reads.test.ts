@@ -59,7 +59,8 @@ test('four of each, and others still read, connect, and end what has failed', as
   await one.client.query('begin; insert into t values (2)')
   for (const kind of KINDS) {
     await using other = await connectPg(server, 'vain')
-    await other.client.query(`set lock_timeout = '30ms'`)
+    // Of a slow machine longer than a fork takes, for which those that do read wait.
+    await other.client.query(`set lock_timeout = '150ms'`)
     const before = await forks()
     for (let times = 0; times < 4; times++) {
       const values = kind.includes('$1') ? [times] : []
@@ -75,6 +76,21 @@ test('four of each, and others still read, connect, and end what has failed', as
   }
   await one.client.query('rollback')
   assert.equal(await one.value('select count(*) from t'), '1')
+})
+
+test('what is so for one client alone is not held against the words', async () => {
+  await using one = await connectPg(server, 'alone')
+  await using own = await connectPg(server, 'alone')
+  await using other = await connectPg(server, 'alone')
+  await one.client.query('create table t(n int)')
+  // Each COMMIT of what has to do with it empties it anew.
+  await own.client.query(`create temp table t(n int) on commit delete rows`)
+  await own.client.query(`set lock_timeout = '30ms'`)
+  await one.client.query('begin; insert into t values (1)')
+  const failure = await failureOf(bounded(own.value('select count(*) from t'), 'its own'))
+  assert.equal(failure.code, '55P03')
+  assert.equal(await bounded(other.value('select count(*) from t'), 'the same words'), '0')
+  await one.client.query('rollback')
 })
 
 test('whoever does it again and again, in other words each time, is not in the way', async () => {
