@@ -51,7 +51,10 @@ export interface SlotImage extends NamedRunState {
 
 /** What an image costs in memory, in bytes. */
 export function imageBytes({ delta, descriptors }: SlotImage): number {
-  return delta.bytes.length + descriptors.length * DESCRIPTOR_BYTES
+  const { buffer, length } = delta.bytes
+  // Its memory is a little larger, unless it is a part of what all slots are made of.
+  const bytes = buffer instanceof ArrayBuffer ? buffer.byteLength : length
+  return bytes + descriptors.length * DESCRIPTOR_BYTES
 }
 
 /** A small object with four fields. */
