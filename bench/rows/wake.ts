@@ -37,6 +37,7 @@ const wake = (name: string, title: string, ...goals: Goal[]): Metric => ({
 const NAP_AFTER_MS = 100
 /** A tenant is asked again when it has been left alone for so long. */
 const REST_MS = 3 * NAP_AFTER_MS
+const SLOTS_MADE_MS = 1_000
 
 const NAPPING = [
   { kind: 'limit', value: 2 },
@@ -91,7 +92,9 @@ function pgnap(bench: Bench): Contender {
         const asleep = await expectTier(server, { tier: 'asleep', count: tenantCount }, () =>
           connect(server, tenantCount),
         )
-        await wait(REST_MS)
+        // As many slots as are in use at a time here are made while nobody asks for anything.
+        await connect(server, sampleCount)
+        await wait(SLOTS_MADE_MS)
         const napping = await expectTier(server, { tier: 'napping', count: sampleCount }, () =>
           connect(server, sampleCount),
         )
