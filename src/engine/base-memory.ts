@@ -9,7 +9,7 @@
 import { trimmedLength } from '../base/bytes.ts'
 import { copyPieces, type SparseBytes } from '../base/sparse-bytes.ts'
 import { type BaseMemory, DELTA_PAGE_BYTES } from './memory-delta.ts'
-import { addPage, eachRun } from './page-runs.ts'
+import { addPage, eachRun, endOfRuns } from './page-runs.ts'
 import { type MemoryLimits, WASM_PAGE_BYTES } from './wasm-module.ts'
 
 export interface BaseImage {
@@ -64,8 +64,7 @@ export function reserveBase(
   { runs }: BaseImage,
   { maximumPages, shared }: MemoryLimits,
 ): LaidOutBase {
-  const endPage = (runs.at(-2) ?? 0) + (runs.at(-1) ?? 0)
-  const endBytes = endPage * DELTA_PAGE_BYTES
+  const endBytes = endOfRuns(runs) * DELTA_PAGE_BYTES
   const initial = Math.ceil(endBytes / WASM_PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum: maximumPages, shared })
   return { memory, endBytes, runs }

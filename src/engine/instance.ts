@@ -315,8 +315,8 @@ export class Instance {
       stdin: () => null,
       print: log,
       printErr: log,
-      // Made for this alone: a loader that knows only an ArrayBuffer gets one.
       fillFunctionMap: parts.fillFunctionMap,
+      // Made for this alone: a loader that knows only an ArrayBuffer gets one.
       getPreloadedPackage: () => parts.bundle.bytes.buffer as ArrayBuffer,
       instantiateWasm: (imports, done) => {
         const wasi = imports['wasi_snapshot_preview1'] as unknown as { clock_time_get: WasiClock }

@@ -8,6 +8,11 @@ export function* eachRun(runs: PageRuns): Generator<readonly [page: number, coun
   }
 }
 
+/** Behind the last page of them. */
+export function endOfRuns(runs: PageRuns): number {
+  return (runs[runs.length - 2] ?? 0) + (runs[runs.length - 1] ?? 0)
+}
+
 /** One more page behind all others: of the last run, if it continues that. */
 export function addPage(runs: number[], page: number): void {
   const last = runs.length - 1

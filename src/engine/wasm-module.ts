@@ -430,8 +430,8 @@ interface ExportSection {
 
 interface ExportEntry {
   readonly name: string
-  /** Among all functions of the module, or all of its globals. */
   readonly kind: number
+  /** Among all functions of the module, or all of its globals. */
   readonly index: number
   readonly at: number
   readonly end: number

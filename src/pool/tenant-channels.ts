@@ -119,7 +119,6 @@ export class TenantChannels<Owner extends SessionOwner> {
   /** What nobody wants to hear any more. Throws what the slot throws. */
   #unlisten(slot: Slot, channels: ReadonlySet<string>): void {
     for (const channel of channels) slot.run(ownQuery(`UNLISTEN ${quoteIdentifier(channel)}`))
-    this.#listed = new Set(slot.session.channels)
   }
 
   /** It does not hear these any more; the backend does until somebody next runs something there. */

@@ -93,3 +93,10 @@ export async function startArchitecturesForTest(
     },
   }
 }
+
+/** The same around homes that can be made to fail, and strategies by name. */
+export async function startFailingArchitectures(): Promise<ArchitecturesUnderTest> {
+  const entry = 'test/cloudflare/worker/strategies-worker.ts'
+  const files = await bundleWorker({ entry, engine: await engineFiles() })
+  return startArchitecturesForTest({}, {}, files)
+}

@@ -2,14 +2,12 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
 import { LIMITS } from '../../src/base/limits.ts'
 import type { SyncDelayFacts } from '../../src/base/sync-delay.ts'
-import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import {
   type ArchitecturesUnderTest,
   type QueryBody,
-  startArchitecturesForTest,
+  startFailingArchitectures,
 } from './architectures-worker.ts'
 
 /** workerd puts an object away after ten seconds without an event. */
@@ -17,9 +15,7 @@ const HIBERNATES_MS = 12_500
 
 let worker: ArchitecturesUnderTest
 before(async () => {
-  const entry = 'test/cloudflare/worker/strategies-worker.ts'
-  const files = await bundleWorker({ entry, engine: await engineFiles() })
-  worker = await startArchitecturesForTest({}, {}, files)
+  worker = await startFailingArchitectures()
 })
 after(() => worker[Symbol.asyncDispose]())
 

@@ -1,4 +1,5 @@
 /** What is beyond a limit of an isolate is refused with a code, and nobody is worse off for it. */
+import { startupPacket } from '../support/raw-tls.ts'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
@@ -62,16 +63,6 @@ test('temporary files have room for so much, and the statement that needs more f
   assert.equal(await worker.ask('spills', 'select n from t'), 1)
 })
 
-/** A startup packet (Postgres documentation, "Message Formats"). */
-function startupFor(tenant: string): Buffer {
-  const fields = Buffer.from(`user\0ann\0database\0${tenant}\0\0`)
-  const packet = Buffer.alloc(8 + fields.length)
-  packet.writeInt32BE(packet.length, 0)
-  packet.writeInt32BE(196_608, 4)
-  fields.copy(packet, 8)
-  return packet
-}
-
 const PASSWORD = Buffer.from('p\0\0\0\x0bsecret\0', 'latin1')
 const READY = 'Z\0\0\0\x05I'
 
@@ -87,7 +78,7 @@ async function join(tenant: string): Promise<{ socket: PlainWebSocket; heard: st
       if (heard.endsWith(READY) || heard.includes('SFATAL\0')) resolve()
     })
   })
-  socket.send(startupFor(tenant))
+  socket.send(startupPacket(tenant, 'ann'))
   socket.send(PASSWORD)
   await told
   return { socket, heard }

@@ -6,22 +6,18 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
-import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { LIMITS } from '../../src/base/limits.ts'
 import {
   type ArchitecturesUnderTest,
   type QueryBody,
-  startArchitecturesForTest,
+  startFailingArchitectures,
 } from './architectures-worker.ts'
 
 const DELEGATING = ['factory', 'ws', 'lazy-wasm'] as const
 
 let worker: ArchitecturesUnderTest
 before(async () => {
-  const entry = 'test/cloudflare/worker/strategies-worker.ts'
-  const files = await bundleWorker({ entry, engine: await engineFiles() })
-  worker = await startArchitecturesForTest({}, {}, files)
+  worker = await startFailingArchitectures()
 })
 after(() => worker[Symbol.asyncDispose]())
 

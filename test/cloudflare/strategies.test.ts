@@ -5,13 +5,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bundleWorker } from '../../scripts/cloudflare/bundle.ts'
-import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { LIMITS } from '../../src/base/limits.ts'
 import {
   type ArchitecturesUnderTest,
   type QueryBody,
-  startArchitecturesForTest,
+  startFailingArchitectures,
 } from './architectures-worker.ts'
 
 const PAIRS = ['snapshot', 'delta', 'image'].flatMap((load) =>
@@ -20,9 +18,7 @@ const PAIRS = ['snapshot', 'delta', 'image'].flatMap((load) =>
 
 let worker: ArchitecturesUnderTest
 before(async () => {
-  const entry = 'test/cloudflare/worker/strategies-worker.ts'
-  const files = await bundleWorker({ entry, engine: await engineFiles() })
-  worker = await startArchitecturesForTest({}, {}, files)
+  worker = await startFailingArchitectures()
 })
 after(() => worker[Symbol.asyncDispose]())
 

@@ -1,4 +1,5 @@
 /** The Postgres protocol inside of WebSockets, as the shipped Worker speaks it. */
+import { startupPacket } from '../support/raw-tls.ts'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
@@ -130,20 +131,12 @@ test('who asks for a WebSocket to what is no tenant is told with a SQLSTATE', as
   assert.match(text, /TENANT_NAME_INVALID.*"sqlState":"3D000".*"hint":"/s)
 })
 
-/** A startup packet (Postgres documentation, "Message Formats"). */
-function startupFor(tenant: string): Buffer<ArrayBuffer> {
-  const fields = Buffer.from(`user\0ann\0database\0${tenant}\0\0`)
-  const packet = Buffer.alloc(8 + fields.length)
-  packet.writeInt32BE(packet.length, 0)
-  packet.writeInt32BE(196_608, 4)
-  fields.copy(packet, 8)
-  return packet
-}
-
 test('who sends megabytes before it is let in is cut off', async () => {
   const socket = new WebSocket(`ws://${anywhere()}`)
   await once(socket, 'open')
-  socket.send(Buffer.concat([startupFor('flood'), Buffer.alloc(LIMITS.isolateAheadBytesMax)]))
+  socket.send(
+    Buffer.concat([startupPacket('flood', 'ann'), Buffer.alloc(LIMITS.isolateAheadBytesMax)]),
+  )
   const [{ code }] = (await once(socket, 'close')) as [CloseEvent]
   assert.equal(code, 1009)
 })
@@ -153,7 +146,7 @@ test('who closes its WebSocket is answered at once, whenever that is', async () 
     // Node's own takes one Close frame in twenty for the end of the connection (1006).
     const socket = new PlainWebSocket(`ws://${anywhere()}${query}`)
     await once(socket, 'open')
-    if (when !== 'silent') socket.send(startupFor('closes'))
+    if (when !== 'silent') socket.send(startupPacket('closes', 'ann'))
     if (when === 'joined') await once(socket, 'message')
     socket.close(4000, 'enough')
     const signal = AbortSignal.timeout(5_000)

@@ -163,9 +163,10 @@ export async function createEngine(
   >,
   begun?: BegunEngine,
 ): Promise<WasmEngine> {
+  const asked = 'shareBase' in options
   return new WasmEngine({
-    shareBase: baseFile && baseSharer(base, baseFile),
     ...options,
+    shareBase: asked ? options.shareBase : baseFile && baseSharer(base, baseFile),
     ...(begun?.code ?? threadCode(code)),
     begun: begun?.instance,
     assets: parseVerifiedAssets(assetsIn(assets)),

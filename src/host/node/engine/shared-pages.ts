@@ -11,7 +11,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { PgnapError } from '../../../base/errors.ts'
 import { type BaseMemory, DELTA_PAGE_BYTES } from '../../../engine/memory-delta.ts'
-import { addPage, eachRun, type PageRuns } from '../../../engine/page-runs.ts'
+import { addPage, eachRun, endOfRuns, type PageRuns } from '../../../engine/page-runs.ts'
 import type { ShareBase, SharedPages } from '../../../engine/touched-pages.ts'
 import { wasmPages } from '../../../engine/wasm-module.ts'
 import { addressOf } from '../ffi.ts'
@@ -76,7 +76,7 @@ export class MappedPages implements SharedPages {
     const { byteLength } = memory.buffer
     // Others may be moved when they grow.
     if (!(memory.buffer instanceof SharedArrayBuffer)) return undefined
-    if (endOf(file.runs) * DELTA_PAGE_BYTES > byteLength) return undefined
+    if (endOfRuns(file.runs) * DELTA_PAGE_BYTES > byteLength) return undefined
     if (!isThatFile(file) || !sight.calls.drop(new Uint8Array(memory.buffer))) return undefined
     for (const [page, count] of eachRun(file.runs)) {
       const bytes = pageBytes(memory, page, count)
@@ -189,8 +189,4 @@ function behaves(sight: MemorySight, { base, file }: BaseInFile, first: number):
   change(second)
   shown?.giveBack([0, beyond + 1])
   return wereNone && wereThese && areTwo && areOwn() && isBase()
-}
-
-function endOf(runs: PageRuns): number {
-  return (runs[runs.length - 2] ?? 0) + (runs[runs.length - 1] ?? 0)
 }
