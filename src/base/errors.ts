@@ -50,6 +50,7 @@ export const ERRORS = {
   ANSWER_TOO_LARGE: { sqlState: '54000', kind: 'fix', httpStatus: 507 },
   CONNECTIONS_EXHAUSTED: { sqlState: '53300', kind: 'wait', httpStatus: 503 },
   PINS_EXHAUSTED: { sqlState: '53400', kind: 'fix', httpStatus: 409 },
+  CLIENT_MEMORY_EXHAUSTED: { sqlState: '53200', kind: 'wait', httpStatus: 503 },
   QUEUE_FULL: { sqlState: '53300', kind: 'wait', httpStatus: 503 },
   QUERY_WAIT_TIMEOUT: { sqlState: '57014', kind: 'wait', httpStatus: 503 },
   QUERY_CANCELED: { sqlState: '57014', kind: 'fix', httpStatus: 400 },

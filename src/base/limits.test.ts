@@ -12,6 +12,10 @@ test('limits fit each other', () => {
     LIMITS.loginFailuresPerAddressMax < LIMITS.loginFailuresPerRoleMax,
     'one address alone does not shut a user out',
   )
+  assert.ok(
+    LIMITS.httpRequestBytesMax * 4 <= LIMITS.isolateClientBytesMax * 3,
+    'the body of a request fits what one tenant may make an isolate hold',
+  )
   assert.ok(LIMITS.slotRetireBytes < LIMITS.slotMemoryBytesMax, 'a slot retires before its ceiling')
   assert.ok(LIMITS.checkpointIdleBytes <= LIMITS.checkpointBusyBytes, 'idle checkpoints come first')
   assert.ok(LIMITS.dirtyBytesMax <= LIMITS.slotMemoryBytesMax, 'dirty pages fit beside a slot')

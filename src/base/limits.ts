@@ -6,9 +6,7 @@
 export const LIMITS = {
   /** Longest tenant name. It is a file name and a Postgres identifier (63 bytes). Beyond: 3D000. */
   tenantNameCharsMax: 63,
-  /**
-   * One startup packet, as in Postgres (MAX_STARTUP_PACKET_LENGTH). Beyond: the connection closes.
-   */
+  /** One startup packet, as in Postgres (MAX_STARTUP_PACKET_LENGTH). Beyond: closed. */
   startupPacketBytesMax: 10_000,
   /**
    * Connections that have not said yet whom they want. Beyond: the one that is longest here closes,
@@ -38,10 +36,7 @@ export const LIMITS = {
   authenticationMs: 60_000,
   /** One message from a client, kept whole in memory. Beyond: 54000 and the connection closes. */
   messageBytesMax: 268_435_456, // 256 MiB
-  /**
-   * One message that never carries data (Sync, Execute, ...), as in Postgres. Beyond: 54000,
-   * closed.
-   */
+  /** One message without data (Sync, Execute, ...), as in Postgres. Beyond: 54000, closed. */
   smallMessageBytesMax: 10_000,
   /**
    * Data of one COPY FROM STDIN, collected before it runs. Beyond: the COPY fails, the client goes
@@ -52,9 +47,7 @@ export const LIMITS = {
   dumpCopyBytes: 2_097_152, // 2 MiB
   /** Data of one COPY of a restored dump, of which a larger table takes several. */
   restoreCopyBytes: 16_777_216, // 16 MiB
-  /**
-   * Prepared COPY FROM STDIN statements of one client, whose names are kept. Beyond: 54000, closed.
-   */
+  /** Prepared COPY FROM STDIN of one client, whose names are kept. Beyond: 54000, closed. */
   preparedCopiesMax: 1_000,
   /**
    * Statements of one client that were prepared in a fork and are to be prepared again in the
@@ -96,6 +89,15 @@ export const LIMITS = {
   webSocketUnprovenBytesMax: 10_485_760, // 10 MiB
   /** The same of all such WebSockets together. Beyond: the one that holds most is closed. */
   webSocketUnprovenTotalBytesMax: 268_435_456, // 256 MiB
+  /**
+   * What one thread holds for its clients, all together. Beyond: of the tenant whose clients hold
+   * most, the one that holds most is closed with 53200.
+   */
+  clientBytesMax: 1_073_741_824, // 1 GiB
+  /** What one client may have held without being counted. */
+  heldUncountedBytes: 65_536, // 64 KiB
+  /** A WebSocket that had to be closed for what it holds is cut off so much later. */
+  webSocketGoodbyeMs: 1_000,
   /** Queries of one batch over HTTP, run in one transaction. Beyond: 22023. */
   httpBatchQueriesMax: 10_000,
   /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */
@@ -301,6 +303,8 @@ export const LIMITS = {
   isolateDatabaseBytesMax: 8_589_934_592, // 8 GiB
   /** What a client on a WebSocket may send ahead of its answers. Beyond: it is closed (1009). */
   isolateAheadBytesMax: 8_388_608, // 8 MiB
+  /** As `clientBytesMax`, of an isolate. Three quarters of it have room for a request's body. */
+  isolateClientBytesMax: 14_680_064, // 14 MiB
   /** As `answerBytesMax`, in an isolate: it has to fit a call between two objects, of 32 MiB. */
   isolateAnswerBytesMax: 16_777_216, // 16 MiB
   /** As `loginCellsPerRow`, in an isolate: 128 KiB. */
@@ -472,20 +476,13 @@ export const LIMITS = {
   drainImagesMs: 5_000,
   /** Then HTTP clients may take their answers for so long. Beyond: they are cut off. */
   drainAnswersMs: 2_000,
-  /**
-   * One direction of the ring between the main thread and a shard (portable transport). Full:
-   * waits.
-   */
+  /** One direction of the ring between main thread and shard (portable transport). Full: waits. */
   ringBytes: 4_194_304, // 4 MiB
-  /**
-   * Bytes of one connection that may be under way in a ring. Beyond: that client's reading pauses.
-   */
+  /** Bytes of one connection that may be under way in a ring. Beyond: its reading pauses. */
   ringWindowBytes: 1_048_576, // 1 MiB
   /** One record in a ring; longer payloads are split. */
   ringRecordBytesMax: 65_536, // 64 KiB
-  /**
-   * A client that takes none of its last bytes, or leaves its side open, for this long is cut off.
-   */
+  /** A client that takes none of its last bytes, or leaves its side open so long, is cut off. */
   lingerMs: 30_000,
 } as const
 

@@ -7,6 +7,7 @@ import { Client, neonConfig } from '@neondatabase/serverless'
 import { WebSocket as PlainWebSocket } from 'ws'
 import { LIMITS } from '../../src/base/limits.ts'
 import { type ArchitecturesUnderTest, startArchitecturesForTest } from './architectures-worker.ts'
+import { frame } from '../support/wire-client.ts'
 import { startPgnap, type WorkerUnderTest } from './pgnap-worker.ts'
 
 let worker: WorkerUnderTest
@@ -107,6 +108,43 @@ test('a tenant has room for so many clients, and for the next one when one goes'
   const next = await join('crowded')
   assert.match(next.heard, /I$/)
   for (const socket of [...sockets, next.socket]) socket.close()
+})
+
+/** A client that has begun a COPY with so much data. */
+async function copying(tenant: string, mebibytes: number) {
+  const { socket } = await join(tenant)
+  let heard = ''
+  socket.on('message', (bytes: Buffer) => void (heard += bytes.toString('latin1')))
+  const hears = async (text: string): Promise<void> => {
+    while (!heard.includes(text)) await once(socket, 'message')
+  }
+  socket.send(frame('Q', 'copy t from stdin\0'))
+  await hears('G\0\0\0')
+  for (let count = 0; count < mebibytes; count++) {
+    socket.send(frame('d', Buffer.alloc(2 ** 20, 'x')))
+  }
+  return { socket, hears, isEnded: () => heard.includes('C53200') }
+}
+
+test('data that clients send and do not end is bounded', async () => {
+  await worker.ask('copies', 'create table t (x text)')
+  const large = await copying('copies', 11)
+  await large.hears('C57014')
+  await large.hears(READY)
+  large.socket.send(frame('Q', 'select 41 + 1\0'))
+  await large.hears('42')
+  large.socket.close()
+  // One tenant leaves some of it to others.
+  const crowd = await Promise.all([3, 3, 3, 3].map((size) => copying('copies', size)))
+  while (!crowd.some(({ isEnded }) => isEnded())) await worker.ask('copies', 'select 1')
+  await worker.ask('copies-other', 'create table t (x text)')
+  const other = await copying('copies-other', 1)
+  other.socket.send(frame('d', '\n'))
+  other.socket.send(frame('c'))
+  await other.hears('COPY 1')
+  assert.equal(crowd.filter(({ isEnded }) => isEnded()).length, 1)
+  assert.equal(await worker.ask('copies', 'select count(*)::int from t'), 0)
+  for (const { socket } of [...crowd, other]) socket.close()
 })
 
 /** 14 MB, beyond what a compute takes. */

@@ -53,6 +53,7 @@ export class FakeLink implements Link {
   destroy(): void {
     this.ended = true
     this.destroyed = true
+    this.bufferedBytes = 0
   }
 
   pauseReading(): void {

@@ -14,6 +14,7 @@ import {
   textReaders,
 } from '../values.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, checkRows, jsonAnswer, queryAnswer } from './answers.ts'
+import { signalOf } from './body-hold.ts'
 import {
   optionalFlag,
   optionalList,
@@ -123,15 +124,15 @@ function addRoleRoutes(routes: Hono, control: Control): void {
 
 function addQueryRoute(routes: Hono, control: Control): void {
   routes.post('/tenants/:name/query', async (context) => {
-    const body = await readJsonObject(context)
+    const tenant = context.req.param('name')
+    const body = await readJsonObject(context, tenant)
     const sql = requiredText(body, 'sql', '{"sql": "select $1::int", "params": [1]}')
     const parameters = encodeParameters(optionalList(body, 'params'))
     const readers = optionalFlag(body, 'rawText') ? textReaders : jsonReaders
     const arrayMode = optionalFlag(body, 'arrayMode') ?? false
     const readRows = arrayMode ? readRowArrays : readRowObjects
-    const { signal } = context.req.raw
+    const signal = signalOf(context)
     const statement = { sql, parameters, answerBytesMax: STATEMENT_ANSWER_BYTES_MAX }
-    const tenant = context.req.param('name')
     const answer = await control.query(tenant, statement, signal)
     checkRows([{ result: answer.result, arrayMode }])
     return queryAnswer(context, answer, readRows(answer.result, readers))

@@ -13,11 +13,13 @@ import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Clock } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import type { HeldBytes } from '../../base/held-bytes.ts'
 import type { Log } from '../../base/log.ts'
 import type { Control } from '../control.ts'
 import { PostgresError } from '../wire/result.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { errorAnswer, neonErrorAnswer, totalTiming } from './answers.ts'
+import { givenUp, holdBodies } from './body-hold.ts'
 import { type GuardOptions, allowOrigin, guardAdministrator, guardOrigin } from './guard.ts'
 import { PAGE_POLICY, startPage } from './page.ts'
 import { unknownRoute } from './routes.ts'
@@ -34,6 +36,8 @@ export interface HttpOptions extends GuardOptions {
   /** Version of Postgres, as `18.1`. */
   readonly serverVersion: string
   readonly log: Log
+  /** The account of what the server holds for its clients. Default: there is none. */
+  readonly held?: HeldBytes
   /** Numbers for Prometheus. Default: there is no such route. */
   readonly metrics?: () => Promise<MetricsPage>
 }
@@ -52,7 +56,7 @@ export interface MetricsPage {
  * const answer = await app.request('/v1/pool')
  */
 export function createHttp(options: HttpOptions): Hono {
-  const { control, clock, version, serverVersion, metrics } = options
+  const { control, clock, version, serverVersion, metrics, held } = options
   const app = new Hono()
   app.use(async (context, next) => {
     const startMs = clock.monotonicMs()
@@ -61,6 +65,7 @@ export function createHttp(options: HttpOptions): Hono {
     context.header('Server-Timing', totalTiming(clock.monotonicMs() - startMs))
   })
   app.use(guardOrigin(options))
+  if (held) app.use(holdBodies(held))
 
   app.use('/sql', allowOrigin(options))
   app.route('/sql', sqlRoute(options))
@@ -97,7 +102,9 @@ export function createHttp(options: HttpOptions): Hono {
 function failure(context: Context, cause: unknown, log: Log): Response {
   // Nobody reads this answer; it must only not look like a bug.
   const gone = context.req.raw.signal.aborted
-  const error = gone ? new PgnapError('QUERY_CANCELED', 'the client has left', { cause }) : cause
+  const error =
+    givenUp(context) ??
+    (gone ? new PgnapError('QUERY_CANCELED', 'the client has left', { cause }) : cause)
   if (!(error instanceof PostgresError) && toPgnapError(error).kind === 'report') {
     log.error('an HTTP request failed', { error, method: context.req.method })
   }

@@ -7,6 +7,7 @@ import { concatBytes, fromUtf8 } from '../../base/bytes.ts'
 import { PgnapError, errorText } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { selectTenant } from '../../router/tenant-selection.ts'
+import { givenUp, holdBody, signalOf } from './body-hold.ts'
 import { parseLossless } from './lossless-json.ts'
 import { splitOptions } from '../wire/startup-options.ts'
 
@@ -24,9 +25,10 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
  * be asked for when it is known who asks: a body is held whole.
  * Its numbers keep every digit: programs in other languages do send those that JavaScript has not,
  * and a number must not change on its way into a table.
+ * @param tenant whose request it is, for the account of what is held
  */
-export async function readJsonObject(context: Context): Promise<JsonObject> {
-  const bytes = await readBody(context)
+export async function readJsonObject(context: Context, tenant: string = ''): Promise<JsonObject> {
+  const bytes = await readBody(context, tenant)
   let text: string
   let value: unknown
   try {
@@ -43,23 +45,33 @@ export async function readJsonObject(context: Context): Promise<JsonObject> {
   return jsonObject(value, 'the body')
 }
 
-/** Throws MESSAGE_TOO_LARGE beyond LIMITS.httpRequestBytesMax, before more than that is held. */
-async function readBody({ req }: Context): Promise<Uint8Array> {
+/**
+ * Throws MESSAGE_TOO_LARGE beyond LIMITS.httpRequestBytesMax, before more than that is held;
+ * CLIENT_MEMORY_EXHAUSTED if too much is held for all clients together.
+ */
+async function readBody(context: Context, tenant: string): Promise<Uint8Array> {
+  const { req } = context
   const claimed = req.header('Content-Length')
   if (claimed !== undefined && req.header('Transfer-Encoding') === undefined) {
     // No server reads more of a body than that.
     if (Number(claimed) > LIMITS.httpRequestBytesMax) throw tooLarge()
-    return new Uint8Array(await req.arrayBuffer())
+    if (Number(claimed) <= LIMITS.heldUncountedBytes) return new Uint8Array(await req.arrayBuffer())
   }
   const reader = req.raw.body?.getReader()
   const chunks: Uint8Array[] = []
   let length = 0
+  const stop = (): void => void reader?.cancel()
   for (;;) {
     const chunk = (await reader?.read())?.value
+    const error = givenUp(context)
+    if (error) throw error
     if (!chunk) return concatBytes(chunks)
     length += chunk.length
     if (length > LIMITS.httpRequestBytesMax) throw tooLarge()
     chunks.push(chunk)
+    if (holdBody(context, length, tenant)) {
+      signalOf(context).addEventListener('abort', stop, { once: true })
+    }
   }
 }
 

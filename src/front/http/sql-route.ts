@@ -20,6 +20,7 @@ import {
 } from '../values.ts'
 import type { ResultSet } from '../wire/result.ts'
 import { STATEMENT_ANSWER_BYTES_MAX, checkRows, jsonResult, timedAnswer } from './answers.ts'
+import { signalOf } from './body-hold.ts'
 import { type GuardOptions, checkPassword, checkToken } from './guard.ts'
 import {
   type JsonObject,
@@ -67,8 +68,8 @@ export function sqlRoute(options: SqlRouteOptions): Hono {
     if (authenticateToken && token !== undefined) {
       await checkToken(authenticateToken, token, target.tenant)
     } else await checkPassword(options, context, target, target.tenant)
-    const body = await readJsonObject(context)
-    const { signal } = context.req.raw
+    const body = await readJsonObject(context, target.tenant)
+    const signal = signalOf(context)
     const answerBytesMax = STATEMENT_ANSWER_BYTES_MAX
     if (!('queries' in body)) {
       const query = readQuery(context, body)

@@ -15,6 +15,7 @@
 import { concatBytes, keptBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
+import type { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
@@ -77,6 +78,8 @@ export interface WireConnectionOptions {
   readonly onLetIn?: () => void
   /** The ends of the connection, as they are shown to an administrator. */
   readonly peer?: Peer
+  /** The account of what all clients make the server hold. Default: there is none. */
+  readonly held?: HeldBytes | undefined
   /** What the server calls itself: names in front of it are tenants. See `selectTenant`. */
   readonly domain?: string | undefined
 }
@@ -391,10 +394,11 @@ export class WireConnection implements LinkReceiver {
 
   #startSession(client: BackendClient, told: ToldSettings): void {
     if (this.#isClosed()) return
-    const { link, clock, log } = this.#options
+    const { link, clock, log, held } = this.#options
     const onClosed = (): void => this.#closed()
     const wish = this.#wish
-    const session = new Session({ link, client, clock, log, wish, told, onClosed })
+    const [tenant] = this.#packet?.database.split('@', 1) ?? []
+    const session = new Session({ link, client, clock, log, wish, told, held, tenant, onClosed })
     this.#session = session
     this.#state = 'session'
     const early = copyBytes(this.#inbox.view())

@@ -9,6 +9,7 @@
  */
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { type HeldBytes, shareOfOne } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkHead } from './batch-scanner.ts'
 import type { CopyPlan, CopyShape } from './copy-plan.ts'
@@ -35,6 +36,14 @@ export interface CopyCollectorOptions {
   readonly bytesMax?: number
 }
 
+/**
+ * What one COPY may have where so much may be `held` of all clients: the COPY is to fail, and not
+ * the connection, if it alone is too much.
+ */
+export function copyBytesMax(held: HeldBytes | undefined): number {
+  return held ? Math.min(LIMITS.copyBytesMax, shareOfOne(held.bytesMax)) : LIMITS.copyBytesMax
+}
+
 /** The message that fails a COPY. Outside of one, a backend ignores it. */
 export function copyFail(reason: string): Uint8Array {
   return new MessageWriter().begin(FRONTEND.copyFail).string(reason).end().copy()
@@ -59,6 +68,11 @@ export class CopyCollector {
     this.simple = options.head[0] === FRONTEND.query
     this.#shapes = options.plan.shapes
     this.#bytesMax = options.bytesMax ?? LIMITS.copyBytesMax
+  }
+
+  /** Of the data that has come, and of what was there before it in the same statement. */
+  get keptBytes(): number {
+    return this.#bytes
   }
 
   /** The COPY whose data is expected. */
@@ -146,7 +160,7 @@ export class CopyCollector {
       this.#chunks.push(copyBytes(bytes, start, end))
       return true
     }
-    const limit = `the limit copyBytesMax is ${this.#bytesMax} bytes`
+    const limit = `it may have ${this.#bytesMax} bytes (copyBytesMax, --client-memory)`
     this.#fail(copyFail(`the data of one COPY is too large: ${limit}; copy in several parts`))
     return false
   }

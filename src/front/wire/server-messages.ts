@@ -109,6 +109,14 @@ export function answerUnread(unreadBytes: number): PgnapError {
   })
 }
 
+export function heldTooMuch(): PgnapError {
+  return new PgnapError(
+    'CLIENT_MEMORY_EXHAUSTED',
+    'the clients of this server make it hold more than it may, and those of this tenant most',
+    { hint: 'send less before its end, read answers as they come, or raise --client-memory' },
+  )
+}
+
 function authentication(kind: number): Uint8Array {
   return writer.reset().begin(BACKEND.authentication).int32(kind).end().copy()
 }

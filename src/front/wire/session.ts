@@ -21,21 +21,23 @@ import { concatBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { errorResponse } from '../../base/error-message.ts'
 import { PgnapError, toPgnapError, WAITED_IN_VAIN } from '../../base/errors.ts'
+import type { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { BackendClient } from '../../router/gateway.ts'
 import { BatchScanner, behindFirst, passToSync } from './batch-scanner.ts'
 import { CancelWish } from './cancel-wish.ts'
-import { CopyCollector } from './copy-collector.ts'
+import { CopyCollector, copyBytesMax } from './copy-collector.ts'
 import { CopyWatch } from './copy-plan.ts'
 import { copyTrial, trialAlone, writeWithoutFrames, writeAsynchronous } from './copy-trial.ts'
 import { BACKEND, copyBytes, endsAborted, findFrame, frameEnd, partOf } from './frame.ts'
 import { EarlyParse } from './early-parse.ts'
+import { Flow } from './flow.ts'
 import { Inbox } from './inbox.ts'
 import type { Link } from './link.ts'
 import { PreparedSteps } from './prepared-steps.ts'
 import type { SessionOptions } from './session-options.ts'
-import { answerUnread, copyInResponse, readyForQuery } from './server-messages.ts'
+import { answerUnread, copyInResponse, heldTooMuch, readyForQuery } from './server-messages.ts'
 import { ToldSettings } from './told-settings.ts'
 
 /** What the answer in flight is for. */
@@ -43,6 +45,8 @@ type Purpose = 'client' | 'trial' | 'copy'
 
 export class Session {
   readonly #link: Link
+  readonly #flow: Flow
+  readonly #held: HeldBytes | undefined
   readonly #client: BackendClient
   readonly #clock: Pick<Clock, 'setTimer'>
   readonly #log: Log
@@ -57,17 +61,15 @@ export class Session {
   /** Of the batch in flight. */
   #complete = true
   #readyCount = 0
-  /** A promise of the backend is in flight. */
+  /** A promise of the backend is in flight, for so many bytes. */
   #running = false
+  #runningBytes = 0
   readonly #early: EarlyParse
   readonly #steps: PreparedSteps
   /** The backend skips till Sync: a COPY executed now would not ask for its data. */
   #aborted = false
   /** We skip till Sync, because the backend has not seen the batch that failed. */
   #skipping = false
-  /** Answers wait to be read by the client. */
-  #clogged = false
-  #readingPaused = false
   #shutdownError: PgnapError | undefined
   #clientIsDone = false
   #closed = false
@@ -81,6 +83,12 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#link = options.link
+    this.#held = options.held
+    const onGivenUp = (): void => {
+      options.log.warn('a client made us hold too much', { tenant: options.tenant })
+      this.end(heldTooMuch())
+    }
+    this.#flow = new Flow({ ...options, onGivenUp })
     this.#steps = new PreparedSteps((this.#client = options.client))
     this.#clock = options.clock
     this.#scanner = new BatchScanner(this.#watch, options.clock)
@@ -109,7 +117,7 @@ export class Session {
 
   receive(bytes: Uint8Array): void {
     if (this.#closed) return
-    if (this.#inbox.length > 0 || this.#running || this.#clogged) {
+    if (this.#inbox.length > 0 || this.#running || this.#flow.isClogged) {
       this.#inbox.append(bytes)
       this.#work()
       return
@@ -120,13 +128,13 @@ export class Session {
   }
 
   linkDrained(): void {
-    if (this.#closed || !this.#clogged) return
-    this.#clogged = false
+    if (!this.#flow.drained() || this.#closed) return
     this.#work()
   }
 
   linkClosed(): void {
     this.#close()
+    this.#flow.closed()
   }
 
   /**
@@ -139,7 +147,7 @@ export class Session {
   }
 
   #endIfDone(): void {
-    if (!this.#clientIsDone || this.#closed || this.#running || this.#clogged) return
+    if (!this.#clientIsDone || this.#closed || this.#running || this.#flow.isClogged) return
     this.#leave()
   }
 
@@ -186,7 +194,7 @@ export class Session {
 
   /** Works on what has been kept, as far as the backend and the client let us. */
   #work(): void {
-    if (this.#inbox.length > 0 && !this.#running && !this.#clogged && !this.#closed) {
+    if (this.#inbox.length > 0 && !this.#running && !this.#flow.isClogged && !this.#closed) {
       const used = this.#process(this.#inbox.view())
       if (!this.#closed) this.#inbox.consume(used)
     }
@@ -196,7 +204,10 @@ export class Session {
 
   /** Nothing more can be done now. */
   #rest(): void {
-    this.#steer()
+    if (!this.#closed) {
+      const inHand = this.#running ? this.#runningBytes : (this.#copy?.keptBytes ?? 0)
+      this.#flow.rest(this.#inbox.length, inHand, this.#running)
+    }
     this.#awaitMore()
     if (!this.#running || this.#isAnsweredEarly) this.#wish.rest(this.#copy !== undefined)
   }
@@ -208,7 +219,7 @@ export class Session {
   #awaitMore(): void {
     this.#patience?.cancel()
     this.#patience = undefined
-    if (this.#inbox.length === 0 || this.#running || this.#clogged || this.#closed) return
+    if (this.#inbox.length === 0 || this.#running || this.#flow.isClogged || this.#closed) return
     const { stop, scannedBytes } = this.#scanner
     if (this.#skipping || this.#copy || stop !== 'more' || scannedBytes === 0) return
     this.#patience = this.#clock.setTimer(LIMITS.pipelineQuietMs, () => {
@@ -220,21 +231,11 @@ export class Session {
     })
   }
 
-  /** Stops the host from reading what we could not work on anyway. */
-  #steer(): void {
-    if (this.#closed) return
-    const pause = this.#clogged || (this.#running && this.#inbox.length > LIMITS.pipelineBytesMax)
-    if (pause === this.#readingPaused) return
-    this.#readingPaused = pause
-    if (pause) this.#link.pauseReading()
-    else this.#link.resumeReading()
-  }
-
   /** Takes whole steps from the front of `bytes`; returns how many bytes they were. */
   #process(bytes: Uint8Array): number {
     let at = 0
     try {
-      while (at < bytes.length && !this.#running && !this.#clogged && !this.#closed) {
+      while (at < bytes.length && !this.#running && !this.#flow.isClogged && !this.#closed) {
         const next = this.#step(bytes, at)
         if (next === at && !this.#moved) break
         this.#wish.takenBytes += next - at
@@ -326,7 +327,7 @@ export class Session {
       this.#run(head, false, 0, 'client')
       return end
     }
-    const copy = new CopyCollector({ head, plan })
+    const copy = new CopyCollector({ head, plan, bytesMax: copyBytesMax(this.#held) })
     const status = this.#client.transactionStatus
     if (!copy.simple || !plan.alone || (copy.shape.freeze && status !== 'failed')) {
       this.#copy = copy
@@ -386,6 +387,7 @@ export class Session {
     }
     if (answer instanceof Uint8Array) return this.#answered(answer)
     this.#running = true
+    this.#runningBytes = messages.length
     if (complete && !this.#steps.isOpen && purpose === 'client') this.#early.promise(messages)
     this.#several &&= copyBytes(messages)
     answer.then(this.#settle, this.#settleError)
@@ -470,11 +472,8 @@ export class Session {
 
   #send(bytes: Uint8Array): void {
     if (bytes.length === 0 || this.#closed) return
-    const link = this.#link
-    const unread = link.bufferedBytes + bytes.length
-    if (unread > LIMITS.answerBytesMax) return this.end(answerUnread(unread))
-    link.write(bytes)
-    if (link.bufferedBytes > LIMITS.answerPauseBytes) this.#clogged = true
+    if (this.#flow.send(bytes)) return
+    this.end(answerUnread(this.#link.bufferedBytes + bytes.length))
   }
 
   #leave(): void {
@@ -486,6 +485,7 @@ export class Session {
     if (this.#closed) return
     this.#closed = true
     this.#copy = undefined
+    this.#flow.end()
     this.#patience?.cancel()
     this.#early.close()
     this.#wish.end()

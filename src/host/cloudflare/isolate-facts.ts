@@ -35,6 +35,8 @@ export interface IsolateFacts {
   readonly slotBytes: number
   /** Pages of the tenant in the slot, and the memory that its answers are collected in. */
   readonly heldBytes: number
+  /** What clients have sent and not ended. */
+  readonly clientBytes: number
   /** Slots of objects that have their own (`/traditional` and others), with what is beside them. */
   readonly ownSlotBytes: number
   /** Memory of images that were used up, for those that come. */

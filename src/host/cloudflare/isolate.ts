@@ -24,6 +24,7 @@ import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
 import { WasmEngine } from '../../engine/wasm-engine.ts'
 import { Template } from '../../store/template.ts'
 import type { IsolateFacts, IsolateMemory } from './isolate-facts.ts'
+import { clientBytes } from './client-bytes.ts'
 import { workerClock } from './clock.ts'
 import { consoleLog } from './console-log.ts'
 import { workerRandom } from './random.ts'
@@ -85,6 +86,7 @@ export function isolateFacts(isolate: Isolate): IsolateFacts {
     earlierTemplateBytes: earlierTemplateBytes(isolate),
     slotBytes,
     heldBytes,
+    clientBytes: clientBytes.bytes,
     ownSlotBytes,
     spareBytes,
     imageCount,
@@ -96,7 +98,8 @@ export function isolateFacts(isolate: Isolate): IsolateFacts {
 /** What is in memory beside slots, images and what is held for a tenant. */
 function otherBytes(isolate: Isolate): number {
   const keptBytes = sumOf(Object.values(isolate.memory), (bytes) => bytes)
-  return keptBytes + earlierTemplateBytes(isolate) + isolate.engine.spareBytes
+  const { spareBytes } = isolate.engine
+  return keptBytes + earlierTemplateBytes(isolate) + spareBytes + clientBytes.bytes
 }
 
 function earlierTemplateBytes({ earlierTemplates }: Isolate): number {

@@ -33,6 +33,7 @@ import { STATE_OF_PHASE } from '../pool-facts.ts'
 import type { RemoteError } from '../remote-error.ts'
 import { workerClock } from './clock.ts'
 import { bookmarkAt, checkBookmark, restoreNext } from './bookmarks.ts'
+import { clientBytes } from './client-bytes.ts'
 import { consoleLog } from './console-log.ts'
 import { DIRECTORY_NAME, type Environment } from './environment.ts'
 import { usersOf } from './guard.ts'
@@ -266,6 +267,7 @@ export class TenantObject extends DurableObject<Environment> {
       peer,
       limiter: users && theLoginLimiter(),
       domain: this.env.PGNAP_DOMAIN,
+      held: clientBytes,
       onClosed: () => runtime.disconnected(processId),
     })
     connections.set(processId, connection)

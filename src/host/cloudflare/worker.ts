@@ -7,6 +7,7 @@ import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import { createHttp, type MetricsPage, WEB_SOCKET_PATH } from '../../front/http/app.ts'
 import { type Asker, checkAsker } from '../../front/http/guard.ts'
 import { workerClock } from './clock.ts'
+import { clientBytes } from './client-bytes.ts'
 import { consoleLog } from './console-log.ts'
 import type { Environment } from './environment.ts'
 import { guardOf } from './guard.ts'
@@ -90,6 +91,7 @@ async function makeApplication(
     log: consoleLog,
     version,
     serverVersion: POSTGRES_VERSION,
+    held: clientBytes,
     metrics,
   })
   return { http, check: checkAsker(guard) }

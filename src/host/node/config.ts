@@ -5,7 +5,7 @@
  * docs/config.md lists it.
  */
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import * as v from 'valibot'
 import { PgnapError, errorText } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -28,6 +28,8 @@ export interface Config {
   readonly napAfterMs: number
   /** Memory images of napping tenants, of the whole server, in bytes of memory. */
   readonly imageCacheBytes: number
+  /** What one thread holds for its clients, in bytes. */
+  readonly clientBytesMax: number
   /** Memory images on disk, in bytes; 0 keeps none. */
   readonly imageDiskBytes: number
   /** Warm tenants that come regularly before they are asked for. */
@@ -101,6 +103,10 @@ export const SETTINGS: Readonly<Record<keyof Config, Setting>> = {
   slots: setting('slots', 'tenants of one shard that may be awake at once'),
   napAfterMs: setting('nap-after', 'idle time after which a tenant naps'),
   imageCacheBytes: setting('image-cache', 'memory for images of napping tenants'),
+  clientBytesMax: setting(
+    'client-memory',
+    'what one thread holds of what clients have sent and not ended, asked for and not read',
+  ),
   imageDiskBytes: setting('image-disk', 'disk for images of sleeping tenants; 0 keeps none'),
   keepWarm: setting('keep-warm', 'warm tenants that come regularly before they come'),
   verifySwaps: setting('verify-swaps', 'check that a tenant leaves nothing in its slot (slower)'),
@@ -181,6 +187,17 @@ const yesOrNo: v.GenericSchema<unknown, boolean> = v.pipe(
   v.transform((value) => value === true || value === 'true' || value === 'on' || value === '1'),
 )
 
+/** Of the machine, or of the container, if that has less. */
+function memoryBytes(): number {
+  // 0: not known; without a limit it is larger than any machine.
+  return Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
+}
+
+/** A small machine has less: one tenant is to take an eighth of it for one way in. */
+function clientBytesOf(memory: number): number {
+  return Math.min(LIMITS.clientBytesMax, Math.floor(memory / 8))
+}
+
 const DAY_MS = 86_400_000
 const SLOT_MEMORY_BYTES_MIN = 64 * 2 ** 20
 const SLOT_MEMORY_BYTES_MAX = 2 ** 31
@@ -196,6 +213,7 @@ const schema = v.strictObject({
   slots: v.optional(count(1, 1024), LIMITS.slotsPerShard),
   napAfterMs: v.optional(quantity(DURATION_MS, 10, DAY_MS), LIMITS.napAfterMs),
   imageCacheBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 40), LIMITS.imageCacheBytes),
+  clientBytesMax: v.optional(quantity(SIZE_BYTES, 2 ** 20, 2 ** 40), clientBytesOf(memoryBytes())),
   imageDiskBytes: v.optional(quantity(SIZE_BYTES, 0, 2 ** 50), LIMITS.imageDiskBytes),
   keepWarm: v.optional(yesOrNo, true),
   verifySwaps: v.optional(yesOrNo, false),

@@ -2,7 +2,7 @@
  * The HTTP front on Node: one listening server around the application. With a certificate it speaks
  * HTTPS and nothing else: a password that is sent to the wrong scheme has been sent.
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type {
   createServer,
   Server as HttpsServer,
@@ -15,6 +15,7 @@ import type { Context } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
+import { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { TokenCheck } from '../../router/web-tokens.ts'
 import { readAdminToken, tokenCheck } from './admin-token.ts'
@@ -71,6 +72,7 @@ export async function listenForHttp(
     ...admin,
     ...tokens,
   }
+  const held = new HeldBytes(config.clientBytesMax)
   const app = createHttp({
     ...guard,
     control,
@@ -78,14 +80,16 @@ export async function listenForHttp(
     log,
     version,
     serverVersion: POSTGRES_VERSION,
+    held,
     metrics: lazyMetrics({ control, clock: systemClock, version }),
   })
-  const door = new WebSocketDoor({ guard, accept, clock: systemClock, log })
+  const door = new WebSocketDoor({ guard, accept, held, clock: systemClock, log })
   const isWanted = (request: IncomingMessage): boolean => door.isWanted(request)
   const server = createAdaptorServer({
     fetch: app.fetch,
     ...(await serverOptions(identity, isWanted)),
   })
+  server.on('request', (_, outgoing: ServerResponse) => holdAnswer(outgoing, held))
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
     door.open(request, socket, head),
   )
@@ -116,6 +120,18 @@ export async function listenForHttp(
       return closed
     },
   }
+}
+
+/** An answer that its client does not read is on the account, too, until it has gone. */
+function holdAnswer(outgoing: ServerResponse, held: HeldBytes): void {
+  outgoing.once('prefinish', () => {
+    const { socket } = outgoing
+    const bytes = socket?.writableLength ?? 0
+    if (bytes <= LIMITS.heldUncountedBytes) return
+    const holder = { giveUp: () => void outgoing.destroy() }
+    outgoing.once('close', () => held.delete(holder))
+    held.set(holder, bytes, socket?.remoteAddress)
+  })
 }
 
 /** From here on Node hurries nobody: half a request would be waited for for ever. */

@@ -14,17 +14,19 @@ import type { Socket } from 'node:net'
 import type { WebSocketServer } from 'ws'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import { WEB_SOCKET_PATH } from '../../front/http/app.ts'
 import { type GuardOptions, checkAsker, hostName } from '../../front/http/guard.ts'
-import { UnprovenBytes } from './unproven-bytes.ts'
-import type { WebSocketStream } from './web-socket-stream.ts'
+import type { WebSocketAccounts, WebSocketStream } from './web-socket-stream.ts'
 import { peerOf, type WireListener } from './wire-listener.ts'
 
 export interface WebSocketDoorOptions {
   readonly guard: GuardOptions
   readonly accept: WireListener['accept']
+  /** What the thread holds for clients that have proven who they are. */
+  readonly held: HeldBytes
   readonly clock: Clock
   readonly log: Log
 }
@@ -39,7 +41,7 @@ export class WebSocketDoor {
   readonly #options: WebSocketDoorOptions
   readonly #check: ReturnType<typeof checkAsker>
   readonly #streams = new Set<WebSocketStream>()
-  readonly #unproven = new UnprovenBytes()
+  readonly #accounts: WebSocketAccounts
   #library: Promise<Library> | undefined
   #pulse: Timer | undefined
   #isClosed = false
@@ -47,6 +49,8 @@ export class WebSocketDoor {
   constructor(options: WebSocketDoorOptions) {
     this.#options = options
     this.#check = checkAsker(options.guard)
+    const unproven = new HeldBytes(LIMITS.webSocketUnprovenTotalBytesMax)
+    this.#accounts = { unproven, proven: options.held }
   }
 
   /** Whether this request is to become a WebSocket. */
@@ -79,7 +83,14 @@ export class WebSocketDoor {
       ({ server, Stream }) =>
         server.handleUpgrade(request, socket, head, (webSocket) => {
           if (this.#isClosed) return webSocket.terminate()
-          const stream = new Stream(webSocket, socket, head.length, this.#unproven)
+          const stream = new Stream({
+            webSocket,
+            socket,
+            headBytes: head.length,
+            accounts: this.#accounts,
+            owner: peer.address,
+            clock: this.#options.clock,
+          })
           this.#keep(stream)
           this.#options.accept(stream, peer)
         }),

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import type WebSocket from 'ws'
+import { ManualClock } from '../../base/clock.ts'
+import { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { AUTHENTICATION_OK } from '../../front/wire/server-messages.ts'
 import { WebSocketStream } from './web-socket-stream.ts'
 
 /** What the stream needs of the library's WebSocket; the network is the test. */
@@ -46,9 +49,30 @@ class FakeWebSocket extends EventEmitter {
   }
 }
 
-function open(): { fake: FakeWebSocket; stream: WebSocketStream } {
+/** Of which only what it has read is asked. */
+class FakeSocket extends EventEmitter {
+  bytesRead = 0
+
+  read(bytes: number): void {
+    this.bytesRead += bytes
+    this.emit('data', new Uint8Array(0))
+  }
+}
+
+function open(provenMax = 2 ** 30) {
   const fake = new FakeWebSocket()
-  return { fake, stream: new WebSocketStream(fake as unknown as WebSocket, new Socket(), 0) }
+  const socket = new FakeSocket()
+  const clock = new ManualClock()
+  const accounts = { unproven: new HeldBytes(2 ** 28), proven: new HeldBytes(provenMax) }
+  const stream = new WebSocketStream({
+    webSocket: fake as unknown as WebSocket,
+    socket: socket as unknown as Socket,
+    headBytes: 0,
+    accounts,
+    owner: '127.0.0.1',
+    clock,
+  })
+  return { fake, socket, accounts, clock, stream }
 }
 
 const SILENT_PULSES = LIMITS.webSocketSilenceMs / LIMITS.webSocketPingMs
@@ -84,6 +108,27 @@ suite('a WebSocket as a stream', () => {
     await once(stream, 'data')
     await new Promise((resolve) => setImmediate(resolve))
     assert.equal(fake.isPaused, false)
+  })
+
+  test('what has come of a frame counts once it is proven who sends it', async () => {
+    const { fake, socket, accounts, clock, stream } = open(1_000_000)
+    socket.read(300_000)
+    assert.deepEqual([accounts.unproven.bytes, accounts.proven.bytes], [300_000, 0])
+    stream.write(AUTHENTICATION_OK)
+    assert.deepEqual([accounts.unproven.bytes, accounts.proven.bytes], [0, 300_000])
+    socket.read(200_000)
+    assert.equal(accounts.proven.bytes, 500_000)
+    fake.emit('message', Buffer.alloc(500_000), true)
+    assert.equal(accounts.proven.bytes, 500_000, 'it waits to be read')
+    stream.resume()
+    await once(stream, 'data')
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(accounts.proven.bytes, 0)
+    socket.read(1_000_001)
+    assert.deepEqual([fake.closedWith, fake.isPaused, accounts.proven.bytes], [1009, true, 0])
+    assert.equal(stream.destroyed, false)
+    clock.advance(LIMITS.webSocketGoodbyeMs)
+    assert.equal(stream.destroyed, true)
   })
 
   test('a Close frame ends what is read; what is written then goes nowhere', async () => {

@@ -9,15 +9,17 @@
  *
  * A frame is held whole by the library before a byte of it can be read. So until the client is
  * greeted, which means that it has proven who it is, it may send `webSocketUnprovenBytesMax` only,
- * and all such clients together `webSocketUnprovenTotalBytesMax`.
+ * and all such clients together `webSocketUnprovenTotalBytesMax`. After that, what it holds is on
+ * the account of the thread.
  */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type WebSocket from 'ws'
 import { equalBytes } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { HeldBytes, Holder } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { AUTHENTICATION_OK } from '../../front/wire/server-messages.ts'
-import { type Holder, UnprovenBytes } from './unproven-bytes.ts'
 
 /** Status codes of a Close frame (RFC 6455, section 7.4.1). */
 const CLOSE = { normal: 1000, unsupportedData: 1003, tooBig: 1009 } as const
@@ -26,39 +28,66 @@ const ABNORMAL = 1006
 
 type Done = (error?: Error | null) => void
 
+/** What all WebSockets of a server hold. */
+export interface WebSocketAccounts {
+  /** Of clients that have proven nothing. */
+  readonly unproven: HeldBytes
+  /** Of the others, and whoever else holds something in this thread. */
+  readonly proven: HeldBytes
+}
+
+export interface WebSocketStreamOptions {
+  readonly webSocket: WebSocket
+  /** Under `webSocket`, just opened, of which `headBytes` have been read. */
+  readonly socket: Socket
+  readonly headBytes: number
+  readonly accounts: WebSocketAccounts
+  /** Whose it is: all that one of them holds counts as one. */
+  readonly owner: string
+  readonly clock: Clock
+}
+
 export class WebSocketStream extends Duplex implements Holder {
   readonly #webSocket: WebSocket
   readonly #socket: Socket
-  readonly #unproven: UnprovenBytes
+  readonly #accounts: WebSocketAccounts
   /** What came over the socket before it was a WebSocket. */
   readonly #bytesBefore: number
+  /** The same, up to the last frame that was whole. */
+  #bytesOfFrames: number
+  #isProven = false
+  readonly #owner: string
+  readonly #clock: Clock
   /** Nobody reads any more, or nothing that comes can be read. */
   #isDeaf = false
   #isBroken = false
   #silentMs = 0
   #finished: Done | undefined
-  readonly #countUnproven = (): void => {
-    const count = this.#socket.bytesRead - this.#bytesBefore
-    if (count > LIMITS.webSocketUnprovenBytesMax) this.giveUp()
-    else this.#unproven.set(this, count)
+  readonly #count = (): void => {
+    if (this.#isDeaf || this.destroyed) return
+    const { bytesRead } = this.#socket
+    if (this.#isProven) {
+      // Of what has been given on, some waits here to be read.
+      const bytes = bytesRead - this.#bytesOfFrames + this.readableLength
+      if (bytes > LIMITS.heldUncountedBytes) this.#accounts.proven.set(this, bytes, this.#owner)
+      else this.#accounts.proven.delete(this)
+    } else {
+      const bytes = bytesRead - this.#bytesBefore
+      if (bytes > LIMITS.webSocketUnprovenBytesMax) this.giveUp()
+      else this.#accounts.unproven.set(this, bytes)
+    }
   }
 
-  /**
-   * @param socket under `webSocket`, just opened, of which `headBytes` have been read
-   * @param unproven what all such streams of a server hold. Default: this one alone
-   */
-  constructor(
-    webSocket: WebSocket,
-    socket: Socket,
-    headBytes: number,
-    unproven: UnprovenBytes = new UnprovenBytes(),
-  ) {
+  constructor({ webSocket, socket, headBytes, accounts, owner, clock }: WebSocketStreamOptions) {
     super({ allowHalfOpen: true })
-    this.#unproven = unproven
+    this.#accounts = accounts
+    this.#owner = owner
+    this.#clock = clock
     this.#webSocket = webSocket
     this.#socket = socket
     this.#bytesBefore = socket.bytesRead - headBytes
-    socket.on('data', this.#countUnproven)
+    this.#bytesOfFrames = this.#bytesBefore
+    socket.on('data', this.#count)
     // A broken connection is an ordinary end: 'close' follows.
     webSocket.on('error', () => {})
     webSocket.on('message', (bytes: Buffer, isBinary) => this.#received(bytes, isBinary))
@@ -66,9 +95,15 @@ export class WebSocketStream extends Duplex implements Holder {
     webSocket.on('close', (code) => this.#closed(code))
   }
 
-  /** It holds too much for a client that has proven nothing. */
+  /** It holds too much, for a client that has proven nothing or beside all others. */
   giveUp(): void {
-    this.#break(CLOSE.tooBig, 'too much before the client was let in')
+    // What has come of a frame is let go with the connection alone, and no more is to come.
+    this.#clock.setTimer(LIMITS.webSocketGoodbyeMs, () => this.destroy())
+    const reason = this.#isProven
+      ? 'the clients of this server make it hold too much'
+      : 'too much before the client was let in'
+    this.#break(CLOSE.tooBig, reason)
+    this.#webSocket.pause()
   }
 
   /** To be called every `webSocketPingMs`. */
@@ -84,12 +119,14 @@ export class WebSocketStream extends Duplex implements Holder {
   }
 
   override _read(): void {
+    // What is being read is in the buffer until this has returned.
+    if (this.#isProven) queueMicrotask(this.#count)
     this.#webSocket.resume()
   }
 
   override _write(chunk: Buffer, _encoding: string, done: Done): void {
     if (equalBytes(chunk.subarray(0, AUTHENTICATION_OK.length), AUTHENTICATION_OK)) {
-      this.#stopCounting()
+      this.#prove()
     }
     // As a client's Close frame ends what it takes, the rest goes nowhere; 'close' follows.
     if (!this.#isOpen) done()
@@ -118,12 +155,22 @@ export class WebSocketStream extends Duplex implements Holder {
     this.#silentMs = 0
     if (this.#isDeaf || this.destroyed) return
     if (!isBinary) this.#break(CLOSE.unsupportedData, 'send the Postgres protocol in binary frames')
-    else if (!this.push(bytes)) this.#webSocket.pause()
+    else {
+      this.#bytesOfFrames = this.#socket.bytesRead
+      if (!this.push(bytes)) this.#webSocket.pause()
+      this.#count()
+    }
+  }
+
+  #prove(): void {
+    this.#isProven = true
+    this.#accounts.unproven.delete(this)
+    this.#count()
   }
 
   #stopCounting(): void {
-    this.#socket.off('data', this.#countUnproven)
-    this.#unproven.delete(this)
+    this.#socket.off('data', this.#count)
+    for (const account of Object.values(this.#accounts)) account.delete(this)
   }
 
   #break(code: number, reason: string): void {

@@ -1,5 +1,7 @@
 /** The engine of a shard, which is begun before it is known which shard it will be. */
 import type { Clock } from '../../../base/clock.ts'
+import { shareOfOne } from '../../../base/held-bytes.ts'
+import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { WasmEngine } from '../../../engine/wasm-engine.ts'
@@ -87,10 +89,12 @@ function sharerOrSaid({ base, baseFile }: EngineParts, log: Log): ShareBase | un
   }
 }
 
-function instanceOptions({ slotMemoryBytesMax }: Config, { clock, log }: EngineDependencies) {
+function instanceOptions(config: Config, { clock, log }: EngineDependencies) {
+  const { slotMemoryBytesMax, clientBytesMax } = config
   return {
     clock,
     slotMemoryBytesMax,
+    answerBytesMax: Math.min(LIMITS.answerBytesMax, shareOfOne(clientBytesMax)),
     serverLog: (line: string): void => log.debug('postgres', { line }),
   }
 }

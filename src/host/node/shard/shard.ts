@@ -5,6 +5,7 @@
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
+import { HeldBytes } from '../../../base/held-bytes.ts'
 import { LIMITS } from '../../../base/limits.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
@@ -95,10 +96,6 @@ export interface Newcomer {
   readonly processId: number
 }
 
-function storeLimitsOf({ retentionMs, databaseBytesMax }: Config) {
-  return { retentionMs, databaseBytesMax }
-}
-
 function slowLogOf({ logSlowMs, logSlowStatements }: Config): Pick<PoolOptions, 'slowLog'> {
   if (logSlowMs === undefined) return {}
   return { slowLog: { afterMs: logSlowMs, statements: logSlowStatements } }
@@ -133,6 +130,7 @@ export class Shard implements ShardApi {
   readonly #connections: Map<number, WireConnection>
   readonly #cancelKeys: CancelKeys
   readonly #domain: string | undefined
+  readonly #held: HeldBytes
   /** Of {@link query} and {@link transaction}, by their numbers. */
   readonly #calls = new Map<number, Call>()
 
@@ -181,6 +179,7 @@ export class Shard implements ShardApi {
     })
     this.#cancelKeys = new CancelKeys(settings.cancelSecret)
     this.#domain = config.domain
+    this.#held = new HeldBytes(config.clientBytesMax)
   }
 
   static async create(settings: ShardSettings, dependencies: ShardDependencies): Promise<Shard> {
@@ -204,7 +203,8 @@ export class Shard implements ShardApi {
       tenantsPath,
       clock,
       engine,
-      ...storeLimitsOf(config),
+      retentionMs: config.retentionMs,
+      databaseBytesMax: config.databaseBytesMax,
       createMissing: config.createOnConnect,
       images,
       beforeMade: (tenant) => control?.forget(tenant),
@@ -266,6 +266,7 @@ export class Shard implements ShardApi {
       processId,
       peer,
       domain: this.#domain,
+      held: this.#held,
       limiter: this.#limiter,
       ...(this.#saltSecret ? { mockSecret: this.#saltSecret } : {}),
       mayBeCanceled: () => slotWatcher?.sign.hasWishes ?? false,
@@ -487,7 +488,6 @@ export class Shard implements ShardApi {
   }
 }
 
-/** In the words of Postgres. */
 function nameOf(tenant: string | undefined): TenantName | undefined {
   return tenant === undefined ? undefined : parseTenantName(tenant)
 }

@@ -1,0 +1,109 @@
+/**
+ * What one client makes its server hold, and what is done about it: answers that it does not read
+ * stop what it asks for, and what it sends ahead of that is not read.
+ *
+ * All of it is on the account of the thread (`HeldBytes`) once it is more than a little, until the
+ * link is closed: a client that is sent away and does not read holds its answers still.
+ */
+import { type HeldBytes, type Holder } from '../../base/held-bytes.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Link } from './link.ts'
+
+export interface FlowOptions {
+  readonly link: Link
+  /** Default: nobody counts. */
+  readonly held?: HeldBytes | undefined
+  /** Whose client it is: all that one tenant's clients hold counts as one. */
+  readonly tenant?: string | undefined
+  /** It holds most of what is too much, and has to end. */
+  readonly onGivenUp: () => void
+}
+
+export class Flow implements Holder {
+  readonly #options: FlowOptions
+  readonly #link: Link
+  #isClogged = false
+  #isPaused = false
+  /** Of what the client has sent, as last told. */
+  #keptBytes = 0
+  #isCounted = false
+
+  constructor(options: FlowOptions) {
+    this.#options = options
+    this.#link = options.link
+  }
+
+  /** Answers wait to be read by the client: nothing more is to be done for it. */
+  get isClogged(): boolean {
+    return this.#isClogged
+  }
+
+  /** @returns false, and sends nothing, if it would be too much that is unread */
+  send(bytes: Uint8Array): boolean {
+    const link = this.#link
+    if (link.bufferedBytes + bytes.length > LIMITS.answerBytesMax) return false
+    link.write(bytes)
+    if (link.bufferedBytes > LIMITS.answerPauseBytes) {
+      this.#isClogged = true
+      this.#count()
+    }
+    return true
+  }
+
+  /** The client has read its answers. @returns whether anything waited for it */
+  drained(): boolean {
+    const wasClogged = this.#isClogged
+    this.#isClogged = false
+    this.#count()
+    return wasClogged
+  }
+
+  /**
+   * Nothing more can be done now.
+   * @param unreadBytes that have come, and of which nothing is begun
+   * @param inHandBytes of what is being done for the client, or collected
+   * @param isBusy with what it has sent before
+   */
+  rest(unreadBytes: number, inHandBytes: number, isBusy: boolean): void {
+    this.#pause(this.#isClogged || (isBusy && unreadBytes > LIMITS.pipelineBytesMax))
+    this.#keptBytes = unreadBytes + inHandBytes
+    this.#count()
+  }
+
+  /** The session has ended; its client may still have answers to read. */
+  end(): void {
+    this.#keptBytes = 0
+    this.#count()
+  }
+
+  /** The link is closed, and holds nothing any more. */
+  closed(): void {
+    this.#options.held?.delete(this)
+  }
+
+  giveUp(): void {
+    this.#isCounted = false
+    // Its last words would wait behind all that it has not read.
+    if (this.#link.bufferedBytes > LIMITS.answerPauseBytes) this.#link.destroy()
+    this.#options.onGivenUp()
+  }
+
+  #pause(pause: boolean): void {
+    if (pause === this.#isPaused) return
+    this.#isPaused = pause
+    if (pause) this.#link.pauseReading()
+    else this.#link.resumeReading()
+  }
+
+  #count(): void {
+    const { held, tenant } = this.#options
+    const bytes = this.#keptBytes + this.#link.bufferedBytes
+    if (bytes > LIMITS.heldUncountedBytes) {
+      this.#isCounted = true
+      held?.set(this, bytes, tenant)
+    } else if (this.#isCounted) {
+      this.#isCounted = false
+      held?.delete(this)
+    }
+  }
+}
