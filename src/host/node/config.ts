@@ -266,8 +266,9 @@ export const DEFAULTS: Readonly<Partial<Config>> = v.getDefaults(schema)
 /** The default of a setting, in the words that set it; `none` where there is none. */
 export function defaultWords(name: keyof Config): string {
   const value = DEFAULTS[name]
-  // It is not the same on every machine.
+  // They are not the same on every machine.
   if (name === 'shards') return 'one per core'
+  if (name === 'clientBytesMax') return '1GB, or an eighth of the memory if that is less'
   if (value === undefined) return 'none'
   if (typeof value !== 'number' || value === 0) return String(value)
   if (name.endsWith('Ms')) return inUnits(value, DURATION_MS)
