@@ -16,6 +16,7 @@ import {
   type FileNode,
   type TenantFiles,
 } from '../store/tenant-files.ts'
+import { type Descriptor, SharedDescriptors } from './descriptors.ts'
 import { DatabaseName, type PageChecksum } from './database-name.ts'
 import type {
   EmscriptenFs,
@@ -75,16 +76,8 @@ interface PgdataStream {
   readonly position: number
 }
 
-/** An open descriptor of a file of PGDATA, as data. */
-export interface Descriptor {
-  readonly fd: number
-  /** 0: of a device. */
-  readonly ino: number
-  /** Its path, if it is one of {@link DEVICES}. */
-  readonly device?: string
-  readonly flags: number
-  readonly position: number
-}
+/** For all slots of this thread: tenants go from one to another. */
+const shared = new SharedDescriptors()
 
 /** One name in a folder, as getdents(2) tells it. */
 export interface DirectoryEntry {
@@ -175,14 +168,16 @@ export class SlotFiles {
       if (!stream || fd < FIRST_FILE_DESCRIPTOR) continue
       const { flags, position, path } = stream
       if (stream.node.mount === this.#root?.mount) {
-        found.push({ fd, ino: (stream.node as PgdataNode).file.ino, flags, position })
+        const { ino } = (stream.node as PgdataNode).file
+        found.push(shared.of({ fd, ino, flags, position }))
       } else if (DEVICES.includes(path)) {
-        found.push({ fd, ino: 0, device: path, flags, position })
+        found.push(shared.of({ fd, ino: 0, device: path, flags, position }))
       } else {
         return undefined
       }
     }
-    return found
+    // An array that has grown has room for more.
+    return found.slice()
   }
 
   /** Whether each of them can be opened over the files of `tenant`. */

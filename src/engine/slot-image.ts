@@ -10,11 +10,11 @@
  * over newer files corrupts silently. Whoever keeps one keeps the version with it, and compares.
  */
 import type { Fingerprint } from '../base/ids.ts'
+import type { Descriptor } from './descriptors.ts'
 import type { SignalReceiver } from './backend-signals.ts'
 import type { TransactionStatus } from './engine.ts'
 import type { PackedDelta } from './memory-delta.ts'
 import type { RunStart } from './midway.ts'
-import type { Descriptor } from './slot-files.ts'
 
 /** What of a run is not in memory. */
 export interface RunState {
@@ -57,5 +57,5 @@ export function imageBytes({ delta, descriptors }: SlotImage): number {
   return bytes + descriptors.length * DESCRIPTOR_BYTES
 }
 
-/** A small object with four fields. */
-const DESCRIPTOR_BYTES = 64
+/** Its place in a list; what stands there is shared (`descriptors.ts`). */
+const DESCRIPTOR_BYTES = 8
