@@ -9,6 +9,7 @@
  * which are removed when the slot is booted again.
  */
 import type { EmscriptenFs, EmscriptenNode, EmscriptenStream } from './emscripten.ts'
+import { operationsOnceFilled } from './file-placer.ts'
 
 /** wasi-libc: read-only file system, no space left on device. */
 const EROFS = 69
@@ -49,7 +50,7 @@ interface Attributes {
 
 /**
  * Seals what is there now. `knownFile` is any regular file outside PGDATA: all of them share their
- * operations, and those are what is replaced.
+ * operations, once they are filled, and those are what is replaced.
  */
 export function sealFiles(fs: EmscriptenFs, knownFile: string): void {
   const refuse = (errno: number): never => {
@@ -58,8 +59,8 @@ export function sealFiles(fs: EmscriptenFs, knownFile: string): void {
   const file = fs.lookupPath(knownFile).node
   const shared = fs.lookupPath(SHARED_MEMORY_FOLDER).node
   const folders = file.parent.node_ops as FolderOperations
-  const files = file.node_ops as FileOperations
-  const streams = file.stream_ops as StreamOperations
+  const files = operationsOnceFilled(file.node_ops) as FileOperations
+  const streams = operationsOnceFilled(file.stream_ops) as StreamOperations
   const original = {
     mknod: folders.mknod.bind(folders),
     unlink: folders.unlink.bind(folders),
