@@ -35,6 +35,7 @@ const DAY_SHARE = 0.15
 /** Weight of the newest of the days with one name, such as Sundays. */
 const WEEK_SHARE = 0.4
 const WEEKDAYS = 7
+const WEEK = 2 * BINS
 /** Who has stayed away for so long has no habit any more. */
 const AWAY_DAYS_MAX = 28
 const CHANCE_UNIT = 255
@@ -57,10 +58,12 @@ export class Rhythm {
   /** Of the last visit, since 1970; and how many days with visits there have been. */
   #day: number
   #daysWithVisits = 0
-  /** For each half hour its chance in 255ths, and then `#daysWithVisits` at its last visit. */
-  readonly #bins = new Uint8Array(2 * BINS)
-  /** For each day of the week the chance in 255ths that there is a visit at all. */
-  readonly #week = new Uint8Array(WEEKDAYS).fill(CHANCE_UNIT)
+  /**
+   * For each half hour its chance in 255ths, and then `#daysWithVisits` at its last visit; from
+   * WEEK on, for each day of the week the chance that there is a visit at all. One array, because
+   * an array costs more than what is in it, for each of ten thousand tenants.
+   */
+  readonly #learned = new Uint8Array(WEEK + WEEKDAYS).fill(CHANCE_UNIT, WEEK)
 
   /** A tenant that was met for the first time. */
   constructor(nowMs: number) {
@@ -120,20 +123,21 @@ export class Rhythm {
     if (day !== this.#day) this.#beginDay(day)
     const at = bin % BINS
     const days = this.#daysSince(at)
-    const known = this.#bins[at] ?? 0
+    const known = this.#learned[at] ?? 0
     // More than one request of a day says no more than one.
     if (known > 0 && days === 0) return
     const faded = known * (1 - DAY_SHARE) ** Math.max(0, days - 1)
-    this.#bins[at] = Math.round(faded + DAY_SHARE * (CHANCE_UNIT - faded))
-    this.#bins[BINS + at] = this.#daysWithVisits % 256
+    this.#learned[at] = Math.round(faded + DAY_SHARE * (CHANCE_UNIT - faded))
+    this.#learned[BINS + at] = this.#daysWithVisits % 256
   }
 
   #beginDay(day: number): void {
     for (let away = Math.max(this.#day + 1, day - AWAY_DAYS_MAX); away < day; away++) {
-      this.#week[away % WEEKDAYS] = (this.#week[away % WEEKDAYS] ?? 0) * (1 - WEEK_SHARE)
+      this.#learned[WEEK + (away % WEEKDAYS)] =
+        (this.#learned[WEEK + (away % WEEKDAYS)] ?? 0) * (1 - WEEK_SHARE)
     }
-    const known = this.#week[day % WEEKDAYS] ?? 0
-    this.#week[day % WEEKDAYS] = Math.round(known + WEEK_SHARE * (CHANCE_UNIT - known))
+    const known = this.#learned[WEEK + (day % WEEKDAYS)] ?? 0
+    this.#learned[WEEK + (day % WEEKDAYS)] = Math.round(known + WEEK_SHARE * (CHANCE_UNIT - known))
     this.#day = day
     this.#daysWithVisits++
   }
@@ -148,20 +152,20 @@ export class Rhythm {
   /** Of a first visit in a bin. A visit that was made already says nothing about another one. */
   #chanceIn(bin: number): number {
     const at = bin % BINS
-    const known = (this.#bins[at] ?? 0) / CHANCE_UNIT
+    const known = (this.#learned[at] ?? 0) / CHANCE_UNIT
     if (known === 0) return 0
     const day = Math.floor(bin / BINS)
     const days = this.#daysSince(at)
     if (day <= this.#day) return days === 0 ? 0 : known * (1 - DAY_SHARE) ** (days - 1)
     const awayDays = day - this.#day
     if (awayDays > AWAY_DAYS_MAX) return 0
-    const ofWeek = (this.#week[day % WEEKDAYS] ?? 0) / CHANCE_UNIT
+    const ofWeek = (this.#learned[WEEK + (day % WEEKDAYS)] ?? 0) / CHANCE_UNIT
     const weeksAway = Math.floor((awayDays - 1) / WEEKDAYS)
     return known * (1 - DAY_SHARE) ** days * ofWeek * (1 - WEEK_SHARE) ** weeksAway
   }
 
   /** Days with visits since the last visit in a bin; today's, if there was one, included. */
   #daysSince(at: number): number {
-    return (this.#daysWithVisits - (this.#bins[BINS + at] ?? 0) + 256) % 256
+    return (this.#daysWithVisits - (this.#learned[BINS + at] ?? 0) + 256) % 256
   }
 }
