@@ -47,7 +47,7 @@ export const LIMITS = {
   dumpCopyBytes: 2_097_152, // 2 MiB
   /** Data of one COPY of a restored dump, of which a larger table takes several. */
   restoreCopyBytes: 16_777_216, // 16 MiB
-  /** Prepared COPY FROM STDIN of one client, whose names are kept. Beyond: 54000, closed. */
+  /** Prepared COPY FROM STDIN of one client, and such COPYs in one message. Beyond: 54000, closed. */
   preparedCopiesMax: 1_000,
   /**
    * Statements of one client that were prepared in a fork and are to be prepared again in the
