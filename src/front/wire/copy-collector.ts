@@ -3,9 +3,9 @@
  * in one piece when the statement can run. A Query may hold several COPYs; a client sends the data
  * of each only after it was asked, so they are collected one after the other.
  *
- * Data is kept in the pieces it came in, small ones together, and never moved until the end. Beyond
- * LIMITS.copyBytesMax it is let go at once and the COPY fails the way Postgres lets a client fail it, so that a
- * transaction around it ends up failed and not half filled.
+ * Data is kept in the pieces it came in, small ones together, and never moved until the end.
+ * Beyond LIMITS.copyBytesMax it is let go at once and the COPY fails the way Postgres lets a client
+ * fail it, so that a transaction around it ends up failed and not half filled.
  */
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'

@@ -176,7 +176,7 @@ suite('when it is too much', () => {
     assert.match(neighbour.link.summary(), /C\(.*\) ZI$/)
   })
 
-  test('one that does not read is cut off: its last words would wait behind what it has', async () => {
+  test('one that does not read is cut off: its words would wait behind what it has', async () => {
     const held = new HeldBytes(2 * LIMITS.answerPauseBytes)
     const { session, link } = open(held)
     link.stuck = true
