@@ -110,8 +110,8 @@ export class WebSocketStream extends Duplex implements Holder {
 
   /** It holds too much, for a client that has proven nothing or beside all others. */
   giveUp(): void {
-    // It has been told, and has sent more.
-    if (this.#isBroken) return void this.destroy()
+    // It has had its Close frame, and sends more.
+    if (this.#isDeaf) return void this.destroy()
     // What has come of a frame is let go with the connection alone, and no more is to come.
     this.#clock.setTimer(LIMITS.webSocketGoodbyeMs, () => this.destroy())
     const reason = this.#isProven
