@@ -8,6 +8,10 @@
  *
  * Where nobody can do anything for another (objects of one isolate on Workers), it is who comes
  * that gives up, also when its group holds so much that little would be left for others.
+ *
+ * Whoever gives up does so a moment later, never within the call that made it too much: that may
+ * come out of the middle of an answer, and ending one session calls the pool, which may write over
+ * the bytes that are just being sent for another one.
  */
 
 /**
@@ -34,8 +38,11 @@ export class HeldBytes {
   readonly #isFirstServed: boolean
   readonly #entries = new Map<Holder, Entry>()
   readonly #groups = new Map<unknown, number>()
+  /** Those that made it too much, where it is they that give up. */
+  readonly #late = new Set<Holder>()
   #bytes = 0
   #givenUpCount = 0
+  #isToBeReviewed = false
 
   /**
    * @param bytesMax of all holders together
@@ -57,30 +64,54 @@ export class HeldBytes {
   }
 
   /**
-   * From now on `holder` holds so many. If it is too much, somebody gives up before this returns;
-   * that may be `holder`.
+   * From now on `holder` holds so many. If it is too much, somebody gives up as soon as the caller
+   * has returned; that may be `holder`.
    * @param group whose it is, the same one each time: what a group holds counts as one. Default:
    *   the holder's own
    */
   set(holder: Holder, bytes: number, group: unknown = holder): void {
-    this.delete(holder)
+    const before = this.#entries.get(holder)?.bytes ?? 0
+    this.#remove(holder)
     this.#entries.set(holder, { group, bytes })
     this.#add(group, bytes)
-    if (this.#isFirstServed) {
-      const isTooMuch =
-        this.#bytes > this.bytesMax || this.#bytesOf(group) > shareOfOne(this.bytesMax)
-      if (isTooMuch) this.#giveUp(holder)
-      return
-    }
-    while (this.#bytes > this.bytesMax) this.#giveUpMost()
+    // Who lets go of a part of it has made nothing too much.
+    if (bytes <= before || !this.#isTooMuch(group)) return
+    if (this.#isFirstServed) this.#late.add(holder)
+    if (this.#isToBeReviewed) return
+    this.#isToBeReviewed = true
+    queueMicrotask(() => this.#review())
   }
 
   /** It holds nothing any more. */
   delete(holder: Holder): void {
+    this.#late.delete(holder)
+    this.#remove(holder)
+  }
+
+  #remove(holder: Holder): void {
     const entry = this.#entries.get(holder)
     if (!entry) return
     this.#entries.delete(holder)
     this.#add(entry.group, -entry.bytes)
+  }
+
+  /** What has become too much may have been let go since. */
+  #review(): void {
+    this.#isToBeReviewed = false
+    if (!this.#isFirstServed) {
+      while (this.#bytes > this.bytesMax) this.#giveUpMost()
+      return
+    }
+    const late = [...this.#late]
+    this.#late.clear()
+    for (const holder of late) {
+      if (this.#isTooMuch(this.#entries.get(holder)?.group)) this.#giveUp(holder)
+    }
+  }
+
+  #isTooMuch(group: unknown): boolean {
+    if (this.#bytes > this.bytesMax) return true
+    return this.#isFirstServed && this.#bytesOf(group) > shareOfOne(this.bytesMax)
   }
 
   #add(group: unknown, bytes: number): void {

@@ -47,7 +47,7 @@ export const LIMITS = {
   dumpCopyBytes: 2_097_152, // 2 MiB
   /** Data of one COPY of a restored dump, of which a larger table takes several. */
   restoreCopyBytes: 16_777_216, // 16 MiB
-  /** Prepared COPY FROM STDIN of one client, whose names are kept. Beyond: 54000, closed. */
+  /** COPYs FROM STDIN, prepared by one client, or in one message. Beyond: 54000, closed. */
   preparedCopiesMax: 1_000,
   /**
    * Statements of one client that were prepared in a fork and are to be prepared again in the
@@ -98,6 +98,8 @@ export const LIMITS = {
   heldUncountedBytes: 65_536, // 64 KiB
   /** A WebSocket that had to be closed for what it holds is cut off so much later. */
   webSocketGoodbyeMs: 1_000,
+  /** Requests that one HTTP connection sends ahead of their turn. Beyond: it is cut off. */
+  httpPipelineMax: 100,
   /** Queries of one batch over HTTP, run in one transaction. Beyond: 22023. */
   httpBatchQueriesMax: 10_000,
   /** Clients of the admin console, beside all others. Beyond: 53300 for the newcomer. */

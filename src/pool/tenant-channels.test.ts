@@ -273,10 +273,8 @@ test('answers of any messages stay as they are but for what was not asked for', 
       const expected = all.filter(
         ({ channel }) => channel !== undefined && theirs.includes(channel),
       )
-      assert.deepEqual(
-        delivered,
-        expected.map(({ bytes }) => new Uint8Array(bytes)),
-      )
+      assert.equal(delivered.length, Math.min(1, expected.length), 'all of them in one piece')
+      assert.deepEqual(concatBytes(delivered), concatBytes(expected.map(({ bytes }) => bytes)))
       assert.deepEqual(answer, copy, 'the slot’s memory is only read')
     }),
     { numRuns: 500 },

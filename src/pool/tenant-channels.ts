@@ -58,7 +58,8 @@ export class TenantChannels<Owner extends SessionOwner> {
   /** The backend's list when it was last looked at: whatever changes is the doing of who runs. */
   #listed: ReadonlySet<string> = new Set()
   readonly #encodingOf: (owner: Owner, slot: Slot) => string
-  #outbox: { readonly to: Owner; readonly notification: Uint8Array }[] = []
+  /** In one piece for each, later: a statement may notify a million times, and a thousand hear. */
+  readonly #outbox = new Map<Owner, Uint8Array[]>()
 
   /** @param encodingOf in which encoding an owner talks. Default: all in UTF-8 */
   constructor(encodingOf: (owner: Owner, slot: Slot) => string = () => UTF8) {
@@ -100,10 +101,15 @@ export class TenantChannels<Owner extends SessionOwner> {
     return whenAnswered(runPausing(owner, slot, messages), ran)
   }
 
-  /** Hands out what others are to hear of the batches that have run, when they are durable. */
-  deliver(send: (to: Owner, notification: Uint8Array) => void): void {
-    if (this.#outbox.length === 0) return
-    for (const { to, notification } of this.#outbox.splice(0)) send(to, notification)
+  /**
+   * Hands out what others are to hear of the batches that have run, when they are durable.
+   * @param send told once of each: all its notifications in their order
+   */
+  deliver(send: (to: Owner, notifications: Uint8Array) => void): void {
+    for (const [to, [only, ...others]] of this.#outbox) {
+      this.#outbox.delete(to)
+      if (only) send(to, others.length === 0 ? only : concatBytes([only, ...others]))
+    }
   }
 
   /** Makes the backend listen to whatever somebody wants to hear. Throws what the slot throws. */
@@ -131,7 +137,7 @@ export class TenantChannels<Owner extends SessionOwner> {
   forget(owner: Owner): void {
     this.#channels.delete(owner)
     this.#watches.delete(owner)
-    this.#outbox = this.#outbox.filter(({ to }) => to !== owner)
+    this.#outbox.delete(owner)
   }
 
   /** The backend has gone, and its list. */
@@ -208,7 +214,8 @@ export class TenantChannels<Owner extends SessionOwner> {
       const channel = textAt(notification, CHANNEL_AT)
       for (const [to, channels] of this.#channels) {
         if (to === owner || !channels.has(channel)) continue
-        this.#outbox.push({ to, notification: this.#inWordsOf(to, slot, notification) })
+        const told = this.#outbox.get(to) ?? []
+        if (told.push(this.#inWordsOf(to, slot, notification)) === 1) this.#outbox.set(to, told)
       }
       const isOwn = this.#channels.get(owner)?.has(channel) === true
       const told = isOwn ? this.#inWordsOf(owner, slot, notification) : NOTHING

@@ -54,6 +54,15 @@ suite('http: what bodies make a server hold', () => {
     assert.equal(held.bytes, 0)
   })
 
+  test('a body that is too much from its first piece on is not waited for', async () => {
+    for (const gives of ['most', 'who comes'] as const) {
+      const slow = begun(new HeldBytes(LARGE.length - 1, gives))
+      await turn()
+      slow.send(LARGE)
+      assert.deepEqual(await codeOf(await slow.answer), [503, 'CLIENT_MEMORY_EXHAUSTED'])
+    }
+  })
+
   test('what waits for its turn is cancelled, and told why', async () => {
     const held = new HeldBytes(500_000)
     const { app, control } = open({ held })

@@ -4,6 +4,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { ManualClock } from '../../base/clock.ts'
 import { PgnapError } from '../../base/errors.ts'
+import { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { silentLog } from '../../base/log.ts'
 import { SeededRandom } from '../../base/random.ts'
@@ -21,7 +22,9 @@ const GREETING = `R ${'S '.repeat(15)}K ZI`
 const PEER = { address: '', port: 0, localAddress: '', localPort: 0 }
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 
-function open(options: FakeGatewayOptions & { processId?: number; webSocket?: boolean } = {}) {
+function open(
+  options: FakeGatewayOptions & { processId?: number; webSocket?: boolean; held?: HeldBytes } = {},
+) {
   const link = new FakeLink()
   const gateway = new FakeGateway(options)
   const clock = new ManualClock()
@@ -38,6 +41,7 @@ function open(options: FakeGatewayOptions & { processId?: number; webSocket?: bo
       cancels.push([processId, Buffer.from(secret).toString('hex')]),
     onClosed: () => void closedCount++,
     processId: options.processId ?? 77,
+    held: options.held,
     peer: { ...PEER, webSocket: options.webSocket ?? false },
   })
   return { link, gateway, clock, connection, cancels, closedCount: () => closedCount }
@@ -229,6 +233,36 @@ suite('endings', () => {
         assert.ok(link.sent.length < 5)
       }),
     )
+  })
+})
+
+suite('what is sent ahead of the greeting', () => {
+  const startup = say.startup({ user: 'ann', database: 'acme' })
+  const ahead = say.query(`select ${'x'.repeat(300_000)}`)
+
+  test('counts until the session has it', async () => {
+    const held = new HeldBytes(1_000_000)
+    const { connection } = open({ held })
+    connection.receive(Buffer.concat([startup, ahead.subarray(0, 200_000)]))
+    assert.ok(held.bytes >= 200_000)
+    await until(() => connection.idle)
+    assert.equal(held.bytes, 200_000)
+    connection.receive(ahead.subarray(200_000))
+    assert.equal(held.bytes, 0)
+  })
+
+  test('is given up when others need the room, and when its client leaves', async () => {
+    const held = new HeldBytes(500_000)
+    const settings = say.startup({ user: 'ann', database: 'acme', DateStyle: 'German' })
+    const first = open({ held, later: true })
+    first.connection.receive(Buffer.concat([settings, ahead]))
+    const second = open({ held, later: true })
+    second.connection.receive(Buffer.concat([settings, ahead.subarray(0, 250_000)]))
+    await until(() => first.closedCount() > 0)
+    assert.equal(first.link.summary(), 'FATAL:53200')
+    assert.equal(first.closedCount(), 1)
+    second.connection.linkClosed()
+    assert.equal(held.bytes, 0)
   })
 })
 

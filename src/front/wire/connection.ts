@@ -15,7 +15,7 @@
 import { concatBytes, keptBytes } from '../../base/bytes.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
-import type { HeldBytes } from '../../base/held-bytes.ts'
+import type { HeldBytes, Holder } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
@@ -35,6 +35,7 @@ import { SYNC } from '../../base/protocol-message.ts'
 import {
   ENCRYPTION_REFUSED,
   asFatal,
+  heldTooMuch,
   negotiateProtocolVersion,
   readyForQuery,
 } from './server-messages.ts'
@@ -90,7 +91,7 @@ const LONG_SECRET_BYTES = 32
 
 type State = 'startup' | 'password' | 'busy' | 'session' | 'closed'
 
-export class WireConnection implements LinkReceiver {
+export class WireConnection implements LinkReceiver, Holder {
   readonly #options: WireConnectionOptions
   readonly #link: Link
   readonly #inbox = new Inbox()
@@ -170,6 +171,12 @@ export class WireConnection implements LinkReceiver {
     this.#inbox.append(bytes)
     this.#wish.takenBytes += bytes.length
     this.#work()
+    this.#count()
+  }
+
+  /** It has sent much ahead of being let in, and others need the room. */
+  giveUp(): void {
+    this.#fail(heldTooMuch())
   }
 
   linkDrained(): void {
@@ -225,6 +232,19 @@ export class WireConnection implements LinkReceiver {
     if (this.#state === 'busy' && this.#inbox.length > LIMITS.startupPacketBytesMax) {
       this.#pause(true)
     }
+  }
+
+  /** From its greeting on, its session does so. */
+  #count(): void {
+    if (this.#session || this.#isClosed()) return
+    const { heldBytes } = this.#inbox
+    if (heldBytes > LIMITS.heldUncountedBytes)
+      this.#options.held?.set(this, heldBytes, this.#tenant)
+  }
+
+  /** For the account of what its clients hold; undefined while it has named none. */
+  get #tenant(): string | undefined {
+    return this.#packet?.database.split('@', 1)[0]
   }
 
   /** True if a request was taken from the inbox. */
@@ -397,7 +417,8 @@ export class WireConnection implements LinkReceiver {
     const { link, clock, log, held } = this.#options
     const onClosed = (): void => this.#closed()
     const wish = this.#wish
-    const [tenant] = this.#packet?.database.split('@', 1) ?? []
+    held?.delete(this)
+    const tenant = this.#tenant
     const session = new Session({ link, client, clock, log, wish, told, held, tenant, onClosed })
     this.#session = session
     this.#state = 'session'
@@ -440,6 +461,7 @@ export class WireConnection implements LinkReceiver {
     this.#state = 'closed'
     this.#timer.cancel()
     this.#inbox.clear()
+    this.#options.held?.delete(this)
     this.#options.onClosed?.()
   }
 }

@@ -3,20 +3,25 @@
  * in one piece when the statement can run. A Query may hold several COPYs; a client sends the data
  * of each only after it was asked, so they are collected one after the other.
  *
- * Data is kept in the pieces it came in and never moved until the end. Beyond LIMITS.copyBytesMax
- * it is let go at once and the COPY fails the way Postgres lets a client fail it, so that a
- * transaction around it ends up failed and not half filled.
+ * Data is kept in the pieces it came in, small ones together, and never moved until the end.
+ * Beyond LIMITS.copyBytesMax it is let go at once and the COPY fails the way Postgres lets a client
+ * fail it, so that a transaction around it ends up failed and not half filled.
  */
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
 import { type HeldBytes, shareOfOne } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkHead } from './batch-scanner.ts'
-import type { CopyPlan, CopyShape } from './copy-plan.ts'
+import { type CopyPlan, type CopyShape, planBytes } from './copy-plan.ts'
 import { FRAME_HEAD_BYTES, FRONTEND, copyBytes, int32At } from './frame.ts'
 import { MessageWriter } from './message-writer.ts'
 
 const NOTHING = new Uint8Array(0)
+/**
+ * Pieces below a quarter of this are kept in blocks of so much: an array for each would take two
+ * hundred bytes, and a client may send five at a time.
+ */
+const BLOCK_BYTES = 16_384
 
 /**
  * What the last `collect` came to:
@@ -56,6 +61,9 @@ export class CopyCollector {
   readonly #shapes: readonly CopyShape[]
   readonly #bytesMax: number
   #chunks: Uint8Array[] = []
+  /** What comes behind the chunks is in the front of this. */
+  #block: Uint8Array = NOTHING
+  #blockEnd = 0
   /** Where the chunks of the current COPY begin: those before belong to COPYs that are whole. */
   #chunkStart = 0
   #bytes = 0
@@ -70,9 +78,9 @@ export class CopyCollector {
     this.#bytesMax = options.bytesMax ?? LIMITS.copyBytesMax
   }
 
-  /** Of the data that has come, and of what was there before it in the same statement. */
+  /** Of the statement, of the data that has come, and of what was there before it. */
   get keptBytes(): number {
-    return this.#bytes
+    return this.head.length + planBytes(this.#shapes) + this.#bytes
   }
 
   /** The COPY whose data is expected. */
@@ -109,6 +117,7 @@ export class CopyCollector {
 
   /** The statement with all its data. Gives up the memory; call once. */
   messages(): Uint8Array {
+    this.#endBlock()
     const chunks = this.#chunks
     let length = this.head.length
     for (const chunk of chunks) length += chunk.length
@@ -128,7 +137,8 @@ export class CopyCollector {
   #control(type: number, message: Uint8Array): void {
     switch (type) {
       case FRONTEND.copyDone:
-        this.#chunks.push(copyBytes(message))
+        this.#append(message)
+        this.#endBlock()
         this.#chunkStart = this.#chunks.length
         this.#copyIndex++
         this.outcome = this.#copyIndex < this.#shapes.length ? 'next' : 'done'
@@ -157,7 +167,7 @@ export class CopyCollector {
     if (start === end) return true
     this.#bytes += end - start
     if (this.#bytes <= this.#bytesMax) {
-      this.#chunks.push(copyBytes(bytes, start, end))
+      this.#append(bytes.subarray(start, end))
       return true
     }
     const limit = `it may have ${this.#bytesMax} bytes (copyBytesMax, --client-memory)`
@@ -165,8 +175,30 @@ export class CopyCollector {
     return false
   }
 
+  #append(bytes: Uint8Array): void {
+    if (bytes.length > this.#block.length - this.#blockEnd) {
+      this.#endBlock()
+      if (bytes.length * 4 > BLOCK_BYTES) {
+        this.#chunks.push(copyBytes(bytes))
+        return
+      }
+      this.#block = new Uint8Array(BLOCK_BYTES)
+    }
+    this.#block.set(bytes, this.#blockEnd)
+    this.#blockEnd += bytes.length
+  }
+
+  #endBlock(): void {
+    const [block, end] = [this.#block, this.#blockEnd]
+    const isFull = end * 2 > BLOCK_BYTES
+    if (end > 0) this.#chunks.push(isFull ? block.subarray(0, end) : block.slice(0, end))
+    this.#block = NOTHING
+    this.#blockEnd = 0
+  }
+
   /** The statement runs only to fail in its right place: what this COPY had is not needed. */
   #fail(message: Uint8Array): void {
+    this.#endBlock()
     this.#chunks.length = this.#chunkStart
     this.#chunks.push(message)
     this.outcome = 'done'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
+import { LIMITS } from '../../base/limits.ts'
 import { mayHoldCopy, planCopies } from './copy-plan.ts'
 import { SqlLexer } from '../../base/sql-lexer.ts'
 
@@ -155,4 +156,11 @@ suite('finding COPY FROM STDIN', () => {
       }),
     )
   })
+})
+
+test('a message may have so many COPYs: each is kept until its data is there', () => {
+  const many = (count: number): string => 'copy t from stdin;'.repeat(count)
+  assert.equal(planCopies(many(LIMITS.preparedCopiesMax))?.shapes.length, LIMITS.preparedCopiesMax)
+  const tooMany = many(LIMITS.preparedCopiesMax + 1)
+  assert.throws(() => planCopies(tooMany), { code: 'MESSAGE_TOO_LARGE' })
 })

@@ -30,7 +30,18 @@ export interface CopyPlan {
   readonly alone: boolean
 }
 
-/** The COPY FROM STDIN statements of `sql`, or undefined if there are none. Total. */
+/** What is kept of one COPY, about: an object of three values. */
+const SHAPE_BYTES = 64
+
+/** What a plan takes of memory, about. */
+export function planBytes(shapes: readonly CopyShape[]): number {
+  return shapes.length * SHAPE_BYTES
+}
+
+/**
+ * The COPY FROM STDIN statements of `sql`, or undefined if there are none. Throws MESSAGE_TOO_LARGE
+ * beyond LIMITS.preparedCopiesMax of them: each is kept until its data is there.
+ */
 export function planCopies(sql: string): CopyPlan | undefined {
   const reader = new StatementReader(sql)
   const shapes: CopyShape[] = []
@@ -40,6 +51,8 @@ export function planCopies(sql: string): CopyPlan | undefined {
     statementCount++
     const shape = readCopy(reader)
     if (shape) shapes.push(shape)
+    if (shapes.length > LIMITS.preparedCopiesMax)
+      throw tooMany('in one message', 'send fewer at once')
     reader.skipStatement()
   }
   return shapes.length === 0 ? undefined : { shapes, alone: statementCount === 1 }
@@ -65,6 +78,7 @@ export class CopyWatch {
   readonly #encoding: () => string | undefined
   readonly #statements = new Map<string, CopyPlan>()
   readonly #portals = new Map<string, CopyPlan>()
+  #keptBytes = 0
 
   /** @param encoding in which the client talks, as far as is known. Default: in UTF-8 */
   constructor(encoding: () => string | undefined = () => undefined) {
@@ -74,6 +88,11 @@ export class CopyWatch {
   /** Whether some prepared statement of this client is a COPY FROM STDIN. */
   get armed(): boolean {
     return this.#statements.size > 0
+  }
+
+  /** What is kept of names and plans, about. */
+  get keptBytes(): number {
+    return this.#keptBytes
   }
 
   /**
@@ -111,33 +130,43 @@ export class CopyWatch {
     const sqlStart = stringEnd(bytes, start, end)
     const holds = mayHoldCopy(bytes, sqlStart, end)
     const plan = holds ? this.#plan(bytes, sqlStart, end) : undefined
-    if (plan) remember(this.#statements, name, plan)
-    else this.#statements.delete(name)
+    this.#note(this.#statements, name, plan)
   }
 
   #bind(bytes: Uint8Array, start: number, end: number): void {
     const portal = stringAt(bytes, start, end)
     const plan = this.#statements.get(stringAt(bytes, stringEnd(bytes, start, end), end))
-    if (plan) remember(this.#portals, portal, plan)
-    else this.#portals.delete(portal)
+    this.#note(this.#portals, portal, plan)
   }
 
   #close(bytes: Uint8Array, start: number, end: number): void {
     const names = bytes[start] === 0x53 ? this.#statements : this.#portals
-    names.delete(stringAt(bytes, start + 1, end))
+    this.#note(names, stringAt(bytes, start + 1, end), undefined)
+  }
+
+  /**
+   * What `name` means from now on. To forget one would let its COPY reach the backend without data,
+   * so too many end the client.
+   */
+  #note(plans: Map<string, CopyPlan>, name: string, plan: CopyPlan | undefined): void {
+    const before = plans.get(name)
+    if (before) this.#keptBytes -= noteBytes(name, before)
+    plans.delete(name)
+    if (!plan) return
+    if (plans.size >= LIMITS.preparedCopiesMax) throw tooMany('prepared', 'close some')
+    plans.set(name, plan)
+    this.#keptBytes += noteBytes(name, plan)
   }
 }
 
-/**
- * To forget a name would let its COPY reach the backend without data, so too many end the client.
- */
-function remember(plans: Map<string, CopyPlan>, name: string, plan: CopyPlan): void {
-  if (plans.size >= LIMITS.preparedCopiesMax && !plans.has(name)) {
-    throw new PgnapError('MESSAGE_TOO_LARGE', 'too many prepared COPY FROM STDIN statements', {
-      hint: `close some: the limit preparedCopiesMax is ${LIMITS.preparedCopiesMax}`,
-    })
-  }
-  plans.set(name, plan)
+function noteBytes(name: string, { shapes }: CopyPlan): number {
+  return 2 * name.length + planBytes(shapes)
+}
+
+function tooMany(where: string, advice: string): PgnapError {
+  return new PgnapError('MESSAGE_TOO_LARGE', `too many COPY FROM STDIN statements ${where}`, {
+    hint: `${advice}: the limit preparedCopiesMax is ${LIMITS.preparedCopiesMax}`,
+  })
 }
 
 /** Reads one COPY whose first token is current; leaves the reader somewhere in the statement. */

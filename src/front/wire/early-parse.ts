@@ -47,6 +47,11 @@ export class EarlyParse {
     return this.#pending
   }
 
+  /** What is kept of batches that have been answered, or may be. */
+  get keptBytes(): number {
+    return this.#promised.length + this.#owed.length + (this.#broken?.length ?? 0)
+  }
+
   /** A batch is in flight. If it waits, and only prepares, it is answered after a while. */
   promise(messages: Uint8Array): void {
     const { client, clock, send } = this.#options

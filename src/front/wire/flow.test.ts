@@ -11,6 +11,9 @@ import { Session } from './session.ts'
 
 const LARGE = 'x'.repeat(300_000)
 
+/** Whoever has to give up has done so by then. */
+const reviewed = (): Promise<void> => Promise.resolve()
+
 function open(held: HeldBytes, tenant = 'acme', later = false) {
   const link = new FakeLink()
   const client = new FakeClient(later)
@@ -51,11 +54,13 @@ suite('what a client makes its server hold', () => {
   test('the data of a COPY', () => {
     const held = new HeldBytes(1_000_000)
     const { session, client } = open(held)
-    session.receive(say.query('copy t from stdin'))
+    const head = say.query('copy t from stdin')
+    session.receive(head)
+    const shapeBytes = 64
     for (let count = 1; count <= 2; count++) {
       const data = say.copyData(LARGE)
       session.receive(data)
-      assert.equal(held.bytes, count * data.length)
+      assert.equal(held.bytes, head.length + shapeBytes + count * data.length)
     }
     session.receive(say.copyDone())
     assert.equal(held.bytes, 0)
@@ -70,6 +75,58 @@ suite('what a client makes its server hold', () => {
     session.receive(say.copyDone())
     session.receive(say.query('select a'))
     assert.match(link.summary(), /ERROR:57014 ZI.* ZI$/)
+    assert.equal(held.bytes, 0)
+  })
+
+  test('a large message of which one byte has come behind it, and then a little more', () => {
+    const held = new HeldBytes(1_000_000)
+    const { session, client } = open(held)
+    const message = say.query(`select ${LARGE}`)
+    const next = say.query('select a')
+    session.receive(message.subarray(0, 200_000))
+    session.receive(Buffer.concat([message.subarray(200_000), next.subarray(0, 1)]))
+    assert.equal(client.batches.length, 1)
+    assert.equal(held.bytes, 0, 'its memory is not kept for that byte')
+    session.receive(next.subarray(1))
+    assert.equal(client.batches.length, 2)
+  })
+
+  test('a COPY with a long comment, and names of prepared ones', () => {
+    const held = new HeldBytes(1_000_000)
+    const { session } = open(held)
+    session.receive(say.query(`copy t from stdin -- ${LARGE}`))
+    assert.ok(held.bytes > LARGE.length)
+    session.receive(say.copyDone())
+    assert.equal(held.bytes, 0)
+    const names = Array.from({ length: 20 }, (_, at) => `${at}`.padEnd(9_000, 'n'))
+    for (const name of names) session.receive(say.parse(name, 'copy t from stdin'))
+    session.receive(say.sync())
+    assert.ok(held.bytes > 2 * 20 * 9_000)
+    for (const name of names) session.receive(say.close(name))
+    session.receive(say.sync())
+    assert.equal(held.bytes, 0)
+  })
+
+  test('a pipeline that waits is kept a second time, to end one of it', async () => {
+    const held = new HeldBytes(10_000_000)
+    const { session, client } = open(held, 'acme', true)
+    const message = say.query(`select ${LARGE}`)
+    session.receive(message)
+    session.receive(Buffer.concat([message, message, message, message]))
+    await client.release()
+    await client.release()
+    assert.ok(held.bytes >= 2 * (client.batches.at(-1)?.length ?? 0))
+    session.linkClosed()
+    assert.equal(held.bytes, 0)
+  })
+
+  test('what nobody asked for and nobody reads', () => {
+    const held = new HeldBytes(1_000_000)
+    const { session, link } = open(held)
+    link.stuck = true
+    session.deliver(new Uint8Array(100_000))
+    assert.equal(held.bytes, 100_000)
+    session.linkClosed()
     assert.equal(held.bytes, 0)
   })
 
@@ -99,7 +156,7 @@ suite('what a client makes its server hold', () => {
 })
 
 suite('when it is too much', () => {
-  test('of the tenant that holds most, the client that holds most goes, and says why', () => {
+  test('of the tenant that holds most, the client that holds most goes, and says why', async () => {
     const held = new HeldBytes(1_000_000)
     const neighbour = open(held, 'other')
     neighbour.session.receive(say.query('copy t from stdin'))
@@ -109,6 +166,7 @@ suite('when it is too much', () => {
       session.receive(say.query('copy t from stdin'))
       session.receive(say.copyData('x'.repeat(200_000 + at)))
     }
+    await reviewed()
     assert.deepEqual(
       crowd.map(({ link }) => link.summary().replace(/^.*G ?/, '')),
       ['', '', '', 'FATAL:53200'],
@@ -118,7 +176,7 @@ suite('when it is too much', () => {
     assert.match(neighbour.link.summary(), /C\(.*\) ZI$/)
   })
 
-  test('one that does not read is cut off: its last words would wait behind what it has', () => {
+  test('one that does not read is cut off: its words would wait behind what it has', async () => {
     const held = new HeldBytes(2 * LIMITS.answerPauseBytes)
     const { session, link } = open(held)
     link.stuck = true
@@ -127,14 +185,46 @@ suite('when it is too much', () => {
     const other = open(held, 'other')
     other.session.receive(say.query('copy t from stdin'))
     other.session.receive(say.copyData('x'.repeat(1_000_000)))
+    await reviewed()
     assert.equal(link.destroyed, true)
     assert.equal(other.link.ended, false)
   })
 
-  test('a batch that waits for its turn is given up', () => {
+  test('one that has said its last words already is cut off', async () => {
+    const held = new HeldBytes(LARGE.length)
+    const { session, link } = open(held)
+    link.stuck = true
+    session.receive(say.query(`select ${LARGE.slice(0, 200_000)}`))
+    session.receive(say.terminate())
+    assert.deepEqual([link.ended, link.destroyed], [true, false])
+    open(held).session.receive(say.query(LARGE.slice(1)).subarray(0, 190_000))
+    await reviewed()
+    assert.equal(link.destroyed, true)
+    session.linkClosed()
+    assert.equal(held.bytes, 190_000)
+  })
+
+  test('nobody is sent away in the middle of the answer of another one', () => {
+    const held = new HeldBytes(LARGE.length)
+    const { session, link, client } = open(held)
+    session.receive(say.query(LARGE).subarray(0, 200_000))
+    const other = open(held, 'other')
+    other.link.stuck = true
+    let wasClosed: boolean | undefined
+    const write = other.link.write.bind(other.link)
+    other.link.write = (bytes) => {
+      write(bytes)
+      wasClosed = client.closed
+    }
+    other.session.receive(say.query(`select ${LARGE.slice(0, 150_000)}`))
+    assert.deepEqual([wasClosed, link.ended], [false, false])
+  })
+
+  test('a batch that waits for its turn is given up', async () => {
     const held = new HeldBytes(LARGE.length)
     const { session, link, client } = open(held, 'acme', true)
     session.receive(say.query(`select ${LARGE}`))
+    await reviewed()
     assert.equal(link.summary(), 'FATAL:53200')
     assert.ok(client.closed)
   })

@@ -24,6 +24,7 @@ export class Flow implements Holder {
   readonly #link: Link
   #isClogged = false
   #isPaused = false
+  #isOver = false
   /** Of what the client has sent, as last told. */
   #keptBytes = 0
   #isCounted = false
@@ -43,10 +44,9 @@ export class Flow implements Holder {
     const link = this.#link
     if (link.bufferedBytes + bytes.length > LIMITS.answerBytesMax) return false
     link.write(bytes)
-    if (link.bufferedBytes > LIMITS.answerPauseBytes) {
-      this.#isClogged = true
-      this.#count()
-    }
+    if (link.bufferedBytes > LIMITS.answerPauseBytes) this.#isClogged = true
+    // Also what nobody asked for: notifications come to whoever has said nothing for long.
+    if (link.bufferedBytes > LIMITS.heldUncountedBytes) this.#count()
     return true
   }
 
@@ -61,17 +61,18 @@ export class Flow implements Holder {
   /**
    * Nothing more can be done now.
    * @param unreadBytes that have come, and of which nothing is begun
-   * @param inHandBytes of what is being done for the client, or collected
+   * @param keptBytes of all that the client has sent: these, what is being done, or collected
    * @param isBusy with what it has sent before
    */
-  rest(unreadBytes: number, inHandBytes: number, isBusy: boolean): void {
+  rest(unreadBytes: number, keptBytes: number, isBusy: boolean): void {
     this.#pause(this.#isClogged || (isBusy && unreadBytes > LIMITS.pipelineBytesMax))
-    this.#keptBytes = unreadBytes + inHandBytes
+    this.#keptBytes = keptBytes
     this.#count()
   }
 
   /** The session has ended; its client may still have answers to read. */
   end(): void {
+    this.#isOver = true
     this.#keptBytes = 0
     this.#count()
   }
@@ -83,8 +84,9 @@ export class Flow implements Holder {
 
   giveUp(): void {
     this.#isCounted = false
-    // Its last words would wait behind all that it has not read.
-    if (this.#link.bufferedBytes > LIMITS.answerPauseBytes) this.#link.destroy()
+    // Its last words would wait behind all that it has not read, or have been said.
+    const isUnread = this.#link.bufferedBytes > LIMITS.answerPauseBytes
+    if (isUnread || this.#isOver) this.#link.destroy()
     this.#options.onGivenUp()
   }
 

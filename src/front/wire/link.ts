@@ -20,7 +20,10 @@ export interface Link {
   destroy(): void
   /** Bytes accepted by `write` that the network has not taken yet. */
   readonly bufferedBytes: number
-  /** No `receive` any more until `resumeReading`. Bytes of the current call are still ours. */
+  /**
+   * No `receive` any more until `resumeReading`, but for what is on its way already: somebody has
+   * to keep and to count that. Bytes of the current call are still ours.
+   */
   pauseReading(): void
   resumeReading(): void
 }

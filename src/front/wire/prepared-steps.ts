@@ -23,6 +23,7 @@ export class PreparedSteps {
   readonly #client: Runner
   #isOpen = false
   #leavesOpen = false
+  #keptBytes = 0
 
   constructor(client: Runner) {
     this.#client = client
@@ -33,14 +34,22 @@ export class PreparedSteps {
     return this.#isOpen
   }
 
+  /** What is kept of the batch in flight, beside what the backend's side keeps of it. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
   /** As {@link BackendClient.run}. */
   run(messages: Uint8Array, complete: boolean): Uint8Array | Promise<Uint8Array> {
     this.#leavesOpen = !complete
+    this.#keptBytes = 0
     const mayClose = !complete && !this.#isOpen && this.#client.transactionStatus === 'idle'
     if (!mayClose || !onlyPrepares(messages)) return this.#client.run(messages, complete)
-    const own = new Uint8Array(messages)
-    const answer = this.#client.run(concatBytes([own, SYNC]), true)
+    const closed = concatBytes([messages, SYNC])
+    const own = closed.subarray(0, messages.length)
+    const answer = this.#client.run(closed, true)
     if (!(answer instanceof Promise)) return this.#closed(own, answer)
+    this.#keptBytes = closed.length
     return answer.then((late) => {
       const told = this.#closed(own, late)
       return told instanceof Promise ? told : new Uint8Array(told)
@@ -49,6 +58,7 @@ export class PreparedSteps {
 
   /** The answer has come. */
   answered(): void {
+    this.#keptBytes = 0
     this.#isOpen = this.#leavesOpen
   }
 

@@ -202,12 +202,16 @@ export class Session {
     this.#endIfDone()
   }
 
+  /** Of what the client has sent. */
+  get #keptBytes(): number {
+    const inHand = this.#runningBytes + this.#steps.keptBytes + (this.#several?.length ?? 0)
+    const waiting = this.#inbox.heldBytes + this.#watch.keptBytes + this.#early.keptBytes
+    return waiting + (this.#copy?.keptBytes ?? 0) + (this.#running ? inHand : 0)
+  }
+
   /** Nothing more can be done now. */
   #rest(): void {
-    if (!this.#closed) {
-      const inHand = this.#running ? this.#runningBytes : (this.#copy?.keptBytes ?? 0)
-      this.#flow.rest(this.#inbox.length, inHand, this.#running)
-    }
+    if (!this.#closed) this.#flow.rest(this.#inbox.length, this.#keptBytes, this.#running)
     this.#awaitMore()
     if (!this.#running || this.#isAnsweredEarly) this.#wish.rest(this.#copy !== undefined)
   }
@@ -277,18 +281,19 @@ export class Session {
         return frameEnd(bytes, at, bytes.length)
       case 'terminate':
         this.#leave()
-        return at
+        break
       case 'violation':
         this.end(scanner.error ?? toPgnapError('a violation without an error'))
-        return at
     }
+    return at
   }
 
-  #takeBatch(bytes: Uint8Array, at: number): number {
+  #takeBatch(bytes: Uint8Array, at: number, count = this.#scanner.batchBytes): number {
     const { batchBytes, batchComplete, readyCount } = this.#scanner
-    this.#scanner.take(batchBytes)
-    this.#run(partOf(bytes, at, at + batchBytes), batchComplete, readyCount, 'client')
-    return at + batchBytes
+    const complete = batchComplete && batchBytes === count
+    this.#scanner.take(count)
+    this.#run(partOf(bytes, at, at + count), complete, readyCount, 'client')
+    return at + count
   }
 
   /** Nothing is open that an error on the way would end. */
@@ -299,12 +304,7 @@ export class Session {
 
   /** Runs every whole message, also those that no Sync has closed yet. */
   #takeScanned(bytes: Uint8Array, at: number): number {
-    const scanner = this.#scanner
-    const { scannedBytes, batchBytes, batchComplete, readyCount } = scanner
-    const complete = batchComplete && batchBytes === scannedBytes
-    scanner.take(scannedBytes)
-    this.#run(partOf(bytes, at, at + scannedBytes), complete, readyCount, 'client')
-    return at + scannedBytes
+    return this.#takeBatch(bytes, at, this.#scanner.scannedBytes)
   }
 
   #skipToSync(bytes: Uint8Array, start: number): number {
@@ -409,6 +409,7 @@ export class Session {
 
   #answered(all: Uint8Array): void {
     if (this.#closed) return
+    this.#several = undefined
     this.#scanner.answered()
     const answer = this.#early.behind(all)
     this.#steps.answered()
@@ -448,7 +449,9 @@ export class Session {
     const message = errorResponse(error, 'ERROR')
     if (this.#early.failed(message)) return
     const isFirst = this.#isWished || this.#client.isFloating === true
-    if (isFirst && this.#several) this.#refuseFirst(message, this.#several)
+    const batch = this.#several
+    this.#several = undefined
+    if (isFirst && batch) this.#refuseFirst(message, batch)
     else this.#refuse(message)
   }
 

@@ -24,6 +24,7 @@ import type { Config } from './config.ts'
 import { explainListenError } from './listen-error.ts'
 import { lazyMetrics } from './metrics/lazy-metrics.ts'
 import { passwordCheck } from '../password-check.ts'
+import { inTurn } from './pipelined-requests.ts'
 import { systemRandom } from './random.ts'
 import type { ServerOptions } from './server.ts'
 import type { ServerUsers } from './server-users.ts'
@@ -86,7 +87,7 @@ export async function listenForHttp(
   const door = new WebSocketDoor({ guard, accept, held, clock: systemClock, log })
   const isWanted = (request: IncomingMessage): boolean => door.isWanted(request)
   const server = createAdaptorServer({
-    fetch: app.fetch,
+    fetch: inTurn(app.fetch),
     ...(await serverOptions(identity, isWanted)),
   })
   server.on('request', (_, outgoing: ServerResponse) => holdAnswer(outgoing, held))

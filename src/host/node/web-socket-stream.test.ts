@@ -82,7 +82,7 @@ suite('a WebSocket as a stream', () => {
     const { fake, stream } = open()
     for (let count = 0; count < 3 * SILENT_PULSES; count++) {
       stream.checkPulse()
-      fake.emit('pong')
+      fake.emit('pong', Buffer.alloc(0))
     }
     assert.equal(fake.pings, 3 * SILENT_PULSES)
     for (let count = 0; count < SILENT_PULSES; count++) stream.checkPulse()
@@ -125,10 +125,68 @@ suite('a WebSocket as a stream', () => {
     await new Promise((resolve) => setImmediate(resolve))
     assert.equal(accounts.proven.bytes, 0)
     socket.read(1_000_001)
+    await Promise.resolve()
     assert.deepEqual([fake.closedWith, fake.isPaused, accounts.proven.bytes], [1009, true, 0])
     assert.equal(stream.destroyed, false)
     clock.advance(LIMITS.webSocketGoodbyeMs)
     assert.equal(stream.destroyed, true)
+  })
+
+  test('what comes after the end of what is written counts', async () => {
+    const { fake, socket, accounts, stream } = open(1_000_000)
+    stream.write(AUTHENTICATION_OK)
+    stream.end()
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(fake.closedWith, 1000)
+    socket.read(700_000)
+    assert.equal(accounts.proven.bytes, 700_000)
+    fake.emit('message', Buffer.alloc(700_000), true)
+    assert.equal(accounts.proven.bytes, 0, 'nobody keeps it')
+    socket.read(1_000_001)
+    await Promise.resolve()
+    assert.deepEqual([stream.destroyed, accounts.proven.bytes], [true, 0])
+  })
+
+  test('who is sent away and sends on is cut off', () => {
+    const { fake, socket, accounts, stream } = open()
+    fake.emit('message', Buffer.from('select 1'), false)
+    assert.equal(fake.closedWith, 1003)
+    socket.read(LIMITS.webSocketUnprovenBytesMax)
+    assert.equal(accounts.unproven.bytes, LIMITS.webSocketUnprovenBytesMax)
+    socket.read(1)
+    assert.deepEqual([stream.destroyed, accounts.unproven.bytes], [true, 0])
+  })
+
+  test('signs of life are not held', () => {
+    const { fake, socket, accounts, stream } = open()
+    stream.write(AUTHENTICATION_OK)
+    socket.read(100_000)
+    for (const kind of ['ping', 'pong']) {
+      for (let count = 0; count < 1_000; count++) {
+        socket.read(131)
+        fake.emit(kind, Buffer.alloc(125))
+      }
+    }
+    socket.read(1)
+    assert.equal(accounts.proven.bytes, 100_001)
+  })
+
+  test('a large frame can be read in part', async () => {
+    const { fake, stream } = open()
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      stream.pause()
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    const frame = Buffer.from(Array.from({ length: 200_000 }, (_, at) => at % 251))
+    fake.emit('message', frame, true)
+    assert.deepEqual([chunks[0]?.length, stream.readableLength], [65_536, 200_000 - 65_536])
+    while (stream.readableLength > 0) {
+      stream.resume()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.ok(Buffer.concat(chunks).equals(frame))
   })
 
   test('a Close frame ends what is read; what is written then goes nowhere', async () => {

@@ -26,6 +26,14 @@ const CLOSE = { normal: 1000, unsupportedData: 1003, tooBig: 1009 } as const
 /** What the library says if no Close frame has come. */
 const ABNORMAL = 1006
 
+/**
+ * What is given on at once of a frame, whoever reads it may stop in between. Larger ones are copied
+ * in pieces of so much: of a view, the last byte would keep all of the frame.
+ */
+const PIECE_BYTES = 65_536
+/** Of a frame of a client without a payload, which a control frame has up to 125 bytes of. */
+const CONTROL_HEAD_BYTES = 6
+
 type Done = (error?: Error | null) => void
 
 /** What all WebSockets of a server hold. */
@@ -64,11 +72,12 @@ export class WebSocketStream extends Duplex implements Holder {
   #silentMs = 0
   #finished: Done | undefined
   readonly #count = (): void => {
-    if (this.#isDeaf || this.destroyed) return
+    if (this.destroyed) return
     const { bytesRead } = this.#socket
     if (this.#isProven) {
+      const unfinished = Math.max(0, bytesRead - this.#bytesOfFrames)
       // Of what has been given on, some waits here to be read.
-      const bytes = bytesRead - this.#bytesOfFrames + this.readableLength
+      const bytes = unfinished + this.readableLength
       if (bytes > LIMITS.heldUncountedBytes) this.#accounts.proven.set(this, bytes, this.#owner)
       else this.#accounts.proven.delete(this)
     } else {
@@ -91,12 +100,18 @@ export class WebSocketStream extends Duplex implements Holder {
     // A broken connection is an ordinary end: 'close' follows.
     webSocket.on('error', () => {})
     webSocket.on('message', (bytes: Buffer, isBinary) => this.#received(bytes, isBinary))
-    webSocket.on('pong', () => void (this.#silentMs = 0))
+    webSocket.on('ping', (data: Buffer) => this.#skipControl(data))
+    webSocket.on('pong', (data: Buffer) => {
+      this.#silentMs = 0
+      this.#skipControl(data)
+    })
     webSocket.on('close', (code) => this.#closed(code))
   }
 
   /** It holds too much, for a client that has proven nothing or beside all others. */
   giveUp(): void {
+    // It has had its Close frame, and sends more.
+    if (this.#isDeaf) return void this.destroy()
     // What has come of a frame is let go with the connection alone, and no more is to come.
     this.#clock.setTimer(LIMITS.webSocketGoodbyeMs, () => this.destroy())
     const reason = this.#isProven
@@ -121,7 +136,7 @@ export class WebSocketStream extends Duplex implements Holder {
   override _read(): void {
     // What is being read is in the buffer until this has returned.
     if (this.#isProven) queueMicrotask(this.#count)
-    this.#webSocket.resume()
+    if (!this.#isBroken) this.#webSocket.resume()
   }
 
   override _write(chunk: Buffer, _encoding: string, done: Done): void {
@@ -137,7 +152,7 @@ export class WebSocketStream extends Duplex implements Holder {
     if (this.#webSocket.readyState === this.#webSocket.CLOSED) return done()
     this.#finished = done
     this.#isDeaf = true
-    this.#webSocket.resume()
+    if (!this.#isBroken) this.#webSocket.resume()
     this.#webSocket.close(CLOSE.normal)
   }
 
@@ -153,13 +168,28 @@ export class WebSocketStream extends Duplex implements Holder {
 
   #received(bytes: Buffer, isBinary: boolean): void {
     this.#silentMs = 0
-    if (this.#isDeaf || this.destroyed) return
-    if (!isBinary) this.#break(CLOSE.unsupportedData, 'send the Postgres protocol in binary frames')
-    else {
-      this.#bytesOfFrames = this.#socket.bytesRead
-      if (!this.push(bytes)) this.#webSocket.pause()
-      this.#count()
+    this.#bytesOfFrames = this.#socket.bytesRead
+    if (!this.#isDeaf && !this.destroyed) {
+      if (isBinary) this.#giveOn(bytes)
+      else this.#break(CLOSE.unsupportedData, 'send the Postgres protocol in binary frames')
     }
+    this.#count()
+  }
+
+  #giveOn(bytes: Buffer): void {
+    let isWanted = true
+    if (bytes.length <= PIECE_BYTES) isWanted = this.push(bytes)
+    else {
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        isWanted = this.push(Buffer.from(bytes.subarray(at, at + PIECE_BYTES)))
+      }
+    }
+    if (!isWanted) this.#webSocket.pause()
+  }
+
+  /** It is no part of a frame with data, also if it comes between two parts of one. */
+  #skipControl(data: Buffer): void {
+    this.#bytesOfFrames += CONTROL_HEAD_BYTES + data.length
   }
 
   #prove(): void {
@@ -174,7 +204,6 @@ export class WebSocketStream extends Duplex implements Holder {
   }
 
   #break(code: number, reason: string): void {
-    this.#stopCounting()
     this.#isDeaf = true
     this.#isBroken = true
     this.#webSocket.close(code, reason)

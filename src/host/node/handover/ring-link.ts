@@ -38,12 +38,8 @@ export class RingLink implements Link {
   /** Writes that wait for credit, oldest first. */
   #queue: Uint8Array[] = []
   #queuedBytes = 0
-  /**
-   * What came while the front did not want it. Bounded by the ring: main stops reading when told.
-   */
-  #held: Uint8Array[] = []
   #isPaused = false
-  #isDelivering = false
+  /** The front has not been told. */
   #clientHasEnded = false
 
   constructor(options: RingLinkOptions) {
@@ -78,7 +74,6 @@ export class RingLink implements Link {
     if (this.#state !== 'open') return
     if (lastBytes) this.write(lastBytes)
     this.#state = 'ending'
-    this.#held = []
     if (this.#queue.length === 0) this.#sendEnd()
     else this.#linger(Number.POSITIVE_INFINITY)
   }
@@ -99,7 +94,7 @@ export class RingLink implements Link {
     if (!this.#isPaused || this.#state !== 'open') return
     this.#isPaused = false
     this.#channel.send(this.#connection, RECORD.resume)
-    this.#deliver()
+    this.#tellEnd()
   }
 
   /** One record of this connection from main. */
@@ -115,31 +110,17 @@ export class RingLink implements Link {
     this.#receiver?.linkClosed()
   }
 
+  /**
+   * Bytes that were on their way when the front paused are given on all the same: it keeps them,
+   * and has them on its account.
+   */
   #incoming(kind: number, bytes: Uint8Array): void {
-    if (kind === RECORD.end) this.#clientHasEnded = true
-    else if (this.#isPaused || this.#isDelivering || this.#held.length > 0) {
-      this.#held.push(Uint8Array.from(bytes))
-    } else {
-      this.#isDelivering = true
-      this.#receiver?.receive(bytes)
-      this.#isDelivering = false
-    }
-    this.#deliver()
+    if (kind !== RECORD.end) return this.#receiver?.receive(bytes)
+    this.#clientHasEnded = true
+    this.#tellEnd()
   }
 
-  /**
-   * What was held, in order, for as long as the front wants it; the client's end comes after it.
-   */
-  #deliver(): void {
-    // A receiver that resumes inside `receive` is served by the loop below it on the stack.
-    if (this.#isDelivering) return
-    this.#isDelivering = true
-    while (this.#state === 'open' && !this.#isPaused) {
-      const bytes = this.#held.shift()
-      if (!bytes) break
-      this.#receiver?.receive(bytes)
-    }
-    this.#isDelivering = false
+  #tellEnd(): void {
     if (this.#state !== 'open' || this.#isPaused || !this.#clientHasEnded) return
     this.#clientHasEnded = false
     if (this.#receiver?.linkEnded) this.#receiver.linkEnded()
@@ -186,6 +167,5 @@ export class RingLink implements Link {
     this.#lingerTimer?.cancel()
     this.#queue = []
     this.#queuedBytes = 0
-    this.#held = []
   }
 }
