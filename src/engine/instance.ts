@@ -5,7 +5,6 @@
  * the pre-main image are checked against each other for that reason.
  */
 import { assert } from '../base/assert.ts'
-import { utf8 } from '../base/bytes.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { SparseBytes } from '../base/sparse-bytes.ts'
@@ -18,6 +17,7 @@ import type {
   WasmFunction,
   WasmImport,
 } from './emscripten.ts'
+import { RECORD_BYTES, writeRecords } from './directory-records.ts'
 import type { EngineFunction, EngineVariable } from './engine-symbols.ts'
 import { ENVIRONMENT, WASM_PREFIX } from './environment.ts'
 import type { FilePack } from './file-pack.ts'
@@ -37,12 +37,6 @@ import { growInSteps, type MayGrow, type SlotMemory } from './slot-memory.ts'
 import type { ExportedFunction } from './wal-tail.ts'
 
 const SIGUSR1 = 10
-/** Layout of musl's `struct dirent`, and its d_type values. */
-const DIRENT_BYTES = 280
-const DIRENT_NAME_AT = 19
-const DIRENT_NAME_BYTES_MAX = 255
-const DIRENT_DIRECTORY = 4
-const DIRENT_FILE = 8
 /** The first two descriptors after stdio: Postgres's self-pipe. */
 const PIPE_DESCRIPTORS = [3, 4] as const
 /** Severities after which a backend ends. */
@@ -431,23 +425,10 @@ export class Instance {
     const stream = this.module.FS.streams[descriptor]
     const entries = stream && this.files.entriesOf(stream)
     if (!entries) return undefined
-    const heap = this.module.HEAPU8
-    const view = new DataView(heap.buffer)
-    const first = Math.floor(stream.position / DIRENT_BYTES)
-    const end = Math.min(entries.length, first + Math.floor(bytesMax / DIRENT_BYTES))
-    let at = buffer
-    for (const [index, { name, ino, isDirectory }] of entries.slice(first, end).entries()) {
-      view.setBigInt64(at, BigInt(ino), true)
-      view.setBigInt64(at + 8, BigInt((first + index + 1) * DIRENT_BYTES), true)
-      view.setInt16(at + 16, DIRENT_BYTES, true)
-      heap[at + 18] = isDirectory ? DIRENT_DIRECTORY : DIRENT_FILE
-      const bytes = utf8(name).subarray(0, DIRENT_NAME_BYTES_MAX)
-      heap.set(bytes, at + DIRENT_NAME_AT)
-      heap[at + DIRENT_NAME_AT + bytes.length] = 0
-      at += DIRENT_BYTES
-    }
-    stream.position = end * DIRENT_BYTES
-    return at - buffer
+    const first = Math.floor(stream.position / RECORD_BYTES)
+    const end = Math.min(entries.length, first + Math.floor(bytesMax / RECORD_BYTES))
+    stream.position = end * RECORD_BYTES
+    return writeRecords(this.module.HEAPU8, buffer, entries, { first, end }) - buffer
   }
 
   /** pipe2(2): Postgres makes one pair at each start, and gets the same one each time. */

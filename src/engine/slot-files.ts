@@ -17,6 +17,7 @@ import {
   type TenantFiles,
 } from '../store/tenant-files.ts'
 import { type Descriptor, SharedDescriptors } from './descriptors.ts'
+import type { DirectoryEntry } from './directory-records.ts'
 import { DatabaseName, type PageChecksum } from './database-name.ts'
 import type {
   EmscriptenFs,
@@ -78,13 +79,6 @@ interface PgdataStream {
 
 /** For all slots of this thread: tenants go from one to another. */
 const shared = new SharedDescriptors()
-
-/** One name in a folder, as getdents(2) tells it. */
-export interface DirectoryEntry {
-  readonly name: string
-  readonly ino: number
-  readonly isDirectory: boolean
-}
 
 interface Attributes {
   readonly mode?: number | null
