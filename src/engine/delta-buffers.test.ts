@@ -18,6 +18,13 @@ test('memory that was given is used again, and whoever still has it finds nothin
   assert.equal(buffers.keptBytes, 0, 'what was given cannot be given again')
 })
 
+test('parts are one copy', () => {
+  const buffers = new DeltaBuffers()
+  const parts = [filled(2, 1), filled(0, 2), filled(1, 3)]
+  assert.deepEqual(buffers.copy(...parts), new Uint8Array([1, 1, 3]))
+  assert.deepEqual(buffers.copy(), new Uint8Array(0))
+})
+
 test('a small delta does not sit in a large buffer', () => {
   const buffers = new DeltaBuffers()
   buffers.give(buffers.copy(filled(10_000_000, 1)))

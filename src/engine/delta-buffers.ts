@@ -32,12 +32,18 @@ export class DeltaBuffers {
     return this.#keptBytes
   }
 
-  /** A copy of `bytes`. */
-  copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-    const buffer = this.#take(bytes.length)
+  /** A copy of `parts`, one after the other. */
+  copy(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+    let length = 0
+    for (const part of parts) length += part.length
+    const buffer = this.#take(length)
     this.#lent.add(buffer)
-    const copy = new Uint8Array(buffer, 0, bytes.length)
-    copy.set(bytes)
+    const copy = new Uint8Array(buffer, 0, length)
+    let at = 0
+    for (const part of parts) {
+      copy.set(part, at)
+      at += part.length
+    }
     return copy
   }
 
