@@ -278,7 +278,7 @@ export const LIMITS = {
    */
   isolateImageBytes: 16_777_216, // 16 MiB
   /** Memory of images that were used up, kept for those that come, in an isolate. */
-  isolateSpareBytesMax: 4_194_304, // 4 MiB
+  isolateSpareBytesMax: 3_145_728, // 3 MiB
   /**
    * All that is accounted for of the memory of an isolate, which has 128 MB: the rest is for
    * JavaScript, compiled code and requests. Beyond: images are dropped, then a query gets 53200.

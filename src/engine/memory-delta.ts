@@ -141,13 +141,12 @@ class WasmMemoryDelta implements MemoryDelta {
         if (next >= to) break
         if (this.#growScratch()) continue
         packed(end)
-        pieces.push(this.#buffers.copy(this.#scratched(end)))
+        pieces.push(this.#scratched(end).slice())
         end = 0
       }
     }
     packed(end)
     const bytes = this.#buffers.copy(...pieces, this.#scratched(end))
-    for (const piece of pieces) this.#buffers.give(piece)
     let endPage = 0
     for (const page of pagesOf(bytes)) endPage = page + 1
     return { bytes, endBytes: endPage * DELTA_PAGE_BYTES }
