@@ -153,6 +153,8 @@ export interface PoolClientListener {
   messages?(bytes: Uint8Array): void
   /** Another client cancels what this one waits for. Default: its wait ends. */
   cancel?(): void
+  /** So many bytes are kept for it from now on, to be told later. In the middle of a batch. */
+  keeps?(bytes: number): void
 }
 
 /** A tenant as the shell sees it: the machine's entry, and what is loaded for it. */
@@ -308,7 +310,7 @@ export class LiveClient implements PoolClient {
   set transactionStatus(status: TransactionStatus) {
     this.#status = status
     if (status !== 'idle' || this.#unheardBytes === 0) return
-    this.#unheardBytes = 0
+    this.#keep(0)
     for (const notification of this.#unheard.splice(0)) this.listener?.messages?.(notification)
   }
 
@@ -316,12 +318,17 @@ export class LiveClient implements PoolClient {
   hear(notification: Uint8Array): void {
     if (this.#status === 'idle') return this.listener?.messages?.(notification)
     this.#unheard.push(notification)
-    this.#unheardBytes += notification.length
+    this.#keep(this.#unheardBytes + notification.length)
     if (this.#unheardBytes <= LIMITS.answerBytesMax) return
     const text = `${this.#unheardBytes} bytes of notifications wait for the end of a transaction`
     const hint = 'end transactions soon where you LISTEN'
     const error = new PgnapError('ANSWER_TOO_LARGE', text, { hint })
     queueMicrotask(() => this.dismiss(error))
+  }
+
+  #keep(bytes: number): void {
+    this.#unheardBytes = bytes
+    this.listener?.keeps?.(bytes)
   }
 
   told(messages: Uint8Array): void {

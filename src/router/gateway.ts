@@ -64,6 +64,11 @@ export interface ClientEvents {
   lost(error: PgnapError): void
   /** Somebody of the same tenant cancels what this client waits for, as by a cancel request. */
   cancel?(): void
+  /**
+   * So many bytes are kept for the client from now on, which `messages` will tell later. May be
+   * called in the middle of anybody's run: nothing may be begun or ended by it.
+   */
+  keeps?(bytes: number): void
 }
 
 /** One client's own view of a backend that it shares with others. */

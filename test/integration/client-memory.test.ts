@@ -107,6 +107,33 @@ test('answers that are not read', async () => {
   assert.equal(failure.code, '54000')
 })
 
+test('notifications for who is in a transaction', async () => {
+  await using other = await neighbour('notified-other')
+  const listeners = []
+  for (let count = 0; count < 6; count++) {
+    const listener = await connectPg(server, 'notified-greedy')
+    await listener.client.query('listen a')
+    await listener.client.query('begin')
+    listeners.push(listener)
+  }
+  await using notifier = await connectPg(server, 'notified-greedy')
+  const sql = `select count(pg_notify('a', repeat('x', 7000) || g)) from generate_series(1, 100) g`
+  for (let round = 0; round < 4; round++) await notifier.client.query(sql)
+  const outcomes = await Promise.all(
+    listeners.map(({ client }) =>
+      client.query('select 1').then(
+        () => 'goes on',
+        () => 'ended',
+      ),
+    ),
+  )
+  assert.ok(outcomes.includes('ended'), 'two megabytes for each of them are too much')
+  assert.ok(outcomes.includes('goes on'))
+  assert.equal(await wholeCopy('notified-other', 2 * MIB), undefined)
+  assert.equal(await other.value('select count(*)::int from t'), 1)
+  for (const listener of listeners) await listener[Symbol.asyncDispose]()
+})
+
 test('frames of WebSockets that do not end', async () => {
   const open = async (): Promise<WebSocket> => {
     const socket = new WebSocket(`ws://127.0.0.1:${server.httpPort}/v2`)

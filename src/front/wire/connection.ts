@@ -363,6 +363,7 @@ export class WireConnection implements LinkReceiver, Holder {
       events: {
         messages: (bytes) => this.#hear(bytes),
         cancel: () => this.cancel(),
+        keeps: (bytes) => this.#session?.keeps(bytes),
         lost: (error) => (this.#session ? this.#session.end(error) : this.#fail(error)),
       },
     })

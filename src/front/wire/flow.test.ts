@@ -155,6 +155,22 @@ suite('what a client makes its server hold', () => {
   })
 })
 
+test('what is kept to be told later counts until it is', () => {
+  const held = new HeldBytes(1_000_000)
+  const { session } = open(held)
+  session.keeps(200_000)
+  assert.equal(held.bytes, 200_000)
+  session.receive(say.query('select a'))
+  assert.equal(held.bytes, 200_000)
+  session.keeps(0)
+  assert.equal(held.bytes, 0)
+  session.keeps(200_000)
+  session.receive(say.terminate())
+  assert.equal(held.bytes, 0)
+  session.keeps(300_000)
+  assert.equal(held.bytes, 0, 'it has gone')
+})
+
 suite('when it is too much', () => {
   test('of the tenant that holds most, the client that holds most goes, and says why', async () => {
     const held = new HeldBytes(1_000_000)

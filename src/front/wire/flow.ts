@@ -7,10 +7,12 @@
  */
 import { type HeldBytes, type Holder } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
+import type { Log } from '../../base/log.ts'
 import type { Link } from './link.ts'
 
 export interface FlowOptions {
   readonly link: Link
+  readonly log: Log
   /** Default: nobody counts. */
   readonly held?: HeldBytes | undefined
   /** Whose client it is: all that one tenant's clients hold counts as one. */
@@ -25,8 +27,9 @@ export class Flow implements Holder {
   #isClogged = false
   #isPaused = false
   #isOver = false
-  /** Of what the client has sent, as last told. */
+  /** Of what the client has sent, as last told; and of what it will be told. */
   #keptBytes = 0
+  #owedBytes = 0
   #isCounted = false
 
   constructor(options: FlowOptions) {
@@ -70,10 +73,17 @@ export class Flow implements Holder {
     this.#count()
   }
 
+  /** So much is kept to be sent later. */
+  keep(bytes: number): void {
+    this.#owedBytes = bytes
+    this.#count()
+  }
+
   /** The session has ended; its client may still have answers to read. */
   end(): void {
     this.#isOver = true
     this.#keptBytes = 0
+    this.#owedBytes = 0
     this.#count()
   }
 
@@ -84,6 +94,8 @@ export class Flow implements Holder {
 
   giveUp(): void {
     this.#isCounted = false
+    const { log, tenant } = this.#options
+    log.warn('a client made us hold too much', { tenant })
     // Its last words would wait behind all that it has not read, or have been said.
     const isUnread = this.#link.bufferedBytes > LIMITS.answerPauseBytes
     if (isUnread || this.#isOver) this.#link.destroy()
@@ -99,7 +111,7 @@ export class Flow implements Holder {
 
   #count(): void {
     const { held, tenant } = this.#options
-    const bytes = this.#keptBytes + this.#link.bufferedBytes
+    const bytes = this.#keptBytes + this.#owedBytes + this.#link.bufferedBytes
     if (bytes > LIMITS.heldUncountedBytes) {
       this.#isCounted = true
       held?.set(this, bytes, tenant)

@@ -84,11 +84,7 @@ export class Session {
   constructor(options: SessionOptions) {
     this.#link = options.link
     this.#held = options.held
-    const onGivenUp = (): void => {
-      options.log.warn('a client made us hold too much', { tenant: options.tenant })
-      this.end(heldTooMuch())
-    }
-    this.#flow = new Flow({ ...options, onGivenUp })
+    this.#flow = new Flow({ ...options, onGivenUp: () => this.end(heldTooMuch()) })
     this.#steps = new PreparedSteps((this.#client = options.client))
     this.#clock = options.clock
     this.#scanner = new BatchScanner(this.#watch, options.clock)
@@ -128,8 +124,7 @@ export class Session {
   }
 
   linkDrained(): void {
-    if (!this.#flow.drained() || this.#closed) return
-    this.#work()
+    if (this.#flow.drained() && !this.#closed) this.#work()
   }
 
   linkClosed(): void {
@@ -167,6 +162,11 @@ export class Session {
   /** Messages of the backend for a client that did not ask. */
   deliver(messages: Uint8Array): void {
     if (!this.#closed) this.#send(this.#told.news(messages, true))
+  }
+
+  /** The backend keeps so much for the client, to be delivered later. */
+  keeps(bytes: number): void {
+    if (!this.#closed) this.#flow.keep(bytes)
   }
 
   /** Ends the wait of the batch in flight; one that has begun goes on. */
