@@ -23,15 +23,24 @@ export const textAt = (bytes: Uint8Array, at: number): string =>
 
 /** One new array holding all `parts` in order. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(lengthOfAll(parts))
+  putAll(parts, whole)
+  return whole
+}
+
+export function lengthOfAll(parts: readonly Uint8Array[]): number {
   let length = 0
   for (const part of parts) length += part.length
-  const whole = new Uint8Array(length)
+  return length
+}
+
+/** Writes all `parts` in order to the front of `whole`, which has room for them. */
+export function putAll(parts: readonly Uint8Array[], whole: Uint8Array): void {
   let at = 0
   for (const part of parts) {
     whole.set(part, at)
     at += part.length
   }
-  return whole
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

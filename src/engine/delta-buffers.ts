@@ -6,6 +6,8 @@
  *
  * Memory that is given is detached: whoever still has the delta finds it empty, never another's.
  */
+import { lengthOfAll, putAll } from '../base/bytes.ts'
+
 /** Buffers are made a little larger than asked for, so that the next image fits as well. */
 const GRAIN_BYTES = 16_384
 /** A buffer serves a delta if no more than this part of it lies idle. */
@@ -34,16 +36,11 @@ export class DeltaBuffers {
 
   /** A copy of `parts`, one after the other. */
   copy(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-    let length = 0
-    for (const part of parts) length += part.length
+    const length = lengthOfAll(parts)
     const buffer = this.#take(length)
     this.#lent.add(buffer)
     const copy = new Uint8Array(buffer, 0, length)
-    let at = 0
-    for (const part of parts) {
-      copy.set(part, at)
-      at += part.length
-    }
+    putAll(parts, copy)
     return copy
   }
 

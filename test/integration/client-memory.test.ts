@@ -9,6 +9,8 @@ import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import WebSocket from 'ws'
 import { connectPg, failureOf } from '../support/clients.ts'
+import { claimFrame } from '../support/raw-frames.ts'
+import { startupPacket } from '../support/raw-tls.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { errorOf, frame, WireClient } from '../support/wire-client.ts'
 
@@ -88,8 +90,7 @@ test('answers that are not read', async () => {
     const socket = connect(server.port, '127.0.0.1')
     const closed = once(socket, 'close')
     socket.on('error', () => {})
-    const parameters = 'user\0postgres\0database\0answer-greedy\0\0'
-    socket.write(frame('', Buffer.from([0, 3, 0, 0]), parameters))
+    socket.write(startupPacket('answer-greedy'))
     await once(socket, 'data')
     socket.pause()
     socket.write(frame('Q', `select repeat('x', ${5 * MIB})\0`))
@@ -138,8 +139,7 @@ test('frames of WebSockets that do not end', async () => {
   const open = async (): Promise<WebSocket> => {
     const socket = new WebSocket(`ws://127.0.0.1:${server.httpPort}/v2`)
     await once(socket, 'open')
-    const version = Buffer.from([0, 3, 0, 0])
-    socket.send(frame('', version, 'user\0postgres\0database\0web-socket\0\0'))
+    socket.send(startupPacket('web-socket'))
     socket.send(frame('p', 'any\0'))
     await once(socket, 'message')
     return socket
@@ -148,11 +148,7 @@ test('frames of WebSockets that do not end', async () => {
   for (let count = 0; count < 7; count++) {
     const socket = await open()
     closings.push(once(socket, 'close').then(([code]) => code as number))
-    const raw = (socket as unknown as { readonly _socket: NodeJS.WritableStream })._socket
-    const head = Buffer.alloc(14)
-    head.writeUInt16BE(0x82ff)
-    head.writeBigUInt64BE(BigInt(4 * MIB), 2)
-    raw.write(head)
+    const raw = claimFrame(socket, 4 * MIB)
     raw.write(Buffer.alloc(2 * MIB))
   }
   // With the others that are left, the last of them was too much.

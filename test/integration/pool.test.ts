@@ -4,8 +4,6 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, beforeEach, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { concatBytes, keptBytes } from '../../src/base/bytes.ts'
 import { ManualClock } from '../../src/base/clock.ts'
 import type { TenantName } from '../../src/base/ids.ts'
@@ -19,6 +17,7 @@ import { StoreFactory } from '../../src/host/node/store-factory.ts'
 import { storePath } from '../../src/host/node/tenant-files-on-disk.ts'
 import type { PoolClient } from '../../src/pool/pool-client.ts'
 import { Pool } from '../../src/pool/pool.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import { say } from '../support/messages.ts'
 import { testFolder } from '../support/temporary-folder.ts'
 
@@ -402,10 +401,8 @@ test('what a client was connected by goes with it, whose session a backend naps 
     return new WeakRef(listener)
   }
   const listener = await use()
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
   await nextTurn()
-  collect()
+  collectGarbage()
   assert.equal(listener.deref(), undefined)
   await pool.drain()
 })

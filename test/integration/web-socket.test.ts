@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import WebSocket from 'ws'
 import { LIMITS } from '../../src/base/limits.ts'
 import { connectPg } from '../support/clients.ts'
+import { claimFrame, rawSocketOf } from '../support/raw-frames.ts'
 import { type ServerProcess, startServer } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -40,21 +41,6 @@ interface Opened {
   readonly heard: (text: string) => Promise<void>
   /** Code of the Close frame. */
   readonly closed: Promise<number>
-}
-
-/** What lies under a WebSocket, for bytes that no library would send. */
-function rawSocketOf(socket: WebSocket): Socket {
-  return (socket as unknown as { readonly _socket: Socket })._socket
-}
-
-/** Says that a masked binary frame of so many bytes begins; they may follow. */
-function claimFrame(socket: WebSocket, byteLength: number): Socket {
-  const raw = rawSocketOf(socket)
-  const head = Buffer.alloc(14)
-  head.writeUInt16BE(0x82ff)
-  head.writeBigUInt64BE(BigInt(byteLength), 2)
-  raw.write(head)
-  return raw
 }
 
 async function open({ httpPort }: ServerProcess, options: object = {}): Promise<Opened> {

@@ -9,7 +9,9 @@ import type { HeldBytes, Holder } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { heldTooMuch } from '../wire/server-messages.ts'
 
-const KEY = 'bodyHold'
+/** Of a context: the account, and what the request has on it, if that is anything. */
+const ACCOUNT = 'heldBytes'
+const HOLD = 'bodyHold'
 
 class BodyHold implements Holder {
   readonly #held: HeldBytes
@@ -40,14 +42,9 @@ class BodyHold implements Holder {
 /** Has large bodies on this account. Goes before whatever reads one. */
 export function holdBodies(held: HeldBytes): MiddlewareHandler {
   return async (context, next) => {
-    context.set(KEY, () => {
-      const hold = new BodyHold(held, context.req.raw.signal)
-      context.set(KEY, hold)
-      return hold
-    })
+    context.set(ACCOUNT, held)
     await next()
-    const hold = holdOf(context)
-    hold?.release()
+    holdOf(context)?.release()
   }
 }
 
@@ -57,11 +54,10 @@ export function holdBodies(held: HeldBytes): MiddlewareHandler {
  */
 export function holdBody(context: Context, bytes: number, tenant: string): boolean {
   if (bytes <= LIMITS.heldUncountedBytes) return false
-  const kept: unknown = context.get(KEY)
-  const isFirst = typeof kept === 'function'
-  const hold = isFirst ? (kept as () => BodyHold)() : holdOf(context)
+  const known = holdOf(context)
+  const hold = known ?? newHold(context)
   hold?.take(bytes, tenant)
-  return isFirst
+  return known === undefined && hold !== undefined
 }
 
 /** Aborted when nobody waits for the answer any more, or its body had to be given up. */
@@ -74,7 +70,13 @@ export function givenUp(context: Context): PgnapError | undefined {
   return holdOf(context)?.error
 }
 
+function newHold(context: Context): BodyHold | undefined {
+  const held = context.get(ACCOUNT) as HeldBytes | undefined
+  const hold = held && new BodyHold(held, context.req.raw.signal)
+  context.set(HOLD, hold)
+  return hold
+}
+
 function holdOf(context: Context): BodyHold | undefined {
-  const kept: unknown = context.get(KEY)
-  return kept instanceof BodyHold ? kept : undefined
+  return context.get(HOLD) as BodyHold | undefined
 }

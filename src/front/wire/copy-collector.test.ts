@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { collectGarbage } from '../../../test/support/collect-garbage.ts'
 import { say } from '../../../test/support/messages.ts'
 import { CopyCollector } from './copy-collector.ts'
 import { planCopies } from './copy-plan.ts'
@@ -14,9 +13,7 @@ function begin(sql: string): CopyCollector {
 
 /** Without garbage, of which other tests of this process have left some. */
 function liveBytes(): number {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  collect()
+  collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
