@@ -20,6 +20,7 @@ export interface OpenTenantOptions {
   readonly retentionMs: number
   /** Default: those of `TenantFiles`. */
   readonly limits?: Omit<TenantFilesOptions, 'template' | 'clock'>
+  readonly onClosed?: () => void
 }
 
 /** What the pool makes of a store, which is closed with it, or by a throw of this. */
@@ -51,6 +52,7 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
     close: () => {
       files.close()
       store.close()
+      options.onClosed?.()
     },
   }
 }

@@ -17,7 +17,7 @@
  */
 import { assert, AssertionError } from '../base/assert.ts'
 import { PgnapError } from '../base/errors.ts'
-import type { Medium, SqlRow, SqlValue } from '../medium/medium.ts'
+import type { Medium, SqlRow, SqlValue, Sync } from '../medium/medium.ts'
 import type { Statement } from 'sql.js'
 import { BucketDatabase, type BucketDatabaseOptions } from './bucket-database.ts'
 import { sqlJsFailure } from './sql-js-error.ts'
@@ -116,11 +116,11 @@ export class SqlJsMedium implements Medium {
     }
   }
 
-  commitAhead(work: () => void): Promise<void> | undefined {
+  commitAhead(work: () => void): Sync | undefined {
     assert(!this.#inTransaction, 'a commit ahead is one of its own')
     const before = this.#change
     work()
-    return this.#change === before ? undefined : this.settled()
+    return this.#change === before ? undefined : () => this.settled()
   }
 
   /** Of the database as it is in memory. */

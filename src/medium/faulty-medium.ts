@@ -13,7 +13,7 @@
  * code.
  */
 import { PgnapError } from '../base/errors.ts'
-import type { Medium, SqlRow, SqlValue } from './medium.ts'
+import type { Medium, SqlRow, SqlValue, Sync } from './medium.ts'
 
 export type MediumOperation =
   | 'exec'
@@ -88,9 +88,10 @@ export class FaultyMedium implements Medium {
     return result
   }
 
-  commitAhead(work: () => void): Promise<void> | undefined {
+  commitAhead(work: () => void): Sync | undefined {
     this.#live()
-    return this.#inner.commitAhead(work)?.then(() => this.#around('sync', () => {}))
+    const sync = this.#inner.commitAhead(work)
+    return sync && (() => sync().then(() => this.#around('sync', () => {})))
   }
 
   sizeBytes(): number {

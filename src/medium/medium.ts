@@ -18,6 +18,9 @@ export type SqlValue = number | string | Uint8Array | null
 /** One row, in the order of the selected columns. */
 export type SqlRow = readonly SqlValue[]
 
+/** Makes durable all that a medium has committed; the promise is kept when it is. */
+export type Sync = () => Promise<void>
+
 export interface Medium extends Disposable {
   /** Runs statements without parameters (DDL). No PRAGMA: a Durable Object refuses it. */
   exec(sql: string): void
@@ -31,11 +34,12 @@ export interface Medium extends Disposable {
   transaction<Result>(body: () => Result): Result
   /**
    * Runs `work`, whose transactions may return before their changes survive the end of the machine.
-   * The promise is kept when they do; undefined: they do already. Meanwhile the medium can be used;
-   * a transaction of the ordinary kind makes durable what came before it, too. If the promise is
-   * broken, what is durable is not known, and every later call throws.
+   * Undefined: they do already. Else they do when what is returned has been called, and its promise
+   * kept. Meanwhile the medium can be used; a transaction of the ordinary kind makes durable what
+   * came before it, too. If the promise is broken, what is durable is not known, and every later
+   * call throws.
    */
-  commitAhead(work: () => void): Promise<void> | undefined
+  commitAhead(work: () => void): Sync | undefined
   /** Bytes that this database occupies now, with what its write-ahead log occupies. */
   sizeBytes(): number
   /**

@@ -5,7 +5,7 @@
 import { PgnapError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { FetchRequest, Home, HomeState, Slice } from './home.ts'
-import { type Row, unpackRows } from './packing.ts'
+import { type Row, unpackRows } from '../store/packing.ts'
 import { replicaTooLarge } from './replica.ts'
 
 /** Times that a fetch is begun anew, because its version was forgotten before it had ended. */

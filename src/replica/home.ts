@@ -48,7 +48,7 @@ export interface Slice {
    * there is, and what the asker had is worth nothing.
    */
   readonly kind: 'same' | 'changes' | 'whole'
-  /** Packed (`packing.ts`). */
+  /** Packed (`src/store/packing.ts`). */
   readonly rows: Uint8Array
   /** Missing in the last slice. */
   readonly next?: Cursor

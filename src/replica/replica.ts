@@ -21,7 +21,7 @@ import { fenced } from '../store/state.ts'
 import type { Template } from '../store/template.ts'
 import type { FileView, LevelRecord } from '../store/view.ts'
 import type { HomeState } from './home.ts'
-import type { Row } from './packing.ts'
+import type { Row } from '../store/packing.ts'
 
 /** What a row costs besides its bytes: the map's slot, the boxed key, the view. */
 const ROW_BYTES = 160

@@ -9,7 +9,7 @@ import { encodeRecord } from '../store/inode-record.ts'
 import { chunkKey, FIRST_TENANT_INODE, MAIN, recordKey } from '../store/keys.ts'
 import { fetchAll } from './fetch.ts'
 import type { Delivery, Home } from './home.ts'
-import { packCommit } from './packing.ts'
+import { packCommit } from '../store/packing.ts'
 
 const newHome = (): HomeUnderTest => {
   const medium = NodeSqliteMedium.inMemory()

@@ -18,7 +18,7 @@ import { fenced } from '../store/state.ts'
 import type { Store } from '../store/store.ts'
 import type { StoreView } from '../store/view.ts'
 import type { Cursor, Delivery, FetchRequest, HomeState, Receipt, Slice } from './home.ts'
-import { RowPacker, unpackCommit } from './packing.ts'
+import { RowPacker, unpackCommit } from '../store/packing.ts'
 
 /** Chunks of a file that are read at once. */
 const CHUNKS_PER_READ = 128

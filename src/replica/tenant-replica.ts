@@ -24,7 +24,7 @@ import type { ComputeTenant, Freshened, FreshenOptions, Loss } from './compute-t
 import type { Fetched } from './fetch.ts'
 import type { Home, Receipt } from './home.ts'
 import type { LoadReport, LoadStrategy } from './load-strategy.ts'
-import { packCommit } from './packing.ts'
+import { packCommit } from '../store/packing.ts'
 import { Replica, replicaTooLarge, type ReplicaWriter } from './replica.ts'
 import { fenced } from '../store/state.ts'
 import { outcomeUnknown } from './store-home.ts'

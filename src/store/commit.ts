@@ -12,7 +12,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
 import { HISTORY_BYTES_MAX, extendHistory, tailOf } from './append-history.ts'
 import { KeyRuns } from './key-runs.ts'
-import { ID, IN_RANGE, KEY_OF_ID, RECORD_KEYS, nextVersion } from './keys.ts'
+import { ID, IN_RANGE, KEY_OF_ID, MAIN, RECORD_KEYS, nextVersion } from './keys.ts'
 import type { KeyRange } from './keys.ts'
 import { noteWriter, type Origin } from './lineage.ts'
 import { asBytes, asNumber } from './schema.ts'
@@ -58,16 +58,34 @@ export function commit(
 ): Version {
   const layer = layerOf(state, id)
   if (layer.head !== expected) throw fenced(`head is ${layer.head}, expected ${expected}`)
-  const puts = changes.puts.toSorted((a, b) => a.key - b.key)
-  for (let index = 1; index < puts.length; index++) {
-    assert(puts[index - 1]?.key !== puts[index]?.key, 'a commit puts a key once')
+  // What its owner wrote first may not be durable before the rest is: see `claim`.
+  const wasOwner = state.claimed
+  const version = commitWith(state, layer, (writer) => apply(writer, changes))
+  noteCommit(state, layer, wasOwner, changes)
+  return version
+}
+
+function apply(writer: CommitWriter, { puts, deletions, nextInode, origin }: StoreChanges): void {
+  const sorted = puts.toSorted((a, b) => a.key - b.key)
+  for (let index = 1; index < sorted.length; index++) {
+    assert(sorted[index - 1]?.key !== sorted[index]?.key, 'a commit puts a key once')
   }
-  return commitWith(state, layer, (writer) => {
-    for (const range of changes.deletions) writer.deleteRange(range)
-    for (const put of puts) writer.put(put.key, put.data)
-    if (changes.nextInode !== undefined) writer.reserveInodes(changes.nextInode)
-    if (changes.origin) noteWriter(state.medium, changes.origin, nextVersion(layer.head))
-  })
+  for (const range of deletions) writer.deleteRange(range)
+  for (const put of sorted) writer.put(put.key, put.data)
+  if (nextInode !== undefined) writer.reserveInodes(nextInode)
+  if (origin) writer.noteOrigin(origin)
+}
+
+function noteCommit(
+  { noted, storeId, owner, epochFound }: StoreState,
+  { id, head, headMs }: Layer,
+  wasOwner: boolean,
+  changes: StoreChanges,
+): void {
+  if (!noted || !wasOwner || id !== MAIN || changes.origin) return
+  if (storeId === undefined || owner === undefined) return
+  const epoch = epochFound + 1
+  noted.commit = { storeId, owner, epoch, version: head, atMs: headMs, changes }
 }
 
 /** One commit whose changes `body` makes step by step, so that they need not all be in memory. */
@@ -76,25 +94,36 @@ export function commitWith(
   layer: Layer,
   body: (writer: CommitWriter) => void,
 ): Version {
-  const version = nextVersion(layer.head)
   // Time may go back; versions must not look as if they did.
   const atMs = Math.max(Math.floor(state.clock.nowMs()), layer.headMs)
-  const writer = new CommitWriter(state, layer, version)
   if (layer.head === 0) state.beforeFirstVersion()
-  write(state, () => {
-    body(writer)
-    state.medium.run(
-      `INSERT INTO log VALUES (${ID}, ?3, ?4)`,
-      layer.id,
-      version,
-      atMs,
-      writer.ids(),
-    )
-  })
-  writer.remember()
-  layer.head = version
-  layer.headMs = atMs
-  return version
+  const writer = write(state, () => writeVersion(state, layer, atMs, body))
+  writer.remember(atMs)
+  return layer.head
+}
+
+/** Makes a version inside a transaction, by whoever it was that made it at `atMs`. */
+export function makeVersion(
+  state: StoreState,
+  layer: Layer,
+  changes: StoreChanges,
+  atMs: number,
+): void {
+  writeVersion(state, layer, atMs, (writer) => apply(writer, changes)).remember(atMs)
+}
+
+function writeVersion(
+  state: StoreState,
+  layer: Layer,
+  atMs: number,
+  body: (writer: CommitWriter) => void,
+): CommitWriter {
+  const version = nextVersion(layer.head)
+  const writer = new CommitWriter(state, layer, version)
+  body(writer)
+  const log = `INSERT INTO log VALUES (${ID}, ?3, ?4)`
+  state.medium.run(log, layer.id, version, atMs, writer.ids())
+  return writer
 }
 
 /** The changes of one commit on their way into the tables. Use it only inside `commitWith`. */
@@ -182,8 +211,14 @@ export class CommitWriter {
     return KeyRuns.of(this.#keys).encode()
   }
 
+  noteOrigin(origin: Origin): void {
+    noteWriter(this.#state.medium, origin, this.#version)
+  }
+
   /** After the commit: what the next one will want to know. */
-  remember(): void {
+  remember(atMs: number): void {
+    this.#layer.head = this.#version
+    this.#layer.headMs = atMs
     const { hot } = this.#layer
     for (const key of this.#keys) hot.delete(key)
     for (const [key, row] of this.#hot) keepNewest(hot, key, row)

@@ -17,10 +17,12 @@ import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint, InodeNo, LayerId, PageKey, Version } from '../base/ids.ts'
 import type { Medium } from '../medium/medium.ts'
 import type { HistoryTail, Lineage } from './append-history.ts'
+import type { MadeCommit } from './commit-journal.ts'
 import type { KeyRuns } from './key-runs.ts'
 import { KEY_OF_ID, IN_LAYER, MAIN, nextVersion } from './keys.ts'
 import { noteOwner } from './lineage.ts'
 import { asNumber, drawOwner, readEpoch, readMeta, readOwner, setMeta } from './schema.ts'
+import type { StoreMeta } from './schema.ts'
 import { corrupt } from './varint.ts'
 
 /** Key sets of frozen levels that are remembered. */
@@ -76,6 +78,49 @@ export interface StoreState {
   readonly pins: Map<LayerId, Map<Version, number>>
   readonly frozenKeys: Map<string, KeyRuns | undefined>
   readonly beforeFirstVersion: () => void
+  /** Notes what is written, while somebody wants to know. */
+  noted: WriteNotes | undefined
+}
+
+/** What has been written by somebody who wants to make it durable elsewhere. */
+export interface WriteNotes {
+  /** Writes of every kind. */
+  writeCount: number
+  /** The last one that was a commit of main which can be made again. */
+  commit: MadeCommit | undefined
+}
+
+export interface StateOptions {
+  readonly clock: Clock
+  readonly storeId: string | undefined
+  /** Of whoever is about to write. Default: it stays who wrote last. */
+  readonly fingerprint?: Fingerprint
+  /** Default: nothing is to be done. */
+  readonly beforeFirstVersion?: (() => void) | undefined
+}
+
+/** The state of a store that has just been opened. */
+export function openState(medium: Medium, meta: StoreMeta, options: StateOptions): StoreState {
+  const { clock, storeId, fingerprint = meta.fingerprint as Fingerprint } = options
+  const state: StoreState = {
+    medium,
+    storeId,
+    clock,
+    fingerprint,
+    layers: new Map(),
+    nextLayer: meta.nextLayer,
+    epochFound: meta.epoch,
+    claimed: false,
+    owner: undefined,
+    stale: false,
+    closed: false,
+    pins: new Map(),
+    beforeFirstVersion: options.beforeFirstVersion ?? (() => {}),
+    frozenKeys: new Map(),
+    noted: undefined,
+  }
+  loadState(state)
+  return state
 }
 
 /** Reads layers and heads. */
@@ -152,6 +197,7 @@ export function layerOf(state: StoreState, id: LayerId): Layer {
  */
 export function write<Result>(state: StoreState, body: () => Result): Result {
   current(state)
+  if (state.noted) state.noted.writeCount++
   try {
     const result = state.medium.transaction(() => {
       if (state.claimed) {
@@ -174,6 +220,7 @@ export function write<Result>(state: StoreState, body: () => Result): Result {
  */
 export function writeBeside<Result>(state: StoreState, body: () => Result): Result {
   current(state)
+  if (state.noted) state.noted.writeCount++
   try {
     return state.medium.transaction(() => {
       if (!state.claimed) checkUnchanged(state)

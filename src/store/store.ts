@@ -11,9 +11,10 @@ import type { Clock } from '../base/clock.ts'
 import { PgnapError } from '../base/errors.ts'
 import type { Fingerprint, LayerId, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { Medium } from '../medium/medium.ts'
+import type { Medium, Sync } from '../medium/medium.ts'
 import type { StoreChanges } from './commit.ts'
 import { commit } from './commit.ts'
+import type { CommitJournal } from './commit-journal.ts'
 import { makeOwn } from './copied-store.ts'
 import { changesSince, floorFor, versionAt } from './history.ts'
 import type { Changes } from './history.ts'
@@ -35,8 +36,8 @@ import {
   writeNotes,
 } from './schema.ts'
 import type { StoreMeta } from './schema.ts'
-import type { StoreState } from './state.ts'
-import { current, layerOf, loadState } from './state.ts'
+import type { StoreState, WriteNotes } from './state.ts'
+import { current, layerOf, openState } from './state.ts'
 import type { Template } from './template.ts'
 import { verify } from './verify.ts'
 import { corrupt } from './varint.ts'
@@ -65,15 +66,19 @@ export interface StoreOptions {
    * nobody had been told of it. A throw keeps the version from being written.
    */
   readonly beforeFirstVersion?: () => void
+  /** Where commits can be made durable together with those of other stores. Default: nowhere. */
+  readonly journal?: CommitJournal | undefined
 }
 
 export class Store implements Disposable {
   readonly template: Template
   readonly #state: StoreState
+  readonly #journal: CommitJournal | undefined
 
-  private constructor(state: StoreState, template: Template) {
+  private constructor(state: StoreState, template: Template, journal: CommitJournal | undefined) {
     this.#state = state
     this.template = template
+    this.#journal = journal
   }
 
   /**
@@ -91,24 +96,11 @@ export class Store implements Disposable {
     if (template === undefined) {
       throw mismatch(`it stands on template ${meta.templateId}, which this pgnap has not got`)
     }
-    const state: StoreState = {
-      medium,
-      storeId: readStoreId(medium),
-      clock: options.clock,
-      fingerprint: engine.fingerprint,
-      layers: new Map(),
-      nextLayer: meta.nextLayer,
-      epochFound: meta.epoch,
-      claimed: false,
-      owner: undefined,
-      stale: false,
-      closed: false,
-      pins: new Map(),
-      beforeFirstVersion: options.beforeFirstVersion ?? (() => {}),
-      frozenKeys: new Map(),
-    }
-    loadState(state)
-    return new Store(state, template)
+    const { clock, beforeFirstVersion } = options
+    const storeId = readStoreId(medium)
+    const { fingerprint } = engine
+    const state = openState(medium, meta, { clock, storeId, fingerprint, beforeFirstVersion })
+    return new Store(state, template, options.journal)
   }
 
   /** 32 hex digits that no other store has; undefined in stores of before there was one. */
@@ -283,9 +275,24 @@ export class Store implements Disposable {
     return current(this.#state).medium.compact(bytesMax)
   }
 
-  /** Runs `work`; its commits need not be durable when it returns: {@link Medium.commitAhead}. */
+  /**
+   * Runs `work`, whose commits need not be durable when it returns. The promise is kept when they
+   * are; undefined: they are already. If it is broken, what is durable is not known, and the store
+   * is to be closed.
+   */
   commitAhead(work: () => void): Promise<void> | undefined {
-    return current(this.#state).medium.commitAhead(work)
+    const state = current(this.#state)
+    const noted: WriteNotes = (state.noted = { writeCount: 0, commit: undefined })
+    let sync: Sync | undefined
+    try {
+      sync = state.medium.commitAhead(work)
+    } finally {
+      state.noted = undefined
+    }
+    if (sync === undefined) return undefined
+    // A journal has what one commit was made of, and nothing of what else was written beside it.
+    const only = noted.writeCount === 1 ? noted.commit : undefined
+    return (only && this.#journal?.write(only, sync)) ?? sync()
   }
 
   /** What {@link Store.writeNotes} last kept. */

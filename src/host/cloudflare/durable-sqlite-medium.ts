@@ -82,7 +82,7 @@ export class DurableSqliteMedium implements Medium {
     }
   }
 
-  commitAhead(work: () => void): Promise<void> | undefined {
+  commitAhead(work: () => void): undefined {
     assert(!this.#inTransaction, 'a commit ahead is one of its own')
     work()
     return undefined

@@ -1,5 +1,5 @@
 /** Files that outlive the machine: what POSIX asks for beyond writing them. */
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 const FILE_MODE = 0o600
@@ -26,6 +26,13 @@ export function makeFolderDurably(path: string, mode?: number): void {
   for (let made = path; made.length >= first.length; made = dirname(made)) {
     syncFolder(dirname(made))
   }
+}
+
+/** The promise is kept when all that was written to a file is on the disk. */
+export function syncData(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(descriptor, (error) => (error ? reject(error) : resolve()))
+  })
 }
 
 /** A new name, or a new place of one, is durable when its folder is. */

@@ -7,6 +7,7 @@
  * its heap, every heap page).
  */
 import type { TenantName } from '../../base/ids.ts'
+import { silentLog } from '../../base/log.ts'
 import type { WasmEngine } from '../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../engine/wasm-slot.ts'
 import { queryMessage, readAnswer, type ResultSet } from '../../front/wire/result.ts'
@@ -15,7 +16,7 @@ import type { StoreFacts } from '../../store/inspect.ts'
 import { systemClock } from './clock.ts'
 import { systemRandom } from './random.ts'
 import type { Config } from './config.ts'
-import { openDataFolder } from './data-folder.ts'
+import { openSettledFolder } from './journal/settled-folder.ts'
 import { createEngine, loadEngineParts } from './engine/load-engine.ts'
 import { StoreFactory } from './store-factory.ts'
 
@@ -97,7 +98,8 @@ async function withStores<Result>(
   config: Config,
   use: (stores: StoreFactory, engine: WasmEngine) => Promise<Result>,
 ): Promise<Result> {
-  using folder = openDataFolder({ path: config.data, clock: systemClock, mustExist: true })
+  const place = { path: config.data, clock: systemClock, mustExist: true }
+  using folder = await openSettledFolder(place, silentLog)
   const engine = await createEngine(await loadEngineParts(), {
     clock: systemClock,
     random: systemRandom,

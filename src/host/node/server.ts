@@ -10,7 +10,7 @@ import type { Control } from '../../front/control.ts'
 import { systemClock } from './clock.ts'
 import { CopyFolder } from './copy-folder.ts'
 import type { Config } from './config.ts'
-import { type DataFolder, imagesPath, openDataFolder } from './data-folder.ts'
+import { type DataFolder, imagesPath } from './data-folder.ts'
 import type { EngineParts } from './engine/load-engine.ts'
 import { createHandover, type Handover } from './handover/handover.ts'
 import type { HttpListener } from './http-listener.ts'
@@ -21,6 +21,7 @@ import { systemRandom } from './random.ts'
 import type { ServerUsers } from './server-users.ts'
 import { Balancer } from './shard/balancer.ts'
 import { ShardSet, type ShardSetOptions } from './shard/shard-set.ts'
+import { openSettledFolder } from './journal/settled-folder.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ServerOperations } from './server-operations.ts'
@@ -201,7 +202,7 @@ async function openBackend(
 ): Promise<Backend> {
   const { log, progress } = options
   const { thread, engine } = options.early ?? (await startEarly(config, progress))
-  const folder = openDataFolder({ path: config.data, clock: systemClock })
+  const folder = await openSettledFolder({ path: config.data, clock: systemClock }, log)
   const tenantFolder = new TenantFolder(folder.tenantsPath, imagesPath(folder.path))
   const { pins, copies } = openFiles(folder)
   const users = await openUsers(config, options, { folder, tenantFolder })

@@ -128,7 +128,7 @@ function replaceSync(context: TestContext, sync: (...parameters: Parameters<Sync
 
 function insertAhead(medium: NodeSqliteMedium): Promise<void> | undefined {
   const insert = (): number => medium.run('INSERT INTO t VALUES (1)')
-  return medium.commitAhead(() => void medium.transaction(insert))
+  return medium.commitAhead(() => void medium.transaction(insert))?.()
 }
 
 test('a sync that fails is an error, and the end of the medium', async (context) => {

@@ -10,10 +10,11 @@
  * about one more fsync for that commit.
  *
  * A commit ahead (`commitAhead`) is one with synchronous=NORMAL, which writes the same bytes and
- * leaves out that fsync; ours follows through a descriptor of our own. SQLite still syncs the log
- * by itself before it begins it again and before a checkpoint copies from it: the file never gets
- * ahead of the log. If our sync fails, nothing is known of what is in the log (Linux reports a
- * failure once and drops the pages): the medium is of no use from then on.
+ * leaves out that fsync. A journal that tenants share makes it durable (`journal/`), or a sync
+ * through a descriptor of our own. SQLite still syncs the log by itself before it begins it again
+ * and before a checkpoint copies from it: the file never gets ahead of the log. If our sync fails,
+ * nothing is known of what is in the log (Linux reports a failure once and drops the pages): the
+ * medium is of no use from then on.
  *
  * A log that is found at open was left by a crash, or by a medium whose sync has failed. SQLite
  * reads it, and may read what is in the system's memory and never came to the disk: another sync
@@ -23,11 +24,12 @@
  * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and
  * no shared-memory file is made.
  */
-import { closeSync, fdatasync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
-import type { Medium, SqlRow, SqlValue } from '../../medium/medium.ts'
+import type { Medium, SqlRow, SqlValue, Sync } from '../../medium/medium.ts'
+import { syncData } from './durable-file.ts'
 import { sqliteError, syncError } from './sqlite-medium-error.ts'
 
 const PAGE_BYTES = 4096
@@ -39,6 +41,11 @@ const CHECKPOINT_PAGES = 256
 const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Prepared statements kept; the store has about forty. */
 const STATEMENTS_MAX = 128
+
+/** Where SQLite keeps the log of a database, while there is one. */
+export function sqliteLogOf(path: string): string {
+  return `${path}-wal`
+}
 
 type Durability = 'FULL' | 'NORMAL'
 
@@ -147,7 +154,7 @@ export class NodeSqliteMedium implements Medium {
     }
   }
 
-  commitAhead(work: () => void): Promise<void> | undefined {
+  commitAhead(work: () => void): Sync | undefined {
     assert(!this.#inTransaction && !this.#ahead, 'a commit ahead is one of its own')
     this.#ahead = this.#path !== undefined && this.#durability === 'FULL'
     try {
@@ -157,7 +164,7 @@ export class NodeSqliteMedium implements Medium {
     }
     if (!this.#unsynced) return undefined
     this.#unsynced = false
-    return this.#sync()
+    return () => this.#sync()
   }
 
   sizeBytes(): number {
@@ -219,8 +226,8 @@ export class NodeSqliteMedium implements Medium {
   async #sync(): Promise<void> {
     this.#syncCount++
     try {
-      this.#log ??= openSync(`${this.#path}-wal`, 'r+')
-      await syncFile(this.#log)
+      this.#log ??= openSync(sqliteLogOf(this.#path ?? ''), 'r+')
+      await syncData(this.#log)
     } catch (error) {
       this.#failure ??= syncError(error)
       throw this.#failure
@@ -290,12 +297,6 @@ export class NodeSqliteMedium implements Medium {
 
   #logBytes(): number {
     if (this.#path === undefined) return 0
-    return statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+    return statSync(sqliteLogOf(this.#path), { throwIfNoEntry: false })?.size ?? 0
   }
-}
-
-function syncFile(descriptor: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    fdatasync(descriptor, (error) => (error ? reject(error) : resolve()))
-  })
 }

@@ -14,9 +14,10 @@ import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
 import { explainFolderError } from './data-folder.ts'
 import { syncFolder } from './durable-file.ts'
+import type { ShardJournal } from './journal/shard-journal.ts'
 import { systemRandom } from './random.ts'
 import type { SpareStores } from './spare-stores.ts'
-import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { NodeSqliteMedium, sqliteLogOf } from './sqlite-medium.ts'
 import { type MadeStore, StoreBlueprint } from './store-blueprint.ts'
 import { isThere, remainsOf, storePath } from './tenant-files-on-disk.ts'
 import { TemplateShelf } from './templates.ts'
@@ -47,6 +48,8 @@ export interface StoreFactoryOptions {
   readonly onMade?: (tenant: TenantName) => void
   /** Where images are kept on disk, if anywhere. */
   readonly images?: ImageStore
+  /** Where commits of tenants are made durable together. Default: each for itself. */
+  readonly journal?: ShardJournal
   /** Stores that lie ready for new tenants. Default: each is made when it is asked for. */
   readonly spares?: SpareStores
 }
@@ -66,12 +69,14 @@ export class StoreFactory implements TenantSource {
   readonly #storeOptions: StoreOptions
   readonly #blueprint: StoreBlueprint
   readonly #spares: SpareStores | undefined
+  readonly #journal: ShardJournal | undefined
 
   constructor(options: StoreFactoryOptions) {
     const { dataPath, tenantsPath, clock, engine, retentionMs, images } = options
     if (images) this.images = images
     this.#tenantsPath = tenantsPath
     this.#spares = options.spares
+    this.#journal = options.journal
     this.#retentionMs = retentionMs
     this.#databaseBytesMax = options.databaseBytesMax ?? LIMITS.databaseBytesMax
     this.#createMissing = options.createMissing
@@ -159,7 +164,14 @@ export class StoreFactory implements TenantSource {
   openStore(tenant: TenantName): Store {
     const path = storePath(this.#tenantsPath, tenant)
     if (!isThere(path)) this.#createIfAllowed(tenant)
-    return this.#openExisting(this.#openMedium(path))
+    return this.#openExisting(this.#openMedium(path), tenant)
+  }
+
+  /** All stores are closed: removes what only lies ready, or is of use no more. Does not reject. */
+  async close(): Promise<void> {
+    this.#spares?.[Symbol.dispose]()
+    await this.#spares?.settled()
+    await this.#journal?.close()
   }
 
   exists(tenant: TenantName): boolean {
@@ -177,9 +189,13 @@ export class StoreFactory implements TenantSource {
   }
 
   /** An empty file is one that has lost its content: stores appear whole. */
-  #openExisting(medium: Medium): Store {
+  #openExisting(medium: Medium, tenant?: TenantName): Store {
+    const options: StoreOptions = { ...this.#storeOptions, mustExist: true }
     try {
-      return Store.open(medium, { ...this.#storeOptions, mustExist: true })
+      if (!this.#journal || tenant === undefined) return Store.open(medium, options)
+      this.#journal.bringHome(tenant, medium)
+      const journal = this.#journal.of(tenant, sqliteLogOf(this.pathOf(tenant)))
+      return Store.open(medium, { ...options, journal })
     } catch (error) {
       medium[Symbol.dispose]()
       throw error
@@ -197,6 +213,7 @@ export class StoreFactory implements TenantSource {
       templateId: this.#storeOptions.engine.templateId,
       retentionMs: this.#retentionMs,
       limits: { databaseBytesMax: this.#databaseBytesMax },
+      onClosed: () => this.#journal?.closed(tenant),
     })
   }
 }

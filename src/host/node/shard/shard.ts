@@ -39,6 +39,7 @@ import type { Config } from '../config.ts'
 import { ControlDatabase } from '../control-database.ts'
 import { imagesPath } from '../data-folder.ts'
 import { ImageFolder } from '../image-folder.ts'
+import { ShardJournal } from '../journal/shard-journal.ts'
 import { type SharedLogins, SharedLoginLimiter } from '../../login-limiter.ts'
 import { Newcomers } from '../newcomers.ts'
 import { readPins } from '../pin-file.ts'
@@ -120,7 +121,7 @@ export class Shard implements ShardApi {
   readonly #gateway: TenantGateway
   readonly #ownership: Ownership
   readonly #images: ImageFolder
-  readonly #spares: SpareStores
+  readonly #stores: StoreFactory
   readonly #copies: TenantCopies
   readonly #saltSecret: Uint8Array<ArrayBuffer> | undefined
   readonly #administrators: Credentials | undefined
@@ -144,7 +145,7 @@ export class Shard implements ShardApi {
       gateway: TenantGateway
       ownership: Ownership
       images: ImageFolder
-      spares: SpareStores
+      stores: StoreFactory
       copies: TenantCopies
       saltSecret: Uint8Array<ArrayBuffer> | undefined
       administrators: Credentials | undefined
@@ -157,7 +158,7 @@ export class Shard implements ShardApi {
     this.#gateway = parts.gateway
     this.#ownership = parts.ownership
     this.#images = parts.images
-    this.#spares = parts.spares
+    this.#stores = parts.stores
     this.#copies = parts.copies
     this.#saltSecret = parts.saltSecret
     this.#administrators = parts.administrators
@@ -196,9 +197,9 @@ export class Shard implements ShardApi {
     })
     if (!images.keepsAny) void images.clear()
     const control = ControlDatabase.openExisting(dataPath)
-    const spares = new SpareStores({ tenantsPath, index, clock, log })
     const stores = new StoreFactory({
-      spares,
+      spares: new SpareStores({ tenantsPath, index, clock, log }),
+      journal: new ShardJournal({ dataPath, clock, random, log }),
       dataPath,
       tenantsPath,
       clock,
@@ -249,7 +250,7 @@ export class Shard implements ShardApi {
         : {}),
     })
     const copies = new TenantCopies({ pool, stores, clock })
-    const own = { pool, connections, directory, gateway, ownership, images, spares, copies }
+    const own = { pool, connections, directory, gateway, ownership, images, stores, copies }
     return new Shard(settings, dependencies, { ...own, saltSecret, administrators })
   }
 
@@ -454,8 +455,7 @@ export class Shard implements ShardApi {
     const drained = this.#pool.drain(graceMs)
     for (const connection of this.#connections.values()) connection.shutdown(shuttingDown())
     await drained
-    this.#spares[Symbol.dispose]()
-    await this.#spares.settled()
+    await this.#stores.close()
   }
 
   async ping(): Promise<void> {}

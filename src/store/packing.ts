@@ -1,18 +1,18 @@
 /**
- * Rows and commits as bytes, for the way between a home and a compute. A structured clone of a page
- * would copy the whole buffer that it is a view of, and weigh an object each.
+ * Rows and commits as bytes: for the way between a home and a compute (a structured clone of a page
+ * would copy the whole buffer that it is a view of, and weigh an object each), and for a journal.
  *
  *     rows     for each: key, length + 1, the bytes; 0 instead of a length: there is no such row
  *     commit   next inode or 0, number of deletions, for each: first key, number of keys; rows
  *
- * All numbers are varints. What comes from afar may be anything: bytes that cannot be such a list
+ * All numbers are varints. What comes from elsewhere may be anything: bytes that cannot be a list
  * are refused (STORE_CORRUPT) before anything is applied.
  */
 import { concatBytes } from '../base/bytes.ts'
 import type { InodeNo, PageKey } from '../base/ids.ts'
-import { type Put, type StoreChanges, VALUE_BYTES_MAX } from '../store/commit.ts'
-import { INODES_MAX, type KeyRange } from '../store/keys.ts'
-import { corrupt, putVarint, VarintReader } from '../store/varint.ts'
+import { type Put, type StoreChanges, VALUE_BYTES_MAX } from './commit.ts'
+import { INODES_MAX, type KeyRange } from './keys.ts'
+import { corrupt, putVarint, VarintReader } from './varint.ts'
 
 const KEYS_MAX = 2 ** 44
 const NOTHING = new Uint8Array(0)
@@ -70,20 +70,21 @@ export function packCommit({
 export function unpackCommit(bytes: Uint8Array): StoreChanges {
   const reader = new VarintReader(bytes)
   const nextInode = reader.next()
-  if (nextInode > INODES_MAX) throw corrupt('a commit from afar uses up all numbers of files')
+  if (nextInode > INODES_MAX) throw corrupt('a commit from elsewhere uses up all numbers of files')
   const deletions: KeyRange[] = []
   for (let left = reader.next(); left > 0; left--) {
     const from = reader.next()
     const to = from + reader.next()
-    if (to <= from || to > KEYS_MAX) throw corrupt('a commit from afar deletes an impossible range')
+    if (to <= from || to > KEYS_MAX)
+      throw corrupt('a commit from elsewhere deletes an impossible range')
     deletions.push({ from: from as PageKey, to: to as PageKey })
   }
   const puts: Put[] = []
   const keys = new Set<PageKey>()
   for (const { key, data } of readRows(bytes, reader.at)) {
-    if (keys.has(key)) throw corrupt('a commit from afar puts a row twice')
+    if (keys.has(key)) throw corrupt('a commit from elsewhere puts a row twice')
     keys.add(key)
-    if (data === undefined) throw corrupt('a commit from afar puts nothing')
+    if (data === undefined) throw corrupt('a commit from elsewhere puts nothing')
     // The store remembers small ones as they are: a view would keep the whole message.
     puts.push({ key, data: data.slice() })
   }
@@ -99,7 +100,7 @@ function readRows(bytes: Uint8Array, start: number): readonly Row[] {
     const length = reader.next() - 1
     const end = reader.at + Math.max(0, length)
     if (key >= KEYS_MAX || length > VALUE_BYTES_MAX || end > bytes.length) {
-      throw corrupt('a row from afar cannot be one')
+      throw corrupt('a row from elsewhere cannot be one')
     }
     const data = length < 0 ? undefined : bytes.subarray(reader.at, end)
     rows.push({ key: key as PageKey, data })

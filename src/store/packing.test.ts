@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { PgnapError } from '../base/errors.ts'
 import type { InodeNo, PageKey } from '../base/ids.ts'
-import type { StoreChanges } from '../store/commit.ts'
+import type { StoreChanges } from './commit.ts'
 import { packCommit, RowPacker, unpackCommit, unpackRows } from './packing.ts'
 
 /** Of two arrays of bytes only what is in them counts, and not what is around them. */

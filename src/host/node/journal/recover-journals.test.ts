@@ -1,0 +1,319 @@
+/**
+ * The end of a machine: of a store's log the disk has what was synced and perhaps more, of the
+ * journal what was synced. Whatever was promised before must be there after it.
+ */
+import assert from 'node:assert/strict'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { symlinkSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { ManualClock } from '../../../base/clock.ts'
+import type { PageKey, TenantName, Version } from '../../../base/ids.ts'
+import { type LogFields, silentLog } from '../../../base/log.ts'
+import type { Random } from '../../../base/random.ts'
+import { SeededRandom } from '../../../base/random.ts'
+import type { Sync } from '../../../medium/medium.ts'
+import { MAIN } from '../../../store/keys.ts'
+import { Store } from '../../../store/store.ts'
+import { Template } from '../../../store/template.ts'
+import { storeOptions } from '../../../../test/support/store-options.ts'
+import { testFolder } from '../../../../test/support/temporary-folder.ts'
+import { systemClock } from '../clock.ts'
+import { NodeSqliteMedium, sqliteLogOf } from '../sqlite-medium.ts'
+import { storePath } from '../tenant-files-on-disk.ts'
+import { JOURNAL_SUFFIX, journalsPath, KEPT_SUFFIX } from './journal-folder.ts'
+import { recoverJournals } from './recover-journals.ts'
+import { ShardJournal } from './shard-journal.ts'
+
+const TENANTS = ['a', 'b', 'c'] as TenantName[]
+const KEY = (2 ** 27) as PageKey
+/** So small that files change every few commits. */
+const FILE_BYTES = 640
+const SLOW_TURNS = 150
+const template = Template.empty()
+const root = testFolder()
+let count = 0
+
+/** Keeps what a disk has at least, which is what was synced last. */
+class WatchedMedium extends NodeSqliteMedium {
+  readonly #synced: () => void
+  #ahead = false
+
+  constructor(path: string, synced: () => void) {
+    super(path)
+    this.#synced = synced
+    synced()
+  }
+
+  override transaction<Result>(body: () => Result): Result {
+    const result = super.transaction(body)
+    if (!this.#ahead) this.#synced()
+    return result
+  }
+
+  override commitAhead(work: () => void): Sync | undefined {
+    this.#ahead = true
+    try {
+      const sync = super.commitAhead(work)
+      return sync && (() => this.#slowly(sync))
+    } finally {
+      this.#ahead = false
+    }
+  }
+
+  /** As a disk that is slower than the journal's. */
+  async #slowly(sync: Sync): Promise<void> {
+    for (let turns = 0; turns < SLOW_TURNS; turns++) await turn()
+    await sync()
+    this.#synced()
+  }
+
+  override checkpoint(): void {
+    super.checkpoint()
+    // It is called while the medium is opened, too.
+    if (#synced in this) this.#synced()
+  }
+}
+
+/** A server's life, as far as stores and their journal are concerned. */
+class Life {
+  readonly dataPath = join(root, `${++count}`)
+  readonly journal: ShardJournal
+  readonly promised: Map<TenantName, number>
+  readonly #stores = new Map<TenantName, Store>()
+
+  constructor(random: Random, promised = new Map<TenantName, number>()) {
+    this.promised = promised
+    const { dataPath } = this
+    mkdirSync(join(dataPath, 'synced'), { recursive: true })
+    const time = { clock: systemClock, log: silentLog }
+    this.journal = new ShardJournal({ dataPath, random, fileBytes: FILE_BYTES, ...time })
+  }
+
+  /** Waits for the files of the journal, which the first commit asks for. */
+  async begun(): Promise<this> {
+    while (this.journal.counts.commits === 0) {
+      await this.commit('a' as TenantName, true)
+      await turn()
+    }
+    return this
+  }
+
+  path(tenant: TenantName): string {
+    return storePath(this.dataPath, tenant)
+  }
+
+  store(tenant: TenantName): Store {
+    const known = this.#stores.get(tenant)
+    if (known) return known
+    const medium = new WatchedMedium(this.path(tenant), () => this.#keep(tenant))
+    this.journal.bringHome(tenant, medium)
+    const journal = this.journal.of(tenant, sqliteLogOf(this.path(tenant)))
+    const store = Store.open(medium, { ...storeOptions(template), journal })
+    this.#stores.set(tenant, store)
+    return store
+  }
+
+  commit(tenant: TenantName, isAhead: boolean): Promise<void> {
+    const store = this.store(tenant)
+    const version = store.head() + 1
+    const commit = (): void => {
+      const data = Uint8Array.of(version & 255, version >> 8, 1)
+      store.commit(MAIN, store.head(), { puts: [{ key: KEY, data }], deletions: [] })
+    }
+    const promise = (): void => void this.promised.set(tenant, version)
+    if (isAhead) return Promise.resolve(store.commitAhead(commit)).then(promise)
+    commit()
+    promise()
+    return Promise.resolve()
+  }
+
+  close(tenant: TenantName): void {
+    this.#stores.get(tenant)?.close()
+    if (!this.#stores.delete(tenant)) return
+    this.#keep(tenant)
+    this.journal.closed(tenant)
+  }
+
+  /** The machine ends; what a disk may have then is in the folder of the next life. */
+  async end(random: Random): Promise<Life> {
+    const next = new Life(random, this.promised)
+    for (const tenant of TENANTS) {
+      if (!existsSync(this.path(tenant))) continue
+      const synced = random.below(3) > 0
+      const from = synced ? this.#syncedPath(tenant) : this.path(tenant)
+      for (const file of [from, sqliteLogOf(from)]) {
+        const to = file === from ? next.path(tenant) : sqliteLogOf(next.path(tenant))
+        if (existsSync(file)) copyFileSync(file, to)
+      }
+      if (synced && random.below(2) === 0) this.#keepPart(tenant, next, random)
+    }
+    mkdirSync(journalsPath(next.dataPath))
+    for (const file of readdirSync(journalsPath(this.dataPath))) {
+      copyFileSync(join(journalsPath(this.dataPath), file), join(journalsPath(next.dataPath), file))
+    }
+    for (const tenant of TENANTS) this.close(tenant)
+    await this.journal.close()
+    rmSync(this.dataPath, { recursive: true })
+    return next
+  }
+
+  /** Of a log that has grown since it was synced, a part may be on the disk, torn in a page. */
+  #keepPart(tenant: TenantName, next: Life, random: Random): void {
+    const kept = sqliteLogOf(this.#syncedPath(tenant))
+    if (!existsSync(kept) || !existsSync(sqliteLogOf(this.path(tenant)))) return
+    const [now, then] = [readFileSync(sqliteLogOf(this.path(tenant))), readFileSync(kept)]
+    if (now.length <= then.length || !now.subarray(0, then.length).equals(then)) return
+    const end = then.length + random.below(now.length - then.length)
+    writeFileSync(sqliteLogOf(next.path(tenant)), now.subarray(0, end))
+  }
+
+  #syncedPath(tenant: TenantName): string {
+    return join(this.dataPath, 'synced', tenant)
+  }
+
+  #keep(tenant: TenantName): void {
+    const from = this.path(tenant)
+    const to = this.#syncedPath(tenant)
+    copyFileSync(from, to)
+    if (existsSync(sqliteLogOf(from))) copyFileSync(sqliteLogOf(from), sqliteLogOf(to))
+    else rmSync(sqliteLogOf(to), { force: true })
+  }
+}
+
+function filesOf(dataPath: string): string[] {
+  const folder = journalsPath(dataPath)
+  const files = readdirSync(folder).filter((file) => file.endsWith(JOURNAL_SUFFIX))
+  return files.map((file) => join(folder, file))
+}
+
+function checkPromised(life: Life): void {
+  for (const [tenant, promised] of life.promised) {
+    const store = life.store(tenant)
+    const head = store.head()
+    assert.ok(head >= promised, `${tenant} has ${head}, and was promised ${promised}`)
+    for (let version = 1; version <= head; version++) {
+      const [low = 0, high = 0] = store.view(MAIN, version as Version).read(KEY) ?? []
+      assert.equal(low + high * 256, version, `${tenant} at ${version}`)
+    }
+    assert.deepEqual(store.damage(), [])
+  }
+}
+
+test('whatever was promised outlives the machine, in all orders of events', async () => {
+  const step = fc.record({
+    kind: fc.constantFrom('ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'end'),
+    tenants: fc.subarray(TENANTS, { minLength: 1 }),
+    times: fc.integer({ min: 1, max: 12 }),
+    waits: fc.boolean(),
+  })
+  const steps = fc.array(step, { minLength: 4, maxLength: 24 })
+  let recovered = 0
+  await fc.assert(
+    fc.asyncProperty(steps, fc.nat(), async (story, seed) => {
+      const random = new SeededRandom(seed)
+      let life = await new Life(random).begun()
+      for (const { kind, tenants, times, waits } of story) {
+        if (kind === 'end') {
+          life = await life.end(random)
+          const { dataPath } = life
+          const info = (_: string, facts: LogFields = {}): void => {
+            recovered += Number(facts['missing'])
+          }
+          const log = { ...silentLog, info }
+          const options = { tenantsPath: dataPath, clock: new ManualClock(), log }
+          recoverJournals(filesOf(dataPath), options)
+          assert.deepEqual(filesOf(dataPath), [])
+          checkPromised(life)
+          await life.begun()
+          continue
+        }
+        const under: Promise<void>[] = []
+        for (const tenant of tenants) {
+          if (kind === 'checkpoint') life.store(tenant).checkpoint()
+          else if (kind === 'close') life.close(tenant)
+        }
+        if (kind === 'ahead' || kind === 'alone') {
+          for (let time = 0; time < times; time++) {
+            for (const tenant of tenants) under.push(life.commit(tenant, kind === 'ahead'))
+            // A tenant has one commit under way.
+            if (waits || time + 1 < times) await Promise.all(under.splice(0))
+          }
+        }
+        await Promise.all(under)
+      }
+      checkPromised(life)
+      for (const tenant of TENANTS) life.close(tenant)
+      await life.journal.close()
+      assert.deepEqual(filesOf(life.dataPath), [])
+      rmSync(life.dataPath, { recursive: true })
+    }),
+    { numRuns: 25 },
+  )
+  assert.ok(recovered > 20, `only ${recovered} commits were brought home: the test shows nothing`)
+})
+
+/** The journal has two commits of tenant a that its store lacks. */
+async function ended(): Promise<Life> {
+  const random = new SeededRandom(1)
+  const life = await new Life(random).begun()
+  const tenant = 'a' as TenantName
+  await life.commit(tenant, false)
+  for (let times = 0; times < 2; times++) await life.commit(tenant, true)
+  const next = await life.end({ bytes: (count) => random.bytes(count), below: () => 1 })
+  return next
+}
+
+function recover(life: Life, warned: (facts: LogFields) => void = () => {}): void {
+  const log = { ...silentLog, warn: (_: string, facts: LogFields = {}) => warned(facts) }
+  const options = { tenantsPath: life.dataPath, clock: new ManualClock(), log }
+  recoverJournals(filesOf(life.dataPath), options)
+}
+
+test('what does not fit a store any more is kept, said, and not brought home', async () => {
+  // Fewer than the journal has, as many, and more.
+  for (const others of [1, 2, 4]) {
+    const life = await ended()
+    const path = life.path(TENANTS[0] as TenantName)
+    const other = Store.open(new NodeSqliteMedium(path), storeOptions(template))
+    for (let times = 0; times < others; times++) {
+      other.commit(MAIN, other.head(), { puts: [], deletions: [] })
+    }
+    const stamp = other.stamp()
+    other.close()
+    const warnings: LogFields[] = []
+    recover(life, (facts) => void warnings.push(facts))
+    using after = Store.open(new NodeSqliteMedium(path), storeOptions(template))
+    assert.equal(after.stamp(), stamp)
+    assert.deepEqual(
+      warnings.map((facts) => facts['tenant']),
+      ['a'],
+    )
+    const kept = readdirSync(journalsPath(life.dataPath))
+    assert.ok(kept.length > 0 && kept.every((file) => file.endsWith(KEPT_SUFFIX)))
+  }
+})
+
+test('what a journal has of a tenant that was deleted goes with it', async () => {
+  const life = await ended()
+  rmSync(life.path(TENANTS[0] as TenantName))
+  recover(life)
+  assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
+})
+
+test('a store that cannot be reached is no reason to forget what it lacks', async () => {
+  const life = await ended()
+  const path = life.path(TENANTS[0] as TenantName)
+  rmSync(path)
+  symlinkSync(join(life.dataPath, 'not', 'mounted'), path)
+  const before = filesOf(life.dataPath)
+  assert.throws(() => recover(life), {
+    code: 'STORE_IO',
+    message: /\ba\b/,
+    hint: /nothing is lost/,
+  })
+  assert.deepEqual(filesOf(life.dataPath), before)
+})
