@@ -6,6 +6,7 @@
  *     DIR/control.db         roles of tenants, where there are any
  *     DIR/tenants/NAME.db    one store per tenant
  *     DIR/tenants/copies/    copies of stores that are not whole yet
+ *     DIR/journal/           commits of many tenants that share a sync (`journal/`)
  *     DIR/images/NAME.img    memory images of sleeping tenants: a cache, may be removed at any time
  *
  * Why SQLite for a lock: it is the one way in Node to take an operating system lock on a file. The
