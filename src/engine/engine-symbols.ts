@@ -25,6 +25,7 @@ export const ENGINE_FUNCTIONS = [
   'before_shmem_exit',
   'cancel_before_shmem_exit',
   'defGetString',
+  'find_option',
   'hash_search',
   'hash_seq_init',
   'hash_seq_search',

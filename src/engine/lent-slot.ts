@@ -335,6 +335,10 @@ class LentSession implements BackendSession {
     this.#session.setDefaults(defaults)
   }
 
+  defaultOf(name: string): string | undefined {
+    return this.#session.defaultOf(name)
+  }
+
   get clientEncoding(): string {
     return this.#session.clientEncoding
   }

@@ -28,7 +28,7 @@ import type { Instance } from './instance.ts'
 import type { SignalFunctions } from './lent-functions.ts'
 import { type ProcessAnchors, processIdIn, setProcessId } from './process-memory.ts'
 import type { ActivityAnchors } from './session-activity.ts'
-import { setDefaults } from './session-defaults.ts'
+import { defaultOf, setDefaults } from './session-defaults.ts'
 import {
   NO_TEMPORARY,
   type TemporaryAnchors,
@@ -205,6 +205,10 @@ export class SessionMemory implements BackendSession {
     setDefaults(this.#instance, defaults)
   }
 
+  defaultOf(name: string): string | undefined {
+    return defaultOf(this.#instance, name)
+  }
+
   get clientEncoding(): string {
     return this.encoding.name
   }
@@ -333,6 +337,11 @@ export interface BackendSession {
    * has not set itself. Outside of a transaction.
    */
   setDefaults(defaults: ReadonlyMap<string, string>): void
+  /**
+   * What RESET of a setting goes back to, as `pg_settings.reset_val` has it, '' for none.
+   * Undefined: it is not among those that are listed.
+   */
+  defaultOf(name: string): string | undefined
   /** In which encoding its client talks, as Postgres calls it. */
   readonly clientEncoding: string
   /**

@@ -13,18 +13,6 @@ import { IDENTITY } from './session-carry.ts'
 
 type Settings = ReadonlyMap<string, string>
 
-const OWN_VALUES_SQL = `SELECT name, reset_val FROM pg_catalog.pg_settings
-  WHERE name::pg_catalog.text OPERATOR(pg_catalog.=) ANY`
-
-/** What has come of it. */
-export interface Applied {
-  /** What has been reported of settings that have changed, if it was to be told to anybody. */
-  readonly reports?: Uint8Array
-  /** Why they are not in force. */
-  readonly refusal?: string
-}
-
-const DONE: Applied = {}
 /** What most have. */
 const NONE: Settings = new Map()
 const PARAMETER_STATUS = 0x53
@@ -67,7 +55,7 @@ export class SessionDefaults<Owner extends object> {
     this.#ofOwners.set(owner, given ? new Map([...stored, ...given]) : stored)
     // All that is not as the backend itself has it, whatever is in force now.
     if (given || !this.#reports) this.apply(undefined, slot)
-    const { reports } = this.apply(owner, slot)
+    const reports = this.apply(owner, slot)
     return given ? reports : (this.#reports ??= reports)
   }
 
@@ -80,29 +68,26 @@ export class SessionDefaults<Owner extends object> {
   }
 
   /**
-   * Puts those of `owner` in force; undefined: the backend's own. If the backend cannot be asked
-   * what it has itself, since somebody else's settings forbid it, nothing has changed: it is to be
-   * tried again under others. Throws what the slot throws.
+   * Puts those of `owner` in force; undefined: the backend's own. Throws what the slot throws.
+   * @returns what has been reported of settings that have changed, if it was to be told to anybody
    */
-  apply(owner: Owner | undefined, slot: Slot): Applied {
+  apply(owner: Owner | undefined, slot: Slot): Uint8Array | undefined {
     const to = (owner && this.#ofOwners.get(owner)) ?? NONE
     const from = this.#inForce
-    if (from === to) return DONE
-    const refusal = this.#learn(slot, to)
-    if (refusal !== undefined) return { refusal }
+    if (from === to) return undefined
     const changed = new Map<string, string>()
     for (const name of new Set([...from.keys(), ...to.keys()])) {
-      const own = this.#own.get(name)
+      const own = this.#ownOf(name, slot)
       // What the backend does not show is left alone: nothing would bring it back.
       if (own === undefined) continue
       const value = to.get(name) ?? own
       if (value !== (from.get(name) ?? own)) changed.set(name, value)
     }
     this.#inForce = to
-    if (changed.size === 0) return DONE
+    if (changed.size === 0) return undefined
     slot.session.setDefaults(changed)
     // The next answer is to have nothing of it: it may be somebody else's.
-    return { reports: reportsIn(slot.run(SYNC)) }
+    return reportsIn(slot.run(SYNC))
   }
 
   /** The same in a fork of the backend. */
@@ -138,24 +123,14 @@ export class SessionDefaults<Owner extends object> {
     return this.#stored
   }
 
-  /**
-   * Asks what the backend itself has; what is not known yet has never been changed in it. A role
-   * that is no superuser, of whoever had the backend before, does not see everything.
-   * @returns why it does not answer
-   */
-  #learn(slot: Slot, to: Settings): string | undefined {
-    const unknown = [...to.keys()].filter((name) => !this.#own.has(name))
-    if (unknown.length === 0) return undefined
-    const names = unknown.map((name) => `'${name.replaceAll("'", "''")}'`)
-    const { rows, refusal } = readAnswer(
-      slot.run(ownQuery(`${OWN_VALUES_SQL} (ARRAY[${names.join(', ')}])`)),
-    )
-    if (refusal !== undefined) return refusal
-    for (const [name, value] of rows) this.#own.set(name ?? '', value ?? '')
+  /** What the backend itself has; of what is not known yet it has never been given another. */
+  #ownOf(name: string, { session }: Slot): string | undefined {
+    const known = this.#own.get(name)
+    if (known !== undefined) return known
     // A setting that somebody has made up has no value of its own, and is not listed.
-    for (const name of unknown)
-      if (name.includes('.') && !this.#own.has(name)) this.#own.set(name, '')
-    return undefined
+    const own = session.defaultOf(name) ?? (name.includes('.') ? '' : undefined)
+    if (own !== undefined) this.#own.set(name, own)
+    return own
   }
 }
 

@@ -125,7 +125,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     if (this.#current === owner) {
       this.#tellLocks(slot)
       // A nap has put them aside.
-      return this.#applyDefaults(owner, slot)
+      this.#defaults.apply(owner, slot)
+      return undefined
     }
     if (this.#departed.size > 0) this.discard(slot)
     const known = this.#aside.get(owner)
@@ -139,8 +140,8 @@ export class TenantSessions<Owner extends SessionOwner> {
     slot.session.processId = processIdOf(owner)
     slot.session.query = this.#asked.get(owner) ?? NOTHING
     this.#begin(owner, slot)
-    let refusal = this.#applyDefaults(owner, slot)
-    refusal ??= runAll(slot, changes(from, to.settings))
+    this.#defaults.apply(owner, slot)
+    let refusal = runAll(slot, changes(from, to.settings))
     // What is stored may be hidden from the role that the backend had before.
     this.#begin(owner, slot)
     this.#owed.say(owner, slot)
@@ -159,7 +160,7 @@ export class TenantSessions<Owner extends SessionOwner> {
     const kept = new Uint8Array(answer)
     slot.session.query = NOTHING
     if (slot.transactionStatus === 'idle' && this.#defaults.keep(owner, slot)) {
-      this.#applyDefaults(owner, slot)
+      this.#defaults.apply(owner, slot)
     }
     return kept
   }
@@ -392,17 +393,6 @@ export class TenantSessions<Owner extends SessionOwner> {
     const convert = (text: Uint8Array): Uint8Array | undefined =>
       slot.session.convert(text, UTF8, encoding)
     owner.told?.(recodeMessages(told, { type: 'S', textsAt: 0, convert }))
-  }
-
-  /**
-   * Puts in force what RESET goes back to. What the role that the backend has must not ask is asked
-   * as nobody in particular. @returns why that is not possible
-   */
-  #applyDefaults(owner: Owner, slot: Slot): string | undefined {
-    if (this.#defaults.apply(owner, slot).refusal === undefined) return undefined
-    const { settings } = slot.session
-    const refusal = runAll(slot, asNobody(settings)) ?? this.#defaults.apply(owner, slot).refusal
-    return refusal ?? runAll(slot, identityMessages(settings))
   }
 
   /** @returns the settings that the backend is left with */

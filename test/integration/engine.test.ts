@@ -12,7 +12,7 @@ import { START_PARAMETERS } from '../../src/engine/recipe.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
 import { BACKEND, frameEnd } from '../../src/front/wire/frame.ts'
-import { queryMessage, queryMessages } from '../../src/front/wire/result.ts'
+import { queryMessage, queryMessages, readAnswer } from '../../src/front/wire/result.ts'
 import { systemClock } from '../../src/host/node/clock.ts'
 import { systemRandom } from '../../src/host/node/random.ts'
 import {
@@ -344,4 +344,37 @@ test('beyond the dirty limit a statement is committed in pieces, undone by recov
   files = open()
   slot.boot(files)
   assert.equal(valueOf(slot, 'select count(*) from t'), '1')
+})
+
+test('what settings go back to is read where Postgres has it, of all of them', async () => {
+  const slot = await engine.createSlot()
+  slot.boot(newTenant())
+  const compare = (): number => {
+    const answer = slot.run(queryMessage(`select name, reset_val, vartype from pg_settings`))
+    const { rows } = readAnswer(answer).result
+    for (const [name = '', value, type] of rows) {
+      assert.equal(slot.session.defaultOf(name ?? ''), value ?? '', `${name}, a ${type}`)
+    }
+    return rows.length
+  }
+  assert.ok(compare() > 300)
+  // Those of whoever has the backend, of each type.
+  const given = {
+    application_name: 'me',
+    work_mem: '9MB',
+    random_page_cost: '1.00000125e-05',
+    seq_page_cost: '12345678',
+    cpu_tuple_cost: '0.000123456789',
+    jit: 'off',
+    bytea_output: 'escape',
+    datestyle: 'German',
+  }
+  slot.session.setDefaults(new Map(Object.entries(given)))
+  slot.run(say.sync())
+  compare()
+  assert.equal(slot.session.defaultOf('random_page_cost'), '1e-05')
+  assert.equal(slot.session.defaultOf('DateStyle'), 'German, DMY')
+  for (const unlisted of ['no_such_setting', 'my.own', 'is_superuser']) {
+    assert.equal(slot.session.defaultOf(unlisted), undefined, unlisted)
+  }
 })

@@ -236,7 +236,6 @@ export class FakeSessionSlot implements Pick<Slot, 'run' | 'session' | 'transact
     [/^DISCARD ALL$/i, () => this.#discardAll()],
     [/pg_prepared_statements/, () => this.#capture()],
     [/pg_db_role_setting/, () => [...this.stored]],
-    [/pg_settings/, () => [['work_mem', '4']]],
     [/^CREATE TEMP TABLE (\S+)$/i, ([name = '']) => this.#createTemporary(name)],
     [/^FAIL$/i, () => raise('it fails')],
     [/^SELECT 1$/i, () => [['1']]],
@@ -407,6 +406,7 @@ function sessionOf(slot: FakeSessionSlot): BackendSession {
     setDefaults(defaults) {
       for (const [name, value] of defaults) slot.defaults.set(name, value)
     },
+    defaultOf: (name) => (name === 'work_mem' ? '4' : undefined),
     get holdsOn() {
       return slot.holdsOn
     },

@@ -133,6 +133,7 @@ export class FakeSlot implements Slot {
     preparedCount: 0,
     processId: 0,
     setDefaults: () => {},
+    defaultOf: () => undefined,
     holdsOn: false,
     holdsLocks: false,
     isTaken: undefined,
