@@ -5,49 +5,62 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
-import type { PgnapError } from '../base/errors.ts'
-import type { Version } from '../base/ids.ts'
 import type { Medium } from '../medium/medium.ts'
 import { makeVersion } from './commit.ts'
 import type { MadeCommit } from './commit-journal.ts'
 import { MAIN, nextVersion } from './keys.ts'
 import { hasHad, type OwnedFrom, readOwners } from './lineage.ts'
 import { readMeta, readStoreId } from './schema.ts'
-import { fenced, layerOf, openState } from './state.ts'
+import { layerOf, openState, type StoreState } from './state.ts'
 import { corrupt } from './varint.ts'
+
+export interface Replayed {
+  /** How many commits the store lacked. It has them now, and all that it has is durable. */
+  readonly made: number
+  /**
+   * How many fit nowhere: others have written those versions, or an older file was put in the place
+   * of the store. They are no reason to withhold what the owner after them was promised.
+   */
+  readonly misfits: number
+}
 
 /**
  * Makes those of `commits` that the store lacks, all or none; those of another store are left out,
- * for that one was deleted. Returns how many it lacked; all that it has is durable then.
- * Throws STORE_CORRUPT where one in between is missing, STORE_FENCED where somebody has written to
- * the store since, and what the medium throws.
+ * for that one was deleted. Throws STORE_CORRUPT where one in between is missing, and what the
+ * medium throws.
  */
-export function replay(medium: Medium, commits: readonly MadeCommit[], clock: Clock): number {
+export function replay(medium: Medium, commits: readonly MadeCommit[], clock: Clock): Replayed {
   const storeId = readStoreId(medium)
   const meta = readMeta(medium)
   const own = commits.filter((one) => one.storeId === storeId)
-  if (meta === undefined || own.length === 0) return 0
+  if (meta === undefined || own.length === 0) return { made: 0, misfits: 0 }
   const state = openState(medium, meta, { clock, storeId })
-  const main = layerOf(state, MAIN)
+  const { head } = layerOf(state, MAIN)
   const owners = readOwners(medium)
-  for (const each of own) {
-    if (each.version <= main.head && isOfAnotherPast(owners, each)) throw overtaken(each.version)
-  }
-  const missing = own
-    .filter(({ version }) => version > main.head)
-    .toSorted((a, b) => a.version - b.version)
-  if (missing.length === 0) return 0
-  medium.transaction(() => {
-    for (const { version, epoch, owner, atMs, changes } of missing) {
+  // An owner is durable before a journal has anything of it: only the last one can lack something.
+  const fits = (each: MadeCommit): boolean =>
+    each.version > head ? isOfOwner(state, each) : !isOfAnotherPast(owners, each)
+  const fitting = own.filter(fits)
+  const missing = fitting.filter(({ version }) => version > head)
+  if (missing.length > 0) make(state, missing)
+  return { made: missing.length, misfits: own.length - fitting.length }
+}
+
+function make(state: StoreState, missing: readonly MadeCommit[]): void {
+  const main = layerOf(state, MAIN)
+  state.medium.transaction(() => {
+    for (const { version, atMs, changes } of missing.toSorted((a, b) => a.version - b.version)) {
       if (version !== nextVersion(main.head)) {
         throw corrupt(`the journal goes on at version ${version}, the store ends at ${main.head}`)
       }
-      if (epoch !== state.epochFound || owner !== state.owner) throw overtaken(version)
       assert(changes.origin === undefined, 'what comes from afar is not in a journal')
       makeVersion(state, main, changes, atMs)
     }
   })
-  return missing.length
+}
+
+function isOfOwner({ epochFound, owner }: StoreState, commit: MadeCommit): boolean {
+  return commit.epoch === epochFound && commit.owner === owner
 }
 
 /** Whether the version of this number is another one; who wrote very long ago is not known. */
@@ -55,8 +68,4 @@ function isOfAnotherPast(owners: readonly OwnedFrom[], commit: MadeCommit): bool
   const [oldest] = owners
   if (oldest === undefined || commit.epoch < oldest.epoch) return false
   return !hasHad(owners, commit, commit.version)
-}
-
-function overtaken(version: Version): PgnapError {
-  return fenced(`others have written version ${version}, of which the journal has another one`)
 }

@@ -219,7 +219,7 @@ test('of two syncs at once both fail, of which the system tells one', async (con
   await assert.rejects(syncs[0]?.() ?? Promise.resolve(), { code: 'STORE_IO' })
 })
 
-test('whoever syncs has the log open before anything is written that nobody has synced', (context) => {
+test('our descriptor of the log is there before anything is written unsynced', (context) => {
   const path = join(folder, 'watched.db')
   using medium = new NodeSqliteMedium(path)
   medium.exec('CREATE TABLE t (x)')

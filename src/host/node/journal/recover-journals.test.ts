@@ -4,8 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { symlinkSync } from 'node:fs'
-import { writeFileSync } from 'node:fs'
+import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
@@ -24,6 +23,7 @@ import { testFolder } from '../../../../test/support/temporary-folder.ts'
 import { systemClock } from '../clock.ts'
 import { NodeSqliteMedium, sqliteLogOf } from '../sqlite-medium.ts'
 import { storePath } from '../tenant-files-on-disk.ts'
+import { JournalFile } from './journal-file.ts'
 import { JOURNAL_SUFFIX, journalsPath, KEPT_SUFFIX } from './journal-folder.ts'
 import { recoverJournals } from './recover-journals.ts'
 import { ShardJournal } from './shard-journal.ts'
@@ -186,7 +186,9 @@ class Life {
 
 function filesOf(dataPath: string): string[] {
   const folder = journalsPath(dataPath)
-  const files = readdirSync(folder).filter((file) => file.endsWith(JOURNAL_SUFFIX))
+  const files = readdirSync(folder)
+    .filter((file) => file.endsWith(JOURNAL_SUFFIX))
+    .toSorted()
   return files.map((file) => join(folder, file))
 }
 
@@ -267,10 +269,22 @@ async function ended(): Promise<Life> {
   return next
 }
 
-function recover(life: Life, warned: (facts: LogFields) => void = () => {}): void {
-  const log = { ...silentLog, warn: (_: string, facts: LogFields = {}) => warned(facts) }
+/** @returns what was warned of */
+function recover(life: Life): readonly LogFields[] {
+  const warnings: LogFields[] = []
+  const log = { ...silentLog, warn: (_: string, facts: LogFields = {}) => warnings.push(facts) }
   const options = { tenantsPath: life.dataPath, clock: new ManualClock(), log }
   recoverJournals(filesOf(life.dataPath), options)
+  return warnings
+}
+
+/** All journals are there under other names, and it was said where. */
+function checkKept(life: Life, warnings: readonly LogFields[]): void {
+  const folder = journalsPath(life.dataPath)
+  const kept = readdirSync(folder)
+  assert.ok(kept.length > 0 && kept.every((file) => file.endsWith(KEPT_SUFFIX)))
+  const said = warnings.map(({ path }) => path)
+  for (const file of kept) assert.ok(said.includes(join(folder, file)), file)
 }
 
 test('what does not fit a store any more is kept, said, and not brought home', async () => {
@@ -284,17 +298,69 @@ test('what does not fit a store any more is kept, said, and not brought home', a
     }
     const stamp = other.stamp()
     other.close()
-    const warnings: LogFields[] = []
-    recover(life, (facts) => void warnings.push(facts))
+    const warnings = recover(life)
     using after = Store.open(new NodeSqliteMedium(path), storeOptions(template))
     assert.equal(after.stamp(), stamp)
-    assert.deepEqual(
-      warnings.map((facts) => facts['tenant']),
-      ['a'],
-    )
-    const kept = readdirSync(journalsPath(life.dataPath))
-    assert.ok(kept.length > 0 && kept.every((file) => file.endsWith(KEPT_SUFFIX)))
+    assert.deepEqual(warnings.map(({ tenant }) => tenant).filter(Boolean), ['a'])
+    checkKept(life, warnings)
   }
+})
+
+test('what an owner was told is brought home beside commits that fit no more', async () => {
+  const tenant = 'a' as TenantName
+  const life = await new Life(new SeededRandom(2)).begun()
+  await life.commit(tenant, false)
+  life.close(tenant)
+  const backup = readFileSync(life.path(tenant))
+  for (let times = 0; times < 2; times++) await life.commit(tenant, true)
+  life.close(tenant)
+  // Deleted, and put back; then it goes on from there, and the machine ends.
+  writeFileSync(life.path(tenant), backup)
+  life.promised.delete(tenant)
+  await life.commit(tenant, false)
+  for (let times = 0; times < 2; times++) await life.commit(tenant, true)
+  const next = await life.end({ bytes: (count) => new Uint8Array(count), below: () => 1 })
+  const warnings = recover(next)
+  checkPromised(next)
+  checkKept(next, warnings)
+  next.close(tenant)
+})
+
+test('what is damaged in a journal is kept and said, and the rest is brought home', async () => {
+  const damages = {
+    'an entry that is none': async (path: string) => {
+      const file = await JournalFile.make(path, FILE_BYTES)
+      file.restart(1)
+      file.append(Uint8Array.of(200, 200, 200))
+      await file.sync()
+      file.close()
+    },
+    'a head that is none': async (path: string) => {
+      writeFileSync(path, new Uint8Array(FILE_BYTES).fill(7))
+    },
+  }
+  for (const [what, make] of Object.entries(damages)) {
+    const life = await ended()
+    const path = join(journalsPath(life.dataPath), `damaged${JOURNAL_SUFFIX}`)
+    await make(path)
+    const warnings = recover(life)
+    assert.ok(
+      warnings.some((facts) => facts['path'] === path && facts['error']),
+      what,
+    )
+    checkKept(life, warnings)
+    checkPromised(life)
+    life.close(TENANTS[0] as TenantName)
+  }
+})
+
+test('a journal that cannot be read ends the start, with an error that says so', async () => {
+  const life = await ended()
+  const before = filesOf(life.dataPath)
+  const path = join(journalsPath(life.dataPath), `folder${JOURNAL_SUFFIX}`)
+  mkdirSync(path)
+  assert.throws(() => recover(life), { code: 'STORE_IO', message: /journal cannot be used/ })
+  assert.deepEqual(filesOf(life.dataPath), [...before, path].toSorted())
 })
 
 test('what a journal has of a tenant that was deleted goes with it', async () => {

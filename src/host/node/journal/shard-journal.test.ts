@@ -4,7 +4,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
-import type { PageKey, TenantName } from '../../../base/ids.ts'
+import type { PageKey, TenantName, Version } from '../../../base/ids.ts'
 import type { Log, LogFields } from '../../../base/log.ts'
 import { silentLog } from '../../../base/log.ts'
 import { MAIN } from '../../../store/keys.ts'
@@ -156,6 +156,34 @@ test('more than one commit of main, or a large one, is synced by itself', async 
   await store.commitAhead(() => void store.commit(MAIN, store.head(), { puts, deletions: [] }))
   assert.equal(syncs.count, 3)
   assert.equal(world.journal.counts.commits, before)
+})
+
+test('what follows a commit that failed half-way is not alone in the journal', async () => {
+  await using world = new World()
+  await world.begun()
+  const store = world.store('one')
+  const fails = (): void => {
+    put(store, 2)
+    throw new Error('after the commit')
+  }
+  assert.throws(() => store.commitAhead(fails), { message: 'after the commit' })
+  const before = world.journal.counts.commits
+  await ahead(store, 3)
+  assert.equal(world.journal.counts.commits, before, 'version 2 is not in it')
+})
+
+test('a store that the disk does not show is not taken for one that was put away', async () => {
+  await using world = new World()
+  await world.begun()
+  const path = join(world.path('first'), 'no-folder')
+  const journal = world.journal.of('hidden' as TenantName, path)
+  const commit = { epoch: 1, version: 2 as Version, atMs: 0, changes: { puts: [], deletions: [] } }
+  const names = { storeId: '0'.repeat(32), owner: '1'.repeat(32) }
+  let syncCount = 0
+  await journal.write({ ...commit, ...names }, async () => void syncCount++)
+  world.journal.closed('hidden' as TenantName)
+  for (let value = 1; value < 90; value++) await ahead(world.store('one'), value, 1_000)
+  assert.equal(syncCount, 1)
 })
 
 test('two files take turns, for as long as there are commits', async () => {
