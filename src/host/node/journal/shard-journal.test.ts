@@ -273,3 +273,19 @@ test('a disk that has no room for a journal is no reason to fail', async () => {
   assert.equal(world.journal.counts.commits, 0)
   assert.equal(warnings.length, 1, 'told once a minute')
 })
+
+test('threads that die again and again do not fill the disk with journals', async () => {
+  const errors: unknown[] = []
+  const warn = (_: string, { error }: LogFields = {}): void => void errors.push(error)
+  await using world = new World({ ...silentLog, warn })
+  const folder = journalsPath(world.dataPath)
+  fs.mkdirSync(folder)
+  for (let file = 0; file < 1_024; file++) writeFileSync(join(folder, `${file}.journal`), '')
+  for (let value = 1; value <= 3; value++) {
+    await ahead(world.store('one'), value)
+    await turn()
+  }
+  assert.equal(world.journal.counts.commits, 0)
+  assert.equal((errors[0] as { code?: string }).code, 'STORE_FULL')
+  assert.equal(world.files.length, 1_024)
+})

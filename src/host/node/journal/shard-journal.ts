@@ -11,6 +11,7 @@
  * the file from being begun again. While neither has room each store is synced for itself, as it is
  * where the disk has none for a journal at all.
  */
+import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../../../base/assert.ts'
@@ -39,6 +40,11 @@ const GATHER_MS = 1
 /** After a disk had no room for it. */
 const TRY_AGAIN_MS = 60_000
 const NAME_BYTES = 8
+/**
+ * In the folder, of 2 MiB each. Two belong to each shard, and each thread that dies leaves two to
+ * the end of the server: one that dies again and again must not fill the disk.
+ */
+const FILES_MAX = 1_024
 
 export interface ShardJournalOptions {
   readonly dataPath: string
@@ -247,6 +253,7 @@ export class ShardJournal {
     const made: JournalFile[] = []
     try {
       makeFolderDurably(folder, JOURNAL_FOLDER_MODE)
+      checkCount(readdirSync(folder).length)
       for (const path of paths) made.push(await JournalFile.make(path, fileBytes))
       syncFolder(folder)
       const [first, second] = made.map((file) => ({ file, unsettled: new Map() }))
@@ -271,6 +278,13 @@ export class ShardJournal {
       this.#options.log.warn('a journal could not be removed', { path, error })
     }
   }
+}
+
+function checkCount(fileCount: number): void {
+  if (fileCount < FILES_MAX) return
+  throw new PgnapError('STORE_FULL', `there are ${fileCount} files in the folder of journals`, {
+    hint: 'threads have died and left them: start pgnap again; look at what is kept, and remove it',
+  })
 }
 
 /** Of its rows: a large commit is not packed only to find that out. */
