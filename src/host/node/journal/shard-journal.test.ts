@@ -274,6 +274,26 @@ test('a disk that has no room for a journal is no reason to fail', async () => {
   assert.equal(warnings.length, 1, 'told once a minute')
 })
 
+test('the room that a commit may need is not taken for a journal', async (context) => {
+  const errors: unknown[] = []
+  const warn = (_: string, { error }: LogFields = {}): void => void errors.push(error)
+  await using world = new World({ ...silentLog, warn })
+  const asked = Promise.withResolvers<void>()
+  context.mock.method(fs.promises, 'statfs', async () => {
+    setImmediate(asked.resolve)
+    return { bavail: 1_000, bsize: 4_096 }
+  })
+  syncBuiltinESMExports()
+  context.after(() => {
+    context.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+  await ahead(world.store('one'))
+  await asked.promise
+  assert.equal((errors[0] as { code?: string }).code, 'STORE_FULL')
+  assert.deepEqual(world.files, [])
+})
+
 test('threads that die again and again do not fill the disk with journals', async () => {
   const errors: unknown[] = []
   const warn = (_: string, { error }: LogFields = {}): void => void errors.push(error)

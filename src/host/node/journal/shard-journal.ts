@@ -12,7 +12,7 @@
  * where the disk has none for a journal at all.
  */
 import { readdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../../../base/assert.ts'
 import type { Clock } from '../../../base/clock.ts'
@@ -45,6 +45,8 @@ const NAME_BYTES = 8
  * the end of the server: one that dies again and again must not fill the disk.
  */
 const FILES_MAX = 1_024
+/** With less than that free, the room that a journal takes could be what a commit lacks. */
+const FREE_BYTES_MIN = 64 * 1024 * 1024
 
 export interface ShardJournalOptions {
   readonly dataPath: string
@@ -254,6 +256,7 @@ export class ShardJournal {
     try {
       makeFolderDurably(folder, JOURNAL_FOLDER_MODE)
       checkCount(readdirSync(folder).length)
+      await checkRoom(folder)
       for (const path of paths) made.push(await JournalFile.make(path, fileBytes))
       syncFolder(folder)
       const [first, second] = made.map((file) => ({ file, unsettled: new Map() }))
@@ -285,6 +288,18 @@ function checkCount(fileCount: number): void {
   throw new PgnapError('STORE_FULL', `there are ${fileCount} files in the folder of journals`, {
     hint: 'threads have died and left them: start pgnap again; look at what is kept, and remove it',
   })
+}
+
+async function checkRoom(folder: string): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize >= FREE_BYTES_MIN) return
+  throw new PgnapError(
+    'STORE_FULL',
+    `the disk has no room for a journal: ${bavail * bsize} bytes`,
+    {
+      hint: 'free space on the disk of the data folder',
+    },
+  )
 }
 
 /** Of its rows: a large commit is not packed only to find that out. */
