@@ -5,29 +5,28 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import type { Version } from '../base/ids.ts'
 import type { Medium } from '../medium/medium.ts'
 import { makeVersion } from './commit.ts'
 import type { MadeCommit } from './commit-journal.ts'
-import { MAIN, nextVersion } from './keys.ts'
+import { MAIN } from './keys.ts'
 import { hasHad, type OwnedFrom, readOwners } from './lineage.ts'
 import { readMeta, readStoreId } from './schema.ts'
 import { layerOf, openState, type StoreState } from './state.ts'
-import { corrupt } from './varint.ts'
 
 export interface Replayed {
   /** How many commits the store lacked. It has them now, and all that it has is durable. */
   readonly made: number
   /**
-   * How many fit nowhere: others have written those versions, or an older file was put in the place
-   * of the store. They are no reason to withhold what the owner after them was promised.
+   * How many fit nowhere: others have written those versions, an older file was put in the place of
+   * the store, or one before them is missing. They are no reason to withhold the others.
    */
   readonly misfits: number
 }
 
 /**
- * Makes those of `commits` that the store lacks, all or none; those of another store are left out,
- * for that one was deleted. Throws STORE_CORRUPT where one in between is missing, and what the
- * medium throws.
+ * Makes those of `commits` that the store lacks, together; those of another store are left out, for
+ * that one was deleted. Throws what the medium throws, and has made none then.
  */
 export function replay(medium: Medium, commits: readonly MadeCommit[], clock: Clock): Replayed {
   const storeId = readStoreId(medium)
@@ -37,22 +36,26 @@ export function replay(medium: Medium, commits: readonly MadeCommit[], clock: Cl
   const state = openState(medium, meta, { clock, storeId })
   const { head } = layerOf(state, MAIN)
   const owners = readOwners(medium)
+  const had = own.filter(({ version }) => version <= head)
   // An owner is durable before a journal has anything of it: only the last one can lack something.
-  const fits = (each: MadeCommit): boolean =>
-    each.version > head ? isOfOwner(state, each) : !isOfAnotherPast(owners, each)
-  const fitting = own.filter(fits)
-  const missing = fitting.filter(({ version }) => version > head)
-  if (missing.length > 0) make(state, missing)
-  return { made: missing.length, misfits: own.length - fitting.length }
+  const lacked = own.filter((each) => each.version > head && isOfOwner(state, each))
+  const following = followersOf(head, lacked)
+  if (following.length > 0) make(state, following)
+  const known = had.filter((each) => !isOfAnotherPast(owners, each))
+  return { made: following.length, misfits: own.length - known.length - following.length }
 }
 
-function make(state: StoreState, missing: readonly MadeCommit[]): void {
+/** As far as none is missing, oldest first. */
+function followersOf(head: Version, commits: readonly MadeCommit[]): readonly MadeCommit[] {
+  const sorted = commits.toSorted((a, b) => a.version - b.version)
+  const end = sorted.findIndex(({ version }, index) => version !== head + index + 1)
+  return end < 0 ? sorted : sorted.slice(0, end)
+}
+
+function make(state: StoreState, commits: readonly MadeCommit[]): void {
   const main = layerOf(state, MAIN)
   state.medium.transaction(() => {
-    for (const { version, atMs, changes } of missing.toSorted((a, b) => a.version - b.version)) {
-      if (version !== nextVersion(main.head)) {
-        throw corrupt(`the journal goes on at version ${version}, the store ends at ${main.head}`)
-      }
+    for (const { atMs, changes } of commits) {
       assert(changes.origin === undefined, 'what comes from afar is not in a journal')
       makeVersion(state, main, changes, atMs)
     }

@@ -23,7 +23,8 @@ import { testFolder } from '../../../../test/support/temporary-folder.ts'
 import { systemClock } from '../clock.ts'
 import { NodeSqliteMedium, sqliteLogOf } from '../sqlite-medium.ts'
 import { storePath } from '../tenant-files-on-disk.ts'
-import { JournalFile } from './journal-file.ts'
+import { packEntry, unpackEntry } from './journal-entry.ts'
+import { JournalFile, readJournalFile } from './journal-file.ts'
 import { JOURNAL_SUFFIX, journalsPath, KEPT_SUFFIX } from './journal-folder.ts'
 import { recoverJournals } from './recover-journals.ts'
 import { ShardJournal } from './shard-journal.ts'
@@ -365,9 +366,49 @@ test('a journal that cannot be read ends the start, with an error that says so',
 
 test('what a journal has of a tenant that was deleted goes with it', async () => {
   const life = await ended()
-  rmSync(life.path(TENANTS[0] as TenantName))
+  const [deleted, other] = TENANTS.map((tenant) => life.path(tenant))
+  copyFileSync(deleted ?? '', other ?? '')
+  rmSync(deleted ?? '')
   recover(life)
   assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
+})
+
+test('a folder without any tenant is no reason to forget what they lack', async () => {
+  const life = await ended()
+  const [path = ''] = TENANTS.map((tenant) => life.path(tenant))
+  const before = filesOf(life.dataPath)
+  const store = readFileSync(path)
+  rmSync(path)
+  assert.equal(recover(life).length, 1)
+  assert.deepEqual(filesOf(life.dataPath), before)
+  writeFileSync(path, store)
+  recover(life)
+  assert.deepEqual(filesOf(life.dataPath), [])
+  checkPromised(life)
+  life.close(TENANTS[0] as TenantName)
+})
+
+test('where a commit is missing, those before it are brought home', async () => {
+  const life = await ended()
+  const files = filesOf(life.dataPath)
+  const entries = files.flatMap((file) => readJournalFile(file)).map((bytes) => unpackEntry(bytes))
+  const versions = entries.map(({ commit }) => commit.version)
+  const head = life.store('a' as TenantName).head()
+  life.close('a' as TenantName)
+  const first = entries.find(({ commit }) => commit.version === head + 1)
+  assert.ok(first && versions.includes((head + 2) as Version))
+  // The second of the two is missing, and there is a third.
+  for (const file of files) rmSync(file)
+  const path = join(journalsPath(life.dataPath), `gap${JOURNAL_SUFFIX}`)
+  const file = await JournalFile.make(path, 2 * FILE_BYTES)
+  file.restart(1)
+  const third = { ...first.commit, version: (head + 3) as Version }
+  for (const commit of [third, first.commit]) file.append(packEntry({ ...first, commit }))
+  await file.sync()
+  file.close()
+  checkKept(life, recover(life))
+  assert.equal(life.store('a' as TenantName).head(), head + 1)
+  life.close('a' as TenantName)
 })
 
 test('a store that cannot be reached is no reason to forget what it lacks', async () => {

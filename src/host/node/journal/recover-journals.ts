@@ -2,7 +2,7 @@
  * What a machine's end has left in journals is brought home into the stores, before anybody reads
  * them. After the end of a process alone the stores have all of it, and are only synced.
  */
-import { renameSync, rmSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
@@ -12,7 +12,7 @@ import type { MadeCommit } from '../../../store/commit-journal.ts'
 import { replay } from '../../../store/replay.ts'
 import { explainFolderError } from '../data-folder.ts'
 import { NodeSqliteMedium } from '../sqlite-medium.ts'
-import { isThere, storePath } from '../tenant-files-on-disk.ts'
+import { isThere, storePath, tenantOfFile } from '../tenant-files-on-disk.ts'
 import { type JournalEntry, unpackEntry } from './journal-entry.ts'
 import { readJournalFile } from './journal-file.ts'
 import { KEPT_SUFFIX } from './journal-folder.ts'
@@ -25,7 +25,8 @@ export interface RecoveryOptions {
 
 /**
  * Brings home what `paths` hold and removes them. If something of them fits nowhere, or is damaged,
- * they are kept under other names, and warnings say so; everything else is brought home.
+ * they are kept under other names, and warnings say so; everything else is brought home. Where
+ * there is no tenant at all, they stay as they are: a disk that is not mounted looks like that.
  * Throws STORE_FULL, STORE_IO, STORE_FORMAT_UNKNOWN, STORE_LOCKED and CONFIG_INVALID, with nothing
  * removed: to go on without would lose what was acknowledged.
  */
@@ -39,6 +40,11 @@ export function recoverJournals(paths: readonly string[], options: RecoveryOptio
     else commits.set(tenant, [commit])
   }
   for (const path of paths) if (!readEntries(path, give, log)) isWhole = false
+  if (commits.size > 0 && !hasStores(options.tenantsPath)) {
+    const facts = { path: options.tenantsPath, tenants: commits.size }
+    log.warn('journals are left: no tenant is there at all, is their disk mounted?', facts)
+    return
+  }
   let missing = 0
   for (const [tenant, owed] of commits) {
     const made = bringHome(tenant, owed, options)
@@ -52,6 +58,11 @@ export function recoverJournals(paths: readonly string[], options: RecoveryOptio
     if (isWhole) attempt(path, () => rmSync(path))
     else keep(path, log)
   }
+}
+
+function hasStores(tenantsPath: string): boolean {
+  const files = attempt(tenantsPath, () => readdirSync(tenantsPath))
+  return files.some((file) => tenantOfFile(file) !== undefined)
 }
 
 /** @returns whether all of it could be read */
