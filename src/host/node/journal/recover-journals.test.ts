@@ -34,6 +34,7 @@ const KEY = (2 ** 27) as PageKey
 /** So small that files change every few commits. */
 const FILE_BYTES = 640
 const SLOW_TURNS = 150
+const KINDS = ['ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'death', 'end'] as const
 const template = Template.empty()
 const root = testFolder()
 let count = 0
@@ -82,16 +83,27 @@ class WatchedMedium extends NodeSqliteMedium {
 /** A server's life, as far as stores and their journal are concerned. */
 class Life {
   readonly dataPath = join(root, `${++count}`)
-  readonly journal: ShardJournal
+  journal: ShardJournal
   readonly promised: Map<TenantName, number>
   readonly #stores = new Map<TenantName, Store>()
 
   constructor(random: Random, promised = new Map<TenantName, number>()) {
     this.promised = promised
+    mkdirSync(join(this.dataPath, 'synced'), { recursive: true })
+    this.journal = this.#newJournal(random)
+  }
+
+  #newJournal(random: Random): ShardJournal {
     const { dataPath } = this
-    mkdirSync(join(dataPath, 'synced'), { recursive: true })
     const time = { clock: systemClock, log: silentLog }
-    this.journal = new ShardJournal({ dataPath, random, fileBytes: FILE_BYTES, ...time })
+    return new ShardJournal({ dataPath, random, fileBytes: FILE_BYTES, ...time })
+  }
+
+  /** The thread dies: its journal stays, and the next one knows nothing of it. */
+  async die(random: Random): Promise<void> {
+    for (const tenant of TENANTS) this.close(tenant)
+    this.journal = this.#newJournal(random)
+    await this.begun()
   }
 
   /** Waits for the files of the journal, which the first commit asks for. */
@@ -208,7 +220,7 @@ function checkPromised(life: Life): void {
 
 test('whatever was promised outlives the machine, in all orders of events', async () => {
   const step = fc.record({
-    kind: fc.constantFrom('ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'end'),
+    kind: fc.constantFrom(...KINDS),
     tenants: fc.subarray(TENANTS, { minLength: 1 }),
     times: fc.integer({ min: 1, max: 12 }),
     waits: fc.boolean(),
@@ -234,6 +246,7 @@ test('whatever was promised outlives the machine, in all orders of events', asyn
           await life.begun()
           continue
         }
+        if (kind === 'death') await life.die(random)
         const under: Promise<void>[] = []
         for (const tenant of tenants) {
           if (kind === 'checkpoint') life.store(tenant).checkpoint()
@@ -251,7 +264,10 @@ test('whatever was promised outlives the machine, in all orders of events', asyn
       checkPromised(life)
       for (const tenant of TENANTS) life.close(tenant)
       await life.journal.close()
-      assert.deepEqual(filesOf(life.dataPath), [])
+      const hasDied = story.some(({ kind }) => kind === 'death')
+      if (!hasDied) assert.deepEqual(filesOf(life.dataPath), [], 'a clean end leaves none')
+      recover(life)
+      assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
       rmSync(life.dataPath, { recursive: true })
     }),
     { numRuns: 25 },

@@ -41,7 +41,7 @@ export function recoverJournals(paths: readonly string[], options: RecoveryOptio
   }
   for (const path of paths) if (!readEntries(path, give, log)) isWhole = false
   if (commits.size > 0 && !hasStores(options.tenantsPath)) {
-    const facts = { path: options.tenantsPath, tenants: commits.size }
+    const facts = { path: options.tenantsPath, journals: paths }
     log.warn('journals are left: no tenant is there at all, is their disk mounted?', facts)
     return
   }
