@@ -7,6 +7,7 @@ import { test, type TestContext } from 'node:test'
 import type { PageKey, TenantName, Version } from '../../../base/ids.ts'
 import type { Log, LogFields } from '../../../base/log.ts'
 import { silentLog } from '../../../base/log.ts'
+import type { MadeCommit } from '../../../store/commit-journal.ts'
 import { MAIN } from '../../../store/keys.ts'
 import { Store } from '../../../store/store.ts'
 import { Template } from '../../../store/template.ts'
@@ -172,15 +173,51 @@ test('what follows a commit that failed half-way is not alone in the journal', a
   assert.equal(world.journal.counts.commits, before, 'version 2 is not in it')
 })
 
+/** A commit of a store that is not there. */
+const made: MadeCommit = {
+  storeId: '0'.repeat(32),
+  owner: '1'.repeat(32),
+  epoch: 1,
+  version: 2 as Version,
+  atMs: 0,
+  changes: { puts: [], deletions: [] },
+}
+
+test('who is in the next life of a file is not synced for the one before', async () => {
+  await using world = new World()
+  await world.begun()
+  const path = world.path('slow')
+  writeFileSync(path, '')
+  const slow = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  const fill = async (): Promise<void> => {
+    for (let value = 1; value < 66; value++) await ahead(world.store('one'), value, 1_000)
+  }
+  await world.journal.of('slow' as TenantName, path).write(made, () => {
+    begun.resolve()
+    return slow.promise
+  })
+  await fill()
+  await begun.promise
+  // It is put away under its sync, so its file can be begun again before that has come back.
+  fs.rmSync(path)
+  for (const name of ['slow', 'first', 'one']) world.close(name)
+  await fill()
+  let syncCount = 0
+  const next = world.journal.of('next' as TenantName, journalsPath(world.dataPath))
+  await next.write(made, async () => void syncCount++)
+  slow.resolve()
+  for (let value = 1; value < 20; value++) await ahead(world.store('one'), value)
+  assert.equal(syncCount, 0)
+})
+
 test('a store that the disk does not show is not taken for one that was put away', async () => {
   await using world = new World()
   await world.begun()
   const path = join(world.path('first'), 'no-folder')
   const journal = world.journal.of('hidden' as TenantName, path)
-  const commit = { epoch: 1, version: 2 as Version, atMs: 0, changes: { puts: [], deletions: [] } }
-  const names = { storeId: '0'.repeat(32), owner: '1'.repeat(32) }
   let syncCount = 0
-  await journal.write({ ...commit, ...names }, async () => void syncCount++)
+  await journal.write(made, async () => void syncCount++)
   world.journal.closed('hidden' as TenantName)
   for (let value = 1; value < 90; value++) await ahead(world.store('one'), value, 1_000)
   assert.equal(syncCount, 1)

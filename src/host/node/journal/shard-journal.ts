@@ -225,7 +225,9 @@ export class ShardJournal {
 
   /** So that a file can be begun again. Does not reject: what could not be synced stays in it. */
   async #settle({ unsettled }: Half): Promise<void> {
-    for (const [tenant, store] of unsettled) {
+    // Not those that come while it goes on: the file may have been begun again by then.
+    for (const [tenant, store] of unsettled.entries().toArray()) {
+      if (unsettled.get(tenant) !== store) continue
       try {
         if (isThere(store.logPath)) await store.sync()
         if (unsettled.get(tenant) === store) unsettled.delete(tenant)
