@@ -90,7 +90,7 @@ export class NodeSqliteMedium implements Medium {
   /** Transactions of now need not be durable when they return, and some are not. */
   #ahead = false
   #unsynced = false
-  /** Our own descriptor of the log, made when it is first needed. */
+  /** Our own descriptor of the log, made before the first commit ahead. */
   #log: number | undefined
   /** Syncs that were asked for and have not come back, and the last of them. */
   #syncCount = 0
