@@ -12,7 +12,9 @@ export function addVerify(program: Command, terminal: Terminal): void {
   addStoreVerb(program, terminal, {
     name: 'verify',
     description: 'check the store of a tenant: file, pages, indexes, tables',
-    note: 'It reads the whole database and changes nothing. No server may hold the data folder.',
+    note:
+      'It reads the whole database and changes nothing, after what a crash may have left was ' +
+      'brought home. No server may hold the data folder.',
     run: async (config, tenant) => {
       const { verifyTenant } = await import('../host/node/inspect.ts')
       return verifyTenant(config, tenant)

@@ -74,6 +74,8 @@ export class Store implements Disposable {
   readonly template: Template
   readonly #state: StoreState
   readonly #journal: CommitJournal | undefined
+  /** Something may be neither durable nor in the journal: what follows is of no use there. */
+  #owesSync = false
 
   private constructor(state: StoreState, template: Template, journal: CommitJournal | undefined) {
     this.#state = state
@@ -277,8 +279,8 @@ export class Store implements Disposable {
 
   /**
    * Runs `work`, whose commits need not be durable when it returns. The promise is kept when they
-   * are; undefined: they are already. If it is broken, what is durable is not known, and the store
-   * is to be closed.
+   * are; undefined: they are already. If it is broken, or `work` throws, what is durable is not
+   * known, and the store is to be closed.
    */
   commitAhead(work: () => void): Promise<void> | undefined {
     const state = current(this.#state)
@@ -286,12 +288,15 @@ export class Store implements Disposable {
     let sync: Sync | undefined
     try {
       sync = state.medium.commitAhead(work)
+    } catch (error) {
+      this.#owesSync = true
+      throw error
     } finally {
       state.noted = undefined
     }
     if (sync === undefined) return undefined
     // A journal has what one commit was made of, and nothing of what else was written beside it.
-    const only = noted.writeCount === 1 ? noted.commit : undefined
+    const only = noted.writeCount === 1 && !this.#owesSync ? noted.commit : undefined
     return (only && this.#journal?.write(only, sync)) ?? sync()
   }
 

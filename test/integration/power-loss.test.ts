@@ -67,6 +67,7 @@ test('what many tenants were told at once is there after the machine has ended',
 test('who looks at a store first brings home what the journal has of it', async () => {
   const { status, stderr } = await runProgram(['verify', 'tenant0', '--data', looked])
   assert.equal(status, 0, stderr)
+  assert.match(stderr, /brought home/)
   assert.deepEqual(readdirSync(journalsPath(looked)), [])
   for (const tenant of TENANTS) {
     const head = headOf(join(looked, 'tenants', `${tenant}.db`))

@@ -29,6 +29,8 @@ export interface DataFolder extends Disposable {
   readonly path: string
   /** Absolute path of the folder of stores, which exists. */
   readonly tenantsPath: string
+  /** Whether it has not been given up. */
+  readonly isHeld: boolean
   /** Lets others on this machine know where the owner answers HTTP; see {@link ownerAddress}. */
   announce(url: string, certificate?: string): void
 }
@@ -90,6 +92,9 @@ export function openDataFolder(options: DataFolderOptions): DataFolder {
     tenantsPath,
     announce: (url, certificate) =>
       attempt(path, () => writeOwner(path, { ...owner, url, certificate })),
+    get isHeld() {
+      return lock.isOpen
+    },
     [Symbol.dispose]: () => {
       if (lock.isOpen) lock.close()
     },

@@ -7,7 +7,6 @@
  * its heap, every heap page).
  */
 import type { TenantName } from '../../base/ids.ts'
-import { silentLog } from '../../base/log.ts'
 import type { WasmEngine } from '../../engine/wasm-engine.ts'
 import type { WasmSlot } from '../../engine/wasm-slot.ts'
 import { queryMessage, readAnswer, type ResultSet } from '../../front/wire/result.ts'
@@ -17,6 +16,7 @@ import { systemClock } from './clock.ts'
 import { systemRandom } from './random.ts'
 import type { Config } from './config.ts'
 import { openSettledFolder } from './journal/settled-folder.ts'
+import { openLog } from './log.ts'
 import { createEngine, loadEngineParts } from './engine/load-engine.ts'
 import { StoreFactory } from './store-factory.ts'
 
@@ -99,7 +99,7 @@ async function withStores<Result>(
   use: (stores: StoreFactory, engine: WasmEngine) => Promise<Result>,
 ): Promise<Result> {
   const place = { path: config.data, clock: systemClock, mustExist: true }
-  using folder = await openSettledFolder(place, silentLog)
+  using folder = await openSettledFolder(place, openLog({ level: config.logLevel }))
   const engine = await createEngine(await loadEngineParts(), {
     clock: systemClock,
     random: systemRandom,

@@ -21,7 +21,7 @@ import { systemRandom } from './random.ts'
 import type { ServerUsers } from './server-users.ts'
 import { Balancer } from './shard/balancer.ts'
 import { ShardSet, type ShardSetOptions } from './shard/shard-set.ts'
-import { openSettledFolder } from './journal/settled-folder.ts'
+import { closeSettledFolder, openSettledFolder } from './journal/settled-folder.ts'
 import { startEarly, type EarlyStart } from './early-start.ts'
 import type { ShardSettings } from './shard/shard.ts'
 import { ServerOperations } from './server-operations.ts'
@@ -237,7 +237,7 @@ async function openBackend(
     await shards.close()
     handover.close()
     users?.[Symbol.dispose]()
-    folder[Symbol.dispose]()
+    await closeSettledFolder(folder, { clock: systemClock, log })
   }
   const start = async (): Promise<void> => {
     await shards.start()

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
-import fs, { copyFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import fs, { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Store } from '../../store/store.ts'
 import { Template } from '../../store/template.ts'
 import { sqliteError } from './sqlite-medium-error.ts'
-import { NodeSqliteMedium } from './sqlite-medium.ts'
+import { NodeSqliteMedium, sqliteLogOf } from './sqlite-medium.ts'
 import { storeOptions } from '../../../test/support/store-options.ts'
 import { testFolder } from '../../../test/support/temporary-folder.ts'
 
@@ -114,6 +115,25 @@ test('a full database fails the transaction whole and works again when there is 
   assert.equal(medium.get('SELECT count(*) FROM t')?.[0], 40)
 })
 
+test('the log of a file that is a link is where SQLite has it', async () => {
+  const disk = join(folder, 'disk')
+  mkdirSync(disk)
+  const file = join(disk, 'file.db')
+  new NodeSqliteMedium(file)[Symbol.dispose]()
+  const link = join(folder, 'link.db')
+  symlinkSync(file, link)
+  {
+    using medium = new NodeSqliteMedium(link)
+    medium.exec('CREATE TABLE t (x)')
+    assert.equal(sqliteLogOf(link), `${file}-wal`)
+    assert.ok(existsSync(sqliteLogOf(link)))
+    await insertAhead(medium)
+  }
+  assert.deepEqual(readdirSync(disk), ['file.db'])
+  symlinkSync(join(disk, 'missing.db'), join(folder, 'nowhere.db'))
+  assert.equal(sqliteLogOf(join(folder, 'nowhere.db')), join(folder, 'nowhere.db-wal'))
+})
+
 type Sync = typeof fs.fdatasync
 
 /** Puts something else in the place of fdatasync until the test has ended. */
@@ -176,4 +196,68 @@ test('only a commit ahead is left without a sync of its own', async () => {
   assert.equal(mode(), 1)
   medium.transaction(() => medium.run('INSERT INTO t VALUES (1)'))
   assert.equal(mode(), 2)
+})
+
+const EIO = Object.assign(new Error('EIO'), { code: 'EIO' })
+
+test('of two syncs at once both fail, of which the system tells one', async (context) => {
+  using medium = new NodeSqliteMedium(join(folder, 'twice.db'))
+  medium.exec('CREATE TABLE t (x)')
+  let told = false
+  replaceSync(context, (_, done) => {
+    const failure = told ? null : EIO
+    told = true
+    setImmediate(() => done(failure))
+  })
+  const insert = (): number => medium.run('INSERT INTO t VALUES (1)')
+  const syncs = [1, 2].map(() => medium.commitAhead(() => void medium.transaction(insert)))
+  const ends = await Promise.allSettled(syncs.map((sync) => sync?.() ?? Promise.resolve()))
+  assert.deepEqual(
+    ends.map(({ status }) => status),
+    ['rejected', 'rejected'],
+  )
+  await assert.rejects(syncs[0]?.() ?? Promise.resolve(), { code: 'STORE_IO' })
+})
+
+test('our descriptor of the log is there before anything is written unsynced', (context) => {
+  const path = join(folder, 'watched.db')
+  using medium = new NodeSqliteMedium(path)
+  medium.exec('CREATE TABLE t (x)')
+  const opened = context.mock.method(fs, 'openSync')
+  syncBuiltinESMExports()
+  context.after(() => {
+    context.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+  const openedPaths = (): unknown[] => opened.mock.calls.map(({ arguments: [name] }) => name)
+  medium.commitAhead(() => assert.deepEqual(openedPaths(), [sqliteLogOf(path)]))
+  // Without it SQLite makes the sync itself.
+  const other = join(folder, 'unwatched.db')
+  using blind = new NodeSqliteMedium(other)
+  blind.exec('CREATE TABLE t (x)')
+  opened.mock.mockImplementation(() => {
+    throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' })
+  })
+  assert.equal(insertAhead(blind), undefined)
+  assert.equal(blind.get('PRAGMA synchronous')?.[0], 2)
+})
+
+test('a log that was left, and cannot be synced, is told to whoever asks', async (context) => {
+  const path = join(folder, 'left-open.db')
+  const medium = new NodeSqliteMedium(path)
+  medium.exec('CREATE TABLE t (x)')
+  const sync = medium.commitAhead(() => {
+    medium.transaction(() => medium.run('INSERT INTO t VALUES (1)'))
+  })
+  // SQLite leaves the log of a file that it does not find where it was.
+  renameSync(path, `${path}-moved`)
+  context.mock.method(fs, 'fdatasyncSync', () => {
+    throw EIO
+  })
+  syncBuiltinESMExports()
+  medium[Symbol.dispose]()
+  context.mock.restoreAll()
+  syncBuiltinESMExports()
+  assert.ok(existsSync(`${path}-wal`))
+  await assert.rejects(sync?.() ?? Promise.resolve(), { code: 'STORE_IO', cause: EIO })
 })

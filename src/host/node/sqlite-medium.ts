@@ -16,6 +16,12 @@
  * nothing is known of what is in the log (Linux reports a failure once and drops the pages): the
  * medium is of no use from then on.
  *
+ * A failure is told to each descriptor that was open when it happened, once. It may happen in a
+ * sync of SQLite's own, in a checkpoint that it makes by itself or while it closes, and of those it
+ * says nothing. So our descriptor is there before anything is written that nobody has synced; our
+ * syncs come one after the other, because of two at once only one would be told; and a log that is
+ * left when SQLite has closed it is synced once more.
+ *
  * A log that is found at open was left by a crash, or by a medium whose sync has failed. SQLite
  * reads it, and may read what is in the system's memory and never came to the disk: another sync
  * of the log need not bring it there, and what is acknowledged on top of it would be lost with it.
@@ -24,7 +30,7 @@
  * The lock is exclusive and taken at open: a second process is refused at once (STORE_LOCKED), and
  * no shared-memory file is made.
  */
-import { closeSync, openSync, statSync } from 'node:fs'
+import { closeSync, fdatasyncSync, openSync, realpathSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { assert } from '../../base/assert.ts'
 import { PgnapError } from '../../base/errors.ts'
@@ -42,9 +48,21 @@ const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Prepared statements kept; the store has about forty. */
 const STATEMENTS_MAX = 128
 
-/** Where SQLite keeps the log of a database, while there is one. */
+/**
+ * Where SQLite keeps the log of a database, while there is one: beside the file itself, if `path`
+ * is a link to it.
+ */
 export function sqliteLogOf(path: string): string {
-  return `${path}-wal`
+  return `${realPath(path)}-wal`
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync.native(path)
+  } catch {
+    // There is nothing, or a link that leads nowhere: then nobody has a log of it open, either.
+    return path
+  }
 }
 
 type Durability = 'FULL' | 'NORMAL'
@@ -60,7 +78,7 @@ export interface NodeSqliteMediumOptions {
 export class NodeSqliteMedium implements Medium {
   readonly #database: DatabaseSync
   /** Undefined in memory. */
-  readonly #path: string | undefined
+  readonly #logPath: string | undefined
   /**
    * By what they are for, then by text: statements that return rows, and those that change them.
    */
@@ -72,9 +90,11 @@ export class NodeSqliteMedium implements Medium {
   /** Transactions of now need not be durable when they return, and some are not. */
   #ahead = false
   #unsynced = false
-  /** Our own descriptor of the log, made when it is first needed. */
+  /** Our own descriptor of the log, made before the first commit ahead. */
   #log: number | undefined
+  /** Syncs that were asked for and have not come back, and the last of them. */
   #syncCount = 0
+  #lastSync: Promise<void> = Promise.resolve()
   /**
    * Why nothing can be done any more: a transaction could be neither committed nor rolled back, or
    * a sync has failed.
@@ -87,7 +107,6 @@ export class NodeSqliteMedium implements Medium {
    * STORE_FULL, and STORE_CORRUPT when it is no SQLite file.
    */
   constructor(path: string, options: NodeSqliteMediumOptions = {}) {
-    this.#path = path === ':memory:' ? undefined : path
     const synchronous = options.synchronous ?? 'FULL'
     this.#durability = this.#synchronous = synchronous
     assert(synchronous === 'FULL' || synchronous === 'NORMAL', 'a known durability')
@@ -108,6 +127,7 @@ export class NodeSqliteMedium implements Medium {
         PRAGMA journal_size_limit = ${LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY;
         PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; COMMIT`)
       this.#database = database
+      this.#logPath = path === ':memory:' ? undefined : sqliteLogOf(path)
       if (this.#logBytes() > 0) this.#settleLog()
     } catch (error) {
       database?.close()
@@ -156,7 +176,7 @@ export class NodeSqliteMedium implements Medium {
 
   commitAhead(work: () => void): Sync | undefined {
     assert(!this.#inTransaction && !this.#ahead, 'a commit ahead is one of its own')
-    this.#ahead = this.#path !== undefined && this.#durability === 'FULL'
+    this.#ahead = this.#durability === 'FULL' && this.#watchesLog()
     try {
       work()
     } finally {
@@ -204,6 +224,7 @@ export class NodeSqliteMedium implements Medium {
     } catch (error) {
       throw sqliteError(error)
     }
+    this.#syncLeftLog()
     this.#closeLog()
   }
 
@@ -223,17 +244,50 @@ export class NodeSqliteMedium implements Medium {
     this.#synchronous = synchronous
   }
 
+  /** Whether a sync of ours will be told of all that goes wrong from now on. */
+  #watchesLog(): boolean {
+    if (this.#log !== undefined) return true
+    if (this.#logPath === undefined) return false
+    try {
+      this.#log = openSync(this.#logPath, 'r+')
+    } catch {
+      // For want of descriptors, for example. SQLite syncs for itself then, and nothing is lost.
+      return false
+    }
+    return true
+  }
+
   async #sync(): Promise<void> {
     this.#syncCount++
+    const synced = this.#lastSync.then(() => this.#syncNow())
+    this.#lastSync = synced.catch(() => {})
     try {
-      this.#log ??= openSync(sqliteLogOf(this.#path ?? ''), 'r+')
+      await synced
+    } finally {
+      this.#syncCount--
+      this.#closeLog()
+    }
+  }
+
+  async #syncNow(): Promise<void> {
+    // Asked once more, Linux would say that all is well.
+    if (this.#failure !== undefined) throw this.#failure
+    try {
+      this.#log ??= openSync(this.#logPath ?? '', 'r+')
       await syncData(this.#log)
     } catch (error) {
       this.#failure ??= syncError(error)
       throw this.#failure
-    } finally {
-      this.#syncCount--
-      this.#closeLog()
+    }
+  }
+
+  /** Where SQLite could not put its log away when it closed it: whoever asks for a sync is told. */
+  #syncLeftLog(): void {
+    if (this.#log === undefined || this.#logBytes() === 0) return
+    try {
+      fdatasyncSync(this.#log)
+    } catch (error) {
+      this.#failure ??= syncError(error)
     }
   }
 
@@ -296,7 +350,7 @@ export class NodeSqliteMedium implements Medium {
   }
 
   #logBytes(): number {
-    if (this.#path === undefined) return 0
-    return statSync(sqliteLogOf(this.#path), { throwIfNoEntry: false })?.size ?? 0
+    if (this.#logPath === undefined) return 0
+    return statSync(this.#logPath, { throwIfNoEntry: false })?.size ?? 0
   }
 }

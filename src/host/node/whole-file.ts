@@ -8,6 +8,7 @@
 import { statSync } from 'node:fs'
 import { PgnapError } from '../../base/errors.ts'
 import type { Store } from '../../store/store.ts'
+import { sqliteLogOf } from './sqlite-medium.ts'
 
 /**
  * @param path the file of `store`, which is closed in any case
@@ -20,7 +21,7 @@ export function closeWhole(store: Pick<Store, 'checkpoint' | 'close'>, path: str
   } finally {
     store.close()
   }
-  const leftBytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  const leftBytes = statSync(sqliteLogOf(path), { throwIfNoEntry: false })?.size ?? 0
   if (leftBytes === 0) return
   throw new PgnapError(
     'STORE_IO',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import fs, { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -48,7 +49,8 @@ test('of what the disk has not got, nothing is an entry, and all before it is', 
   const whole = readFileSync(file.path)
   const end = 32 + entries.length * 58
   const path = join(folder, 'torn')
-  for (let kept = 0; kept <= end; kept += 6) {
+  // A head is in one sector of a disk, which has all of it or nothing.
+  for (let kept = 0; kept <= end; kept = kept === 0 ? 24 : kept + 6) {
     const expected = Math.max(0, Math.floor((kept - 32) / 58))
     writeFileSync(path, whole.subarray(0, kept))
     assert.equal(readJournalFile(path).length, expected, `cut at ${kept}`)
@@ -62,6 +64,34 @@ test('of what the disk has not got, nothing is an entry, and all before it is', 
     writeFileSync(path, flipped)
     assert.equal(readJournalFile(path).length, Math.floor((at - 32) / 58), `flipped at ${at}`)
   }
+})
+
+test('a head that is damaged is not taken for one that was never written', async () => {
+  const file = await newFile()
+  file.restart(1)
+  file.append(Uint8Array.of(1))
+  await file.sync()
+  file.close()
+  const whole = readFileSync(file.path)
+  for (let at = 0; at < 20; at++) {
+    const flipped = Buffer.from(whole)
+    flipped[at] = (flipped[at] ?? 0) ^ 16
+    writeFileSync(file.path, flipped)
+    assert.throws(() => readJournalFile(file.path), { code: 'STORE_CORRUPT' }, `flipped at ${at}`)
+  }
+})
+
+test('a file that cannot be opened is not left behind', async (context) => {
+  context.mock.method(fs, 'openSync', () => {
+    throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' })
+  })
+  syncBuiltinESMExports()
+  const path = join(folder, 'unopened')
+  const made = await JournalFile.make(path, FILE_BYTES).catch((error: unknown) => error)
+  context.mock.restoreAll()
+  syncBuiltinESMExports()
+  assert.equal((made as { code?: string }).code, 'EMFILE')
+  assert.equal(existsSync(path), false)
 })
 
 test('nothing of a life before is an entry of this one', async () => {

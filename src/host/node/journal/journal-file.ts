@@ -61,13 +61,13 @@ export class JournalFile {
     try {
       await file.writeFile(new Uint8Array(byteLength))
       await file.sync()
+      return new JournalFile(path, byteLength)
     } catch (error) {
       await rm(path, { force: true })
       throw error
     } finally {
       await file.close()
     }
-    return new JournalFile(path, byteLength)
   }
 
   /** Whether an entry of so many bytes fits behind those that are there. */
@@ -128,13 +128,20 @@ export class JournalFile {
 
 /**
  * The entries of a file, oldest first, as views of one buffer.
- * Throws STORE_FORMAT_UNKNOWN for a file of another pgnap, and what the disk throws.
+ * Throws STORE_FORMAT_UNKNOWN for a file of another pgnap, STORE_CORRUPT where its head is damaged,
+ * and what the disk throws.
  */
 export function readJournalFile(path: string): readonly Uint8Array[] {
   const bytes = readFileSync(path)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const header = bytes.subarray(0, HEADER_BYTES)
   // Nothing has been promised in a file that never came to have its header.
-  if (!hasHeader(bytes, view)) return []
+  if (header.length < HEADER_BYTES || header.every((byte) => byte === 0)) return []
+  if (!isHeader(header, view)) {
+    throw new PgnapError('STORE_CORRUPT', `the journal ${path} is damaged: its head is not one`, {
+      hint: 'check the disk; if commits of the last moments are missing, restore from a backup',
+    })
+  }
   const format = view.getUint32(8, true)
   if (format !== FORMAT_VERSION) {
     throw new PgnapError('STORE_FORMAT_UNKNOWN', `the journal ${path} is of format ${format}`, {
@@ -165,10 +172,9 @@ function headerOf(generation: number): Uint8Array {
   return header
 }
 
-function hasHeader(bytes: Uint8Array, view: DataView): boolean {
-  if (bytes.length < HEADER_BYTES) return false
-  if (fromUtf8(bytes.subarray(0, MAGIC.length)) !== MAGIC) return false
-  return view.getUint32(CHECKED_BYTES, true) === crc32(bytes.subarray(0, CHECKED_BYTES))
+function isHeader(header: Uint8Array, view: DataView): boolean {
+  if (fromUtf8(header.subarray(0, MAGIC.length)) !== MAGIC) return false
+  return view.getUint32(CHECKED_BYTES, true) === crc32(header.subarray(0, CHECKED_BYTES))
 }
 
 function checksumOf(entry: Uint8Array, at: number, generation: number): number {

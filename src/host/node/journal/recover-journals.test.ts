@@ -4,8 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { symlinkSync } from 'node:fs'
-import { writeFileSync } from 'node:fs'
+import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
@@ -24,6 +23,8 @@ import { testFolder } from '../../../../test/support/temporary-folder.ts'
 import { systemClock } from '../clock.ts'
 import { NodeSqliteMedium, sqliteLogOf } from '../sqlite-medium.ts'
 import { storePath } from '../tenant-files-on-disk.ts'
+import { packEntry, unpackEntry } from './journal-entry.ts'
+import { JournalFile, readJournalFile } from './journal-file.ts'
 import { JOURNAL_SUFFIX, journalsPath, KEPT_SUFFIX } from './journal-folder.ts'
 import { recoverJournals } from './recover-journals.ts'
 import { ShardJournal } from './shard-journal.ts'
@@ -33,6 +34,7 @@ const KEY = (2 ** 27) as PageKey
 /** So small that files change every few commits. */
 const FILE_BYTES = 640
 const SLOW_TURNS = 150
+const KINDS = ['ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'death', 'end'] as const
 const template = Template.empty()
 const root = testFolder()
 let count = 0
@@ -81,16 +83,27 @@ class WatchedMedium extends NodeSqliteMedium {
 /** A server's life, as far as stores and their journal are concerned. */
 class Life {
   readonly dataPath = join(root, `${++count}`)
-  readonly journal: ShardJournal
+  journal: ShardJournal
   readonly promised: Map<TenantName, number>
   readonly #stores = new Map<TenantName, Store>()
 
   constructor(random: Random, promised = new Map<TenantName, number>()) {
     this.promised = promised
+    mkdirSync(join(this.dataPath, 'synced'), { recursive: true })
+    this.journal = this.#newJournal(random)
+  }
+
+  #newJournal(random: Random): ShardJournal {
     const { dataPath } = this
-    mkdirSync(join(dataPath, 'synced'), { recursive: true })
     const time = { clock: systemClock, log: silentLog }
-    this.journal = new ShardJournal({ dataPath, random, fileBytes: FILE_BYTES, ...time })
+    return new ShardJournal({ dataPath, random, fileBytes: FILE_BYTES, ...time })
+  }
+
+  /** The thread dies: its journal stays, and the next one knows nothing of it. */
+  async die(random: Random): Promise<void> {
+    for (const tenant of TENANTS) this.close(tenant)
+    this.journal = this.#newJournal(random)
+    await this.begun()
   }
 
   /** Waits for the files of the journal, which the first commit asks for. */
@@ -186,7 +199,9 @@ class Life {
 
 function filesOf(dataPath: string): string[] {
   const folder = journalsPath(dataPath)
-  const files = readdirSync(folder).filter((file) => file.endsWith(JOURNAL_SUFFIX))
+  const files = readdirSync(folder)
+    .filter((file) => file.endsWith(JOURNAL_SUFFIX))
+    .toSorted()
   return files.map((file) => join(folder, file))
 }
 
@@ -205,7 +220,7 @@ function checkPromised(life: Life): void {
 
 test('whatever was promised outlives the machine, in all orders of events', async () => {
   const step = fc.record({
-    kind: fc.constantFrom('ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'end'),
+    kind: fc.constantFrom(...KINDS),
     tenants: fc.subarray(TENANTS, { minLength: 1 }),
     times: fc.integer({ min: 1, max: 12 }),
     waits: fc.boolean(),
@@ -231,6 +246,7 @@ test('whatever was promised outlives the machine, in all orders of events', asyn
           await life.begun()
           continue
         }
+        if (kind === 'death') await life.die(random)
         const under: Promise<void>[] = []
         for (const tenant of tenants) {
           if (kind === 'checkpoint') life.store(tenant).checkpoint()
@@ -248,7 +264,10 @@ test('whatever was promised outlives the machine, in all orders of events', asyn
       checkPromised(life)
       for (const tenant of TENANTS) life.close(tenant)
       await life.journal.close()
-      assert.deepEqual(filesOf(life.dataPath), [])
+      const hasDied = story.some(({ kind }) => kind === 'death')
+      if (!hasDied) assert.deepEqual(filesOf(life.dataPath), [], 'a clean end leaves none')
+      recover(life)
+      assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
       rmSync(life.dataPath, { recursive: true })
     }),
     { numRuns: 25 },
@@ -267,10 +286,22 @@ async function ended(): Promise<Life> {
   return next
 }
 
-function recover(life: Life, warned: (facts: LogFields) => void = () => {}): void {
-  const log = { ...silentLog, warn: (_: string, facts: LogFields = {}) => warned(facts) }
+/** @returns what was warned of */
+function recover(life: Life): readonly LogFields[] {
+  const warnings: LogFields[] = []
+  const log = { ...silentLog, warn: (_: string, facts: LogFields = {}) => warnings.push(facts) }
   const options = { tenantsPath: life.dataPath, clock: new ManualClock(), log }
   recoverJournals(filesOf(life.dataPath), options)
+  return warnings
+}
+
+/** All journals are there under other names, and it was said where. */
+function checkKept(life: Life, warnings: readonly LogFields[]): void {
+  const folder = journalsPath(life.dataPath)
+  const kept = readdirSync(folder)
+  assert.ok(kept.length > 0 && kept.every((file) => file.endsWith(KEPT_SUFFIX)))
+  const said = warnings.map(({ path }) => path)
+  for (const file of kept) assert.ok(said.includes(join(folder, file)), file)
 }
 
 test('what does not fit a store any more is kept, said, and not brought home', async () => {
@@ -284,24 +315,116 @@ test('what does not fit a store any more is kept, said, and not brought home', a
     }
     const stamp = other.stamp()
     other.close()
-    const warnings: LogFields[] = []
-    recover(life, (facts) => void warnings.push(facts))
+    const warnings = recover(life)
     using after = Store.open(new NodeSqliteMedium(path), storeOptions(template))
     assert.equal(after.stamp(), stamp)
-    assert.deepEqual(
-      warnings.map((facts) => facts['tenant']),
-      ['a'],
-    )
-    const kept = readdirSync(journalsPath(life.dataPath))
-    assert.ok(kept.length > 0 && kept.every((file) => file.endsWith(KEPT_SUFFIX)))
+    assert.deepEqual(warnings.map(({ tenant }) => tenant).filter(Boolean), ['a'])
+    checkKept(life, warnings)
   }
+})
+
+test('what an owner was told is brought home beside commits that fit no more', async () => {
+  const tenant = 'a' as TenantName
+  const life = await new Life(new SeededRandom(2)).begun()
+  await life.commit(tenant, false)
+  life.close(tenant)
+  const backup = readFileSync(life.path(tenant))
+  for (let times = 0; times < 2; times++) await life.commit(tenant, true)
+  life.close(tenant)
+  // Deleted, and put back; then it goes on from there, and the machine ends.
+  writeFileSync(life.path(tenant), backup)
+  life.promised.delete(tenant)
+  await life.commit(tenant, false)
+  for (let times = 0; times < 2; times++) await life.commit(tenant, true)
+  const next = await life.end({ bytes: (count) => new Uint8Array(count), below: () => 1 })
+  const warnings = recover(next)
+  checkPromised(next)
+  checkKept(next, warnings)
+  next.close(tenant)
+})
+
+test('what is damaged in a journal is kept and said, and the rest is brought home', async () => {
+  const damages = {
+    'an entry that is none': async (path: string) => {
+      const file = await JournalFile.make(path, FILE_BYTES)
+      file.restart(1)
+      file.append(Uint8Array.of(200, 200, 200))
+      await file.sync()
+      file.close()
+    },
+    'a head that is none': async (path: string) => {
+      writeFileSync(path, new Uint8Array(FILE_BYTES).fill(7))
+    },
+  }
+  for (const [what, make] of Object.entries(damages)) {
+    const life = await ended()
+    const path = join(journalsPath(life.dataPath), `damaged${JOURNAL_SUFFIX}`)
+    await make(path)
+    const warnings = recover(life)
+    assert.ok(
+      warnings.some((facts) => facts['path'] === path && facts['error']),
+      what,
+    )
+    checkKept(life, warnings)
+    checkPromised(life)
+    life.close(TENANTS[0] as TenantName)
+  }
+})
+
+test('a journal that cannot be read ends the start, with an error that says so', async () => {
+  const life = await ended()
+  const before = filesOf(life.dataPath)
+  const path = join(journalsPath(life.dataPath), `folder${JOURNAL_SUFFIX}`)
+  mkdirSync(path)
+  assert.throws(() => recover(life), { code: 'STORE_IO', message: /journal cannot be used/ })
+  assert.deepEqual(filesOf(life.dataPath), [...before, path].toSorted())
 })
 
 test('what a journal has of a tenant that was deleted goes with it', async () => {
   const life = await ended()
-  rmSync(life.path(TENANTS[0] as TenantName))
+  const [deleted, other] = TENANTS.map((tenant) => life.path(tenant))
+  copyFileSync(deleted ?? '', other ?? '')
+  rmSync(deleted ?? '')
   recover(life)
   assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
+})
+
+test('a folder without any tenant is no reason to forget what they lack', async () => {
+  const life = await ended()
+  const [path = ''] = TENANTS.map((tenant) => life.path(tenant))
+  const before = filesOf(life.dataPath)
+  const store = readFileSync(path)
+  rmSync(path)
+  assert.equal(recover(life).length, 1)
+  assert.deepEqual(filesOf(life.dataPath), before)
+  writeFileSync(path, store)
+  recover(life)
+  assert.deepEqual(filesOf(life.dataPath), [])
+  checkPromised(life)
+  life.close(TENANTS[0] as TenantName)
+})
+
+test('where a commit is missing, those before it are brought home', async () => {
+  const life = await ended()
+  const files = filesOf(life.dataPath)
+  const entries = files.flatMap((file) => readJournalFile(file)).map((bytes) => unpackEntry(bytes))
+  const versions = entries.map(({ commit }) => commit.version)
+  const head = life.store('a' as TenantName).head()
+  life.close('a' as TenantName)
+  const first = entries.find(({ commit }) => commit.version === head + 1)
+  assert.ok(first && versions.includes((head + 2) as Version))
+  // The second of the two is missing, and there is a third.
+  for (const file of files) rmSync(file)
+  const path = join(journalsPath(life.dataPath), `gap${JOURNAL_SUFFIX}`)
+  const file = await JournalFile.make(path, 2 * FILE_BYTES)
+  file.restart(1)
+  const third = { ...first.commit, version: (head + 3) as Version }
+  for (const commit of [third, first.commit]) file.append(packEntry({ ...first, commit }))
+  await file.sync()
+  file.close()
+  checkKept(life, recover(life))
+  assert.equal(life.store('a' as TenantName).head(), head + 1)
+  life.close('a' as TenantName)
 })
 
 test('a store that cannot be reached is no reason to forget what it lacks', async () => {

@@ -4,9 +4,10 @@ import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
-import type { PageKey, TenantName } from '../../../base/ids.ts'
+import type { PageKey, TenantName, Version } from '../../../base/ids.ts'
 import type { Log, LogFields } from '../../../base/log.ts'
 import { silentLog } from '../../../base/log.ts'
+import type { MadeCommit } from '../../../store/commit-journal.ts'
 import { MAIN } from '../../../store/keys.ts'
 import { Store } from '../../../store/store.ts'
 import { Template } from '../../../store/template.ts'
@@ -158,6 +159,70 @@ test('more than one commit of main, or a large one, is synced by itself', async 
   assert.equal(world.journal.counts.commits, before)
 })
 
+test('what follows a commit that failed half-way is not alone in the journal', async () => {
+  await using world = new World()
+  await world.begun()
+  const store = world.store('one')
+  const fails = (): void => {
+    put(store, 2)
+    throw new Error('after the commit')
+  }
+  assert.throws(() => store.commitAhead(fails), { message: 'after the commit' })
+  const before = world.journal.counts.commits
+  await ahead(store, 3)
+  assert.equal(world.journal.counts.commits, before, 'version 2 is not in it')
+})
+
+/** A commit of a store that is not there. */
+const made: MadeCommit = {
+  storeId: '0'.repeat(32),
+  owner: '1'.repeat(32),
+  epoch: 1,
+  version: 2 as Version,
+  atMs: 0,
+  changes: { puts: [], deletions: [] },
+}
+
+test('who is in the next life of a file is not synced for the one before', async () => {
+  await using world = new World()
+  await world.begun()
+  const path = world.path('slow')
+  writeFileSync(path, '')
+  const slow = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  const fill = async (): Promise<void> => {
+    for (let value = 1; value < 66; value++) await ahead(world.store('one'), value, 1_000)
+  }
+  await world.journal.of('slow' as TenantName, path).write(made, () => {
+    begun.resolve()
+    return slow.promise
+  })
+  await fill()
+  await begun.promise
+  // It is put away under its sync, so its file can be begun again before that has come back.
+  fs.rmSync(path)
+  for (const name of ['slow', 'first', 'one']) world.close(name)
+  await fill()
+  let syncCount = 0
+  const next = world.journal.of('next' as TenantName, journalsPath(world.dataPath))
+  await next.write(made, async () => void syncCount++)
+  slow.resolve()
+  for (let value = 1; value < 20; value++) await ahead(world.store('one'), value)
+  assert.equal(syncCount, 0)
+})
+
+test('a store that the disk does not show is not taken for one that was put away', async () => {
+  await using world = new World()
+  await world.begun()
+  const path = join(world.path('first'), 'no-folder')
+  const journal = world.journal.of('hidden' as TenantName, path)
+  let syncCount = 0
+  await journal.write(made, async () => void syncCount++)
+  world.journal.closed('hidden' as TenantName)
+  for (let value = 1; value < 90; value++) await ahead(world.store('one'), value, 1_000)
+  assert.equal(syncCount, 1)
+})
+
 test('two files take turns, for as long as there are commits', async () => {
   await using world = new World()
   await world.begun()
@@ -244,4 +309,40 @@ test('a disk that has no room for a journal is no reason to fail', async () => {
   assert.equal(content(world.store('one')), 3)
   assert.equal(world.journal.counts.commits, 0)
   assert.equal(warnings.length, 1, 'told once a minute')
+})
+
+test('the room that a commit may need is not taken for a journal', async (context) => {
+  const errors: unknown[] = []
+  const warn = (_: string, { error }: LogFields = {}): void => void errors.push(error)
+  await using world = new World({ ...silentLog, warn })
+  const asked = Promise.withResolvers<void>()
+  context.mock.method(fs.promises, 'statfs', async () => {
+    setImmediate(asked.resolve)
+    return { bavail: 1_000, bsize: 4_096 }
+  })
+  syncBuiltinESMExports()
+  context.after(() => {
+    context.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+  await ahead(world.store('one'))
+  await asked.promise
+  assert.equal((errors[0] as { code?: string }).code, 'STORE_FULL')
+  assert.deepEqual(world.files, [])
+})
+
+test('threads that die again and again do not fill the disk with journals', async () => {
+  const errors: unknown[] = []
+  const warn = (_: string, { error }: LogFields = {}): void => void errors.push(error)
+  await using world = new World({ ...silentLog, warn })
+  const folder = journalsPath(world.dataPath)
+  fs.mkdirSync(folder)
+  for (let file = 0; file < 1_024; file++) writeFileSync(join(folder, `${file}.journal`), '')
+  for (let value = 1; value <= 3; value++) {
+    await ahead(world.store('one'), value)
+    await turn()
+  }
+  assert.equal(world.journal.counts.commits, 0)
+  assert.equal((errors[0] as { code?: string }).code, 'STORE_FULL')
+  assert.equal(world.files.length, 1_024)
 })

@@ -11,9 +11,10 @@
  * the file from being begun again. While neither has room each store is synced for itself, as it is
  * where the disk has none for a journal at all.
  */
-import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
+import { rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { assert } from '../../../base/assert.ts'
 import type { Clock } from '../../../base/clock.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import type { TenantName } from '../../../base/ids.ts'
@@ -24,6 +25,7 @@ import type { CommitJournal, MadeCommit } from '../../../store/commit-journal.ts
 import { replay } from '../../../store/replay.ts'
 import { makeFolderDurably, syncFolder } from '../durable-file.ts'
 import { syncError } from '../sqlite-medium-error.ts'
+import { isThere } from '../tenant-files-on-disk.ts'
 import { packEntry, unpackEntry } from './journal-entry.ts'
 import { JournalFile, readJournalFile } from './journal-file.ts'
 import { JOURNAL_FOLDER_MODE, JOURNAL_SUFFIX, journalsPath } from './journal-folder.ts'
@@ -38,6 +40,13 @@ const GATHER_MS = 1
 /** After a disk had no room for it. */
 const TRY_AGAIN_MS = 60_000
 const NAME_BYTES = 8
+/**
+ * In the folder, of 2 MiB each. Two belong to each shard, and each thread that dies leaves two to
+ * the end of the server: one that dies again and again must not fill the disk.
+ */
+const FILES_MAX = 1_024
+/** With less than that free, the room that a journal takes could be what a commit lacks. */
+const FREE_BYTES_MIN = 64 * 1024 * 1024
 
 export interface ShardJournalOptions {
   readonly dataPath: string
@@ -99,13 +108,16 @@ export class ShardJournal {
 
   /**
    * Before a store is read: what the journal has of it and the store may have lost, because it was
-   * given up. Throws as `replay` does, and STORE_IO where the journal cannot be read.
+   * given up. Throws as `replay` does, and STORE_IO or STORE_CORRUPT where the journal cannot be
+   * read.
    */
   bringHome(tenant: TenantName, medium: Medium): void {
     const halves = this.#halves?.filter(({ unsettled }) => unsettled.has(tenant)) ?? []
     if (halves.length === 0) return
     const commits = halves.flatMap(({ file }) => commitsIn(file.path, tenant))
-    replay(medium, commits, this.#options.clock)
+    const { clock, log } = this.#options
+    const { misfits } = replay(medium, commits, clock)
+    if (misfits > 0) log.warn('the journal has commits of another past of a tenant', { tenant })
     this.#settled(tenant)
   }
 
@@ -113,7 +125,7 @@ export class ShardJournal {
   closed(tenant: TenantName): void {
     for (const { unsettled } of this.#halves ?? []) {
       const store = unsettled.get(tenant)
-      if (store && !existsSync(store.logPath)) unsettled.delete(tenant)
+      if (store && !isThere(store.logPath)) unsettled.delete(tenant)
     }
   }
 
@@ -137,6 +149,7 @@ export class ShardJournal {
   #write(tenant: TenantName, commit: MadeCommit, store: Unsettled): Promise<void> | undefined {
     if (this.#ended) return undefined
     if (!this.#halves) return this.#makeSoon()
+    if (byteLengthOf(commit) > ENTRY_BYTES_MAX) return undefined
     const entry = packEntry({ tenant, commit })
     const half = entry.length > ENTRY_BYTES_MAX ? undefined : this.#roomFor(entry.length)
     if (!half) return undefined
@@ -212,9 +225,11 @@ export class ShardJournal {
 
   /** So that a file can be begun again. Does not reject: what could not be synced stays in it. */
   async #settle({ unsettled }: Half): Promise<void> {
-    for (const [tenant, store] of unsettled) {
+    // Not those that come while it goes on: the file may have been begun again by then.
+    for (const [tenant, store] of unsettled.entries().toArray()) {
+      if (unsettled.get(tenant) !== store) continue
       try {
-        if (existsSync(store.logPath)) await store.sync()
+        if (isThere(store.logPath)) await store.sync()
         if (unsettled.get(tenant) === store) unsettled.delete(tenant)
       } catch (error) {
         // Its next use finds out, and is told; then it is brought home when it is opened again.
@@ -242,10 +257,12 @@ export class ShardJournal {
     const made: JournalFile[] = []
     try {
       makeFolderDurably(folder, JOURNAL_FOLDER_MODE)
+      checkCount(readdirSync(folder).length)
+      await checkRoom(folder)
       for (const path of paths) made.push(await JournalFile.make(path, fileBytes))
       syncFolder(folder)
       const [first, second] = made.map((file) => ({ file, unsettled: new Map() }))
-      if (!first || !second) return
+      assert(first && second, 'a journal has two files')
       this.#begin(first)
       this.#halves = [first, second]
     } catch (error) {
@@ -266,6 +283,30 @@ export class ShardJournal {
       this.#options.log.warn('a journal could not be removed', { path, error })
     }
   }
+}
+
+function checkCount(fileCount: number): void {
+  if (fileCount < FILES_MAX) return
+  throw new PgnapError('STORE_FULL', `there are ${fileCount} files in the folder of journals`, {
+    hint: 'threads have died and left them: start pgnap again; look at what is kept, and remove it',
+  })
+}
+
+async function checkRoom(folder: string): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize >= FREE_BYTES_MIN) return
+  throw new PgnapError(
+    'STORE_FULL',
+    `the disk has no room for a journal: ${bavail * bsize} bytes`,
+    {
+      hint: 'free space on the disk of the data folder',
+    },
+  )
+}
+
+/** Of its rows: a large commit is not packed only to find that out. */
+function byteLengthOf({ changes: { puts } }: MadeCommit): number {
+  return puts.reduce((sum, { data }) => sum + data.length, 0)
 }
 
 function commitsIn(path: string, tenant: TenantName): readonly MadeCommit[] {
