@@ -197,6 +197,8 @@ export interface PoolFacts {
   readonly wait: DurationFacts
   readonly execute: DurationFacts
   readonly commit: DurationFacts
+  /** Commits that shared a sync with those of other tenants, and how many syncs that took. */
+  readonly journal: { readonly commits: number; readonly syncs: number }
   /** How long users wait for loads (of tenants that are not in memory) and saves (commits). */
   readonly syncDelay: SyncDelayFacts
 }

@@ -80,6 +80,10 @@ export function addUpPools(
     wait: durationFacts(pools.map((pool) => pool.wait)),
     execute: durationFacts(pools.map((pool) => pool.execution)),
     commit: durationFacts(pools.map((pool) => pool.commit)),
+    journal: {
+      commits: sum((pool) => pool.journal.commits),
+      syncs: sum((pool) => pool.journal.syncs),
+    },
     syncDelay: addUpSyncDelays(pools.map((pool) => pool.syncDelay)),
   }
 }

@@ -17,7 +17,8 @@ function picture(requests: number, waitMs: number, sqlState: string): PoolStatis
   const keepWarm = {
     statistics: () => ({ known: 9, pinned: 9, warmed: 1, hits: 0, wasted: 0, failed: 0 }),
   }
-  const held = { memoryBytes: 7, images: { count: 3, bytes: 5 }, keepWarm }
+  const journal = { commits: 8, syncs: 2 }
+  const held = { memoryBytes: 7, images: { count: 3, bytes: 5 }, keepWarm, journal }
   return poolStatistics(new PoolState(LIMITS), counters, held)
 }
 
@@ -34,6 +35,7 @@ test('what was counted stays, whatever leaves; what was there is not any more', 
   assert.deepEqual([requests, found.cold, evictions.idle, keepWarm.warmed], [111, 111, 111, 3])
   assert.deepEqual(errors.byClass, { 22: 2, 42: 1 })
   assert.equal(sum.syncDelay.load.count, 3)
+  assert.deepEqual(sum.journal, { commits: 24, syncs: 6 })
   const wait = new Histogram()
   wait.merge(sum.wait)
   assert.deepEqual([wait.count, wait.maxMs], [3, 8])

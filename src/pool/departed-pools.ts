@@ -72,6 +72,7 @@ function together(one: PoolStatistics, other: PoolStatistics): PoolStatistics {
     wait: merged(one.wait, other.wait),
     execution: merged(one.execution, other.execution),
     commit: merged(one.commit, other.commit),
+    journal: sums(one.journal, other.journal),
     syncDelay: addUpSyncDelays([one.syncDelay, other.syncDelay]),
   }
 }

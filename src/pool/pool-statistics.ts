@@ -14,6 +14,7 @@ import type { EvictionReason, TenantPhase, Tier, WakeTier } from './pool-model.t
 import type { PoolOptions } from './pool-options.ts'
 import { isFreeSlot } from './pool-policy.ts'
 import type { PoolState } from './pool-state.ts'
+import type { JournalCounts } from './tenant-source.ts'
 
 /** Tenants that were anywhere but in memory had to be loaded. */
 export const LOADED: Readonly<Record<Tier, boolean>> = {
@@ -151,6 +152,7 @@ export interface PoolStatistics {
   readonly wait: HistogramData
   readonly execution: HistogramData
   readonly commit: HistogramData
+  readonly journal: JournalCounts
   readonly syncDelay: SyncDelayFacts
 }
 
@@ -173,6 +175,8 @@ export interface ImageStatistics {
   readonly sessionsLost: number
 }
 
+const NO_JOURNAL: JournalCounts = { commits: 0, syncs: 0 }
+
 /** Puts the picture together. @param held by slots and images now */
 export function poolStatistics(
   state: PoolState,
@@ -181,6 +185,7 @@ export function poolStatistics(
     readonly memoryBytes: number
     readonly images: Pick<ImageStatistics, 'count' | 'bytes'>
     readonly keepWarm: Pick<KeepWarm, 'statistics'>
+    readonly journal: JournalCounts | undefined
   },
 ): PoolStatistics {
   const phases = { cold: 0, waking: 0, awake: 0, draining: 0, napping: 0, asleep: 0 }
@@ -233,6 +238,7 @@ export function poolStatistics(
     wait: counters.wait.toData(),
     execution: counters.execution.toData(),
     commit: counters.commit.toData(),
+    journal: held.journal ?? NO_JOURNAL,
     syncDelay: counters.syncDelay.facts(),
   }
 }

@@ -52,6 +52,7 @@ import { SlotRack } from './slot-rack.ts'
 import { type LostSlot, SlotWork } from './slot-work.ts'
 import { SlowLog } from './slow-log.ts'
 import { TenantMover } from './tenant-mover.ts'
+import type { TenantSource } from './tenant-source.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** Of a client that has the backend. */
@@ -71,6 +72,7 @@ interface GrantedBatch {
  */
 export class Pool implements ClientHost {
   readonly #clock: Clock
+  readonly #source: TenantSource
   readonly #state: PoolState
   readonly #upkeep: Upkeep
   readonly #atRest: RestingUpkeep
@@ -100,6 +102,7 @@ export class Pool implements ClientHost {
     this.#slots = new SlotRack(options.engine, options.log)
     const { source, log, clock } = options
     this.#clock = clock
+    this.#source = source
     this.#counters = new PoolCounters(options)
     this.#databases = options.databases
     const limitsHost: LimitsHost = { clock, event: (event) => this.#event(event) }
@@ -266,7 +269,8 @@ export class Pool implements ClientHost {
 
   statistics(): PoolStatistics {
     const held = { memoryBytes: this.#slots.memoryBytes, images: this.#shelf }
-    return poolStatistics(this.#state, this.#counters, { ...held, keepWarm: this.keepWarm })
+    const parts = { ...held, keepWarm: this.keepWarm, journal: this.#source.journal }
+    return poolStatistics(this.#state, this.#counters, parts)
   }
 
   /** Those that have kept the thread busiest lately, the busiest first. */

@@ -58,6 +58,12 @@ export interface OpenTenant {
   close(): void
 }
 
+/** Commits that were made durable together with those of other tenants, and by how many syncs. */
+export interface JournalCounts {
+  readonly commits: number
+  readonly syncs: number
+}
+
 export interface TenantSource {
   /**
    * Opens the store of a tenant. Synchronous where the medium is. Throws or rejects with
@@ -71,6 +77,8 @@ export interface TenantSource {
   owns?(tenant: TenantName): boolean
   /** Where images may be kept that memory has no room for. */
   readonly images?: ImageStore
+  /** Since the start. Undefined where each tenant's commits are made durable for themselves. */
+  readonly journal?: JournalCounts | undefined
 }
 
 /** The image of a tenant, with what has to be known to use it. */

@@ -18,6 +18,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { PoolFacts } from '../../src/front/control.ts'
 import { unpackEntry } from '../../src/host/node/journal/journal-entry.ts'
 import { readJournalFile } from '../../src/host/node/journal/journal-file.ts'
 import { journalsPath } from '../../src/host/node/journal/journal-folder.ts'
@@ -26,7 +27,7 @@ import { connectPg, type PgConnection } from '../support/clients.ts'
 import { runProgram, startServer } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const TENANTS = Array.from({ length: 6 }, (_, index) => `tenant${index}`)
+const TENANTS = Array.from({ length: 12 }, (_, index) => `tenant${index}`)
 /** Of each tenant, when the journal is there. */
 const TELLS = 30
 const LOG_HEADER_BYTES = 32
@@ -78,7 +79,7 @@ test('who looks at a store first brings home what the journal has of it', async 
 /** What each tenant was told is committed, by a server that is killed then. */
 async function tellMany(data: string): Promise<ReadonlyMap<string, number[]>> {
   const told = new Map(TENANTS.map((tenant) => [tenant, [] as number[]]))
-  await using server = await startServer({ data, flags: ['--shards', '1', '--slots', '6'] })
+  await using server = await startServer({ data, flags: ['--shards', '1', '--slots', '12'] })
   const connections: [string, PgConnection][] = []
   for (const tenant of TENANTS) connections.push([tenant, await connectPg(server, tenant)])
   for (const [, { client }] of connections) await client.query('create table t (id int)')
@@ -98,6 +99,9 @@ async function tellMany(data: string): Promise<ReadonlyMap<string, number[]>> {
   const tells = (): number => Math.min(...Array.from(told.values(), ({ length }) => length))
   while (!begun()) await delay(5)
   for (const enough = tells() + TELLS; tells() < enough;) await delay(5)
+  const pool = (await (await server.request('/v1/pool')).json()) as PoolFacts
+  const { commits, syncs } = pool.journal
+  assert.ok(commits > syncs && syncs > 0, `${commits} commits in ${syncs} syncs`)
   await server.stop('SIGKILL')
   writing = false
   await ended

@@ -51,6 +51,7 @@ const POOL: PoolFacts = {
   wait: DURATION,
   execute: DURATION,
   commit: DURATION,
+  journal: { commits: 0, syncs: 0 },
   syncDelay: addUpSyncDelays([]),
 }
 

@@ -88,13 +88,16 @@ function tenantMetrics(writer: MetricsWriter, pool: PoolFacts): void {
 }
 
 function durationMetrics(writer: MetricsWriter, pool: PoolFacts): void {
-  const { durations } = writer
+  const { counter, durations } = writer
   const wakes = Object.entries(pool.wakes).map(([tier, facts]): Series => [facts, { tier }])
   durations('pgnap_wake_seconds', 'Loading a tenant.', wakes)
   durations('pgnap_leave_seconds', 'Taking a tenant out of its slot.', [[pool.leave]])
   durations('pgnap_wait_seconds', 'Waits of batches, for a backend or a slot.', [[pool.wait]])
   durations('pgnap_execute_seconds', 'Running a batch in its backend.', [[pool.execute]])
   durations('pgnap_commit_seconds', 'Making changes durable, the fsync included.', [[pool.commit]])
+  const { commits, syncs } = pool.journal
+  counter('pgnap_journal_commits_total', 'Commits that shared a sync with others.', commits)
+  counter('pgnap_journal_syncs_total', 'Syncs that such commits have shared.', syncs)
 }
 
 /** Judged by what a user notices; see src/base/sync-delay.ts. */

@@ -8,7 +8,12 @@ import type { Clock } from '../../base/clock.ts'
 import type { Fingerprint, TenantName } from '../../base/ids.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Medium } from '../../medium/medium.ts'
-import type { ImageStore, OpenTenant, TenantSource } from '../../pool/tenant-source.ts'
+import type {
+  ImageStore,
+  JournalCounts,
+  OpenTenant,
+  TenantSource,
+} from '../../pool/tenant-source.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
@@ -172,6 +177,10 @@ export class StoreFactory implements TenantSource {
     this.#spares?.[Symbol.dispose]()
     await this.#spares?.settled()
     await this.#journal?.close()
+  }
+
+  get journal(): JournalCounts | undefined {
+    return this.#journal?.counts
   }
 
   exists(tenant: TenantName): boolean {

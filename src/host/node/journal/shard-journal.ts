@@ -21,6 +21,7 @@ import type { TenantName } from '../../../base/ids.ts'
 import type { Log } from '../../../base/log.ts'
 import type { Random } from '../../../base/random.ts'
 import type { Medium, Sync } from '../../../medium/medium.ts'
+import type { JournalCounts } from '../../../pool/tenant-source.ts'
 import type { CommitJournal, MadeCommit } from '../../../store/commit-journal.ts'
 import { replay } from '../../../store/replay.ts'
 import { makeFolderDurably, syncFolder } from '../durable-file.ts'
@@ -55,12 +56,6 @@ export interface ShardJournalOptions {
   readonly log: Log
   /** Of each of the two files. Default: 2 MiB. */
   readonly fileBytes?: number
-}
-
-/** What was written, for who measures it. */
-export interface JournalCounts {
-  readonly commits: number
-  readonly syncs: number
 }
 
 /** A store that may not have durably what is in a file. */

@@ -16,5 +16,8 @@ export function ownedSource(source: TenantSource, ownership: Ownership): TenantS
       ownership.check(tenant)
       return source.open(tenant)
     },
+    get journal() {
+      return source.journal
+    },
   }
 }
