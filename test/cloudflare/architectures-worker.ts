@@ -8,6 +8,9 @@ import {
 import { engineFiles } from '../../scripts/cloudflare/engine-files.ts'
 import { type RunningWorker, startArchitectures } from '../../scripts/cloudflare/local.ts'
 
+/** Longer than anything takes: a request that hangs is to say which one it is. */
+const ANSWER_MS_MAX = 90_000
+
 let files: Promise<WorkerFiles> | undefined
 
 /** As `npm run build:cloudflare` makes them. */
@@ -67,12 +70,24 @@ export async function startArchitecturesForTest(
 ): Promise<ArchitecturesUnderTest> {
   const program = instead ?? (await architecturesFiles())
   const worker = await startArchitectures(program, { bindings }, shared)
-  const ask = (method: string, path: string, tenant?: string, body?: unknown): Promise<Response> =>
-    worker.fetch(path, {
-      method,
-      headers: tenant === undefined ? {} : { 'X-Tenant-Id': tenant },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
+  const ask = async (
+    method: string,
+    path: string,
+    tenant?: string,
+    body?: unknown,
+  ): Promise<Response> => {
+    const text = JSON.stringify(body)
+    try {
+      return await worker.fetch(path, {
+        method,
+        headers: tenant === undefined ? {} : { 'X-Tenant-Id': tenant },
+        ...(body === undefined ? {} : { body: text }),
+        signal: AbortSignal.timeout(ANSWER_MS_MAX),
+      })
+    } catch (cause) {
+      throw new Error(`no answer to ${method} ${path} of ${tenant}: ${text}`, { cause })
+    }
+  }
   const run = async (path: string, tenant: string, body: unknown): Promise<QueryBody> => {
     const answer = await ask('POST', path, tenant, body)
     const said = (await answer.json()) as QueryBody
