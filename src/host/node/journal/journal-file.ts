@@ -19,7 +19,7 @@ import { closeSync, openSync, readFileSync, writeSync, writevSync } from 'node:f
 import { open, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { assert } from '../../../base/assert.ts'
-import { fromUtf8, utf8 } from '../../../base/bytes.ts'
+import { concatBytes, fromUtf8, lengthOfAll, utf8 } from '../../../base/bytes.ts'
 import { PgnapError } from '../../../base/errors.ts'
 import { syncData } from '../durable-file.ts'
 
@@ -183,11 +183,10 @@ function checksumOf(entry: Uint8Array, at: number, generation: number): number {
 }
 
 function writeAll(descriptor: number, parts: readonly Uint8Array[], at: number): void {
-  const length = parts.reduce((sum, part) => sum + part.length, 0)
   const written = writevSync(descriptor, parts, at)
-  if (written === length) return
+  if (written === lengthOfAll(parts)) return
   // The rest of a write that was cut short is written by itself, or says why it cannot be.
-  const rest = Buffer.concat(parts).subarray(written)
+  const rest = concatBytes(parts).subarray(written)
   for (let done = 0; done < rest.length;) {
     done += writeSync(descriptor, rest, done, rest.length - done, at + written + done)
   }
