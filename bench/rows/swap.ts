@@ -9,8 +9,8 @@
  * the other tenant's coming costs a client; what the pool counts of it is noted beside. Tenants
  * have open connections and open stores. A tenant with a client keeps its slot until it has rested
  * for a millisecond (`slotThinkMs`), and while swaps go on it then naps before the next one comes;
- * every statement leaves a few milliseconds after the last answer, as those of people do. By turns
- * without a pause, the rest is waited for.
+ * every statement leaves a few milliseconds after the last answer. By turns without a pause, the
+ * rest is waited for.
  *
  * What was loaded was loaded in an earlier life: tenants have dirtied what point selects dirty. The
  * last metric is the opposite: tenants that were loaded and vacuumed a moment ago. Tenants of
@@ -40,8 +40,11 @@ import {
   vectorStatements,
 } from './work.ts'
 
-/** Longer than a tenant may keep a slot that others want, and a turn of the timer. */
-const PAUSE_MS = LIMITS.slotQuantumMs + 2
+/**
+ * Its rest, its nap, and a turn of the timer. Not longer: the more a machine has slept, the longer
+ * it takes to wake, which is in both contenders' times and in no swap.
+ */
+const PAUSE_MS = LIMITS.slotThinkMs + 3
 
 /** Requests in a row that find their tenant awake, when nothing is left of the swaps before. */
 const SETTLED_COUNT = 5
@@ -181,7 +184,7 @@ interface Turns {
 }
 
 function turnsOf(bench: Bench, size: Size): Turns {
-  const warmUpCount = bench.size(40, 2)
+  const warmUpCount = bench.size(200, 2)
   const count = warmUpCount + bench.size(200, 4)
   const rowCount = Math.max(1, bench.size(size.rowCount, size.smokeRowCount))
   const random = new SeededRandom(1)

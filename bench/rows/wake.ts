@@ -9,9 +9,10 @@
  * tenants of a shard. For those before them, as for the sleeping ones here, a wake opens it again.
  * The tenant has a table of 1,000 rows.
  *
- * The server is warm: other tenants have woken and napped for seconds, after each start, so that
- * its slots exist and its code is compiled. A peer process has no such thing, it is always young;
- * what it is compared with is how tenants live in a server that runs. `start` measures the other.
+ * The server is warm: other tenants have woken and napped in the same way, after each start, until
+ * its slots exist and its code is compiled, which takes V8 some 1,500 visits and ten seconds. A
+ * peer process has no such thing, it is always young; what it is compared with is how tenants live
+ * in a server that runs. `start` measures the other.
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -22,7 +23,7 @@ import { type PgnapServer, startPgnap } from '../peers/pgnap.ts'
 import { addressOf } from '../peers/server.ts'
 import { Connection, firstRow } from '../wire/connection.ts'
 import { prepareProcess, wakeProcess } from './native-process.ts'
-import { expectTier, SMALL_ROW_COUNT, SMALL_SQL, warmUp } from './tiers.ts'
+import { expectTier, SMALL_ROW_COUNT, SMALL_SQL } from './tiers.ts'
 import { accountStatements, firstRowsObservation, repeat } from './work.ts'
 
 const wake = (name: string, title: string, ...goals: Goal[]): Metric => ({
@@ -37,6 +38,8 @@ const wake = (name: string, title: string, ...goals: Goal[]): Metric => ({
 const NAP_AFTER_MS = 100
 /** A tenant is asked again when it has been left alone for so long. */
 const REST_MS = 3 * NAP_AFTER_MS
+/** Visits of others before anything is measured. */
+const WARM_UP_COUNT = 1_800
 const SLOTS_MADE_MS = 1_000
 
 const NAPPING = [
@@ -56,21 +59,21 @@ export const wakeRow: Row = {
 
 function pgnap(bench: Bench): Contender {
   const folder = bench.newFolder('wake-pgnap')
-  const tenantCount = bench.size(20, 2)
-  const tenants = Array.from({ length: tenantCount }, (_, index) => `wake-${index}`)
+  const tenantCount = bench.size(60, 2)
+  const named = (name: string): string[] =>
+    Array.from({ length: tenantCount }, (_, index) => `${name}-${index}`)
+  const [tenants, others] = [named('wake'), named('warm')]
   const sampleCount = bench.size(100, 2)
   const start = async (): Promise<PgnapServer> => {
     const flags = ['--nap-after', `${NAP_AFTER_MS}ms`]
     const server = await startPgnap(bench.pgnapEntry, folder, flags)
-    await warmUp(server, { tenantCount: bench.size(24, 2), cycleCount: bench.size(1_600, 4) })
+    await connect(server, bench.size(WARM_UP_COUNT, 4), others)
     return server
   }
-  const address = (server: PgnapServer, sample: number) =>
-    addressOf(server, tenants[sample % tenantCount] ?? '')
-  const connect = (server: PgnapServer, count: number) =>
+  const connect = (server: PgnapServer, count: number, whom: readonly string[] = tenants) =>
     repeat(count, async (sample) => {
       await wait(REST_MS / tenantCount)
-      return await firstRow(address(server, sample), SMALL_SQL)
+      return await firstRow(addressOf(server, whom[sample % tenantCount] ?? ''), SMALL_SQL)
     })
   return {
     peer: 'pgnap',
@@ -78,7 +81,7 @@ function pgnap(bench: Bench): Contender {
     prepare: async () => {
       const server = await startPgnap(bench.pgnapEntry, folder)
       try {
-        for (const tenant of tenants) {
+        for (const tenant of [...tenants, ...others]) {
           await using connection = await Connection.open(addressOf(server, tenant))
           for (const sql of accountStatements(SMALL_ROW_COUNT)) await connection.query(sql)
         }
