@@ -2,8 +2,8 @@
  * Measures one architecture, from outside of its runtime (`method.ts` says what is in a time), in
  * runtimes of its own, so that nobody is warmed by
  * another. First its tenants are made and measured warm; then, in every round, a fresh runtime
- * finds them in its storage: the first one finds everything cold, each further one a warm isolate
- * that does not know it.
+ * finds them in its storage: the first one finds everything cold, each further one an isolate that
+ * does not know it, and those that are measured a warm one.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -12,7 +12,7 @@ import type { WorkerFiles } from '../../scripts/cloudflare/bundle.ts'
 import { type RunningWorker, startArchitectures } from '../../scripts/cloudflare/local.ts'
 import { median, type Summary, summarize } from '../statistics.ts'
 import type { ArchitectureMemory, ArchitectureTimes } from './results.ts'
-import { WARM_UP_SHARE } from './method.ts'
+import { WARM_UP_MS, WARM_UP_TENANTS_HELD } from './method.ts'
 import { runtimeBytes } from './runtime-memory.ts'
 import type { BenchRequest } from './bench-request.ts'
 
@@ -36,6 +36,8 @@ export interface MeasureOptions {
   readonly folder: string
   readonly rounds: number
   readonly tenants: number
+  /** Before those of a round, at most. */
+  readonly warmUpTenants: number
   /** Statements of one measurement of a warm tenant. */
   readonly statements: number
 }
@@ -65,10 +67,10 @@ export class Comparison {
   async measure(name: string, keepsNothing: boolean): Promise<Measured> {
     const folder = mkdtempSync(join(this.#options.folder, 'comparison-'))
     try {
-      const warm = await this.#measureWarm(name, folder)
+      const { warmUps, ...warm } = await this.#measureWarm(name, folder, keepsNothing)
       const rounds: ColdRound[] = []
       for (let round = 0; round < this.#options.rounds; round++) {
-        rounds.push(await this.#measureCold(name, folder, keepsNothing))
+        rounds.push(await this.#measureCold(name, { folder, keepsNothing, warmUps }))
       }
       const of = (pick: (round: ColdRound) => readonly number[]): Summary =>
         summarize(rounds.map(pick))
@@ -86,15 +88,22 @@ export class Comparison {
     }
   }
 
-  async #measureWarm(
-    name: string,
-    folder: string,
-  ): Promise<Pick<ArchitectureTimes, 'warm' | 'turns' | 'write'>> {
+  async #measureWarm(name: string, folder: string, keepsNothing: boolean): Promise<WarmRound> {
     await using runtime = await this.#start(folder)
-    const tenants = this.#tenants()
-    for (const tenant of tenants) {
+    const make = async (tenant: string): Promise<void> => {
       for (const sql of MAKE)
         await ask(runtime, { architecture: name, tenants: [tenant], sql, count: 1 })
+    }
+    const tenants = this.#tenants()
+    for (const tenant of tenants) await make(tenant)
+    const { warmUpTenants } = this.#options
+    const warmUpsMax = keepsNothing ? Math.min(warmUpTenants, WARM_UP_TENANTS_HELD) : warmUpTenants
+    const warmUps: string[] = []
+    for (const startMs = performance.now(); warmUps.length < warmUpsMax;) {
+      if (performance.now() - startMs > WARM_UP_MS) break
+      const tenant = `warm-up-${warmUps.length}`
+      if (!keepsNothing) await make(tenant)
+      warmUps.push(tenant)
     }
     const [first = ''] = tenants
     const some = tenants.slice(0, TURNS_TENANTS)
@@ -102,16 +111,17 @@ export class Comparison {
     // Fewer of them: who has no room for four makes a slot for each.
     const turns = await this.#each(runtime, name, some, SELECT, TURNS_SHARE)
     const write = await this.#each(runtime, name, [first], INSERT)
-    return { warm, turns, write }
+    return { warm, turns, write, warmUps }
   }
 
-  async #measureCold(name: string, folder: string, keepsNothing: boolean): Promise<ColdRound> {
+  async #measureCold(name: string, { folder, keepsNothing, warmUps }: Found): Promise<ColdRound> {
     await using runtime = await this.#start(folder)
     const idle = runtimeBytes() ?? 0
     const sql = keepsNothing ? `select '${VALUE}'` : SELECT
     const askedMs: number[] = []
     let afterFirst = idle
-    for (const tenant of this.#tenants()) {
+    const [first = '', ...others] = this.#tenants()
+    for (const tenant of [first, ...warmUps, ...others]) {
       const asked = { architecture: name, tenants: [tenant], sql, count: 1 }
       askedMs.push(await timed(async () => assert.equal(await ask(runtime, asked), VALUE)))
       if (askedMs.length > 1) continue
@@ -121,10 +131,9 @@ export class Comparison {
     }
     const end = runtimeBytes() ?? 0
     const pingMs = median(await this.#repeat(() => this.#pingMs(runtime, 1)))
-    const [firstMs = 0, ...othersMs] = askedMs.map((ms) => Math.max(0, ms - pingMs))
-    const further = (end - afterFirst) / othersMs.length
-    // Those before have compiled what a cold tenant takes.
-    const coldMs = othersMs.slice(Math.floor(othersMs.length * WARM_UP_SHARE))
+    const [firstMs = 0, ...furtherMs] = askedMs.map((ms) => Math.max(0, ms - pingMs))
+    const further = (end - afterFirst) / furtherMs.length
+    const coldMs = furtherMs.slice(warmUps.length)
     return { firstMs, coldMs, memory: { idle, first: afterFirst - idle, further } }
   }
 
@@ -186,6 +195,18 @@ export class Comparison {
 
 /** Of each measurement; a median of an odd number is one of them. */
 const SAMPLES = 7
+
+/** What a round of cold tenants begins with. */
+interface Found {
+  readonly folder: string
+  readonly keepsNothing: boolean
+  /** Tenants beside those that are measured. */
+  readonly warmUps: readonly string[]
+}
+
+interface WarmRound extends Pick<ArchitectureTimes, 'warm' | 'turns' | 'write'> {
+  readonly warmUps: readonly string[]
+}
 
 interface ColdRound {
   readonly firstMs: number

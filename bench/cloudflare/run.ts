@@ -22,12 +22,19 @@ import { Bundles } from './bundles.ts'
 import { html } from './html.ts'
 import { insert, markdown } from './markdown.ts'
 import { Comparison } from './measure.ts'
+import { WARM_UP_TENANTS } from './method.ts'
 import type { ArchitectureResult, ComparisonResult } from './results.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = 'bench/cloudflare/worker/bench-worker.ts'
-const FULL = { rounds: 3, tenants: 15, statements: 200, accounted: 50 }
-const SMOKE = { rounds: 1, tenants: 2, statements: 2, accounted: 2 }
+const FULL = {
+  rounds: 3,
+  tenants: 15,
+  warmUpTenants: WARM_UP_TENANTS,
+  statements: 200,
+  accounted: 50,
+}
+const SMOKE = { rounds: 1, tenants: 2, warmUpTenants: 1, statements: 2, accounted: 2 }
 /** Their tenants are in memory alone: a cold one is a new one. */
 const KEEPS_NOTHING: ReadonlySet<string> = new Set(['warm-proxy'])
 
@@ -75,13 +82,13 @@ async function overview(files: WorkerFiles): Promise<readonly Overview[]> {
 async function main(): Promise<boolean> {
   const rounds = chosen('rounds', 1)
   const tenants = chosen('tenants', 2)
-  const { statements, accounted: together } = flags.smoke ? SMOKE : FULL
+  const { statements, warmUpTenants, accounted: together } = flags.smoke ? SMOKE : FULL
   const engine = await engineFiles({ progress: (step) => say(`  ${step}`) })
   const files = await bundleWorker({ entry: ENTRY, engine })
   const bundles = new Bundles(engine)
   const folder = mkdtempSync(join(flags.folder, 'pgnap-comparison-'))
   const machine = machineFacts(folder, REPOSITORY)
-  const comparison = new Comparison({ files, folder, rounds, tenants, statements })
+  const comparison = new Comparison({ files, folder, rounds, tenants, warmUpTenants, statements })
   const architectures: ArchitectureResult[] = []
   let sound = true
   try {
