@@ -15,8 +15,8 @@ export const METHOD: readonly string[] = [
   'The clock is outside of workerd; inside, a door of the benchmark asks the architecture ' +
     'itself, so that authentication, routing and the JSON of POST /NAME/query are in no number.',
   `Before the cold tenants of each round come up to ${WARM_UP_TENANTS} others (as many as can ` +
-    `be made in ${WARM_UP_MS / 1000} s) that are not counted: with them the runtime compiles what ` +
-    'all later ones use.',
+    `be made in ${WARM_UP_MS / 1000} s) that are not counted: with them the runtime compiles ` +
+    'what all later ones use.',
   '/warm-proxy keeps nothing, so that a cold tenant of it is an empty one, asked for a literal: ' +
     'it is not compared with others by its first and cold times.',
 ]
