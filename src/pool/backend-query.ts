@@ -48,6 +48,9 @@ export const ABORT: Uint8Array = concatBytes([
 /** Forgets everything of a session. A simple query, since its unnamed statement must go as well. */
 export const DISCARD_ALL: Uint8Array = message('Q', utf8('DISCARD ALL\0'))
 
+/** Forgets the unnamed statement, if there is one. */
+export const CLOSE_UNNAMED: Uint8Array = concatBytes([message('C', utf8('S\0')), SYNC])
+
 /** What Postgres said to a query of the pool. */
 export interface QueryAnswer {
   readonly rows: readonly Row[]

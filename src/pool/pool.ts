@@ -345,9 +345,12 @@ export class Pool implements ClientHost {
     client.tenant.sessions.leave(client)
     const pending = this.#pending.settle(client.entry)
     this.#event({ type: 'clientLeft', client: client.entry })
-    const error = client.ending ?? clientGone()
-    pending?.reject(error)
-    client.giveUpLock?.(error)
+    // An error takes its time to be made, and mostly nobody waits for one.
+    if (pending ?? client.giveUpLock) {
+      const error = client.ending ?? clientGone()
+      pending?.reject(error)
+      client.giveUpLock?.(error)
+    }
     this.#advisory.review(client.tenant)
     // A backend that naps is in its session until the next one comes. What it was connected by need
     // not stay for that.

@@ -13,7 +13,7 @@ import { NO_TIMEOUTS } from '../../src/engine/timeout-memory.ts'
 import type { SignalReceiver } from '../../src/engine/backend-signals.ts'
 import type { SlotImage } from '../../src/engine/slot-image.ts'
 import type { Engine, Slot, TransactionStatus } from '../../src/engine/engine.ts'
-import { ABORT, DISCARD_ALL } from '../../src/pool/backend-query.ts'
+import { ABORT, CLOSE_UNNAMED, DISCARD_ALL } from '../../src/pool/backend-query.ts'
 import type { OpenTenant, TenantFiles, TenantSource } from '../../src/pool/tenant-source.ts'
 
 /** The stores of a shard, as numbers: what was committed, and what is dirty while a slot has it. */
@@ -254,7 +254,7 @@ export class FakeSlot implements Slot {
 
   #word(messages: Uint8Array): string {
     if (messages === ABORT) return 'abort'
-    if (messages === DISCARD_ALL) return 'discard all'
+    if (messages === DISCARD_ALL || messages === CLOSE_UNNAMED) return 'discard all'
     return messages[0] === 0x50 ? 'own' : fromUtf8(messages)
   }
 
