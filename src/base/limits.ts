@@ -276,7 +276,9 @@ export const LIMITS = {
    * Images of the tenants of one isolate (Workers) that are not in its slot, with what is open for
    * them. Beyond: the least recently used are dropped, their tenants boot from their stores.
    */
-  isolateImageBytes: 16_777_216, // 16 MiB
+  isolateImageBytes: 15_728_640, // 15 MiB
+  /** Where images are packed and unpacked in an isolate. Beyond: in pieces, copied once more. */
+  isolateScratchBytesMax: 3_145_728, // 3 MiB
   /** Memory of images that were used up, kept for those that come, in an isolate. */
   isolateSpareBytesMax: 3_145_728, // 3 MiB
   /**

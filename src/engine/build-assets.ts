@@ -52,7 +52,7 @@ import { findCommandRead } from './command-read.ts'
 import { findFirstSnapshot } from './first-snapshot.ts'
 import { replaceActivity } from './session-activity.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
-import { bindMemoryDelta, newScratch } from './memory-delta.ts'
+import { bindMemoryDelta, Scratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
@@ -445,7 +445,7 @@ function differenceOf(
   const parts = {
     base: laidOut,
     code: compile(memoryDeltaCode(slotMemory)),
-    scratch: newScratch(),
+    scratch: new Scratch(),
   }
   bindMemoryDelta({ slot: laidOut.memory, ...parts }).clear(runs)
   const delta = bindMemoryDelta({ slot: slot.memory, ...parts })

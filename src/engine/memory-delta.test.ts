@@ -9,7 +9,7 @@ import {
   DELTA_PAGE_BYTES,
   type DeltaParts,
   type MemoryDelta,
-  newScratch,
+  Scratch,
   SCRATCH_BYTES_MIN,
 } from './memory-delta.ts'
 import type { SharedPages } from './touched-pages.ts'
@@ -70,7 +70,7 @@ function newWorld(how: How): World {
     base: { memory: base, endBytes: baseBytes.length },
     ...(how === 'portable' ? {} : { code }),
     ...(how === 'shared' ? { shared: sharedByCopy(slot) } : {}),
-    scratch: newScratch(how === 'in pieces' ? SCRATCH_BYTES_MIN : undefined),
+    scratch: new Scratch(how === 'in pieces' ? SCRATCH_BYTES_MIN : undefined),
   }
   return { slot: new Uint8Array(slot.buffer), base: baseBytes, delta: bindMemoryDelta(parts) }
 }
@@ -181,7 +181,7 @@ test('only pages that are a memory of its own are looked at, wherever they are',
     slot,
     base: { memory: newMemory(BASE_WASM_PAGES), endBytes: 0 },
     code,
-    scratch: newScratch(),
+    scratch: new Scratch(),
     shared: {
       own: (endPage) => {
         asked.push(endPage)

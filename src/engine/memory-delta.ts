@@ -68,23 +68,42 @@ export interface DeltaParts {
   readonly base: BaseMemory
   /** Compiled {@link memoryDeltaCode}; absent where it cannot be compiled. */
   readonly code?: WebAssembly.Module
-  /** {@link newScratch}; only for `code`. */
-  readonly scratch: WebAssembly.Memory
+  /** Only for `code`. */
+  readonly scratch: Scratch
   /** Where deltas get their memory. Default: new. */
   readonly buffers?: DeltaBuffers
   /** Of the slot, if it shows the base's pages. Of use only with `code`. */
   readonly shared?: SharedPages | undefined
 }
 
-/**
- * Where deltas are packed and unpacked: one per thread, which grows with the deltas that come.
- * @param bytesMax at most so far. Default: as a server can afford
- */
-export function newScratch(bytesMax: number = SCRATCH_BYTES_MAX): WebAssembly.Memory {
-  return new WebAssembly.Memory({
-    initial: wasmPages(SCRATCH_BYTES_MIN),
-    maximum: wasmPages(bytesMax),
-  })
+/** Where deltas are packed and unpacked: one per thread, which grows with the deltas that come. */
+export class Scratch {
+  readonly memory: WebAssembly.Memory
+  readonly #bytesMax: number
+
+  /** @param bytesMax at most so far. Default: as a server can afford */
+  constructor(bytesMax: number = SCRATCH_BYTES_MAX) {
+    const maximum = wasmPages(bytesMax)
+    this.memory = new WebAssembly.Memory({ initial: wasmPages(SCRATCH_BYTES_MIN), maximum })
+    this.#bytesMax = bytesMax
+  }
+
+  get byteLength(): number {
+    return this.memory.buffer.byteLength
+  }
+
+  /** To twice its size, if it may be so large. False: it is as large as it can be. */
+  grow(): boolean {
+    const bytes = Math.min(this.byteLength, this.#bytesMax - this.byteLength)
+    if (bytes <= 0) return false
+    try {
+      this.memory.grow(wasmPages(bytes))
+      return true
+    } catch {
+      // There is no memory.
+      return false
+    }
+  }
 }
 
 /** Binds a slot's memory to a base. */
@@ -103,13 +122,13 @@ interface Exports {
 class WasmMemoryDelta implements MemoryDelta {
   readonly #exports: Exports
   readonly #slot: WebAssembly.Memory
-  readonly #scratch: WebAssembly.Memory
+  readonly #scratch: Scratch
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
   readonly #touched: TouchedPages | undefined
 
   constructor({ slot, base, scratch, buffers, shared }: DeltaParts, code: WebAssembly.Module) {
-    const memories = { memory: slot, base: base.memory, scratch }
+    const memories = { memory: slot, base: base.memory, scratch: scratch.memory }
     const { exports } = new WebAssembly.Instance(code, { env: memories })
     this.#exports = exports as unknown as Exports
     this.#slot = slot
@@ -134,12 +153,13 @@ class WasmMemoryDelta implements MemoryDelta {
     for (const [page, count] of eachRun(this.#suspects(endBytes))) {
       const to = page + count
       for (let next = page; ;) {
-        const limit = this.#scratch.buffer.byteLength
+        const limit = this.#scratch.byteLength
         const done = this.#exports.pack(next, to, this.#baseEnd, end, limit)
         next = Number(done & 0xffff_ffffn)
         end = Number(done >> 32n)
         if (next >= to) break
-        if (this.#growScratch()) continue
+        // As large as it may be: then it is done in pieces.
+        if (this.#scratch.grow()) continue
         packed(end)
         pieces.push(this.#scratched(end).slice())
         end = 0
@@ -192,21 +212,11 @@ class WasmMemoryDelta implements MemoryDelta {
   }
 
   #scratched(end: number): Uint8Array {
-    return new Uint8Array(this.#scratch.buffer, 0, end)
-  }
-
-  #growScratch(): boolean {
-    try {
-      this.#scratch.grow(wasmPages(this.#scratch.buffer.byteLength))
-      return true
-    } catch {
-      // As large as it may be, or there is no memory: then it is done in pieces.
-      return false
-    }
+    return new Uint8Array(this.#scratch.memory.buffer, 0, end)
   }
 
   #eachPiece(bytes: Uint8Array, use: (end: number) => void): void {
-    const scratch = new Uint8Array(this.#scratch.buffer)
+    const scratch = new Uint8Array(this.#scratch.memory.buffer)
     for (let from = 0; from < bytes.length;) {
       const to = wholeRecords(bytes, from, scratch.length)
       scratch.set(bytes.subarray(from, to))

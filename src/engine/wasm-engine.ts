@@ -16,7 +16,7 @@ import type { Engine } from './engine.ts'
 import type { SlotAssets } from './engine-assets.ts'
 import { type CodeParts, type CompileInvokes, Instance } from './instance.ts'
 import { type CompileLibrary, LibraryCode } from './library-code.ts'
-import { bindMemoryDelta, newScratch } from './memory-delta.ts'
+import { bindMemoryDelta, Scratch } from './memory-delta.ts'
 import { FineWallClock } from './module-clock.ts'
 import type { PauseCode } from './pausing.ts'
 import { POSTGRES_MAJOR, START_PARAMETERS } from './recipe.ts'
@@ -101,7 +101,7 @@ export class WasmEngine implements Engine {
   readonly postgresMajor: number = POSTGRES_MAJOR
   readonly template: Template
   readonly #options: WasmEngineOptions
-  readonly #scratch: WebAssembly.Memory
+  readonly #scratch: Scratch
   readonly #buffers: DeltaBuffers
   readonly #libraryCode: LibraryCode
   #begun: Promise<Instance> | undefined
@@ -111,7 +111,7 @@ export class WasmEngine implements Engine {
     this.fingerprint = assets.fingerprint
     this.template = assets.template
     this.#options = options
-    this.#scratch = newScratch(options.scratchBytesMax)
+    this.#scratch = new Scratch(options.scratchBytesMax)
     this.#begun = options.begun
     const { libraryLayout: layout } = assets
     this.#libraryCode = new LibraryCode({ ...assets, layout, compile: options.compileLibrary })
@@ -125,7 +125,7 @@ export class WasmEngine implements Engine {
 
   /** Memory in which slots are compared with the base, in bytes. */
   get scratchBytes(): number {
-    return this.#scratch.buffer.byteLength
+    return this.#scratch.byteLength
   }
 
   /** Lets go of {@link spareBytes}. */

@@ -17,12 +17,7 @@ import { quoteIdentifier } from '../base/sql-name.ts'
 import { type AdvisoryLock, isConflict } from '../engine/advisory-locks.ts'
 import { UTF8 } from '../engine/client-encoding.ts'
 import type { Slot } from '../engine/engine.ts'
-import {
-  type BackendSession,
-  EMPTY_FRAME,
-  type SessionFrame,
-  type SessionRemains,
-} from '../engine/session-memory.ts'
+import { EMPTY_FRAME, type SessionFrame, type SessionRemains } from '../engine/session-memory.ts'
 import { NO_TEMPORARY } from '../engine/temporary-schemas.ts'
 import { CLOSE_UNNAMED, DISCARD_ALL, ownQuery, readAnswer } from './backend-query.ts'
 import type { LeftInFork } from './left-in-fork.ts'
@@ -30,6 +25,7 @@ import { OwedStatements } from './owed-statements.ts'
 import type { SaidStatements } from './reading-batch.ts'
 import { processIdOf } from './process-id.ts'
 import { type SessionOwner, TenantChannels } from './tenant-channels.ts'
+import { hasOnlyAsked, isOnlySettings } from './session-content.ts'
 import { isSame, SessionDefaults } from './session-defaults.ts'
 import {
   captureSession,
@@ -451,24 +447,6 @@ export class TenantSessions<Owner extends SessionOwner> {
     this.#current = undefined
     this.#spareFor(slot.session.frame)
   }
-}
-
-/**
- * Whether a session has nothing that the next one could find but, it may be, an unnamed statement:
- * as most that ask something over HTTP, or once. To forget all of it takes as long as a select.
- */
-function hasOnlyAsked(session: BackendSession): boolean {
-  const { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables, settings } = session
-  if (preparedCount > 0 || holdsOn || holdsLocks || mayHaveTemporaryTables) return false
-  const { sequences, lastSequence } = session.frame
-  const isUntold = settings.size === 0 && session.channels.length === 0
-  return isUntold && sequences === 0 && lastSequence === 0
-}
-
-/** Where the catalog cannot be asked, whoever may have temporary tables has some. */
-function isOnlySettings(remains: SessionRemains): boolean {
-  const { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables } = remains
-  return preparedCount === 0 && !holdsOn && !holdsLocks && !mayHaveTemporaryTables
 }
 
 /**

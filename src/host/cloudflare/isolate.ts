@@ -18,7 +18,6 @@ import {
   parseVerifiedAssets,
   type SlotAssets,
 } from '../../engine/engine-assets.ts'
-import { SCRATCH_BYTES_MIN } from '../../engine/memory-delta.ts'
 import { type MemoryBudget, SlotShare } from '../../engine/slot-share.ts'
 import { unsharedSlotMemory } from '../../engine/slot-memory.ts'
 import { WasmEngine } from '../../engine/wasm-engine.ts'
@@ -130,7 +129,7 @@ function makeIsolate(): Isolate {
     dirtyBytesMax: LIMITS.isolateDirtyBytesMax,
     answerBytesMax: LIMITS.isolateAnswerBytesMax,
     spareBytesMax: LIMITS.isolateSpareBytesMax,
-    scratchBytesMax: SCRATCH_BYTES_MIN,
+    scratchBytesMax: LIMITS.isolateScratchBytesMax,
     serverLog: (line) => consoleLog.debug('postgres', { line }),
   })
   const budget: MemoryBudget = {
@@ -150,7 +149,9 @@ function makeIsolate(): Isolate {
       template: slotAssets.template.serialize().length,
       compressed: assets.byteLength,
       base: base.memory.buffer.byteLength,
-      scratch: engine.scratchBytes,
+      get scratch() {
+        return engine.scratchBytes
+      },
       preMain: slotAssets.preMain.delta.bytes.length,
       extensions: sumOf(slotAssets.overlay.values(), (bytes) => bytes.length),
     },
