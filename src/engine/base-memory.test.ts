@@ -61,5 +61,6 @@ test('runs that are empty in another memory are those of the base that it has no
   const other = new WebAssembly.Memory({ initial: PAGES / 16, maximum: 16, shared: true })
   scribble(new Uint8Array(other.buffer), [4, 9, 30])
   assert.deepEqual(emptyRuns(other, base), [3, 1, 5, 1, 20, 2])
+  assert.deepEqual(emptyRuns(other, base, 20 * DELTA_PAGE_BYTES), [3, 1, 5, 1])
   assert.deepEqual(emptyRuns(base.memory, base), [])
 })

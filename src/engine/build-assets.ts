@@ -71,12 +71,15 @@ import {
   probeStatements,
 } from './session-anchors.ts'
 import type { SessionAnchors } from './session-memory.ts'
+import { largestMapping, MAPPING_DOOR_IMPORT, type Mapping } from './shared-memory.ts'
+import { mappingPatch, sharedMemoryOf } from './shared-memory.ts'
 import { readTar } from './tar.ts'
 import { slotMemory } from './slot-memory.ts'
 import {
   type BytePatch,
   bodyOf,
   exportedNumber,
+  exportIndex,
   fewerExports,
   importIndex,
   lendPatched,
@@ -233,6 +236,10 @@ function patchesFor({ stock, compile }: BuildOptions, overlay: FilePack): readon
       flagAt: exportedNumber(wasm, 'InterruptPending'),
       doorIndex: importIndex(wasm, DOOR_IMPORT),
     }),
+    mappingPatch(wasm, bodyOf(wasm, 'mmap'), {
+      memset: exportIndex(wasm, 'memset'),
+      doorIndex: importIndex(wasm, MAPPING_DOOR_IMPORT),
+    }),
   ]
 }
 
@@ -288,7 +295,8 @@ async function buildImages(
   const randomStateAt = findRandomState(first.instance.module.HEAPU8)
   const sessionAnchors = probeSession(first)
 
-  const { instance, files, run, preMain, tableLength } = await start(started, sessionAnchors)
+  const second = await start(started, sessionAnchors)
+  const { instance, files, run, preMain, tableLength, mapped } = second
   for (const statement of WARMING) run(statement)
   // Half a megabyte of WAL lies in segments that the checkpoint then removes.
   run('select pg_switch_wal()')
@@ -313,7 +321,8 @@ async function buildImages(
     },
     preMain: {
       stackPointer: preMain.stackPointer,
-      ...differenceOf(preMain.image, base, compile),
+      ...differenceOf(preMain, base, compile),
+      sharedMemory: sharedMemoryOf(mapped, buffersOf(instance).at),
     },
     tableLength,
     randomStateAt,
@@ -373,11 +382,19 @@ function idIn(answer: string): number {
   return id
 }
 
+interface BeforeMain {
+  readonly image: BaseImage
+  /** Where its heap ends: what lies beyond belongs to nobody. */
+  readonly endBytes: number
+}
+
 interface Run {
   readonly instance: Instance
   readonly files: TenantFiles
-  readonly preMain: { readonly image: BaseImage; readonly stackPointer: number }
+  readonly preMain: BeforeMain & { readonly stackPointer: number }
   readonly tableLength: number
+  /** The largest mapping that its start made. */
+  readonly mapped: Mapping
   /** What was called before. */
   readonly replaced: Pick<
     SessionAnchors,
@@ -410,6 +427,7 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
   if (anchors) copyMethod(instance, anchors.scans)
   const preMain = {
     image: imageOf(module.HEAPU8, instance.heapEnd),
+    endBytes: instance.heapEnd,
     stackPointer: Number(module.___stack_pointer.value),
   }
   // Made here, as in a slot: it adds functions to the table.
@@ -417,7 +435,9 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
   instance.files.switchTo(files, BUILT_NAME)
   // The base is to be as like a tenant that was booted as can be: it keeps its relcache files.
   instance.files.starting = anchors !== undefined
-  startPostgres(instance, START_PARAMETERS, anchors?.reporting)
+  const mapped = largestMapping(instance, () =>
+    startPostgres(instance, START_PARAMETERS, anchors?.reporting),
+  )
   instance.files.starting = false
   const run = (statement: string): string => {
     const answer = fromUtf8(driver.run(message('Q', utf8(`${statement}\0`))).slice())
@@ -425,22 +445,26 @@ function startRun(instance: Instance, files: TenantFiles, anchors?: SessionAncho
     return answer
   }
   const send = (messages: Uint8Array): void => void driver.run(messages)
-  return { instance, files, preMain, tableLength, replaced, methodRoom, run, send }
+  return { instance, files, preMain, tableLength, mapped, replaced, methodRoom, run, send }
 }
 
-/** One memory against another, both as images. */
+/**
+ * The memory before `main` against the base. Of what it has no heap for yet nothing is said: there
+ * a slot has what the base has, and whoever takes such memory may find anything in it, as in any
+ * that was freed.
+ */
 function differenceOf(
-  image: BaseImage,
+  { image, endBytes }: BeforeMain,
   base: BaseImage,
   compile: BuildOptions['compile'],
-): Omit<EngineAssets['preMain'], 'stackPointer'> {
+): Omit<EngineAssets['preMain'], 'stackPointer' | 'sharedMemory'> {
   const slot = layOut(image, slotMemory)
   const laidOut = layOut(base, slotMemory)
   // All of the base must be comparable, however short the other one is.
   const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
   if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
   if (missing < 0) laidOut.memory.grow(-missing / WASM_PAGE_BYTES)
-  const runs = emptyRuns(slot.memory, laidOut)
+  const runs = emptyRuns(slot.memory, laidOut, endBytes)
   const fullRuns = emptyRuns(laidOut.memory, slot)
   const parts = {
     base: laidOut,
@@ -449,7 +473,6 @@ function differenceOf(
   }
   bindMemoryDelta({ slot: laidOut.memory, ...parts }).clear(runs)
   const delta = bindMemoryDelta({ slot: slot.memory, ...parts })
-  const endBytes = Math.max(slot.endBytes, laidOut.endBytes)
   return { emptyRuns: runs, fullRuns, delta: delta.capture(endBytes) }
 }
 

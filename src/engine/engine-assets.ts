@@ -25,6 +25,7 @@ import type { LibraryExports } from './library-loader.ts'
 import type { BaseImage } from './base-memory.ts'
 import type { PackedDelta } from './memory-delta.ts'
 import type { SessionAnchors } from './session-memory.ts'
+import type { SharedMemory } from './shared-memory.ts'
 import type { NameAnchors } from './database-name.ts'
 import type { RunState } from './slot-image.ts'
 import type { BytePatch } from './wasm-module.ts'
@@ -37,7 +38,7 @@ import {
 } from './recipe.ts'
 
 const MAGIC = 'PGNAPENG'
-const FORMAT_VERSION = 11
+const FORMAT_VERSION = 12
 const ALIGNMENT = 4096
 const HASH_AT = 16
 const PREFIX_BYTES = 80
@@ -114,7 +115,10 @@ export interface IdleState extends RunState {
 export type SlotAssets = Omit<EngineAssets, 'base'>
 
 export interface PreMainImage {
-  /** Pages that are empty in it and not in the base, as runs: first page, number of pages, ... */
+  /**
+   * Pages that are empty in it and not in the base, as runs: first page, number of pages, ... None
+   * of them lies beyond its heap: what is there is not its own.
+   */
   readonly emptyRuns: readonly number[]
   /** Pages that hold something in it and are empty in the base, likewise. */
   readonly fullRuns: readonly number[]
@@ -122,6 +126,8 @@ export interface PreMainImage {
   readonly delta: PackedDelta
   /** Value of `__stack_pointer`. */
   readonly stackPointer: number
+  /** Where a start with the template's settings puts it. */
+  readonly sharedMemory: SharedMemory
 }
 
 interface Section {
@@ -254,6 +260,7 @@ export async function serializeAssets(assets: BuiltAssets): Promise<Uint8Array<A
         emptyRuns: preMain.emptyRuns,
         fullRuns: preMain.fullRuns,
         stackPointer: preMain.stackPointer,
+        sharedMemory: preMain.sharedMemory,
         endBytes: preMain.delta.endBytes,
       },
       tableLength: assets.tableLength,

@@ -31,6 +31,7 @@ import { type LibraryExports, LibraryLoader, type ReplaceImport } from './librar
 import { longJumpOf } from './slot-libraries.ts'
 import { type FineWallClock, interruptibleClock, type WasiClock } from './module-clock.ts'
 import { DOOR_IMPORT, type PauseCode, Pausing } from './pausing.ts'
+import { type ClearMapping, MAPPING_DOOR_IMPORT } from './shared-memory.ts'
 import { sealFiles } from './sealed-files.ts'
 import { PGDATA, SlotFiles } from './slot-files.ts'
 import { growInSteps, type MayGrow, type SlotMemory } from './slot-memory.ts'
@@ -92,6 +93,8 @@ export class Instance {
   readonly files: SlotFiles
   /** Asked before an unshared memory grows by so many bytes. Default: it may. */
   mayGrow: MayGrow | undefined
+  /** Called for whatever C's `mmap` maps. */
+  clearMapping: ClearMapping = (at, bytes) => void this.module.HEAPU8.fill(0, at, at + bytes)
   #lent: LentFunctions | undefined
   #module: EmscriptenModule | undefined
   #exports: WebAssembly.Exports = {}
@@ -147,7 +150,7 @@ export class Instance {
     return this.#module
   }
 
-  /** End of the heap in bytes; memory beyond it is zero. */
+  /** End of the heap in bytes; memory beyond it is as in the base, or zero. */
   get heapEnd(): number {
     const pointer = (this.#exports['emscripten_get_sbrk_ptr'] as WasmFunction)()
     const heap = this.module.HEAPU8
@@ -354,6 +357,10 @@ export class Instance {
       return 0
     }
     env[DOOR_IMPORT] = (pausing?.door ?? plainDoor) as WasmImport
+    env[MAPPING_DOOR_IMPORT] = ((at: number, _zero: number, bytes: number): number => {
+      this.clearMapping(at, bytes)
+      return at
+    }) as WasmImport
     const names = Object.keys(env).filter((name) => name.startsWith('invoke_'))
     const invokes = compileInvokes && openInvokes(compileInvokes(names))
     if (invokes) for (const name of names) env[name] = invokes.functions[name] as WasmImport

@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the steps of `build-assets.ts` or the layout of an instance change. */
-export const RECIPE_VERSION = 36
+export const RECIPE_VERSION = 37
 
 export const POSTGRES_MAJOR = 18
 /** What the module says of itself; a test compares the two. */

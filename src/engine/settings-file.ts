@@ -11,6 +11,8 @@ import type { TenantFiles } from '../store/tenant-files.ts'
 
 /** Where the settings are kept that Postgres did not start with. */
 export const REFUSED_SETTINGS_FILE = 'postgresql.auto.conf.refused'
+/** Of all settings; nothing but COPY and its like writes it. */
+const CONFIGURATION_FILE = 'postgresql.conf'
 
 /**
  * Sets the settings of ALTER SYSTEM aside and commits that; false if there are none. What a start
@@ -28,4 +30,11 @@ export function setSettingsAside(files: TenantFiles): boolean {
   files.rename(file, root, SETTINGS_FILE, root, REFUSED_SETTINGS_FILE)
   files.commit()
   return true
+}
+
+/** Whether a start finds other settings than those of the template. */
+export function hasOwnSettings(files: TenantFiles): boolean {
+  return [SETTINGS_FILE, CONFIGURATION_FILE].some(
+    (name) => files.lookup(files.root, name)?.isAsInTemplate !== true,
+  )
 }

@@ -251,7 +251,8 @@ export function importIndex(module: Uint8Array, name: string): number {
   return index
 }
 
-function exportIndex(module: Uint8Array, name: string): number {
+/** The index of what `module` exports by a name. */
+export function exportIndex(module: Uint8Array, name: string): number {
   const found = findExports(module).entries.find((entry) => entry.name === name)
   assert(found, `the module exports ${name}`)
   return found.index

@@ -34,6 +34,8 @@ import { explain, explainStart } from './slot-failure.ts'
 import { SlotFiles } from './slot-files.ts'
 import { type SessionFacts, showActivity } from './session-activity.ts'
 import { SessionMemory } from './session-memory.ts'
+import { hasOwnSettings } from './settings-file.ts'
+import { clearingMappings } from './shared-memory.ts'
 import type { NamedRunState, SlotImage } from './slot-image.ts'
 import { WalTail } from './wal-tail.ts'
 import type { WasmSlotOptions } from './wasm-slot-options.ts'
@@ -196,7 +198,11 @@ export class WasmSlot implements Slot {
     instance.files.switchTo(files, database)
     this.#database = database
     this.#driver.bind()
-    startPostgres(instance, this.#options.startParameters, sessionAnchors.reporting)
+    const isOther = files.templateId !== this.#options.assets.template.id || hasOwnSettings(files)
+    const parts = { instance, delta: this.#delta }
+    clearingMappings(parts, isOther ? undefined : preMain.sharedMemory, () =>
+      startPostgres(instance, this.#options.startParameters, sessionAnchors.reporting),
+    )
     instance.files.throwFault()
   }
 

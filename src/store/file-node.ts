@@ -131,6 +131,12 @@ export class FileNode {
     return isDirectoryMode(this.mode)
   }
 
+  /** Nobody has changed it since its store was made. */
+  get isAsInTemplate(): boolean {
+    const isWritten = this.recorded || this.recordDirty || this.dirty !== undefined
+    return this.template !== undefined && this.lower.length === 0 && !isWritten
+  }
+
   /** Part of Postgres's write-ahead log. */
   get isWal(): boolean {
     return this.chunkBytes === WAL_CHUNK_BYTES
