@@ -29,7 +29,11 @@ const ignore = (): void => {}
 
 /** The terminal of this process. */
 export const processTerminal: Terminal = {
-  out: (line) => void process.stdout.write(line),
+  // Whoever reads the first lines only, and goes, has what he wanted.
+  out: (line) => {
+    hearErrors()
+    process.stdout.write(line)
+  },
   complain: (line) => void process.stderr.write(line),
   interactive: process.stdout.isTTY === true,
   environment: process.env,

@@ -35,7 +35,7 @@ async function withinBudget(when: string): Promise<IsolateFacts> {
 
 async function fillWithImages(): Promise<void> {
   for (let round = 0; round < 2; round++) {
-    for (let index = 0; index < 14; index++) {
+    for (let index = 0; index < 22; index++) {
       const name = `filler-${index}`
       await worker.ask(name, 'create table if not exists t as select 1 as n')
       // What was booted from its store has a larger image than what was begun here.
