@@ -1,10 +1,10 @@
 /**
- * The memory that Postgres's processes would share. A start maps 6 MB and more for it, which C's
- * `mmap` fills with zeros first, and two thirds of that are buffers for pages: nobody reads one
- * before it was filled, since in a server that runs they hold whatever was there before. In a slot
- * that was the base, whose buffers are mostly those that the start fills again with the same pages.
- * So buffers are left as they are: a start writes 4 MB less, and its tenant's image does not have
- * to say that they are empty.
+ * The memory that Postgres's processes would share. A start maps 14 MB for it, which C's `mmap`
+ * fills with zeros first, and 4 of them are buffers for pages: nobody reads one before it was
+ * filled, since in a server that runs they hold whatever was there before. In a slot that was the
+ * base, whose buffers are mostly those that the start fills again with the same pages. So buffers
+ * are left as they are: a start writes 4 MB less, and its tenant's image does not have to say that
+ * they are empty.
  *
  * In place of `memset` the engine build puts an import into `mmap` (`mappingPatch`), here called
  * the *door*.
