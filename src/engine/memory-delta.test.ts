@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { imageOf, layOut } from './base-memory.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
 import { pagesIn } from '../../test/support/page-runs.ts'
 import { addPage } from './page-runs.ts'
@@ -40,9 +41,9 @@ function sharedByCopy(memory: WebAssembly.Memory): SharedPages {
   const pageOf = (from: Uint8Array, page: number): Buffer =>
     Buffer.from(from.buffer, page * DELTA_PAGE_BYTES, DELTA_PAGE_BYTES)
   return {
-    own: (endPage) => {
+    own: (endPage, firstPage = 0) => {
       const runs: number[] = []
-      for (let page = 0; page < endPage; page++) {
+      for (let page = firstPage; page < endPage; page++) {
         if (!pageOf(bytes, page).equals(pageOf(copy, page))) isOwn.add(page)
         if (isOwn.has(page)) addPage(runs, page)
       }
@@ -67,7 +68,7 @@ function newWorld(how: How): World {
   new Uint8Array(slot.buffer).set(baseBytes)
   const parts: DeltaParts = {
     slot,
-    base: { memory: base, endBytes: baseBytes.length },
+    base: layOut(imageOf(baseBytes, baseBytes.length), limits),
     ...(how === 'portable' ? {} : { code }),
     ...(how === 'shared' ? { shared: sharedByCopy(slot) } : {}),
     scratch: new Scratch(how === 'in pieces' ? SCRATCH_BYTES_MIN : undefined),
@@ -93,6 +94,21 @@ const worlds: Readonly<Record<How, World>> = {
 }
 
 for (const how of HOW) {
+  test(`${how}: pages are emptied, whatever was in them, and no others`, () => {
+    const { slot, delta } = worlds[how]
+    const page = fc.nat(endBytes / DELTA_PAGE_BYTES)
+    fc.assert(
+      fc.property(writes, page, page, (all, one, other) => {
+        delta.revert(endBytes)
+        write(slot, all)
+        const [first, end] = [Math.min(one, other), Math.max(one, other)]
+        const expected = slot.slice().fill(0, first * DELTA_PAGE_BYTES, end * DELTA_PAGE_BYTES)
+        delta.empty(first, end)
+        return Buffer.from(slot).equals(expected)
+      }),
+    )
+  })
+
   test(`${how}: take brings a memory to the base, apply brings it back`, () => {
     const { slot, delta } = worlds[how]
     fc.assert(

@@ -13,7 +13,7 @@
 import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
 import { DeltaBuffers } from './delta-buffers.ts'
-import { eachRun, type PageRuns } from './page-runs.ts'
+import { eachRun, type PageRuns, runsWithin } from './page-runs.ts'
 import { type SharedPages, TouchedPages } from './touched-pages.ts'
 import { wasmPages } from './wasm-module.ts'
 
@@ -32,6 +32,8 @@ export interface BaseMemory {
   readonly memory: WebAssembly.Memory
   /** Beyond, the base counts as zeros. A multiple of {@link DELTA_PAGE_BYTES}. */
   readonly endBytes: number
+  /** Pages that hold anything. Default: that is not known. */
+  readonly runs?: PageRuns
 }
 
 export interface PackedDelta {
@@ -57,6 +59,8 @@ export interface MemoryDelta {
   settle(left?: PackedDelta): void
   /** Empties pages. */
   clear(runs: PageRuns): void
+  /** The same of pages from `first` below `end`: what is known to be empty is not written. */
+  empty(first: number, end: number): void
   /** Makes every page below `endBytes` equal to the base; returns how many were not. */
   revert(endBytes: number): number
   /** Pages below `endBytes` that differ from the base. Looks at all of them. */
@@ -125,6 +129,7 @@ class WasmMemoryDelta implements MemoryDelta {
   readonly #scratch: Scratch
   readonly #buffers: DeltaBuffers
   readonly #baseEnd: number
+  readonly #baseRuns: PageRuns | undefined
   readonly #touched: TouchedPages | undefined
 
   constructor({ slot, base, scratch, buffers, shared }: DeltaParts, code: WebAssembly.Module) {
@@ -135,6 +140,7 @@ class WasmMemoryDelta implements MemoryDelta {
     this.#scratch = scratch
     this.#buffers = buffers ?? new DeltaBuffers()
     this.#baseEnd = pages(base.endBytes)
+    this.#baseRuns = base.runs
     this.#touched = shared && new TouchedPages(shared)
   }
 
@@ -187,6 +193,14 @@ class WasmMemoryDelta implements MemoryDelta {
   clear(runs: PageRuns): void {
     // `fill` of a shared array is five times as slow.
     for (const [page, count] of eachRun(runs)) this.#exports.clear(page, page + count)
+  }
+
+  empty(first: number, end: number): void {
+    const full = this.#baseRuns
+    if (!this.#touched || !full) return this.clear([first, end - first])
+    // All others are pages of the base, and that has nothing in them.
+    this.clear(runsWithin(full, first, end))
+    this.clear(this.#touched.suspectsFrom(first, end))
   }
 
   revert(endBytes: number): number {
@@ -275,6 +289,10 @@ class PortableMemoryDelta implements MemoryDelta {
     for (const [page, count] of eachRun(runs)) {
       heap.fill(0, page * DELTA_PAGE_BYTES, (page + count) * DELTA_PAGE_BYTES)
     }
+  }
+
+  empty(first: number, end: number): void {
+    this.clear([first, end - first])
   }
 
   revert(endBytes: number): number {

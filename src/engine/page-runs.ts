@@ -20,3 +20,14 @@ export function addPage(runs: number[], page: number): void {
   if (count > 0 && (runs[last - 1] ?? 0) + count === page) runs[last] = count + 1
   else runs.push(page, 1)
 }
+
+/** What of them lies in `[first, end)`. */
+export function runsWithin(runs: PageRuns, first: number, end: number): number[] {
+  const within: number[] = []
+  for (const [page, count] of eachRun(runs)) {
+    const from = Math.max(page, first)
+    const to = Math.min(page + count, end)
+    if (from < to) within.push(from, to - from)
+  }
+  return within
+}

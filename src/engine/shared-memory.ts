@@ -51,7 +51,7 @@ export function clearingMappings(
     const endPage = Math.floor(to / DELTA_PAGE_BYTES)
     if (firstPage >= endPage) return void heap.fill(0, from, to)
     heap.fill(0, from, firstPage * DELTA_PAGE_BYTES)
-    delta.clear([firstPage, endPage - firstPage])
+    delta.empty(firstPage, endPage)
     heap.fill(0, endPage * DELTA_PAGE_BYTES, to)
   }
   let isAsExpected = false

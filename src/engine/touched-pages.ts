@@ -14,8 +14,11 @@ import { addPage, eachRun, type PageRuns } from './page-runs.ts'
 
 /** A memory that shows the base until it is written. Pages as in `memory-delta.ts`. */
 export interface SharedPages {
-  /** Pages below `endPage` that are the memory's own, or may be; all others equal the base. */
-  own(endPage: number): PageRuns
+  /**
+   * Pages below `endPage` that are the memory's own, or may be; all others equal the base.
+   * @param firstPage only from here on. Default: all
+   */
+  own(endPage: number, firstPage?: number): PageRuns
   /** Shows these pages of the base again: what they hold is lost, and the memory they take free. */
   giveBack(runs: PageRuns): void
 }
@@ -47,6 +50,11 @@ export class TouchedPages {
   /** Pages below `endPage` that may differ from the base. */
   suspects(endPage: number): PageRuns {
     return (this.#suspects = this.#shared.own(endPage))
+  }
+
+  /** The same of pages from `firstPage` on, for whoever does not look at all of them. */
+  suspectsFrom(firstPage: number, endPage: number): PageRuns {
+    return this.#shared.own(endPage, firstPage)
   }
 
   /**

@@ -431,6 +431,8 @@ export class TenantSessions<Owner extends SessionOwner> {
   }
 
   #end(slot: Slot): void {
+    // DISCARD ALL would be refused elsewhere; to close a statement would not.
+    assert(slot.transactionStatus === 'idle', 'a session ends between transactions')
     const isBlank = hasOnlyAsked(slot.session)
     let { refusal } = readAnswer(slot.run(isBlank ? CLOSE_UNNAMED : DISCARD_ALL))
     const { frame } = slot.session

@@ -390,20 +390,14 @@ interface Modelled {
 }
 
 test('whatever is swapped, dropped and booted, every tenant has what it was told', async () => {
-  const [share, ...tenants] = world(3 * MIB, [
-    'model-0',
-    'model-1',
-    'model-2',
-    'model-3',
-    'model-4',
-  ])
+  const [share, ...tenants] = world(MIB, ['model-0', 'model-1', 'model-2', 'model-3', 'model-4'])
   const random = new SeededRandom(7)
   const all: Modelled[] = tenants.map((tenant) => {
     return { tenant, client: tenant.connect(), committed: 0, open: undefined }
   })
   for (const { tenant } of all) {
     await tenant.ask('create table t(n int)')
-    // What boots from its store weighs two to five times as much.
+    // What boots from its store weighs more.
     tenant.nap()
   }
   let losses = 0

@@ -85,6 +85,7 @@ const WORK: readonly string[] = [
 
 /** What a tenant with rows says when it is booted, and the memory that it leaves. */
 async function bootAndWork(
+  settings: readonly string[],
   noise: (heap: Uint8Array) => void,
 ): Promise<{ answers: string; heap: Uint8Array }> {
   const { engine, slot, heap } = await openEngine()
@@ -95,6 +96,7 @@ async function bootAndWork(
   const first = open()
   slot.begin(first)
   runSql(slot, "create table t as select g as n, 'row ' || g as t from generate_series(1, 2000) g")
+  for (const sql of settings) assert.equal(runSql(slot, sql).error, undefined)
   first.commit()
   slot.unload()
   first.close()
@@ -104,25 +106,37 @@ async function bootAndWork(
   return { answers: answers.join('\n'), heap: heap.slice() }
 }
 
-test('a start, and what runs after it, looks at no memory that it has not filled', async () => {
-  const pages = freePages()
-  assert.ok(pages.length > 1_500, `${pages.length} pages may hold anything`)
-  const random = new SeededRandom(5)
-  const noise = new Map<number, Uint8Array>()
-  const clean = await bootAndWork(() => {})
-  const noisy = await bootAndWork((heap) => {
-    for (const page of pages) {
-      const bytes = random.bytes(DELTA_PAGE_BYTES)
-      noise.set(page, bytes)
-      heap.set(bytes, page * DELTA_PAGE_BYTES)
-    }
+const SETTINGS: Readonly<Record<string, readonly string[]>> = {
+  'of the template': [],
+  'of ALTER SYSTEM': ['alter system set max_connections = 300'],
+  'of a file that was written over': [
+    `copy (select string_to_table(pg_read_file('postgresql.conf'), chr(10))
+       union all select 'wal_buffers = 6MB') to '/pglite/data/postgresql.conf'`,
+  ],
+}
+
+for (const [whose, settings] of Object.entries(SETTINGS)) {
+  test(`settings ${whose}: a start looks at no memory that it has not filled`, async () => {
+    const pages = freePages()
+    assert.ok(pages.length > 1_500, `${pages.length} pages may hold anything`)
+    const random = new SeededRandom(5)
+    const noise = new Map<number, Uint8Array>()
+    const clean = await bootAndWork(settings, () => {})
+    const noisy = await bootAndWork(settings, (heap) => {
+      for (const page of pages) {
+        const bytes = random.bytes(DELTA_PAGE_BYTES)
+        noise.set(page, bytes)
+        heap.set(bytes, page * DELTA_PAGE_BYTES)
+      }
+    })
+    assert.equal(noisy.answers, clean.answers)
+    const { left, odd } = compare(clean.heap, noisy.heap, noise)
+    const isKept = settings.length === 0
+    assert.equal(left > 1_000_000, isKept, `${left} bytes of noise are still there`)
+    // Times, and what lies between the fields of a structure.
+    assert.ok(odd < ODD_BYTES_MAX, `${odd} bytes are other than without noise`)
   })
-  assert.equal(noisy.answers, clean.answers)
-  const { left, odd } = compare(clean.heap, noisy.heap, noise)
-  assert.ok(left > 1_000_000, `${left} bytes of noise are still there: they were not cleared`)
-  // Times, and what lies between the fields of a structure.
-  assert.ok(odd < ODD_BYTES_MAX, `${odd} bytes are other than without noise`)
-})
+}
 
 /** Bytes that differ: those that are still noise, and others. */
 function compare(

@@ -120,6 +120,10 @@ test(
             pagesIn(shared.own(7)),
             told.filter((one) => one < 7),
           )
+          assert.deepEqual(
+            pagesIn(shared.own(PAGES, 3)),
+            told.filter((one) => one >= 3 && one < PAGES),
+          )
         }
         assert.ok(Buffer.from(heap).equals(expected.subarray(0, heap.length)))
       }),

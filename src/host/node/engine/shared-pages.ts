@@ -93,13 +93,13 @@ export class MappedPages implements SharedPages {
     return new MappedPages(sight, memory)
   }
 
-  own(endPage: number): PageRuns {
-    const entries = this.#read(endPage)
+  own(endPage: number, firstPage = 0): PageRuns {
+    const entries = this.#read(firstPage, endPage)
     // Without an answer it may be all of them.
-    if (!entries) return [0, endPage]
+    if (!entries) return [firstPage, endPage - firstPage]
     const runs: number[] = []
-    for (let page = 0; page < endPage; page++) {
-      const flags = entries[2 * page + 1] ?? 0
+    for (let page = firstPage; page < endPage; page++) {
+      const flags = entries[2 * (page - firstPage) + 1] ?? 0
       if ((flags & IS_THERE) !== 0 && (flags & IS_OF_FILE) === 0) addPage(runs, page)
     }
     return runs
@@ -112,10 +112,10 @@ export class MappedPages implements SharedPages {
     }
   }
 
-  #read(endPage: number): Uint32Array | undefined {
+  #read(firstPage: number, endPage: number): Uint32Array | undefined {
     if (this.#entries.length < 2 * endPage) this.#entries = new Uint32Array(2 * endPage)
-    const length = endPage * ENTRY_BYTES
-    const position = this.#firstEntry * ENTRY_BYTES
+    const length = (endPage - firstPage) * ENTRY_BYTES
+    const position = (this.#firstEntry + firstPage) * ENTRY_BYTES
     try {
       const read = readSync(this.#sight.pageMap, this.#entries, 0, length, position)
       return read === length ? this.#entries : undefined
