@@ -46,6 +46,8 @@ export class OwnPostgres {
         this.#runtime = undefined
         await this.#loadWait.during(() => (this.#making ??= this.#make()))
       }
+      // It may have been given up in the moment in which it was made: then there is nothing here.
+      if (!this.isWarm) continue
       const id = this.#here.storage.templateId()
       await reached(id === undefined ? keepTemplate(directory) : fetchTemplate(id, directory))
       // Another object may have needed the room meanwhile.
@@ -58,7 +60,9 @@ export class OwnPostgres {
 
   /** Runs one statement; its phases are included in `phases`. */
   async run(tenant: TenantName, statement: Statement, phases: Phases): Promise<Answer> {
-    await phases.measure('instantiate', () => this.prepare())
+    do {
+      await phases.measure('instantiate', () => this.prepare())
+    } while (!this.isWarm)
     const runtime = this.#here
     const client = runtime.call(tenant)
     const ended = phases.begin('run')
