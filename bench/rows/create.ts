@@ -48,8 +48,7 @@ function pgnap(bench: Bench): Contender {
     label: 'pgnap',
     prepare: async () => {
       server = await bench.pgnap()
-      const tenantCount = bench.size(400, 2)
-      await warmUp(server, { tenantCount, cycleCount: tenantCount })
+      await warmUp(server, bench.size(400, 2))
     },
     round: async (index) => {
       const running = server

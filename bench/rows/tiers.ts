@@ -9,29 +9,21 @@ import { addressOf } from '../peers/server.ts'
 import { firstRow, queryOnce } from '../wire/connection.ts'
 import { accountSql } from './work.ts'
 
-/**
- * Tenants and naps that a server has behind it before it is measured: its slots are made, its code
- * is compiled. A server is young for a second of its life.
- */
-export interface WarmUp {
-  readonly tenantCount: number
-  readonly cycleCount: number
-}
-
 /** A small table, as most tenants have. */
 export const SMALL_ROW_COUNT = 1_000
 
 /** What is asked of it. */
 export const SMALL_SQL: string = accountSql(42)
 
-/** Lets other tenants wake and nap by turns. Their first wakes find them new, asleep or cold. */
-export async function warmUp(server: PgnapServer, how: WarmUp): Promise<void> {
-  for (let cycle = 0; cycle < how.cycleCount; cycle++) {
-    const tenant = `warm-${cycle % how.tenantCount}`
+/**
+ * Makes tenants that a server has behind it before it is measured, and lets them nap: its slots are
+ * made, its code is compiled. A server is young for a second of its life.
+ */
+export async function warmUp(server: PgnapServer, tenantCount: number): Promise<void> {
+  for (let index = 0; index < tenantCount; index++) {
+    const tenant = `warm-${index}`
     const address = addressOf(server, tenant)
-    if (cycle < how.tenantCount) {
-      await queryOnce(address, 'create table if not exists notes (id int primary key)')
-    }
+    await queryOnce(address, 'create table if not exists notes (id int primary key)')
     await firstRow(address, 'select id from notes where id = 42')
     await server.nap(tenant)
   }

@@ -83,20 +83,12 @@ export function layOver(base: LaidOutBase, memory: WebAssembly.Memory): void {
   }
 }
 
-/**
- * The pages of the base that are empty in `memory`, as runs. It reaches as far as the base.
- * @param endBytes only those below. Default: all
- */
-export function emptyRuns(
-  memory: WebAssembly.Memory,
-  base: LaidOutBase,
-  endBytes: number = Number.POSITIVE_INFINITY,
-): readonly number[] {
+/** The pages of the base that are empty in `memory`, as runs. It reaches as far as the base. */
+export function emptyRuns(memory: WebAssembly.Memory, base: LaidOutBase): readonly number[] {
   const heap = new Uint8Array(memory.buffer)
   const runs: number[] = []
   for (const { startBytes, length } of eachPlace(base.runs)) {
-    const placeEnd = Math.min(startBytes + length, endBytes)
-    for (let at = startBytes; at < placeEnd; at += DELTA_PAGE_BYTES) {
+    for (let at = startBytes; at < startBytes + length; at += DELTA_PAGE_BYTES) {
       if (trimmedLength(heap.subarray(at, at + DELTA_PAGE_BYTES)) > 0) continue
       addPage(runs, at / DELTA_PAGE_BYTES)
     }

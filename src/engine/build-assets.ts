@@ -52,7 +52,7 @@ import { findCommandRead } from './command-read.ts'
 import { findFirstSnapshot } from './first-snapshot.ts'
 import { replaceActivity } from './session-activity.ts'
 import { memoryDeltaCode } from './memory-delta-code.ts'
-import { bindMemoryDelta, Scratch } from './memory-delta.ts'
+import { bindMemoryDelta, DELTA_PAGE_BYTES, Scratch } from './memory-delta.ts'
 import { MemorySearch } from './memory-search.ts'
 import { findRandomState, seedStatement } from './random-state.ts'
 import { findReporting } from './setting-reports.ts'
@@ -63,6 +63,7 @@ import { findTemporarySchemas } from './temporary-schemas.ts'
 import { findTransactionStart } from './transaction-start.ts'
 import { startPostgres } from './postgres-process.ts'
 import { neededExports } from './needed-exports.ts'
+import { runsWithin } from './page-runs.ts'
 import { DOOR_IMPORT, pausePatch } from './pausing.ts'
 import {
   findSessionAnchors,
@@ -464,7 +465,8 @@ function differenceOf(
   const missing = laidOut.memory.buffer.byteLength - slot.memory.buffer.byteLength
   if (missing > 0) slot.memory.grow(missing / WASM_PAGE_BYTES)
   if (missing < 0) laidOut.memory.grow(-missing / WASM_PAGE_BYTES)
-  const runs = emptyRuns(slot.memory, laidOut, endBytes)
+  const endPage = Math.ceil(endBytes / DELTA_PAGE_BYTES)
+  const runs = runsWithin(emptyRuns(slot.memory, laidOut), 0, endPage)
   const fullRuns = emptyRuns(laidOut.memory, slot)
   const parts = {
     base: laidOut,

@@ -60,8 +60,7 @@ function sharedByCopy(memory: WebAssembly.Memory): SharedPages {
 
 function newWorld(how: How): World {
   const slot = newMemory(SLOT_WASM_PAGES)
-  const base = newMemory(BASE_WASM_PAGES)
-  const baseBytes = new Uint8Array(base.buffer)
+  const baseBytes = new Uint8Array(BASE_WASM_PAGES * WASM_PAGE_BYTES)
   // Pages with content, pages without, and something in every line of one.
   for (let at = 0; at < baseBytes.length; at += 9 * DELTA_PAGE_BYTES + 40) baseBytes[at] = 1 + at
   baseBytes.fill(7, 5 * DELTA_PAGE_BYTES, 6 * DELTA_PAGE_BYTES)

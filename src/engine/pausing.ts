@@ -31,7 +31,7 @@ import {
   TYPE,
   unsigned,
 } from './wasm-assembly.ts'
-import type { BytePatch } from './wasm-module.ts'
+import { type BytePatch, onlyPlaceOf, type Place } from './wasm-module.ts'
 
 /** An import that nobody needs: the group of a process that has one user. Its answer is zero. */
 export const DOOR_IMPORT = '__syscall_getegid32'
@@ -425,7 +425,7 @@ function assembleUtility(): Uint8Array<ArrayBuffer> {
  */
 export function pausePatch(
   module: Uint8Array,
-  body: { readonly at: number; readonly end: number },
+  body: Place,
   { flagAt, doorIndex }: { readonly flagAt: number; readonly doorIndex: number },
 ): BytePatch {
   const alignment = 2
@@ -438,12 +438,7 @@ export function pausePatch(
     alignment,
     0,
   )
-  const found: number[] = []
-  for (let at = body.at; at + flagDown.length <= body.end; at++) {
-    if (flagDown.every((byte, index) => module[at + index] === byte)) found.push(at)
-  }
-  const [at] = found
-  assert(at !== undefined && found.length === 1, 'ProcessInterrupts takes its flag down once')
+  const at = onlyPlaceOf(module, body, flagDown)
   const bytes = new Uint8Array(flagDown.length).fill(CODE.nop)
   bytes.set([CODE.call, ...unsigned(doorIndex), CODE.drop])
   return { at, bytes }

@@ -16,7 +16,7 @@ import type { Instance } from './instance.ts'
 import { DELTA_PAGE_BYTES, type MemoryDelta } from './memory-delta.ts'
 import { SHARED_BUFFERS_BYTES } from './recipe.ts'
 import { CODE, unsigned } from './wasm-assembly.ts'
-import type { BytePatch } from './wasm-module.ts'
+import { type BytePatch, onlyPlaceOf, type Place } from './wasm-module.ts'
 
 /** An import that nobody needs: files have no other owner. Takes three numbers, as `memset`. */
 export const MAPPING_DOOR_IMPORT = '__syscall_fchown32'
@@ -55,18 +55,13 @@ export function clearingMappings(
     heap.fill(0, endPage * DELTA_PAGE_BYTES, to)
   }
   let isAsExpected = false
-  const { clearMapping } = instance
-  instance.clearMapping = (at, bytes) => {
+  const clearMapping: ClearMapping = (at, bytes) => {
     if (at !== expected?.at || bytes !== expected.bytes) return clear(at, at + bytes)
     isAsExpected = true
     clear(at, expected.buffersAt)
     clear(expected.buffersAt + SHARED_BUFFERS_BYTES, at + bytes)
   }
-  try {
-    start()
-  } finally {
-    instance.clearMapping = clearMapping
-  }
+  clearingBy(instance, clearMapping, start)
   const buffersAt = instance.word(instance.addressOf('BufferBlocks'))
   assert(!isAsExpected || buffersAt === expected?.buffersAt, 'buffers are where they were left')
 }
@@ -75,14 +70,23 @@ export function clearingMappings(
 export function largestMapping(instance: Instance, start: () => void): Mapping {
   let largest: Mapping | undefined
   const { clearMapping } = instance
-  instance.clearMapping = (at, bytes) => {
+  const noting: ClearMapping = (at, bytes) => {
     if (bytes > (largest?.bytes ?? 0)) largest = { at, bytes }
     clearMapping(at, bytes)
   }
-  start()
-  instance.clearMapping = clearMapping
+  clearingBy(instance, noting, start)
   assert(largest, 'a start maps memory')
   return largest
+}
+
+function clearingBy(instance: Instance, clearMapping: ClearMapping, start: () => void): void {
+  const before = instance.clearMapping
+  instance.clearMapping = clearMapping
+  try {
+    start()
+  } finally {
+    instance.clearMapping = before
+  }
 }
 
 /** A mapping with the buffers in it, which lie at `buffersAt`. */
@@ -98,16 +102,11 @@ export function sharedMemoryOf({ at, bytes }: Mapping, buffersAt: number): Share
  */
 export function mappingPatch(
   module: Uint8Array,
-  body: { readonly at: number; readonly end: number },
+  body: Place,
   { memset, doorIndex }: { readonly memset: number; readonly doorIndex: number },
 ): BytePatch {
   const call = Uint8Array.of(CODE.call, ...unsigned(memset))
-  const found: number[] = []
-  for (let at = body.at; at + call.length <= body.end; at++) {
-    if (call.every((byte, index) => module[at + index] === byte)) found.push(at)
-  }
-  const [at] = found
-  assert(at !== undefined && found.length === 1, 'mmap clears memory once')
+  const at = onlyPlaceOf(module, body, call)
   const door = unsigned(doorIndex)
   assert(door.length === call.length - 1, 'the index of the door is as long')
   return { at, bytes: Uint8Array.of(CODE.call, ...door) }

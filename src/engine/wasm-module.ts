@@ -229,6 +229,17 @@ export function bodyOf(module: Uint8Array, name: string): Place {
   return { at: cursor.at, end: cursor.at + bytes }
 }
 
+/** Where a function has `bytes`, which it has once. */
+export function onlyPlaceOf(module: Uint8Array, { at, end }: Place, bytes: Uint8Array): number {
+  const found: number[] = []
+  for (let from = at; from + bytes.length <= end; from++) {
+    if (bytes.every((byte, index) => module[from + index] === byte)) found.push(from)
+  }
+  const [place] = found
+  assert(place !== undefined && found.length === 1, `a function has ${found.length} such places`)
+  return place
+}
+
 /** The number that a global which `module` exports begins with: of a variable, its address. */
 export function exportedNumber(module: Uint8Array, name: string): number {
   const index = exportIndex(module, name)

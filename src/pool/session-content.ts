@@ -6,11 +6,9 @@ import type { BackendSession, SessionRemains } from '../engine/session-memory.ts
  * as most that ask something over HTTP, or once. To forget all of it takes as long as a select.
  */
 export function hasOnlyAsked(session: BackendSession): boolean {
-  const { preparedCount, holdsOn, holdsLocks, mayHaveTemporaryTables, settings } = session
-  if (preparedCount > 0 || holdsOn || holdsLocks || mayHaveTemporaryTables) return false
+  if (!isOnlySettings(session) || session.settings.size > 0) return false
   const { sequences, lastSequence } = session.frame
-  const isUntold = settings.size === 0 && session.channels.length === 0
-  return isUntold && sequences === 0 && lastSequence === 0
+  return session.channels.length === 0 && sequences === 0 && lastSequence === 0
 }
 
 /** Where the catalog cannot be asked, whoever may have temporary tables has some. */

@@ -9,7 +9,6 @@ import { ManualClock } from '../../src/base/clock.ts'
 import { SeededRandom } from '../../src/base/random.ts'
 import { parseVerifiedAssets } from '../../src/engine/engine-assets.ts'
 import { DELTA_PAGE_BYTES } from '../../src/engine/memory-delta.ts'
-import { eachRun } from '../../src/engine/page-runs.ts'
 import { SHARED_BUFFERS_BYTES } from '../../src/engine/recipe.ts'
 import type { WasmEngine } from '../../src/engine/wasm-engine.ts'
 import type { WasmSlot } from '../../src/engine/wasm-slot.ts'
@@ -23,6 +22,7 @@ import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import { Store } from '../../src/store/store.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
 import { runSql } from '../support/messages.ts'
+import { pagesIn } from '../support/page-runs.ts'
 import { storeOptions } from '../support/store-options.ts'
 
 /** Of thirty million. */
@@ -53,21 +53,13 @@ async function openEngine(): Promise<{ engine: WasmEngine; slot: WasmSlot; heap:
 /** Pages that a start may find anything in: those of the base that it does not empty. */
 function freePages(): number[] {
   const { preMain } = parseVerifiedAssets(assetsIn(parts.assets))
-  const emptied = new Set(pagesOf(preMain.emptyRuns))
+  const emptied = new Set(pagesIn(preMain.emptyRuns))
   const ownEnd = preMain.delta.endBytes / DELTA_PAGE_BYTES
   const { buffersAt } = preMain.sharedMemory
-  const buffers = Array.from(
-    { length: SHARED_BUFFERS_BYTES / DELTA_PAGE_BYTES },
-    (_, index) => buffersAt / DELTA_PAGE_BYTES + index,
-  )
-  const rest = pagesOf(parts.base.runs).filter((page) => page >= ownEnd && !emptied.has(page))
+  const buffers = pagesIn([buffersAt / DELTA_PAGE_BYTES, SHARED_BUFFERS_BYTES / DELTA_PAGE_BYTES])
+  const rest = pagesIn(parts.base.runs).filter((page) => page >= ownEnd && !emptied.has(page))
   return [...new Set([...buffers, ...rest])]
 }
-
-const pagesOf = (runs: Iterable<number>): number[] =>
-  [...eachRun([...runs])].flatMap(([page, count]) =>
-    Array.from({ length: count }, (_, index) => page + index),
-  )
 
 const WORK: readonly string[] = [
   'select count(*), sum(n), max(t) from t',
