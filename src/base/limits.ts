@@ -280,7 +280,7 @@ export const LIMITS = {
   /** Where images are packed and unpacked in an isolate. Beyond: in pieces, copied once more. */
   isolateScratchBytesMax: 3_145_728, // 3 MiB
   /** Memory of images that were used up, kept for those that come, in an isolate. */
-  isolateSpareBytesMax: 3_145_728, // 3 MiB
+  isolateSpareBytesMax: 2_097_152, // 2 MiB
   /**
    * All that is accounted for of the memory of an isolate, which has 128 MB: the rest is for
    * JavaScript, compiled code and requests. Beyond: images are dropped, then a query gets 53200.

@@ -10,6 +10,8 @@ import { SeededRandom } from '../base/random.ts'
 import type { Action } from '../../test/support/pool-action.ts'
 import { actionsOf } from '../../test/support/pool-actions.ts'
 import { fingerprintOf } from '../../test/support/pool-fingerprint.ts'
+import { FORK_MS } from '../../test/support/pool-forks.ts'
+import { SMALL } from '../../test/support/pool-limits.ts'
 import { World } from '../../test/support/pool-world.ts'
 import type { Config } from '../../test/support/pool-world.ts'
 
@@ -109,6 +111,36 @@ test('every interleaving of readers whose tenant has its turn with each batch', 
   const limits = { turnMs: 1, turnAloneMs: 1 }
   const config = { limits, clients: ['a', 'a', 'a', 'b'], requestsPerClient: 2, rough: false }
   assert.ok(explore({ ...config, batchMs: 1, reads: true }, 6, OPEN) > 500)
+})
+
+test('forks in vain have a share of the time, however many ask for them', () => {
+  const clients = Array.from({ length: 300 }, () => 'a')
+  const limits = { tenantQueueMax: clients.length, shardQueueMax: clients.length }
+  const world = new World({ limits, clients, requestsPerClient: 1, rough: true, reads: true })
+  const does = (name: string): boolean => {
+    const action = actionsOf(world).find((each) => each.name === name)
+    action?.run(world)
+    return action !== undefined
+  }
+  for (const name of [...OPEN, 'cancel 1']) assert.ok(does(name), name)
+  const startMs = world.nowMs
+  let forks = 0
+  // Every third one neither begins a transaction nor surely reads.
+  for (let asks = 3; asks < clients.length; asks += 3) {
+    assert.ok(does(`request ${asks}`))
+    if (does('fork a')) forks++
+    for (let index = 3; index <= asks; index += 3) {
+      if (does(`writes ${index}`)) assert.ok(does(`cancel ${index}`))
+    }
+    while (world.forks.step());
+    world.nowMs++
+    if (world.timerAtMs <= world.nowMs) world.tick()
+  }
+  // Forks take no time here.
+  const spentMs = forks * FORK_MS
+  const share = spentMs / (spentMs + world.nowMs - startMs)
+  const most = SMALL.vainForkShare
+  assert.ok(share > most / 2 && share <= most, `${forks} forks, ${share} of the time`)
 })
 
 /** A client whose statement has paused, another one that waits to read, two slots. */

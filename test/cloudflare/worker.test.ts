@@ -243,7 +243,7 @@ test('fifty tenants share an isolate within its budget, and none sees another', 
   const { counters, earlierTemplateBytes, ownSlotBytes } = isolate
   assert.ok(imageBytes <= LIMITS.isolateImageBytes, `${imageBytes} bytes of images`)
   assert.ok(slotBytes <= LIMITS.isolateSlotRetireBytes)
-  // Seven of the fifty fit: of 200 visits some thirty find their tenant's image.
+  // Some eleven of the fifty fit: of 200 visits the fewest find their tenant's image.
   const resumed = counters.resumed - before.resumed
   const dropped = counters.dropped - before.dropped
   assert.ok(resumed > 10 && dropped > 10, `${resumed} resumed, ${dropped} dropped`)

@@ -98,10 +98,12 @@ test('whoever does it again and again, in other words each time, is not in the w
   await one.client.query(SETUP)
   await one.client.query('begin; insert into t values (2)')
   let isOver = false
+  let statements = 0
   const nuisance = async (): Promise<void> => {
     await using other = await connectPg(server, 'again')
-    await other.client.query(`set lock_timeout = '5ms'`)
+    await other.client.query(`set lock_timeout = '1ms'`)
     for (let times = 0; !isOver; times++) {
+      statements++
       await failureOf(other.client.query(`select writes(${times})`))
     }
   }
@@ -116,8 +118,9 @@ test('whoever does it again and again, in other words each time, is not in the w
     times.push(performance.now() - sinceMs)
   }
   const { withheld } = await forks()
-  // Their forks are a share of the time, not one for each of hundreds of statements.
-  assert.ok(withheld - before.withheld <= 80, `${withheld - before.withheld} forks in vain`)
+  // Their forks are a share of the time (`pool-state.test.ts`), not one for each statement.
+  const inVain = withheld - before.withheld
+  assert.ok(inVain < statements / 3, `of ${statements} statements ${inVain} had forks in vain`)
   assert.ok(Math.max(...times) < 1_500, `${Math.max(...times)} ms`)
   await using newcomer = await bounded(connectPg(server, 'again'), 'a newcomer')
   assert.equal(await newcomer.value('select 1'), 1)

@@ -10,7 +10,7 @@ import { type Action, toEach } from './pool-action.ts'
 import type { World } from './pool-world.ts'
 
 /** What one costs, as far as the rules know: with their share, a few ms of waiting. */
-const FORK_MS = 1
+export const FORK_MS = 1
 
 type ForkEffect = Extract<PoolEffect, { type: 'fork' | 'endFork' | 'read' }>
 
