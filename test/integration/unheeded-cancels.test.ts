@@ -49,7 +49,8 @@ async function boundedMs(work: Promise<unknown>): Promise<number> {
 test('its own limit: it is over a grace later, and its tenant is there again', async () => {
   await using server = await startTwoShards({ graceMs: GRACE_MS })
   await using stuck = await connectPg(server, ONE)
-  await stuck.client.query(`create table t as select 1 as n; set statement_timeout = '100ms'`)
+  // What a slow machine does before it multiplies does heed its limit.
+  await stuck.client.query(`create table t as select 1 as n; set statement_timeout = '1s'`)
   let code: string | undefined
   const failed = failureOf(stuck.client.query(UNHEEDING)).then((error) => (code = error.code))
   const tookMs = await boundedMs(failed)
@@ -73,7 +74,8 @@ test('a neighbour who waits: as soon, from neighbour-wait-timeout on', async () 
 })
 
 test('the log tells of a shard that is silent, and of the end of that', async () => {
-  const wait = ['--neighbour-wait-timeout', '500ms']
+  // With less it may lose its thread in the very moment in which the log would tell of it.
+  const wait = ['--neighbour-wait-timeout', '2s']
   await using server = await startServer({ flags: ['--shards', '1', ...wait] })
   await using neighbour = await connectPg(server, OTHER)
   await neighbour.client.query('create table t as select 2 as n')
