@@ -4,6 +4,7 @@
  * they share is little and a start reads each of them once:
  *
  *     cli/main.js, index.js, node.js   main thread: command line and library, with shared chunks
+ *     serve-body.cjs                   the same of a server, as one script
  *     worker-main.js, worker-body.cjs  a shard's thread: its beginning, and the rest as one script
  *     build-main.js                    the engine build, a process of its own
  *     pg-dump-thread.js, pg-dump/      the thread of a pg_dump, and the program itself, as it came
@@ -21,11 +22,12 @@ import {
 } from '../src/host/node/dump/pg-dump-files.ts'
 import { folderOf } from '../src/host/node/engine/stock-folder.ts'
 
-/** What `worker-main.ts` runs as a script. */
-const SCRIPT = 'worker-body'
+/** What is run as a script (`kept-code.ts`), and therefore has to be in one piece. */
+const SCRIPTS: readonly string[] = ['serve-body', 'worker-body']
 
 const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
   { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts', node: 'src/node.ts' },
+  { 'serve-body': 'src/serve-body.ts' },
   { 'worker-main': 'src/host/node/shard/worker-main.ts' },
   { 'worker-body': 'src/host/node/shard/worker-body.ts' },
   { 'build-main': 'src/host/node/engine/build-main.ts' },
@@ -35,10 +37,14 @@ const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
 /** `import NAMES from "node:MODULE";` as the bundler writes it, a line of its own. */
 const BUILTIN_IMPORT = /^import (.+) from "(node:[^"]+)";$/gm
 
+/** `let NAME = require("node:MODULE");` as the bundler writes it in a script; it may be wrapped. */
+const BUILTIN_REQUIRE = /^let (\w+) = (require\("node:[^"]+"\));\n(?:\1 = __toESM\(\1, 1\);\n)?/gm
+
 /** Writes the bundles into `folder`; the folders of the packages that are in them. */
 export async function bundle(folder: string): Promise<ReadonlySet<string>> {
   const packages = new Set<string>()
   for (const input of PROGRAMS) {
+    const isScript = SCRIPTS.some((name) => name in input)
     await using build = await rolldown({
       input,
       platform: 'node',
@@ -46,17 +52,17 @@ export async function bundle(folder: string): Promise<ReadonlySet<string>> {
       plugins: [plainBuiltins],
     })
     const { output } = await build.generate({
-      format: SCRIPT in input ? 'cjs' : 'esm',
-      entryFileNames: SCRIPT in input ? '[name].cjs' : '[name].js',
+      format: isScript ? 'cjs' : 'esm',
+      ...(isScript ? { codeSplitting: false } : {}),
+      entryFileNames: isScript ? '[name].cjs' : '[name].js',
       // Beside the entries: a module finds the program of a worker beside itself.
       chunkFileNames: '[name]-[hash].js',
     })
-    if (SCRIPT in input && output.length !== 1) throw new Error(`${SCRIPT} is more than one script`)
     for (const part of output) {
       if (part.type !== 'chunk') throw new Error(`${part.fileName} is no code`)
       const file = join(folder, part.fileName)
       mkdirSync(dirname(file), { recursive: true })
-      writeFileSync(file, ascii(part.code))
+      writeFileSync(file, ascii(isScript ? withLateBuiltins(part.code) : part.code))
       for (const id of part.moduleIds) {
         const owner = packageOf(id)
         if (owner !== undefined) packages.add(owner)
@@ -94,6 +100,25 @@ const plainBuiltins: Plugin = {
     }
     return { code: plain }
   },
+}
+
+/**
+ * Asks for a builtin when it is first used, as modules do that are loaded late: of those that a
+ * server can use at all a start needs half, and they take 20 ms.
+ */
+function withLateBuiltins(code: string): string {
+  const names: string[] = []
+  const late = code.replaceAll(BUILTIN_REQUIRE, (all, name: string, required: string) => {
+    names.push(name)
+    const value = all.includes('__toESM') ? `__toESM(${required}, 1)` : required
+    return `const ${name} = __late(() => ${value});\n`
+  })
+  const used = names.join('|')
+  const calls = late.replaceAll(
+    new RegExp(`\\b(new )?(${used})\\b(?! = __late)`, 'g'),
+    (_, isNew: string | undefined, name: string) => (isNew ? `new (${name}())` : `${name}()`),
+  )
+  return `const __late = (load) => { let value; return () => (value ??= load()) };\n${calls}`
 }
 
 /**

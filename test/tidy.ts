@@ -42,7 +42,9 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Published entry points: compose and re-export, nothing else. */
-const ENTRY_POINTS = new Set(['src/index.ts', 'src/node.ts', 'src/cloudflare.ts'])
+const ENTRY_POINTS = new Set(
+  ['index', 'node', 'cloudflare', 'serve-body'].map((name) => `src/${name}.ts`),
+)
 const ENTRY_LINES_MAX = 60
 const LINES_MAX = 500
 const COLUMNS_MAX = 100

@@ -5,8 +5,8 @@
  * Says so if Node is too old before anything else is loaded: what is loaded would not even parse
  * there.
  */
-import type { HeadStart } from '../host/node/head-start.ts'
 import { keepCompiledCode } from '../host/node/cache-folder.ts'
+import { runBeside } from '../host/node/kept-code.ts'
 import { makeRoom } from '../host/node/v8-flags.ts'
 
 const NODE_MAJOR_MIN = 24
@@ -23,16 +23,13 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
   // Parsed code is kept between starts: a quarter of a second of a start from source.
   keepCompiledCode()
   const words = process.argv.slice(2)
-  const head = words[0] === 'serve' ? await begin() : undefined
-  const [{ run }, { processTerminal }] = await Promise.all([
-    import('./program.ts'),
-    import('./terminal.ts'),
-  ])
-  process.exitCode = await run(words, processTerminal, head)
-}
-
-/** First of all: a thread loads its code while this one loads everything else. */
-async function begin(): Promise<HeadStart> {
-  const { headStart } = await import('../host/node/head-start.ts')
-  return headStart()
+  if (words[0] === 'serve') {
+    await runBeside(import.meta.url, '../serve-body')
+  } else {
+    const [{ run }, { processTerminal }] = await Promise.all([
+      import('./program.ts'),
+      import('./terminal.ts'),
+    ])
+    process.exitCode = await run(words, processTerminal)
+  }
 }

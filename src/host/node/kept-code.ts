@@ -21,6 +21,7 @@ import {
 } from 'node:fs'
 import { createRequire, getCompileCacheDir } from 'node:module'
 import { basename, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { cachedDataVersionTag } from 'node:v8'
 import { Script } from 'node:vm'
 
@@ -38,6 +39,17 @@ const UNUSED_MS_MAX = 30 * 24 * 60 * 60_000
 const DIGEST_BYTES = 32
 /** Of the digest that tells texts of one name from each other. */
 const NAME_DIGITS = 16
+
+/**
+ * Runs a program that lies beside a module. In the package it is one script, because of a script
+ * more can be kept; in a checkout it is a module.
+ */
+export async function runBeside(moduleUrl: string, name: string): Promise<void> {
+  const isSource = moduleUrl.endsWith('.ts')
+  const program = new URL(`${name}.${isSource ? 'ts' : 'cjs'}`, moduleUrl)
+  if (isSource) await import(program.href)
+  else requireKept(fileURLToPath(program))
+}
 
 /** Runs a CommonJS module in this thread. Throws what it throws. */
 export function requireKept(path: string): void {

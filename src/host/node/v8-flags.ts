@@ -27,13 +27,11 @@ export function validatingLazily<Result>(compile: () => Result): Result {
 /**
  * For threads to come. A young generation begins with 1 MB, which is full every few milliseconds,
  * and grows to three times 16 MB in each thread; three times 8 cost a percent of a thread's time.
- * And a heap is collected for the first time at 8 MB of what is not young, in the middle of a
- * thread's start, unless somebody has said how large it may become. A start makes 40 MB of it.
+ * Caches of code do not depend on these two.
  */
 export function makeRoom(): void {
   setFlagsFromString('--min-semi-space-size=8')
   setFlagsFromString('--max-semi-space-size=8')
-  setFlagsFromString('--initial-old-space-size=64')
 }
 
 /**
