@@ -60,6 +60,9 @@ export async function bundle(folder: string): Promise<ReadonlySet<string>> {
     })
     for (const part of output) {
       if (part.type !== 'chunk') throw new Error(`${part.fileName} is no code`)
+      if (isScript && part.dynamicImports.length > 0) {
+        throw new Error(`a script cannot import: ${part.dynamicImports.join(' ')}`)
+      }
       const file = join(folder, part.fileName)
       mkdirSync(dirname(file), { recursive: true })
       writeFileSync(file, ascii(isScript ? withLateBuiltins(part.code) : part.code))

@@ -88,7 +88,7 @@ export async function listenForHttp(
   const isWanted = (request: IncomingMessage): boolean => door.isWanted(request)
   const server = createAdaptorServer({
     fetch: inTurn(app.fetch),
-    ...(await serverOptions(identity, isWanted)),
+    ...serverOptions(identity, isWanted),
   })
   server.on('request', (_, outgoing: ServerResponse) => holdAnswer(outgoing, held))
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
@@ -153,13 +153,14 @@ async function openTokenCheck(config: Config): Promise<TokenCheck | undefined> {
   return configuredTokenCheck(config)
 }
 
-async function serverOptions(
+/** Without a certificate nobody waits for Node's code for one. */
+function serverOptions(
   identity: Identity | undefined,
   isWanted: (request: IncomingMessage) => boolean,
-): Promise<Partial<HttpsOptions>> {
+): Partial<HttpsOptions> {
   const upgrade = { shouldUpgradeCallback: isWanted }
   if (!identity) return { serverOptions: upgrade }
-  const https = await import('node:https')
+  const https = process.getBuiltinModule('node:https')
   const handshakeTimeout = LIMITS.authenticationMs
   const secure = { ...identity.context, handshakeTimeout }
   return { createServer: https.createServer, serverOptions: { ...upgrade, ...secure } }
