@@ -14,6 +14,7 @@
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Script } from 'node:vm'
 import { rolldown, type Plugin } from 'rolldown'
 import {
   PG_DUMP_FILES,
@@ -121,7 +122,13 @@ function withLateBuiltins(code: string): string {
     new RegExp(`\\b(new )?(${used})\\b(?! = __late)`, 'g'),
     (_, isNew: string | undefined, name: string) => (isNew ? `new (${name}())` : `${name}()`),
   )
-  return `const __late = (load) => { let value; return () => (value ??= load()) };\n${calls}`
+  const helper = 'const __late = (load) => { let value; return () => (value ??= load()) };'
+  const script = `${helper}\n${calls}`
+  const isLeft = /^(?:let|var|const) \w+ = require\("node:/m.test(script)
+  if (isLeft || names.length === 0) throw new Error('a script asks for builtins in a new form')
+  // Compiled only: a use that cannot be a call is a syntax error, here and not in every start.
+  void new Script(`(function (require, __filename, __dirname) {${script}\n})`)
+  return script
 }
 
 /**

@@ -6,6 +6,8 @@
 import { headStart } from './host/node/head-start.ts'
 
 const head = headStart()
+// Nobody waits for what a script does: whatever ends before it has an outcome has failed.
+process.exitCode = 1
 void serve()
 
 async function serve(): Promise<void> {

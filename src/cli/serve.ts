@@ -18,7 +18,7 @@ import { type SettingName, addSettings, configOf } from './settings.ts'
 import type { Terminal } from './terminal.ts'
 import { packageVersion } from './version.ts'
 
-/** By then all threads have loaded what they need, by the flags that V8's caches of code know. */
+/** By then threads have loaded most of what they need, by the flags that caches of code know. */
 const THRIFTY_AFTER_MS = 10_000
 
 const EXAMPLES = `
