@@ -16,6 +16,7 @@ import type { Random } from '../../../base/random.ts'
 import { SeededRandom } from '../../../base/random.ts'
 import type { Sync } from '../../../medium/medium.ts'
 import { MAIN } from '../../../store/keys.ts'
+import type { CommitJournal } from '../../../store/commit-journal.ts'
 import { Store } from '../../../store/store.ts'
 import { Template } from '../../../store/template.ts'
 import { storeOptions } from '../../../../test/support/store-options.ts'
@@ -33,8 +34,13 @@ const TENANTS = ['a', 'b', 'c'] as TenantName[]
 const KEY = (2 ** 27) as PageKey
 /** So small that files change every few commits. */
 const FILE_BYTES = 640
-const SLOW_TURNS = 150
+/** A store that a journal wants synced is synced so many commits later. */
+const SLOW_COMMITS = 8
 const KINDS = ['ahead', 'ahead', 'ahead', 'alone', 'checkpoint', 'close', 'death', 'end'] as const
+const AHEAD = { kind: 'ahead', tenants: TENANTS, times: 3, waits: false } as const
+const END = { ...AHEAD, kind: 'end' } as const
+/** Machines that end with commits in the journal which no disk has in a store. */
+const ENDS = Array.from({ length: 8 }, () => [AHEAD, END]).flat()
 const template = Template.empty()
 const root = testFolder()
 let count = 0
@@ -60,17 +66,10 @@ class WatchedMedium extends NodeSqliteMedium {
     this.#ahead = true
     try {
       const sync = super.commitAhead(work)
-      return sync && (() => this.#slowly(sync))
+      return sync && (() => sync().then(this.#synced))
     } finally {
       this.#ahead = false
     }
-  }
-
-  /** As a disk that is slower than the journal's. */
-  async #slowly(sync: Sync): Promise<void> {
-    for (let turns = 0; turns < SLOW_TURNS; turns++) await turn()
-    await sync()
-    this.#synced()
   }
 
   override checkpoint(): void {
@@ -86,6 +85,10 @@ class Life {
   journal: ShardJournal
   readonly promised: Map<TenantName, number>
   readonly #stores = new Map<TenantName, Store>()
+  #commitCount = 0
+  #isFinished = false
+  /** Syncs that wait, and for which commit. */
+  readonly #slowSyncs = new Set<{ readonly until: number; readonly goOn: () => void }>()
 
   constructor(random: Random, promised = new Map<TenantName, number>()) {
     this.promised = promised
@@ -102,6 +105,7 @@ class Life {
   /** The thread dies: its journal stays, and the next one knows nothing of it. */
   async die(random: Random): Promise<void> {
     for (const tenant of TENANTS) this.close(tenant)
+    this.#slowSyncs.clear()
     this.journal = this.#newJournal(random)
     await this.begun()
   }
@@ -124,7 +128,10 @@ class Life {
     if (known) return known
     const medium = new WatchedMedium(this.path(tenant), () => this.#keep(tenant))
     this.journal.bringHome(tenant, medium)
-    const journal = this.journal.of(tenant, sqliteLogOf(this.path(tenant)))
+    const shared = this.journal.of(tenant, sqliteLogOf(this.path(tenant)))
+    const journal: CommitJournal = {
+      write: (commit, sync) => shared.write(commit, () => this.#slowly(sync)),
+    }
     const store = Store.open(medium, { ...storeOptions(template), journal })
     this.#stores.set(tenant, store)
     return store
@@ -138,10 +145,29 @@ class Life {
       store.commit(MAIN, store.head(), { puts: [{ key: KEY, data }], deletions: [] })
     }
     const promise = (): void => void this.promised.set(tenant, version)
+    this.#goOnUntil(++this.#commitCount)
     if (isAhead) return Promise.resolve(store.commitAhead(commit)).then(promise)
     commit()
     promise()
     return Promise.resolve()
+  }
+
+  /** As a disk that is slower than the journal's, by commits, whatever the machine's is. */
+  async #slowly(sync: Sync): Promise<void> {
+    if (!this.#isFinished) {
+      const { promise, resolve: goOn } = Promise.withResolvers<void>()
+      this.#slowSyncs.add({ until: this.#commitCount + SLOW_COMMITS, goOn })
+      await promise
+    }
+    await sync()
+  }
+
+  #goOnUntil(commitCount: number): void {
+    for (const slow of this.#slowSyncs) {
+      if (slow.until > commitCount) continue
+      this.#slowSyncs.delete(slow)
+      slow.goOn()
+    }
   }
 
   close(tenant: TenantName): void {
@@ -168,10 +194,16 @@ class Life {
     for (const file of readdirSync(journalsPath(this.dataPath))) {
       copyFileSync(join(journalsPath(this.dataPath), file), join(journalsPath(next.dataPath), file))
     }
-    for (const tenant of TENANTS) this.close(tenant)
-    await this.journal.close()
+    await this.finish()
     rmSync(this.dataPath, { recursive: true })
     return next
+  }
+
+  async finish(): Promise<void> {
+    for (const tenant of TENANTS) this.close(tenant)
+    this.#isFinished = true
+    this.#goOnUntil(Number.POSITIVE_INFINITY)
+    await this.journal.close()
   }
 
   /** Of a log that has grown since it was synced, a part may be on the disk, torn in a page. */
@@ -262,15 +294,14 @@ test('whatever was promised outlives the machine, in all orders of events', asyn
         await Promise.all(under)
       }
       checkPromised(life)
-      for (const tenant of TENANTS) life.close(tenant)
-      await life.journal.close()
+      await life.finish()
       const hasDied = story.some(({ kind }) => kind === 'death')
       if (!hasDied) assert.deepEqual(filesOf(life.dataPath), [], 'a clean end leaves none')
       recover(life)
       assert.deepEqual(readdirSync(journalsPath(life.dataPath)), [])
       rmSync(life.dataPath, { recursive: true })
     }),
-    { numRuns: 25 },
+    { numRuns: 25, examples: [[ENDS, 1]] },
   )
   assert.ok(recovered > 20, `only ${recovered} commits were brought home: the test shows nothing`)
 })
