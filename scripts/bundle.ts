@@ -3,7 +3,7 @@
  * the time to the first row (docs/decisions/0008). One bundle per thread and process, because what
  * they share is little and a start reads each of them once:
  *
- *     cli/main.js, index.js, node.js   main thread: command line and library, with shared chunks
+ *     cli/*.js, index.js, node.js      main thread: command line and library, with shared chunks
  *     serve-body.cjs                   the same of a server, as one script
  *     worker-main.js, worker-body.cjs  a shard's thread: its beginning, and the rest as one script
  *     build-main.js                    the engine build, a process of its own
@@ -27,7 +27,12 @@ import { folderOf } from '../src/host/node/engine/stock-folder.ts'
 const SCRIPTS: readonly string[] = ['serve-body', 'worker-body']
 
 const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
-  { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts', node: 'src/node.ts' },
+  {
+    'cli/main': 'src/cli/main.ts',
+    'cli/command': 'src/cli/command.ts',
+    index: 'src/index.ts',
+    node: 'src/node.ts',
+  },
   { 'serve-body': 'src/serve-body.ts' },
   { 'worker-main': 'src/host/node/shard/worker-main.ts' },
   { 'worker-body': 'src/host/node/shard/worker-body.ts' },

@@ -29,6 +29,8 @@ test('who has an older Node than package.json asks for is told so, and what to d
   assert.equal(status, 2)
   assert.ok(stderr.startsWith(`pgnap needs Node ${oldest} or newer, this is `), stderr)
   assert.ok(stderr.includes(`\nhint: install a newer Node, or: npx --package=node@${pinned} `))
+  // What a module imports by name is loaded before anything of it is run.
+  assert.doesNotMatch(textOf('src/cli/main.ts'), /^import /m)
   assert.deepEqual([onNode(`${oldest}.0.0`).status, onNode(`${oldest}.0.0`).stderr], [0, ''])
 })
 
