@@ -265,6 +265,11 @@ export const LIMITS = {
   /** Size of one tenant's database. Beyond: 53100, and the tenant stays readable. */
   databaseBytesMax: 68_719_476_736, // 64 GiB
   /**
+   * What databases that grow leave free on their disk, or a quarter of it if that is less. Beyond:
+   * 53100 for the statement. Recovery, clean-up and small files may use it.
+   */
+  diskReserveBytes: 67_108_864, // 64 MiB
+  /**
    * WAL written since the last checkpoint that makes the pool issue one when the tenant is idle.
    */
   checkpointIdleBytes: 1_048_576, // 1 MiB

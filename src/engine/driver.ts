@@ -1,6 +1,6 @@
 /**
  * Drives Postgres's main loop inside the module: request bytes in, answer bytes out, nothing
- * parsed but errors (`conversion-errors.ts`).
+ * parsed but errors (`answer-errors.ts`).
  *
  * Postgres reads through one callback and writes through another; both are JavaScript functions in
  * its function table. One turn of `_PostgresMainLoopOnce` handles one message. An error inside
@@ -11,7 +11,8 @@
  */
 import { PgnapError } from '../base/errors.ts'
 import { SYNC } from '../base/protocol-message.ts'
-import { explainConversions } from './conversion-errors.ts'
+import type { FileLimit } from '../store/file-node.ts'
+import { explainErrors } from './answer-errors.ts'
 import { copyEnd } from './copy-end.ts'
 import { type EmscriptenModule, isExitStatus } from './emscripten.ts'
 import type { Pausing, Turns } from './pausing.ts'
@@ -31,6 +32,8 @@ export interface DriverOptions {
   readonly commandReadAt?: number
   /** Nothing is left to be said in a run but that Postgres is ready, and what goes with that. */
   readonly beforeReady?: () => void
+  /** Which limit its files have met since this was last asked. Default: none. */
+  readonly takeMetLimit?: () => FileLimit | undefined
 }
 
 /** What is made of the end of a run that has paused, before the thread does anything else. */
@@ -45,6 +48,7 @@ export class Driver {
   readonly #cancel: () => void
   readonly #commandReadAt: number | undefined
   readonly #beforeReady: (() => void) | undefined
+  readonly #takeMetLimit: (() => FileLimit | undefined) | undefined
   readonly #readCallback: number
   readonly #writeCallback: number
   #request: Uint8Array = new Uint8Array(0)
@@ -54,12 +58,14 @@ export class Driver {
   #overflowed = false
   #errorsRaised = 0
 
-  constructor({ module, answerBytesMax, cancel, commandReadAt, beforeReady }: DriverOptions) {
+  constructor(options: DriverOptions) {
+    const { module, answerBytesMax, cancel, commandReadAt, beforeReady } = options
     this.#module = module
     this.#answerBytesMax = answerBytesMax
     this.#cancel = cancel
     this.#commandReadAt = commandReadAt
     this.#beforeReady = beforeReady
+    this.#takeMetLimit = options.takeMetLimit
     this.#readCallback = module.addFunction(this.#read.bind(this), 'iii')
     this.#writeCallback = module.addFunction(this.#write.bind(this), 'iii')
     this.bind()
@@ -202,7 +208,8 @@ export class Driver {
     this.#module._PostgresSendReadyForQueryIfNecessary()
     this.#module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
-    return this.#errorsRaised === raisedBefore ? this.answer : explainConversions(this.answer)
+    if (this.#errorsRaised === raisedBefore) return this.answer
+    return explainErrors(this.answer, this.#takeMetLimit?.())
   }
 
   /** As Postgres has it when it reads a command, and already before it has come so far. */

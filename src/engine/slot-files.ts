@@ -12,6 +12,7 @@ import type { InodeNo } from '../base/ids.ts'
 import { RELCACHE_FILE } from '../store/file-tree.ts'
 import {
   FileError,
+  type FileLimit,
   type FileErrorName,
   type FileNode,
   type TenantFiles,
@@ -102,6 +103,7 @@ export class SlotFiles {
   starting = false
   /** Files made, renamed or removed since the instance was made, temporary ones and WAL aside. */
   namesChanged = 0
+  #metLimit: FileLimit | undefined
   readonly #dirtyBytesMax: number
   readonly #checksum: PageChecksum
   #database: DatabaseName | undefined
@@ -141,6 +143,7 @@ export class SlotFiles {
     this.#tenant = tenant
     this.#database = new DatabaseName(tenant, database)
     this.fault = undefined
+    this.#metLimit = undefined
     this.settingsChanged = false
     this.forked = false
     root.file = tenant.root
@@ -247,6 +250,13 @@ export class SlotFiles {
     return folder !== undefined && this.#files.list(folder).length > 0
   }
 
+  /** Which limit was met since this was last asked, and the tenant came. */
+  takeMetLimit(): FileLimit | undefined {
+    const met = this.#metLimit
+    this.#metLimit = undefined
+    return met
+  }
+
   /** Throws what a store raised under Postgres, if anything. */
   throwFault(): void {
     if (this.fault !== undefined) throw this.fault
@@ -315,7 +325,10 @@ export class SlotFiles {
     } catch (error) {
       const { ErrnoError } = this.#fs
       if (error instanceof ErrnoError) throw error
-      if (error instanceof FileError) throw new ErrnoError(ERRNO[error.errno])
+      if (error instanceof FileError) {
+        this.#metLimit = error.met ?? this.#metLimit
+        throw new ErrnoError(ERRNO[error.errno])
+      }
       this.fault ??= error
       throw new ErrnoError(EIO)
     }

@@ -77,6 +77,7 @@ export class WasmSlot implements Slot {
       cancel: () => requestCancel(this.interruptFlags),
       commandReadAt,
       beforeReady: () => this.session.encoding.speakTo('pool'),
+      takeMetLimit: () => instance.files.takeMetLimit(),
     })
     const { signals, statements, scans, databaseFunctions } = sessionAnchors
     this.#walTail = new WalTail(instance)
@@ -157,6 +158,7 @@ export class WasmSlot implements Slot {
   boot(files: TenantFiles, database: string = BUILT_NAME): void {
     this.#begin()
     const names = new FormerNames(files)
+    files.starting = true
     try {
       // Relcache files of another build would be of another Postgres, perhaps.
       this.#instance.files.starting = files.templateId === this.#options.assets.template.id

@@ -35,9 +35,10 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
       return store.head() === 0 && store.templateId === templateId
     },
     tidy: () => {
-      // History is the first thing that a tenant has no room for.
+      // History is the first thing that there is no room for.
       const isFull = store.sizeBytes() > (limits?.databaseBytesMax ?? LIMITS.databaseBytesMax)
-      const pruned = store.prune(isFull ? 0 : retentionMs)
+      const hasRoom = !isFull && limits?.diskHasRoom?.(0) !== false
+      const pruned = store.prune(hasRoom ? retentionMs : 0)
       if (pruned.more) return true
       if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
       store.checkpoint()

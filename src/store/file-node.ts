@@ -40,14 +40,23 @@ export type FileErrorName =
   | 'EFBIG'
   | 'ENOSPC'
 
+/**
+ * For want of which room a file may not grow: temporary files of one tenant, all of its database,
+ * or the disk.
+ */
+export type FileLimit = 'temporary' | 'database' | 'disk'
+
 /** An ordinary refusal, for Postgres to see as an errno. Failures of the store are `PgnapError`. */
 export class FileError extends Error {
   override readonly name = 'FileError'
   readonly errno: FileErrorName
+  /** With ENOSPC. */
+  readonly met: FileLimit | undefined
 
-  constructor(errno: FileErrorName) {
+  constructor(errno: FileErrorName, met?: FileLimit) {
     super(errno)
     this.errno = errno
+    this.met = met
   }
 }
 

@@ -237,7 +237,7 @@ export class FilePages {
     assert(bytes.length === node.chunkBytes, 'a dirty chunk has its full length')
     const { ephemeralBytesMax, onDirty } = this.#options
     if (node.ephemeral && this.ephemeralBytes + bytes.length > ephemeralBytesMax) {
-      throw new FileError('ENOSPC')
+      throw new FileError('ENOSPC', 'temporary')
     }
     node.dirty ??= new Map()
     assert(!node.dirty.has(chunk), 'a chunk becomes dirty once')

@@ -11,7 +11,6 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
-import { PgnapError } from '../base/errors.ts'
 import type { InodeNo, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
 import { FileError, type FileNode, withPermissions } from './file-node.ts'
@@ -19,22 +18,11 @@ import { changesOf } from './file-changes.ts'
 import { FilePages, type HeldBytes } from './file-pages.ts'
 import { FileTree, RELCACHE_FILE } from './file-tree.ts'
 import { CHUNKS_PER_INODE } from './keys.ts'
+import { type HasRoom, Room } from './room.ts'
 import type { Template } from './template.ts'
 import type { FileView } from './view.ts'
 
-export { FileError, FileNode, type FileErrorName } from './file-node.ts'
-
-/**
- * Beyond the ceiling, room for what it takes to get below it: an emptied table and its indexes are
- * new files, a vacuum makes its maps, a commit notes its transaction. In files that stay small.
- */
-const RESERVE_BYTES = 16_777_216
-/** The same beyond what was opened, if a lowered ceiling is below that: to note a checkpoint. */
-const LOWERED_RESERVE_BYTES = 1_048_576
-/** A segment of the commit log is as large. */
-const SMALL_FILE_BYTES = 262_144
-/** Free space and visibility. */
-const MAP = /_(?:fsm|vm)$/
+export { FileError, FileNode, type FileErrorName, type FileLimit } from './file-node.ts'
 
 export interface TenantFilesOptions {
   /** Of the store, or any template in memory. */
@@ -46,21 +34,23 @@ export interface TenantFilesOptions {
   readonly databaseBytesMax?: number
   /** Default: `LIMITS.ephemeralBytesMax`. */
   readonly ephemeralBytesMax?: number
+  /** Of the disk that the store is on. Default: it has. */
+  readonly diskHasRoom?: HasRoom
 }
 
 export class TenantFiles implements Disposable {
   readonly #view: FileView | undefined
   readonly #template: Template
   readonly #clock: Clock
-  readonly #databaseBytesMax: number
-  /** For small files. */
-  readonly #reserveEndBytes: number
+  readonly #room: Room
   readonly #pages: FilePages
   readonly #tree: FileTree
   /** Nodes with something for the next commit: content, record or removal. */
   readonly #dirtyNodes = new Set<FileNode>()
   /** Files in the store that have left the tree by becoming ephemeral. */
   readonly #leftStore = new Set<FileNode>()
+  /** Postgres starts: a recovery has to end, and may use what the disk keeps free. */
+  starting = false
   /** Beyond, what a statement dirties is committed before it ends; see {@link commitMidway}. */
   midwayBytesMax: number = Number.POSITIVE_INFINITY
   #committedDatabaseBytes: number
@@ -76,7 +66,6 @@ export class TenantFiles implements Disposable {
     this.#view = view
     this.#template = options.template
     this.#clock = options.clock
-    this.#databaseBytesMax = options.databaseBytesMax ?? LIMITS.databaseBytesMax
     this.#pages = new FilePages({
       view,
       cacheBytesMax: options.cacheBytesMax ?? LIMITS.pageCacheBytesMax,
@@ -86,9 +75,11 @@ export class TenantFiles implements Disposable {
     this.#tree = new FileTree(options.template, view)
     for (const orphan of this.#tree.orphans) this.#dirtyNodes.add(orphan)
     this.#committedDatabaseBytes = this.#tree.databaseBytes
-    const opened = this.#committedDatabaseBytes
-    const endBytes = this.#databaseBytesMax + RESERVE_BYTES
-    this.#reserveEndBytes = opened > endBytes ? opened + LOWERED_RESERVE_BYTES : endBytes
+    this.#room = new Room({
+      databaseBytesMax: options.databaseBytesMax ?? LIMITS.databaseBytesMax,
+      openedBytes: this.#tree.databaseBytes,
+      diskHasRoom: options.diskHasRoom,
+    })
   }
 
   /** The files that a view shows. They own the view: `close` closes it. */
@@ -120,6 +111,7 @@ export class TenantFiles implements Disposable {
 
   /** Says that Postgres has started on these files, and nothing has run in it yet. */
   noteStart(): void {
+    this.starting = false
     this.#changeCountAtStart = this.#changeCount
   }
 
@@ -335,7 +327,7 @@ export class TenantFiles implements Disposable {
     if (!this.dirty) this.#walDirty = false
     if (this.#view === undefined || this.#view.readOnly || !this.dirty) return undefined
     try {
-      this.#checkDatabaseSize()
+      this.#room.checkCommit(this.#tree.databaseBytes, this.#committedDatabaseBytes)
       for (const node of hidden) this.#dirtyNodes.delete(node)
       const changes = changesOf({
         changed: this.#dirtyNodes,
@@ -412,19 +404,8 @@ export class TenantFiles implements Disposable {
 
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
-    const isSmall = node.size + grownBytes <= SMALL_FILE_BYTES || MAP.test(node.name)
-    const bytesMax = isSmall ? this.#reserveEndBytes : this.#databaseBytesMax
-    if (this.#tree.databaseBytes + grownBytes > bytesMax) throw new FileError('ENOSPC')
-  }
-
-  /** A commit that does not grow is let through, or nobody could ever delete anything. */
-  #checkDatabaseSize(): void {
-    const bytes = this.#tree.databaseBytes
-    if (bytes <= this.#reserveEndBytes || bytes <= this.#committedDatabaseBytes) return
-    throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
-      detail: `${bytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
-      hint: 'TRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size',
-    })
+    this.#room.checkDatabase(node, grownBytes, this.#tree.databaseBytes)
+    if (!this.starting) this.#room.checkDisk(node, grownBytes, this.dirtyBytes)
   }
 
   #remove(directory: FileNode, name: string, node: FileNode): void {

@@ -13,7 +13,8 @@ import { FIRST_TENANT_INODE, INODES_MAX, MAIN, chunkKey, recordKey } from '../..
 import type { StoreEngine } from '../../src/store/store.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
-import { type FileNode, TenantFiles } from '../../src/store/tenant-files.ts'
+import { TenantFiles } from '../../src/store/tenant-files.ts'
+import { newFile } from '../support/new-file.ts'
 import { storeOptions } from '../support/store-options.ts'
 
 const template = Template.empty()
@@ -29,14 +30,7 @@ const put = (byte: number, key: PageKey = KEY): StoreChanges => ({
   deletions: [],
 })
 
-/** A file in the root, of `length` times `byte`. */
-function newFile(files: TenantFiles, name: string, length = 0, byte = 0): FileNode {
-  const node = files.create(files.root, name, 0o100600)
-  if (length > 0) files.write(node, new Uint8Array(length).fill(byte), 0, length, 0)
-  return node
-}
-
-/** The same, for the first commit of a layer: chunks need a file that they belong to. */
+/** As `put`, for the first commit of a layer: chunks need a file that they belong to. */
 function firstCommit(byte: number): StoreChanges {
   const data = encodeRecord({
     mode: 0o100600,
@@ -302,77 +296,6 @@ test('verify finds what is broken', () => {
     medium.run(sql)
     assert.match(open(medium).verify().join('\n'), expected, sql)
   }
-})
-
-test('a full database refuses to grow, can be read, and can shrink', () => {
-  const medium = NodeSqliteMedium.inMemory()
-  const store = open(medium)
-  const options = { template, clock: new ManualClock(), databaseBytesMax: 500_000 }
-  let files = TenantFiles.open(store.view(), options)
-  const node = newFile(files, 'heap', 498_000, 1)
-  files.commit()
-  const grow = (): number => files.write(node, new Uint8Array(8192).fill(2), 0, 8192, 498_000)
-  assert.throws(grow, { errno: 'ENOSPC' })
-  assert.equal(node.size, 498_000)
-  // What it takes to shrink has room: small files and the maps of a vacuum, up to a bound.
-  newFile(files, 'emptied', 200_000, 1)
-  const map = newFile(files, 'heap_fsm', 300_000, 1)
-  assert.throws(() => newFile(files, 'large', 300_000, 1), { errno: 'ENOSPC' })
-  files.truncate(map, 16_400_000)
-  assert.throws(() => newFile(files, 'small', 200_000, 1), { errno: 'ENOSPC' })
-  for (const name of ['emptied', 'heap_fsm', 'large', 'small']) files.unlink(files.root, name)
-  files.truncate(node, 10_000)
-  assert.equal(files.commit(), 2)
-  files.close()
-  // A limit that was lowered below what is there.
-  files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
-  const temporary = newFile(files, 'pgsql_tmp1', 17_000_000, 3)
-  files.rename(temporary, files.root, 'pgsql_tmp1', files.root, 'kept')
-  assert.throws(() => files.commit(), { code: 'DATABASE_TOO_LARGE', sqlState: '53100' })
-  assert.equal(files.broken, true)
-  assert.throws(() => files.list(files.root), { code: 'DATABASE_TOO_LARGE' })
-  files.close()
-  files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
-  assert.deepEqual(files.list(files.root), ['heap'])
-  files.unlink(files.root, 'heap')
-  assert.equal(files.commit(), 3)
-  assert.deepEqual(store.verify(), [])
-})
-
-test('with a ceiling lowered far below what is there, a checkpoint can be noted', () => {
-  const medium = NodeSqliteMedium.inMemory()
-  const store = open(medium)
-  const options = { template, clock: new ManualClock() }
-  let files = TenantFiles.open(store.view(), options)
-  newFile(files, 'heap', 20_000_000, 1)
-  files.commit()
-  files.close()
-  for (let opened = 0; opened < 2; opened++) {
-    files = TenantFiles.open(store.view(), { ...options, databaseBytesMax: 5000 })
-    const heap = files.lookup(files.root, 'heap')
-    assert.ok(heap)
-    assert.throws(() => files.write(heap, new Uint8Array(1), 0, 1, heap.size), { errno: 'ENOSPC' })
-    const noted = newFile(files, 'checkpoint.tmp', 100, 1)
-    const { root } = files
-    files.rename(noted, root, 'checkpoint.tmp', root, 'checkpoint')
-    for (const name of ['a', 'b', 'c']) newFile(files, name, 250_000, 1)
-    // That is no way to grow: it is the same room each time.
-    assert.throws(() => newFile(files, 'd', 262_144 + 100_000, 1), { errno: 'ENOSPC' })
-    for (const name of ['a', 'b', 'c', 'd']) files.unlink(files.root, name)
-    files.commit()
-    files.close()
-  }
-})
-
-test('temporary files have a limit of their own', () => {
-  const options = { template, clock: new ManualClock(), ephemeralBytesMax: 20_000 }
-  const files = TenantFiles.inMemory(options)
-  const node = newFile(files, 'pgsql_tmp1')
-  const write = (): number => files.write(node, new Uint8Array(30_000).fill(1), 0, 30_000, 0)
-  assert.throws(write, { errno: 'ENOSPC' })
-  files.unlink(files.root, 'pgsql_tmp1')
-  const other = newFile(files, 'pgsql_tmp2')
-  assert.equal(files.write(other, new Uint8Array(16_000), 0, 16_000, 0), 16_000)
 })
 
 test('a file unlinked while open keeps its content past commits, and a crash sweeps it', () => {

@@ -138,6 +138,39 @@ describe('disks', () => {
     },
   )
 
+  test(
+    'a disk that is almost full: who grows is refused, and nobody is in the way of others',
+    { skip: reason },
+    async () => {
+      using disk = mountDisk('60m')
+      const data = join(disk.path, 'data')
+      await using server = await startServer({ data, flags: ['--shards', '1'] })
+      await using greedy = await connectPg(server, 'greedy')
+      const { client } = greedy
+      await client.query('create table t(n int, text text)')
+      // One statement that would take all there is, several times over.
+      const load = `insert into t select n, repeat('x', 640) from generate_series(1, 120000) n`
+      for (let round = 0; round < 2; round++) {
+        const failure = await failureOf(client.query(load))
+        assert.equal(failure.code, '53100')
+        assert.match(failure.message, /could not extend file/)
+        assert.match(String(failure.detail), /the disk of the data folder is almost full/)
+        assert.match(String(failure.hint), /free space/)
+        assert.equal(await greedy.value('select count(*)::int from t'), 0, 'the session goes on')
+      }
+      await using newcomer = await connectPg(server, 'newcomer')
+      await newcomer.client.query('create table t as select 1 as n')
+      await client.query('insert into t values (1)')
+      await client.query('vacuum t')
+      await client.query(`insert into t select n, 'y' from generate_series(1, 1000) n`)
+      await client.end()
+      await server.stop('SIGKILL')
+      await using again = await startServer({ data, flags: ['--shards', '1'] })
+      await using late = await connectPg(again, 'greedy')
+      assert.equal(await late.value('select count(*)::int from t'), 1001)
+    },
+  )
+
   test('while the disk is full, data can be read', { skip: reason }, async () => {
     using disk = mountDisk('32m')
     const { server, acknowledged } = await fillDisk(disk)
@@ -267,7 +300,7 @@ function run(command: string, ...words: readonly string[]): void {
   if (status !== 0) throw new Error(`${command} failed: ${stderr}`)
 }
 
-/** A server whose tenant `acme` has written until its disk was full. */
+/** A server whose tenant `acme` has written until its disk was full, to the last byte. */
 async function fillDisk(disk: Disk): Promise<{
   readonly server: ServerProcess
   readonly data: string
@@ -278,20 +311,18 @@ async function fillDisk(disk: Disk): Promise<{
   const data = join(disk.path, 'data')
   const server = await startServer({ data, flags: ['--shards', '1'] })
   await using connection = await connectPg(server, 'acme')
+  connection.client.on('error', () => {})
   await connection.client.query('create table t(n int primary key, text text)')
   await connection.client.query("insert into t values (0, 'first')")
-  writeFileSync(filler, Buffer.alloc(20 * 1_048_576))
+  fill(filler)
   for (let n = 1; ; n++) {
-    const insert = connection.client.query(
-      `insert into t select $1, string_agg(md5(g::text), '') from generate_series(1, 3000) g`,
-      [n],
-    )
-    const failure = await insert.then(
+    const failure = await connection.client.query('insert into t values ($1)', [n]).then(
       () => undefined,
       (error: Failure) => error,
     )
     if (!failure) continue
     assert.equal(failure.code, '53100', failure.message)
+    assert.match(failure.message, /no room left for the store/)
     assert.match(String(failure.hint), /free space/)
     return { server, data, filler, acknowledged: n - 1 }
   }

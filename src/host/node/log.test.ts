@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert'
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { PgnapError } from '../../base/errors.ts'
+import { temporaryFolder } from '../../../test/support/temporary-folder.ts'
 import { openLog } from './log.ts'
 import type { LogOptions } from './log.ts'
 
@@ -72,3 +75,42 @@ test('lines written just before a process ends are not lost, and stdout stays em
   assert.equal(lines.length, 500)
   assert.equal((JSON.parse(lines[499] ?? '') as { line: number }).line, 499)
 })
+
+test(
+  'a log that cannot be written ends nothing, and what is kept comes when it can be',
+  { skip: process.platform !== 'linux' && 'the disk that is full is Linux’s /dev/full' },
+  () => {
+    const program = `
+      const { closeSync, openSync } = await import('node:fs')
+      const { openLog } = await import(${JSON.stringify(import.meta.resolve('./log.ts'))})
+      // Descriptor 2 becomes another file, as if its disk had filled up, and has room again.
+      const reopen = (path) => {
+        closeSync(2)
+        if (openSync(path, 'a') !== 2) throw new Error('another descriptor')
+      }
+      const log = openLog({ format: 'json' })
+      reopen('/dev/full')
+      for (let line = 0; line < 20_000; line++) log.info('line', { line })
+      await new Promise(setImmediate)
+      reopen(process.argv[1])
+      log.info('last')
+      process.stdout.write('went on')`
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'log')
+    const words = ['--input-type=module', '-e', program, path]
+    const run = spawnSync(process.execPath, words, { encoding: 'utf8' })
+    assert.deepEqual([run.status, run.stdout], [0, 'went on'], run.stderr)
+    const text = readFileSync(path, 'utf8')
+    const records = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { line?: number; msg: string; count?: number })
+    assert.equal(records.at(-1)?.msg, 'last')
+    const told = records.at(-2)
+    assert.match(String(told?.msg), /lines of this log could not be written and are lost/)
+    const kept = records.slice(0, -2).map(({ line }) => line)
+    assert.deepEqual(kept, [...kept.keys()], 'those that came first, in their order')
+    assert.equal(kept.length + (told?.count ?? 0), 20_000)
+    assert.ok(kept.length > 5000)
+  },
+)

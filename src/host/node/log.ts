@@ -3,12 +3,15 @@
  * One JSON object per line for machines; on a terminal one readable line instead.
  *
  * Writing is synchronous: the line that explains a crash must be out before the process is.
+ * A log that cannot be written ends nothing (`log-lines.ts`).
+ *
  * A value from a client (a tenant name, an error text) must never be able to forge a second line or
  * move a terminal's cursor, so control characters are escaped in both forms.
  */
 import { isatty } from 'node:tty'
 import { pino } from 'pino'
 import type { Log, LogFields } from '../../base/log.ts'
+import { LogLines } from './log-lines.ts'
 
 /** What is written: this level and everything above it. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -40,7 +43,7 @@ const STDERR_DESCRIPTOR = 2
  */
 export function openLog(options: LogOptions = {}): Log {
   const format = options.format ?? (isatty(STDERR_DESCRIPTOR) ? 'pretty' : 'json')
-  const lines = options.destination ?? pino.destination({ dest: STDERR_DESCRIPTOR, sync: true })
+  const lines = options.destination ?? new LogLines(STDERR_DESCRIPTOR, (count) => tellLost(count))
   const destination =
     format === 'json' ? lines : { write: (line: string): void => lines.write(prettyLine(line)) }
   const logger = pino(
@@ -53,6 +56,8 @@ export function openLog(options: LogOptions = {}): Log {
     },
     destination,
   )
+  const tellLost = (count: number): void =>
+    logger.warn({ count }, 'lines of this log could not be written and are lost')
   return {
     debug: (message, fields) => logger.debug(fields ?? {}, message),
     info: (message, fields) => logger.info(fields ?? {}, message),

@@ -18,6 +18,7 @@ import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
 import { explainFolderError } from './data-folder.ts'
+import { roomOnDiskOf } from './disk-room.ts'
 import { syncFolder } from './durable-file.ts'
 import type { ShardJournal } from './journal/shard-journal.ts'
 import { systemRandom } from './random.ts'
@@ -221,7 +222,10 @@ export class StoreFactory implements TenantSource {
       clock: this.#clock,
       templateId: this.#storeOptions.engine.templateId,
       retentionMs: this.#retentionMs,
-      limits: { databaseBytesMax: this.#databaseBytesMax },
+      limits: {
+        databaseBytesMax: this.#databaseBytesMax,
+        diskHasRoom: roomOnDiskOf(this.pathOf(tenant), this.#clock),
+      },
       onClosed: () => this.#journal?.closed(tenant),
     })
   }

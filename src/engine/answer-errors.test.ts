@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
-import { messageOfFields } from '../base/error-message.ts'
+import { type MessageFields, messageOfFields } from '../base/error-message.ts'
 import { message } from '../base/protocol-message.ts'
-import { explainConversions } from './conversion-errors.ts'
+import { explainErrors } from './answer-errors.ts'
 
 const ROW = message('D', utf8('could not load library "/a/utf8_and_win.so"'))
 const READY = message('Z', utf8('I'))
@@ -23,7 +23,7 @@ function loadError(library: string, routine = 'internal_load_library'): Uint8Arr
 test('a conversion that cannot be loaded is said without a path, all around it is kept', () => {
   for (const library of ['utf8_and_euc_jp', 'euc_kr_and_mic', 'euc2004_sjis2004']) {
     const answer = concatBytes([ROW, loadError(library), ROW, loadError(library), READY])
-    const explained = explainConversions(answer)
+    const explained = explainErrors(answer, undefined)
     const error = messageOfFields('E', [
       ['S', 'ERROR'],
       ['V', 'ERROR'],
@@ -47,15 +47,48 @@ test('so is one whose library lies nowhere', () => {
     ['M', 'could not access file "utf8_and_sjis": No such file or directory'],
     ['R', 'internal_load_library'],
   ])
-  assert.match(fromUtf8(explainConversions(missing)), /C0A000\0.*utf8_and_sjis is not available/)
+  assert.match(
+    fromUtf8(explainErrors(missing, undefined)),
+    /C0A000\0.*utf8_and_sjis is not available/,
+  )
   const other = fromUtf8(missing).replace('utf8_and_sjis', 'salt_and_pepper')
-  const kept = explainConversions(utf8(other))
+  const kept = explainErrors(utf8(other), undefined)
   assert.match(fromUtf8(kept), /could not access file/)
 })
 
 test('any other error is left as it is', () => {
   for (const error of [loadError('plpython3'), loadError('utf8_and_win', 'exec_stmt_raise')]) {
     const answer = concatBytes([ROW, error, READY])
-    assert.equal(explainConversions(answer), answer)
+    assert.equal(explainErrors(answer, undefined), answer)
+  }
+})
+
+test('a limit that a file has met is named where Postgres speaks of the disk', () => {
+  const error = (fields: MessageFields): Uint8Array =>
+    messageOfFields('E', [['S', 'ERROR'], ...fields])
+  const full = error([
+    ['C', '53100'],
+    ['M', 'could not extend file "base/5/16385": No space left on device'],
+    ['H', 'Check free disk space.'],
+    ['R', 'mdextend'],
+  ])
+  const told = fromUtf8(explainErrors(concatBytes([ROW, full, READY]), 'database'))
+  assert.match(told, /could not extend file "base\/5\/16385": No space left on device/)
+  assert.match(told, /\0Dthe database has reached its size limit\0/)
+  assert.match(told, /\0HTRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size\0/)
+  assert.doesNotMatch(told, /Check free disk space/)
+  assert.match(fromUtf8(explainErrors(full, 'temporary')), /\0Hsort, join or collect fewer rows/)
+  assert.match(fromUtf8(explainErrors(full, 'disk')), /\0Hfree space on the disk/)
+  assert.equal(explainErrors(full, undefined), full)
+  const others: readonly MessageFields[] = [
+    [['C', '22012']],
+    [
+      ['C', '53100'],
+      ['R', 'exec_stmt_raise'],
+    ],
+  ]
+  for (const other of others) {
+    const answer = error(other)
+    assert.equal(explainErrors(answer, 'disk'), answer)
   }
 })

@@ -1,0 +1,54 @@
+/** How much of the disk of a store is free, asked as often as it matters. */
+import { statfsSync } from 'node:fs'
+import type { Clock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { HasRoom } from '../../store/room.ts'
+
+/** Of a small disk no more is kept free than this part of it. */
+const RESERVED_PART = 1 / 4
+/** An answer holds for so long, where it leaves more than anybody could use up meanwhile. */
+const ANSWER_HOLDS_MS = 100
+const PLENTY_BYTES = 1_073_741_824
+
+/** What a disk says of itself, in bytes. */
+export interface DiskSpace {
+  readonly totalBytes: number
+  /** For those who are not the superuser. */
+  readonly freeBytes: number
+}
+
+/**
+ * Whether the disk has room for so many bytes more, beside what it is to keep free
+ * (`LIMITS.diskReserveBytes`): a function for one store, whose file `path` is. A disk that does not
+ * answer is taken to have room: what does not fit fails in its own words.
+ */
+export function roomOnDiskOf(
+  path: string,
+  clock: Clock,
+  ask: (path: string) => DiskSpace = askDisk,
+): HasRoom {
+  let usableBytes = 0
+  let holdsUntilMs = 0
+  return (bytes) => {
+    const nowMs = clock.monotonicMs()
+    if (nowMs >= holdsUntilMs || usableBytes - bytes < PLENTY_BYTES) {
+      usableBytes = usableOf(path, ask)
+      holdsUntilMs = nowMs + ANSWER_HOLDS_MS
+    }
+    return bytes <= usableBytes
+  }
+}
+
+function usableOf(path: string, ask: (path: string) => DiskSpace): number {
+  try {
+    const { totalBytes, freeBytes } = ask(path)
+    return freeBytes - Math.min(LIMITS.diskReserveBytes, totalBytes * RESERVED_PART)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
+function askDisk(path: string): DiskSpace {
+  const { bsize, blocks, bavail } = statfsSync(path)
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
+}

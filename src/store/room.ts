@@ -1,0 +1,88 @@
+/**
+ * How far the files of one tenant may grow: up to the ceiling of its database, and as long as the
+ * disk keeps something free. Who reaches either is refused as by a full disk, one statement at a
+ * time: the transaction fails and the session goes on.
+ *
+ * A disk that is full to the last byte helps nobody: a commit that has found room in SQLite's log
+ * finds none when it is copied into the file, a tenant that was lost in the middle of that cannot
+ * recover, and nobody else's new file has room.
+ */
+import { PgnapError } from '../base/errors.ts'
+import { FileError, type FileNode } from './file-node.ts'
+
+/**
+ * Beyond the ceiling, room for what it takes to get below it: an emptied table and its indexes are
+ * new files, a vacuum makes its maps, a commit notes its transaction. In files that stay small.
+ */
+const RESERVE_BYTES = 16_777_216
+/** The same beyond what was opened, if a lowered ceiling is below that: to note a checkpoint. */
+const LOWERED_RESERVE_BYTES = 1_048_576
+/** A segment of the commit log is as large. */
+const SMALL_FILE_BYTES = 262_144
+/** Free space and visibility. */
+const MAP = /_(?:fsm|vm)$/
+/**
+ * What a commit takes of the disk, in its own size: it is in SQLite's log first and then in the
+ * file as well, and a tenth of SQLite's pages is not it (measured: 2.19 for 32 MiB of pages).
+ */
+const SPREAD_OF_A_COMMIT = 2.25
+
+/** Whether a disk has room for so many bytes more, beside what it is to keep free. */
+export type HasRoom = (bytes: number) => boolean
+
+export interface RoomOptions {
+  readonly databaseBytesMax: number
+  /** As large was the database when it was opened. */
+  readonly openedBytes: number
+  /** Default: it has. */
+  readonly diskHasRoom: HasRoom | undefined
+}
+
+export class Room {
+  readonly #databaseBytesMax: number
+  /** For small files. */
+  readonly #reserveEndBytes: number
+  readonly #diskHasRoom: HasRoom | undefined
+
+  constructor({ databaseBytesMax, openedBytes, diskHasRoom }: RoomOptions) {
+    this.#databaseBytesMax = databaseBytesMax
+    this.#diskHasRoom = diskHasRoom
+    const endBytes = databaseBytesMax + RESERVE_BYTES
+    this.#reserveEndBytes = openedBytes > endBytes ? openedBytes + LOWERED_RESERVE_BYTES : endBytes
+  }
+
+  /**
+   * Throws ENOSPC if a file may not grow so far.
+   * @param databaseBytes of all files, before that
+   */
+  checkDatabase(node: FileNode, grownBytes: number, databaseBytes: number): void {
+    const bytesMax = isSmall(node, grownBytes) ? this.#reserveEndBytes : this.#databaseBytesMax
+    if (databaseBytes + grownBytes > bytesMax) throw new FileError('ENOSPC', 'database')
+  }
+
+  /**
+   * The same of the disk, not to be asked of what recovers: that has to end.
+   * @param dirtyBytes what is to be committed and has no place on the disk yet
+   */
+  checkDisk(node: FileNode, grownBytes: number, dirtyBytes: number): void {
+    if (this.#diskHasRoom === undefined || isSmall(node, grownBytes)) return
+    if (this.#diskHasRoom(SPREAD_OF_A_COMMIT * (dirtyBytes + grownBytes))) return
+    throw new FileError('ENOSPC', 'disk')
+  }
+
+  /**
+   * A commit that does not grow is let through, or nobody could ever delete anything. Throws
+   * DATABASE_TOO_LARGE.
+   */
+  checkCommit(databaseBytes: number, committedBytes: number): void {
+    if (databaseBytes <= this.#reserveEndBytes || databaseBytes <= committedBytes) return
+    throw new PgnapError('DATABASE_TOO_LARGE', 'the database has reached its size limit', {
+      detail: `${databaseBytes} bytes, limit databaseBytesMax ${this.#databaseBytesMax}`,
+      hint: 'TRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size',
+    })
+  }
+}
+
+function isSmall(node: FileNode, grownBytes: number): boolean {
+  return node.size + grownBytes <= SMALL_FILE_BYTES || MAP.test(node.name)
+}
