@@ -13,7 +13,12 @@ import { request, type RequestOptions } from 'node:https'
 /** The part of `fetch` that a verb needs. */
 export type Fetch = (
   url: URL,
-  init: { readonly method: string; readonly headers: Headers; readonly body?: string },
+  init: {
+    readonly method: string
+    readonly headers: Headers
+    readonly body?: string
+    readonly signal?: AbortSignal
+  },
 ) => Promise<Response>
 
 /**
@@ -36,8 +41,9 @@ export function pinnedTrust(certificate: string): RequestOptions {
 /** @param certificate as of {@link pinnedTrust} */
 export function pinnedFetch(certificate: string): Fetch {
   const trust = pinnedTrust(certificate)
-  return async (url, { method, headers, body }) => {
-    const asked = request(url, { ...trust, method, headers: Object.fromEntries(headers) })
+  return async (url, { method, headers, body, signal }) => {
+    const own = { method, headers: Object.fromEntries(headers), ...(signal ? { signal } : {}) }
+    const asked = request(url, { ...trust, ...own })
     asked.end(body)
     const [answer] = (await once(asked, 'response')) as [IncomingMessage]
     const chunks: Buffer[] = []

@@ -63,6 +63,11 @@ suite('command line', () => {
       const { complaint, exitCode, out } = await say(words)
       assert.deepEqual([exitCode, out], [2, ''])
       assert.match(complaint, /^error: /)
+      const asked = await say([...words, '--json'])
+      assert.deepEqual([asked.exitCode, asked.out], [2, ''])
+      const { error } = JSON.parse(asked.complaint) as { error: { code: string; message: string } }
+      assert.equal(error.code, 'CONFIG_INVALID')
+      assert.ok(complaint.includes(error.message), error.message)
     }
   })
 
@@ -83,6 +88,10 @@ suite('command line', () => {
     const { exitCode, complaint } = await say(['serve', '--host', '0.0.0.0'])
     assert.equal(exitCode, 2)
     assert.match(complaint, /trust/)
+    writeFileSync(file, '{ "prot": 1 }')
+    const unknown = await say(['serve', '--config', file])
+    assert.equal(unknown.exitCode, 2)
+    assert.match(unknown.complaint, /^pgnap: prot: no such setting\nhint: the settings are data, /)
   })
 
   test('a verb that makes no tenant makes no data folder either, whoever named it', async () => {

@@ -2,7 +2,8 @@
  * The command line as a whole: its verbs, its help, and what becomes of an error. One file per
  * verb; a verb throws, and only here is it said and turned into an exit code.
  */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, type OutputConfiguration } from 'commander'
+import { PgnapError } from '../base/errors.ts'
 import { StatementFailure } from '../base/statement-failure.ts'
 import { EXIT, SaidFailure, reportFailure } from './failure.ts'
 import { addServe } from './serve.ts'
@@ -60,20 +61,43 @@ export async function run(
   terminal: Terminal,
   head?: HeadStart,
 ): Promise<number> {
+  const json = words.includes('--json')
+  const program = createProgram(terminal, head)
+  // A program that reads errors as JSON reads those of its own usage as well.
+  let misuse = ''
+  if (json) toldBy(program, { writeErr: (text) => void (misuse += text) })
   try {
-    await createProgram(terminal, head).parseAsync(words, { from: 'user' })
+    await program.parseAsync(words, { from: 'user' })
     return EXIT.done
   } catch (error) {
-    // It has said what was wrong, or printed the help that was asked for.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
     if (error instanceof SaidFailure) return error.exitCode
+    if (error instanceof CommanderError) {
+      // It has said what was wrong, or printed the help that was asked for.
+      if (error.exitCode === 0) return EXIT.done
+      if (!json) return EXIT.usage
+    }
     const statement = error instanceof StatementFailure ? error : undefined
-    const { text, exitCode } = reportFailure(statement ? statement.cause : error, {
+    const cause = error instanceof CommanderError ? misused(misuse) : error
+    const { text, exitCode } = reportFailure(statement ? statement.cause : cause, {
       debug: words.includes('--debug'),
-      json: words.includes('--json'),
+      json,
       ...(statement ? { sql: statement.sql } : {}),
     })
     terminal.complain(text)
     return exitCode
   }
+}
+
+/** Verbs have copies of what was configured when they were added. */
+function toldBy(command: Command, output: OutputConfiguration): void {
+  command.configureOutput(output)
+  for (const verb of command.commands) toldBy(verb, output)
+}
+
+/** What commander has said of a wrong command line. */
+function misused(said: string): PgnapError {
+  const [first = '', ...others] = said.trim().split('\n')
+  return new PgnapError('CONFIG_INVALID', first.replace(/^error: /, ''), {
+    hint: others.length > 0 ? others.join(' ') : 'pgnap --help shows what there is',
+  })
 }

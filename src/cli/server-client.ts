@@ -21,7 +21,12 @@ interface ServerClientOptions {
   /** Of the JSON API; sent instead of user and password. */
   readonly token?: string | undefined
   readonly fetch?: Fetch
+  /** How long it may say nothing to a greeting. Default: 10 s. */
+  readonly greetingMs?: number
 }
+
+/** A server that lives has said something by then, however busy it is. */
+const GREETING_MS = 10_000
 
 type Body = Readonly<Record<string, unknown>>
 type Ask = (method: string, path: string, body?: Body) => Promise<Body>
@@ -56,7 +61,10 @@ class RemotePostgresError extends Error {
 export function createServerClient(options: ServerClientOptions): TenantServer {
   const base = URL.parse(options.url)
   if (!base || !/^https?:$/.test(base.protocol)) throw noUrl()
-  const ask = requester(base, options.token, options.fetch ?? fetchFor(options.certificate))
+  const { token, certificate, greetingMs = GREETING_MS } = options
+  const send = options.fetch ?? fetchFor(certificate)
+  const greeted = greetOnce(rootOf(base), send, greetingMs)
+  const ask = requester(base, token, { send, greeted })
   const path = (name: string, verb = ''): string =>
     `v1/tenants/${encodeURIComponent(name)}${verb === '' ? '' : `/${verb}`}`
   return {
@@ -84,7 +92,10 @@ export function createServerClient(options: ServerClientOptions): TenantServer {
     },
     pinTenant: async (name) => ask('POST', path(name, 'pin')),
     unpinTenant: async (name) => ask('POST', path(name, 'unpin')),
-    connect: (tenant, program) => connect(base, options.certificate, { tenant, program }),
+    connect: async (tenant, program) => {
+      await greeted()
+      return connect(base, certificate, { tenant, program })
+    },
     [Symbol.asyncDispose]: async () => {},
   }
 }
@@ -96,7 +107,11 @@ function fetchFor(certificate: string | undefined): Fetch {
     (await import('./pinned-fetch.ts')).pinnedFetch(certificate)(url, init)
 }
 
-function requester(base: URL, token: string | undefined, send: Fetch): Ask {
+function requester(
+  base: URL,
+  token: string | undefined,
+  { send, greeted }: { readonly send: Fetch; readonly greeted: () => Promise<void> },
+): Ask {
   const { username, password } = base
   const headers = new Headers({ Accept: 'application/json' })
   if (token !== undefined) headers.set('Authorization', `Bearer ${token}`)
@@ -107,6 +122,7 @@ function requester(base: URL, token: string | undefined, send: Fetch): Ask {
   const root = rootOf(base)
   return async (method, path, body) => {
     const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) }
+    await greeted()
     const answer = await reach(root, () => send(new URL(path, root), init))
     if (answer.status === 204) return {}
     const value = parsed(await contentOf(answer, root))
@@ -181,6 +197,35 @@ async function contentOf(answer: Response, root: URL): Promise<string> {
 function reasonOf(cause: unknown): string {
   const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
   return errorText(reason)
+}
+
+/**
+ * What it returns rejects with SERVER_UNREACHABLE if nobody says anything: a process that is
+ * stopped, or hangs, is connected to all the same. What is asked for later may take its time.
+ */
+function greetOnce(root: URL, send: Fetch, greetingMs: number): () => Promise<void> {
+  let greeting: Promise<void> | undefined
+  return () => (greeting ??= greet(root, send, greetingMs))
+}
+
+async function greet(root: URL, send: Fetch, greetingMs: number): Promise<void> {
+  const signal = AbortSignal.timeout(greetingMs)
+  try {
+    const answer = await send(new URL('healthz', root), {
+      method: 'GET',
+      headers: new Headers(),
+      signal,
+    })
+    await answer.body?.cancel()
+  } catch (cause) {
+    // Whatever else is wrong the first question will tell, in its own words.
+    if (!signal.aborted) return
+    throw new PgnapError('SERVER_UNREACHABLE', `the server at ${root.origin} does not answer`, {
+      cause,
+      detail: `it takes connections, and has said nothing for ${greetingMs / 1000} s`,
+      hint: 'look at its process (stopped?) and its log; nothing was asked of it yet',
+    })
+  }
 }
 
 async function reach(root: URL, send: () => Promise<Response>): Promise<Response> {

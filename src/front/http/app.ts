@@ -38,6 +38,8 @@ export interface HttpOptions extends GuardOptions {
   readonly log: Log
   /** The account of what the server holds for its clients. Default: there is none. */
   readonly held?: HeldBytes
+  /** Where the Postgres protocol is spoken, for people to connect to. Default: nowhere. */
+  readonly wirePort?: number
   /** Numbers for Prometheus. Default: there is no such route. */
   readonly metrics?: () => Promise<MetricsPage>
 }
@@ -56,7 +58,7 @@ export interface MetricsPage {
  * const answer = await app.request('/v1/pool')
  */
 export function createHttp(options: HttpOptions): Hono {
-  const { control, clock, version, serverVersion, metrics, held } = options
+  const { control, clock, version, serverVersion, wirePort, metrics, held } = options
   const app = new Hono()
   app.use(async (context, next) => {
     const startMs = clock.monotonicMs()
@@ -92,7 +94,7 @@ export function createHttp(options: HttpOptions): Hono {
   })
   app.get('/', (context) => {
     context.header('Content-Security-Policy', PAGE_POLICY)
-    return context.html(startPage({ version, serverVersion }))
+    return context.html(startPage({ version, serverVersion, url: context.req.url, wirePort }))
   })
   app.notFound((context) => failure(context, unknownRoute(context), options.log))
   app.onError((error, context) => failure(context, error, options.log))

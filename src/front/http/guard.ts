@@ -44,6 +44,13 @@ export interface GuardOptions {
   readonly domain?: string | undefined
   /** Origins of web pages that may ask, as `https://app.example.com`. */
   readonly allowedOrigins?: readonly string[]
+  /** What lets a host name in, and what a web page; said to who is refused. Default: nothing. */
+  readonly advice?: GuardAdvice
+}
+
+export interface GuardAdvice {
+  readonly host: string
+  readonly origin: string
 }
 
 /** The admin console's database: who may use it may use what belongs to no tenant. */
@@ -78,17 +85,21 @@ export function checkAsker(options: GuardOptions): (asker: Asker) => void {
   const origins = new Set(options.allowedOrigins ?? [])
   // With passwords, a rebound name gains nothing: the browser keeps passwords apart by name.
   const anyHost = options.authenticate !== undefined
+  const { advice } = options
   return ({ host, origin, path }) => {
     if (!anyHost && !isTrustedHost(host, hosts) && !isOfDomain(host, options.domain)) {
       throw new PgnapError('REQUEST_REFUSED', `the host name ${JSON.stringify(host)} is not ours`, {
-        hint: 'ask by address or as localhost, or allow the name in the server configuration',
+        hint: `ask by address or as localhost${advice ? `, or ${advice.host}` : ''}`,
       })
     }
     const open = options.authenticate !== undefined && OPEN_WITH_PASSWORDS.has(path)
     if (origin !== undefined && !open && !isTrustedOrigin(origin, host, origins)) {
-      throw new PgnapError('REQUEST_REFUSED', `web pages of ${origin} may not use this server`, {
-        hint: 'allow the origin in the server configuration, or use passwords (--auth scram)',
-      })
+      const hint = advice ? { hint: advice.origin } : {}
+      throw new PgnapError(
+        'REQUEST_REFUSED',
+        `web pages of ${origin} may not use this server`,
+        hint,
+      )
     }
   }
 }

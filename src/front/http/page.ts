@@ -9,6 +9,10 @@
 export interface PageFacts {
   readonly version: string
   readonly serverVersion: string
+  /** As whoever looks at the page has asked for it. */
+  readonly url: string
+  /** Where the Postgres protocol is spoken, on the same host. Undefined: nowhere. */
+  readonly wirePort: number | undefined
 }
 
 /** The page's Content-Security-Policy: nothing from elsewhere, and in nobody's frame. */
@@ -99,7 +103,14 @@ setInterval(() => document.hidden || refresh(), 2000)
 `
 
 /** The page as HTML. */
-export function startPage({ version, serverVersion }: PageFacts): string {
+export function startPage({ version, serverVersion, url, wirePort }: PageFacts): string {
+  const { origin, hostname } = new URL(url)
+  const psql =
+    wirePort === undefined
+      ? ''
+      : `<pre>psql postgres://${escapeHtml(hostname)}:${wirePort}/acme</pre>
+<p>The database in the URL is the tenant.</p>
+`
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -113,9 +124,8 @@ export function startPage({ version, serverVersion }: PageFacts): string {
 <p>A Postgres for every tenant: databases sleep as small SQLite files and wake when asked.</p>
 <p class="soft">pgnap ${escapeHtml(version)}, Postgres ${escapeHtml(serverVersion)}</p>
 <h2>Connect</h2>
-<pre>psql postgres://127.0.0.1:6432/acme</pre>
-<p>The database in the URL is the tenant. Over HTTP:</p>
-<pre>curl http://127.0.0.1:6480/v1/tenants/acme/query -d '{"sql": "select 1 as one"}'</pre>
+${psql}<p>Over HTTP:</p>
+<pre>curl ${escapeHtml(origin)}/v1/tenants/acme/query -d '{"sql": "select 1 as one"}'</pre>
 <p>The same numbers for programs:
 <a href="/v1/pool">/v1/pool</a>, <a href="/v1/tenants">/v1/tenants</a>,
 <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p>

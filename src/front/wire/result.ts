@@ -41,6 +41,8 @@ export type MessageFields = Readonly<Record<string, string>>
 /** What Postgres itself said no with; errors of pgnap are PgnapErrors. */
 export class PostgresError extends Error {
   override readonly name = 'PostgresError'
+  /** As over HTTP, and as each error of pgnap has one. */
+  readonly code = 'POSTGRES'
   readonly fields: MessageFields
   readonly sqlState: string
   /** `ERROR`, `FATAL` or `PANIC`, never translated. */

@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import { utf8 } from '../../base/bytes.ts'
 import { PgnapError } from '../../base/errors.ts'
-import type { GuardOptions } from '../../front/http/guard.ts'
+import type { GuardAdvice, GuardOptions } from '../../front/http/guard.ts'
 import { Credentials } from '../../router/credentials.ts'
 import { makeVerifier } from '../../router/scram-verifier.ts'
 import { Users } from '../../router/users.ts'
@@ -13,6 +13,11 @@ import { workerRandom } from './random.ts'
 
 /** Shorter ones can be guessed, or are a mistake. */
 const TOKEN_CHARS_MIN = 16
+const ADVICE: GuardAdvice = {
+  host: 'allow the name in PGNAP_HOSTS',
+  origin:
+    'allow the origin in PGNAP_ORIGINS; with passwords (PGNAP_USERS) any may use /sql and /v2',
+}
 
 /**
  * Roles of single tenants are not kept here, so everybody with a password is an administrator.
@@ -25,6 +30,7 @@ export async function guardOf(environment: Environment): Promise<GuardOptions> {
     allowedHosts: listed(PGNAP_HOSTS),
     allowedOrigins: listed(PGNAP_ORIGINS),
     domain: PGNAP_DOMAIN,
+    advice: ADVICE,
     addressOf: ({ req }: Context) => req.header('CF-Connecting-IP') ?? '',
     ...(authenticate ? { authenticate, limiter: theLoginLimiter() } : {}),
     ...(PGNAP_ADMIN_TOKEN === undefined ? {} : { isAdminToken: tokenCheck(PGNAP_ADMIN_TOKEN) }),

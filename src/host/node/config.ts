@@ -174,11 +174,16 @@ const quantity = (
       const factor = unit === '' ? 1 : units[unit ?? '?']
       return digits === undefined || factor === undefined ? Number.NaN : Number(digits) * factor
     }),
-    v.number(`not a number with one of the units ${Object.keys(units).join(', ')}`),
+    v.number(notQuantity(units)),
     v.integer('not a whole number'),
     v.minValue(min, `less than ${min}`),
     v.maxValue(max, `more than ${max}`),
   )
+
+function notQuantity(units: Readonly<Record<string, number>>): string {
+  const names = Object.keys(units).join(', ')
+  return names === '' ? 'not a number' : `not a number with one of the units ${names}`
+}
 
 const count = (min: number, max: number): v.GenericSchema<unknown, number> => quantity({}, min, max)
 
@@ -314,7 +319,8 @@ export function validate(input: ConfigInput): Config {
     const key = issue.path?.[0]?.key
     const name = (typeof key === 'string' ? key : 'configuration') as keyof Config
     const known = SETTINGS[name]
-    throw new PgnapError('CONFIG_INVALID', `${known ? known.flag : name}: ${issue.message}`, {
+    const message = known ? `${known.flag}: ${issue.message}` : `${name}: no such setting`
+    throw new PgnapError('CONFIG_INVALID', message, {
       hint: known
         ? `set it with --${known.flag}, ${known.environment} or "${name}" in the configuration file`
         : `the settings are ${Object.keys(SETTINGS).join(', ')}`,

@@ -15,6 +15,7 @@ import type { Context } from 'hono'
 import { POSTGRES_VERSION } from '../../engine/recipe.ts'
 import type { Control } from '../../front/control.ts'
 import { createHttp } from '../../front/http/app.ts'
+import type { GuardAdvice, GuardOptions } from '../../front/http/guard.ts'
 import { HeldBytes } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { TokenCheck } from '../../router/web-tokens.ts'
@@ -33,6 +34,12 @@ import type { Identity } from './tls/identity.ts'
 import { WebSocketDoor } from './web-socket-door.ts'
 import type { Address, WireListener } from './wire-listener.ts'
 
+const ADVICE: GuardAdvice = {
+  host: 'name it with --host or --domain',
+  origin:
+    'ask from a program of your own; with passwords (--auth scram) any page may use /sql and /v2',
+}
+
 export interface HttpListener {
   readonly address: Address
   close(): Promise<void>
@@ -48,6 +55,8 @@ export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
   readonly users: Pick<ServerUsers, 'users' | 'limiter'> | undefined
   /** Where the Postgres protocol goes that comes inside of WebSockets. */
   readonly accept: WireListener['accept']
+  /** Where it is spoken without them. */
+  readonly wirePort: number
   /** Without it the port speaks HTTP in the clear. */
   readonly identity: Identity | undefined
 }
@@ -56,23 +65,10 @@ export interface HttpOptions extends Pick<ServerOptions, 'log' | 'version'> {
 export async function listenForHttp(
   config: Config,
   control: Control,
-  { log, version, users, accept, identity }: HttpOptions,
+  { log, version, users, accept, wirePort, identity }: HttpOptions,
 ): Promise<HttpListener> {
-  const { host, httpPort: port, domain, adminTokenFile } = config
-  const authenticate = await passwordCheck(await users?.users, systemRandom)
-  const admin =
-    adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
-  const authenticateToken = await openTokenCheck(config)
-  const tokens = authenticateToken ? { authenticateToken } : {}
-  const guard = {
-    allowedHosts: [host],
-    domain,
-    ...(authenticate ? { authenticate } : {}),
-    ...(users ? { limiter: users.limiter } : {}),
-    addressOf: (context: Context) => getConnInfo(context).remote.address ?? '',
-    ...admin,
-    ...tokens,
-  }
+  const { host, httpPort: port } = config
+  const guard = await openGuard(config, users)
   const held = new HeldBytes(config.clientBytesMax)
   const app = createHttp({
     ...guard,
@@ -82,6 +78,7 @@ export async function listenForHttp(
     version,
     serverVersion: POSTGRES_VERSION,
     held,
+    wirePort,
     metrics: lazyMetrics({ control, clock: systemClock, version }),
   })
   const door = new WebSocketDoor({ guard, accept, held, clock: systemClock, log })
@@ -144,6 +141,25 @@ function closeServer(server: HttpsServer): Promise<void> {
       resolve()
     })
   })
+}
+
+/** Whom the application lets in. Errors: as of {@link listenForHttp}. */
+async function openGuard(config: Config, users: HttpOptions['users']): Promise<GuardOptions> {
+  const { host, domain, adminTokenFile } = config
+  const authenticate = await passwordCheck(await users?.users, systemRandom)
+  const admin =
+    adminTokenFile === undefined ? {} : { isAdminToken: tokenCheck(readAdminToken(adminTokenFile)) }
+  const authenticateToken = await openTokenCheck(config)
+  return {
+    allowedHosts: [host],
+    domain,
+    advice: ADVICE,
+    ...(authenticate ? { authenticate } : {}),
+    ...(users ? { limiter: users.limiter } : {}),
+    addressOf: (context: Context) => getConnInfo(context).remote.address ?? '',
+    ...admin,
+    ...(authenticateToken ? { authenticateToken } : {}),
+  }
 }
 
 /** Only a server with keys needs the code that reads tokens. */

@@ -135,7 +135,8 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     // Loaded while the shards start: a client of the wire need not wait for HTTP.
     const { listenForHttp } = await import('./http-listener.ts')
     const identity = tls?.identity
-    const httpOptions = { ...options, users, accept: wire.accept, identity }
+    const { accept, address } = wire
+    const httpOptions = { ...options, users, accept, wirePort: address.port, identity }
     const http = (serving = await listenForHttp(config, control, httpOptions))
     await starting
     announce(backend, config, http.address, identity)
