@@ -17,3 +17,13 @@ export const silentLog: Log = {
   warn: () => {},
   error: () => {},
 }
+
+/** A log whose lines have these fields, too. */
+export function withFields(log: Log, common: LogFields): Log {
+  return {
+    debug: (message, fields) => log.debug(message, { ...common, ...fields }),
+    info: (message, fields) => log.info(message, { ...common, ...fields }),
+    warn: (message, fields) => log.warn(message, { ...common, ...fields }),
+    error: (message, fields) => log.error(message, { ...common, ...fields }),
+  }
+}

@@ -101,6 +101,9 @@ export function createHttp(options: HttpOptions): Hono {
   return app
 }
 
+/** Whoever asks may make it as long as he likes. */
+const LOGGED_PATH_CHARS = 200
+
 function failure(context: Context, cause: unknown, log: Log): Response {
   // Nobody reads this answer; it must only not look like a bug.
   const gone = context.req.raw.signal.aborted
@@ -108,7 +111,8 @@ function failure(context: Context, cause: unknown, log: Log): Response {
     givenUp(context) ??
     (gone ? new PgnapError('QUERY_CANCELED', 'the client has left', { cause }) : cause)
   if (!(error instanceof PostgresError) && toPgnapError(error).kind === 'report') {
-    log.error('an HTTP request failed', { error, method: context.req.method })
+    const { method, path } = context.req
+    log.error('an HTTP request failed', { method, path: path.slice(0, LOGGED_PATH_CHARS), error })
   }
   const { status, body } = context.req.path === '/sql' ? neonErrorAnswer(error) : errorAnswer(error)
   return context.json(body, status as ContentfulStatusCode)

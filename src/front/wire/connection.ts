@@ -17,7 +17,7 @@ import type { Clock, Timer } from '../../base/clock.ts'
 import { PgnapError, toPgnapError } from '../../base/errors.ts'
 import type { HeldBytes, Holder } from '../../base/held-bytes.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Log } from '../../base/log.ts'
+import { type Log, withFields } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { BackendClient, Gateway } from '../../router/gateway.ts'
 import type { LoginLimiter } from '../../router/login-attempts.ts'
@@ -420,7 +420,9 @@ export class WireConnection implements LinkReceiver, Holder {
     const wish = this.#wish
     held?.delete(this)
     const tenant = this.#tenant
-    const session = new Session({ link, client, clock, log, wish, told, held, tenant, onClosed })
+    const ownLog = withFields(log, { tenant })
+    const common = { link, client, clock, wish, told, held, tenant, onClosed }
+    const session = new Session({ ...common, log: ownLog })
     this.#session = session
     this.#state = 'session'
     const early = copyBytes(this.#inbox.view())
@@ -452,7 +454,8 @@ export class WireConnection implements LinkReceiver, Holder {
 
   #fail(error: PgnapError): void {
     if (this.#isClosed()) return
-    if (error.kind === 'report') this.#options.log.error(error.message, { error })
+    const tenant = this.#tenant
+    if (error.kind === 'report') this.#options.log.error(error.message, { tenant, error })
     this.#link.end(errorResponse(error, 'FATAL'))
     this.#closed()
   }
