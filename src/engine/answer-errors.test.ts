@@ -78,7 +78,7 @@ test('a limit that a file has met is named where Postgres speaks of the disk', (
   assert.match(told, /\0HTRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size\0/)
   assert.doesNotMatch(told, /Check free disk space/)
   assert.match(fromUtf8(explainErrors(full, 'temporary')), /\0Hsort, join or collect fewer rows/)
-  assert.match(fromUtf8(explainErrors(full, 'disk')), /\0Hfree space on the disk/)
+  assert.match(fromUtf8(explainErrors(full, 'disk')), /\0Hfree space on that disk/)
   assert.equal(explainErrors(full, undefined), full)
   const others: readonly MessageFields[] = [
     [['C', '22012']],

@@ -20,8 +20,8 @@ const WORDS: Readonly<Record<FileLimit, { readonly detail: string; readonly hint
     hint: 'TRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size',
   },
   disk: {
-    detail: 'the disk of the data folder is almost full; what is left is for recovery and clean-up',
-    hint: 'free space on the disk of the data folder, then try again',
+    detail: 'the disk of this database is almost full; what is left is for recovery and clean-up',
+    hint: 'free space on that disk, then try again',
   },
 }
 

@@ -154,7 +154,7 @@ describe('disks', () => {
         const failure = await failureOf(client.query(load))
         assert.equal(failure.code, '53100')
         assert.match(failure.message, /could not extend file/)
-        assert.match(String(failure.detail), /the disk of the data folder is almost full/)
+        assert.match(String(failure.detail), /the disk of this database is almost full/)
         assert.match(String(failure.hint), /free space/)
         assert.equal(await greedy.value('select count(*)::int from t'), 0, 'the session goes on')
       }
