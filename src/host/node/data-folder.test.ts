@@ -143,6 +143,16 @@ test('a file instead of a folder is named as what it is', () => {
   assert.throws(() => openDataFolder({ path: join(path, 'below'), clock }), refusal)
 })
 
+test(
+  'a place that takes no folder is an error, and not looked for without end',
+  { skip: process.platform !== 'linux' && 'such a place is Linux’s /proc' },
+  () => {
+    for (const path of ['/proc/pgnap-data', '/proc/pgnap/data']) {
+      assert.throws(() => openDataFolder({ path, clock }), expectCode('STORE_IO', /cannot be used/))
+    }
+  },
+)
+
 test('a lock file of somebody else is not overwritten', () => {
   const path = testFolder()
   writeFileSync(

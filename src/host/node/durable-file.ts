@@ -1,5 +1,5 @@
 /** Files that outlive the machine: what POSIX asks for beyond writing them. */
-import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 const FILE_MODE = 0o600
@@ -18,13 +18,33 @@ export function writeDurably(path: string, bytes: Uint8Array): void {
 
 /**
  * Makes a folder, and those above it, where they are missing; their names are on the disk then.
+ * One by one: where a folder takes no other one (`/proc`), Node's own way up does not end.
  * @param path an absolute one
  */
 export function makeFolderDurably(path: string, mode?: number): void {
-  const first = mkdirSync(path, { recursive: true, mode })
-  if (first === undefined) return
-  for (let made = path; made.length >= first.length; made = dirname(made)) {
-    syncFolder(dirname(made))
+  const missing: string[] = []
+  for (let each = path; !isFolder(each); each = dirname(each)) missing.push(each)
+  for (const each of missing.toReversed()) {
+    makeFolder(each, mode)
+    syncFolder(dirname(each))
+  }
+}
+
+function makeFolder(path: string, mode?: number): void {
+  try {
+    mkdirSync(path, mode)
+  } catch (error) {
+    // Somebody else may have been faster.
+    if (!isFolder(path)) throw error
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory()
+  } catch {
+    // Whatever is in the way is told when it is made.
+    return false
   }
 }
 
