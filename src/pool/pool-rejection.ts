@@ -124,7 +124,9 @@ export function sessionRefused(refusal: string): PgnapError {
 }
 
 /** The backend in which a client had a session has ended, by no fault of its own. */
-export function sessionEnded(): PgnapError {
+export function sessionEnded(cause?: PgnapError): PgnapError {
+  // A disk without room is for somebody to look at, and no reason to connect again at once.
+  if (cause?.code === 'STORE_FULL' || cause?.code === 'STORE_IO') return cause
   return new PgnapError('SLOT_LOST', 'the session of this connection has ended', {
     detail: 'the database process, which all connections to this database share, has ended',
     hint: 'connect again: what was acknowledged is safe',

@@ -248,7 +248,7 @@ export class SlotWork {
       : tenant.sessions.lose(told)
     this.#unload(tenant)
     queueMicrotask(() => {
-      const why = isTaken ? sessionTaken() : sessionEnded()
+      const why = isTaken ? sessionTaken() : sessionEnded(failure)
       for (const client of others) client.dismiss(why)
     })
     onLost({ slot, error: failure, isQuiet: error === undefined })

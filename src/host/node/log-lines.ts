@@ -1,7 +1,8 @@
 /**
  * Writes lines to a descriptor at once, and waits for nobody for long: what cannot be written (its
  * disk is full, its reader slow or gone) is kept in memory up to a limit and tried again with each
- * later line, the oldest first. A server does not end, or stand still, for want of a log.
+ * later line, the oldest first. A server does not end, or stand still, for want of a log;
+ * but for a terminal that is halted (Ctrl-S), which keeps whoever writes to it.
  */
 import { writeSync } from 'node:fs'
 import { utf8 } from '../../base/bytes.ts'
