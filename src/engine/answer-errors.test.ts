@@ -23,7 +23,7 @@ function loadError(library: string, routine = 'internal_load_library'): Uint8Arr
 test('a conversion that cannot be loaded is said without a path, all around it is kept', () => {
   for (const library of ['utf8_and_euc_jp', 'euc_kr_and_mic', 'euc2004_sjis2004']) {
     const answer = concatBytes([ROW, loadError(library), ROW, loadError(library), READY])
-    const explained = explainErrors(answer, undefined)
+    const explained = explainErrors(answer, [])
     const error = messageOfFields('E', [
       ['S', 'ERROR'],
       ['V', 'ERROR'],
@@ -47,19 +47,16 @@ test('so is one whose library lies nowhere', () => {
     ['M', 'could not access file "utf8_and_sjis": No such file or directory'],
     ['R', 'internal_load_library'],
   ])
-  assert.match(
-    fromUtf8(explainErrors(missing, undefined)),
-    /C0A000\0.*utf8_and_sjis is not available/,
-  )
+  assert.match(fromUtf8(explainErrors(missing, [])), /C0A000\0.*utf8_and_sjis is not available/)
   const other = fromUtf8(missing).replace('utf8_and_sjis', 'salt_and_pepper')
-  const kept = explainErrors(utf8(other), undefined)
+  const kept = explainErrors(utf8(other), [])
   assert.match(fromUtf8(kept), /could not access file/)
 })
 
 test('any other error is left as it is', () => {
   for (const error of [loadError('plpython3'), loadError('utf8_and_win', 'exec_stmt_raise')]) {
     const answer = concatBytes([ROW, error, READY])
-    assert.equal(explainErrors(answer, undefined), answer)
+    assert.equal(explainErrors(answer, []), answer)
   }
 })
 
@@ -72,14 +69,16 @@ test('a limit that a file has met is named where Postgres speaks of the disk', (
     ['H', 'Check free disk space.'],
     ['R', 'mdextend'],
   ])
-  const told = fromUtf8(explainErrors(concatBytes([ROW, full, READY]), 'database'))
+  const told = fromUtf8(explainErrors(concatBytes([ROW, full, READY]), ['database']))
   assert.match(told, /could not extend file "base\/5\/16385": No space left on device/)
   assert.match(told, /\0Dthe database has reached its size limit\0/)
   assert.match(told, /\0HTRUNCATE, DROP, or DELETE and VACUUM; or raise --database-size\0/)
   assert.doesNotMatch(told, /Check free disk space/)
-  assert.match(fromUtf8(explainErrors(full, 'temporary')), /\0Hsort, join or collect fewer rows/)
-  assert.match(fromUtf8(explainErrors(full, 'disk')), /\0Hfree space on that disk/)
-  assert.equal(explainErrors(full, undefined), full)
+  assert.match(fromUtf8(explainErrors(full, ['temporary'])), /\0Hsort, join or collect fewer rows/)
+  assert.match(fromUtf8(explainErrors(full, ['disk'])), /\0Hfree space on that disk/)
+  assert.equal(explainErrors(full, []), full)
+  const both = fromUtf8(explainErrors(concatBytes([full, ROW, full, READY]), ['temporary', 'disk']))
+  assert.match(both, /fewer rows.*free space on that disk/s, 'each its own')
   const others: readonly MessageFields[] = [
     [['C', '22012']],
     [
@@ -89,6 +88,6 @@ test('a limit that a file has met is named where Postgres speaks of the disk', (
   ]
   for (const other of others) {
     const answer = error(other)
-    assert.equal(explainErrors(answer, 'disk'), answer)
+    assert.equal(explainErrors(answer, ['disk']), answer)
   }
 })

@@ -27,15 +27,20 @@ export interface ToldError {
 /**
  * An answer whose errors are in words for people; the same one if there is nothing to be said.
  * @param answer whole messages, at least one of them an error
- * @param met the limit of its files that Postgres has met, if any
+ * @param met for each of its errors the limit of its files that Postgres has met, if any
  */
-export function explainErrors(answer: Uint8Array, met: FileLimit | undefined): Uint8Array {
+export function explainErrors(
+  answer: Uint8Array,
+  met: readonly (FileLimit | undefined)[],
+): Uint8Array {
   const parts: Uint8Array[] = []
   let kept = 0
+  let count = 0
   eachMessage(answer, (type, at, end) => {
     if (type !== ERROR_RESPONSE) return
     const raised = fieldsOf(answer.subarray(at + HEAD_BYTES, end))
-    const told = conversionError(raised) ?? (met && roomError(raised, met))
+    const limit = met[count++]
+    const told = conversionError(raised) ?? (limit && roomError(raised, limit))
     if (!told) return
     const { fields, dropped } = told
     const own = [...raised].filter(([letter]) => !dropped.has(letter))

@@ -57,6 +57,8 @@ export class Driver {
   #answerBytes = 0
   #overflowed = false
   #errorsRaised = 0
+  /** The limit that each error of this run is about, if any. */
+  #met: (FileLimit | undefined)[] = []
 
   constructor(options: DriverOptions) {
     const { module, answerBytesMax, cancel, commandReadAt, beforeReady } = options
@@ -165,6 +167,7 @@ export class Driver {
     this.#requestAt = 0
     this.#answerBytes = 0
     this.#overflowed = false
+    if (this.#met.length > 0) this.#met = []
     return this.#errorsRaised
   }
 
@@ -183,6 +186,7 @@ export class Driver {
       this.#module.___stack_pointer.value = stackTop
       if (!isExitStatus(raised) || raised.status !== STATUS_LONGJMP) throw raised
       this.#errorsRaised++
+      this.#met.push(this.#takeMetLimit?.())
       raised = undefined
       try {
         this.#module._PostgresMainLongJmp()
@@ -209,7 +213,7 @@ export class Driver {
     this.#module._pgl_pq_flush()
     if (this.#overflowed) this.#throwOverflow()
     if (this.#errorsRaised === raisedBefore) return this.answer
-    return explainErrors(this.answer, this.#takeMetLimit?.())
+    return explainErrors(this.answer, this.#met)
   }
 
   /** As Postgres has it when it reads a command, and already before it has come so far. */

@@ -41,6 +41,17 @@ suite('library', () => {
     assert.equal(control.asked[0]?.signal, signal)
   })
 
+  test('what is no text is told to callers without types', async () => {
+    const control = new FakeControl()
+    const nap = createPgnap(control, async () => {})
+    const none = null as unknown as string
+    const invalid = { code: 'REQUEST_INVALID', message: 'a statement is a text, not null' }
+    await assert.rejects(nap.tenant('acme').query(none), invalid)
+    const unnamed = nap.tenant(undefined as unknown as string)
+    await assert.rejects(unnamed.query('select 1'), { code: 'TENANT_NAME_INVALID' })
+    assert.equal(control.asked.length, 0)
+  })
+
   test('it closes once, and refuses everything afterwards', async () => {
     let closedCount = 0
     const nap = createPgnap(new FakeControl(), async () => void closedCount++)

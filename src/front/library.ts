@@ -145,6 +145,8 @@ function createTenant(name: string, open: () => Control): Tenant {
     values: readonly unknown[] = [],
     options: QueryOptions = {},
   ): Promise<QueryResult<Row>> => {
+    checkText('TENANT_NAME_INVALID', 'the name of a tenant', name)
+    checkText('REQUEST_INVALID', 'a statement', sql)
     const statement = { sql, parameters: encodeParameters(values) }
     const { result, timings } = await open().query(name, statement, options.signal)
     const { readers: own, rowMode } = options
@@ -173,4 +175,15 @@ function createTenant(name: string, open: () => Control): Tenant {
         values,
       ),
   }
+}
+
+/** A caller without types may give anything. */
+function checkText(
+  code: 'TENANT_NAME_INVALID' | 'REQUEST_INVALID',
+  what: string,
+  given: unknown,
+): void {
+  if (typeof given === 'string') return
+  const type = given === null ? 'null' : typeof given
+  throw new PgnapError(code, `${what} is a text, not ${type}`)
 }

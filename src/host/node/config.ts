@@ -167,7 +167,7 @@ const quantity = (
   max: number,
 ): v.GenericSchema<unknown, number> =>
   v.pipe(
-    v.union([v.number(), v.string()]),
+    v.union([v.number(), v.string()], notQuantity(units)),
     v.transform((value) => {
       if (typeof value === 'number') return value
       const [, digits, unit] = /^(\d+)\s*([a-zA-Z]*)$/.exec(value.trim()) ?? []
@@ -348,6 +348,7 @@ function checkTogether(config: Config): void {
   const { auth, authFile, host, insecure, ...tls } = config
   checkWebTokens(config)
   checkTold(config)
+  checkPorts(config)
   if (auth === 'scram' && authFile === undefined) {
     throw new PgnapError('CONFIG_INVALID', 'auth scram needs users and passwords', {
       hint: 'name a file with --auth-file; its lines are "user" "password or SCRAM verifier"',
@@ -369,6 +370,13 @@ function checkTogether(config: Config): void {
       hint: 'name its PEM files with --tls-cert and --tls-key',
     })
   }
+}
+
+function checkPorts({ port, httpPort }: Config): void {
+  if (port !== httpPort || port === 0) return
+  throw new PgnapError('CONFIG_INVALID', `port and http-port are both ${port}`, {
+    hint: 'give one of them another number with --port or --http-port; 0 takes a free one',
+  })
 }
 
 function checkTold({ tellUnknownTenants, createOnConnect }: Config): void {
