@@ -437,5 +437,9 @@ suite('http: every answer', () => {
     const shown = await asked.text()
     assert.match(shown, /psql postgres:\/\/127\.0\.0\.1:7432\/acme/)
     assert.match(shown, /curl http:\/\/127\.0\.0\.1:7480\/v1/)
+    const proxied = await open({ allowedHosts: ['pg.example'] }).app.request('http://evil/', {
+      headers: { Host: 'pg.example:7480' },
+    })
+    assert.match(await proxied.text(), /curl http:\/\/pg\.example:7480\/v1/)
   })
 })

@@ -20,7 +20,7 @@ import { PostgresError } from '../wire/result.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { errorAnswer, neonErrorAnswer, totalTiming } from './answers.ts'
 import { givenUp, holdBodies } from './body-hold.ts'
-import { type GuardOptions, allowOrigin, guardAdministrator, guardOrigin } from './guard.ts'
+import { type GuardOptions, allowOrigin, guardAdministrator, guardOrigin, hostOf } from './guard.ts'
 import { PAGE_POLICY, startPage } from './page.ts'
 import { unknownRoute } from './routes.ts'
 import { sqlRoute } from './sql-route.ts'
@@ -94,7 +94,10 @@ export function createHttp(options: HttpOptions): Hono {
   })
   app.get('/', (context) => {
     context.header('Content-Security-Policy', PAGE_POLICY)
-    return context.html(startPage({ version, serverVersion, url: context.req.url, wirePort }))
+    const url = new URL(context.req.url)
+    url.port = ''
+    url.host = hostOf(context.req)
+    return context.html(startPage({ version, serverVersion, url, wirePort }))
   })
   app.notFound((context) => failure(context, unknownRoute(context), options.log))
   app.onError((error, context) => failure(context, error, options.log))

@@ -15,7 +15,7 @@
  *
  * It must never answer a refused request with CORS headers: those are what would let the page read.
  */
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, HonoRequest, MiddlewareHandler } from 'hono'
 import { PgnapError } from '../../base/errors.ts'
 import { isLoopback } from '../../base/loopback.ts'
 import type { LoginLimiter } from '../../router/login-attempts.ts'
@@ -104,12 +104,19 @@ export function checkAsker(options: GuardOptions): (asker: Asker) => void {
   }
 }
 
+/**
+ * Whom a request is for. Of a request line with a whole URL, as for a proxy, the Host header counts
+ * all the same: browsers send no other, and so nothing that is checked can be got around by it.
+ */
+export function hostOf(req: HonoRequest): string {
+  return req.header('Host') ?? new URL(req.url).host
+}
+
 /** Refuses requests by their Host and Origin. Goes before everything else. */
 export function guardOrigin(options: GuardOptions): MiddlewareHandler {
   const check = checkAsker(options)
   return async ({ req }, next) => {
-    const host = req.header('Host') ?? new URL(req.url).host
-    check({ host, origin: req.header('Origin'), path: req.path })
+    check({ host: hostOf(req), origin: req.header('Origin'), path: req.path })
     await next()
   }
 }

@@ -10,7 +10,7 @@ export interface PageFacts {
   readonly version: string
   readonly serverVersion: string
   /** As whoever looks at the page has asked for it. */
-  readonly url: string
+  readonly url: URL
   /** Where the Postgres protocol is spoken, on the same host. Undefined: nowhere. */
   readonly wirePort: number | undefined
 }
@@ -104,7 +104,7 @@ setInterval(() => document.hidden || refresh(), 2000)
 
 /** The page as HTML. */
 export function startPage({ version, serverVersion, url, wirePort }: PageFacts): string {
-  const { origin, hostname } = new URL(url)
+  const { origin, hostname } = url
   const psql =
     wirePort === undefined
       ? ''
