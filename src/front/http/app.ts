@@ -95,6 +95,7 @@ export function createHttp(options: HttpOptions): Hono {
   app.get('/', (context) => {
     context.header('Content-Security-Policy', PAGE_POLICY)
     const url = new URL(context.req.url)
+    // Or a host that names no port would have that of the request line.
     url.port = ''
     url.host = hostOf(context.req)
     return context.html(startPage({ version, serverVersion, url, wirePort }))
