@@ -120,6 +120,7 @@ export class BatchRuns {
       const refusal = enterSession(client, slot)
       const { errorsRaised, transactionStatus: was } = slot
       batch = { messages, complete, said, startMs, errorsRaised, awayMs, fetchCount, was, refusal }
+      open.files.servesClient = true
       if (refusal === undefined) answer = tenant.sessions.channels.run(client, slot, messages)
     } catch (error) {
       throw this.#lose(client, error)
@@ -191,6 +192,7 @@ export class BatchRuns {
     const { tenant } = client
     const { slot, open, progress } = tenant
     assert(slot && open && progress, 'a batch needs a loaded tenant')
+    open.files.servesClient = false
     const { lockedOut } = slot
     if (lockedOut?.canRunAnew) return this.#lockedOut(client, batch, first, lockedOut)
     // Nothing has told it that it has not got the lock.

@@ -5,6 +5,9 @@
  * the new one, two numbers in the row keep it (append-history.ts); if not, the old row is copied to
  * `undo` by SQLite itself, without passing through JavaScript. The log row comes last; its id is
  * the new version, so a second commit of the same version would violate the key.
+ *
+ * Where the disk has no room for it, nothing old is kept that nobody stands on: then a commit takes
+ * no more room in the file than what it adds, and forgets some of the older history besides.
  */
 import { assert } from '../base/assert.ts'
 import { isPrefix } from '../base/bytes.ts'
@@ -15,9 +18,10 @@ import { KeyRuns } from './key-runs.ts'
 import { ID, IN_RANGE, KEY_OF_ID, MAIN, RECORD_KEYS, nextVersion } from './keys.ts'
 import type { KeyRange } from './keys.ts'
 import { noteWriter, type Origin } from './lineage.ts'
+import { sweepLog } from './prune.ts'
 import { asBytes, asNumber } from './schema.ts'
 import type { HotRow, Layer, StoreState } from './state.ts'
-import { fenced, layerOf, write } from './state.ts'
+import { fenced, layerOf, pinsOf, write } from './state.ts'
 
 /** Longest value of a key: one page. */
 export const VALUE_BYTES_MAX = 8192
@@ -25,6 +29,11 @@ export const VALUE_BYTES_MAX = 8192
 const APPEND_BYTES_MAX = 4096
 /** Small rows of the newest commits kept per layer, so that an append needs no SELECT. */
 const HOT_ROWS_MAX = 32
+/**
+ * What a commit that replaces pages and keeps them takes of the disk, in its own size: both are in
+ * SQLite's log, and one of them more than before is in the file.
+ */
+const SPREAD_WITH_HISTORY = 3.5
 
 const COPY_TO_UNDO = 'INSERT INTO undo SELECT id, ?3, since, hist, data FROM page WHERE'
 const UPSERT = `INSERT INTO page VALUES (${ID}, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
@@ -60,9 +69,29 @@ export function commit(
   if (layer.head !== expected) throw fenced(`head is ${layer.head}, expected ${expected}`)
   // What its owner wrote first may not be durable before the rest is: see `claim`.
   const wasOwner = state.claimed
-  const version = commitWith(state, layer, (writer) => apply(writer, changes))
+  const keepsHistory = hasRoomForHistory(state, id, changes) || pinsOf(state, id).length > 0
+  const body = (writer: CommitWriter): void => apply(writer, changes)
+  const version = commitWith(state, layer, body, keepsHistory)
   noteCommit(state, layer, wasOwner, changes)
   return version
+}
+
+function hasRoomForHistory(
+  { diskHasRoom, medium }: StoreState,
+  layer: LayerId,
+  { puts, deletions }: StoreChanges,
+): boolean {
+  const putBytes = puts.reduce((bytes, { data }) => bytes + data.length, 0)
+  const hasRoom = (bytes: number): boolean => diskHasRoom(SPREAD_WITH_HISTORY * bytes)
+  if (deletions.length === 0 || !hasRoom(putBytes)) return hasRoom(putBytes)
+  // What is deleted is no more than all there is. To count it takes as long as to delete it.
+  if (hasRoom(putBytes + medium.sizeBytes())) return true
+  const sql = `SELECT count(*) FROM page WHERE ${IN_RANGE}`
+  const counts = deletions.map(({ from, to }) =>
+    asNumber(medium.get(sql, layer, from, to)?.[0] ?? 0),
+  )
+  const deletedCount = counts.reduce((sum, count) => sum + count, 0)
+  return hasRoom(putBytes + deletedCount * VALUE_BYTES_MAX)
 }
 
 function apply(writer: CommitWriter, { puts, deletions, nextInode, origin }: StoreChanges): void {
@@ -88,16 +117,20 @@ function noteCommit(
   noted.commit = { storeId, owner, epoch, version: head, atMs: headMs, changes }
 }
 
-/** One commit whose changes `body` makes step by step, so that they need not all be in memory. */
+/**
+ * One commit whose changes `body` makes step by step, so that they need not all be in memory.
+ * @param keepsHistory whether what it replaces is kept, for the time that history is
+ */
 export function commitWith(
   state: StoreState,
   layer: Layer,
   body: (writer: CommitWriter) => void,
+  keepsHistory = true,
 ): Version {
   // Time may go back; versions must not look as if they did.
   const atMs = Math.max(Math.floor(state.clock.nowMs()), layer.headMs)
   if (layer.head === 0) state.beforeFirstVersion()
-  const writer = write(state, () => writeVersion(state, layer, atMs, body))
+  const writer = write(state, () => writeVersion(state, layer, { atMs, keepsHistory }, body))
   writer.remember(atMs)
   return layer.head
 }
@@ -109,20 +142,22 @@ export function makeVersion(
   changes: StoreChanges,
   atMs: number,
 ): void {
-  writeVersion(state, layer, atMs, (writer) => apply(writer, changes)).remember(atMs)
+  const body = (writer: CommitWriter): void => apply(writer, changes)
+  writeVersion(state, layer, { atMs, keepsHistory: true }, body).remember(atMs)
 }
 
 function writeVersion(
   state: StoreState,
   layer: Layer,
-  atMs: number,
+  { atMs, keepsHistory }: { readonly atMs: number; readonly keepsHistory: boolean },
   body: (writer: CommitWriter) => void,
 ): CommitWriter {
   const version = nextVersion(layer.head)
-  const writer = new CommitWriter(state, layer, version)
+  const writer = new CommitWriter(state, layer, version, keepsHistory)
   body(writer)
   const log = `INSERT INTO log VALUES (${ID}, ?3, ?4)`
   state.medium.run(log, layer.id, version, atMs, writer.ids())
+  if (!keepsHistory) writer.forgetHistory(atMs)
   return writer
 }
 
@@ -131,16 +166,21 @@ export class CommitWriter {
   readonly #state: StoreState
   readonly #layer: Layer
   readonly #version: Version
+  readonly #keepsHistory: boolean
   readonly #keys: PageKey[] = []
   readonly #deleted = new Set<PageKey>()
   /** The small rows put last; what a huge commit put before is not worth its memory. */
   readonly #hot = new Map<PageKey, HotRow>()
   #nextInode: InodeNo
+  #swept: number
 
-  constructor(state: StoreState, layer: Layer, version: Version) {
+  /** @param keepsHistory false: nobody will read what this version replaces */
+  constructor(state: StoreState, layer: Layer, version: Version, keepsHistory: boolean) {
     this.#state = state
     this.#layer = layer
     this.#version = version
+    this.#keepsHistory = keepsHistory
+    this.#swept = layer.swept
     this.#nextInode = layer.nextInode
   }
 
@@ -156,13 +196,15 @@ export class CommitWriter {
       this.#keys.push(key)
       this.#deleted.add(key)
     }
-    medium.run(
-      `INSERT INTO undo SELECT id, ?4, since, hist, data FROM page WHERE ${IN_RANGE}`,
-      layer,
-      from,
-      to,
-      this.#version,
-    )
+    if (this.#keepsHistory) {
+      medium.run(
+        `INSERT INTO undo SELECT id, ?4, since, hist, data FROM page WHERE ${IN_RANGE}`,
+        layer,
+        from,
+        to,
+        this.#version,
+      )
+    }
     medium.run(`DELETE FROM page WHERE ${IN_RANGE}`, layer, from, to)
   }
 
@@ -182,7 +224,7 @@ export class CommitWriter {
       const history = extendHistory(before.history, before.tail, version, lengthBefore)
       row = { since: before.since, history, data, tail: { version, length: lengthBefore } }
     } else {
-      if (!this.#deleted.has(key)) {
+      if (this.#keepsHistory && !this.#deleted.has(key)) {
         this.#state.medium.run(`${COPY_TO_UNDO} id = ${ID}`, this.#layer.id, key, version)
       }
       if (appendable) row = { since: version, history: null, data, tail: { version, length: 0 } }
@@ -206,9 +248,17 @@ export class CommitWriter {
     medium.run('UPDATE layer SET next_inode = ?2 WHERE id = ?1', this.#layer.id, nextInode)
   }
 
-  /** The keys of this commit, as the log keeps them. */
+  /** The keys whose old contents this commit has kept, as the log has them. */
   ids(): Uint8Array<ArrayBuffer> {
-    return KeyRuns.of(this.#keys).encode()
+    return (this.#keepsHistory ? KeyRuns.of(this.#keys) : KeyRuns.none).encode()
+  }
+
+  /** This version is the oldest that can be read, and some of what older ones needed goes. */
+  forgetHistory(atMs: number): void {
+    const { id } = this.#layer
+    const sql = 'UPDATE layer SET floor = ?2, floor_at = ?3 WHERE id = ?1'
+    this.#state.medium.run(sql, id, this.#version, atMs)
+    this.#swept = sweepLog(this.#state, this.#layer, this.#version)
   }
 
   noteOrigin(origin: Origin): void {
@@ -219,6 +269,11 @@ export class CommitWriter {
   remember(atMs: number): void {
     this.#layer.head = this.#version
     this.#layer.headMs = atMs
+    if (!this.#keepsHistory) {
+      this.#layer.floor = this.#version
+      this.#layer.floorMs = atMs
+      this.#layer.swept = this.#swept
+    }
     const { hot } = this.#layer
     for (const key of this.#keys) hot.delete(key)
     for (const [key, row] of this.#hot) keepNewest(hot, key, row)

@@ -11,6 +11,7 @@
 import { assert } from '../base/assert.ts'
 import type { LayerId, PageKey, Version } from '../base/ids.ts'
 import { LIMITS } from '../base/limits.ts'
+import type { SqlRow } from '../medium/medium.ts'
 import { floorFor, timeOf } from './history.ts'
 import { KeyRuns } from './key-runs.ts'
 import { ID, IN_LAYER, KEY_OF_ID } from './keys.ts'
@@ -94,31 +95,58 @@ export function pruneLayer(
   const layer = layerOf(state, id)
   const target = Math.min(Math.max(floor, layer.floor), layer.head) as Version
   const floorMs = timeOf(state, layer, target)
-  const rows = state.medium.all(
-    `SELECT ${KEY_OF_ID}, ids FROM log WHERE id > (?1<<44|?2) AND id <= (?1<<44|?3)
-     ORDER BY id LIMIT ?4`,
-    id,
-    layer.swept,
-    target,
-    commitsMax,
-  )
+  const rows = logRows(state, layer, { target, commitsMax })
   // The head's row stays for ever and would be swept on every idle moment.
   const idle = rows.every((row) => row[0] === layer.head && asBytes(row[1]).length <= 1)
   if (idle && target === layer.floor) return { rows: 0, more: false }
-  const sweep = new Sweep(state, layer)
-  writeBeside(state, () => {
+  const swept = writeBeside(state, () => {
     if (target > layer.floor) {
       const sql = 'UPDATE layer SET floor = ?2, floor_at = ?3 WHERE id = ?1'
       state.medium.run(sql, id, target, floorMs)
     }
-    for (const row of rows) {
-      if (!sweep.commit(asNumber(row[0]) as Version, asBytes(row[1]))) break
-    }
+    return sweep(state, layer, { rows, head: layer.head })
   })
   layer.floor = target
   layer.floorMs = floorMs
-  layer.swept = sweep.swept
-  return { rows: sweep.rows, more: sweep.interrupted || rows.length === commitsMax }
+  layer.swept = swept.swept
+  return { rows: swept.rows, more: swept.interrupted || rows.length === commitsMax }
+}
+
+/**
+ * One slice of the same inside the transaction of a commit that has moved the floor to itself.
+ * @param head the version that it makes
+ * @returns up to where the log has been examined, to be remembered when it is done
+ */
+export function sweepLog(state: StoreState, layer: Layer, head: Version): number {
+  const limits = { target: head, commitsMax: LIMITS.pruneCommitsPerSlice }
+  return sweep(state, layer, { rows: logRows(state, layer, limits), head }).swept
+}
+
+function logRows(
+  { medium }: StoreState,
+  { id, swept }: Layer,
+  { target, commitsMax }: { readonly target: Version; readonly commitsMax: number },
+): readonly SqlRow[] {
+  return medium.all(
+    `SELECT ${KEY_OF_ID}, ids FROM log WHERE id > (?1<<44|?2) AND id <= (?1<<44|?3)
+     ORDER BY id LIMIT ?4`,
+    id,
+    swept,
+    target,
+    commitsMax,
+  )
+}
+
+function sweep(
+  state: StoreState,
+  layer: Layer,
+  { rows, head }: { readonly rows: readonly SqlRow[]; readonly head: Version },
+): Sweep {
+  const swept = new Sweep(state, layer, head)
+  for (const row of rows) {
+    if (!swept.commit(asNumber(row[0]) as Version, asBytes(row[1]))) break
+  }
+  return swept
 }
 
 class Sweep {
@@ -127,12 +155,14 @@ class Sweep {
   interrupted = false
   readonly #state: StoreState
   readonly #layer: Layer
+  readonly #head: Version
   readonly #pins: readonly number[]
   #keysLeft: number = KEYS_PER_SLICE
 
-  constructor(state: StoreState, layer: Layer) {
+  constructor(state: StoreState, layer: Layer, head: Version) {
     this.#state = state
     this.#layer = layer
+    this.#head = head
     this.#pins = pinsOf(state, layer.id)
     this.swept = layer.swept
   }
@@ -140,7 +170,8 @@ class Sweep {
   /** Deletes what one commit replaced; false when the slice ended inside it. */
   commit(version: Version, ids: Uint8Array): boolean {
     const { medium } = this.#state
-    const { id, head } = this.#layer
+    const { id } = this.#layer
+    const head = this.#head
     const kept: PageKey[] = []
     for (const key of KeyRuns.decode(ids) ?? this.#search(version)) {
       if (this.#keysLeft-- <= 0) this.interrupted = true

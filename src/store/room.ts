@@ -26,9 +26,21 @@ const MAP = /_(?:fsm|vm)$/
  * file as well, and a tenth of SQLite's pages is not it (measured: 2.19 for 32 MiB of pages).
  */
 const SPREAD_OF_A_COMMIT = 2.25
+/** Pages that Postgres has added to files and still has in its buffers: their room is not taken. */
+const BUFFERED_BYTES = 4_194_304
+/** Where there is little room, more than this is committed before it is twice as much. */
+const TIGHT_COMMIT_BYTES = 4_194_304
+/**
+ * Of what a disk keeps free, the part that statements do not even change pages in: WAL, a recovery
+ * and upkeep, which give room back, have it.
+ */
+const LAST_PART = 1 / 4
 
-/** Whether a disk has room for so many bytes more, beside what it is to keep free. */
-export type HasRoom = (bytes: number) => boolean
+/**
+ * Whether a disk has room for so many bytes more, beside what it is to keep free.
+ * @param keptPart of that. Default: all of it
+ */
+export type HasRoom = (bytes: number, keptPart?: number) => boolean
 
 export interface RoomOptions {
   readonly databaseBytesMax: number
@@ -66,8 +78,21 @@ export class Room {
    */
   checkDisk(node: FileNode, grownBytes: number, dirtyBytes: number): void {
     if (this.#diskHasRoom === undefined || isSmall(node, grownBytes)) return
-    if (this.#diskHasRoom(SPREAD_OF_A_COMMIT * (dirtyBytes + grownBytes))) return
+    const newBytes = dirtyBytes + grownBytes + BUFFERED_BYTES
+    if (!this.#diskHasRoom(SPREAD_OF_A_COMMIT * newBytes)) throw new FileError('ENOSPC', 'disk')
+  }
+
+  /** The same of pages that are there, and of what a client's statement changes in them. */
+  checkChange(node: FileNode, dirtyBytes: number): void {
+    if (this.#diskHasRoom === undefined || isSmall(node, 0)) return
+    if (this.#diskHasRoom(SPREAD_OF_A_COMMIT * dirtyBytes, LAST_PART)) return
     throw new FileError('ENOSPC', 'disk')
+  }
+
+  /** Whether so much is to be committed now, because more would not find room at once. */
+  isCommitDue(dirtyBytes: number): boolean {
+    if (this.#diskHasRoom === undefined || dirtyBytes <= TIGHT_COMMIT_BYTES) return false
+    return !this.#diskHasRoom(SPREAD_OF_A_COMMIT * (dirtyBytes + BUFFERED_BYTES))
   }
 
   /**

@@ -21,6 +21,7 @@ import type { MadeCommit } from './commit-journal.ts'
 import type { KeyRuns } from './key-runs.ts'
 import { KEY_OF_ID, IN_LAYER, MAIN, nextVersion } from './keys.ts'
 import { noteOwner } from './lineage.ts'
+import type { HasRoom } from './room.ts'
 import { asNumber, drawOwner, readEpoch, readMeta, readOwner, setMeta } from './schema.ts'
 import type { StoreMeta } from './schema.ts'
 import { corrupt } from './varint.ts'
@@ -78,6 +79,8 @@ export interface StoreState {
   readonly pins: Map<LayerId, Map<Version, number>>
   readonly frozenKeys: Map<string, KeyRuns | undefined>
   readonly beforeFirstVersion: () => void
+  /** Where there is no room, commits keep no history. */
+  readonly diskHasRoom: HasRoom
   /** Notes what is written, while somebody wants to know. */
   noted: WriteNotes | undefined
 }
@@ -97,6 +100,8 @@ export interface StateOptions {
   readonly fingerprint?: Fingerprint
   /** Default: nothing is to be done. */
   readonly beforeFirstVersion?: (() => void) | undefined
+  /** Default: it has. */
+  readonly diskHasRoom?: HasRoom | undefined
 }
 
 /** The state of a store that has just been opened. */
@@ -116,6 +121,7 @@ export function openState(medium: Medium, meta: StoreMeta, options: StateOptions
     closed: false,
     pins: new Map(),
     beforeFirstVersion: options.beforeFirstVersion ?? (() => {}),
+    diskHasRoom: options.diskHasRoom ?? (() => true),
     frozenKeys: new Map(),
     noted: undefined,
   }

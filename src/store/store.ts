@@ -27,6 +27,7 @@ import { forgetsWriters, hasHad, lastOf, ownerOf, readOwners } from './lineage.t
 import { historyEndsMs, keepsMoreThan, prune, pruneLayer } from './prune.ts'
 import type { PruneResult } from './prune.ts'
 import { restore } from './restore.ts'
+import type { HasRoom } from './room.ts'
 import {
   FORMAT_VERSION,
   createTables,
@@ -66,6 +67,8 @@ export interface StoreOptions {
    * nobody had been told of it. A throw keeps the version from being written.
    */
   readonly beforeFirstVersion?: () => void
+  /** Of the disk of the medium: where there is none, commits keep no history. Default: it has. */
+  readonly diskHasRoom?: HasRoom
   /** Where commits can be made durable together with those of other stores. Default: nowhere. */
   readonly journal?: CommitJournal | undefined
 }
@@ -98,10 +101,11 @@ export class Store implements Disposable {
     if (template === undefined) {
       throw mismatch(`it stands on template ${meta.templateId}, which this pgnap has not got`)
     }
-    const { clock, beforeFirstVersion } = options
+    const { clock, beforeFirstVersion, diskHasRoom } = options
     const storeId = readStoreId(medium)
     const { fingerprint } = engine
-    const state = openState(medium, meta, { clock, storeId, fingerprint, beforeFirstVersion })
+    const own = { clock, storeId, fingerprint, beforeFirstVersion, diskHasRoom }
+    const state = openState(medium, meta, own)
     return new Store(state, template, options.journal)
   }
 

@@ -51,6 +51,8 @@ export class TenantFiles implements Disposable {
   readonly #leftStore = new Set<FileNode>()
   /** Postgres starts: a recovery has to end, and may use what the disk keeps free. */
   starting = false
+  /** What is written is for a client's statement, and not what the pool does by itself. */
+  servesClient = false
   /** Beyond, what a statement dirties is committed before it ends; see {@link commitMidway}. */
   midwayBytesMax: number = Number.POSITIVE_INFINITY
   #committedDatabaseBytes: number
@@ -269,12 +271,13 @@ export class TenantFiles implements Disposable {
     this.#check()
     this.#disown(node)
     const grown = position + length - node.size
-    if (grown > 0) this.#checkRoom(node, grown)
+    this.#checkRoom(node, grown)
     this.#pages.write(node, source, sourceOffset, length, position)
     if (grown > 0) this.#setSize(node, position + length)
     node.modifiedMs = this.#clock.nowMs()
     this.#count(node)
-    if (this.dirtyBytes > this.midwayBytesMax) this.commitMidway()
+    const { dirtyBytes } = this
+    if (dirtyBytes > this.midwayBytesMax || this.#room.isCommitDue(dirtyBytes)) this.commitMidway()
     return length
   }
 
@@ -404,6 +407,10 @@ export class TenantFiles implements Disposable {
 
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
+    if (grownBytes <= 0) {
+      if (this.servesClient) this.#room.checkChange(node, this.dirtyBytes)
+      return
+    }
     this.#room.checkDatabase(node, grownBytes, this.#tree.databaseBytes)
     if (!this.starting) this.#room.checkDisk(node, grownBytes, this.dirtyBytes)
   }

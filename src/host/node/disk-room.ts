@@ -17,34 +17,39 @@ export interface DiskSpace {
   readonly freeBytes: number
 }
 
+const NOTHING_KNOWN: DiskSpace = { totalBytes: 0, freeBytes: 0 }
+
 /**
  * Whether the disk has room for so many bytes more, beside what it is to keep free
- * (`LIMITS.diskReserveBytes`): a function for one store, whose file `path` is. A disk that does not
- * answer is taken to have room: what does not fit fails in its own words.
+ * (`LIMITS.diskReserveBytes`): a function for all that is in the folder `path`. A disk that does
+ * not answer is taken to have room: what does not fit fails in its own words.
  */
 export function roomOnDiskOf(
   path: string,
   clock: Clock,
   ask: (path: string) => DiskSpace = askDisk,
 ): HasRoom {
-  let usableBytes = 0
+  let space: DiskSpace = NOTHING_KNOWN
   let holdsUntilMs = 0
-  return (bytes) => {
+  const usableBytes = (keptPart: number): number => {
+    const reserveBytes = Math.min(LIMITS.diskReserveBytes, space.totalBytes * RESERVED_PART)
+    return space.freeBytes - keptPart * reserveBytes
+  }
+  return (bytes, keptPart = 1) => {
     const nowMs = clock.monotonicMs()
-    if (nowMs >= holdsUntilMs || usableBytes - bytes < PLENTY_BYTES) {
-      usableBytes = usableOf(path, ask)
+    if (nowMs >= holdsUntilMs || usableBytes(keptPart) - bytes < PLENTY_BYTES) {
+      space = askOrTrust(path, ask)
       holdsUntilMs = nowMs + ANSWER_HOLDS_MS
     }
-    return bytes <= usableBytes
+    return bytes <= usableBytes(keptPart)
   }
 }
 
-function usableOf(path: string, ask: (path: string) => DiskSpace): number {
+function askOrTrust(path: string, ask: (path: string) => DiskSpace): DiskSpace {
   try {
-    const { totalBytes, freeBytes } = ask(path)
-    return freeBytes - Math.min(LIMITS.diskReserveBytes, totalBytes * RESERVED_PART)
+    return ask(path)
   } catch {
-    return Number.POSITIVE_INFINITY
+    return { totalBytes: Number.POSITIVE_INFINITY, freeBytes: Number.POSITIVE_INFINITY }
   }
 }
 

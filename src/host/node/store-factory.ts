@@ -14,6 +14,7 @@ import type {
   OpenTenant,
   TenantSource,
 } from '../../pool/tenant-source.ts'
+import type { HasRoom } from '../../store/room.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
@@ -72,6 +73,7 @@ export class StoreFactory implements TenantSource {
   readonly #beforeMade: (tenant: TenantName) => void
   readonly #onMade: (tenant: TenantName) => void
   readonly #clock: Clock
+  readonly #diskHasRoom: HasRoom
   readonly #storeOptions: StoreOptions
   readonly #blueprint: StoreBlueprint
   readonly #spares: SpareStores | undefined
@@ -90,8 +92,10 @@ export class StoreFactory implements TenantSource {
     this.#beforeMade = options.beforeMade ?? (() => {})
     this.#onMade = options.onMade ?? (() => {})
     this.#clock = clock
+    this.#diskHasRoom = roomOnDiskOf(tenantsPath, clock)
     this.#storeOptions = {
       clock,
+      diskHasRoom: this.#diskHasRoom,
       engine: {
         fingerprint: engine.fingerprint,
         postgresMajor: engine.postgresMajor,
@@ -222,10 +226,7 @@ export class StoreFactory implements TenantSource {
       clock: this.#clock,
       templateId: this.#storeOptions.engine.templateId,
       retentionMs: this.#retentionMs,
-      limits: {
-        databaseBytesMax: this.#databaseBytesMax,
-        diskHasRoom: roomOnDiskOf(this.pathOf(tenant), this.#clock),
-      },
+      limits: { databaseBytesMax: this.#databaseBytesMax, diskHasRoom: this.#diskHasRoom },
       onClosed: () => this.#journal?.closed(tenant),
     })
   }
