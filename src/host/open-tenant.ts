@@ -9,6 +9,8 @@ import type { FileView } from '../store/view.ts'
 
 /** Bytes given back to the file system per slice of housekeeping. */
 const COMPACT_SLICE_BYTES = 1_048_576
+/** With less room than the largest commits take a store gives back what it can at once. */
+const SCARCE_BYTES = 4 * LIMITS.dirtyBytesMax
 /** Replaced pages for which a store that was closed is opened: 1 MiB of them, about. */
 const WORTH_ROWS = 128
 
@@ -27,6 +29,7 @@ export interface OpenTenantOptions {
 export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant {
   const { templateId, retentionMs, limits } = options
   const files = openFiles(store, options)
+  const lacks = (bytes: number): boolean => limits?.diskHasRoom?.(bytes) === false
   return {
     files,
     stamp: () => store.stamp(),
@@ -37,12 +40,14 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
     tidy: () => {
       // History is the first thing that there is no room for.
       const isFull = store.sizeBytes() > (limits?.databaseBytesMax ?? LIMITS.databaseBytesMax)
-      const hasRoom = !isFull && limits?.diskHasRoom?.(0) !== false
-      const pruned = store.prune(hasRoom ? retentionMs : 0)
+      const pruned = store.prune(isFull || lacks(0) ? 0 : retentionMs)
       if (pruned.more) return true
       if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
       store.checkpoint()
       return false
+    },
+    get owesRoom() {
+      return lacks(SCARCE_BYTES) && store.spareBytes() >= COMPACT_SLICE_BYTES
     },
     historyEndsMs: () => store.historyEndsMs(retentionMs),
     isWorthTidying: () => store.keepsMoreThan(WORTH_ROWS),

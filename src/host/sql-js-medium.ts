@@ -128,6 +128,10 @@ export class SqlJsMedium implements Medium {
     return this.#pragma('page_count') * this.#pragma('page_size')
   }
 
+  spareBytes(): number {
+    return this.#pragma('freelist_count') * this.#pragma('page_size')
+  }
+
   compact(bytesMax: number): number {
     assert(bytesMax >= 0, 'bytes are not negative')
     const pageBytes = this.#pragma('page_size')

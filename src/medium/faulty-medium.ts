@@ -99,6 +99,11 @@ export class FaultyMedium implements Medium {
     return this.#inner.sizeBytes()
   }
 
+  spareBytes(): number {
+    this.#live()
+    return this.#inner.spareBytes()
+  }
+
   compact(bytesMax: number): number {
     return this.#around('compact', () => this.#inner.compact(bytesMax))
   }

@@ -42,6 +42,8 @@ export interface Medium extends Disposable {
   commitAhead(work: () => void): Sync | undefined
   /** Bytes that this database occupies now, with what its write-ahead log occupies. */
   sizeBytes(): number
+  /** Of that, what {@link compact} can give back. Costs microseconds. */
+  spareBytes(): number
   /**
    * Gives free space back to the file system, a bounded slice at a time; returns bytes given back.
    */

@@ -226,7 +226,7 @@ export class BatchRuns {
     this.#watchLook()
     this.#options.counters.countBatch(tenant, ranMs - startMs, result.threadMs, endMs)
     if (client.timings) noteRun(client.timings, ranMs - startMs)
-    result.urgent = complete && result.status === 'idle' && isUrgent(progress, open.files)
+    result.urgent = complete && result.status === 'idle' && isUrgent(progress, open)
     if (typeof committed === 'object') {
       const done = { answer: new Uint8Array(answer), result: { ...result }, ranMs, said }
       tenant.syncing = this.#answerSynced(client, done, committed)

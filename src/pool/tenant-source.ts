@@ -25,6 +25,11 @@ export interface OpenTenant {
    */
   tidy(): boolean
   /**
+   * There is little room on the disk, and `tidy` may give some back: now, and not when everybody is
+   * at rest. Costs next to nothing. Missing: never.
+   */
+  readonly owesRoom?: boolean
+  /**
    * When `tidy` will find all history past its retention, in ms since 1970. Undefined: there is
    * none. Costs nothing. Missing where stores are not tidied at rest.
    */

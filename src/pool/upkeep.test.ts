@@ -178,12 +178,12 @@ test('much WAL is urgent: the next step is a checkpoint, whatever the plan says'
   const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
   const progress = upkeep.begin(TENANT, tenant.open)
   tenant.write(progress, LIMITS.checkpointBusyBytes - 1)
-  assert.equal(isUrgent(progress, tenant.open.files), false)
+  assert.equal(isUrgent(progress, tenant.open), false)
   tenant.write(progress, 1)
-  assert.equal(isUrgent(progress, tenant.open.files), true)
+  assert.equal(isUrgent(progress, tenant.open), true)
   upkeep.step(progress, tenant.slot, tenant.open)
   assert.deepEqual(tenant.statements, [WAL_BYTES_SQL, 'checkpoint'])
-  assert.equal(isUrgent(progress, tenant.open.files), false)
+  assert.equal(isUrgent(progress, tenant.open), false)
 })
 
 test('what recovery wrote is no reason for a checkpoint', () => {
@@ -194,7 +194,7 @@ test('what recovery wrote is no reason for a checkpoint', () => {
   tenant.walBytes = 1_000
   upkeep.step(progress, tenant.slot, tenant.open)
   assert.deepEqual(tenant.statements, [WAL_BYTES_SQL])
-  assert.equal(isUrgent(progress, tenant.open.files), false)
+  assert.equal(isUrgent(progress, tenant.open), false)
 })
 
 test('counters survive leaving: in memory for this server, as notes for the next', () => {

@@ -85,8 +85,12 @@ export interface Leaving {
   readonly hurried: boolean
 }
 
-/** So much WAL may have gathered that the next client should wait for a checkpoint. */
-export function isUrgent(progress: MaintenanceProgress, files: TenantFiles): boolean {
+/** The next client should wait for a checkpoint, so much WAL has gathered, or for some tidying. */
+export function isUrgent(progress: MaintenanceProgress, open: OpenTenant): boolean {
+  return isCheckpointUrgent(progress, open.files) || open.owesRoom === true
+}
+
+function isCheckpointUrgent(progress: MaintenanceProgress, files: TenantFiles): boolean {
   return files.walBytesWritten - progress.checkpointAtBytes >= LIMITS.checkpointBusyBytes
 }
 
@@ -182,10 +186,11 @@ export class Upkeep {
    * @throws whatever the slot or a commit throws: the slot is lost then
    */
   step(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
-    if (isUrgent(progress, open.files)) {
+    if (isCheckpointUrgent(progress, open.files)) {
       this.#checkpoint(progress, slot, open, LIMITS.checkpointBusyBytes)
       return true
     }
+    if (open.owesRoom === true && this.#tidy(progress, open)) return true
     switch (progress.stage) {
       case 'survey':
         return this.#plan(progress, slot, open)

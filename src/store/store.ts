@@ -276,6 +276,11 @@ export class Store implements Disposable {
     current(this.#state).medium.checkpoint()
   }
 
+  /** Free space within the medium, which {@link compact} can give back. */
+  spareBytes(): number {
+    return current(this.#state).medium.spareBytes()
+  }
+
   /** Gives up to `bytesMax` of free space back to the file system; returns bytes given back. */
   compact(bytesMax: number): number {
     return current(this.#state).medium.compact(bytesMax)

@@ -186,7 +186,9 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
       medium.checkpoint()
       const full = medium.sizeBytes()
       assert.ok(full > 300 * 8192)
+      assert.equal(medium.spareBytes(), 0)
       medium.run('DELETE FROM t')
+      assert.ok(medium.spareBytes() > 200 * 8192)
       let given = 0
       let slices = 0
       for (let bytes = 1; bytes > 0; slices++) {
@@ -194,6 +196,7 @@ export function mediumConformance(name: string, make: () => MediumUnderTest): vo
         assert.ok(bytes <= 512 * 1024)
         given += bytes
       }
+      assert.ok(medium.spareBytes() < 100 * 8192)
       assert.ok(slices > 3 && given > 200 * 8192, `${given} bytes in ${slices} slices`)
       medium.checkpoint()
       assert.deepEqual(medium.damage(), [])

@@ -64,6 +64,8 @@ class Model {
   #medium: Medium
   readonly #place: StoreUnderTest
   readonly #random: Random
+  /** Beside what the disk is to keep free. */
+  #roomBytes = Number.POSITIVE_INFINITY
   /** What the commit in flight would make, while it is. */
   pending: { layer: LayerId; content: Content } | undefined
 
@@ -81,7 +83,9 @@ class Model {
   }
 
   #openStore(): Store {
-    return Store.open(this.#medium, storeOptions(template, { clock: this.clock }))
+    const diskHasRoom = (bytes: number): boolean => bytes < this.#roomBytes
+    const options = { ...storeOptions(template, { clock: this.clock }), diskHasRoom }
+    return Store.open(this.#medium, options)
   }
 
   async #reopen(): Promise<void> {
@@ -198,8 +202,22 @@ class Model {
     const nextInode = (FILE + 1) as InodeNo
     const known = this.store.view(id).nextInode
     const changes = { puts: list, deletions, ...(known < nextInode ? { nextInode } : {}) }
-    this.done(id, this.store.commit(id, head, changes))
+    if (this.#random.below(8) === 0) this.#roomBytes = this.#random.below(3) * 60_000
+    const version = this.store.commit(id, head, changes)
+    this.done(id, version)
+    this.#noteFloor(id, layer, version)
     assert.throws(() => this.store.commit(id, head, changes), { code: 'STORE_FENCED' })
+  }
+
+  /** Where there is no room, nothing is kept that nobody stands on. */
+  #noteFloor(id: LayerId, layer: ModelLayer, version: Version): void {
+    const { floor } = this.store.layers().find((one) => one.id === id) ?? {}
+    const isStoodOn = [...this.layers.values()].some((one) => one.parent === id)
+    const mayKeep = isStoodOn || this.#roomBytes > 0
+    const mustKeep = isStoodOn || this.#roomBytes === Number.POSITIVE_INFINITY
+    if (!mustKeep && floor === version) layer.floor = version
+    assert.equal(floor, mayKeep ? layer.floor : version)
+    this.#roomBytes = Number.POSITIVE_INFINITY
   }
 
   /** The commit in flight has become a version. */

@@ -93,6 +93,10 @@ export class DurableSqliteMedium implements Medium {
   }
 
   /** Free pages are used again and never given back: the platform has no way to ask for that. */
+  spareBytes(): number {
+    return 0
+  }
+
   compact(): number {
     return 0
   }

@@ -13,6 +13,9 @@ test('a disk keeps something free, of a small one a quarter', () => {
   assert.deepEqual([hasRoom(0), hasRoom(10 * MIB), hasRoom(10 * MIB + 1)], [true, true, false])
   disk.freeBytes = LIMITS.diskReserveBytes - 1
   assert.equal(hasRoom(0), false, 'asked anew where there is little')
+  assert.deepEqual([hasRoom(0, 1 / 4), hasRoom(LIMITS.diskReserveBytes, 0)], [true, false])
+  disk.freeBytes = LIMITS.diskReserveBytes / 4 - 1
+  assert.deepEqual([hasRoom(0, 1 / 4), hasRoom(1000, 0)], [false, true])
   const small = { totalBytes: 40 * MIB, freeBytes: 30 * MIB }
   const hasSmallRoom = roomOnDiskOf('/some/store', new ManualClock(), () => small)
   assert.deepEqual([hasSmallRoom(20 * MIB), hasSmallRoom(20 * MIB + 1)], [true, false])

@@ -192,10 +192,13 @@ export class NodeSqliteMedium implements Medium {
     return pages * this.#pageBytes() + this.#logBytes()
   }
 
+  spareBytes(): number {
+    return Number(this.get('PRAGMA freelist_count')?.[0] ?? 0) * this.#pageBytes()
+  }
+
   compact(bytesMax: number): number {
     assert(bytesMax >= 0, 'bytes are not negative')
-    const free = Number(this.get('PRAGMA freelist_count')?.[0] ?? 0)
-    const pages = Math.min(free, Math.floor(bytesMax / this.#pageBytes()))
+    const pages = Math.floor(Math.min(this.spareBytes(), bytesMax) / this.#pageBytes())
     if (pages === 0) return 0
     const before = Number(this.get('PRAGMA page_count')?.[0] ?? 0)
     // exec, because each step of this statement frees one page and `run` would take one step only.
