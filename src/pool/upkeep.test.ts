@@ -82,11 +82,12 @@ class Tenant {
     discard: () => {},
   }
 
-  readonly open: OpenTenant = {
+  readonly open: OpenTenant & { owesRoom: boolean } = {
     files: this.files as unknown as TenantFiles,
     stamp: () => 'only',
     pristine: false,
     tidy: () => --this.slices > 0,
+    owesRoom: false,
     readNotes: () => this.notes,
     writeNotes: (notes) => {
       if (this.notesError) throw this.notesError
@@ -184,6 +185,21 @@ test('much WAL is urgent: the next step is a checkpoint, whatever the plan says'
   upkeep.step(progress, tenant.slot, tenant.open)
   assert.deepEqual(tenant.statements, [WAL_BYTES_SQL, 'checkpoint'])
   assert.equal(isUrgent(progress, tenant.open), false)
+})
+
+test('room that a store can give back is urgent where there is little on the disk', () => {
+  const tenant = new Tenant()
+  const upkeep = new Upkeep({ log: silentLog, clock: new ManualClock() })
+  const progress = upkeep.begin(TENANT, tenant.open)
+  assert.equal(isUrgent(progress, tenant.open), false)
+  tenant.open.owesRoom = true
+  assert.equal(isUrgent(progress, tenant.open), true)
+  tenant.slices = 2
+  assert.equal(upkeep.step(progress, tenant.slot, tenant.open), true)
+  assert.deepEqual([tenant.slices, tenant.statements], [1, []])
+  // What gives nothing back does not keep upkeep from all the rest.
+  upkeep.step(progress, tenant.slot, tenant.open)
+  assert.notDeepEqual(tenant.statements, [])
 })
 
 test('what recovery wrote is no reason for a checkpoint', () => {
