@@ -29,7 +29,7 @@ export interface OpenTenantOptions {
 export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant {
   const { templateId, retentionMs, limits } = options
   const files = openFiles(store, options)
-  const lacks = (bytes: number): boolean => limits?.diskHasRoom?.(bytes) === false
+  const lacks = (bytes: number): boolean => limits?.disk?.hasRoom(bytes) === false
   return {
     files,
     stamp: () => store.stamp(),
@@ -45,6 +45,9 @@ export function openTenant(store: Store, options: OpenTenantOptions): OpenTenant
       if (store.compact(COMPACT_SLICE_BYTES) > 0) return true
       store.checkpoint()
       return false
+    },
+    get hasLittleRoom() {
+      return lacks(SCARCE_BYTES)
     },
     get owesRoom() {
       return lacks(SCARCE_BYTES) && store.spareBytes() >= COMPACT_SLICE_BYTES

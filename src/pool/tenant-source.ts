@@ -24,10 +24,9 @@ export interface OpenTenant {
    * files. Called between batches of an idle tenant. True: there is more to do.
    */
   tidy(): boolean
-  /**
-   * There is little room on the disk, and `tidy` may give some back: now, and not when everybody is
-   * at rest. Costs next to nothing. Missing: never.
-   */
+  /** There is little room on its disk: what gives some back does not wait until all are at rest. */
+  readonly hasLittleRoom?: boolean
+  /** And `tidy` can give some back. Costs next to nothing. */
   readonly owesRoom?: boolean
   /**
    * When `tidy` will find all history past its retention, in ms since 1970. Undefined: there is

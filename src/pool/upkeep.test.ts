@@ -82,11 +82,12 @@ class Tenant {
     discard: () => {},
   }
 
-  readonly open: OpenTenant & { owesRoom: boolean } = {
+  readonly open: OpenTenant & { hasLittleRoom: boolean; owesRoom: boolean } = {
     files: this.files as unknown as TenantFiles,
     stamp: () => 'only',
     pristine: false,
     tidy: () => --this.slices > 0,
+    hasLittleRoom: false,
     owesRoom: false,
     readNotes: () => this.notes,
     writeNotes: (notes) => {
@@ -197,9 +198,16 @@ test('room that a store can give back is urgent where there is little on the dis
   tenant.slices = 2
   assert.equal(upkeep.step(progress, tenant.slot, tenant.open), true)
   assert.deepEqual([tenant.slices, tenant.statements], [1, []])
+  tenant.open.owesRoom = false
+  tenant.open.hasLittleRoom = true
+  tenant.write(progress, LIMITS.checkpointIdleBytes)
+  assert.equal(isUrgent(progress, tenant.open), true)
+  upkeep.step(progress, tenant.slot, tenant.open)
+  assert.deepEqual(tenant.statements, [WAL_BYTES_SQL, 'checkpoint'])
+  tenant.open.owesRoom = true
   // What gives nothing back does not keep upkeep from all the rest.
   upkeep.step(progress, tenant.slot, tenant.open)
-  assert.notDeepEqual(tenant.statements, [])
+  assert.ok(tenant.statements.length > 2)
 })
 
 test('what recovery wrote is no reason for a checkpoint', () => {

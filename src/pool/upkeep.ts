@@ -40,7 +40,7 @@ import {
 } from './maintenance.ts'
 import type { Ledger, MaintenanceTask, TableFacts } from './maintenance.ts'
 import { isQuiet, type PoolView } from './pool-policy.ts'
-import type { OpenTenant, TenantFiles } from './tenant-source.ts'
+import type { OpenTenant } from './tenant-source.ts'
 import { UpkeepPatience, type UpkeepSign } from './upkeep-patience.ts'
 
 type Stage = 'survey' | 'tables' | 'checkpoint' | 'notes' | 'tidy'
@@ -87,11 +87,15 @@ export interface Leaving {
 
 /** The next client should wait for a checkpoint, so much WAL has gathered, or for some tidying. */
 export function isUrgent(progress: MaintenanceProgress, open: OpenTenant): boolean {
-  return isCheckpointUrgent(progress, open.files) || open.owesRoom === true
+  return isCheckpointUrgent(progress, open) || open.owesRoom === true
 }
 
-function isCheckpointUrgent(progress: MaintenanceProgress, files: TenantFiles): boolean {
-  return files.walBytesWritten - progress.checkpointAtBytes >= LIMITS.checkpointBusyBytes
+function isCheckpointUrgent(progress: MaintenanceProgress, open: OpenTenant): boolean {
+  return open.files.walBytesWritten - progress.checkpointAtBytes >= urgentBytes(open)
+}
+
+function urgentBytes({ hasLittleRoom }: OpenTenant): number {
+  return hasLittleRoom === true ? LIMITS.checkpointIdleBytes : LIMITS.checkpointBusyBytes
 }
 
 export interface UpkeepOptions {
@@ -186,8 +190,8 @@ export class Upkeep {
    * @throws whatever the slot or a commit throws: the slot is lost then
    */
   step(progress: MaintenanceProgress, slot: Slot, open: OpenTenant): boolean {
-    if (isCheckpointUrgent(progress, open.files)) {
-      this.#checkpoint(progress, slot, open, LIMITS.checkpointBusyBytes)
+    if (isCheckpointUrgent(progress, open)) {
+      this.#checkpoint(progress, slot, open, urgentBytes(open))
       return true
     }
     if (open.owesRoom === true && this.#tidy(progress, open)) return true

@@ -29,7 +29,7 @@ const SPREAD_OF_A_COMMIT = 2.25
 /** Pages that Postgres has added to files and still has in its buffers: their room is not taken. */
 const BUFFERED_BYTES = 4_194_304
 /** Where there is little room, more than this is committed before it is twice as much. */
-const TIGHT_COMMIT_BYTES = 4_194_304
+const TIGHT_COMMIT_BYTES = 2_097_152
 /**
  * Of what a disk keeps free, the part that statements do not even change pages in: WAL, a recovery
  * and upkeep, which give room back, have it.
@@ -42,23 +42,31 @@ const LAST_PART = 1 / 4
  */
 export type HasRoom = (bytes: number, keptPart?: number) => boolean
 
+/** A disk that several tenants write to at the same time. */
+export interface SharedDisk {
+  readonly hasRoom: HasRoom
+  /** What they have dirtied, is to be committed, and is not on the disk yet. */
+  dirtyBytes: number
+}
+
 export interface RoomOptions {
   readonly databaseBytesMax: number
   /** As large was the database when it was opened. */
   readonly openedBytes: number
-  /** Default: it has. */
-  readonly diskHasRoom: HasRoom | undefined
+  /** Default: there is always room. */
+  readonly disk: SharedDisk | undefined
 }
 
 export class Room {
   readonly #databaseBytesMax: number
   /** For small files. */
   readonly #reserveEndBytes: number
-  readonly #diskHasRoom: HasRoom | undefined
+  readonly #disk: SharedDisk | undefined
+  #dirtyBytes = 0
 
-  constructor({ databaseBytesMax, openedBytes, diskHasRoom }: RoomOptions) {
+  constructor({ databaseBytesMax, openedBytes, disk }: RoomOptions) {
     this.#databaseBytesMax = databaseBytesMax
-    this.#diskHasRoom = diskHasRoom
+    this.#disk = disk
     const endBytes = databaseBytesMax + RESERVE_BYTES
     this.#reserveEndBytes = openedBytes > endBytes ? openedBytes + LOWERED_RESERVE_BYTES : endBytes
   }
@@ -72,27 +80,33 @@ export class Room {
     if (databaseBytes + grownBytes > bytesMax) throw new FileError('ENOSPC', 'database')
   }
 
-  /**
-   * The same of the disk, not to be asked of what recovers: that has to end.
-   * @param dirtyBytes what is to be committed and has no place on the disk yet
-   */
-  checkDisk(node: FileNode, grownBytes: number, dirtyBytes: number): void {
-    if (this.#diskHasRoom === undefined || isSmall(node, grownBytes)) return
-    const newBytes = dirtyBytes + grownBytes + BUFFERED_BYTES
-    if (!this.#diskHasRoom(SPREAD_OF_A_COMMIT * newBytes)) throw new FileError('ENOSPC', 'disk')
+  /** So much is dirty now: others see it, before it is on the disk. */
+  noteDirty(bytes: number): void {
+    if (this.#disk) this.#disk.dirtyBytes += bytes - this.#dirtyBytes
+    this.#dirtyBytes = bytes
+  }
+
+  /** The same of the disk, not to be asked of what recovers: that has to end. */
+  checkDisk(node: FileNode, grownBytes: number): void {
+    const disk = this.#disk
+    if (!disk || isSmall(node, grownBytes)) return
+    const newBytes = disk.dirtyBytes + grownBytes + BUFFERED_BYTES
+    if (!disk.hasRoom(SPREAD_OF_A_COMMIT * newBytes)) throw new FileError('ENOSPC', 'disk')
   }
 
   /** The same of pages that are there, and of what a client's statement changes in them. */
-  checkChange(node: FileNode, dirtyBytes: number): void {
-    if (this.#diskHasRoom === undefined || isSmall(node, 0)) return
-    if (this.#diskHasRoom(SPREAD_OF_A_COMMIT * dirtyBytes, LAST_PART)) return
+  checkChange(node: FileNode): void {
+    const disk = this.#disk
+    if (!disk || isSmall(node, 0)) return
+    if (disk.hasRoom(SPREAD_OF_A_COMMIT * disk.dirtyBytes, LAST_PART)) return
     throw new FileError('ENOSPC', 'disk')
   }
 
-  /** Whether so much is to be committed now, because more would not find room at once. */
-  isCommitDue(dirtyBytes: number): boolean {
-    if (this.#diskHasRoom === undefined || dirtyBytes <= TIGHT_COMMIT_BYTES) return false
-    return !this.#diskHasRoom(SPREAD_OF_A_COMMIT * (dirtyBytes + BUFFERED_BYTES))
+  /** Whether what is dirty is to be committed now, because more would not find room at once. */
+  get isCommitDue(): boolean {
+    const disk = this.#disk
+    if (!disk || this.#dirtyBytes <= TIGHT_COMMIT_BYTES) return false
+    return !disk.hasRoom(SPREAD_OF_A_COMMIT * (disk.dirtyBytes + BUFFERED_BYTES))
   }
 
   /**

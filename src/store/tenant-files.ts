@@ -18,7 +18,7 @@ import { changesOf } from './file-changes.ts'
 import { FilePages, type HeldBytes } from './file-pages.ts'
 import { FileTree, RELCACHE_FILE } from './file-tree.ts'
 import { CHUNKS_PER_INODE } from './keys.ts'
-import { type HasRoom, Room } from './room.ts'
+import { Room, type SharedDisk } from './room.ts'
 import type { Template } from './template.ts'
 import type { FileView } from './view.ts'
 
@@ -34,8 +34,8 @@ export interface TenantFilesOptions {
   readonly databaseBytesMax?: number
   /** Default: `LIMITS.ephemeralBytesMax`. */
   readonly ephemeralBytesMax?: number
-  /** Of the disk that the store is on. Default: it has. */
-  readonly diskHasRoom?: HasRoom
+  /** That the store is on. Default: there is always room. */
+  readonly disk?: SharedDisk
 }
 
 export class TenantFiles implements Disposable {
@@ -80,7 +80,7 @@ export class TenantFiles implements Disposable {
     this.#room = new Room({
       databaseBytesMax: options.databaseBytesMax ?? LIMITS.databaseBytesMax,
       openedBytes: this.#tree.databaseBytes,
-      diskHasRoom: options.diskHasRoom,
+      disk: options.disk,
     })
   }
 
@@ -277,7 +277,8 @@ export class TenantFiles implements Disposable {
     node.modifiedMs = this.#clock.nowMs()
     this.#count(node)
     const { dirtyBytes } = this
-    if (dirtyBytes > this.midwayBytesMax || this.#room.isCommitDue(dirtyBytes)) this.commitMidway()
+    this.#room.noteDirty(dirtyBytes)
+    if (dirtyBytes > this.midwayBytesMax || this.#room.isCommitDue) this.commitMidway()
     return length
   }
 
@@ -369,6 +370,7 @@ export class TenantFiles implements Disposable {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#room.noteDirty(0)
     this.#view?.[Symbol.dispose]()
     this.#pages.cache.clear()
     this.#dirtyNodes.clear()
@@ -408,11 +410,11 @@ export class TenantFiles implements Disposable {
   #checkRoom(node: FileNode, grownBytes: number): void {
     if (node.ephemeral || node.isWal) return
     if (grownBytes <= 0) {
-      if (this.servesClient) this.#room.checkChange(node, this.dirtyBytes)
+      if (this.servesClient) this.#room.checkChange(node)
       return
     }
     this.#room.checkDatabase(node, grownBytes, this.#tree.databaseBytes)
-    if (!this.starting) this.#room.checkDisk(node, grownBytes, this.dirtyBytes)
+    if (!this.starting) this.#room.checkDisk(node, grownBytes)
   }
 
   #remove(directory: FileNode, name: string, node: FileNode): void {
@@ -479,6 +481,7 @@ export class TenantFiles implements Disposable {
     this.#walDirty = false
     this.#committedDatabaseBytes = this.#tree.databaseBytes
     assert(this.#pages.dirtyBytes === 0, 'a commit takes everything')
+    this.#room.noteDirty(0)
   }
 
   #hasBelow(node: FileNode): boolean {

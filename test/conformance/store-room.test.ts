@@ -7,7 +7,6 @@ import { NodeSqliteMedium } from '../../src/host/node/sqlite-medium.ts'
 import type { Version } from '../../src/base/ids.ts'
 import type { Medium } from '../../src/medium/medium.ts'
 import { MAIN, chunkKey } from '../../src/store/keys.ts'
-import type { HasRoom } from '../../src/store/room.ts'
 import { Store } from '../../src/store/store.ts'
 import { Template } from '../../src/store/template.ts'
 import { TenantFiles } from '../../src/store/tenant-files.ts'
@@ -84,12 +83,18 @@ const RESERVE_BYTES = 1_000_000
 /** A store on a disk of which the rest of the test says how much is free beside its reserve. */
 function onDisk() {
   const clock = new ManualClock()
-  const disk = { freeBytes: Number.POSITIVE_INFINITY }
-  const diskHasRoom: HasRoom = (bytes, keptPart = 1) =>
-    bytes <= disk.freeBytes + (1 - keptPart) * RESERVE_BYTES
+  const disk = {
+    freeBytes: Number.POSITIVE_INFINITY,
+    dirtyBytes: 0,
+    hasRoom: (bytes: number, keptPart = 1) =>
+      bytes <= disk.freeBytes + (1 - keptPart) * RESERVE_BYTES,
+  }
   const medium = NodeSqliteMedium.inMemory()
-  const store = Store.open(medium, { ...storeOptions(template, { clock }), diskHasRoom })
-  const files = TenantFiles.open(store.view(), { template, clock, diskHasRoom })
+  const store = Store.open(medium, {
+    ...storeOptions(template, { clock }),
+    diskHasRoom: disk.hasRoom,
+  })
+  const files = TenantFiles.open(store.view(), { template, clock, disk })
   const pages = (): number => Number(medium.get('PRAGMA page_count')?.[0])
   return { disk, store, files, pages }
 }
@@ -145,7 +150,7 @@ test('where there is little room, much is committed soon', () => {
   assert.equal(store.head(), 1)
   files.commit()
   disk.freeBytes = 0
-  update(3, 4_000_000)
+  update(3, 2_000_000)
   assert.equal(store.head(), 2)
   update(3, 5_000_000)
   assert.deepEqual([store.head(), files.dirty], [3, false])

@@ -14,12 +14,12 @@ import type {
   OpenTenant,
   TenantSource,
 } from '../../pool/tenant-source.ts'
-import type { HasRoom } from '../../store/room.ts'
+import type { SharedDisk } from '../../store/room.ts'
 import { Store, type StoreOptions } from '../../store/store.ts'
 import type { Template } from '../../store/template.ts'
 import { openTenant } from '../open-tenant.ts'
 import { explainFolderError } from './data-folder.ts'
-import { roomOnDiskOf } from './disk-room.ts'
+import { diskOf } from './shared-disk.ts'
 import { syncFolder } from './durable-file.ts'
 import type { ShardJournal } from './journal/shard-journal.ts'
 import { systemRandom } from './random.ts'
@@ -73,7 +73,7 @@ export class StoreFactory implements TenantSource {
   readonly #beforeMade: (tenant: TenantName) => void
   readonly #onMade: (tenant: TenantName) => void
   readonly #clock: Clock
-  readonly #diskHasRoom: HasRoom
+  readonly #disk: SharedDisk
   readonly #storeOptions: StoreOptions
   readonly #blueprint: StoreBlueprint
   readonly #spares: SpareStores | undefined
@@ -92,10 +92,10 @@ export class StoreFactory implements TenantSource {
     this.#beforeMade = options.beforeMade ?? (() => {})
     this.#onMade = options.onMade ?? (() => {})
     this.#clock = clock
-    this.#diskHasRoom = roomOnDiskOf(tenantsPath, clock)
+    this.#disk = diskOf(tenantsPath, clock)
     this.#storeOptions = {
       clock,
-      diskHasRoom: this.#diskHasRoom,
+      diskHasRoom: this.#disk.hasRoom,
       engine: {
         fingerprint: engine.fingerprint,
         postgresMajor: engine.postgresMajor,
@@ -226,7 +226,7 @@ export class StoreFactory implements TenantSource {
       clock: this.#clock,
       templateId: this.#storeOptions.engine.templateId,
       retentionMs: this.#retentionMs,
-      limits: { databaseBytesMax: this.#databaseBytesMax, diskHasRoom: this.#diskHasRoom },
+      limits: { databaseBytesMax: this.#databaseBytesMax, disk: this.#disk },
       onClosed: () => this.#journal?.closed(tenant),
     })
   }

@@ -1,8 +1,8 @@
-/** How much of the disk of a store is free, asked as often as it matters. */
+/** The disk of stores: how much of it is free, asked as often as it matters. */
 import { statfsSync } from 'node:fs'
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { HasRoom } from '../../store/room.ts'
+import type { SharedDisk } from '../../store/room.ts'
 
 /** Of a small disk no more is kept free than this part of it. */
 const RESERVED_PART = 1 / 4
@@ -20,22 +20,21 @@ export interface DiskSpace {
 const NOTHING_KNOWN: DiskSpace = { totalBytes: 0, freeBytes: 0 }
 
 /**
- * Whether the disk has room for so many bytes more, beside what it is to keep free
- * (`LIMITS.diskReserveBytes`): a function for all that is in the folder `path`. A disk that does
- * not answer is taken to have room: what does not fit fails in its own words.
+ * The disk of all that is in the folder `path`, which keeps `LIMITS.diskReserveBytes` free. One
+ * that does not answer is taken to have room: what does not fit fails in its own words.
  */
-export function roomOnDiskOf(
+export function diskOf(
   path: string,
   clock: Clock,
   ask: (path: string) => DiskSpace = askDisk,
-): HasRoom {
+): SharedDisk {
   let space: DiskSpace = NOTHING_KNOWN
   let holdsUntilMs = 0
   const usableBytes = (keptPart: number): number => {
     const reserveBytes = Math.min(LIMITS.diskReserveBytes, space.totalBytes * RESERVED_PART)
     return space.freeBytes - keptPart * reserveBytes
   }
-  return (bytes, keptPart = 1) => {
+  const hasRoom = (bytes: number, keptPart = 1): boolean => {
     const nowMs = clock.monotonicMs()
     if (nowMs >= holdsUntilMs || usableBytes(keptPart) - bytes < PLENTY_BYTES) {
       space = askOrTrust(path, ask)
@@ -43,6 +42,7 @@ export function roomOnDiskOf(
     }
     return bytes <= usableBytes(keptPart)
   }
+  return { hasRoom, dirtyBytes: 0 }
 }
 
 function askOrTrust(path: string, ask: (path: string) => DiskSpace): DiskSpace {

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { roomOnDiskOf } from './disk-room.ts'
+import { diskOf } from './shared-disk.ts'
 
 const MIB = 1_048_576
 const GIB = 1024 * MIB
 
 test('a disk keeps something free, of a small one a quarter', () => {
   const disk = { totalBytes: 100 * GIB, freeBytes: LIMITS.diskReserveBytes + 10 * MIB }
-  const hasRoom = roomOnDiskOf('/some/store', new ManualClock(), () => disk)
+  const { hasRoom } = diskOf('/some/store', new ManualClock(), () => disk)
   assert.deepEqual([hasRoom(0), hasRoom(10 * MIB), hasRoom(10 * MIB + 1)], [true, true, false])
   disk.freeBytes = LIMITS.diskReserveBytes - 1
   assert.equal(hasRoom(0), false, 'asked anew where there is little')
@@ -17,14 +17,14 @@ test('a disk keeps something free, of a small one a quarter', () => {
   disk.freeBytes = LIMITS.diskReserveBytes / 4 - 1
   assert.deepEqual([hasRoom(0, 1 / 4), hasRoom(1000, 0)], [false, true])
   const small = { totalBytes: 40 * MIB, freeBytes: 30 * MIB }
-  const hasSmallRoom = roomOnDiskOf('/some/store', new ManualClock(), () => small)
+  const { hasRoom: hasSmallRoom } = diskOf('/some/store', new ManualClock(), () => small)
   assert.deepEqual([hasSmallRoom(20 * MIB), hasSmallRoom(20 * MIB + 1)], [true, false])
 })
 
 test('a disk with plenty is asked ten times a second at most', () => {
   let asked = 0
   const clock = new ManualClock()
-  const hasRoom = roomOnDiskOf('/some/store', clock, () => {
+  const { hasRoom } = diskOf('/some/store', clock, () => {
     asked++
     return { totalBytes: 100 * GIB, freeBytes: 50 * GIB }
   })
@@ -39,11 +39,11 @@ test('a disk with plenty is asked ten times a second at most', () => {
 })
 
 test('a disk that gives no answer has room', () => {
-  const hasRoom = roomOnDiskOf('/there/is/no/such/store', new ManualClock())
+  const { hasRoom } = diskOf('/there/is/no/such/store', new ManualClock())
   assert.equal(hasRoom(GIB), true)
 })
 
 test('the real disk is asked', () => {
-  const hasRoom = roomOnDiskOf(import.meta.filename, new ManualClock())
+  const { hasRoom } = diskOf(import.meta.filename, new ManualClock())
   assert.equal(hasRoom(Number.MAX_SAFE_INTEGER), false)
 })
