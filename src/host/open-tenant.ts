@@ -10,7 +10,7 @@ import type { FileView } from '../store/view.ts'
 /** Bytes given back to the file system per slice of housekeeping. */
 const COMPACT_SLICE_BYTES = 1_048_576
 /** With less room than the largest commits take a store gives back what it can at once. */
-const SCARCE_BYTES = 4 * LIMITS.dirtyBytesMax
+const SCARCE_BYTES = 2 * LIMITS.dirtyBytesMax
 /** Replaced pages for which a store that was closed is opened: 1 MiB of them, about. */
 const WORTH_ROWS = 128
 

@@ -29,11 +29,6 @@ export const VALUE_BYTES_MAX = 8192
 const APPEND_BYTES_MAX = 4096
 /** Small rows of the newest commits kept per layer, so that an append needs no SELECT. */
 const HOT_ROWS_MAX = 32
-/**
- * What a commit that replaces pages and keeps them takes of the disk, in its own size: both are in
- * SQLite's log, and one of them more than before is in the file.
- */
-const SPREAD_WITH_HISTORY = 3.5
 
 const COPY_TO_UNDO = 'INSERT INTO undo SELECT id, ?3, since, hist, data FROM page WHERE'
 const UPSERT = `INSERT INTO page VALUES (${ID}, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
@@ -82,16 +77,17 @@ function hasRoomForHistory(
   { puts, deletions }: StoreChanges,
 ): boolean {
   const putBytes = puts.reduce((bytes, { data }) => bytes + data.length, 0)
-  const hasRoom = (bytes: number): boolean => diskHasRoom(SPREAD_WITH_HISTORY * bytes)
-  if (deletions.length === 0 || !hasRoom(putBytes)) return hasRoom(putBytes)
+  // Each page that is put replaces one of the same size, at most.
+  if (!diskHasRoom(putBytes)) return false
+  if (deletions.length === 0) return true
   // What is deleted is no more than all there is. To count it takes as long as to delete it.
-  if (hasRoom(putBytes + medium.sizeBytes())) return true
+  if (diskHasRoom(putBytes + medium.sizeBytes())) return true
   const sql = `SELECT count(*) FROM page WHERE ${IN_RANGE}`
   const counts = deletions.map(({ from, to }) =>
     asNumber(medium.get(sql, layer, from, to)?.[0] ?? 0),
   )
   const deletedCount = counts.reduce((sum, count) => sum + count, 0)
-  return hasRoom(putBytes + deletedCount * VALUE_BYTES_MAX)
+  return diskHasRoom(putBytes + deletedCount * VALUE_BYTES_MAX)
 }
 
 function apply(writer: CommitWriter, { puts, deletions, nextInode, origin }: StoreChanges): void {

@@ -21,11 +21,6 @@ const LOWERED_RESERVE_BYTES = 1_048_576
 const SMALL_FILE_BYTES = 262_144
 /** Free space and visibility. */
 const MAP = /_(?:fsm|vm)$/
-/**
- * What a commit takes of the disk, in its own size: it is in SQLite's log first and then in the
- * file as well, and a tenth of SQLite's pages is not it (measured: 2.19 for 32 MiB of pages).
- */
-const SPREAD_OF_A_COMMIT = 2.25
 /** Pages that Postgres has added to files and still has in its buffers: their room is not taken. */
 const BUFFERED_BYTES = 4_194_304
 /** Where there is little room, more than this is committed before it is twice as much. */
@@ -37,7 +32,8 @@ const TIGHT_COMMIT_BYTES = 2_097_152
 const LAST_PART = 1 / 4
 
 /**
- * Whether a disk has room for so many bytes more, beside what it is to keep free.
+ * Whether a disk has room for so many bytes of pages more, beside all that is dirty and what it is
+ * to keep free.
  * @param keptPart of that. Default: all of it
  */
 export type HasRoom = (bytes: number, keptPart?: number) => boolean
@@ -45,8 +41,8 @@ export type HasRoom = (bytes: number, keptPart?: number) => boolean
 /** A disk that several tenants write to at the same time. */
 export interface SharedDisk {
   readonly hasRoom: HasRoom
-  /** What they have dirtied, is to be committed, and is not on the disk yet. */
-  dirtyBytes: number
+  /** So much more, or less, is dirty: is to be committed, and has no place on the disk yet. */
+  readonly addDirty: (bytes: number) => void
 }
 
 export interface RoomOptions {
@@ -82,7 +78,7 @@ export class Room {
 
   /** So much is dirty now: others see it, before it is on the disk. */
   noteDirty(bytes: number): void {
-    if (this.#disk) this.#disk.dirtyBytes += bytes - this.#dirtyBytes
+    if (bytes !== this.#dirtyBytes) this.#disk?.addDirty(bytes - this.#dirtyBytes)
     this.#dirtyBytes = bytes
   }
 
@@ -90,23 +86,22 @@ export class Room {
   checkDisk(node: FileNode, grownBytes: number): void {
     const disk = this.#disk
     if (!disk || isSmall(node, grownBytes)) return
-    const newBytes = disk.dirtyBytes + grownBytes + BUFFERED_BYTES
-    if (!disk.hasRoom(SPREAD_OF_A_COMMIT * newBytes)) throw new FileError('ENOSPC', 'disk')
+    if (!disk.hasRoom(grownBytes + BUFFERED_BYTES)) throw new FileError('ENOSPC', 'disk')
   }
 
   /** The same of pages that are there, and of what a client's statement changes in them. */
   checkChange(node: FileNode): void {
     const disk = this.#disk
     if (!disk || isSmall(node, 0)) return
-    if (disk.hasRoom(SPREAD_OF_A_COMMIT * disk.dirtyBytes, LAST_PART)) return
-    throw new FileError('ENOSPC', 'disk')
+    if (!disk.hasRoom(0, LAST_PART)) throw new FileError('ENOSPC', 'disk')
   }
 
   /** Whether what is dirty is to be committed now, because more would not find room at once. */
   get isCommitDue(): boolean {
     const disk = this.#disk
-    if (!disk || this.#dirtyBytes <= TIGHT_COMMIT_BYTES) return false
-    return !disk.hasRoom(SPREAD_OF_A_COMMIT * (disk.dirtyBytes + BUFFERED_BYTES))
+    return (
+      disk !== undefined && this.#dirtyBytes > TIGHT_COMMIT_BYTES && !disk.hasRoom(BUFFERED_BYTES)
+    )
   }
 
   /**

@@ -86,8 +86,9 @@ function onDisk() {
   const disk = {
     freeBytes: Number.POSITIVE_INFINITY,
     dirtyBytes: 0,
+    addDirty: (bytes: number) => void (disk.dirtyBytes += bytes),
     hasRoom: (bytes: number, keptPart = 1) =>
-      bytes <= disk.freeBytes + (1 - keptPart) * RESERVE_BYTES,
+      2.25 * (disk.dirtyBytes + bytes) <= disk.freeBytes + (1 - keptPart) * RESERVE_BYTES,
   }
   const medium = NodeSqliteMedium.inMemory()
   const store = Store.open(medium, {

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import type { Config } from '../config.ts'
+import { forgetDirtyOf, shareDirtyCounts } from '../dirty-count.ts'
 import type { EngineCode, EngineParts, Preparer } from '../engine/load-engine.ts'
 import { giveBackFor, shareDeepStacks } from '../engine/deep-stack.ts'
 import { besideModule } from '../module-url.ts'
@@ -20,12 +21,16 @@ const STACK_MB = 64
 /** Starts a thread. It does not keep the process alive. */
 export function startThread(): Worker {
   shareDeepStacks()
+  shareDirtyCounts()
   const worker = new Worker(besideModule(import.meta.url, './worker-main'), {
     resourceLimits: { stackSizeMb: STACK_MB },
   })
   // Asked now: who has ended has no number any more.
   const { threadId } = worker
-  worker.once('exit', () => giveBackFor(threadId))
+  worker.once('exit', () => {
+    giveBackFor(threadId)
+    forgetDirtyOf(threadId)
+  })
   // A shard that sleeps must not be what keeps a library's process alive.
   worker.unref()
   return worker
