@@ -1,10 +1,11 @@
 /**
  * Writes lines to a descriptor at once, and waits for nobody for long: what cannot be written (its
- * disk is full, its reader slow or gone) is kept in memory up to a limit and tried again with each
- * later line, the oldest first. A server does not end, or stand still, for want of a log;
- * but for a terminal that is halted (Ctrl-S), which keeps whoever writes to it.
+ * disk is full, its reader slow or gone, its terminal halted) is kept in memory up to a limit and
+ * tried again with each later line, the oldest first. A server does not end, or stand still, for
+ * want of a log.
  */
-import { writeSync } from 'node:fs'
+import { constants, openSync, writeSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { utf8 } from '../../base/bytes.ts'
 import type { LogDestination } from './log.ts'
 
@@ -27,7 +28,7 @@ export class LogLines implements LogDestination {
 
   /** @param onLost told how many lines were lost, when others can be written again */
   constructor(descriptor: number, onLost: (count: number) => void) {
-    this.#descriptor = descriptor
+    this.#descriptor = isatty(descriptor) ? reopened(descriptor) : descriptor
     this.#onLost = onLost
   }
 
@@ -72,4 +73,18 @@ const PAUSE = new Int32Array(new SharedArrayBuffer(4))
 /** A pipe that does not block, and is full. */
 function isBusy(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'EAGAIN'
+}
+
+/**
+ * A terminal that is halted (Ctrl-S) keeps whoever writes to it, unless they have opened it so that
+ * it does not. Others that have it open are not affected, as they would be by a change of theirs.
+ */
+function reopened(descriptor: number): number {
+  try {
+    const how = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY
+    return openSync(`/proc/self/fd/${descriptor}`, how)
+  } catch {
+    // Not on Linux, or not allowed: then it is as it was given.
+    return descriptor
+  }
 }

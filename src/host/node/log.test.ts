@@ -1,8 +1,10 @@
 import { strict as assert } from 'node:assert'
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PgnapError } from '../../base/errors.ts'
 import { temporaryFolder } from '../../../test/support/temporary-folder.ts'
 import { openLog } from './log.ts'
@@ -100,8 +102,7 @@ test(
     const words = ['--input-type=module', '-e', program, path]
     const run = spawnSync(process.execPath, words, { encoding: 'utf8' })
     assert.deepEqual([run.status, run.stdout], [0, 'went on'], run.stderr)
-    const text = readFileSync(path, 'utf8')
-    const records = text
+    const records = readFileSync(path, 'utf8')
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line) as { line?: number; msg: string; count?: number })
@@ -112,5 +113,43 @@ test(
     assert.deepEqual(kept, [...kept.keys()], 'those that came first, in their order')
     assert.equal(kept.length + (told?.count ?? 0), 20_000)
     assert.ok(kept.length > 5000)
+  },
+)
+
+/** Gives a program a terminal of its own. */
+const SCRIPT = '/usr/bin/script'
+
+test(
+  'a terminal that is halted keeps nobody, and shows the rest when it goes on',
+  { skip: !(process.platform === 'linux' && existsSync(SCRIPT)) && `there is no ${SCRIPT}` },
+  async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'program.mjs')
+    const mark = join(folder.path, 'mark')
+    writeFileSync(
+      path,
+      `import { once } from 'node:events'
+      import { writeFileSync } from 'node:fs'
+      const { openLog } = await import(${JSON.stringify(import.meta.resolve('./log.ts'))})
+      const log = openLog()
+      log.info('first')
+      // Said when the terminal is halted.
+      await once(process.stdin, 'data')
+      for (let line = 0; line < 1000; line++) log.info('line', { line })
+      writeFileSync(${JSON.stringify(mark)}, 'went on')
+      // What was kept comes with later lines.
+      setInterval(() => log.info('later'), 5)`,
+    )
+    const command = `'${process.execPath}' '${path}'`
+    using terminal = spawn(SCRIPT, ['-qefc', command, '/dev/null'], { stdio: 'pipe' })
+    let shown = ''
+    terminal.stdout.setEncoding('utf8').on('data', (some: string) => (shown += some))
+    const [halt, goOn, line] = ['\u0013', '\u0011', '\n']
+    await once(terminal.stdout, 'data')
+    terminal.stdin.write(halt)
+    terminal.stdin.write(line)
+    while (!existsSync(mark)) await sleep(10)
+    terminal.stdin.write(goOn)
+    while (!/line line=999[^]*later/.test(shown)) await sleep(10)
   },
 )
