@@ -91,7 +91,8 @@ export function isUrgent(progress: MaintenanceProgress, open: OpenTenant): boole
 }
 
 function isCheckpointUrgent(progress: MaintenanceProgress, open: OpenTenant): boolean {
-  return open.files.walBytesWritten - progress.checkpointAtBytes >= urgentBytes(open)
+  const walBytes = open.files.walBytesWritten - progress.checkpointAtBytes
+  return walBytes >= LIMITS.checkpointIdleBytes && walBytes >= urgentBytes(open)
 }
 
 function urgentBytes({ hasLittleRoom }: OpenTenant): number {
